@@ -1,0 +1,22 @@
+//! The gRPC services that plakar calls on a connector, over the connector's
+//! stdin and stdout.
+//!
+//! The definitions are in `proto/*.proto`; the code under `src/generated` is
+//! made from them by `tests/generated.rs`, which fails when the two differ.
+
+#[allow(clippy::all, missing_docs)]
+#[path = "generated"]
+mod generated {
+    pub mod plakar {
+        #[path = "plakar.connectors.rs"]
+        pub mod connectors;
+        #[path = "plakar.exporter.rs"]
+        pub mod exporter;
+    }
+    pub mod importer;
+    pub mod store;
+}
+
+pub use generated::importer;
+pub use generated::plakar::{connectors, exporter};
+pub use generated::store;

@@ -1,0 +1,273 @@
+//! What plakar hands to a connector: a flat map of names and values, into a
+//! checked configuration.
+
+mod location;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    env,
+    path::PathBuf,
+};
+
+pub use location::Protocol;
+
+use crate::{
+    drive::{DrivePath, Limits},
+    rclone::Sections,
+    secret,
+};
+
+/// The section of the remote that the location speaks of; users name the others.
+const OWN_SECTION: &str = "_plakar";
+
+/// Keys that plakar itself uses and leaves in the map.
+const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
+
+/// What `rclone config show` prints in place of a password.
+const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A location that leads nowhere.
+    #[error("location {location:?} cannot be used: {why}")]
+    Location {
+        /// As it was given.
+        location: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A key that is needed.
+    #[error("option {key} is missing: {why}")]
+    Missing {
+        /// Its name.
+        key: &'static str,
+        /// What it is needed for.
+        why: &'static str,
+    },
+    /// A value of the wrong form.
+    #[error("option {key}={value} cannot be used: {why}")]
+    Value {
+        /// Its name.
+        key: &'static str,
+        /// As it was given.
+        value: String,
+        /// What it must be.
+        why: &'static str,
+    },
+}
+
+/// A connector's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What serves the location.
+    pub protocol: Protocol,
+    /// The folder (or, for an importer, file) that the location names.
+    pub top: DrivePath,
+    /// Whose files these are: it tells snapshots of different accounts apart.
+    pub origin: String,
+    /// The section to open.
+    pub section: String,
+    /// It, and those that it refers to.
+    pub sections: Sections,
+    /// Folder listings at once.
+    pub listings: usize,
+    /// Bounds of the drive.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads the map of a source, destination or store.
+    ///
+    /// rclone's options come by their own names, plain or with `rclone_` in
+    /// front, as `plakar source import [-rclone]` leaves them; those of another
+    /// section NAME as `remote.NAME.option`. Their names are checked by rclone.
+    ///
+    /// # Errors
+    /// If a key is missing or one of ours has a value of the wrong form.
+    pub fn read(mut map: HashMap<String, String>) -> Result<Self, Error> {
+        let location = map
+            .remove("location")
+            .ok_or(Error::Missing { key: "location", why: "give one like icloud:// or icloud:///folder" })?;
+        let (protocol, top) = location::parse(&location)?;
+        let listings = number(&mut map, "listings", 8)?.max(1);
+        let limits = limits(&mut map)?;
+        let mut sections = sections(map);
+        let own = sections.entry(OWN_SECTION.to_owned()).or_default();
+        if protocol == Protocol::Icloud {
+            own.entry("type".to_owned()).or_insert_with(|| "iclouddrive".to_owned());
+        }
+        require(protocol, own)?;
+        let origin = origin(&sections, OWN_SECTION);
+        Ok(Self { protocol, top, origin, section: OWN_SECTION.to_owned(), sections, listings, limits })
+    }
+}
+
+fn require(protocol: Protocol, own: &BTreeMap<String, String>) -> Result<(), Error> {
+    match own.get("type").map(String::as_str) {
+        None => {
+            let why = "it names rclone's backend, such as sftp";
+            Err(Error::Missing { key: "rclone_type", why })
+        }
+        Some("iclouddrive" | "icloud") if !own.contains_key("apple_id") => {
+            let why = match protocol {
+                Protocol::Icloud => "it is the Apple ID of the account to reach",
+                Protocol::Rclone => "backend iclouddrive needs the Apple ID of the account to reach",
+            };
+            Err(Error::Missing { key: "apple_id", why })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Takes our own settings out of the map.
+fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
+    Ok(Limits {
+        uploads: number(map, "uploads", 8)?.max(1),
+        spool_memory: number(map, "spool_memory", 32)? * 1024 * 1024,
+        spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),
+    })
+}
+
+fn number(map: &mut HashMap<String, String>, key: &'static str, default: usize) -> Result<usize, Error> {
+    let Some(value) = map.remove(key) else {
+        return Ok(default);
+    };
+    match value.trim().parse::<u16>() {
+        Ok(number) => Ok(number.into()),
+        Err(_) => Err(Error::Value { key, value, why: "it must be a whole number up to 65535" }),
+    }
+}
+
+/// Sorts what is left into rclone's sections.
+fn sections(map: HashMap<String, String>) -> Sections {
+    let mut sections = Sections::new();
+    for (key, value) in map {
+        let option = key.strip_prefix("rclone_").unwrap_or(&key);
+        let concealed = is_secret(option);
+        if concealed {
+            secret::conceal(&value);
+        }
+        // plakar drops empty values on import; a hidden password is none.
+        if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
+            continue;
+        }
+        let (section, option) = match option.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {
+            Some((section, option)) => (section, option),
+            None => (OWN_SECTION, option),
+        };
+        sections.entry(section.to_owned()).or_default().insert(option.to_owned(), value);
+    }
+    sections
+}
+
+/// Names under which rclone's backends take secrets.
+fn is_secret(option: &str) -> bool {
+    ["pass", "token", "cookie", "secret", "key", "credential", "sas_url", "auth"]
+        .iter()
+        .any(|part| option.to_ascii_lowercase().contains(part))
+}
+
+/// What identifies the account or the server behind a section, without secrets.
+fn origin(sections: &Sections, section: &str) -> String {
+    let Some(options) = sections.get(section) else {
+        return section.to_owned();
+    };
+    let get = |key: &str| options.get(key).map(String::as_str);
+    let kind = get("type").unwrap_or_default();
+    if let Some(apple_id) = get("apple_id") {
+        return apple_id.to_lowercase();
+    }
+    if kind == "local" {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    // crypt, alias and the like stand for a path of another section.
+    if let Some((remote, path)) = get("remote").and_then(|remote| remote.split_once(':')) {
+        return format!("{kind}:{}:{path}", origin(sections, remote));
+    }
+    let user = ["user", "username", "account", "email", "access_key_id"].iter().find_map(|key| get(key));
+    let place =
+        ["host", "endpoint", "url", "drive_id", "team_drive", "region", "provider"].iter().find_map(|key| get(key));
+    let place = place.map(without_credentials);
+    match (user, place) {
+        (Some(user), Some(place)) => format!("{kind}:{user}@{place}"),
+        (Some(name), None) | (None, Some(name)) => format!("{kind}:{name}"),
+        (None, None) => kind.to_owned(),
+    }
+}
+
+/// A URL may carry a user and a password before its host.
+fn without_credentials(url: &str) -> &str {
+    match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('@').map_or(url, |(_, host)| host),
+        None => url,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, Error> {
+        Config::read(pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    #[test]
+    fn options_come_plain_or_prefixed() {
+        for prefix in ["", "rclone_"] {
+            let config =
+                read(&[("location", "icloud://"), (&format!("{prefix}apple_id"), "User@example.com")]).unwrap();
+            assert_eq!(config.sections[OWN_SECTION]["type"], "iclouddrive");
+            assert_eq!(config.sections[OWN_SECTION]["apple_id"], "User@example.com");
+            assert_eq!(config.origin, "user@example.com");
+        }
+    }
+
+    #[test]
+    fn other_sections_are_carried_along() {
+        let config = read(&[
+            ("location", "rclone:///kloset"),
+            ("rclone_type", "crypt"),
+            ("rclone_remote", "drive:backup"),
+            ("remote.drive.type", "iclouddrive"),
+            ("remote.drive.apple_id", "user@example.com"),
+        ])
+        .unwrap();
+        assert_eq!(config.sections["drive"]["apple_id"], "user@example.com");
+        assert_eq!(config.origin, "crypt:user@example.com:backup");
+    }
+
+    #[test]
+    fn what_is_no_option_is_left_out() {
+        let config = read(&[
+            ("location", "icloud://"),
+            ("apple_id", "user@example.com"),
+            ("password", HIDDEN_PASSWORD),
+            ("passphrase", "correct horse"),
+            ("cookies", ""),
+        ])
+        .unwrap();
+        let own: Vec<&str> = config.sections[OWN_SECTION].keys().map(String::as_str).collect();
+        assert_eq!(own, ["apple_id", "type"]);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let message = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().to_string();
+        assert!(message(&[("apple_id", "user@example.com")]).contains("location"));
+        assert!(message(&[("location", "icloud://")]).contains("apple_id"));
+        assert!(message(&[("location", "rclone://")]).contains("rclone_type"));
+        assert!(message(&[("location", "icloud://"), ("uploads", "many")]).contains("uploads=many"));
+    }
+
+    #[test]
+    fn an_origin_has_no_credentials() {
+        let config = read(&[
+            ("location", "rclone://"),
+            ("rclone_type", "webdav"),
+            ("rclone_url", "https://me:pw@dav.example/files"),
+        ])
+        .unwrap();
+        assert_eq!(config.origin, "webdav:dav.example/files");
+    }
+}

@@ -1,0 +1,110 @@
+//! Locations: `icloud://`, `icloud:///a/b`, `icloud://a/b`.
+
+use percent_encoding::percent_decode_str;
+
+use super::Error;
+use crate::drive::DrivePath;
+
+/// What serves a location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// iCloud Drive.
+    Icloud,
+    /// Any remote of rclone.
+    Rclone,
+}
+
+impl Protocol {
+    /// As in a location and as reported to plakar.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Icloud => "icloud",
+            Self::Rclone => "rclone",
+        }
+    }
+}
+
+/// Reads a location: its protocol and the path in the remote.
+///
+/// # Errors
+/// If there is no known protocol, or the path leads nowhere.
+pub fn parse(location: &str) -> Result<(Protocol, DrivePath), Error> {
+    let known = [Protocol::Icloud, Protocol::Rclone];
+    let split = |protocol: Protocol| {
+        let rest = location.strip_prefix(protocol.name())?.strip_prefix(':')?;
+        Some((protocol, rest.strip_prefix("//").unwrap_or(rest)))
+    };
+    let Some((protocol, path)) = known.into_iter().find_map(split) else {
+        return Err(Error::Location {
+            location: location.to_owned(),
+            why: "it must start with icloud:// or rclone://".to_owned(),
+        });
+    };
+    let path = DrivePath::parse(&decoded(path))
+        .map_err(|bad| Error::Location { location: location.to_owned(), why: bad.to_string() })?;
+    Ok((protocol, path))
+}
+
+/// Undoes the percent-encoding of plakar, and only that.
+///
+/// `@name:path` reaches a connector as Go's `url.URL.String` writes it, a
+/// location given in full as the user typed it (P/config/config.go:133-142).
+/// What Go would have written differently was typed: "100%41" stays, because Go
+/// never encodes an A, and "a b%20c" stays, because Go would have encoded its
+/// space. Who means a name like "a%20b" types "a%2520b".
+fn decoded(path: &str) -> String {
+    match percent_decode_str(path).decode_utf8() {
+        Ok(decoded) if encoded_as_go_does(&decoded) == path => decoded.into_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+/// Go's `net/url` escape in mode encodePath, by which plakar writes a location
+/// whose path it has changed.
+fn encoded_as_go_does(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(location: &str) -> String {
+        parse(location).unwrap().1.to_string()
+    }
+
+    #[test]
+    fn every_way_to_write_a_path() {
+        for location in ["icloud://a/b", "icloud:///a/b", "icloud:a/b", "icloud:////a//b/"] {
+            assert_eq!(path(location), "/a/b", "{location}");
+        }
+        assert_eq!(path("icloud://"), "/");
+        assert_eq!(parse("rclone:///x").unwrap().0, Protocol::Rclone);
+    }
+
+    #[test]
+    fn what_plakar_encoded_is_decoded_and_what_was_typed_is_not() {
+        assert_eq!(path("icloud:///My%20Files/caf%C3%A9%25"), "/My Files/café%");
+        assert_eq!(path("icloud:///My Files"), "/My Files");
+        assert_eq!(path("icloud:///100%"), "/100%");
+        assert_eq!(path("icloud:///100%41"), "/100%41");
+        assert_eq!(path("icloud:///a b%20c"), "/a b%20c");
+        assert_eq!(path("icloud:///a%2520b"), "/a%20b");
+        assert_eq!(path("icloud:///a%28b%29"), "/a(b)");
+        assert_eq!(path("icloud:///a(b)%20"), "/a(b)%20");
+    }
+
+    #[test]
+    fn bad_locations_say_why() {
+        assert!(parse("s3://x").unwrap_err().to_string().contains("icloud://"));
+        assert!(parse("icloud:///a/../b").unwrap_err().to_string().contains(".."));
+    }
+}

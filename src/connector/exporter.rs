@@ -1,0 +1,251 @@
+//! A destination of restores.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use plakar_protocol::{
+    connectors::{Record, Result as Ack},
+    exporter::{
+        CloseRequest, CloseResponse, ExportRequest, ExportResponse, InitRequest, InitResponse, PingRequest,
+        PingResponse, export_request::Packet, exporter_server,
+    },
+};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    task::JoinSet,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    record::{self, Wanted},
+    session::Session,
+    status,
+};
+use crate::{
+    drive::{Drive, DrivePath, Spool, Spooled},
+    rclone::Time,
+};
+
+/// Acks on their way to plakar.
+const ACKS_AHEAD: usize = 256;
+
+/// The exporter service. Init comes first, then Export once.
+#[derive(Debug, Default)]
+pub struct Exporter {
+    session: OnceCell<Session>,
+}
+
+type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
+
+#[tonic::async_trait]
+impl exporter_server::Exporter for Exporter {
+    type ExportStream = ExportStream;
+
+    async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
+        let session = Session::begin(request.into_inner().config).await?;
+        let response = InitResponse {
+            origin: session.config.origin.clone(),
+            r#type: session.config.protocol.name().to_owned(),
+            root: session.top().to_string(),
+            flags: 0,
+        };
+        self.session.set(session).map_err(|_| status::of("Init was called twice"))?;
+        Ok(Response::new(response))
+    }
+
+    async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
+        self.session()?.ping(false).await?;
+        Ok(Response::new(PingResponse {}))
+    }
+
+    async fn export(&self, request: Request<Streaming<ExportRequest>>) -> Result<Response<Self::ExportStream>, Status> {
+        let session = self.session()?;
+        let drive = session.drive().await?.clone();
+        let (acks, stream) = mpsc::channel(ACKS_AHEAD);
+        let tally = Arc::new(Tally { acks: acks.clone(), total: AtomicU64::new(0), failed: AtomicU64::new(0) });
+        let limit = session.config.limits.uploads * 2;
+        let export =
+            Export { drive, top: session.top().clone(), tally, limit, uploads: JoinSet::new(), times: Vec::new() };
+        tokio::spawn(async move {
+            if let Err(error) = export.run(request.into_inner()).await {
+                // Nobody listens: plakar has gone.
+                let _ = acks.send(Err(error)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
+        Ok(Response::new(CloseResponse {}))
+    }
+}
+
+impl Exporter {
+    fn session(&self) -> Result<&Session, Status> {
+        self.session.get().ok_or_else(|| status::of("Init was not called"))
+    }
+}
+
+/// Answers records and counts how they went.
+#[derive(Debug)]
+struct Tally {
+    acks: mpsc::Sender<Result<ExportResponse, Status>>,
+    total: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Tally {
+    /// Acknowledges a record. The record must come back whole: plakar ends itself
+    /// for an ack without one.
+    async fn ack(&self, record: Record, result: Result<(), String>) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        if result.is_err() {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        let ack = Ack { header: Some(record), error: result.err().unwrap_or_default() };
+        // Nobody listens: plakar has gone, and the stream of records ends too.
+        let _ = self.acks.send(Ok(ExportResponse { result: Some(ack) })).await;
+    }
+
+    /// The end of a restore. plakar exits with 0 for failed files alone.
+    fn verdict(&self) -> Result<(), Status> {
+        let (total, failed) = (self.total.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(status::of(format!("{failed} of {total} files failed; each is listed above with its cause")))
+        }
+    }
+}
+
+/// One restore.
+struct Export {
+    drive: Drive,
+    top: DrivePath,
+    tally: Arc<Tally>,
+    /// Uploads that may be under way or wait for their turn.
+    limit: usize,
+    uploads: JoinSet<()>,
+    /// Folders whose time is set when everything is in them.
+    times: Vec<(DrivePath, Time)>,
+}
+
+/// A file whose content is coming in.
+struct Incoming {
+    record: Record,
+    target: Result<(DrivePath, Time), String>,
+    spool: Spool,
+}
+
+impl Export {
+    async fn run(mut self, mut packets: Streaming<ExportRequest>) -> Result<(), Status> {
+        self.drive.make_folder(&self.top).await.map_err(status::of)?;
+        let mut incoming: Option<Incoming> = None;
+        while let Some(request) = packets.message().await? {
+            match (request.packet, incoming.take()) {
+                (Some(Packet::Record(record)), None) => incoming = self.begin(record).await,
+                (Some(Packet::Chunk(chunk)), Some(file)) if chunk.is_empty() => self.finish(file).await,
+                (Some(Packet::Chunk(chunk)), Some(file)) => incoming = Some(add(file, chunk).await),
+                (None, file) => incoming = file,
+                (Some(Packet::Record(next)), Some(file)) => {
+                    return Err(status::of(format!(
+                        "{} came before the end of {}",
+                        next.pathname, file.record.pathname
+                    )));
+                }
+                (Some(Packet::Chunk(_)), None) => {
+                    return Err(status::of("content came without a record"));
+                }
+            }
+        }
+        while self.uploads.join_next().await.is_some() {}
+        if let Some(Incoming { record, .. }) = incoming {
+            // plakar could not read the file and says so itself; nothing of it is stored.
+            return Err(status::of(format!("the content of {} ended early, so it was not restored", record.pathname)));
+        }
+        self.set_times().await;
+        self.tally.verdict()
+    }
+
+    /// Makes what needs no content; answers the file whose content follows.
+    async fn begin(&mut self, record: Record) -> Option<Incoming> {
+        let path = self.top.join(&record.pathname).map_err(|bad| format!("cannot restore {}: {bad}", record.pathname));
+        let unsupported = |what| Err(format!("cannot restore {}: {what} cannot be stored there", record.pathname));
+        let result = match (record::wanted(&record), path) {
+            (Some(Wanted::File(time)), path) if record.has_reader => {
+                let target = path.map(|path| (path, time));
+                return Some(Incoming { record, target, spool: self.drive.spool() });
+            }
+            (_, Err(error)) => Err(error),
+            (Some(Wanted::Folder(time)), Ok(path)) => self.make_folder(path, time).await,
+            (Some(Wanted::File(_)), Ok(_)) => {
+                Err(format!("cannot restore {}: its content is missing", record.pathname))
+            }
+            (Some(Wanted::Symlink), Ok(_)) => unsupported("a symbolic link"),
+            (Some(Wanted::Special), Ok(_)) => unsupported("a device, pipe or socket"),
+            // plakar sends neither errors nor attributes; there is nothing to make.
+            (None, Ok(_)) => Ok(()),
+        };
+        self.tally.ack(record, result).await;
+        None
+    }
+
+    async fn make_folder(&mut self, path: DrivePath, time: Time) -> Result<(), String> {
+        if path != self.top {
+            self.drive.make_folder(&path).await.map_err(status::text)?;
+        }
+        if self.drive.sets_folder_times() {
+            self.times.push((path, time));
+        }
+        Ok(())
+    }
+
+    /// Uploads a file in the background; its ack comes when it is stored.
+    async fn finish(&mut self, file: Incoming) {
+        let Incoming { record, target, spool } = file;
+        let (path, time) = match target {
+            Ok(target) => target,
+            Err(error) => return self.tally.ack(record, Err(error)).await,
+        };
+        let content = match spool.finish().await {
+            Ok(content) => content,
+            Err(error) => {
+                return self.tally.ack(record, Err(status::text(crate::drive::Error::spool(&path, &error)))).await;
+            }
+        };
+        while self.uploads.len() >= self.limit {
+            self.uploads.join_next().await;
+        }
+        let (drive, tally) = (self.drive.clone(), Arc::clone(&self.tally));
+        self.uploads.spawn(async move {
+            let result = store(&drive, &path, time, content).await;
+            tally.ack(record, result).await;
+        });
+    }
+
+    /// The deepest first: making an entry changes the time of its folder.
+    async fn set_times(&mut self) {
+        for (path, time) in self.times.drain(..).rev() {
+            if let Err(error) = self.drive.set_folder_time(&path, time).await {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<(), String> {
+    drive.upload(path, time, &content).await.map(drop).map_err(status::text)
+}
+
+/// Keeps a piece of a file. A spool that fails makes the file fail, once.
+async fn add(mut file: Incoming, chunk: bytes::Bytes) -> Incoming {
+    if let Ok((path, _)) = &file.target
+        && let Err(error) = file.spool.add(chunk).await
+    {
+        file.target = Err(status::text(crate::drive::Error::spool(path, &error)));
+    }
+    file
+}

@@ -1,0 +1,269 @@
+//! A kloset on a drive.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use plakar_protocol::store::StorageResource;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::layout::{self, CONFIG, RESOURCES};
+use crate::{
+    drive::{self, Content, Drive, DrivePath, Folder, Spool, Spooled},
+    rclone::{File, Item, Time},
+};
+
+/// What goes wrong with a kloset.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The drive says no.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
+    /// A new kloset was to replace another.
+    #[error("{0} holds a kloset already; give another location, or use that kloset")]
+    Exists(DrivePath),
+    /// Somebody else makes one at the same time.
+    #[error("another kloset is being made in {0}; try again when that is done")]
+    BeingMade(DrivePath),
+    /// There is none.
+    #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` makes one")]
+    Missing(DrivePath),
+    /// An object that should be there.
+    #[error("{0} is not there")]
+    NoObject(DrivePath),
+    /// Something that this layout does not know.
+    #[error("this store keeps packfiles, states and locks, not {0}")]
+    Unsupported(&'static str),
+}
+
+/// The objects of a kloset: a configuration, and a folder for each resource.
+#[derive(Debug)]
+pub struct Kloset {
+    drive: Drive,
+    top: DrivePath,
+    folders: HashMap<&'static str, Folder>,
+    /// Locks that this process has put and not deleted.
+    own_locks: Mutex<HashSet<String>>,
+}
+
+impl Kloset {
+    /// The kloset in a folder, which need not be there yet.
+    pub fn new(drive: &Drive, top: &DrivePath) -> Self {
+        let folder = |name| (name, Folder::new(drive.clone(), inside(top, name)));
+        let folders = RESOURCES.into_iter().filter_map(layout::folder).map(folder).collect();
+        Self { drive: drive.clone(), top: top.clone(), folders, own_locks: Mutex::default() }
+    }
+
+    /// Makes a kloset.
+    ///
+    /// # Errors
+    /// If there is one, or somebody else makes one right now.
+    pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
+        if self.find_configuration().await?.is_some() {
+            return Err(Error::Exists(self.top.clone()));
+        }
+        self.drive.make_folder(&self.top).await?;
+        let mut tries = 0;
+        loop {
+            let claim = Claim::make(self).await?;
+            let result = self.create_under(&claim, &configuration).await;
+            let pause = claim.pause();
+            claim.withdraw(self).await;
+            match result {
+                Err(Error::BeingMade(_)) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
+                result => return result,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn create_under(&self, claim: &Claim, configuration: &Bytes) -> Result<(), Error> {
+        claim.must_be_alone(self).await?;
+        for name in RESOURCES.into_iter().filter_map(layout::folder) {
+            self.drive.make_folder(&inside(&self.top, name)).await?;
+        }
+        self.drive.upload(&inside(&self.top, CONFIG), Time::now(), &configuration.clone().into()).await?;
+        Ok(())
+    }
+
+    /// The bytes that Create was given.
+    ///
+    /// # Errors
+    /// If there is no kloset.
+    pub async fn configuration(&self) -> Result<Bytes, Error> {
+        let Some(file) = self.find_configuration().await? else {
+            return Err(Error::Missing(self.top.clone()));
+        };
+        let path = inside(&self.top, CONFIG);
+        Ok(self
+            .drive
+            .read(file, None)
+            .collect()
+            .await
+            .map_err(|cause| drive::Error::new("cannot read", &path, cause))?)
+    }
+
+    async fn find_configuration(&self) -> Result<Option<File>, drive::Error> {
+        let entry = self.drive.stat(&inside(&self.top, CONFIG)).await?;
+        Ok(entry.and_then(|entry| match entry.item {
+            Item::File(file) => Some(file),
+            Item::Folder => None,
+        }))
+    }
+
+    /// The MACs of a resource. What is not the kloset's is passed over.
+    ///
+    /// # Errors
+    /// If the listing fails.
+    pub async fn list(&self, resource: StorageResource) -> Result<Vec<Vec<u8>>, Error> {
+        let files = self.folder(resource)?.list().await?;
+        Ok(files.iter().filter_map(|(name, _)| layout::mac(name)).collect())
+    }
+
+    /// Bytes of all objects.
+    ///
+    /// # Errors
+    /// If a listing fails.
+    pub async fn size(&self) -> Result<u64, Error> {
+        let mut size = 0;
+        for folder in self.folders.values() {
+            size += folder.list().await?.iter().filter_map(|(_, file)| file.size).sum::<u64>();
+        }
+        Ok(size)
+    }
+
+    /// A spool for an object.
+    pub fn spool(&self) -> Spool {
+        self.drive.spool()
+    }
+
+    /// The error of a spool for an object.
+    pub fn spool_error(&self, resource: StorageResource, name: &str, error: &io::Error) -> drive::Error {
+        let folder = layout::folder(resource).unwrap_or_default();
+        drive::Error::spool(&inside(&inside(&self.top, folder), name), error)
+    }
+
+    /// Stores an object, in place of the one of that name.
+    ///
+    /// # Errors
+    /// If it is not stored in full.
+    pub async fn put(&self, resource: StorageResource, name: &str, content: &Spooled) -> Result<(), Error> {
+        let folder = self.folder(resource)?;
+        if resource == StorageResource::Lock {
+            self.locks().insert(name.to_owned());
+        }
+        Ok(folder.put(name, content).await?)
+    }
+
+    /// Reads an object or a part of it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn get(&self, resource: StorageResource, name: &str, part: Option<Range<u64>>) -> Result<Content, Error> {
+        let folder = self.folder(resource)?;
+        match folder.file(name).await? {
+            Some(file) => Ok(self.drive.read(file, part)),
+            None => Err(Error::NoObject(inside(folder.path(), name))),
+        }
+    }
+
+    /// Deletes an object; one that is not there is deleted.
+    ///
+    /// # Errors
+    /// If it is still there.
+    pub async fn delete(&self, resource: StorageResource, name: &str) -> Result<(), Error> {
+        self.folder(resource)?.delete(name).await?;
+        if resource == StorageResource::Lock {
+            self.locks().remove(name);
+        }
+        Ok(())
+    }
+
+    /// Deletes the locks that this process has put and plakar has not deleted:
+    /// plakar is gone, and nobody else would for ten minutes.
+    pub async fn drop_own_locks(&self) {
+        let locks: Vec<String> = self.locks().drain().collect();
+        for name in locks {
+            if let Err(error) = self.delete(StorageResource::Lock, &name).await {
+                log::warn!("{error}");
+            }
+        }
+    }
+
+    fn locks(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, resource: StorageResource) -> Result<&Folder, Error> {
+        let folder = layout::folder(resource).and_then(|name| self.folders.get(name));
+        folder.ok_or(Error::Unsupported(resource.as_str_name()))
+    }
+}
+
+/// The path of a name of the layout, none of which leads anywhere else.
+fn inside(folder: &DrivePath, name: &str) -> DrivePath {
+    folder.child(name).unwrap_or_else(|_| folder.clone())
+}
+
+/// The intention to make a kloset, as a file that others see.
+///
+/// rclone has no way to make a file only if there is none. So who makes a kloset
+/// first says so, then looks whether somebody else has: of two that overlap at
+/// least one sees the other. Whoever sees another withdraws and tries again after
+/// a pause of its own length.
+struct Claim {
+    id: u64,
+}
+
+const CLAIM: &str = "plakar-claim-";
+const CLAIM_TRIES: usize = 5;
+/// An older claim was left by somebody who was killed.
+const CLAIM_LIFE_SECONDS: i64 = 600;
+
+impl Claim {
+    async fn make(kloset: &Kloset) -> Result<Self, Error> {
+        let unique = format!("{:?} {}", Time::now(), std::process::id());
+        let claim = Self { id: xxh3_64(unique.as_bytes()) };
+        let content = Bytes::from_static(b"a kloset is being made here").into();
+        kloset.drive.upload(&claim.path(kloset), Time::now(), &content).await?;
+        Ok(claim)
+    }
+
+    fn name(&self) -> String {
+        format!("{CLAIM}{:016x}", self.id)
+    }
+
+    fn path(&self, kloset: &Kloset) -> DrivePath {
+        inside(&kloset.top, &self.name())
+    }
+
+    /// Up to two seconds.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.id % 2000)
+    }
+
+    async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
+        let oldest = Time::now().seconds - CLAIM_LIFE_SECONDS;
+        for entry in kloset.drive.list_one(&kloset.top).await? {
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            if name == CONFIG {
+                return Err(Error::Exists(kloset.top.clone()));
+            }
+            if name.starts_with(CLAIM) && name != self.name() && entry.modified.seconds > oldest {
+                return Err(Error::BeingMade(kloset.top.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn withdraw(self, kloset: &Kloset) {
+        if let Err(error) = kloset.drive.delete(&self.path(kloset), None).await {
+            log::warn!("{error}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The one conversion between an entry of a drive and plakar's record.
+
+use plakar_protocol::connectors::{FileInfo, Record};
+use prost_types::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    drive::DrivePath,
+    rclone::{Entry, File, Item, Time},
+};
+
+/// Bits of Go's `fs.FileMode` (contract of PlakarKorp/integration-grpc).
+const MODE_DIR: u32 = 1 << 31;
+const MODE_SYMLINK: u32 = 1 << 27;
+/// Every bit that makes a file something else than a regular one.
+const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+
+/// No remote of rclone tells permissions; a restore to a disk keeps these.
+const FILE_PERMISSIONS: u32 = 0o644;
+const FOLDER_PERMISSIONS: u32 = 0o755;
+
+/// The record of a listed entry.
+///
+/// plakar compares every field with the last snapshot to see whether a file has
+/// changed, so all are constant but those that follow the file: the size, the
+/// time and, as `ino`, a digest of the version that the service gives.
+pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
+    match &entry.item {
+        Item::Folder => of_folder(path, entry.modified),
+        Item::File(file) => record(path, file_info(path, entry.modified, file)),
+    }
+}
+
+/// The record of a folder.
+pub fn of_folder(path: &DrivePath, modified: Time) -> Record {
+    let mode = MODE_DIR | FOLDER_PERMISSIONS;
+    record(path, FileInfo { mode, mod_time: Some(timestamp(modified)), ..constant(path) })
+}
+
+/// The record that says what went wrong with a path.
+pub fn of_error(path: &DrivePath, error: String) -> Record {
+    Record { pathname: path.to_string(), error, ..Record::default() }
+}
+
+fn record(path: &DrivePath, info: FileInfo) -> Record {
+    Record { pathname: path.to_string(), file_info: Some(info), ..Record::default() }
+}
+
+fn file_info(path: &DrivePath, modified: Time, file: &File) -> FileInfo {
+    FileInfo {
+        // -1 keeps plakar from reading a file of unknown size at each backup.
+        size: file.size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
+        mode: FILE_PERMISSIONS,
+        mod_time: Some(timestamp(modified)),
+        ino: xxh3_64(file.version.as_bytes()),
+        ..constant(path)
+    }
+}
+
+fn constant(path: &DrivePath) -> FileInfo {
+    let name = if path.is_top() { "/" } else { path.name() };
+    FileInfo { name: name.to_owned(), nlink: 1, ..FileInfo::default() }
+}
+
+fn timestamp(time: Time) -> Timestamp {
+    Timestamp { seconds: time.seconds, nanos: time.nanos }
+}
+
+/// What an exporter is asked to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// A folder, with its modification time.
+    Folder(Time),
+    /// A file whose content follows, with its modification time.
+    File(Time),
+    /// A symbolic link.
+    Symlink,
+    /// A device, a pipe, a socket.
+    Special,
+}
+
+/// What kind of thing a record asks for; none if it lacks the file info.
+pub fn wanted(record: &Record) -> Option<Wanted> {
+    let info = record.file_info.as_ref()?;
+    let time = info.mod_time.unwrap_or_default();
+    let time = Time { seconds: time.seconds, nanos: time.nanos };
+    Some(match info.mode & MODE_TYPE {
+        0 => Wanted::File(time),
+        MODE_DIR => Wanted::Folder(time),
+        MODE_SYMLINK => Wanted::Symlink,
+        _ => Wanted::Special,
+    })
+}

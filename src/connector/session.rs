@@ -1,0 +1,69 @@
+//! What Init sets up and every later call needs.
+
+use std::collections::HashMap;
+
+use tokio::sync::OnceCell;
+use tonic::Status;
+
+use super::status;
+use crate::{
+    config::Config,
+    drive::{Drive, DrivePath},
+    rclone::{Kind, Rclone},
+};
+
+/// A connector's configuration, and its drive once something needs the network.
+#[derive(Debug)]
+pub struct Session {
+    /// The checked configuration.
+    pub config: Config,
+    drive: OnceCell<Drive>,
+}
+
+impl Session {
+    /// Checks a configuration. Uses no network: plakar starts two importers for
+    /// a backup, and one for a mere look at the configuration.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used.
+    pub async fn begin(map: HashMap<String, String>) -> Result<Self, Status> {
+        let config = Config::read(map).map_err(status::of)?;
+        let checked = Rclone::start().check(&config.section, config.sections.clone()).await;
+        checked.map_err(status::of)?;
+        Ok(Self { config, drive: OnceCell::new() })
+    }
+
+    /// The drive, opened by whoever needs it first.
+    ///
+    /// # Errors
+    /// If it cannot be opened; the next call tries again.
+    pub async fn drive(&self) -> Result<&Drive, Status> {
+        let Config { section, sections, limits, .. } = &self.config;
+        let open = || Drive::open(section, sections.clone(), limits);
+        self.drive.get_or_try_init(open).await.map_err(status::of)
+    }
+
+    /// The folder or file that the location names.
+    pub fn top(&self) -> &DrivePath {
+        &self.config.top
+    }
+
+    /// Asks the service for the top folder. `must_exist` says whether a missing
+    /// one is an error.
+    ///
+    /// # Errors
+    /// If the service does not answer, or the folder is missing.
+    pub async fn ping(&self, must_exist: bool) -> Result<(), Status> {
+        let drive = self.drive().await?;
+        match drive.list_one(self.top()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() != Kind::NotFound => Err(status::of(error)),
+            Err(_) if !must_exist => Ok(()),
+            // It may be a file.
+            Err(error) => match drive.stat(self.top()).await.map_err(status::of)? {
+                Some(_) => Ok(()),
+                None => Err(status::of(error)),
+            },
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The one way an error becomes a gRPC status.
+//!
+//! plakar shows the message and drops the code, but for Canceled and
+//! Unavailable, which it takes for its own troubles (G/importer/importer.go
+//! `unwrap`). So every error is Unknown, which also reads best where plakar
+//! shows the raw status.
+
+use std::fmt;
+
+use tonic::{Code, Status};
+
+use crate::secret;
+
+/// The status that tells an error to the user.
+pub fn of(error: impl fmt::Display) -> Status {
+    Status::new(Code::Unknown, text(error))
+}
+
+/// The text of an error, without secrets, on one line.
+pub fn text(error: impl fmt::Display) -> String {
+    secret::redact(&error.to_string()).replace('\n', " ")
+}

@@ -1,0 +1,179 @@
+//! Reading files: in order, exactly, resumed where a connection broke.
+
+use std::{
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll},
+    thread,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+
+use super::retry::Attempts;
+use crate::rclone::{Error, File, Kind, Reader, Scope, Under};
+
+/// The largest piece handed on, which is what plakar's own connectors use.
+const PIECE: usize = 1024 * 1024;
+/// Pieces read ahead of whoever takes them.
+const AHEAD: usize = 2;
+
+/// The content of a file, piece by piece. Dropping it ends the transfer.
+#[derive(Debug)]
+pub struct Content {
+    pieces: mpsc::Receiver<Result<Bytes, Error>>,
+    _scope: Scope,
+}
+
+impl Content {
+    /// The next piece, never empty; none at the end.
+    ///
+    /// # Errors
+    /// If the content cannot be had in full. Nothing follows an error.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        self.pieces.recv().await
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// As for [`Self::next`].
+    pub async fn collect(mut self) -> Result<Bytes, Error> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl Stream for Content {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.pieces.poll_recv(context)
+    }
+}
+
+/// Reads a part of a file, or all of it. Exactly the bytes asked for come, less
+/// only what lies behind the listed end of the file; anything else is an error.
+pub fn read(file: File, part: Option<Range<u64>>) -> Content {
+    let scope = Scope::of(&file);
+    let (sender, pieces) = mpsc::channel(AHEAD);
+    let transfer = Transfer { file, sender, under: scope.under(), buffer: BytesMut::new() };
+    tokio::task::spawn_blocking(move || transfer.run(part));
+    Content { pieces, _scope: scope }
+}
+
+/// The producing end.
+struct Transfer {
+    file: File,
+    sender: mpsc::Sender<Result<Bytes, Error>>,
+    under: Under,
+    buffer: BytesMut,
+}
+
+/// Why a transfer stopped before its end.
+enum Stop {
+    Failed(Error),
+    NobodyListens,
+}
+
+impl Transfer {
+    fn run(mut self, part: Option<Range<u64>>) {
+        let wanted = match (part, self.file.size) {
+            (Some(part), Some(size)) => Some(part.start.min(size)..part.end.min(size)),
+            (Some(part), None) => Some(part),
+            (None, Some(size)) => Some(0..size),
+            (None, None) => None,
+        };
+        let whole = wanted.as_ref().is_none_or(|wanted| wanted.start == 0 && Some(wanted.end) == self.file.size);
+        let result = match wanted {
+            Some(wanted) => self.read_exactly(wanted, whole),
+            None => self.read_to_the_end(),
+        };
+        if let Err(Stop::Failed(error)) = result {
+            let _ = self.sender.blocking_send(Err(error)); // nobody listens: nobody to tell
+        }
+    }
+
+    fn read_exactly(&mut self, wanted: Range<u64>, whole: bool) -> Result<(), Stop> {
+        let mut at = wanted.start;
+        let mut attempts = Attempts::default();
+        while at < wanted.end {
+            let before = at;
+            let error = match self.read_once(&mut at, &wanted, whole) {
+                Ok(()) => return Ok(()),
+                Err(Stop::Failed(error)) => error,
+                Err(stop) => return Err(stop),
+            };
+            if at > before {
+                attempts = Attempts::default(); // progress was made
+            }
+            match attempts.pause_after(&error) {
+                Some(pause) if !self.sender.is_closed() => thread::sleep(pause),
+                _ => return Err(Stop::Failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// One connection's worth. `at` moves past what was handed on.
+    fn read_once(&mut self, at: &mut u64, wanted: &Range<u64>, whole: bool) -> Result<(), Stop> {
+        let end = wanted.end;
+        // A file read whole is asked for without an end, so that content longer
+        // than listed shows.
+        let length = (!whole).then_some(end - *at);
+        let mut reader = self.file.open(*at, length, *at > wanted.start, self.under).map_err(Stop::Failed)?;
+        while *at < end {
+            let result = self.fill(&mut reader, end - *at);
+            *at += self.buffer.len() as u64;
+            self.hand_on()?;
+            match result {
+                Ok(0) => return Err(Stop::Failed(ended_early(*at, end))),
+                Ok(_) => {}
+                Err(error) => return Err(Stop::Failed(error)),
+            }
+        }
+        if whole && self.fill(&mut reader, 1).is_ok_and(|more| more > 0) {
+            return Err(Stop::Failed(longer_than_listed(end)));
+        }
+        Ok(())
+    }
+
+    fn read_to_the_end(&mut self) -> Result<(), Stop> {
+        let mut reader = self.file.open(0, None, false, self.under).map_err(Stop::Failed)?;
+        loop {
+            let result = self.fill(&mut reader, PIECE as u64);
+            self.hand_on()?;
+            if result.map_err(Stop::Failed)? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fill(&mut self, reader: &mut Reader, most: u64) -> Result<usize, Error> {
+        let size = usize::try_from(most).map_or(PIECE, |most| most.min(PIECE));
+        self.buffer = BytesMut::with_capacity(size);
+        reader.read(&mut self.buffer)
+    }
+
+    fn hand_on(&mut self) -> Result<(), Stop> {
+        let piece = std::mem::take(&mut self.buffer).freeze();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::NobodyListens)
+    }
+}
+
+fn ended_early(at: u64, end: u64) -> Error {
+    let mut error = Error::new(Kind::Damaged, format!("the content ended after {at} of {end} bytes"));
+    error.retry = true;
+    error
+}
+
+fn longer_than_listed(size: u64) -> Error {
+    Error::new(Kind::Changed, format!("the content goes on after the {size} bytes that the listing gives"))
+}

@@ -1,0 +1,110 @@
+//! A folder whose files are found without asking the service each time.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::Mutex;
+
+use super::{Drive, DrivePath, Error, Spooled};
+use crate::rclone::{File, Item, Kind, Time};
+
+/// The files of one folder, as last listed and as changed by us since.
+#[derive(Debug)]
+pub struct Folder {
+    drive: Drive,
+    path: DrivePath,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    files: HashMap<Arc<str>, File>,
+    /// How often the folder was listed: tells whoever waited for a listing that
+    /// it need not list again.
+    listings: u64,
+}
+
+impl Folder {
+    /// The folder at `path`, which need not exist.
+    pub fn new(drive: Drive, path: DrivePath) -> Self {
+        Self { drive, path, known: Mutex::default() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &DrivePath {
+        &self.path
+    }
+
+    /// Lists the folder; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// If the listing fails.
+    pub async fn list(&self) -> Result<Vec<(Arc<str>, File)>, Error> {
+        let mut known = self.known.lock().await;
+        self.refresh(&mut known).await?;
+        Ok(known.files.iter().map(|(name, file)| (Arc::clone(name), file.clone())).collect())
+    }
+
+    /// The file of a name. An unknown one is looked for in one listing.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none, or if the listing fails.
+    pub async fn file(&self, name: &str) -> Result<Option<File>, Error> {
+        let seen = {
+            let known = self.known.lock().await;
+            if let Some(file) = known.files.get(name) {
+                return Ok(Some(file.clone()));
+            }
+            known.listings
+        };
+        let mut known = self.known.lock().await;
+        if known.listings == seen {
+            self.refresh(&mut known).await?;
+        }
+        Ok(known.files.get(name).cloned())
+    }
+
+    async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
+        let entries = match self.drive.list_one(&self.path).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        known.files.clear();
+        known.listings += 1;
+        for entry in entries {
+            if let Item::File(file) = entry.item {
+                let name = entry.path.rsplit('/').next().unwrap_or_default();
+                known.files.insert(name.into(), file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a file, in place of the one of that name.
+    ///
+    /// # Errors
+    /// If it cannot be stored in full.
+    pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
+        let path = self.child(name)?;
+        let file = self.drive.upload(&path, Time::now(), content).await?;
+        self.known.lock().await.files.insert(name.into(), file);
+        Ok(())
+    }
+
+    /// Deletes a file; one that is not there is deleted.
+    ///
+    /// # Errors
+    /// If it is still there.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        let path = self.child(name)?;
+        let known = self.known.lock().await.files.remove(name);
+        match self.drive.delete(&path, known.as_ref()).await {
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn child(&self, name: &str) -> Result<DrivePath, Error> {
+        self.path.child(name).map_err(|bad| Error::bad_name(&self.path, bad))
+    }
+}

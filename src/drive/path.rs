@@ -1,0 +1,116 @@
+//! Paths of a drive.
+
+use std::fmt;
+
+/// A clean path below the top of a drive: no empty part, no `.` or `..`.
+/// Nothing is trimmed and nothing is decoded: names are kept as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DrivePath(String);
+
+/// A name or a path that would lead out of its folder or nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot be a name in a path")]
+pub struct BadName(String);
+
+impl DrivePath {
+    /// The top of the drive.
+    pub const fn top() -> Self {
+        Self(String::new())
+    }
+
+    /// Reads a path from the top. Slashes may be doubled and at either end.
+    ///
+    /// # Errors
+    /// If a part is `.` or `..`, or holds a NUL.
+    pub fn parse(path: &str) -> Result<Self, BadName> {
+        Self::top().join(path)
+    }
+
+    /// The path of what `below` names under this one.
+    ///
+    /// # Errors
+    /// As for [`Self::parse`].
+    pub fn join(&self, below: &str) -> Result<Self, BadName> {
+        let mut joined = self.0.clone();
+        for part in below.split('/').filter(|part| !part.is_empty()) {
+            if part == "." || part == ".." || part.contains('\0') {
+                return Err(BadName(part.to_owned()));
+            }
+            if !joined.is_empty() {
+                joined.push('/');
+            }
+            joined.push_str(part);
+        }
+        Ok(Self(joined))
+    }
+
+    /// The path of a direct child.
+    ///
+    /// # Errors
+    /// If the name is empty or holds a slash, and as for [`Self::parse`].
+    pub fn child(&self, name: &str) -> Result<Self, BadName> {
+        if name.is_empty() || name.contains('/') {
+            return Err(BadName(name.to_owned()));
+        }
+        self.join(name)
+    }
+
+    /// Whether this is the top of the drive.
+    pub fn is_top(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last part; empty for the top.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The folder that holds it; the top is its own.
+    pub fn parent(&self) -> Self {
+        Self(self.0.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned()))
+    }
+
+    /// Every folder above it, from the top downward, without itself.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
+        let top = (!self.is_top()).then(Self::top);
+        top.into_iter().chain(self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].to_owned())))
+    }
+
+    /// As rclone takes it: no slash in front, empty for the top.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As plakar takes it: a slash in front, `/` for the top.
+impl fmt::Display for DrivePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_do_not_matter_and_names_do() {
+        let path = DrivePath::parse("/a// b /c%20d/").unwrap();
+        assert_eq!(path.to_string(), "/a/ b /c%20d");
+        assert_eq!(path.name(), "c%20d");
+        assert_eq!(path.parent().as_str(), "a/ b ");
+        let above: Vec<String> = path.ancestors().map(|path| path.to_string()).collect();
+        assert_eq!(above, ["/", "/a", "/a/ b "]);
+        assert_eq!(DrivePath::top().ancestors().count(), 0);
+    }
+
+    #[test]
+    fn no_way_out() {
+        for path in ["..", "a/../b", "a/.", "a\0b"] {
+            assert!(DrivePath::parse(path).is_err(), "{path:?} was taken");
+        }
+        for name in ["", "a/b", ".", ".."] {
+            assert!(DrivePath::top().child(name).is_err(), "{name:?} was taken");
+        }
+    }
+}

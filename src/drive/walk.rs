@@ -1,0 +1,179 @@
+//! Walking a tree: many folders at once, in order.
+
+use std::collections::BTreeMap;
+
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+
+use super::{Drive, DrivePath, Error, Excludes};
+use crate::rclone::{Entry, Item};
+
+/// Folders that one call may list. Backends that list one folder a request gain
+/// nothing from more; the service takes 20 at least.
+const BATCH: usize = 32;
+/// Folders that may be listed ahead of the one that is handed on, for each call
+/// that may be under way: it bounds the memory of a walk.
+const AHEAD: usize = 64;
+
+/// What a walk finds, folder by folder.
+#[derive(Debug)]
+pub enum Found {
+    /// Everything in a folder, by name.
+    Folder(Vec<(DrivePath, Entry)>),
+    /// A folder that cannot be listed, or an item with an impossible name.
+    Failed(DrivePath, Error),
+}
+
+/// Hands on what lies below `top`, which is listed first. The folders come in
+/// the bytewise order of their paths, which is the order plakar reads its parent
+/// snapshot in, and a folder's items together, by name.
+///
+/// Folders that `excludes` cover are found but not listed. At most `calls` calls are under way; the walk waits for whoever takes what is
+/// found and ends when nobody does.
+///
+/// # Errors
+/// If the top itself cannot be listed. Any other failure is handed on as found.
+pub async fn walk(
+    drive: &Drive,
+    top: &DrivePath,
+    excludes: &Excludes,
+    calls: usize,
+    found: mpsc::Sender<Found>,
+) -> Result<(), Error> {
+    let mut walk = Walk { drive, excludes, calls, folders: BTreeMap::new(), under_way: JoinSet::new() };
+    walk.folders.insert(top.clone(), Folder::Waiting);
+    while !walk.folders.is_empty() {
+        walk.start_calls();
+        while let Some(listed) = walk.take_first_listed() {
+            match listed {
+                (path, Err(error)) if path == *top => return Err(error),
+                (path, Err(error)) => {
+                    if found.send(Found::Failed(path, error)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                (_, Ok(items)) => {
+                    if found.send(Found::Folder(items)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            walk.start_calls();
+        }
+        if let Some(batch) = walk.under_way.join_next().await {
+            for (path, error) in walk.note(batch, top)? {
+                if found.send(Found::Failed(path, error)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+type Listing = Result<Vec<(DrivePath, Entry)>, Error>;
+type Batch = (Vec<DrivePath>, Vec<Result<Vec<Entry>, Error>>);
+
+enum Folder {
+    Waiting,
+    UnderWay,
+    Listed(Listing),
+}
+
+struct Walk<'a> {
+    drive: &'a Drive,
+    excludes: &'a Excludes,
+    calls: usize,
+    /// Folders that were found and not handed on. The map's order is the walk's.
+    folders: BTreeMap<DrivePath, Folder>,
+    under_way: JoinSet<Batch>,
+}
+
+impl Walk<'_> {
+    /// Gives the first waiting folders to calls that are free, evenly.
+    fn start_calls(&mut self) {
+        let free = self.calls.saturating_sub(self.under_way.len());
+        if free == 0 {
+            return;
+        }
+        let near = self.folders.iter_mut().take(AHEAD * self.calls);
+        let mut waiting: Vec<(&DrivePath, &mut Folder)> =
+            near.filter(|(_, folder)| matches!(folder, Folder::Waiting)).collect();
+        waiting.truncate(free * BATCH);
+        let size = waiting.len().div_ceil(free).max(1);
+        for batch in waiting.chunks_mut(size) {
+            let paths: Vec<DrivePath> = batch
+                .iter_mut()
+                .map(|(path, folder)| {
+                    **folder = Folder::UnderWay;
+                    path.clone()
+                })
+                .collect();
+            let drive = self.drive.clone();
+            self.under_way.spawn(async move {
+                let listed = drive.list(&paths).await;
+                (paths, listed)
+            });
+        }
+    }
+
+    /// The first folder in order, if its listing is there.
+    fn take_first_listed(&mut self) -> Option<(DrivePath, Listing)> {
+        let first = self.folders.first_entry()?;
+        if !matches!(first.get(), Folder::Listed(_)) {
+            return None;
+        }
+        match first.remove_entry() {
+            (path, Folder::Listed(listing)) => Some((path, listing)),
+            _ => None,
+        }
+    }
+
+    /// Keeps what a call listed and answers what cannot be walked.
+    fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<(DrivePath, Error)>, Error> {
+        let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
+        let mut failed = Vec::new();
+        for (path, entries) in paths.into_iter().zip(listed) {
+            let listing = entries.map(|entries| self.sort(&path, entries, &mut failed));
+            self.folders.insert(path, Folder::Listed(listing));
+        }
+        Ok(failed)
+    }
+
+    fn sort(
+        &mut self,
+        folder: &DrivePath,
+        entries: Vec<Entry>,
+        failed: &mut Vec<(DrivePath, Error)>,
+    ) -> Vec<(DrivePath, Entry)> {
+        let mut items: BTreeMap<DrivePath, Entry> = BTreeMap::new();
+        for entry in entries {
+            let name = entry.path.strip_prefix(folder.as_str()).unwrap_or(&entry.path);
+            let name = if folder.is_top() { name } else { name.strip_prefix('/').unwrap_or(name) };
+            match folder.child(name) {
+                Err(bad) => failed.push((folder.clone(), Error::bad_name(folder, bad))),
+                // Of two items with one path the folder stays: it may hold more.
+                Ok(path) => {
+                    let is_folder = matches!(entry.item, Item::Folder);
+                    match items.get_mut(&path) {
+                        None => drop(items.insert(path, entry)),
+                        Some(twin) => {
+                            if is_folder && !matches!(twin.item, Item::Folder) {
+                                *twin = entry;
+                            }
+                            failed.push((path.clone(), Error::twin(&path)));
+                        }
+                    }
+                }
+            }
+        }
+        for (path, entry) in &items {
+            if matches!(entry.item, Item::Folder) && !self.excludes.cover(path) {
+                self.folders.insert(path.clone(), Folder::Waiting);
+            }
+        }
+        items.into_iter().collect()
+    }
+}

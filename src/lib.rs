@@ -1,0 +1,19 @@
+//! Plakar backs up, restores and stores in iCloud, with rclone inside.
+//!
+//! What calls what, from plakar down to C:
+//!
+//! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
+//! - [`config`] reads what plakar hands to a connector;
+//! - [`drive`] is what a connector works on: paths, walks, content, spools, retries;
+//! - [`rclone`] calls rclone in this process, with JSON for control and memory for
+//!   content; its child `ffi` is the only one that knows pointers.
+//!
+//! [`secret`] and [`log`] serve all of them.
+
+pub mod cli;
+pub mod config;
+pub mod connector;
+pub mod drive;
+pub mod log;
+pub mod rclone;
+pub mod secret;

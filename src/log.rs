@@ -1,0 +1,62 @@
+//! The log: lines on stderr, without secrets.
+//!
+//! plakar hands its own stderr to a connector, so a user sees these lines among
+//! plakar's. Hence only warnings by default.
+
+use std::env;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::secret;
+
+/// The variable that makes the log complete.
+pub const VARIABLE: &str = "PLAKAR_ICLOUD_LOG";
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// Everything, each request of rclone included.
+    Complete,
+}
+
+impl Verbosity {
+    /// What the environment asks for: `PLAKAR_ICLOUD_LOG=debug` for everything.
+    pub fn of_process() -> Self {
+        if env::var_os(VARIABLE).is_some_and(|value| value == "debug") { Self::Complete } else { Self::Quiet }
+    }
+}
+
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // The transport's own debug lines would drown rclone's.
+        let ours = record.target().starts_with("plakar_icloud") || record.target() == "rclone";
+        if !ours || !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = record.args().to_string();
+        let level = record.level().as_str().to_ascii_lowercase();
+        for line in secret::redact(&text).lines() {
+            eprintln!("plakar-icloud: {level}: {line}");
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Installs the log, once in a process.
+pub fn install() {
+    log::set_max_level(match Verbosity::of_process() {
+        Verbosity::Quiet => LevelFilter::Warn,
+        Verbosity::Complete => LevelFilter::Debug,
+    });
+    // Fails only if a log is installed already, which then is this one.
+    let _ = log::set_logger(&Stderr);
+}

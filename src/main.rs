@@ -1,0 +1,40 @@
+//! The program: as a connector when plakar starts it, else its own commands.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+use plakar_icloud::{cli::Cli, connector, log, secret};
+use tokio::runtime;
+
+/// musl's own allocator is slow where threads pass memory to each other, as
+/// content does on its way through gRPC; this one is not, on any libc.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads that run gRPC. Reads and uploads block threads of their own.
+const WORKERS: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::install();
+    match serve(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plakar-icloud: {}", secret::redact(&error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: &Cli) -> io::Result<()> {
+    // Before any other thread runs: nobody else may ever see the real stdout.
+    let ends = connector::Ends::take()?;
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let result = runtime.block_on(connector::serve(cli.command.role(), ends));
+    // Not dropped: that would wait for reads that block, and nobody wants them.
+    runtime.shutdown_background();
+    result.map_err(|error| {
+        let advice = "plakar starts this command and speaks to it through pipes; see plakar-icloud --help";
+        io::Error::new(error.kind(), format!("no connection to plakar: {error}; {advice}"))
+    })
+}

@@ -1,0 +1,326 @@
+//! rclone in this process: typed calls, kept objects, content.
+//!
+//! The only module that knows rclone's JSON. All of Go is behind [`ffi`].
+
+mod error;
+mod ffi;
+mod methods;
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use once_cell::sync::OnceCell;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use error::{Error, Kind};
+pub use ffi::{region::Region, signals::use_alternate_stack};
+pub use methods::Sections;
+use methods::{Method, Nothing};
+
+use crate::log::Verbosity;
+
+static STARTED: OnceCell<Rclone> = OnceCell::new();
+
+/// Proof that rclone runs in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Rclone(());
+
+impl Rclone {
+    /// Starts rclone, once in a process; later calls find it running.
+    ///
+    /// Takes about 10 ms the first time and uses neither the network nor the
+    /// file system.
+    pub fn start() -> Self {
+        *STARTED.get_or_init(|| {
+            ffi::start(ffi::environment());
+            ffi::set_log(Verbosity::of_process() == Verbosity::Complete);
+            Self(())
+        })
+    }
+
+    /// Looks at sections of a configuration, of which `name` is to be opened,
+    /// without using the network.
+    ///
+    /// # Errors
+    /// [`Kind::BadConfig`] for a backend that is not in this build and for an
+    /// option that the backend does not have.
+    pub async fn check(self, name: &str, sections: Sections) -> Result<(), Error> {
+        call(methods::Check { name: name.to_owned(), sections }).await.map(|Nothing {}| ())
+    }
+
+    /// Opens a remote: the section `name` of `sections`, from its top folder.
+    ///
+    /// # Errors
+    /// Whatever the backend says about configuration, network and session.
+    pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
+        let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
+        Ok(Remote { id: opened.remote, sets_folder_times: opened.sets_folder_times })
+    }
+}
+
+/// An opened remote. It stays open for the life of the process.
+#[derive(Debug, Clone, Copy)]
+pub struct Remote {
+    id: u64,
+    /// Whether folders can be given a modification time.
+    pub sets_folder_times: bool,
+}
+
+/// A point in time: seconds since 1970 and nanoseconds of that second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Since 1970, negative before.
+    pub seconds: i64,
+    /// 0 to 999,999,999, counted forward.
+    pub nanos: i32,
+}
+
+impl Time {
+    /// For what has no time of its own.
+    pub const UNKNOWN: Self = Self { seconds: 0, nanos: 0 };
+
+    /// Now.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { seconds: since.as_secs().cast_signed(), nanos: since.subsec_nanos().cast_signed() }
+    }
+}
+
+/// A file or a folder of a remote.
+#[derive(Debug)]
+pub struct Entry {
+    /// Relative to the remote's top, without a leading slash.
+    pub path: String,
+    /// When it was modified.
+    pub modified: Time,
+    /// What it is.
+    pub item: Item,
+}
+
+/// What an entry is.
+#[derive(Debug)]
+pub enum Item {
+    /// A folder.
+    Folder,
+    /// A file, kept by rclone.
+    File(File),
+}
+
+/// A file that rclone keeps, so that opening it needs no look-up.
+#[derive(Debug, Clone)]
+pub struct File {
+    object: Arc<ffi::Object>,
+    /// In bytes; none if the backend cannot tell.
+    pub size: Option<u64>,
+    /// Changes whenever the file does.
+    pub version: Arc<str>,
+}
+
+impl From<methods::Entry> for Entry {
+    fn from(entry: methods::Entry) -> Self {
+        let item = match entry.object {
+            Some(object) if !entry.folder => Item::File(File {
+                object: Arc::new(object),
+                size: u64::try_from(entry.size).ok(),
+                version: entry.version.into(),
+            }),
+            _ => Item::Folder,
+        };
+        Self { path: entry.path, modified: Time { seconds: entry.seconds, nanos: entry.nanos }, item }
+    }
+}
+
+impl Remote {
+    /// Lists folders; answers one result for each path, in order.
+    ///
+    /// # Errors
+    /// If nothing could be asked at all.
+    pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Vec<Entry>, Error>>, Error> {
+        let asked = paths.len();
+        let listed = call(methods::List { remote: self.id, paths }).await?;
+        if listed.folders.len() != asked {
+            return Err(Error::unexpected(format!(
+                "{asked} folders were listed but {} answered",
+                listed.folders.len()
+            )));
+        }
+        let folder = |folder: methods::ListedFolder| match folder.failure {
+            Some(failure) => Err(Error::from(failure)),
+            None => Ok(folder.entries.into_iter().map(Entry::from).collect()),
+        };
+        Ok(listed.folders.into_iter().map(folder).collect())
+    }
+
+    /// Finds a file or a folder.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none.
+    pub async fn stat(self, path: &str) -> Result<Entry, Error> {
+        call(methods::Stat { remote: self.id, path: path.to_owned() }).await.map(Entry::from)
+    }
+
+    /// Makes a folder and its parents; succeeds if it is there.
+    ///
+    /// # Errors
+    /// Whatever the service says.
+    pub async fn mkdir(self, path: &str) -> Result<(), Error> {
+        call(methods::Mkdir { remote: self.id, path: path.to_owned() }).await.map(|Nothing {}| ())
+    }
+
+    /// Deletes a file: the kept one if given, else the one at the path.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none.
+    pub async fn delete(self, path: &str, kept: Option<&File>) -> Result<(), Error> {
+        let object = kept.map_or(0, |file| file.object.id());
+        call(methods::Delete { remote: self.id, path: path.to_owned(), object }).await.map(|Nothing {}| ())
+    }
+
+    /// Sets the modification time of a folder.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] where the backend has no such thing.
+    pub async fn set_folder_time(self, path: &str, time: Time) -> Result<(), Error> {
+        let request =
+            methods::FolderTime { remote: self.id, path: path.to_owned(), seconds: time.seconds, nanos: time.nanos };
+        call(request).await.map(|Nothing {}| ())
+    }
+
+    /// Stores content under a path, in place of what is there. The content
+    /// appears whole or not at all.
+    ///
+    /// # Errors
+    /// Whatever the service says; the path then holds what it held before.
+    pub async fn upload(self, path: &str, modified: Time, content: Arc<Region>) -> Result<Entry, Error> {
+        let request = methods::Upload {
+            remote: self.id,
+            path: path.to_owned(),
+            seconds: modified.seconds,
+            nanos: modified.nanos,
+        };
+        let scope = ffi::Scope::new();
+        let input = encode(scope.id(), &request)?;
+        let entry: methods::Entry = blocking(scope, move || {
+            let answer = ffi::upload(&input, &content).map_err(|_| nul_in_input("upload"))?;
+            decode(&answer)
+        })
+        .await?;
+        Ok(entry.into())
+    }
+}
+
+/// Content that is being read. Dropping the scope that it was opened under wakes
+/// a blocked read.
+#[derive(Debug)]
+pub struct Reader(ffi::Reader);
+
+/// The lifetime of a transfer: what runs under it ends when it is dropped.
+#[derive(Debug)]
+pub struct Scope(ffi::Scope);
+
+/// Refers to a scope without keeping it from ending.
+#[derive(Debug, Clone, Copy)]
+pub struct Under(u64);
+
+impl Scope {
+    /// Opens a scope. There is a file to read, so rclone runs.
+    pub fn of(_: &File) -> Self {
+        Self(ffi::Scope::new())
+    }
+
+    /// For calls that run under it.
+    pub fn under(&self) -> Under {
+        Under(self.0.id())
+    }
+}
+
+impl File {
+    /// Opens the content from `offset`: `length` bytes, or all that follows.
+    /// With `resume`, makes sure first that the file is still the listed one, as
+    /// the content before `offset` is. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Kind::Changed`] if it is not; else whatever the service says.
+    pub fn open(&self, offset: u64, length: Option<u64>, resume: bool, under: Under) -> Result<Reader, Error> {
+        let length = length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX));
+        let request = methods::OpenObject { object: self.object.id(), offset, length, resume };
+        let opened = call_blocking(&encode(under.0, &request)?, methods::OpenObject::PATH)?;
+        let methods::OpenedObject { reader } = opened;
+        Ok(Reader(ffi::Reader::adopt(reader)))
+    }
+}
+
+impl Reader {
+    /// Appends what follows to `buffer`, up to its spare capacity, and tells how
+    /// many bytes that were: fewer only at the end. Blocks the thread.
+    ///
+    /// # Errors
+    /// If the content breaks off; what came before it is in the buffer.
+    pub fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, Error> {
+        self.0.read(buffer).map_err(|failure| match serde_json::from_str::<error::Failure>(&failure) {
+            Ok(failure) => failure.into(),
+            Err(error) => Error::unexpected(format!("a failure cannot be read: {error}")),
+        })
+    }
+}
+
+/// Calls a method on a thread that may block. If the caller stops waiting, the
+/// call is cancelled and what it answers is released.
+async fn call<M: Method>(request: M) -> Result<M::Answer, Error> {
+    let scope = ffi::Scope::new();
+    let input = encode(scope.id(), &request)?;
+    blocking(scope, move || call_blocking(&input, M::PATH)).await
+}
+
+fn call_blocking<A: DeserializeOwned>(input: &str, path: &str) -> Result<A, Error> {
+    let (status, output) = ffi::rpc(path, input).map_err(|_| nul_in_input(path))?;
+    if status == 200 {
+        return decode(&output);
+    }
+    match serde_json::from_str::<error::RefusedCall>(&output) {
+        Ok(refused) => Err(refused.into()),
+        Err(error) => Err(Error::unexpected(format!("{path}: status {status}, and no reason can be read: {error}"))),
+    }
+}
+
+/// Runs `work` on a blocking thread under a scope that ends with this future.
+async fn blocking<A: Send + 'static>(
+    scope: ffi::Scope,
+    work: impl FnOnce() -> Result<A, Error> + Send + 'static,
+) -> Result<A, Error> {
+    let result = tokio::task::spawn_blocking(work).await;
+    drop(scope);
+    result.unwrap_or_else(|error| Err(Error::unexpected(format!("a call of rclone did not end: {error}"))))
+}
+
+fn nul_in_input(path: &str) -> Error {
+    Error::unexpected(format!("{path}: the input holds a NUL"))
+}
+
+#[derive(Serialize)]
+struct Scoped<'a, R> {
+    scope: u64,
+    #[serde(flatten)]
+    request: &'a R,
+}
+
+fn encode<R: Serialize>(scope: u64, request: &R) -> Result<String, Error> {
+    serde_json::to_string(&Scoped { scope, request })
+        .map_err(|error| Error::unexpected(format!("a request cannot be written: {error}")))
+}
+
+/// What a method answers: one of the two.
+#[derive(Deserialize)]
+struct Outcome<A> {
+    answer: Option<A>,
+    failure: Option<error::Failure>,
+}
+
+fn decode<A: DeserializeOwned>(output: &str) -> Result<A, Error> {
+    match serde_json::from_str::<Outcome<A>>(output) {
+        Ok(Outcome { failure: Some(failure), .. }) => Err(failure.into()),
+        Ok(Outcome { answer: Some(answer), .. }) => Ok(answer),
+        Ok(Outcome { answer: None, failure: None }) => Err(Error::unexpected("an answer is empty")),
+        Err(error) => Err(Error::unexpected(format!("an answer cannot be read: {error}"))),
+    }
+}

@@ -1,0 +1,107 @@
+//! Failures of rclone, of a kind that a program can act on.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::secret;
+
+/// What went wrong, by what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// No such file or folder.
+    NotFound,
+    /// The name is taken.
+    Exists,
+    /// A folder that was to be removed has something in it.
+    NotEmpty,
+    /// The account or key may not do this.
+    Denied,
+    /// Somebody has to sign in.
+    NeedsLogin,
+    /// No room left.
+    Quota,
+    /// The service asks for fewer requests.
+    Throttled,
+    /// The service was not reached or the connection broke.
+    Network,
+    /// Content arrived incomplete or otherwise than announced.
+    Damaged,
+    /// The item is no longer what the listing said.
+    Changed,
+    /// The configuration cannot work.
+    BadConfig,
+    /// The backend cannot do this.
+    Unsupported,
+    /// The service does not take this name.
+    RefusedName,
+    /// The caller gave up.
+    Cancelled,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// A failed operation. The text holds no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text}")]
+pub struct Error {
+    /// What can be done about it.
+    pub kind: Kind,
+    /// For a person, one line.
+    pub text: String,
+    /// Whether the same call may succeed later.
+    pub retry: bool,
+    /// How long the service asked to wait before that.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error that arises on this side.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), retry: false, retry_after: None }
+    }
+
+    /// A failure of ours or of rclone that should not happen.
+    pub fn unexpected(text: impl Into<String>) -> Self {
+        Self::new(Kind::Other, text)
+    }
+}
+
+/// How the Go side writes a failure (`remote.Failure`).
+#[derive(Deserialize)]
+pub struct Failure {
+    kind: Kind,
+    text: String,
+    #[serde(default)]
+    retry: bool,
+    #[serde(default)]
+    retry_after_ms: u64,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let one_line = failure.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self {
+            kind: failure.kind,
+            text: secret::redact(&one_line).into_owned(),
+            retry: failure.retry,
+            retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),
+        }
+    }
+}
+
+/// How rclone answers a call that it could not make. Its other members echo the
+/// input, passwords included, and are not read.
+#[derive(Deserialize)]
+pub struct RefusedCall {
+    error: String,
+}
+
+impl From<RefusedCall> for Error {
+    fn from(call: RefusedCall) -> Self {
+        let first_line = call.error.lines().next().unwrap_or_default();
+        Self::unexpected(secret::redact(first_line).into_owned())
+    }
+}

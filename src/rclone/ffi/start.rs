@@ -1,0 +1,79 @@
+//! Starting Go's runtime with an environment of our choice.
+
+use std::{
+    env,
+    ffi::{CString, OsString, c_char, c_int, c_ulong},
+    os::unix::ffi::OsStringExt,
+    ptr,
+};
+
+use super::bindings;
+
+unsafe extern "C" {
+    /// Go's entry point for C archives, out of `.init_array` by `build.rs`.
+    fn rclone_start_runtime(argc: c_int, argv: *const *const c_char);
+}
+
+/// Entries of the auxiliary vector that Go reads (runtime/os_linux.go): page
+/// size, processor features, secure mode, random bytes, the vDSO.
+const AUXILIARY: [c_ulong; 6] =
+    [libc::AT_PAGESZ, libc::AT_HWCAP, libc::AT_HWCAP2, libc::AT_SECURE, libc::AT_RANDOM, libc::AT_SYSINFO_EHDR];
+
+/// Starts Go and rclone. May be called once in a process.
+///
+/// `environment` is all that Go sees of the environment. Variables with a NUL
+/// do not exist in a real environment and are left out.
+pub fn start(environment: impl IntoIterator<Item = (OsString, OsString)>) {
+    let block = leak_argument_block(environment);
+    // SAFETY: `block` has the layout of the stack at a program's start, which is
+    // what the entry reads: argc pointers, NULL, the environment, NULL, the
+    // auxiliary vector. It is leaked because Go keeps pointers into it.
+    unsafe { rclone_start_runtime(1, block) };
+    // SAFETY: no arguments; the export waits for the runtime by itself.
+    unsafe { bindings::RcloneInitialize() };
+}
+
+fn leak_argument_block(environment: impl IntoIterator<Item = (OsString, OsString)>) -> *const *const c_char {
+    let mut words: Vec<*const c_char> = vec![leak(b"plakar-icloud".to_vec()), ptr::null()];
+    for (name, value) in environment {
+        let mut variable = name.into_vec();
+        variable.push(b'=');
+        variable.extend(value.into_vec());
+        let variable = leak(variable);
+        if !variable.is_null() {
+            words.push(variable);
+        }
+    }
+    words.push(ptr::null());
+    for entry in AUXILIARY {
+        // SAFETY: getauxval takes any number and answers 0 for an unknown one.
+        let value = unsafe { libc::getauxval(entry) };
+        if value != 0 {
+            words.push(ptr::without_provenance(entry as usize));
+            words.push(ptr::without_provenance(value as usize));
+        }
+    }
+    words.extend([ptr::without_provenance(libc::AT_NULL as usize), ptr::null()]);
+    Box::leak(words.into_boxed_slice()).as_ptr()
+}
+
+/// A C string for the life of the process, null if the bytes hold a NUL.
+fn leak(bytes: Vec<u8>) -> *const c_char {
+    CString::new(bytes).map_or(ptr::null(), |text| text.into_raw().cast_const())
+}
+
+/// rclone's variables that are passed on. Every other `RCLONE_*` variable would
+/// change what a connector does behind the back of its configuration.
+const PASSED_ON: [&str; 1] = ["RCLONE_CA_CERT"];
+
+/// The environment for Go: ours, less rclone's own variables, and without a
+/// configuration file, which rclone would otherwise look for in the home and
+/// make a folder for.
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    env::vars_os()
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            !name.starts_with("RCLONE_") || PASSED_ON.contains(&&*name)
+        })
+        .chain([("RCLONE_CONFIG".into(), "/dev/null".into())])
+}

@@ -1,0 +1,155 @@
+//! The rc methods in use: their names, inputs and answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+
+use super::{error::Failure, ffi};
+
+/// An rc method of ours, by its input.
+pub trait Method: Serialize + Send + 'static {
+    /// The name that rclone knows it by.
+    const PATH: &'static str;
+    /// What it answers.
+    type Answer: DeserializeOwned + Send + 'static;
+}
+
+macro_rules! method {
+    ($path:literal, $input:ty, $answer:ty) => {
+        impl Method for $input {
+            const PATH: &'static str = $path;
+            type Answer = $answer;
+        }
+    };
+}
+
+/// Sections of an rclone configuration: by name, options by theirs.
+pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Looks at sections without using the network.
+#[derive(Serialize)]
+pub struct Check {
+    pub name: String,
+    pub sections: Sections,
+}
+method!("remote/check", Check, Nothing);
+
+/// Opens the remote of one section.
+#[derive(Serialize)]
+pub struct Open {
+    pub name: String,
+    pub path: String,
+    pub sections: Sections,
+}
+method!("remote/open", Open, Opened);
+
+#[derive(Deserialize)]
+pub struct Opened {
+    pub remote: u64,
+    pub sets_folder_times: bool,
+}
+
+/// Lists folders, in one request to the service where the backend can.
+#[derive(Serialize)]
+pub struct List {
+    pub remote: u64,
+    pub paths: Vec<String>,
+}
+method!("remote/list", List, Listed);
+
+#[derive(Deserialize)]
+pub struct Listed {
+    pub folders: Vec<ListedFolder>,
+}
+
+#[derive(Deserialize)]
+pub struct ListedFolder {
+    #[serde(deserialize_with = "null_is_empty")]
+    pub entries: Vec<Entry>,
+    pub failure: Option<Failure>,
+}
+
+/// Go writes an empty slice that was never made as null.
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A file or a folder. A file's object is kept on the Go side with it.
+#[derive(Debug, Deserialize)]
+pub struct Entry {
+    pub path: String,
+    pub folder: bool,
+    pub size: i64,
+    pub seconds: i64,
+    pub nanos: i32,
+    pub version: String,
+    #[serde(deserialize_with = "object")]
+    pub object: Option<ffi::Object>,
+}
+
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Object>, D::Error> {
+    u64::deserialize(deserializer).map(ffi::Object::adopt)
+}
+
+/// Finds a file or a folder.
+#[derive(Serialize)]
+pub struct Stat {
+    pub remote: u64,
+    pub path: String,
+}
+method!("remote/stat", Stat, Entry);
+
+/// Makes a folder and its parents.
+#[derive(Serialize)]
+pub struct Mkdir {
+    pub remote: u64,
+    pub path: String,
+}
+method!("remote/mkdir", Mkdir, Nothing);
+
+/// Deletes a file: the kept object if one is given, else by its path.
+#[derive(Serialize)]
+pub struct Delete {
+    pub remote: u64,
+    pub path: String,
+    pub object: u64,
+}
+method!("remote/delete", Delete, Nothing);
+
+/// Sets the modification time of a folder.
+#[derive(Serialize)]
+pub struct FolderTime {
+    pub remote: u64,
+    pub path: String,
+    pub seconds: i64,
+    pub nanos: i32,
+}
+method!("remote/folder-time", FolderTime, Nothing);
+
+/// Opens the content of a kept object; -1 as length is all that follows.
+#[derive(Serialize)]
+pub struct OpenObject {
+    pub object: u64,
+    pub offset: u64,
+    pub length: i64,
+    pub resume: bool,
+}
+method!("object/open", OpenObject, OpenedObject);
+
+#[derive(Deserialize)]
+pub struct OpenedObject {
+    pub reader: u64,
+}
+
+/// Stores content; goes beside the rc methods, with the content.
+#[derive(Serialize)]
+pub struct Upload {
+    pub remote: u64,
+    pub path: String,
+    pub seconds: i64,
+    pub nanos: i32,
+}
+
+/// The answer of a method that has none.
+#[derive(Deserialize)]
+pub struct Nothing {}

@@ -1,0 +1,7 @@
+//go:build all_backends
+
+package backends
+
+import (
+	_ "github.com/rclone/rclone/backend/all" // every backend of rclone
+)

@@ -1,0 +1,162 @@
+// Command librclone is rclone as a C archive: rclone's own four exports, and
+// the few that content needs, because RcloneRPC carries JSON only.
+//
+// A handle is a number given out by package remote. Every export recovers a
+// panic of its own goroutine and reports it as a failure.
+package main
+
+/*
+#include "exports.h"
+*/
+import "C"
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"unsafe"
+
+	_ "plakar-icloud/librclone/backends" // the backends of this build
+	"plakar-icloud/librclone/remote"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config"
+	"github.com/rclone/rclone/fs/log"
+	"github.com/rclone/rclone/lib/atexit"
+	"github.com/rclone/rclone/librclone/librclone"
+)
+
+// noDirectory is where nothing can be created. rclone's caches, which would be
+// written into the user's home, get this place.
+const noDirectory = "/dev/null/rclone"
+
+func init() {
+	// Exit is the caller's business: rclone would end the process on SIGINT
+	// and SIGTERM from a goroutine of its own.
+	atexit.IgnoreSignals()
+}
+
+// RcloneInitialize starts rclone with a configuration that lives in memory.
+//
+//export RcloneInitialize
+func RcloneInitialize() {
+	_ = config.SetConfigPath("") // fails for reserved file names only
+	_ = config.SetCacheDir(noDirectory)
+	librclone.Initialize()
+}
+
+// RcloneFinalize frees what rclone can free.
+//
+//export RcloneFinalize
+func RcloneFinalize() {
+	librclone.Finalize()
+}
+
+// RcloneRPC calls an rc method with JSON. The caller frees Output.
+//
+//export RcloneRPC
+func RcloneRPC(method, input *C.char) (result C.RcloneRPCResult) {
+	output, status := librclone.RPC(C.GoString(method), C.GoString(input))
+	result.Output = C.CString(output)
+	result.Status = C.int(status)
+	return result
+}
+
+// RcloneFreeString frees a string that an export returned.
+//
+//export RcloneFreeString
+func RcloneFreeString(str *C.char) {
+	C.free(unsafe.Pointer(str))
+}
+
+// RcloneSetLog sends rclone's log to sink instead of stderr. With debug set it
+// is complete, else it holds warnings and errors. sink is called from any thread.
+//
+//export RcloneSetLog
+func RcloneSetLog(debug C.bool, sink C.RcloneLogSink) {
+	level := fs.LogLevelWarning
+	if debug {
+		level = fs.LogLevelDebug
+	}
+	fs.GetConfig(context.Background()).LogLevel = level
+	log.Handler.SetLevel(fs.LogLevelToSlog(level))
+	log.Handler.SetOutput(func(level slog.Level, text string) {
+		line := C.CString(text)
+		defer C.free(unsafe.Pointer(line))
+		C.RcloneCallLogSink(sink, C.int(level), line)
+	})
+}
+
+// RcloneScopeBegin makes a scope that calls can run under.
+//
+//export RcloneScopeBegin
+func RcloneScopeBegin() C.uint64_t {
+	return C.uint64_t(remote.BeginScope())
+}
+
+// RcloneScopeEnd cancels what runs under a scope and forgets it.
+//
+//export RcloneScopeEnd
+func RcloneScopeEnd(scope C.uint64_t) {
+	remote.EndScope(uint64(scope))
+}
+
+// RcloneObjectRelease forgets an object that a listing or an upload returned.
+//
+//export RcloneObjectRelease
+func RcloneObjectRelease(object C.uint64_t) {
+	remote.ReleaseObject(uint64(object))
+}
+
+// RcloneRead fills the buffer with the content that follows. Count is less than
+// size only at the end. Failure is null or JSON that the caller frees.
+//
+//export RcloneRead
+func RcloneRead(reader C.uint64_t, buffer *C.uint8_t, size C.size_t) (result C.RcloneReadResult) {
+	defer func() {
+		if r := recover(); r != nil {
+			result.Failure = failureString(panicked(r))
+		}
+	}()
+	n, failure := remote.Read(uint64(reader), unsafe.Slice((*byte)(buffer), int(size)))
+	result.Count = C.size_t(n)
+	if failure != nil {
+		result.Failure = failureString(failure)
+	}
+	return result
+}
+
+// RcloneReaderClose closes a reader.
+//
+//export RcloneReaderClose
+func RcloneReaderClose(reader C.uint64_t) {
+	defer func() { _ = recover() }() // a backend's Close: nothing can be told to anybody
+	remote.CloseReader(uint64(reader))
+}
+
+// RcloneUpload stores the content under the path that the JSON input names. The
+// content is read until RcloneUpload returns and not after. The caller frees
+// the answer.
+//
+//export RcloneUpload
+func RcloneUpload(input *C.char, content *C.uint8_t, size C.size_t) (answer *C.char) {
+	defer func() {
+		if r := recover(); r != nil {
+			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // strings only
+			answer = C.CString(string(encoded))
+		}
+	}()
+	return C.CString(remote.Upload(C.GoString(input), unsafe.Slice((*byte)(content), int(size))))
+}
+
+func panicked(value any) *remote.Failure {
+	return &remote.Failure{Kind: "other", Text: fmt.Sprintf("rclone failed inside: %v", value)}
+}
+
+func failureString(failure *remote.Failure) *C.char {
+	encoded, _ := json.Marshal(failure) // strings and numbers only
+	return C.CString(string(encoded))
+}
+
+func main() {}

@@ -1,0 +1,149 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
+)
+
+// Failure is an error on its way to the caller: what a program can act on, and
+// a text for a person. The text never holds the query of a URL, which is where
+// services put signatures.
+type Failure struct {
+	Kind         string `json:"kind"`
+	Text         string `json:"text"`
+	Retry        bool   `json:"retry"`          // the same call may succeed later
+	RetryAfterMS int64  `json:"retry_after_ms"` // what the service asked for, 0 if nothing
+}
+
+// Kinds of failure. Our own backends return errors with a method Kind() that
+// gives one of these; those of rclone's backends are derived by failureOf.
+const (
+	kindNotFound    = "not-found"
+	kindExists      = "exists"
+	kindNotEmpty    = "not-empty"
+	kindDenied      = "denied"
+	kindNeedsLogin  = "needs-login"
+	kindQuota       = "quota"
+	kindThrottled   = "throttled"
+	kindNetwork     = "network"
+	kindDamaged     = "damaged"
+	kindChanged     = "changed"
+	kindBadConfig   = "bad-config"
+	kindUnsupported = "unsupported"
+	kindCancelled   = "cancelled"
+	kindOther       = "other"
+)
+
+// kinded is an error that knows its kind, as those of our own backends do.
+type kinded interface {
+	error
+	Kind() string
+}
+
+// failure is an error made in this package.
+type failure struct {
+	kind string
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// Kind returns the kind of the failure.
+func (f *failure) Kind() string { return f.kind }
+
+func failf(kind, format string, args ...any) error {
+	return &failure{kind, fmt.Errorf(format, args...)}
+}
+
+var sentinelKinds = []struct {
+	err  error
+	kind string
+}{
+	{context.Canceled, kindCancelled},
+	{context.DeadlineExceeded, kindNetwork},
+	{fs.ErrorObjectNotFound, kindNotFound},
+	{fs.ErrorDirNotFound, kindNotFound},
+	{fs.ErrorDirExists, kindExists},
+	{fs.ErrorDirectoryNotEmpty, kindNotEmpty},
+	{fs.ErrorPermissionDenied, kindDenied},
+	{fs.ErrorNotImplemented, kindUnsupported},
+	{fs.ErrorCantSetModTime, kindUnsupported},
+	{fs.ErrorNotFoundInConfigFile, kindBadConfig},
+	{os.ErrNotExist, kindNotFound},
+	{os.ErrPermission, kindDenied},
+	{os.ErrExist, kindExists},
+	{syscall.ENOSPC, kindQuota},
+	{syscall.EDQUOT, kindQuota},
+	{io.ErrUnexpectedEOF, kindNetwork},
+}
+
+func kindOf(err error) string {
+	var k kinded
+	if errors.As(err, &k) {
+		return k.Kind()
+	}
+	for _, s := range sentinelKinds {
+		if errors.Is(err, s.err) {
+			return s.kind
+		}
+	}
+	var netErr net.Error
+	if errors.As(err, &netErr) {
+		return kindNetwork
+	}
+	return kindOther
+}
+
+// failureOf describes err; it is nil for no error.
+func failureOf(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	f := &Failure{Kind: kindOf(err), Text: textOf(err)}
+	switch f.Kind {
+	case kindNetwork, kindThrottled:
+		f.Retry = true
+	case kindOther, kindDamaged:
+		f.Retry = fserrors.IsRetryError(err) || fserrors.ShouldRetry(err)
+	}
+	if after := fserrors.RetryAfterErrorTime(err); !after.IsZero() {
+		f.RetryAfterMS = max(0, time.Until(after).Milliseconds())
+	}
+	var own interface{ RetryAfter() time.Duration }
+	if errors.As(err, &own) && own.RetryAfter() > 0 {
+		f.RetryAfterMS = own.RetryAfter().Milliseconds()
+	}
+	return f
+}
+
+// textOf leaves the query of a URL out of the text of an HTTP error.
+func textOf(err error) string {
+	var urlErr *url.Error
+	if !errors.As(err, &urlErr) {
+		return err.Error()
+	}
+	host := "the server"
+	if u, parseErr := url.Parse(urlErr.URL); parseErr == nil && u.Host != "" {
+		host = u.Host
+	}
+	if urlErr.Timeout() {
+		return fmt.Sprintf("no answer from %s in time", host)
+	}
+	method := urlErr.Op
+	if method == "" {
+		method = http.MethodGet
+	}
+	return fmt.Sprintf("%s %s: %v", method, host, urlErr.Err)
+}

@@ -1,0 +1,54 @@
+package remote
+
+import (
+	"fmt"
+	"sync"
+)
+
+// handles numbers the values that the other side of the C boundary refers to.
+// The numbers are never used twice, so that a stale one is an error and not
+// somebody else's value.
+type handles[T any] struct {
+	kind string // what a value is called in an error
+
+	mu     sync.Mutex
+	last   uint64
+	values map[uint64]T
+}
+
+func newHandles[T any](kind string) *handles[T] {
+	return &handles[T]{kind: kind, values: make(map[uint64]T)}
+}
+
+func (h *handles[T]) add(value T) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	h.values[h.last] = value
+	return h.last
+}
+
+func (h *handles[T]) get(id uint64) (T, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	value, ok := h.values[id]
+	if !ok {
+		return value, fmt.Errorf("%s %d is not open", h.kind, id)
+	}
+	return value, nil
+}
+
+// take removes the value, so that only one caller ever gets it.
+func (h *handles[T]) take(id uint64) (T, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	value, ok := h.values[id]
+	delete(h.values, id)
+	return value, ok
+}
+
+func (h *handles[T]) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.values)
+}

@@ -1,0 +1,157 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"path"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// jobExpiry bounds how long the answer of a listing stays in memory after it
+// was handed out.
+const jobExpiry = time.Second
+
+// objects are the files that listings and uploads returned and that the caller
+// still holds: opening one needs no look-up of its path.
+var objects = newHandles[fs.Object]("object")
+
+// Entry is a file or a folder.
+type Entry struct {
+	Path    string `json:"path"` // relative to the remote's root
+	Folder  bool   `json:"folder"`
+	Size    int64  `json:"size"` // bytes; -1 if the backend cannot tell
+	Seconds int64  `json:"seconds"`
+	Nanos   int64  `json:"nanos"`
+	Version string `json:"version"` // changes whenever the item does
+	Object  uint64 `json:"object"`  // handle of a file, 0 for a folder
+}
+
+// versioned is an object that knows which version of the item it describes.
+type versioned interface{ Version() string }
+
+// folderLister is an Fs that lists many folders with fewer requests than
+// folders. It answers one result or one error for each.
+type folderLister interface {
+	ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error)
+}
+
+// entryOf describes item and, for a file, keeps it under a handle.
+func entryOf(ctx context.Context, item fs.DirEntry) Entry {
+	modTime := item.ModTime(ctx)
+	entry := Entry{
+		Path:    item.Remote(),
+		Size:    item.Size(),
+		Seconds: modTime.Unix(),
+		Nanos:   int64(modTime.Nanosecond()),
+	}
+	object, isFile := item.(fs.Object)
+	if !isFile {
+		entry.Folder = true
+		return entry
+	}
+	entry.Version = versionOf(ctx, object)
+	entry.Object = objects.add(object)
+	return entry
+}
+
+// versionOf falls back to what rclone can tell without another request: size,
+// time, a cheap hash and the backend's id.
+func versionOf(ctx context.Context, object fs.Object) string {
+	if v, ok := object.(versioned); ok {
+		return v.Version()
+	}
+	version := fs.Fingerprint(ctx, object, true)
+	if ider, ok := object.(fs.IDer); ok {
+		version += "," + ider.ID()
+	}
+	return version
+}
+
+type listRequest struct {
+	Remote uint64   `json:"remote"`
+	Paths  []string `json:"paths"`
+}
+
+type listedFolder struct {
+	Entries []Entry  `json:"entries"`
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+type listAnswer struct {
+	Folders []listedFolder `json:"folders"` // in the order of the paths asked for
+}
+
+func list(ctx context.Context, in listRequest) (*listAnswer, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	listed, errs := listFolders(ctx, f, in.Paths)
+	answer := &listAnswer{Folders: make([]listedFolder, len(in.Paths))}
+	for i := range in.Paths {
+		folder := &answer.Folders[i]
+		if errs[i] != nil {
+			folder.Failure = failureOf(errs[i])
+			continue
+		}
+		folder.Entries = make([]Entry, len(listed[i]))
+		for j, item := range listed[i] {
+			folder.Entries[j] = entryOf(ctx, item)
+		}
+	}
+	return answer, nil
+}
+
+func listFolders(ctx context.Context, f fs.Fs, paths []string) ([]fs.DirEntries, []error) {
+	if many, ok := f.(folderLister); ok {
+		return many.ListFolders(ctx, paths)
+	}
+	listed, errs := make([]fs.DirEntries, len(paths)), make([]error, len(paths))
+	for i, dir := range paths {
+		listed[i], errs[i] = f.List(ctx, dir)
+	}
+	return listed, errs
+}
+
+type pathRequest struct {
+	Remote uint64 `json:"remote"`
+	Path   string `json:"path"`
+}
+
+// stat finds a file or a folder. A folder whose parent cannot be listed, as the
+// top of a bucket with narrow permissions, is known by listing it, and then has
+// no modification time.
+func stat(ctx context.Context, in pathRequest) (*Entry, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	if in.Path != "" {
+		object, err := f.NewObject(ctx, in.Path)
+		if err == nil {
+			entry := entryOf(ctx, object)
+			return &entry, nil
+		}
+		if !errors.Is(err, fs.ErrorObjectNotFound) && !errors.Is(err, fs.ErrorIsDir) && !errors.Is(err, fs.ErrorNotAFile) {
+			return nil, err
+		}
+		parent := path.Dir(in.Path)
+		if parent == "." {
+			parent = ""
+		}
+		if siblings, err := f.List(ctx, parent); err == nil {
+			for _, item := range siblings {
+				if item.Remote() == in.Path {
+					entry := entryOf(ctx, item)
+					return &entry, nil
+				}
+			}
+		}
+	}
+	if _, err := f.List(ctx, in.Path); err != nil {
+		return nil, err
+	}
+	return &Entry{Path: in.Path, Folder: true, Size: -1}, nil
+}

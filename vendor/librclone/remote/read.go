@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"context"
+	"io"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// A reader is the opened content of an object. It lives under the scope of the
+// call that opened it, so that ending the scope wakes a blocked read.
+type reader struct {
+	content io.ReadCloser
+}
+
+var readers = newHandles[reader]("reader")
+
+type openObjectRequest struct {
+	Object uint64 `json:"object"`
+	Offset int64  `json:"offset"` // bytes
+	Length int64  `json:"length"` // bytes; -1 for all that follows
+	Resume bool   `json:"resume"` // what is before the offset was read earlier
+}
+
+type openObjectAnswer struct {
+	Reader uint64 `json:"reader"`
+}
+
+func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, error) {
+	object, err := objects.get(in.Object)
+	if err != nil {
+		return nil, err
+	}
+	if in.Resume {
+		if err := unchanged(ctx, object); err != nil {
+			return nil, err
+		}
+	}
+	var options []fs.OpenOption
+	switch {
+	case in.Length >= 0:
+		options = append(options, &fs.RangeOption{Start: in.Offset, End: in.Offset + in.Length - 1})
+	case in.Offset > 0:
+		options = append(options, &fs.SeekOption{Offset: in.Offset})
+	}
+	content, err := object.Open(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &openObjectAnswer{Reader: readers.add(reader{content})}, nil
+}
+
+// unchanged makes sure that what follows belongs to what was read before.
+func unchanged(ctx context.Context, object fs.Object) error {
+	f, ok := object.Fs().(fs.Fs)
+	if !ok {
+		return nil
+	}
+	now, err := f.NewObject(ctx, object.Remote())
+	if err != nil {
+		return err
+	}
+	if versionOf(ctx, now) != versionOf(ctx, object) {
+		return failf(kindChanged, "it was changed while it was being read")
+	}
+	return nil
+}
+
+// Read fills buf with the content that follows and returns how much there was:
+// less than len(buf) only at the end of the content, 0 after it.
+func Read(id uint64, buf []byte) (n int, failure *Failure) {
+	r, err := readers.get(id)
+	if err != nil {
+		return 0, failureOf(err)
+	}
+	n, err = io.ReadFull(r.content, buf)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return n, failureOf(err)
+}
+
+// CloseReader closes the content and forgets the reader. Closing an unknown
+// reader does nothing.
+func CloseReader(id uint64) {
+	if r, ok := readers.take(id); ok {
+		_ = r.content.Close() // everything wanted was read
+	}
+}
+
+// ReleaseObject forgets a kept object. Releasing an unknown one does nothing.
+func ReleaseObject(id uint64) {
+	objects.take(id)
+}

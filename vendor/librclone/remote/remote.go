@@ -1,0 +1,192 @@
+// Package remote gives the callers of the library what rclone's own remote
+// control lacks: an opened remote whose listed objects stay usable, content
+// read and written without JSON, failures that say of what kind they are, and
+// calls that can be cancelled.
+//
+// Control comes as rc methods ("remote/open", "remote/list", ...) through
+// RcloneRPC. Such a method succeeds as a call even when the operation fails:
+// the answer then has the one member "failure". So no failure carries the echo
+// of its input, which can hold passwords, that rclone adds to failed calls.
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config"
+	"github.com/rclone/rclone/fs/config/obscure"
+	"github.com/rclone/rclone/fs/rc"
+)
+
+var remotes = newHandles[fs.Fs]("remote")
+
+// openRequest is the input of remote/open.
+type openRequest struct {
+	Name     string                       `json:"name"`     // the section to open
+	Path     string                       `json:"path"`     // where in the remote
+	Sections map[string]map[string]string `json:"sections"` // as in an rclone configuration file
+	Scope    uint64                       `json:"scope"`
+}
+
+type openAnswer struct {
+	Remote          uint64 `json:"remote"`
+	SetsFolderTimes bool   `json:"sets_folder_times"`
+}
+
+// configMu keeps the writing of the sections and the opening together.
+var configMu sync.Mutex
+
+func open(ctx context.Context, in openRequest) (*openAnswer, error) {
+	configMu.Lock()
+	defer configMu.Unlock()
+	for _, section := range slices.Sorted(maps.Keys(in.Sections)) {
+		if err := in.set(section); err != nil {
+			return nil, err
+		}
+	}
+	f, err := fs.NewFs(ctx, in.Name+":"+in.Path)
+	if err != nil && !errors.Is(err, fs.ErrorIsFile) {
+		return nil, err
+	}
+	return &openAnswer{
+		Remote:          remotes.add(f),
+		SetsFolderTimes: f.Features().DirSetModTime != nil,
+	}, nil
+}
+
+// check looks at the sections without opening anything: no network is used.
+func check(_ context.Context, in openRequest) (*struct{}, error) {
+	for _, section := range slices.Sorted(maps.Keys(in.Sections)) {
+		if _, err := in.backend(section); err != nil {
+			return nil, err
+		}
+	}
+	return &struct{}{}, nil
+}
+
+// backend returns the backend of a section all of whose options it knows.
+func (in openRequest) backend(section string) (*fs.RegInfo, error) {
+	prefix := ""
+	if section != in.Name {
+		prefix = "remote." + section + "."
+	}
+	values := in.Sections[section]
+	backend, err := fs.Find(values["type"])
+	if err != nil {
+		return nil, failf(kindBadConfig, "option %stype=%s names no backend of this build; it has: %s", prefix, values["type"], backendNames())
+	}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if key != "type" && key != "description" && backend.Options.Get(key) == nil {
+			return nil, failf(kindBadConfig, "unknown option %s%s; the backend %s knows: %s", prefix, key, backend.Name, optionNames(backend))
+		}
+	}
+	return backend, nil
+}
+
+// set writes a section into rclone's configuration, which lives in memory only.
+// A password that is not obscured yet is obscured, by the rule of rclone's own
+// config/create.
+func (in openRequest) set(section string) error {
+	backend, err := in.backend(section)
+	if err != nil {
+		return err
+	}
+	for key, value := range in.Sections[section] {
+		if option := backend.Options.Get(key); option != nil && option.IsPassword && value != "" {
+			if _, err := obscure.Reveal(value); err != nil {
+				value = obscure.MustObscure(value)
+			}
+		}
+		config.FileSetValue(section, key, value)
+	}
+	return nil
+}
+
+func backendNames() string {
+	var names []string
+	for _, backend := range fs.Registry {
+		if !backend.Hide {
+			names = append(names, backend.Name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func optionNames(backend *fs.RegInfo) string {
+	var names []string
+	for _, option := range backend.Options {
+		names = append(names, option.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
+}
+
+func closeRemote(_ context.Context, in struct {
+	Remote uint64 `json:"remote"`
+}) (*struct{}, error) {
+	if f, ok := remotes.take(in.Remote); ok {
+		if shutdown := f.Features().Shutdown; shutdown != nil {
+			return &struct{}{}, shutdown(context.Background())
+		}
+	}
+	return &struct{}{}, nil
+}
+
+// Open handles, for tests and for the log: none is left when a connector ends.
+func openHandles() string {
+	return fmt.Sprintf("%d remotes, %d objects, %d readers, %d scopes",
+		remotes.count(), objects.count(), readers.count(), scopes.count())
+}
+
+// method registers an rc method whose input and answer are structs. The member
+// "scope" of the input, if any, names the scope that the call runs under.
+func method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
+	rc.Add(rc.Call{
+		Path:  path,
+		Title: title,
+		Fn: func(_ context.Context, in rc.Params) (rc.Params, error) {
+			var input In
+			if err := rc.Reshape(&input, in); err != nil {
+				return nil, rc.NewErrParamInvalid(err)
+			}
+			id, err := in.GetInt64("scope")
+			if err != nil && !rc.IsErrParamNotFound(err) {
+				return nil, err
+			}
+			ctx, err := scoped(uint64(id))
+			if err != nil {
+				return nil, err
+			}
+			out, err := fn(ctx, input)
+			if err != nil {
+				return rc.Params{"failure": failureOf(err)}, nil
+			}
+			return rc.Params{"answer": out}, nil
+		},
+	})
+}
+
+func init() {
+	method("remote/check", "Check sections of a configuration without using the network", check)
+	method("remote/open", "Open a remote described by sections of a configuration", open)
+	method("remote/close", "Close a remote", closeRemote)
+	method("remote/list", "List folders of a remote, keeping their objects", list)
+	method("remote/stat", "Look one path up, keeping its object", stat)
+	method("remote/mkdir", "Make a folder and its parents", mkdir)
+	method("remote/rmdir", "Remove an empty folder", rmdir)
+	method("remote/delete", "Delete a file", remove)
+	method("remote/folder-time", "Set the modification time of a folder", folderTime)
+	method("remote/about", "Tell how much room there is", about)
+	method("object/open", "Open the content of a kept object", openObject)
+	// The answers of calls are kept by rclone for a minute, for whoever asks
+	// for a job's status. Nobody does here, and listings are large.
+	rc.Opt.JobExpireDuration = 0
+	rc.Opt.JobExpireInterval = fs.Duration(jobExpiry)
+}

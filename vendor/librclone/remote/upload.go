@@ -1,0 +1,163 @@
+package remote
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+	"github.com/rclone/rclone/fs/object"
+)
+
+// A region is memory that belongs to the caller and is lent for one upload. It
+// can be read again from the start, which is what a retry needs. HTTP clients
+// may read a request's body after the request has failed, so the region can be
+// taken back: a read waits for nobody, a take-back waits for a running read.
+type region struct {
+	mu     sync.Mutex
+	bytes  []byte
+	offset int64
+	taken  bool
+}
+
+var errTaken = fmt.Errorf("the upload is over")
+
+func (r *region) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken {
+		return 0, errTaken
+	}
+	if r.offset >= int64(len(r.bytes)) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.bytes[r.offset:])
+	r.offset += int64(n)
+	return n, nil
+}
+
+func (r *region) Seek(offset int64, whence int) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken {
+		return 0, errTaken
+	}
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.offset
+	case io.SeekEnd:
+		offset += int64(len(r.bytes))
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("seek to %d, before the start", offset)
+	}
+	r.offset = offset
+	return offset, nil
+}
+
+func (r *region) takeBack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken = true
+	r.bytes = nil
+}
+
+type uploadRequest struct {
+	Remote  uint64 `json:"remote"`
+	Path    string `json:"path"`
+	Seconds int64  `json:"seconds"` // modification time
+	Nanos   int64  `json:"nanos"`
+	Scope   uint64 `json:"scope"`
+}
+
+// Upload stores content under a path, in place of what is there, and returns
+// the answer of a method as JSON. content is used until Upload returns and not
+// after.
+func Upload(input string, content []byte) string {
+	var in uploadRequest
+	err := json.Unmarshal([]byte(input), &in)
+	var entry *Entry
+	if err == nil {
+		entry, err = upload(in, content)
+	}
+	out := map[string]any{"answer": entry}
+	if err != nil {
+		out = map[string]any{"failure": failureOf(err)}
+	}
+	encoded, err := json.Marshal(out)
+	if err != nil {
+		return `{"failure":{"kind":"other","text":"the answer of an upload cannot be encoded"}}`
+	}
+	return string(encoded)
+}
+
+func upload(in uploadRequest, content []byte) (*Entry, error) {
+	ctx, err := scoped(in.Scope)
+	if err != nil {
+		return nil, err
+	}
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := place(ctx, f, in.Path, time.Unix(in.Seconds, in.Nanos), content)
+	if err != nil {
+		return nil, err
+	}
+	entry := entryOf(ctx, stored)
+	return &entry, nil
+}
+
+// place makes the content appear under its path whole or not at all: where the
+// backend shows files while they grow, they grow under another name.
+func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, content []byte) (fs.Object, error) {
+	move := f.Features().Move
+	if !f.Features().PartialUploads || move == nil {
+		return put(ctx, f, remote, modTime, content)
+	}
+	partial, err := put(ctx, f, partialName(remote), modTime, content)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := move(ctx, partial, remote)
+	if err != nil {
+		// Not every server renames over an existing file.
+		if old, oldErr := f.NewObject(ctx, remote); oldErr == nil && old.Remove(ctx) == nil {
+			stored, err = move(ctx, partial, remote)
+		}
+	}
+	if err != nil {
+		_ = partial.Remove(ctx) // the failure to report is the first one
+		return nil, err
+	}
+	return stored, nil
+}
+
+// put uploads and compares the size that the backend reports with what was sent.
+func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, content []byte) (fs.Object, error) {
+	lent := &region{bytes: content}
+	defer lent.takeBack()
+	info := object.NewStaticObjectInfo(remote, modTime, int64(len(content)), true, map[hash.Type]string{}, f)
+	stored, err := f.Put(ctx, lent, info)
+	if err == nil && stored.Size() >= 0 && stored.Size() != int64(len(content)) {
+		err = failf(kindDamaged, "%d bytes were sent but %d arrived", len(content), stored.Size())
+	}
+	if err != nil && stored != nil {
+		_ = stored.Remove(ctx) // half a file is worse than none; the failure to report is err
+	}
+	return stored, err
+}
+
+// PartialSuffix ends the names under which files grow on backends that show
+// unfinished files.
+const PartialSuffix = ".plakar-partial"
+
+func partialName(remote string) string {
+	return path.Join(path.Dir(remote), "."+rand.Text()+PartialSuffix)
+}
