@@ -1,0 +1,78 @@
+//! What can go wrong between the host and a connector.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+/// The result of an operation on a connector.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure, as the host sees it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The executable could not be started.
+    #[error("cannot start {executable}: {source}")]
+    Start {
+        /// The path that was to be executed.
+        executable: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The connector answered a call with an error, or is gone.
+    #[error("{operation}: {message} ({code:?})")]
+    Refused {
+        /// The call.
+        operation: &'static str,
+        /// The gRPC code; plakar tells apart `Canceled` and `Unavailable` only.
+        code: Code,
+        /// The text that plakar would show.
+        message: String,
+    },
+    /// The connector did something that plakar cannot work with.
+    #[error("{operation}: the connector broke the protocol: {violation}")]
+    Protocol {
+        /// The call.
+        operation: &'static str,
+        /// What it did.
+        violation: String,
+    },
+    /// The connector did not answer in time.
+    #[error("{operation}: no answer within {limit:?}")]
+    Deadline {
+        /// The call.
+        operation: &'static str,
+        /// How long the host waited.
+        limit: Duration,
+    },
+    /// The kloset is not what the host wrote.
+    #[error("kloset: {0}")]
+    Kloset(String),
+    /// The machine the host runs on failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    pub(crate) fn refused(operation: &'static str) -> impl Fn(Status) -> Self {
+        move |status| Self::Refused {
+            operation,
+            code: status.code(),
+            message: status.message().to_owned(),
+        }
+    }
+
+    pub(crate) fn protocol(operation: &'static str, violation: impl Into<String>) -> Self {
+        Self::Protocol {
+            operation,
+            violation: violation.into(),
+        }
+    }
+
+    /// What plakar would show: the connector's own text if it gave one.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } => message.clone(),
+            _ => self.to_string(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The source of a backup.
+
+mod backup;
+mod exchange;
+
+use plakar_protocol::importer as wire;
+use plakar_protocol::importer::importer_client::ImporterClient;
+use tonic::transport::Channel;
+
+pub use self::backup::{Backup, Counts, Keep};
+use crate::error::{Error, Result};
+use crate::handshake::{Identity, Options, Settings};
+use crate::process::{Connector, within};
+
+/// A connector in its role as importer, after Init.
+#[derive(Debug)]
+pub struct Importer {
+    connector: Connector,
+    client: ImporterClient<Channel>,
+    identity: Identity,
+    concurrency: usize,
+}
+
+impl Importer {
+    /// Calls Init.
+    ///
+    /// # Errors
+    ///
+    /// The connector refuses the settings.
+    pub async fn init(
+        connector: Connector,
+        settings: &Settings,
+        options: &Options,
+    ) -> Result<Self> {
+        let mut client = ImporterClient::new(connector.channel());
+        let request = wire::InitRequest {
+            options: Some(wire::Options {
+                hostname: "host.example".to_owned(),
+                os: "linux".to_owned(),
+                arch: "amd64".to_owned(),
+                cwd: options.cwd.clone(),
+                maxconcurrency: i64::try_from(options.concurrency).unwrap_or(i64::MAX),
+                excludes: options.excludes.clone(),
+                noxattr: false,
+            }),
+            proto: settings.protocol(),
+            config: settings.config(),
+        };
+        let init = async { client.init(request).await.map_err(Error::refused("Init")) };
+        let answer = within("Init", init).await?.into_inner();
+        Ok(Self {
+            identity: Identity {
+                origin: answer.origin,
+                kind: answer.r#type,
+                root: answer.root,
+                flags: answer.flags,
+            },
+            client,
+            connector,
+            concurrency: options.concurrency,
+        })
+    }
+
+    /// What the connector said about its remote.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The generated client, for calls that plakar would not make.
+    pub fn client(&self) -> ImporterClient<Channel> {
+        self.client.clone()
+    }
+
+    /// The process.
+    pub fn connector(&mut self) -> &mut Connector {
+        &mut self.connector
+    }
+
+    /// The process, when no call is to follow.
+    pub fn into_connector(self) -> Connector {
+        self.connector
+    }
+
+    /// Calls Ping.
+    ///
+    /// # Errors
+    ///
+    /// The remote cannot be reached.
+    pub async fn ping(&self) -> Result<()> {
+        let mut client = self.client();
+        let ping = async { client.ping(wire::PingRequest {}).await.map_err(Error::refused("Ping")) };
+        within("Ping", ping).await.map(drop)
+    }
+
+    /// Calls Close.
+    ///
+    /// # Errors
+    ///
+    /// The connector failed or does not answer.
+    pub async fn close(&self) -> Result<()> {
+        let mut client = self.client();
+        let close = async { client.close(wire::CloseRequest {}).await.map_err(Error::refused("Close")) };
+        within("Close", close).await.map(drop)
+    }
+}

@@ -1,0 +1,38 @@
+//! The lock of a backup.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store::{Mac, Resource, Store};
+
+/// A lock that was not renewed for so long belongs to nobody.
+const STALE: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Serialize, Deserialize)]
+struct Lock {
+    taken: SystemTime,
+    exclusive: bool,
+}
+
+/// Puts a lock, looks at all there are, and removes the stale ones.
+pub(super) async fn acquire(store: &Store, id: Mac) -> Result<()> {
+    let lock = Lock {
+        taken: SystemTime::now(),
+        exclusive: false,
+    };
+    let encoded = serde_json::to_vec(&lock).map_err(std::io::Error::from)?;
+    store.put(Resource::Lock, id, encoded.into()).await?;
+    for other in store.list(Resource::Lock).await? {
+        let encoded = store.get(Resource::Lock, other, None).await?;
+        let lock: Lock = serde_json::from_slice(&encoded).map_err(std::io::Error::from)?;
+        if lock.taken.elapsed().is_ok_and(|age| age > STALE) {
+            store.delete(Resource::Lock, other).await?;
+        } else if lock.exclusive {
+            store.delete(Resource::Lock, id).await?;
+            return Err(Error::Kloset("it is locked by a maintenance".to_owned()));
+        }
+    }
+    Ok(())
+}

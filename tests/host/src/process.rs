@@ -1,0 +1,279 @@
+//! One connector: a child process that serves gRPC over its stdin and stdout.
+
+mod pipes;
+mod surroundings;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+use crate::error::{Error, Result};
+pub use pipes::channel;
+use pipes::Pipes;
+pub use surroundings::Surroundings;
+
+/// How long the host waits for an answer before it calls a connector dead.
+/// plakar itself waits for ever.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which of its services a connector is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Source of a backup.
+    Importer,
+    /// Destination of a restore.
+    Exporter,
+    /// Place of a kloset.
+    Storage,
+}
+
+impl Role {
+    /// The argument that the manifest gives to the executable.
+    pub fn argument(self) -> &'static str {
+        match self {
+            Self::Importer => "importer",
+            Self::Exporter => "exporter",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+/// An executable and the arguments that make it serve a role.
+#[derive(Clone, Debug)]
+pub struct Executable {
+    path: PathBuf,
+    one_for_all: bool,
+}
+
+impl Executable {
+    /// An executable that is told its role by an argument.
+    pub fn with_role_argument(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            one_for_all: true,
+        }
+    }
+
+    /// A folder with one executable for each role, `rclone-importer` and so on,
+    /// as in the package of the Go plugin for rclone.
+    pub fn one_for_each_role(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            path: folder.into(),
+            one_for_all: false,
+        }
+    }
+
+    fn command(&self, role: Role) -> Command {
+        if self.one_for_all {
+            let mut command = Command::new(&self.path);
+            command.arg(role.argument());
+            command
+        } else {
+            Command::new(self.path.join(format!("rclone-{}", role.argument())))
+        }
+    }
+}
+
+/// A running connector. It is killed when dropped, and its stderr is shown when
+/// that happens in a panic.
+#[derive(Debug)]
+pub struct Connector {
+    child: Child,
+    pid: Pid,
+    pipes: Pipes,
+    channel: Channel,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    stderr_reader: JoinHandle<()>,
+}
+
+impl Connector {
+    /// Starts the executable in a role and connects to it.
+    ///
+    /// # Errors
+    ///
+    /// The executable cannot be started, or it does not speak HTTP/2.
+    pub async fn spawn(
+        executable: &Executable,
+        role: Role,
+        surroundings: &Surroundings,
+    ) -> Result<Self> {
+        let mut command = executable.command(role);
+        surroundings.apply(&mut command);
+        Self::start(command).await
+    }
+
+    /// Starts a command that serves gRPC over its stdin and stdout.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connector::spawn`].
+    pub async fn start(mut command: Command) -> Result<Self> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(|source| Error::Start {
+            executable: command.as_std().get_program().display().to_string(),
+            source,
+        })?;
+        let gone = || Error::from(std::io::Error::other("the connector ended at once"));
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let pipes = Pipes::new(child.stdin.take(), child.stdout.take());
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let mut source = child.stderr.take().ok_or_else(gone)?;
+        let sink = Arc::clone(&stderr);
+        let stderr_reader = tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = source.read(&mut buffer).await {
+                lock(&sink).extend_from_slice(&buffer[..count]);
+            }
+        });
+        let channel = within("connect", channel(pipes.clone())).await?;
+        Ok(Self {
+            child,
+            pid: pid.ok_or_else(gone)?,
+            pipes,
+            channel,
+            stderr,
+            stderr_reader,
+        })
+    }
+
+    /// The gRPC connection.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// What the connector has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.stderr)).into_owned()
+    }
+
+    /// Ends the connector's stdin and keeps its stdout.
+    pub fn end_input(&self) {
+        self.pipes.end_input();
+    }
+
+    /// Closes both pipes, as the death of plakar does.
+    pub fn hang_up(&self) {
+        self.pipes.hang_up();
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal).map_err(|errno| Error::Io(errno.into()))
+    }
+
+    /// Waits until the process and whoever holds its stderr are gone.
+    ///
+    /// # Errors
+    ///
+    /// It is still there after the limit.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let operation = "exit";
+        let end = async {
+            let status = self.child.wait().await?;
+            let _ = (&mut self.stderr_reader).await;
+            Ok(status)
+        };
+        tokio::time::timeout(limit, end)
+            .await
+            .map_err(|_| Error::Deadline { operation, limit })?
+    }
+
+    /// Kills the process with SIGKILL, as plakar does when it is interrupted.
+    ///
+    /// # Errors
+    ///
+    /// The process cannot be waited for.
+    pub async fn kill(&mut self) -> Result<ExitStatus> {
+        self.child.start_kill()?;
+        self.wait(PATIENCE).await
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Memory in use and the most that ever was, in KiB; only where the system
+    /// has `/proc`.
+    pub fn resident(&self) -> Option<Resident> {
+        Resident::of(self.pid)
+    }
+
+    /// Ends stdin and waits for the exit.
+    ///
+    /// # Errors
+    ///
+    /// The process does not end within [`PATIENCE`], or not with success.
+    pub async fn leave(mut self) -> Result<()> {
+        self.hang_up();
+        let status = self.wait(PATIENCE).await?;
+        if status.success() {
+            return Ok(());
+        }
+        let violation = format!("it ended with {status}; its stderr:\n{}", self.stderr());
+        Err(Error::protocol("exit", violation))
+    }
+}
+
+impl Drop for Connector {
+    #[expect(clippy::print_stderr, reason = "the failure of a test needs it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- stderr of connector {}:\n{}", self.pid.as_raw_nonzero(), self.stderr());
+        }
+    }
+}
+
+/// Memory of a process in KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Resident {
+    /// What it uses now.
+    pub now: u64,
+    /// The most it has used.
+    pub most: u64,
+}
+
+impl Resident {
+    fn of(pid: Pid) -> Option<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        Some(Self {
+            now: field("VmRSS:")?,
+            most: field("VmHWM:")?,
+        })
+    }
+}
+
+/// Waits for an answer, but not for ever.
+pub(crate) async fn within<T>(
+    operation: &'static str,
+    answer: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let limit = PATIENCE;
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or(Err(Error::Deadline { operation, limit }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,124 @@
+//! HTTP/2 with prior knowledge over the two pipes of a child process.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::process::{ChildStdin, ChildStdout};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use super::lock;
+use crate::error::{Error, Result};
+
+/// The `:authority` of every call that plakar makes.
+const AUTHORITY: &str = "http://127.0.0.1:0";
+
+/// About where grpc-go's window ends up on a local pipe. Its measuring by pings
+/// is not copied: servers in Go count hyper's pings as abuse.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// grpc-go takes everything off the connection whether or not it is read.
+const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
+
+/// Both pipes as one connection. Whoever holds a clone can close them.
+#[derive(Clone, Debug)]
+pub struct Pipes(Arc<Mutex<Ends>>);
+
+#[derive(Debug)]
+struct Ends {
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    reader: Option<Waker>,
+}
+
+impl Pipes {
+    pub(super) fn new(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>) -> Self {
+        Self(Arc::new(Mutex::new(Ends {
+            stdin,
+            stdout,
+            reader: None,
+        })))
+    }
+
+    pub(super) fn end_input(&self) {
+        lock(&self.0).stdin = None;
+    }
+
+    pub(super) fn hang_up(&self) {
+        let mut ends = lock(&self.0);
+        ends.stdin = None;
+        ends.stdout = None;
+        if let Some(reader) = ends.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn write<T>(
+        &self,
+        poll: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut lock(&self.0).stdin {
+            Some(stdin) => poll(Pin::new(stdin)),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+}
+
+impl AsyncRead for Pipes {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut ends = lock(&self.0);
+        ends.reader = Some(context.waker().clone());
+        match &mut ends.stdout {
+            Some(stdout) => Pin::new(stdout).poll_read(context, buffer),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Pipes {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        content: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(|stdin| stdin.poll_write(context, content))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(|stdin| stdin.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(|stdin| stdin.poll_shutdown(context))
+    }
+}
+
+/// Connects to the process behind the pipes. Answers of more than 4 MiB are
+/// refused, by default as in grpc-go.
+///
+/// # Errors
+///
+/// The process does not speak HTTP/2.
+pub async fn channel(pipes: Pipes) -> Result<Channel> {
+    let used = AtomicBool::new(false);
+    let connector = service_fn(move |_: Uri| {
+        // A connection over pipes cannot be made a second time.
+        let first = !used.swap(true, Ordering::Relaxed);
+        let connection = first.then(|| TokioIo::new(pipes.clone()));
+        async move { connection.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
+    });
+    Endpoint::from_static(AUTHORITY)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|error| Error::Io(io::Error::other(error)))
+}

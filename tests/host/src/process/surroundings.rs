@@ -1,0 +1,103 @@
+//! What a connector inherits: environment and working folder.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// A home, a folder for temporary files and a working folder, all of them empty
+/// and removed when dropped, and an environment that holds nothing else.
+#[derive(Debug)]
+pub struct Surroundings {
+    root: TempDir,
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Surroundings {
+    /// Makes the folders.
+    ///
+    /// # Errors
+    ///
+    /// The system's folder for temporary files cannot be written.
+    pub fn new() -> std::io::Result<Self> {
+        let root = TempDir::new()?;
+        let mut surroundings = Self {
+            variables: BTreeMap::new(),
+            root,
+        };
+        for folder in ["home", "tmp", "cwd"] {
+            std::fs::create_dir(surroundings.root.path().join(folder))?;
+        }
+        let home = surroundings.home();
+        surroundings.set("PATH", "/usr/bin:/bin");
+        surroundings.set("TMPDIR", surroundings.tmp());
+        surroundings.set("XDG_CONFIG_HOME", home.join(".config"));
+        surroundings.set("XDG_CACHE_HOME", home.join(".cache"));
+        surroundings.set("XDG_DATA_HOME", home.join(".local/share"));
+        surroundings.set("XDG_STATE_HOME", home.join(".local/state"));
+        surroundings.set("HOME", home);
+        Ok(surroundings)
+    }
+
+    /// Sets an environment variable.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.variables.insert(name.into(), value.into());
+    }
+
+    /// The same with an environment variable more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// The folder that holds the others.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// HOME.
+    pub fn home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
+    /// TMPDIR.
+    pub fn tmp(&self) -> PathBuf {
+        self.root().join("tmp")
+    }
+
+    /// The working folder.
+    pub fn cwd(&self) -> PathBuf {
+        self.root().join("cwd")
+    }
+
+    /// Gives the environment and the working folder to a command.
+    pub fn apply(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.cwd());
+    }
+
+    /// Everything that has appeared in the three folders.
+    ///
+    /// # Errors
+    ///
+    /// A folder cannot be read.
+    pub fn traces(&self) -> std::io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.home(), self.tmp(), self.cwd()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                }
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,189 @@
+//! What kloset keeps of an import.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use plakar_protocol::connectors::{FileInfo, Record};
+
+use crate::handshake::Identity;
+use crate::store::Mac;
+
+/// Go's `fs.ModeDir`.
+pub(crate) const MODE_DIR: u32 = 1 << 31;
+/// Go's `fs.ModeSymlink`.
+pub(crate) const MODE_SYMLINK: u32 = 1 << 27;
+/// Go's `fs.ModeType`: the bits that a regular file has none of.
+const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | (1 << 26) | (1 << 25) | (1 << 24) | (1 << 21) | (1 << 19);
+
+/// The files of a source at one time.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The account or server.
+    pub origin: String,
+    /// The kind of remote.
+    pub kind: String,
+    /// The folder that a restore of the whole snapshot is relative to.
+    pub root: String,
+    /// Files, folders and links by absolute path.
+    pub entries: BTreeMap<String, Entry>,
+    /// Paths that could not be backed up, with the reason (`KO` lines).
+    pub errors: BTreeMap<String, String>,
+    /// All paths in the order in which their records came, errors too.
+    pub received: Vec<String>,
+    /// The paths whose content was asked for.
+    pub opened: BTreeSet<String>,
+    /// How many contents were read at the same time, at most.
+    pub most_open: usize,
+    /// What plakar would have swallowed and a user would have suffered from.
+    pub violations: Vec<String>,
+}
+
+/// A file, a folder or a link.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Name, size, times and so on; the size is the delivered one.
+    pub info: FileInfo,
+    /// Where a link points to.
+    pub target: String,
+    /// The names of its extended attributes.
+    pub xattrs: Vec<String>,
+    /// Only a regular file has it.
+    pub content: Option<Content>,
+}
+
+/// The content of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// In bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub digest: Mac,
+    /// The bytes, if they were to be kept.
+    pub bytes: Option<Bytes>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(identity: &Identity) -> Self {
+        Self {
+            origin: identity.origin.clone(),
+            kind: identity.kind.clone(),
+            root: identity.root.clone(),
+            entries: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            received: Vec::new(),
+            opened: BTreeSet::new(),
+            most_open: 0,
+            violations: Vec::new(),
+        }
+    }
+
+    /// Whether kloset takes this snapshot for an earlier state of a source.
+    pub(crate) fn is_parent_of(&self, identity: &Identity) -> bool {
+        self.origin == identity.origin && self.kind == identity.kind && self.root == identity.root
+    }
+
+    /// The entry that makes reading a record's content unnecessary.
+    pub(crate) fn unchanged(&self, record: &Record) -> Option<&Entry> {
+        let entry = self.entries.get(&record.pathname)?;
+        let same = same_file(record.file_info.as_ref()?, &entry.info);
+        same.then_some(entry)
+    }
+
+    pub(crate) fn add(&mut self, record: &Record, content: Option<Content>) {
+        let info = record.file_info.clone().unwrap_or_default();
+        // Stored is the folder of the path joined with the name in FileInfo.
+        let path = match record.pathname.rsplit_once('/') {
+            _ if record.pathname == "/" => "/".to_owned(),
+            Some((folder, _)) => format!("{folder}/{}", info.name),
+            None => return,
+        };
+        let entry = Entry {
+            info,
+            target: record.target.clone(),
+            xattrs: record.extended_attributes.clone(),
+            content,
+        };
+        if self.entries.insert(path, entry).is_some() {
+            self.violations.push(format!("{:?} came twice", record.pathname));
+        }
+    }
+
+    /// The header names the parent of a source that is a single file.
+    pub(crate) fn settle_root(&mut self) {
+        let file = self.entries.get(&self.root).is_some_and(|entry| !entry.is_dir());
+        if file {
+            let folder = self.root.rsplit_once('/').map_or("", |(folder, _)| folder);
+            self.root = if folder.is_empty() { "/" } else { folder }.to_owned();
+        }
+    }
+
+    /// The regular files by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Content)> {
+        self.entries
+            .iter()
+            .filter_map(|(path, entry)| Some((path.as_str(), entry.content.as_ref()?)))
+    }
+
+    /// The sum of all sizes in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.files().map(|(_, content)| content.size).sum()
+    }
+
+    /// Content by path below the root: what must be equal after a restore.
+    pub fn contents(&self) -> BTreeMap<&str, Mac> {
+        let below = |path| strip(path, &self.root);
+        self.files()
+            .filter_map(|(path, content)| Some((below(path)?, content.digest)))
+            .collect()
+    }
+}
+
+impl Entry {
+    /// Whether it is a folder.
+    pub fn is_dir(&self) -> bool {
+        self.info.mode & MODE_DIR != 0
+    }
+}
+
+/// The part of a path that is below a folder; "" for the folder itself.
+pub(crate) fn strip<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+pub(crate) fn is_regular(info: &FileInfo) -> bool {
+    info.mode & MODE_TYPE == 0
+}
+
+/// kloset's `FileInfo.Equal`, or `EqualIgnoreSize` if the new size is not known.
+fn same_file(new: &FileInfo, old: &FileInfo) -> bool {
+    let instant = |info: &FileInfo| info.mod_time.map_or((0, 0), |time| (time.seconds, time.nanos));
+    let sizeless = |info: &FileInfo| {
+        let texts = [&info.name, &info.username, &info.groupname].map(String::clone);
+        let numbers = [info.dev, info.ino, info.uid, info.gid, u64::from(info.mode)];
+        (texts, numbers, info.nlink & 0xffff, instant(info))
+    };
+    sizeless(new) == sizeless(old) && (new.size == -1 || new.size == old.size)
+}
+
+/// Why kloset would lose or distort the entry of a record, if it would.
+pub(crate) fn violation(record: &Record, root: &str) -> Option<String> {
+    let path = &record.pathname;
+    let name = record.file_info.as_ref().map_or("", |info| &info.name);
+    let clean = path == "/"
+        || path.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        });
+    let base = if path == "/" { path } else { path.rsplit('/').next().unwrap_or("") };
+    if !clean {
+        Some(format!("{path:?} is not an absolute clean path"))
+    } else if strip(path, root).is_none() && strip(root, path).is_none() {
+        Some(format!("{path:?} is neither below nor above the root {root:?}"))
+    } else if record.is_xattr && record.xattr_type != 0 {
+        Some(format!("the extended attribute of {path:?} comes as a data stream"))
+    } else if record.error.is_empty() && !record.is_xattr && name != base {
+        Some(format!("{path:?} is named {name:?}"))
+    } else {
+        None
+    }
+}

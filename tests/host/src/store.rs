@@ -1,0 +1,322 @@
+//! The place of a kloset.
+
+use bytes::{Bytes, BytesMut};
+use plakar_protocol::store as wire;
+use plakar_protocol::store::store_client::StoreClient;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use crate::error::{Error, Result};
+use crate::handshake::{Identity, Settings};
+use crate::process::{Connector, within};
+
+/// The name of an object.
+pub type Mac = [u8; 32];
+
+/// The SHA-256 of some bytes.
+pub fn digest(content: &[u8]) -> Mac {
+    Sha256::digest(content).into()
+}
+
+/// Which folder of a kloset an object is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Content and metadata.
+    Packfile,
+    /// What is in which packfile.
+    State,
+    /// A running backup or maintenance.
+    Lock,
+}
+
+impl Resource {
+    fn number(self) -> i32 {
+        let resource = match self {
+            Self::Packfile => wire::StorageResource::Packfile,
+            Self::State => wire::StorageResource::State,
+            Self::Lock => wire::StorageResource::Lock,
+        };
+        resource.into()
+    }
+}
+
+/// A part of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Where it starts, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u32,
+}
+
+/// A connector in its role as store, after Init.
+#[derive(Debug)]
+pub struct Store {
+    connector: Connector,
+    client: StoreClient<Channel>,
+    identity: Identity,
+}
+
+/// Sizes of the first chunks of a packfile; those that follow are of 1 MiB.
+const FIRST_CHUNKS: [usize; 5] = [16, 1, 4093, 70_001, 524_287];
+const CHUNK: usize = 1024 * 1024;
+
+/// Waits for a unary answer.
+macro_rules! call {
+    ($store:expr, $name:literal, $method:ident($request:expr)) => {{
+        let mut client = $store.client.clone();
+        let answer = async { client.$method($request).await.map_err(Error::refused($name)) };
+        within($name, answer).await.map(Response::into_inner)
+    }};
+}
+
+impl Store {
+    /// Calls Init.
+    ///
+    /// # Errors
+    ///
+    /// The connector refuses the settings.
+    pub async fn init(connector: Connector, settings: &Settings) -> Result<Self> {
+        let mut store = Self {
+            client: StoreClient::new(connector.channel()),
+            connector,
+            identity: Identity::default(),
+        };
+        let request = wire::InitRequest {
+            proto: settings.protocol(),
+            config: settings.config(),
+        };
+        let answer = call!(store, "Init", init(request))?;
+        store.identity = Identity {
+            origin: answer.origin,
+            kind: answer.r#type,
+            root: answer.root,
+            flags: answer.flags,
+        };
+        Ok(store)
+    }
+
+    /// What the connector said about its remote.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The process.
+    pub fn connector(&mut self) -> &mut Connector {
+        &mut self.connector
+    }
+
+    /// The process, when no call is to follow.
+    pub fn into_connector(self) -> Connector {
+        self.connector
+    }
+
+    /// Makes a kloset.
+    ///
+    /// # Errors
+    ///
+    /// There is one, or the remote cannot be written.
+    pub async fn create(&self, config: impl Into<Bytes>) -> Result<()> {
+        let config = config.into();
+        call!(self, "Create", create(wire::CreateRequest { config })).map(drop)
+    }
+
+    /// The configuration that the kloset was made with.
+    ///
+    /// # Errors
+    ///
+    /// There is no kloset, or it cannot be read.
+    pub async fn open(&self) -> Result<Bytes> {
+        Ok(call!(self, "Open", open(wire::OpenRequest {}))?.config)
+    }
+
+    /// Calls Ping.
+    ///
+    /// # Errors
+    ///
+    /// The remote cannot be reached.
+    pub async fn ping(&self) -> Result<()> {
+        call!(self, "Ping", ping(wire::PingRequest {})).map(drop)
+    }
+
+    /// Bit mask: 4 readable, 2 writable.
+    ///
+    /// # Errors
+    ///
+    /// The connector fails.
+    pub async fn mode(&self) -> Result<i32> {
+        Ok(call!(self, "Mode", mode(wire::ModeRequest {}))?.mode)
+    }
+
+    /// The size of everything in the kloset, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// The remote cannot be read.
+    pub async fn size(&self) -> Result<i64> {
+        Ok(call!(self, "Size", size(wire::SizeRequest {}))?.size)
+    }
+
+    /// The names of all objects of a kind.
+    ///
+    /// # Errors
+    ///
+    /// The remote cannot be read, or there is a name that plakar stumbles over.
+    pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>> {
+        let r#type = resource.number();
+        let answer = call!(self, "List", list(wire::ListRequest { r#type }))?;
+        let mac = |name: Bytes| {
+            let length = format!("invalid MAC length: {}", name.len());
+            Mac::try_from(&*name).map_err(|_| Error::protocol("List", length))
+        };
+        answer.macs.into_iter().map(mac).collect()
+    }
+
+    /// Stores an object, in chunks of odd sizes at first, and returns the size
+    /// that the connector says it has written.
+    ///
+    /// # Errors
+    ///
+    /// The object is not stored.
+    pub async fn put(&self, resource: Resource, mac: Mac, content: Bytes) -> Result<i64> {
+        let mut put = self.start_put(resource, mac).await?;
+        let mut rest = content;
+        let mut sizes = FIRST_CHUNKS.into_iter();
+        while !rest.is_empty() {
+            let size = sizes.next().unwrap_or(CHUNK).min(rest.len());
+            if put.send(rest.split_to(size)).await.is_err() {
+                break;
+            }
+        }
+        put.finish().await
+    }
+
+    /// Starts to store an object and sends its name only.
+    ///
+    /// # Errors
+    ///
+    /// The connector takes nothing.
+    pub async fn start_put(&self, resource: Resource, mac: Mac) -> Result<Put> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = self.client.clone();
+        let call = async move { client.put(ReceiverStream::new(receiver)).await };
+        let mut put = Put {
+            sender,
+            call: tokio::spawn(call),
+        };
+        let name = wire::PutRequest {
+            mac: Bytes::copy_from_slice(&mac),
+            r#type: resource.number(),
+            chunk: Bytes::new(),
+        };
+        put.message(name).await?;
+        Ok(put)
+    }
+
+    /// Reads an object, or a part of it, to the end of the answer.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or more comes than was asked for.
+    pub async fn get(&self, resource: Resource, mac: Mac, range: Option<Range>) -> Result<Bytes> {
+        let operation = "Get";
+        let request = wire::GetRequest {
+            mac: Bytes::copy_from_slice(&mac),
+            r#type: resource.number(),
+            range: range.map(|range| wire::get_request::Range {
+                offset: range.offset,
+                length: range.length,
+            }),
+        };
+        let mut stream = call!(self, "Get", get(request))?;
+        let mut content = BytesMut::new();
+        loop {
+            let next = async { stream.message().await.map_err(Error::refused(operation)) };
+            let Some(answer) = within(operation, next).await? else { break };
+            content.extend_from_slice(&answer.chunk);
+        }
+        if range.is_some_and(|range| content.len() > range.length as usize) {
+            return Err(Error::protocol(operation, "more bytes than were asked for"));
+        }
+        Ok(content.freeze())
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    ///
+    /// It is still there.
+    pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<()> {
+        let request = wire::DeleteRequest {
+            mac: Bytes::copy_from_slice(&mac),
+            r#type: resource.number(),
+        };
+        call!(self, "Delete", delete(request)).map(drop)
+    }
+
+    /// Calls Close.
+    ///
+    /// # Errors
+    ///
+    /// The connector failed or does not answer.
+    pub async fn close(&self) -> Result<()> {
+        call!(self, "Close", close(wire::CloseRequest {})).map(drop)
+    }
+}
+
+/// An object on its way into the store.
+#[derive(Debug)]
+pub struct Put {
+    sender: mpsc::Sender<wire::PutRequest>,
+    call: JoinHandle<std::result::Result<Response<wire::PutResponse>, Status>>,
+}
+
+impl Put {
+    /// Sends a chunk.
+    ///
+    /// # Errors
+    ///
+    /// The call has ended; [`Put::finish`] tells why.
+    pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
+        let chunk = wire::PutRequest {
+            chunk,
+            ..wire::PutRequest::default()
+        };
+        self.message(chunk).await
+    }
+
+    async fn message(&mut self, message: wire::PutRequest) -> Result<()> {
+        let operation = "Put";
+        let sent = async {
+            let ended = |_| Error::protocol(operation, "the call has ended");
+            self.sender.send(message).await.map_err(ended)
+        };
+        within(operation, sent).await
+    }
+
+    /// Half-closes and waits for the number of bytes written.
+    ///
+    /// # Errors
+    ///
+    /// The object is not stored.
+    pub async fn finish(self) -> Result<i64> {
+        drop(self.sender);
+        let answer = async {
+            let answer = self.call.await.map_err(std::io::Error::other)?;
+            answer.map_err(Error::refused("Put"))
+        };
+        Ok(within("Put", answer).await?.into_inner().bytes_written)
+    }
+
+    /// Resets the call in the middle.
+    pub async fn cancel(self) {
+        self.call.abort();
+        let _ = self.call.await;
+        // A sender dropped before the reset is on its way would be a half-close.
+        self.sender.closed().await;
+    }
+}

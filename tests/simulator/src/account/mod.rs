@@ -1,0 +1,78 @@
+//! The account: sign-in, trust, web sessions.
+
+pub(crate) mod session;
+pub(crate) mod setup;
+pub(crate) mod signin;
+pub(crate) mod srp;
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::account::session::WebSession;
+use crate::account::signin::Attempt;
+
+/// What sign-in has handed out and remembers.
+pub(crate) struct Account {
+    random: ChaCha20Rng,
+    /// Sign-in attempts by the value of `X-Apple-ID-Session-Id`.
+    attempts: HashMap<String, Attempt>,
+    /// Trust tokens and when each was issued, in seconds.
+    trust: HashMap<String, i64>,
+    /// Session tokens and whether the second factor was given.
+    session_tokens: HashMap<String, bool>,
+    /// Web sessions by the value of `X-APPLE-WEBAUTH-TOKEN`.
+    sessions: HashMap<String, WebSession>,
+    wrong_passwords: u32,
+    wrong_codes: u32,
+    pushes: u32,
+    pcs_requests: u32,
+}
+
+impl Account {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: ChaCha20Rng::seed_from_u64(seed),
+            attempts: HashMap::new(),
+            trust: HashMap::new(),
+            session_tokens: HashMap::new(),
+            sessions: HashMap::new(),
+            wrong_passwords: 0,
+            wrong_codes: 0,
+            pushes: 0,
+            pcs_requests: 0,
+        }
+    }
+
+    fn token(&mut self, prefix: &str) -> String {
+        let mut bytes = [0; 24];
+        self.random.fill_bytes(&mut bytes);
+        format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn new_trust_token(&mut self, now: i64) -> String {
+        let token = self.token("HSARMTKN");
+        self.trust.insert(token.clone(), now);
+        token
+    }
+
+    fn new_session_token(&mut self, second_factor: bool) -> String {
+        let token = self.token("ST-");
+        self.session_tokens.insert(token.clone(), second_factor);
+        token
+    }
+
+    /// Forgets every trust token: the next sign-in needs a code.
+    pub(crate) fn end_trust(&mut self) {
+        self.trust.clear();
+    }
+
+    /// Takes back failed tries, so that a locked account opens again.
+    pub(crate) fn forgive(&mut self) {
+        self.wrong_passwords = 0;
+        self.wrong_codes = 0;
+    }
+}

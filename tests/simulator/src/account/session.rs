@@ -1,0 +1,138 @@
+//! Web sessions: the cookies that the data hosts ask for.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::account::Account;
+use crate::rules::{AccountRules, SessionRules};
+use crate::transport::message::{Answer, Message};
+
+pub(crate) const WEB_TOKEN: &str = "X-APPLE-WEBAUTH-TOKEN";
+pub(crate) const PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Documents";
+
+#[derive(Debug, Default)]
+pub(crate) struct WebSession {
+    started: i64,
+    requests: u64,
+    /// The status it answers from now on.
+    ended: Option<u16>,
+    /// The valid value of the PCS cookie, once `requestPCS` has given one.
+    pub(crate) pcs: Option<String>,
+}
+
+/// A session that is signed in already, in the names and forms of rclone's options.
+#[derive(Clone, Debug, Serialize)]
+pub struct MintedSession {
+    pub apple_id: String,
+    /// Plain; rclone's configuration wants it obscured.
+    pub password: String,
+    pub trust_token: String,
+    /// As a `Cookie` header has them.
+    pub cookies: String,
+}
+
+impl Account {
+    pub(crate) fn start_session(&mut self, now: i64) -> String {
+        let token = self.token("v2");
+        self.sessions.insert(token.clone(), WebSession { started: now, ..WebSession::default() });
+        token
+    }
+
+    /// A fresh web session with a trust token, as if a browser had signed in.
+    pub(crate) fn mint(&mut self, rules: &AccountRules, now: i64) -> MintedSession {
+        let web = self.start_session(now);
+        let mut cookies = format!("X-APPLE-WEBAUTH-USER=v1; X-APPLE-WEBAUTH-HSA-TRUST=v1; {WEB_TOKEN}={web}");
+        if rules.advanced_data_protection {
+            let pcs = self.grant_pcs(&web);
+            cookies = format!("{cookies}; {PCS_COOKIE}={pcs}");
+        }
+        MintedSession {
+            apple_id: rules.apple_id.clone(),
+            password: rules.password.clone(),
+            trust_token: self.new_trust_token(now),
+            cookies,
+        }
+    }
+
+    pub(crate) fn grant_pcs(&mut self, web_token: &str) -> String {
+        let pcs = self.token("pcs");
+        if let Some(session) = self.sessions.get_mut(web_token) {
+            session.pcs = Some(pcs.clone());
+        }
+        pcs
+    }
+
+    /// Ends every session that exists now; later sign-ins start live ones.
+    pub(crate) fn end_sessions(&mut self, status: u16) {
+        for session in self.sessions.values_mut() {
+            session.ended = Some(status);
+        }
+    }
+
+    /// Makes every PCS cookie handed out so far stale.
+    pub(crate) fn end_pcs(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.pcs = None;
+        }
+    }
+
+    /// The live session of the request's cookie, or the status the request gets.
+    pub(crate) fn session_of(&mut self, message: &Message, rules: &SessionRules, now: i64) -> Result<&mut WebSession, u16> {
+        let session = message
+            .cookie(WEB_TOKEN)
+            .and_then(|token| self.sessions.get_mut(token))
+            .ok_or(421_u16)?;
+        if let Some(status) = session.ended {
+            return Err(status);
+        }
+        let spent = rules.requests > 0 && session.requests >= rules.requests;
+        if spent || now >= session.started + rules.lifetime_seconds {
+            session.ended = Some(rules.ended_status);
+            return Err(rules.ended_status);
+        }
+        Ok(session)
+    }
+
+    /// Refuses a request to a data host that has no live session or, where needed, no PCS cookie.
+    pub(crate) fn admit(
+        &mut self,
+        message: &Message,
+        account: &AccountRules,
+        rules: &SessionRules,
+        now: i64,
+    ) -> Result<(), Answer> {
+        let pcs = message.cookie(PCS_COOKIE).map(str::to_owned);
+        let session = self.session_of(message, rules, now).map_err(refused)?;
+        session.requests += 1;
+        if !account.web_access {
+            return Err(refused(421));
+        }
+        if account.advanced_data_protection && (session.pcs.is_none() || session.pcs != pcs) {
+            return Err(refused(423));
+        }
+        Ok(())
+    }
+}
+
+/// How a data host or `validate` refuses a session.
+pub(crate) fn refused(status: u16) -> Answer {
+    match status {
+        423 => Answer::service_error(423, "Missing PCS cookies from the request"),
+        401 => Answer::service_error(401, "Unauthorized"),
+        _ => Answer::json(
+            status,
+            &json!({
+                "success": false,
+                "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie",
+                "reason": "Missing X-APPLE-WEBAUTH-TOKEN cookie",
+                "requestInfo": { "country": "US", "timeZone": "GMT", "region": "" },
+            }),
+        ),
+    }
+}
+
+/// `Set-Cookie` for the hosts below `.icloud.com`.
+pub(crate) fn cookie(name: &str, value: &str) -> String {
+    format!("{name}={value}; Path=/; Domain=.icloud.com; Secure; HttpOnly")
+}
+

@@ -1,0 +1,149 @@
+//! `setup.icloud.com/setup/ws/1`: web sessions and what an account may use.
+
+use serde_json::{Value, json};
+
+use crate::account::session::{PCS_COOKIE, WEB_TOKEN, cookie, refused};
+use crate::account::signin::redirect_to_china;
+use crate::account::Account;
+use crate::kinds::RequestKind;
+use crate::rules::{AccountRules, Rules};
+use crate::transport::message::{Answer, Message};
+
+/// Answers a request to the setup host.
+pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now: i64, message: &Message) -> Answer {
+    let outcome = match message.kind {
+        RequestKind::AccountLogin => account_login(account, rules, now, message),
+        RequestKind::Validate => validate(account, rules, now, message),
+        RequestKind::RequestPcs => request_pcs(account, rules, now, message),
+        RequestKind::WebAccessState => web_access_state(account, rules, now, message),
+        RequestKind::StorageUsage => storage_usage(account, rules, used_bytes, now, message),
+        _ => Err(Answer::empty(404)),
+    };
+    outcome.unwrap_or_else(|refused| refused)
+}
+
+fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    if rules.account.mainland_china && !message.host.ends_with(".cn") {
+        return Err(redirect_to_china());
+    }
+    let body = message.json()?;
+    let token = body["dsWebAuthToken"].as_str().unwrap_or_default();
+    if token.is_empty() {
+        return Err(Answer::json(400, &json!({ "success": false, "error": "Missing apple_id field" })));
+    }
+    let second_factor = *account
+        .session_tokens
+        .get(token)
+        .ok_or_else(|| Answer::json(421, &json!({ "success": false, "error": "Invalid Session Token" })))?;
+    let mut answer = Answer::json(200, &account_info(&rules.account, !second_factor))
+        .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-USER", "v1"));
+    if second_factor && !rules.account.terms_pending {
+        let web = account.start_session(now);
+        answer = answer
+            .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-HSA-TRUST", "v1"))
+            .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-VALIDATE", "v1"))
+            .with_header("set-cookie", cookie(WEB_TOKEN, &web));
+    }
+    Ok(answer)
+}
+
+fn validate(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    account.session_of(message, &rules.session, now).map_err(|_| refused(421))?;
+    Ok(Answer::json(200, &account_info(&rules.account, false)))
+}
+
+fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    let no_token = || {
+        Answer::json(500, &json!({ "success": false, "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie" }))
+    };
+    account.session_of(message, &rules.session, now).map_err(|_| no_token())?;
+    if !rules.account.web_access || rules.account.terms_pending {
+        return Err(no_token());
+    }
+    account.pcs_requests += 1;
+    if account.pcs_requests <= rules.account.pcs_approval_after {
+        let text = "Requested the device to upload cookies.";
+        return Ok(Answer::json(200, &json!({ "isWebAccessAllowed": true, "status": "failure", "message": text })));
+    }
+    let web = message.cookie(WEB_TOKEN).unwrap_or_default().to_owned();
+    let pcs = account.grant_pcs(&web);
+    let answer = json!({ "isWebAccessAllowed": true, "status": "success", "message": "Cookies attached." });
+    Ok(Answer::json(200, &answer)
+        .with_header("set-cookie", cookie(PCS_COOKIE, &pcs))
+        .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-PCS-Sharing", &pcs)))
+}
+
+fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    account.session_of(message, &rules.session, now).map_err(refused)?;
+    let adp = rules.account.advanced_data_protection;
+    Ok(Answer::json(
+        200,
+        &json!({ "isICDRSDisabled": !rules.account.web_access, "isDeviceConsentedForPCS": !adp }),
+    ))
+}
+
+fn storage_usage(account: &mut Account, rules: &Rules, used: u64, now: i64, message: &Message) -> Result<Answer, Answer> {
+    account.session_of(message, &rules.session, now).map_err(refused)?;
+    let quota = rules.drive.quota;
+    Ok(Answer::json(
+        200,
+        &json!({
+            "storageUsageByMedia": [
+                { "mediaKey": "docs", "displayLabel": "Documents", "displayColor": "ff9500", "usageInBytes": used },
+            ],
+            "storageUsageInfo": {
+                "compStorageInBytes": 0,
+                "usedStorageInBytes": used,
+                "totalStorageInBytes": quota,
+                "commerceStorageInBytes": 0,
+            },
+            "quotaStatus": {
+                "overQuota": used > quota,
+                "haveMaxQuotaTier": false,
+                "almost-full": used * 10 > quota * 9,
+                "paidQuota": false,
+            },
+        }),
+    ))
+}
+
+fn account_info(rules: &AccountRules, challenge: bool) -> Value {
+    let domain = if rules.mainland_china { "icloud.com.cn" } else { "icloud.com" };
+    let pcs = rules.advanced_data_protection;
+    let service = |name: &str| {
+        json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" })
+    };
+    json!({
+        "dsInfo": {
+            "hsaVersion": if rules.two_factor { 2 } else { 0 },
+            "hsaEnabled": rules.two_factor,
+            "dsid": "1000000001",
+            "appleId": rules.apple_id,
+            "primaryEmail": rules.apple_id,
+            "countryCode": rules.country,
+            "languageCode": "en-us",
+            "locked": false,
+            "statusCode": 2,
+            "iCDPEnabled": pcs,
+            "isWebAccessAllowed": rules.web_access,
+        },
+        "webservices": {
+            "drivews": service("drivews"),
+            "docws": service("docws"),
+            "ckdatabasews": service("ckdatabasews"),
+            "account": { "iCloudEnv": { "shortId": "p", "vipSuffix": "prod" },
+                "url": format!("https://p123-setup.{domain}:443"), "status": "active" },
+        },
+        "pcsEnabled": true,
+        "pcsServiceIdentitiesIncluded": !pcs,
+        "iCDPEnabled": pcs,
+        "hsaTrustedBrowser": !challenge,
+        "hsaChallengeRequired": challenge,
+        "isExtendedLogin": true,
+        "termsUpdateNeeded": rules.terms_pending,
+        "version": 2,
+        "apps": { "iclouddrive": {} },
+        "appsOrder": ["iclouddrive"],
+        "requestInfo": { "country": "US", "timeZone": "GMT", "region": "" },
+    })
+}

@@ -1,0 +1,178 @@
+//! Items as the service writes them in its answers.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::clock::rfc3339_seconds;
+use crate::drive::names;
+use crate::drive::tree::{Body, Item, ItemId, Sharing, TRASH_ID, Tree};
+
+/// The form of `drivews` and of `unified_format=true`, without children.
+pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
+    let item = tree.item(id);
+    let mut answer = Map::new();
+    let is_root = id == tree.root();
+    if !is_root {
+        answer.insert("dateCreated".into(), rfc3339_seconds(item.created_ms).into());
+        answer.insert("parentId".into(), parent_id(tree, item).into());
+    }
+    answer.insert("drivewsid".into(), item.drive_id().into());
+    answer.insert("docwsid".into(), item.document_id.clone().into());
+    answer.insert("item_id".into(), item.item_id.clone().into());
+    answer.insert("zone".into(), item.zone.clone().into());
+    answer.insert("etag".into(), item.etag().into());
+    answer.insert("status".into(), "OK".into());
+    if let Some(path) = &item.trashed_from {
+        answer.insert("restorePath".into(), names::answered(path).into());
+    }
+    match &item.body {
+        Body::Folder { children, files, bytes } => {
+            answer.insert("name".into(), names::answered(&item.name).into());
+            answer.insert("type".into(), if item.app_library { "APP_LIBRARY" } else { "FOLDER" }.into());
+            answer.insert("assetQuota".into(), (*bytes).into());
+            answer.insert("fileCount".into(), (*files).into());
+            answer.insert("shareCount".into(), u64::from(item.sharing == Sharing::Root).into());
+            answer.insert("shareAliasCount".into(), 0.into());
+            answer.insert("directChildrenCount".into(), children.len().into());
+            if item.app_library {
+                answer.insert("maxDepth".into(), "ANY".into());
+                answer.insert("icons".into(), json!([]));
+                answer.insert("supportedExtensions".into(), json!([]));
+                answer.insert("supportedTypes".into(), json!([]));
+            }
+        }
+        Body::File(_) | Body::Package(_) => {
+            let (name, extension) = names::split(&item.name);
+            answer.insert("name".into(), name.into());
+            if let Some(extension) = extension {
+                answer.insert("extension".into(), extension.into());
+            }
+            answer.insert("type".into(), "FILE".into());
+            answer.insert("size".into(), item.size().into());
+            answer.insert("dateModified".into(), rfc3339_seconds(item.modified_ms).into());
+            answer.insert("dateChanged".into(), rfc3339_seconds(item.modified_ms).into());
+        }
+    }
+    if item.sharing != Sharing::Own {
+        answer.insert(
+            "shareID".into(),
+            json!({
+                "shareName": format!("SHARE-{}", item.document_id),
+                "zoneID": { "zoneName": item.zone, "ownerRecordName": "_owner" },
+            }),
+        );
+    }
+    Value::Object(answer)
+}
+
+/// A folder with its children, as `retrieveItemDetailsInFolders` gives it.
+pub(crate) fn folder_listing(tree: &Tree, id: ItemId, partial: bool, hierarchy: bool) -> Value {
+    let mut answer = drive_item(tree, id);
+    let items: Vec<Value> = tree
+        .item(id)
+        .children()
+        .map(|child| if partial { partial_item(tree.item(child)) } else { drive_item(tree, child) })
+        .collect();
+    answer["numberOfItems"] = items.len().into();
+    answer["items"] = items.into();
+    if hierarchy {
+        answer["hierarchy"] = hierarchy_of(tree, id);
+    }
+    answer
+}
+
+pub(crate) fn trash_listing(tree: &Tree) -> Value {
+    let items: Vec<Value> = tree.trash().iter().map(|id| drive_item(tree, *id)).collect();
+    json!({ "drivewsid": TRASH_ID, "items": items, "numberOfItems": items.len(), "status": "OK" })
+}
+
+pub(crate) fn hierarchy_of(tree: &Tree, id: ItemId) -> Value {
+    let mut entries = Vec::new();
+    let mut next = tree.item(id).parent;
+    while let Some(current) = next {
+        let item = tree.item(current);
+        entries.push(if current == tree.root() {
+            json!({ "drivewsid": item.drive_id() })
+        } else {
+            json!({ "drivewsid": item.drive_id(), "name": names::answered(&item.name), "etag": item.etag() })
+        });
+        next = item.parent;
+    }
+    entries.reverse();
+    entries.into()
+}
+
+/// The form of `docws`, called non-unified.
+pub(crate) fn document(tree: &Tree, id: ItemId) -> Value {
+    let item = tree.item(id);
+    let signature = STANDARD.encode(signature_of(item));
+    json!({
+        "status": { "status_code": 0, "error_message": "" },
+        "document_id": item.document_id,
+        "item_id": item.item_id,
+        "urls": { "url_download": format!("https://www.icloud.com/iclouddrive/{}", item.item_id) },
+        "etag": item.etag(),
+        "parent_id": item.parent.map_or_else(String::new, |parent| tree.item(parent).document_id.clone()),
+        "name": names::answered(&item.name),
+        "type": if item.is_folder() { "FOLDER" } else { "FILE" },
+        "deleted": tree.is_trashed(id),
+        "mtime": item.modified_ms,
+        "last_editor_name": "{\"name\":\"\"}",
+        "data": {
+            "signature": signature,
+            "owner": "",
+            "size": item.size(),
+            "reference_signature": signature,
+            "wrapping_key": wrapping_key(item),
+            "pcsInfo": "",
+        },
+        "size": item.size(),
+        "btime": item.created_ms,
+        "zone": item.zone,
+        "file_flags": { "is_executable": true, "is_writable": true, "is_hidden": false },
+        "lastOpenedTime": item.modified_ms,
+        "restorePath": item.trashed_from,
+        "hasChainedParent": true,
+    })
+}
+
+/// The form of `/v1/item`: whole names, numbers as strings, times in milliseconds.
+pub(crate) fn raw_item(tree: &Tree, id: ItemId) -> Value {
+    let item = tree.item(id);
+    let extension = item.name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    json!({
+        "item_id": item.item_id,
+        "item_info": {
+            "name": names::answered(&item.name),
+            "extension": names::answered(extension),
+            "size": item.size().to_string(),
+            "type": if item.is_folder() { "FOLDER" } else { "FILE" },
+            "version": item.etag(),
+            "modified_at": item.modified_ms.to_string(),
+            "created_at": item.created_ms.to_string(),
+            "urls": { "url_download": format!("https://www.icloud.com/iclouddrive/{}", item.item_id) },
+        },
+    })
+}
+
+/// What stands for the item's bytes in answers and must come back in `update/documents`.
+pub(crate) fn signature_of(item: &Item) -> [u8; 21] {
+    match &item.body {
+        Body::Folder { .. } => [0; 21],
+        Body::File(content) => content.signature(),
+        Body::Package(package) => package.archive.signature(),
+    }
+}
+
+pub(crate) fn wrapping_key(item: &Item) -> String {
+    STANDARD.encode(&signature_of(item)[..16])
+}
+
+fn partial_item(item: &Item) -> Value {
+    json!({ "drivewsid": item.drive_id(), "docwsid": item.document_id, "etag": item.etag() })
+}
+
+fn parent_id(tree: &Tree, item: &Item) -> String {
+    item.parent.map_or_else(|| TRASH_ID.to_owned(), |parent| tree.item(parent).drive_id())
+}

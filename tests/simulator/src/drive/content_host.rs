@@ -1,0 +1,97 @@
+//! The hosts that take and give bytes; the URL alone grants access, no cookie is asked for.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::header;
+use serde_json::json;
+
+use crate::drive::Drive;
+use crate::drive::content::Content;
+use crate::rules::DriveRules;
+use crate::transport::message::{Answer, Message};
+
+/// A GET of a content URL, whole or one range.
+pub(crate) fn get(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Answer {
+    let Some(grant) = drive.grants.get_mut(message.query("s")) else {
+        return Answer::new(403, "text/plain", "Forbidden");
+    };
+    let spent = rules.url_uses > 0 && grant.uses >= rules.url_uses;
+    if spent || now >= grant.expires_at {
+        return Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid");
+    }
+    grant.uses += 1;
+    let content = grant.content.clone();
+    let size = content.size();
+    let answer = match requested_range(message.header(header::RANGE.as_str()), size) {
+        Requested::Whole => Answer::content(200, content, 0, size),
+        Requested::Part(start, end) => Answer::content(206, content, start, end)
+            .with_header("content-range", format!("bytes {start}-{}/{size}", end - 1)),
+        Requested::Outside => {
+            return Answer::new(416, "text/plain", "").with_header("content-range", format!("bytes */{size}"));
+        }
+    };
+    answer.with_header("accept-ranges", "bytes")
+}
+
+/// The path of the item that a content URL was made for.
+pub(crate) fn subject(drive: &Drive, message: &Message) -> Option<String> {
+    drive.grants.get(message.query("s")).map(|grant| grant.subject.clone())
+}
+
+/// A POST of a file's bytes, which `file` holds; empty files get no receipt.
+pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer {
+    let token = message.query("tk");
+    let Some(upload) = drive.uploads.get_mut(token) else {
+        return Answer::new(403, "text/plain", "Forbidden");
+    };
+    if file.len() as u64 != upload.declared_size {
+        return Answer::service_error(400, "Bad Request");
+    }
+    let content = Content::Bytes(file);
+    let signature = content.signature();
+    let mut single_file = json!({
+        "referenceChecksum": STANDARD.encode(signature),
+        "size": content.size(),
+        "fileChecksum": STANDARD.encode(signature),
+        "wrappingKey": STANDARD.encode(&signature[..16]),
+    });
+    if content.size() > 0 {
+        let receipt = format!("A{}", STANDARD.encode(format!("{token}/{}", upload.document_id)));
+        single_file["receipt"] = receipt.clone().into();
+        upload.receipt = Some(receipt);
+    }
+    upload.content = Some(content);
+    Answer::json(200, &json!({ "singleFile": single_file }))
+}
+
+/// The bytes in a POST: its body, or the first part of a multipart body. `None` for a broken multipart body.
+pub(crate) async fn posted_file(message: &Message) -> Option<Bytes> {
+    let Ok(boundary) = multer::parse_boundary(message.header(header::CONTENT_TYPE.as_str())) else {
+        return Some(message.body.clone());
+    };
+    let body = message.body.clone();
+    let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
+    let mut parts = multer::Multipart::new(stream, boundary);
+    parts.next_field().await.ok()??.bytes().await.ok()
+}
+
+enum Requested {
+    Whole,
+    /// From, and the end that is not part of it.
+    Part(u64, u64),
+    Outside,
+}
+
+fn requested_range(value: &str, size: u64) -> Requested {
+    let Some((first, last)) = value.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Requested::Whole;
+    };
+    let (start, end) = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(size)),
+        (Ok(first), Err(_)) if last.trim().is_empty() => (first, size),
+        (Err(_), Ok(length)) if first.trim().is_empty() => (size.saturating_sub(length), size),
+        _ => return Requested::Whole,
+    };
+    if start >= end { Requested::Outside } else { Requested::Part(start, end) }
+}

@@ -1,0 +1,284 @@
+//! `pNNN-drivews.icloud.com`: listings and changes of items.
+
+use serde_json::{Value, json};
+
+use crate::drive::tree::{Item, ItemId, NewItem, Sharing, TRASH_ID};
+use crate::drive::{Drive, answers, names};
+use crate::rules::{DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
+use crate::transport::message::{Answer, Message};
+
+type Outcome = Result<Answer, Answer>;
+
+/// `retrieveItemDetailsInFolders`: one folder with its children for each id, in order.
+pub(crate) fn list(drive: &Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let mut wanted = body.as_array().map_or(&[][..], Vec::as_slice);
+    if wanted.is_empty() {
+        return Err(Answer::service_error(400, "Bad Request"));
+    }
+    if rules.max_batch > 0 && wanted.len() > rules.max_batch {
+        match rules.over_batch {
+            OverBatch::Refuse => return Err(Answer::service_error(400, "Bad Request")),
+            OverBatch::FirstOnly => wanted = &wanted[..1],
+        }
+    }
+    let mut listings = Vec::with_capacity(wanted.len());
+    for one in wanted {
+        let id = one["drivewsid"].as_str().unwrap_or_default();
+        let (partial, hierarchy) = (flag(one, "partialData"), flag(one, "includeHierarchy"));
+        listings.push(list_one(drive, rules, id, partial, hierarchy)?);
+    }
+    Ok(Answer::json(200, &Value::Array(listings)))
+}
+
+fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarchy: bool) -> Result<Value, Answer> {
+    if id == TRASH_ID {
+        return Ok(answers::trash_listing(&drive.tree));
+    }
+    let found = drive.tree.by_drive_id(id).filter(|found| drive.tree.item(*found).is_folder());
+    match found {
+        Some(folder) if drive.tree.item(folder).sharing == Sharing::Below => {
+            Err(Answer::service_error(400, "Bad Request"))
+        }
+        Some(folder) => Ok(answers::folder_listing(&drive.tree, folder, partial, hierarchy)),
+        None => match rules.missing_folder {
+            MissingFolder::IdInvalid => Ok(json!({ "drivewsid": id, "status": "ID_INVALID" })),
+            MissingFolder::NotFound => Err(Answer::service_error(404, "Not Found")),
+        },
+    }
+}
+
+/// `retrieveItemDetails`: items without their children. An array asks in rclone's form, an object in the web site's.
+pub(crate) fn details(drive: &Drive, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let wanted = if body.is_array() { &body[0]["items"] } else { &body["items"] };
+    let items: Vec<Value> = wanted
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| {
+            let id = one["drivewsid"].as_str().unwrap_or_default();
+            let Some(found) = drive.tree.by_drive_id(id) else {
+                return json!({ "drivewsid": id, "status": "ID_INVALID" });
+            };
+            let mut answer = answers::drive_item(&drive.tree, found);
+            if flag(one, "includeHierarchy") {
+                answer["hierarchy"] = answers::hierarchy_of(&drive.tree, found);
+            }
+            answer
+        })
+        .collect();
+    let answer = if body.is_array() { Value::Array(items) } else { json!({ "items": items }) };
+    Ok(Answer::json(200, &answer))
+}
+
+pub(crate) fn create_folders(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let destination = body["destinationDrivewsId"].as_str().unwrap_or_default();
+    let parent = writable_folder(drive, destination)?;
+    let mut folders = Vec::new();
+    for wanted in body["folders"].as_array().into_iter().flatten() {
+        let name = wanted["name"].as_str().unwrap_or_default();
+        if names::refusal(name, rules).is_some() {
+            return Err(Answer::service_error(400, "Bad Request"));
+        }
+        let client_id = &wanted["clientId"];
+        folders.push(match create_folder(drive, rules, parent, name, now_ms) {
+            Ok(id) => {
+                let mut answer = answers::drive_item(&drive.tree, id);
+                answer["clientId"] = client_id.clone();
+                answer
+            }
+            Err(status) => json!({ "status": status, "clientId": client_id }),
+        });
+    }
+    Ok(Answer::json(200, &json!({ "destinationDrivewsId": destination, "folders": folders })))
+}
+
+fn create_folder(
+    drive: &mut Drive,
+    rules: &DriveRules,
+    parent: ItemId,
+    name: &str,
+    now_ms: i64,
+) -> Result<ItemId, &'static str> {
+    let mut name = name.to_owned();
+    if drive.tree.child(parent, &name).is_some() {
+        match rules.existing_folder {
+            ExistingFolder::Unknown => return Err("UNKNOWN"),
+            ExistingFolder::AlreadyExists => return Err("ALREADY_EXISTS"),
+            ExistingFolder::Bounce => name = drive.tree.free_name(parent, &name, false),
+        }
+    }
+    let id = drive.tree.add(parent, NewItem::folder(&name, now_ms), None);
+    drive.folder_changed(parent, rules);
+    Ok(id)
+}
+
+pub(crate) fn rename(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let mut items = Vec::new();
+    for wanted in body["items"].as_array().into_iter().flatten() {
+        let id = match current(drive, wanted) {
+            Ok(id) => id,
+            Err(refused) => {
+                items.push(refused);
+                continue;
+            }
+        };
+        let name = wanted_name(wanted);
+        if names::refusal(&name, rules).is_some() {
+            return Err(Answer::service_error(400, "Bad Request"));
+        }
+        let Some(parent) = drive.tree.item(id).parent else {
+            items.push(refused(drive.tree.item(id), "INVALID"));
+            continue;
+        };
+        items.push(match place(drive, rules, id, parent, &name) {
+            Ok(()) => answers::drive_item(&drive.tree, id),
+            Err(status) => refused(drive.tree.item(id), status),
+        });
+    }
+    Ok(Answer::json(200, &json!({ "items": items })))
+}
+
+pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let destination = body["destinationDrivewsId"].as_str().unwrap_or_default();
+    let folder = writable_folder(drive, destination)?;
+    let mut items = Vec::new();
+    for wanted in body["items"].as_array().into_iter().flatten() {
+        let id = match current(drive, wanted) {
+            Ok(id) => id,
+            Err(refused) => {
+                items.push(refused);
+                continue;
+            }
+        };
+        if drive.tree.is_within(folder, id) || drive.tree.item(id).app_library {
+            items.push(refused(drive.tree.item(id), "INVALID"));
+            continue;
+        }
+        let name = drive.tree.item(id).name.clone();
+        let from = drive.tree.item(id).parent;
+        items.push(match place(drive, rules, id, folder, &name) {
+            Ok(()) => {
+                if let Some(from) = from {
+                    drive.folder_changed(from, rules);
+                }
+                let mut answer = answers::drive_item(&drive.tree, id);
+                answer["clientId"] = wanted["clientId"].clone();
+                answer
+            }
+            Err(status) => refused(drive.tree.item(id), status),
+        });
+    }
+    Ok(Answer::json(200, &json!({ "destinationDrivewsId": destination, "items": items })))
+}
+
+pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let mut items = Vec::new();
+    for wanted in body["items"].as_array().into_iter().flatten() {
+        let id = match current(drive, wanted) {
+            Ok(id) => id,
+            Err(refused) => {
+                items.push(refused);
+                continue;
+            }
+        };
+        let parent = drive.tree.item(id).parent;
+        if parent.is_none() || drive.tree.item(id).app_library {
+            items.push(refused(drive.tree.item(id), "INVALID"));
+            continue;
+        }
+        drive.tree.trash_item(id);
+        drive.tree.touch(id);
+        if let Some(parent) = parent {
+            drive.folder_changed(parent, rules);
+        }
+        let mut answer = answers::drive_item(&drive.tree, id);
+        answer["clientId"] = wanted["clientId"].clone();
+        items.push(answer);
+    }
+    Ok(Answer::json(200, &json!({ "items": items })))
+}
+
+/// `putBackItemsFromTrash`: back to the folder the item was in, or to the root when that is gone.
+pub(crate) fn put_back(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let mut items = Vec::new();
+    for wanted in body["items"].as_array().into_iter().flatten() {
+        let id = wanted["drivewsid"].as_str().and_then(|id| drive.tree.by_drive_id(id));
+        let Some((id, path)) = id.and_then(|id| Some((id, drive.tree.item(id).trashed_from.clone()?))) else {
+            items.push(json!({ "drivewsid": wanted["drivewsid"], "status": "ID_INVALID" }));
+            continue;
+        };
+        let parent = path.rsplit_once('/').and_then(|(folder, _)| drive.tree.at(folder));
+        let parent = parent.unwrap_or_else(|| drive.tree.root());
+        let name = drive.tree.item(id).name.clone();
+        items.push(match place(drive, rules, id, parent, &name) {
+            Ok(()) => answers::drive_item(&drive.tree, id),
+            Err(status) => refused(drive.tree.item(id), status),
+        });
+    }
+    Ok(Answer::json(200, &json!({ "items": items })))
+}
+
+/// Puts an item into a folder under a name, by the rule for names that are taken.
+fn place(drive: &mut Drive, rules: &DriveRules, id: ItemId, folder: ItemId, name: &str) -> Result<(), &'static str> {
+    let mut name = name.to_owned();
+    if drive.tree.child(folder, &name).is_some_and(|taken| taken != id) {
+        match rules.taken_name {
+            TakenName::Bounce => name = drive.tree.free_name(folder, &name, !drive.tree.item(id).is_folder()),
+            TakenName::Refuse => return Err("ALREADY_EXISTS"),
+        }
+    }
+    drive.tree.detach(id);
+    drive.tree.rename(id, &name);
+    drive.tree.attach(id, folder);
+    drive.changed(id, rules);
+    Ok(())
+}
+
+/// The item that an entry of `items` means, if its etag is the current one.
+fn current(drive: &Drive, wanted: &Value) -> Result<ItemId, Value> {
+    let drive_id = wanted["drivewsid"].as_str().unwrap_or_default();
+    let found = drive.tree.by_drive_id(drive_id).filter(|id| !drive.tree.is_trashed(*id));
+    let Some(id) = found else {
+        return Err(json!({ "drivewsid": drive_id, "status": "ID_INVALID" }));
+    };
+    let item = drive.tree.item(id);
+    match wanted["etag"].as_str() {
+        Some(etag) if etag != item.etag() => Err(refused(item, "ETAG_CONFLICT")),
+        _ => Ok(id),
+    }
+}
+
+fn refused(item: &Item, status: &str) -> Value {
+    json!({ "drivewsid": item.drive_id(), "etag": item.etag(), "status": status })
+}
+
+fn wanted_name(wanted: &Value) -> String {
+    let name = wanted["name"].as_str().unwrap_or_default();
+    match wanted["extension"].as_str() {
+        Some(extension) if !extension.is_empty() => format!("{name}.{extension}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn writable_folder(drive: &Drive, drive_id: &str) -> Result<ItemId, Answer> {
+    let folder = drive
+        .tree
+        .by_drive_id(drive_id)
+        .filter(|id| drive.tree.item(*id).is_folder() && !drive.tree.is_trashed(*id))
+        .ok_or_else(|| Answer::service_error(404, "Not Found"))?;
+    if drive.tree.item(folder).sharing == Sharing::Below {
+        return Err(Answer::service_error(400, "Bad Request"));
+    }
+    Ok(folder)
+}
+
+fn flag(value: &Value, name: &str) -> bool {
+    value[name].as_bool().unwrap_or_default()
+}

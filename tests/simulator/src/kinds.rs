@@ -1,0 +1,142 @@
+//! The kinds of request the service tells apart, and how a request is recognised.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestKind {
+    Authorize,
+    Federate,
+    SigninInit,
+    SigninComplete,
+    RepairComplete,
+    AuthState,
+    PushCode,
+    VerifyCode,
+    SendSms,
+    VerifySms,
+    Trust,
+    AccountLogin,
+    Validate,
+    RequestPcs,
+    WebAccessState,
+    StorageUsage,
+    List,
+    ListDetails,
+    CreateFolders,
+    Rename,
+    Move,
+    Trash,
+    PutBack,
+    LookupByPath,
+    LookupById,
+    Item,
+    Enumerate,
+    Copy,
+    ById,
+    UploadWeb,
+    UpdateDocuments,
+    ContentGet,
+    ContentPost,
+    /// A CONNECT to a host that is not Apple's.
+    RefusedHost,
+    /// A request to an Apple host that the simulator does not know.
+    Unknown,
+}
+
+impl RequestKind {
+    pub(crate) fn of(host: &str, method: &Method, path: &str) -> Self {
+        let host = host.trim_end_matches(".cn");
+        match host {
+            "idmsa.apple.com" => of_signin(method, path),
+            "setup.icloud.com" => of_setup(path),
+            _ if host.ends_with("-drivews.icloud.com") => of_drivews(path),
+            _ if host.ends_with("-docws.icloud.com") => of_docws(path),
+            _ if host.ends_with(".icloud-content.com") || host.ends_with("-contentws.icloud.com") => {
+                if method == Method::POST { Self::ContentPost } else { Self::ContentGet }
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the request needs a web session (a cookie), as Drive's own hosts do.
+    pub(crate) fn needs_session(self) -> bool {
+        matches!(
+            self,
+            Self::List
+                | Self::ListDetails
+                | Self::CreateFolders
+                | Self::Rename
+                | Self::Move
+                | Self::Trash
+                | Self::PutBack
+                | Self::LookupByPath
+                | Self::LookupById
+                | Self::Item
+                | Self::Enumerate
+                | Self::Copy
+                | Self::ById
+                | Self::UploadWeb
+                | Self::UpdateDocuments
+        )
+    }
+}
+
+fn of_signin(method: &Method, path: &str) -> RequestKind {
+    let put = method == Method::PUT;
+    match path.strip_prefix("/appleauth/auth").map(|rest| rest.trim_end_matches('/')) {
+        Some("") => RequestKind::AuthState,
+        Some("/authorize/signin") => RequestKind::Authorize,
+        Some("/federate") => RequestKind::Federate,
+        Some("/signin/init") => RequestKind::SigninInit,
+        Some("/signin/complete") => RequestKind::SigninComplete,
+        Some("/repair/complete") => RequestKind::RepairComplete,
+        Some("/verify/trusteddevice/securitycode") if put => RequestKind::PushCode,
+        Some("/verify/trusteddevice/securitycode") => RequestKind::VerifyCode,
+        Some("/verify/phone") => RequestKind::SendSms,
+        Some("/verify/phone/securitycode") => RequestKind::VerifySms,
+        Some("/2sv/trust") => RequestKind::Trust,
+        _ => RequestKind::Unknown,
+    }
+}
+
+fn of_setup(path: &str) -> RequestKind {
+    match path.strip_prefix("/setup/ws/1") {
+        Some("/accountLogin") => RequestKind::AccountLogin,
+        Some("/validate") => RequestKind::Validate,
+        Some("/requestPCS") => RequestKind::RequestPcs,
+        Some("/requestWebAccessState") => RequestKind::WebAccessState,
+        Some("/storageUsageInfo") => RequestKind::StorageUsage,
+        _ => RequestKind::Unknown,
+    }
+}
+
+fn of_drivews(path: &str) -> RequestKind {
+    match path {
+        "/retrieveItemDetailsInFolders" => RequestKind::List,
+        "/retrieveItemDetails" => RequestKind::ListDetails,
+        "/createFolders" => RequestKind::CreateFolders,
+        "/renameItems" => RequestKind::Rename,
+        "/moveItems" => RequestKind::Move,
+        "/moveItemsToTrash" => RequestKind::Trash,
+        "/putBackItemsFromTrash" => RequestKind::PutBack,
+        _ => RequestKind::Unknown,
+    }
+}
+
+fn of_docws(path: &str) -> RequestKind {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["ws", _, "list", "lookup_by_path"] => RequestKind::LookupByPath,
+        ["ws", _, "list", "lookup_by_id"] => RequestKind::LookupById,
+        ["ws", _, "download", "by_id"] => RequestKind::ById,
+        ["ws", _, "upload", "web"] => RequestKind::UploadWeb,
+        ["ws", _, "update", "documents"] => RequestKind::UpdateDocuments,
+        ["v1", "item", "copy", _] => RequestKind::Copy,
+        ["v1", "item", _] => RequestKind::Item,
+        ["v1", "enumerate", _] => RequestKind::Enumerate,
+        _ => RequestKind::Unknown,
+    }
+}

@@ -1,0 +1,42 @@
+//! A simulated iCloud for tests and demos: sign-in and Drive behind an HTTPS CONNECT proxy with its own certificate
+//! authority. A client that takes a proxy and a CA file talks to it as it talks to Apple.
+//!
+//! ```no_run
+//! use icloud_simulator::{Config, Content, RequestKind, Simulator};
+//!
+//! let simulator = Simulator::start(Config::default())?;
+//! simulator.put_file("Documents/a.txt", Content::from(&b"hello"[..]), 1_700_000_000_000);
+//! let session = simulator.mint_session();
+//! // Run the client with HTTPS_PROXY = simulator.proxy_url(), its CA = simulator.ca_pem() and the session's values.
+//! assert_eq!(simulator.counts().of(RequestKind::List), 0);
+//! # drop(session);
+//! # Ok::<(), icloud_simulator::StartError>(())
+//! ```
+//!
+//! `RULES.md` lists each rule of the service with its source, or as a guess.
+
+mod account;
+mod clock;
+mod control;
+mod drive;
+mod faults;
+mod journal;
+mod kinds;
+mod rules;
+mod seed;
+mod simulator;
+mod state;
+mod transport;
+
+pub use account::session::MintedSession;
+pub use drive::content::Content;
+pub use drive::names::NameRule;
+pub use faults::{FaultAction, FaultRule, HoldAt};
+pub use journal::{Count, Counts, Entry};
+pub use kinds::RequestKind;
+pub use rules::{
+    AccountRules, CodeAnswer, DriveRules, ExistingFolder, MissingFolder, OverBatch, Rules, SessionRules, SrpProtocol,
+    TakenName, TransportRules, TrustedPhone,
+};
+pub use seed::{ItemInfo, Mutation, NoSuchItem, SeedTree};
+pub use simulator::{Config, Simulator, StartError, WaitTimeout};

@@ -1,0 +1,114 @@
+//! The simulator as a program: prints its proxy URL, then serves until it is told to stop.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use icloud_simulator::{Config, SeedTree, Simulator};
+use tokio::io::{AsyncReadExt, stdin};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A simulated iCloud: an HTTPS CONNECT proxy that answers for Apple's hosts and refuses all others.
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where to write the certificate authority (PEM) that clients must trust
+    #[arg(long)]
+    ca_file: PathBuf,
+    /// Written when the simulator serves; holds the proxy URL
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+    /// Added to every answer
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u64,
+    /// Bytes per second of all downloads together; 0 sets no limit
+    #[arg(long, default_value_t = 0)]
+    content_rate: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 0)]
+    seed_files: u64,
+    #[arg(long, default_value_t = 0)]
+    seed_folders: u64,
+    /// Bytes of each seeded file
+    #[arg(long, default_value_t = 4096)]
+    seed_size: u64,
+    /// Folder that the seeded tree lies in
+    #[arg(long, default_value = "")]
+    seed_prefix: String,
+    #[arg(long, default_value = "user@example.com")]
+    apple_id: String,
+    #[arg(long, default_value = "correct horse")]
+    password: String,
+    #[arg(long, default_value = "123456")]
+    code: String,
+    /// Bytes the drive and its trash may hold
+    #[arg(long)]
+    quota: Option<u64>,
+    /// Offer HTTP/1.1 only
+    #[arg(long)]
+    http1: bool,
+    /// Stop at the end of standard input
+    #[arg(long)]
+    stdin_eof: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("icloud-simulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config { listen: arguments.listen, seed: arguments.seed, http2: !arguments.http1, ..Config::default() };
+    config.rules.transport.latency_ms = arguments.latency_ms;
+    config.rules.transport.content_rate = arguments.content_rate;
+    config.rules.account.apple_id = arguments.apple_id;
+    config.rules.account.password = arguments.password;
+    config.rules.account.code = arguments.code;
+    if let Some(quota) = arguments.quota {
+        config.rules.drive.quota = quota;
+    }
+    let simulator = Simulator::start(config)?;
+    simulator.seed(&SeedTree {
+        prefix: arguments.seed_prefix,
+        files: arguments.seed_files,
+        folders: arguments.seed_folders,
+        size: arguments.seed_size,
+        seed: arguments.seed,
+        modified_ms: 1_700_000_000_000,
+    });
+    simulator.write_ca(&arguments.ca_file)?;
+    println!("{}", simulator.proxy_url());
+    std::io::stdout().flush()?;
+    if let Some(ready_file) = &arguments.ready_file {
+        std::fs::write(ready_file, simulator.proxy_url())?;
+    }
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    waiting.block_on(until_told_to_stop(arguments.stdin_eof))?;
+    waiting.shutdown_background();
+    Ok(())
+}
+
+async fn until_told_to_stop(stdin_eof: bool) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = end_of_stdin(), if stdin_eof => {}
+    }
+    Ok(())
+}
+
+async fn end_of_stdin() -> std::io::Result<()> {
+    let mut ignored = [0; 4096];
+    while stdin().read(&mut ignored).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Filling the drive, changing it as another device would, and reading it back.
+
+use std::io::{Cursor, Write};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::drive::content::Content;
+use crate::drive::tree::{Body, ItemId, NewItem, Package, Sharing};
+use crate::state::State;
+
+/// No item at this path.
+#[derive(Debug, thiserror::Error)]
+#[error("no item at {0}")]
+pub struct NoSuchItem(pub String);
+
+/// A generated tree: `files` files spread over `folders` folders, `size` bytes each.
+///
+/// File `n` is `{prefix}/folder-{n % folders}/file-{n}.bin` with three and six digits, filled from `seed + n`;
+/// without folders it lies in `prefix` itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeedTree {
+    pub prefix: String,
+    pub files: u64,
+    pub folders: u64,
+    pub size: u64,
+    pub seed: u64,
+    /// Modification time of all files, in milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+/// A change made by another device.
+#[derive(Clone, Debug)]
+pub enum Mutation {
+    /// New bytes and time; the document stays the same one.
+    Write { content: Content, modified_ms: i64 },
+    /// New modification time, and with it a new etag.
+    Touch { modified_ms: i64 },
+    /// New etag only.
+    BumpEtag,
+    /// To the trash.
+    Trash,
+    /// Gone for good.
+    Erase,
+    /// To another path, whose folder must exist.
+    Rename { to: String },
+}
+
+/// An item as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemInfo {
+    /// From the root, without a leading slash, in the form in which the names were sent.
+    pub path: String,
+    pub folder: bool,
+    /// As listings show it; for a folder the bytes of all files below.
+    pub size: u64,
+    /// Of the stored bytes; `None` for folders and packages.
+    pub sha256: Option<String>,
+    pub modified_ms: i64,
+    pub etag: String,
+    pub drive_id: String,
+}
+
+impl State {
+    pub(crate) fn make_folders(&mut self, path: &str) -> ItemId {
+        let now = self.clock.now_ms();
+        let mut folder = self.drive.tree.root();
+        for name in path.split('/').filter(|part| !part.is_empty()) {
+            folder = match self.drive.tree.child(folder, name) {
+                Some(existing) => existing,
+                None => {
+                    let id = self.drive.tree.add(folder, NewItem::folder(name, now), None);
+                    self.drive.folder_changed(folder, &self.rules.drive);
+                    id
+                }
+            };
+        }
+        folder
+    }
+
+    pub(crate) fn put_body(&mut self, path: &str, body: Body, modified_ms: i64) -> ItemId {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.make_folders(folder);
+        let id = match self.drive.tree.child(folder, name) {
+            Some(existing) => {
+                self.drive.tree.set_body(existing, body);
+                self.drive.tree.set_modified(existing, modified_ms);
+                existing
+            }
+            None => {
+                let new = NewItem { name: name.to_owned(), body, created_ms: modified_ms, modified_ms };
+                self.drive.tree.add(folder, new, None)
+            }
+        };
+        self.drive.changed(id, &self.rules.drive);
+        id
+    }
+
+    pub(crate) fn put_package(&mut self, path: &str, entries: &[(String, Bytes)], listed_size: u64, modified_ms: i64) {
+        let package = Package { archive: Content::Bytes(zip_of(entries)), listed_size };
+        self.put_body(path, Body::Package(package), modified_ms);
+    }
+
+    pub(crate) fn add_app_library(&mut self, name: &str, zone: &str) {
+        let now = self.clock.now_ms();
+        self.drive.tree.add_app_library(name, zone, now);
+        let root = self.drive.tree.root();
+        self.drive.folder_changed(root, &self.rules.drive);
+    }
+
+    /// Makes an existing folder one that another account shares.
+    pub(crate) fn share(&mut self, path: &str) -> Result<(), NoSuchItem> {
+        let id = self.find(path)?;
+        self.drive.tree.set_sharing(id, Sharing::Root);
+        let children: Vec<ItemId> = self.drive.tree.item(id).children().collect();
+        for child in children {
+            self.drive.tree.detach(child);
+            self.drive.tree.attach(child, id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn seed_tree(&mut self, seed: &SeedTree) {
+        for number in 0..seed.files {
+            let folder = match seed.folders {
+                0 => seed.prefix.clone(),
+                folders => format!("{}/folder-{:03}", seed.prefix, number % folders),
+            };
+            let content = Content::Generated { seed: seed.seed + number, size: seed.size };
+            self.put_body(&format!("{folder}/file-{number:06}.bin"), Body::File(content), seed.modified_ms);
+        }
+        if seed.files == 0 {
+            for number in 0..seed.folders {
+                self.make_folders(&format!("{}/folder-{number:03}", seed.prefix));
+            }
+        }
+    }
+
+    pub(crate) fn mutate(&mut self, path: &str, mutation: Mutation) -> Result<(), NoSuchItem> {
+        let id = self.find(path)?;
+        let folder = self.drive.tree.item(id).parent;
+        match mutation {
+            Mutation::Write { content, modified_ms } => {
+                self.drive.tree.set_body(id, Body::File(content));
+                self.drive.tree.set_modified(id, modified_ms);
+            }
+            Mutation::Touch { modified_ms } => self.drive.tree.set_modified(id, modified_ms),
+            Mutation::BumpEtag => {}
+            Mutation::Trash => self.drive.tree.trash_item(id),
+            Mutation::Erase => self.drive.tree.erase(id),
+            Mutation::Rename { to } => {
+                let (to_folder, name) = to.rsplit_once('/').unwrap_or(("", &to));
+                let to_folder = self.find(to_folder)?;
+                self.drive.tree.detach(id);
+                self.drive.tree.rename(id, name);
+                self.drive.tree.attach(id, to_folder);
+            }
+        }
+        self.drive.changed(id, &self.rules.drive);
+        if let Some(folder) = folder {
+            self.drive.folder_changed(folder, &self.rules.drive);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn content_at(&self, path: &str) -> Result<Content, NoSuchItem> {
+        match &self.drive.tree.item(self.find(path)?).body {
+            Body::File(content) => Ok(content.clone()),
+            Body::Package(package) => Ok(package.archive.clone()),
+            Body::Folder { .. } => Err(NoSuchItem(path.to_owned())),
+        }
+    }
+
+    /// Every item below the root, folders before what they hold.
+    pub(crate) fn snapshot(&self) -> Vec<ItemInfo> {
+        let mut items = Vec::new();
+        self.collect(self.drive.tree.root(), &mut items);
+        items
+    }
+
+    pub(crate) fn trash_snapshot(&self) -> Vec<ItemInfo> {
+        let mut items = Vec::new();
+        for id in self.drive.tree.trash() {
+            items.push(self.info(*id));
+            self.collect(*id, &mut items);
+        }
+        items
+    }
+
+    fn collect(&self, folder: ItemId, items: &mut Vec<ItemInfo>) {
+        for child in self.drive.tree.item(folder).children() {
+            items.push(self.info(child));
+            self.collect(child, items);
+        }
+    }
+
+    fn info(&self, id: ItemId) -> ItemInfo {
+        let item = self.drive.tree.item(id);
+        ItemInfo {
+            path: self.drive.tree.path(id),
+            folder: item.is_folder(),
+            size: item.size(),
+            sha256: match &item.body {
+                Body::File(content) => Some(content.sha256()),
+                Body::Folder { .. } | Body::Package(_) => None,
+            },
+            modified_ms: item.modified_ms,
+            etag: item.etag(),
+            drive_id: item.drive_id(),
+        }
+    }
+
+    fn find(&self, path: &str) -> Result<ItemId, NoSuchItem> {
+        self.drive.tree.at(path).ok_or_else(|| NoSuchItem(path.to_owned()))
+    }
+}
+
+/// A zip without compression; writing to memory fails for no entry of a legal size.
+fn zip_of(entries: &[(String, Bytes)]) -> Bytes {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let written: zip::result::ZipResult<()> = entries.iter().try_for_each(|(name, bytes)| {
+        writer.start_file(name.as_str(), options)?;
+        writer.write_all(bytes)?;
+        Ok(())
+    });
+    match written.and_then(|()| writer.finish()) {
+        Ok(archive) => archive.into_inner().into(),
+        Err(_) => Bytes::new(),
+    }
+}

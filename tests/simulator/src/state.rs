@@ -1,0 +1,149 @@
+//! Everything the simulator knows, behind one mutex, and the way from a request to its service.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::account::{Account, setup, signin};
+use crate::clock::Clock;
+use crate::drive::{Drive, content_host, docws, drivews};
+use crate::faults::Faults;
+use crate::journal::Journal;
+use crate::kinds::RequestKind;
+use crate::rules::Rules;
+use crate::transport::link::Link;
+use crate::transport::message::{Answer, Message};
+
+pub(crate) struct State {
+    pub(crate) rules: Rules,
+    pub(crate) clock: Clock,
+    pub(crate) account: Account,
+    pub(crate) drive: Drive,
+    pub(crate) faults: Faults,
+    pub(crate) journal: Journal,
+    pub(crate) open_gates: HashSet<String>,
+    pub(crate) link: Link,
+}
+
+impl State {
+    pub(crate) fn new(rules: Rules, seed: u64) -> Self {
+        let clock = Clock::default();
+        let drive = Drive::new(seed, clock.now_ms());
+        Self {
+            rules,
+            drive,
+            clock,
+            account: Account::new(seed),
+            faults: Faults::new(seed),
+            journal: Journal::default(),
+            open_gates: HashSet::new(),
+            link: Link::default(),
+        }
+    }
+
+    /// Carries a request out. `posted` is the file of a content upload.
+    pub(crate) fn answer(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
+        let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
+        let Self { rules, account, drive, .. } = self;
+        if message.kind.needs_session()
+            && let Err(refused) = account.admit(message, &rules.account, &rules.session, now)
+        {
+            return refused;
+        }
+        let drive_rules = &rules.drive;
+        let outcome = match message.kind {
+            RequestKind::Authorize
+            | RequestKind::Federate
+            | RequestKind::SigninInit
+            | RequestKind::SigninComplete
+            | RequestKind::RepairComplete
+            | RequestKind::AuthState
+            | RequestKind::PushCode
+            | RequestKind::VerifyCode
+            | RequestKind::SendSms
+            | RequestKind::VerifySms
+            | RequestKind::Trust => Ok(signin::answer(account, &rules.account, &rules.session, now, message)),
+            RequestKind::AccountLogin
+            | RequestKind::Validate
+            | RequestKind::RequestPcs
+            | RequestKind::WebAccessState
+            | RequestKind::StorageUsage => Ok(setup::answer(account, rules, drive.tree.stored_bytes(), now, message)),
+            RequestKind::List => drivews::list(drive, drive_rules, message),
+            RequestKind::ListDetails => drivews::details(drive, message),
+            RequestKind::CreateFolders => drivews::create_folders(drive, drive_rules, now_ms, message),
+            RequestKind::Rename => drivews::rename(drive, drive_rules, message),
+            RequestKind::Move => drivews::move_items(drive, drive_rules, message),
+            RequestKind::Trash => drivews::trash(drive, drive_rules, message),
+            RequestKind::PutBack => drivews::put_back(drive, drive_rules, message),
+            RequestKind::LookupByPath => docws::lookup_by_path(drive, message),
+            RequestKind::LookupById => docws::lookup_by_id(drive, message),
+            RequestKind::Item => docws::item(drive, message),
+            RequestKind::Enumerate => docws::enumerate(drive, message),
+            RequestKind::Copy => docws::copy(drive, drive_rules, now_ms, message),
+            RequestKind::ById => docws::by_id(drive, drive_rules, now, message),
+            RequestKind::UploadWeb => docws::upload_web(drive, drive_rules, message),
+            RequestKind::UpdateDocuments => docws::update_documents(drive, drive_rules, now_ms, message),
+            RequestKind::ContentGet => Ok(content_host::get(drive, drive_rules, now, message)),
+            RequestKind::ContentPost => Ok(posted.map_or_else(
+                || Answer::service_error(400, "Bad Request"),
+                |file| content_host::post(drive, message, file),
+            )),
+            RequestKind::RefusedHost | RequestKind::Unknown => Err(Answer::service_error(404, "Not Found")),
+        };
+        outcome.unwrap_or_else(|refused| refused)
+    }
+
+    /// What the request speaks of, with the paths of the items it names.
+    pub(crate) fn subjects(&self, message: &Message) -> Vec<String> {
+        let mut subjects = message.subjects();
+        let tree = &self.drive.tree;
+        let zone = if message.segment(0) == "ws" { message.segment(1) } else { "" };
+        let paths: Vec<String> = subjects
+            .iter()
+            .filter_map(|subject| tree.by_drive_id(subject).or_else(|| tree.by_any_id(zone, subject)))
+            .map(|id| tree.path(id))
+            .filter(|path| !path.is_empty())
+            .collect();
+        subjects.extend(paths);
+        subjects.extend(content_host::subject(&self.drive, message));
+        subjects
+    }
+}
+
+/// The state as the connections and the handles share it.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(state), changed: watch::Sender::new(()) })
+    }
+
+    /// A test that panics while holding the state must not hide its own failure behind a poisoned lock.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever waits for the state to become something.
+    pub(crate) fn notify(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Returns once the state satisfies `wanted`.
+    pub(crate) async fn until(&self, wanted: impl Fn(&State) -> bool) {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if wanted(&self.lock()) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}

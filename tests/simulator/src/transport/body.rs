@@ -1,0 +1,170 @@
+//! The body of an answer: read lazily, counted, and spoiled where a fault says so.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::faults::{FaultAction, HoldAt, Plan};
+use crate::kinds::RequestKind;
+use crate::state::Shared;
+use crate::transport::message::Payload;
+
+/// The connection was cut by a fault, or the client went away.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was cut")]
+pub(crate) struct Cut;
+
+/// A request between arrival and the end of its answer.
+pub(crate) struct InFlight {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) number: u64,
+    pub(crate) kind: RequestKind,
+    pub(crate) bytes_out: u64,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.lock().journal.finish(self.number, self.kind, self.bytes_out);
+        self.shared.notify();
+    }
+}
+
+pub(crate) struct AnswerBody {
+    frames: Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>,
+    left: u64,
+}
+
+struct Sender {
+    payload: Payload,
+    position: u64,
+    end: u64,
+    /// Bytes made up after the true end.
+    extra: u64,
+    cut_at: Option<u64>,
+    wrong_byte: Option<u64>,
+    hold: Option<(u64, String)>,
+    request: InFlight,
+}
+
+impl AnswerBody {
+    pub(crate) fn new(payload: Payload, request: InFlight, plan: &Plan) -> Self {
+        let size = match &payload {
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Content { start, end, .. } => end - start,
+        };
+        let mut sender = Sender {
+            payload,
+            position: 0,
+            end: size,
+            extra: 0,
+            cut_at: None,
+            wrong_byte: None,
+            hold: plan.holds.iter().find_map(|(gate, at)| match at {
+                HoldAt::Body(after) => Some((*after, gate.clone())),
+                HoldAt::Arrival | HoldAt::Answer => None,
+            }),
+            request,
+        };
+        match plan.action {
+            Some(FaultAction::Truncate { bytes, clean: true }) => sender.end = size.min(bytes),
+            Some(FaultAction::Truncate { bytes, clean: false }) => sender.cut_at = Some(bytes),
+            Some(FaultAction::Overlong { bytes }) => sender.extra = bytes,
+            Some(FaultAction::WrongByte { offset }) => sender.wrong_byte = Some(offset),
+            _ => {}
+        }
+        let left = sender.end + sender.extra;
+        Self { frames: Box::pin(unfold(sender, Sender::next)), left }
+    }
+}
+
+impl Sender {
+    async fn next(mut self) -> Option<(Result<Frame<Bytes>, Cut>, Self)> {
+        let total = self.end + self.extra;
+        if self.position >= total {
+            return None;
+        }
+        if self.cut_at.is_some_and(|at| self.position >= at) {
+            return Some((Err(Cut), self));
+        }
+        if let Some((_, gate)) = self.hold.take_if(|(after, _)| self.position >= *after) {
+            let shared = Arc::clone(&self.request.shared);
+            shared.until(|state| state.open_gates.contains(&gate)).await;
+        }
+        let stop = [self.cut_at, self.hold.as_ref().map(|(after, _)| *after)]
+            .into_iter()
+            .flatten()
+            .fold(total, u64::min);
+        let chunk = self.spoil(self.read(stop));
+        self.position += chunk.len() as u64;
+        self.request.bytes_out += chunk.len() as u64;
+        self.pace(chunk.len() as u64).await;
+        Some((Ok(Frame::data(chunk)), self))
+    }
+
+    fn read(&self, stop: u64) -> Bytes {
+        if self.position >= self.end {
+            return Bytes::from(vec![b'+'; (stop - self.position) as usize]);
+        }
+        let stop = stop.min(self.end);
+        match &self.payload {
+            Payload::Bytes(bytes) => bytes.slice(self.position as usize..stop as usize),
+            Payload::Content { content, start, .. } => content.chunk(start + self.position, start + stop),
+        }
+    }
+
+    fn spoil(&self, chunk: Bytes) -> Bytes {
+        let Some(index) = self.wrong_byte.and_then(|at| at.checked_sub(self.position)) else { return chunk };
+        let mut bytes = BytesMut::from(chunk);
+        if let Some(byte) = usize::try_from(index).ok().and_then(|index| bytes.get_mut(index)) {
+            *byte = !*byte;
+        }
+        bytes.freeze()
+    }
+
+    /// Keeps downloads to the link's rate, which all of them share.
+    async fn pace(&self, bytes: u64) {
+        if self.request.kind != RequestKind::ContentGet {
+            return;
+        }
+        let wait = {
+            let mut state = self.request.shared.lock();
+            let rate = state.rules.transport.content_rate;
+            state.link.take(bytes, rate)
+        };
+        if wait > Duration::ZERO {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let frame = self.frames.as_mut().poll_next(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.left = self.left.saturating_sub(data.len() as u64);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,115 @@
+//! One request and its answer, with everything that may happen in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, header};
+
+use crate::drive::content_host;
+use crate::faults::{FaultAction, HoldAt, Plan};
+use crate::journal::Arrival;
+use crate::kinds::RequestKind;
+use crate::state::Shared;
+use crate::transport::body::{AnswerBody, Cut, InFlight};
+use crate::transport::message::{Answer, Message};
+use crate::transport::proxy::Connection;
+
+pub(crate) async fn exchange(
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    host: Arc<str>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let (parts, body) = request.into_parts();
+    let kind = RequestKind::of(&host, &parts.method, parts.uri.path());
+    let number = shared.lock().journal.arrive(&Arrival {
+        kind,
+        method: parts.method.as_str(),
+        host: &host,
+        path: parts.uri.path(),
+        range: parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()),
+    });
+    let in_flight = InFlight { shared: Arc::clone(&shared), number, kind, bytes_out: 0 };
+    shared.notify();
+
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    let message = Message::new(kind, &host, &parts, body);
+    let (plan, latency) = {
+        let mut state = shared.lock();
+        let subjects = state.subjects(&message);
+        let plan = state.faults.decide(kind, &subjects);
+        state.journal.received(number, kind, message.body.len() as u64, subjects);
+        if let Some(action) = &plan.action {
+            state.journal.spoiled(number, format!("{action:?}"));
+        }
+        (plan, state.rules.transport.latency_ms)
+    };
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
+    wait_at_gates(&shared, &plan, HoldAt::Arrival).await;
+
+    let answer = match instead_of_effect(&plan) {
+        Instead::Answer(answer) => answer,
+        Instead::Reset => return Err(connection.reset().await),
+        Instead::ResetStream => return Err(Cut),
+        Instead::Nothing => {
+            let posted = if kind == RequestKind::ContentPost { content_host::posted_file(&message).await } else { None };
+            let answer = shared.lock().answer(&message, posted);
+            wait_at_gates(&shared, &plan, HoldAt::Answer).await;
+            match &plan.action {
+                Some(FaultAction::ResetAfter) => return Err(connection.reset().await),
+                Some(FaultAction::Replace { text, .. }) => {
+                    Answer::new(200, "application/json; charset=UTF-8", text.clone())
+                }
+                _ => answer,
+            }
+        }
+    };
+    shared.lock().journal.answered(number, answer.status.as_u16());
+    let mut response = Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(AnswerBody::new(answer.payload, in_flight, &plan)).map_err(|_| Cut)
+}
+
+enum Instead {
+    Nothing,
+    Answer(Answer),
+    Reset,
+    ResetStream,
+}
+
+fn instead_of_effect(plan: &Plan) -> Instead {
+    match &plan.action {
+        Some(FaultAction::Status { status, body, headers }) => {
+            let mut answer = Answer::new(*status, "application/json; charset=UTF-8", body.clone());
+            for (name, value) in headers {
+                answer = answer.with_header(name, value.clone());
+            }
+            Instead::Answer(answer)
+        }
+        Some(FaultAction::HtmlPage) => Instead::Answer(Answer::new(
+            200,
+            "text/html; charset=UTF-8",
+            "<!DOCTYPE html><html><head><title>iCloud</title></head><body>Service temporarily unavailable</body></html>",
+        )),
+        Some(FaultAction::Replace { text, effect: false }) => {
+            Instead::Answer(Answer::new(200, "application/json; charset=UTF-8", text.clone()))
+        }
+        Some(FaultAction::ResetBefore) => Instead::Reset,
+        Some(FaultAction::ResetStream) => Instead::ResetStream,
+        _ => Instead::Nothing,
+    }
+}
+
+async fn wait_at_gates(shared: &Shared, plan: &Plan, place: HoldAt) {
+    for (gate, at) in &plan.holds {
+        if *at == place {
+            shared.until(|state| state.open_gates.contains(gate)).await;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A request as the services see it, and the answer they give.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::drive::content::Content;
+use crate::kinds::RequestKind;
+
+pub(crate) struct Message {
+    pub(crate) kind: RequestKind,
+    pub(crate) host: String,
+    /// Percent-decoded.
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Message {
+    pub(crate) fn new(kind: RequestKind, host: &str, parts: &Parts, body: Bytes) -> Self {
+        let query = parts.uri.query().unwrap_or_default();
+        Self {
+            kind,
+            host: host.to_owned(),
+            path: percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned(),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            headers: parts.headers.clone(),
+            body,
+        }
+    }
+
+    /// The body as JSON, or the answer for a body that is not.
+    pub(crate) fn json(&self) -> Result<Value, Answer> {
+        serde_json::from_slice(&self.body).map_err(|_| Answer::service_error(400, "Malformed JSON body"))
+    }
+
+    pub(crate) fn query(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The n-th segment of the path, from 0.
+    pub(crate) fn segment(&self, index: usize) -> &str {
+        self.path.split('/').skip(1).nth(index).unwrap_or_default()
+    }
+
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get_all(hyper::header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.trim_matches('"'))
+    }
+
+    /// The ids, paths and names the request speaks of: what fault filters match and the journal shows.
+    pub(crate) fn subjects(&self) -> Vec<String> {
+        const QUERY: [&str; 2] = ["document_id", "token"];
+        let mut subjects: Vec<String> =
+            QUERY.iter().filter_map(|name| self.query.get(*name)).cloned().collect();
+        if matches!(self.kind, RequestKind::Item | RequestKind::Enumerate | RequestKind::Copy) {
+            subjects.extend(self.path.rsplit('/').next().map(str::to_owned));
+        }
+        if self.kind != RequestKind::ContentPost
+            && let Ok(body) = serde_json::from_slice::<Value>(&self.body)
+        {
+            collect_subjects(&body, &mut subjects);
+        }
+        subjects
+    }
+}
+
+fn collect_subjects(value: &Value, subjects: &mut Vec<String>) {
+    const KEYS: [&str; 8] = [
+        "drivewsid",
+        "destinationDrivewsId",
+        "name",
+        "filename",
+        "document_id",
+        "starting_document_id",
+        "path",
+        "appName",
+    ];
+    match value {
+        Value::Array(values) => values.iter().for_each(|inner| collect_subjects(inner, subjects)),
+        Value::Object(members) => {
+            for (key, inner) in members {
+                match inner {
+                    Value::String(text) if KEYS.contains(&key.as_str()) && !text.is_empty() => {
+                        subjects.push(text.clone());
+                    }
+                    _ => collect_subjects(inner, subjects),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+pub(crate) enum Payload {
+    Bytes(Bytes),
+    Content { content: Content, start: u64, end: u64 },
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) payload: Payload,
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            headers: vec![(String::from("content-type"), content_type.to_owned())],
+            payload: Payload::Bytes(body.into()),
+        }
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, "application/json; charset=UTF-8", body.to_string())
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        let mut answer = Self::new(status, "application/json;charset=UTF-8", "");
+        answer.headers.clear();
+        answer
+    }
+
+    /// The form of errors of the data hosts.
+    pub(crate) fn service_error(status: u16, reason: &str) -> Self {
+        Self::json(
+            status,
+            &json!({ "requestUUID": "00000000-0000-0000-0000-000000000000", "errorReason": reason, "errorCode": status }),
+        )
+    }
+
+    pub(crate) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub(crate) fn content(status: u16, content: Content, start: u64, end: u64) -> Self {
+        let mut answer = Self::new(status, "application/octet-stream", "");
+        answer.payload = Payload::Content { content, start, end };
+        answer
+    }
+}
