@@ -72,6 +72,8 @@ pub struct Config {
     pub sections: Sections,
     /// Folder listings at once.
     pub listings: usize,
+    /// Small files read before plakar asks for them.
+    pub read_ahead: usize,
     /// Bounds of the drive.
     pub limits: Limits,
 }
@@ -91,6 +93,7 @@ impl Config {
             .ok_or(Error::Missing { key: "location", why: "give one like icloud:// or icloud:///folder" })?;
         let (protocol, top) = location::parse(&location)?;
         let listings = number(&mut map, "listings", 8)?.max(1);
+        let read_ahead = number(&mut map, "read_ahead", 16)?;
         let limits = limits(&mut map)?;
         let mut sections = sections(map);
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
@@ -99,7 +102,7 @@ impl Config {
         }
         require(protocol, own)?;
         let origin = origin(&sections, OWN_SECTION);
-        Ok(Self { protocol, top, origin, section: OWN_SECTION.to_owned(), sections, listings, limits })
+        Ok(Self { protocol, top, origin, section: OWN_SECTION.to_owned(), sections, listings, read_ahead, limits })
     }
 }
 

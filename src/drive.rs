@@ -9,6 +9,7 @@ mod error;
 mod excludes;
 mod folder;
 mod path;
+mod read_ahead;
 mod retry;
 mod spool;
 mod walk;
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use excludes::Excludes;
 pub use folder::Folder;
 pub use path::{BadName, DrivePath};
+pub use read_ahead::ReadAhead;
 pub use spool::{Spool, Spooled, Spools};
 pub use walk::{Found, walk};
 

@@ -1,11 +1,6 @@
 //! A source of backups.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use plakar_protocol::{
     connectors::Record,
@@ -20,8 +15,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{record, session::Session, status};
 use crate::{
-    drive::{Drive, DrivePath, Excludes, Found, walk},
-    rclone::{Entry, File, Item, Time},
+    drive::{Drive, DrivePath, Excludes, Found, ReadAhead, walk},
+    rclone::{Entry, Item, Time},
 };
 
 /// Records on their way to plakar, which takes them one by one.
@@ -42,7 +37,15 @@ struct Source {
     session: Session,
     excludes: Vec<String>,
     /// Files that plakar was told of and has not acknowledged: it may open them.
-    files: Arc<Files>,
+    files: OnceCell<Arc<ReadAhead>>,
+}
+
+impl Source {
+    async fn files(&self) -> Result<Arc<ReadAhead>, Status> {
+        let drive = self.session.drive().await?;
+        let files = || async { Arc::new(ReadAhead::new(drive.clone(), self.session.config.read_ahead)) };
+        Ok(Arc::clone(self.files.get_or_init(files).await))
+    }
 }
 
 type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -63,7 +66,7 @@ impl importer_server::Importer for Importer {
             flags: 0,
         };
         let excludes = request.options.unwrap_or_default().excludes;
-        let source = Source { session, excludes, files: Arc::default() };
+        let source = Source { session, excludes, files: OnceCell::new() };
         self.source.set(source).map_err(|_| status::of("Init was called twice"))?;
         Ok(Response::new(response))
     }
@@ -75,17 +78,17 @@ impl importer_server::Importer for Importer {
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
         let source = self.source()?;
-        let drive = source.session.drive().await?.clone();
+        let files = source.files().await?;
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
         let import = Import {
-            drive,
+            drive: source.session.drive().await?.clone(),
             top: source.session.top().clone(),
             excludes: Excludes::new(&source.excludes),
             listings: source.session.config.listings,
-            files: Arc::clone(&source.files),
+            files: Arc::clone(&files),
             records: records.clone(),
         };
-        let acks = tokio::spawn(take_acks(request.into_inner(), Arc::clone(&source.files)));
+        let acks = tokio::spawn(take_acks(request.into_inner(), files));
         tokio::spawn(async move {
             let end = match import.run().await {
                 Ok(()) => Ok(ImportResponse { record: None, finished: true }),
@@ -103,10 +106,10 @@ impl importer_server::Importer for Importer {
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<Self::OpenStream>, Status> {
         let source = self.source()?;
         let Record { pathname, is_xattr, .. } = request.into_inner().record.unwrap_or_default();
-        let Some(file) = source.files.get(&pathname).filter(|_| !is_xattr) else {
+        let files = source.files().await?;
+        let Some(content) = files.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
         };
-        let content = source.session.drive().await?.read(file, None);
         let chunks = content.map(move |piece| match piece {
             Ok(chunk) => Ok(OpenResponse { chunk }),
             Err(error) => Err(status::of(format!("cannot read {pathname}: {error}"))),
@@ -143,30 +146,8 @@ async fn root(session: &Session) -> DrivePath {
     }
 }
 
-/// The files that plakar may open, by the path it knows them by.
-#[derive(Debug, Default)]
-struct Files(Mutex<HashMap<String, File>>);
-
-impl Files {
-    fn add(&self, path: String, file: File) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path, file);
-    }
-
-    fn get(&self, path: &str) -> Option<File> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
-    }
-
-    fn release(&self, path: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-    }
-
-    fn release_all(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
 /// Reads acks until plakar sends no more. Unread ones would stop plakar.
-async fn take_acks(mut acks: Streaming<ImportRequest>, files: Arc<Files>) {
+async fn take_acks(mut acks: Streaming<ImportRequest>, files: Arc<ReadAhead>) {
     while let Ok(Some(ack)) = acks.message().await {
         if let Some(record) = ack.result.and_then(|result| result.header) {
             files.release(&record.pathname);
@@ -181,7 +162,7 @@ struct Import {
     top: DrivePath,
     excludes: Excludes,
     listings: usize,
-    files: Arc<Files>,
+    files: Arc<ReadAhead>,
     records: mpsc::Sender<Result<ImportResponse, Status>>,
 }
 

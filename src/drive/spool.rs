@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
 };
 
@@ -141,10 +141,8 @@ impl Spool {
 impl Spools {
     fn take(&self, units: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(units).ok()?;
-        match Arc::clone(&self.memory).try_acquire_many_owned(units) {
-            Ok(permit) => Some(permit),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
-        }
+        // Refused only for want of room: the semaphore is never closed.
+        Arc::clone(&self.memory).try_acquire_many_owned(units).ok()
     }
 }
 

@@ -12,7 +12,7 @@ func mkdir(ctx context.Context, in pathRequest) (*struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &struct{}{}, f.Mkdir(ctx, in.Path)
+	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
 func rmdir(ctx context.Context, in pathRequest) (*struct{}, error) {
@@ -20,7 +20,7 @@ func rmdir(ctx context.Context, in pathRequest) (*struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &struct{}{}, f.Rmdir(ctx, in.Path)
+	return &struct{}{}, f.Rmdir(ctx, inward(in.Path))
 }
 
 // remove deletes the file that a listing returned, or else the one at the path.
@@ -37,7 +37,7 @@ func remove(ctx context.Context, in struct {
 	if in.Object != 0 {
 		object, err = objects.get(in.Object)
 	} else {
-		object, err = f.NewObject(ctx, in.Path)
+		object, err = f.NewObject(ctx, inward(in.Path))
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func folderTime(ctx context.Context, in struct {
 	if set == nil {
 		return nil, fs.ErrorCantSetModTime
 	}
-	return &struct{}{}, set(ctx, in.Path, time.Unix(in.Seconds, in.Nanos))
+	return &struct{}{}, set(ctx, inward(in.Path), time.Unix(in.Seconds, in.Nanos))
 }
 
 // aboutAnswer has null for what the service does not tell. All in bytes.

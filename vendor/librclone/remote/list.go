@@ -41,7 +41,7 @@ type folderLister interface {
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
 	entry := Entry{
-		Path:    item.Remote(),
+		Path:    outward(item.Remote()),
 		Size:    item.Size(),
 		Seconds: modTime.Unix(),
 		Nanos:   int64(modTime.Nanosecond()),
@@ -88,7 +88,11 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, errs := listFolders(ctx, f, in.Paths)
+	paths := make([]string, len(in.Paths))
+	for i, path := range in.Paths {
+		paths[i] = inward(path)
+	}
+	listed, errs := listFolders(ctx, f, paths)
 	answer := &listAnswer{Folders: make([]listedFolder, len(in.Paths))}
 	for i := range in.Paths {
 		folder := &answer.Folders[i]
@@ -128,8 +132,9 @@ func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Path != "" {
-		object, err := f.NewObject(ctx, in.Path)
+	remote := inward(in.Path)
+	if remote != "" {
+		object, err := f.NewObject(ctx, remote)
 		if err == nil {
 			entry := entryOf(ctx, object)
 			return &entry, nil
@@ -137,20 +142,20 @@ func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 		if !errors.Is(err, fs.ErrorObjectNotFound) && !errors.Is(err, fs.ErrorIsDir) && !errors.Is(err, fs.ErrorNotAFile) {
 			return nil, err
 		}
-		parent := path.Dir(in.Path)
+		parent := path.Dir(remote)
 		if parent == "." {
 			parent = ""
 		}
 		if siblings, err := f.List(ctx, parent); err == nil {
 			for _, item := range siblings {
-				if item.Remote() == in.Path {
+				if item.Remote() == remote {
 					entry := entryOf(ctx, item)
 					return &entry, nil
 				}
 			}
 		}
 	}
-	if _, err := f.List(ctx, in.Path); err != nil {
+	if _, err := f.List(ctx, remote); err != nil {
 		return nil, err
 	}
 	return &Entry{Path: in.Path, Folder: true, Size: -1}, nil

@@ -106,7 +106,7 @@ func upload(in uploadRequest, content []byte) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored, err := place(ctx, f, in.Path, time.Unix(in.Seconds, in.Nanos), content)
+	stored, err := place(ctx, f, inward(in.Path), time.Unix(in.Seconds, in.Nanos), content)
 	if err != nil {
 		return nil, err
 	}

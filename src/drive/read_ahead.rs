@@ -1,0 +1,124 @@
+//! Small files that are read before they are asked for.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Content, Drive};
+use crate::rclone::File;
+
+/// The largest file that is read ahead, in bytes: one that [`Content`] keeps
+/// whole while nobody takes it.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Listed files that somebody reads one after the other, in about the order of
+/// the listing, and passes over where nothing has changed.
+///
+/// At a distance of 40 ms a small file takes a tenth of a second, nearly all of
+/// it waiting. So while files are read and none is passed over, those that follow
+/// are read too: as many as were read in a row, up to a limit. A file that is
+/// passed over ends that, for its neighbours are likely to be as well.
+#[derive(Debug)]
+pub struct ReadAhead {
+    drive: Drive,
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was listed and not released, in the order of the listing.
+    files: BTreeMap<u64, Listed>,
+    numbers: HashMap<String, u64>,
+    listed: u64,
+    /// Files opened since one was passed over.
+    in_a_row: usize,
+    /// Files read ahead that nobody has opened yet.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Listed {
+    file: File,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Untouched,
+    Ahead(Content),
+    Opened,
+}
+
+impl ReadAhead {
+    /// At most `limit` files wait to be asked for.
+    pub fn new(drive: Drive, limit: usize) -> Self {
+        Self { drive, limit, state: Mutex::default() }
+    }
+
+    /// Adds the next file of the listing.
+    pub fn add(&self, path: String, file: File) {
+        let mut state = self.state();
+        state.listed += 1;
+        let number = state.listed;
+        state.files.insert(number, Listed { file, progress: Progress::Untouched });
+        state.numbers.insert(path, number);
+    }
+
+    /// The content of a file that was added and not released.
+    pub fn open(&self, path: &str) -> Option<Content> {
+        let mut state = self.state();
+        let number = *state.numbers.get(path)?;
+        let listed = state.files.get_mut(&number)?;
+        let content = match std::mem::replace(&mut listed.progress, Progress::Opened) {
+            Progress::Ahead(content) => {
+                state.waiting -= 1;
+                content
+            }
+            Progress::Untouched | Progress::Opened => self.drive.read(listed.file.clone(), None),
+        };
+        state.in_a_row += 1;
+        self.read_on(&mut state, number);
+        Some(content)
+    }
+
+    fn read_on(&self, state: &mut State, number: u64) {
+        let State { files, in_a_row, waiting, .. } = state;
+        let window = self.limit.min(*in_a_row);
+        for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
+            if *waiting >= window {
+                return;
+            }
+            let small = listed.file.size.is_some_and(|size| size <= LARGEST);
+            if small && matches!(listed.progress, Progress::Untouched) {
+                listed.progress = Progress::Ahead(self.drive.read(listed.file.clone(), None));
+                *waiting += 1;
+            }
+        }
+    }
+
+    /// Forgets a file: nobody will open it any more.
+    pub fn release(&self, path: &str) {
+        let mut state = self.state();
+        let Some(listed) = state.numbers.remove(path).and_then(|number| state.files.remove(&number)) else {
+            return;
+        };
+        match listed.progress {
+            Progress::Opened => return,
+            Progress::Ahead(_) => state.waiting -= 1,
+            Progress::Untouched => {}
+        }
+        state.in_a_row = 0;
+    }
+
+    /// Forgets all files.
+    pub fn release_all(&self) {
+        *self.state() = State::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,197 @@
+package icloud
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// rootID is the folder that iCloud Drive begins with.
+const rootID = "FOLDER::com.apple.CloudDocs::root"
+
+// trashID is the parent that items in the Trash have.
+const trashID = "TRASH_ROOT"
+
+// Statuses of single items in answers.
+const (
+	statusOK       = "OK"
+	statusConflict = "ETAG_CONFLICT"
+)
+
+// driveItem is an item in the answers of the Drive host, as far as it is used.
+// Every member may be missing: what must be there is checked where it is used.
+type driveItem struct {
+	DriveID   string          `json:"drivewsid"`
+	ItemID    string          `json:"item_id"`
+	Name      string          `json:"name"`
+	Extension string          `json:"extension"`
+	ParentID  string          `json:"parentId"`
+	ETag      string          `json:"etag"`
+	Type      string          `json:"type"`
+	Status    string          `json:"status"`
+	Size      *number         `json:"size"`
+	Modified  moment          `json:"dateModified"`
+	Quota     *number         `json:"assetQuota"`
+	Files     *number         `json:"fileCount"`
+	Children  *number         `json:"directChildrenCount"`
+	Count     *number         `json:"numberOfItems"`
+	ShareID   json.RawMessage `json:"shareID"`
+	Items     *[]driveItem    `json:"items"`
+}
+
+// number is an integer that is written as a number or as a text.
+type number int64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *number) UnmarshalJSON(data []byte) error {
+	value, err := strconv.ParseInt(strings.Trim(string(data), `"`), 10, 64)
+	if err != nil {
+		return &json.UnmarshalTypeError{Value: "number", Offset: int64(len(data))}
+	}
+	*n = number(value)
+	return nil
+}
+
+func (n *number) or(missing int64) int64 {
+	if n == nil || *n < 0 {
+		return missing
+	}
+	return int64(*n)
+}
+
+// moment is a time; one that cannot be read is the zero time, because no
+// listing should fail for it.
+type moment time.Time
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *moment) UnmarshalJSON(data []byte) error {
+	if at, err := time.Parse(time.RFC3339, strings.Trim(string(data), `"`)); err == nil {
+		*m = moment(at)
+	}
+	return nil
+}
+
+// fullName joins the parts in which the service keeps a name.
+func (d *driveItem) fullName() string {
+	if d.Extension == "" {
+		return d.Name
+	}
+	return d.Name + "." + d.Extension
+}
+
+// item is an item as the cache keeps it.
+type item struct {
+	id       string // drivewsid
+	itemID   string
+	parent   string // drivewsid of its folder
+	etag     string
+	name     string // as the service has it
+	shown    string // as it is listed: name, unless an upload was left over or two items have one name
+	size     int64  // bytes; -1 when the service does not say
+	modified time.Time
+	folder   bool
+	library  bool // a folder that belongs to an app
+	packaged bool // a package: a folder on a Mac, an archive here
+	share    json.RawMessage
+	files    int64 // below a folder, as the service counts; -1 unknown
+	children int64 // directly in a folder, as the service counts; -1 unknown
+}
+
+func (i *item) zone() string  { return api.ZoneFromDriveID(i.id) }
+func (i *item) docID() string { return api.GetDocIDFromDriveID(i.id) }
+
+// newItem checks an answered item and turns it into the form of the cache.
+func newItem(answered *driveItem) (*item, error) {
+	kind, _, docID := api.DeconstructDriveID(answered.DriveID)
+	if kind == "" || docID == "" {
+		return nil, damaged("an answer has an item without an id")
+	}
+	i := &item{
+		id:       answered.DriveID,
+		itemID:   answered.ItemID,
+		parent:   answered.ParentID,
+		etag:     answered.ETag,
+		name:     answered.fullName(),
+		size:     answered.Size.or(-1),
+		modified: time.Time(answered.Modified),
+		files:    answered.Files.or(-1),
+		children: answered.Children.or(-1),
+	}
+	if i.name == "" {
+		i.name = docID
+	}
+	i.shown = i.name
+	switch said := strings.ToUpper(answered.Type); {
+	case said == "APP_LIBRARY", said == "APP_CONTAINER":
+		i.folder, i.library = true, true
+	case said == "PACKAGE":
+		i.packaged = true
+	case said == "FILE":
+	default: // SHARED_FOLDER and the like; a kind nobody knows is what its id says
+		i.folder = strings.Contains(kind, "FOLDER")
+	}
+	if i.folder {
+		i.size = answered.Quota.or(-1)
+	}
+	if len(answered.ShareID) > 0 && string(answered.ShareID) != "null" {
+		i.share = answered.ShareID
+	}
+	return i, nil
+}
+
+// shared reports whether another account owns the item.
+func (i *item) shared() bool {
+	kind, _, _ := api.DeconstructDriveID(i.id)
+	return len(i.share) > 0 || strings.Contains(kind, "SHARED")
+}
+
+// owner is the name of the record of the account that shares the item, if the
+// service gives it. It is no address of a person.
+func (i *item) owner() string {
+	var share struct {
+		Zone struct {
+			Owner string `json:"ownerRecordName"`
+		} `json:"zoneID"`
+	}
+	if json.Unmarshal(i.share, &share) != nil {
+		return ""
+	}
+	return share.Zone.Owner
+}
+
+// itemsAnswer is what the changing calls of the Drive host answer.
+type itemsAnswer struct {
+	Items   []driveItem `json:"items"`
+	Folders []driveItem `json:"folders"`
+}
+
+// itemStatus is the refusal of one item within an answer that is a success.
+type itemStatus struct {
+	status string
+	etag   string // the item's present one, with statusConflict
+}
+
+func (s *itemStatus) Error() string {
+	if plainText.MatchString(s.status) {
+		return "the service answered " + s.status
+	}
+	return "the service refused it"
+}
+
+// only gives the one item of an answer about one item.
+func only(items []driveItem) (*driveItem, error) {
+	if len(items) != 1 {
+		return nil, damaged("an answer about one item has " + strconv.Itoa(len(items)))
+	}
+	switch status := items[0].Status; status {
+	case statusOK:
+		return &items[0], nil
+	case "":
+		return nil, damaged("an answer about one item does not say whether it was done")
+	default:
+		return nil, &itemStatus{status: status, etag: items[0].ETag}
+	}
+}

@@ -1,0 +1,380 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rclone/rclone/fs"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Changes of items. Each call names the etag that the item had: when somebody
+// has changed it since, the service says so and nothing is done. When an answer
+// is lost, a listing tells whether the change was made.
+
+// mostAttempts is how often a change is tried that others get in the way of, or
+// whose answer is lost.
+const mostAttempts = 4
+
+// change sends a call about one item.
+func (d *drive) change(ctx context.Context, op, path string, body map[string]any) (*driveItem, error) {
+	answer, err := fetch[itemsAnswer](ctx, d.service, request{
+		op: op, host: driveHost, method: http.MethodPost, path: path, body: body,
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Items == nil {
+		return only(answer.Folders)
+	}
+	return only(answer.Items)
+}
+
+// itemBody is how the calls about items name one.
+func itemBody(it *item, more map[string]any) []map[string]any {
+	entry := map[string]any{"drivewsid": it.id, "etag": it.etag, "clientId": it.id}
+	for key, value := range more {
+		entry[key] = value
+	}
+	return []map[string]any{entry}
+}
+
+// conflict gives the present etag when a change was refused for an old one.
+func conflict(err error) (etag string, is bool) {
+	var status *itemStatus
+	if errors.As(err, &status) && status.status == statusConflict {
+		return status.etag, true
+	}
+	return "", false
+}
+
+// present looks for an item in its folder by its id. It is nil when the item is
+// not there any more.
+func (d *drive) present(ctx context.Context, in place, id string) (*item, error) {
+	listed := d.listOne(ctx, in)
+	if isGone(listed.err) {
+		return nil, nil
+	}
+	if listed.err != nil {
+		return nil, listed.err
+	}
+	// Hidden items are looked for too, so not in what is shown.
+	if child := d.folders.findID(in.id, id); child != nil {
+		return child, nil
+	}
+	for _, child := range listed.items {
+		if child.id == id {
+			return child, nil
+		}
+	}
+	return nil, nil
+}
+
+// attempt runs a change of an item until it is made. done tells, from what the
+// folder has of the item now (nil for nothing), whether it has been made.
+func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send func(*item) error, done func(*item) bool) error {
+	on := path.Join(in.path, it.shown)
+	if err := it.writable(op, on); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		err := send(it)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		etag, conflicting := conflict(err)
+		if try == mostAttempts || !conflicting && !outcomeUnknown(err) {
+			return itemError(op, on, err)
+		}
+		if conflicting && etag != "" && etag != it.etag {
+			current := *it
+			current.etag = etag
+			it = &current
+			continue
+		}
+		now, lookErr := d.present(ctx, in, it.id)
+		if lookErr != nil {
+			return itemError(op, on, lookErr)
+		}
+		if done(now) {
+			return nil
+		}
+		if now == nil {
+			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
+		}
+		it = now
+	}
+}
+
+// itemError turns the refusal of an item into an error with its place.
+func itemError(op, on string, err error) error {
+	var status *itemStatus
+	if !errors.As(err, &status) {
+		return about(err, op, on)
+	}
+	kind := KindUnsupported
+	said := strings.ToUpper(status.status)
+	switch {
+	case said == statusConflict:
+		kind = KindChanged
+	case isGone(err):
+		kind = KindNotFound
+	case strings.Contains(said, "EXIST"):
+		kind = KindExists
+	case strings.Contains(said, "DENIED"), strings.Contains(said, "FORBIDDEN"):
+		kind = KindDenied
+	}
+	return fail(kind, op, on, status.Error())
+}
+
+// trash moves an item to the Trash. One that is gone already is no failure.
+func (d *drive) trash(ctx context.Context, in place, it *item) error {
+	err := d.attempt(ctx, "delete", in, it, func(it *item) error {
+		_, err := d.change(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)})
+		return err
+	}, func(now *item) bool { return now == nil })
+	if err != nil && !isGone(err) {
+		return err
+	}
+	d.folders.drop(in.id, it.id)
+	if it.folder {
+		d.folders.forget(it.id)
+	}
+	return nil
+}
+
+// trashUnchanged moves a folder to the Trash if it still has that etag.
+func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
+	_, err := d.change(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)})
+	return err
+}
+
+// rename gives an item another name within its folder. The service may choose
+// another one when it is taken; what it became is returned.
+func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*item, error) {
+	renamed := *it
+	err := d.attempt(ctx, "rename", in, it, func(it *item) error {
+		answer, err := d.change(ctx, "rename", "/renameItems", map[string]any{
+			"items": itemBody(it, map[string]any{"name": name}),
+		})
+		if err != nil {
+			return err
+		}
+		renamed = *it
+		renamed.take(answer, name)
+		return nil
+	}, func(now *item) bool {
+		if now == nil || nameKey(now.name) != nameKey(name) {
+			return false
+		}
+		renamed = *now
+		return true
+	})
+	if err != nil {
+		if isGone(err) {
+			d.folders.drop(in.id, it.id)
+		}
+		return nil, err
+	}
+	d.folders.put(in.id, &renamed)
+	return &renamed, nil
+}
+
+// take updates an item from the answer to a change that meant to name it so.
+func (i *item) take(answer *driveItem, name string) {
+	if answer.ETag != "" {
+		i.etag = answer.ETag
+	}
+	i.name = name
+	if answer.Name != "" {
+		i.name = answer.fullName()
+	}
+	i.shown = i.name
+	if answer.ItemID != "" {
+		i.itemID = answer.ItemID
+	}
+	if answer.DriveID != "" {
+		i.id = answer.DriveID // which changes with the zone of the folder
+	}
+}
+
+// move puts an item into another folder, where the service may change its name.
+func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item, error) {
+	moved := *it
+	err := d.attempt(ctx, "move", from, it, func(it *item) error {
+		answer, err := d.change(ctx, "move", "/moveItems", map[string]any{
+			"destinationDrivewsId": to.id,
+			"items":                itemBody(it, nil),
+		})
+		if err != nil {
+			return err
+		}
+		moved = *it
+		moved.take(answer, it.name)
+		return nil
+	}, func(now *item) bool {
+		if now != nil {
+			return false
+		}
+		arrived, err := d.present(ctx, to, it.id)
+		if err != nil || arrived == nil {
+			return false
+		}
+		moved = *arrived
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	moved.parent = to.id
+	d.folders.drop(from.id, it.id)
+	if it.folder && moved.id != it.id {
+		d.folders.forget(it.id)
+	}
+	d.folders.put(to.id, &moved)
+	return &moved, nil
+}
+
+// sameName reports whether the service has a name as it was asked for. It
+// answers in NFD what was sent in NFC.
+func sameName(answered, wanted string) bool {
+	return norm.NFC.String(answered) == norm.NFC.String(wanted)
+}
+
+// settle gives an item of ours a name that the service has given to something
+// else: the other file goes to the Trash first, as with any replacement.
+func (d *drive) settle(ctx context.Context, in place, it *item, name string) (*item, error) {
+	on := path.Join(in.path, name)
+	for range mostAttempts {
+		if sameName(it.name, name) {
+			return it, nil
+		}
+		holder, err := d.holder(ctx, in, it, name)
+		if err != nil {
+			return nil, err
+		}
+		if holder != nil {
+			if holder.folder || it.folder {
+				return nil, fail(KindExists, "name", on, "something else has this name").is(fs.ErrorIsDir)
+			}
+			if err := d.trash(ctx, in, holder); err != nil {
+				return nil, err
+			}
+		}
+		if it, err = d.rename(ctx, in, it, name); err != nil {
+			return nil, err
+		}
+	}
+	if nameKey(it.name) == nameKey(name) {
+		return it, nil // the service insists on another case
+	}
+	return nil, fail(KindChanged, "name", on, "another device keeps taking this name")
+}
+
+// holder finds who has a name that was refused to an item; nil when nobody has.
+func (d *drive) holder(ctx context.Context, in place, it *item, name string) (*item, error) {
+	begun := d.folders.now()
+	holder, err := d.lookup(ctx, in, name, func(child *item, listed time.Time) bool {
+		return !listed.Before(begun)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if holder == nil {
+		holder = d.folders.findCoarsely(in.id, name)
+	}
+	if holder != nil && holder.id == it.id {
+		return nil, nil
+	}
+	return holder, nil
+}
+
+// makeFolder makes a folder, or finds the one that somebody made meanwhile.
+func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
+	on := path.Join(in.path, name)
+	if err := checkName("make folder", on, name); err != nil {
+		return nil, err
+	}
+	if err := in.writable("make folder"); err != nil {
+		return nil, err
+	}
+	done, err := d.folders.fill(ctx, in.id)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if child, _, _ := d.folders.find(in.id, name); child != nil {
+		return child, nil
+	}
+	for try := 1; ; try++ {
+		answer, err := d.change(ctx, "make folder", "/createFolders", map[string]any{
+			"destinationDrivewsId": in.id,
+			"folders": []map[string]any{{
+				"clientId": "FOLDER::UNKNOWN_ZONE::TempId-" + uuid.NewString(),
+				"name":     name,
+			}},
+		})
+		if err == nil {
+			made, err := newItem(answer)
+			if err != nil || !made.folder {
+				return nil, fail(KindDamaged, "make folder", on, "the answer is not about a folder")
+			}
+			made.parent = in.id
+			d.folders.put(in.id, made)
+			d.folders.started(made.id)
+			if nameKey(made.name) == nameKey(name) {
+				return made, nil
+			}
+			return d.otherFolder(ctx, in, made, name)
+		}
+		// A folder that exists already is answered with one of several statuses,
+		// and so are passing troubles: the listing tells.
+		var status *itemStatus
+		if ctx.Err() != nil || !errors.As(err, &status) && !outcomeUnknown(err) {
+			return nil, nameRefused(err, "make folder", on)
+		}
+		listed := d.listOne(ctx, in)
+		if listed.err != nil {
+			return nil, listed.err
+		}
+		if child := pick(listed.items, name); child != nil {
+			return child, nil
+		}
+		if try == mostAttempts {
+			return nil, itemError("make folder", on, err)
+		}
+	}
+}
+
+// otherFolder is called when the service gave a new folder another name: the
+// folder that has the name is taken, and the new one, which is empty, removed.
+func (d *drive) otherFolder(ctx context.Context, in place, made *item, name string) (*item, error) {
+	listed := d.listOne(ctx, in)
+	if listed.err != nil {
+		return nil, listed.err
+	}
+	holder := pick(listed.items, name)
+	if holder == nil {
+		holder = d.folders.findCoarsely(in.id, name)
+	}
+	if holder == nil || holder.id == made.id {
+		return d.rename(ctx, in, made, name)
+	}
+	if err := d.trash(ctx, in, made); err != nil {
+		return nil, err
+	}
+	return holder, nil
+}
+
+// nameRefused names the likely reason when the service refuses to make something.
+func nameRefused(err error, op, on string) error {
+	if hasKind(err, KindUnsupported) {
+		return fail(KindRefusedName, op, on, "the service refuses it, most likely for the name").from(err)
+	}
+	return about(err, op, on)
+}

@@ -1,0 +1,434 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/lib/rest"
+)
+
+// contents gives out the addresses that contents are read from. An address is
+// asked for once for each version of a file and kept while it works.
+type contents struct {
+	service *service
+
+	mu        sync.Mutex
+	addresses *simplelru.LRU[string, *address] // by id and etag
+	packages  *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
+	asking    map[string]chan struct{}         // closed when the answer is there
+}
+
+// address is where one version of a content can be read for a while.
+type address struct {
+	url      string
+	mark     string // of the content, to tell one version from another; may be ""
+	packaged bool
+}
+
+// mostAddresses bounds the addresses that are kept; each is about 700 bytes.
+const mostAddresses = 4096
+
+// mostPackages bounds the ids of packages that are kept.
+const mostPackages = 65536
+
+func newContents(service *service) *contents {
+	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
+	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
+	return &contents{service: service, addresses: addresses, packages: packages, asking: map[string]chan struct{}{}}
+}
+
+// isPackage reports whether a file is known to be a package.
+func (c *contents) isPackage(it *item) bool {
+	if it.packaged {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.packages.Contains(it.id)
+}
+
+// at gives the address of a content, other than the one that no longer works.
+func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, error) {
+	key := it.id + "\x00" + it.etag
+	for {
+		c.mu.Lock()
+		if known, ok := c.addresses.Get(key); ok && known != spent {
+			c.mu.Unlock()
+			return known, nil
+		}
+		asked, others := c.asking[key]
+		if !others {
+			asked = make(chan struct{})
+			c.asking[key] = asked
+		}
+		c.mu.Unlock()
+		if others {
+			select {
+			case <-asked:
+				continue // what it brought is there, or it is this one's turn
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		found, err := c.ask(ctx, it)
+		c.mu.Lock()
+		c.addresses.Remove(key)
+		if err == nil {
+			c.addresses.Add(key, found)
+			if found.packaged {
+				c.packages.Add(it.id, struct{}{})
+			}
+		}
+		delete(c.asking, key)
+		c.mu.Unlock()
+		close(asked)
+		return found, err
+	}
+}
+
+func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
+	zone, docID, err := c.document(ctx, it)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := fetch(ctx, c.service, request{
+		op: "read", host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(zone) + "/download/by_id",
+		params:  url.Values{"document_id": {docID}},
+		repeats: true,
+	}, func(answer *api.FileRequest) error {
+		if token, _ := tokenOf(answer); token == nil {
+			return damaged("no address for the content")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, packaged := tokenOf(answer)
+	return &address{url: token.URL, mark: token.Signature, packaged: packaged}, nil
+}
+
+// tokenOf gives the usable token of an answer: the one for a file or the one
+// for a package.
+func tokenOf(answer *api.FileRequest) (token *api.FileRequestToken, packaged bool) {
+	if token := answer.DataToken; token != nil && isHTTPS(token.URL) {
+		return token, false
+	}
+	if token := answer.PackageToken; token != nil && isHTTPS(token.URL) {
+		return token, true
+	}
+	return nil, false
+}
+
+// contentReader reads a content or a part of it to the end that was asked for:
+// it goes on where a connection broke, and a content that is shorter, longer or
+// another one than expected is an error.
+type contentReader struct {
+	ctx      context.Context
+	cancel   context.CancelFunc
+	contents *contents
+	it       *item
+	on       string
+	learned  func() // called when the file turns out to be a package
+
+	from *address
+	body io.ReadCloser
+	pos  int64 // of the next byte
+	end  int64 // behind the last byte; -1 while not known
+	size int64 // of the whole content; -1 while not known
+	more bool  // the answer holds more than was asked for
+	try  int   // of the present stretch; a byte that arrives begins a new one
+	err  error
+}
+
+// read opens a content at a position. end is behind the last wanted byte, -1
+// for all. A negative start counts from the end of a content of unknown size.
+func (c *contents) read(ctx context.Context, it *item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &contentReader{
+		ctx: ctx, cancel: cancel, contents: c, it: it, on: on, learned: learned,
+		pos: start, end: end, size: it.size, try: 1,
+	}
+	if c.isPackage(it) {
+		r.size = -1
+	}
+	if err := r.open(); err != nil {
+		cancel()
+		return nil, about(err, "read", on)
+	}
+	return r, nil
+}
+
+// open asks for the content from the present position on until that works.
+func (r *contentReader) open() error {
+	for renewed := false; ; r.try++ {
+		err := r.openOnce()
+		if err == nil || r.ctx.Err() != nil {
+			return err
+		}
+		var spent *addressSpent
+		if errors.As(err, &spent) && !renewed {
+			renewed = true
+			continue
+		}
+		if isFinal(err) || spent == nil && !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
+			return err
+		}
+		wait, ok := r.contents.service.retries.pause(r.try+1, retryAfterOf(err))
+		if !ok && spent != nil {
+			return fail(KindNetwork, "", "", spent.Error())
+		}
+		if !ok {
+			return err
+		}
+		if err := sleep(r.ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// addressSpent is the refusal of an address that worked before or was just given.
+type addressSpent struct{ refused *refusal }
+
+func (e *addressSpent) Error() string {
+	return "the address of the content is refused: " + e.refused.Error()
+}
+
+func (r *contentReader) openOnce() error {
+	from, err := r.address(nil)
+	if err != nil {
+		return finally(err)
+	}
+	resp, err := r.get(from.url)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		switch refused.status {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+			if _, err := r.address(from); err != nil {
+				return finally(err)
+			}
+			return &addressSpent{refused}
+		case http.StatusRequestedRangeNotSatisfiable:
+			return fail(KindChanged, "", "", "the content is shorter than listed").with("list the folder again")
+		}
+		return refused.err()
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.accept(resp); err != nil {
+		_ = resp.Body.Close()
+		return err
+	}
+	r.body = resp.Body
+	return nil
+}
+
+// address gives the address to read from, and makes sure that it is the address
+// of the content that was begun with.
+func (r *contentReader) address(spent *address) (*address, error) {
+	from, err := r.contents.at(r.ctx, r.it, spent)
+	if err != nil {
+		return nil, err
+	}
+	if r.from != nil && r.from.mark != from.mark {
+		return nil, fail(KindChanged, "", "", "the file was replaced while it was read").with("read it again")
+	}
+	if from.packaged && !r.it.packaged {
+		r.size = -1
+		if r.learned != nil {
+			r.learned()
+		}
+	}
+	r.from = from
+	return from, nil
+}
+
+// mostRedirects bounds the hops to a content.
+const mostRedirects = 5
+
+// get sends the request for the bytes, following the service from host to host:
+// it also uses the status 330 for that.
+func (r *contentReader) get(address string) (*http.Response, error) {
+	headers := map[string]string{"Accept-Encoding": "identity"}
+	switch {
+	case r.pos < 0:
+		headers["Range"] = "bytes=" + strconv.FormatInt(r.pos, 10)
+	case r.end >= 0 && r.end != r.size:
+		headers["Range"] = fmt.Sprintf("bytes=%d-%d", r.pos, r.end-1)
+	case r.pos > 0:
+		headers["Range"] = fmt.Sprintf("bytes=%d-", r.pos)
+	}
+	for range mostRedirects {
+		for name, value := range r.contents.service.session.headersFor(address) {
+			headers[name] = value
+		}
+		resp, err := r.contents.service.http.Call(r.ctx, &rest.Opts{
+			Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
+		})
+		if err == nil {
+			return resp, nil
+		}
+		var refused *refusal
+		if !errors.As(err, &refused) {
+			return nil, transportError(r.ctx, hostOf(address), err)
+		}
+		if refused.status < 300 || refused.status >= 400 || refused.location == "" {
+			return nil, refused
+		}
+		if !isHTTPS(refused.location) {
+			return nil, damaged("the service sends on to an address that is not secure")
+		}
+		address = refused.location
+		delete(headers, "Cookie")
+	}
+	return nil, damaged("the service sends on in circles")
+}
+
+// accept checks that an answer is the wanted part of the content.
+func (r *contentReader) accept(resp *http.Response) error {
+	length, total := resp.ContentLength, int64(-1)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		total = length
+		if r.pos != 0 {
+			return damaged("the whole content came where a part was asked for")
+		}
+		r.more = r.end >= 0
+	case http.StatusPartialContent:
+		start, end, all, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if r.pos < 0 && ok && all >= 0 {
+			r.pos = max(0, all+r.pos)
+		}
+		if !ok || start != r.pos || length >= 0 && length != end-start {
+			return damaged("another part of the content came than was asked for")
+		}
+		total = all
+		if r.end < 0 || r.end > all && all >= 0 {
+			r.end = all
+		}
+		if r.end >= 0 && r.end != end {
+			return damaged("another part of the content came than was asked for")
+		}
+	default:
+		return damaged("the content host answered " + strconv.Itoa(resp.StatusCode))
+	}
+	if total >= 0 && r.size >= 0 && total != r.size {
+		return failf(KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size).with("list the folder again")
+	}
+	if r.size < 0 {
+		r.size = total
+	}
+	if r.end < 0 || r.size >= 0 && r.end > r.size {
+		r.end = r.size
+	}
+	return nil
+}
+
+// parseContentRange reads "bytes 0-9/100"; end is behind the last byte, total
+// -1 when it is not told.
+func parseContentRange(value string) (start, end, total int64, ok bool) {
+	unit, rest, _ := strings.Cut(value, " ")
+	span, all, _ := strings.Cut(rest, "/")
+	first, last, _ := strings.Cut(span, "-")
+	start, err1 := strconv.ParseInt(first, 10, 64)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	if unit != "bytes" || err1 != nil || err2 != nil || start < 0 || end < start {
+		return 0, 0, 0, false
+	}
+	if all == "*" {
+		return start, end + 1, -1, true
+	}
+	total, err := strconv.ParseInt(all, 10, 64)
+	if err != nil || total <= end {
+		return 0, 0, 0, false
+	}
+	return start, end + 1, total, true
+}
+
+// Read implements io.Reader.
+func (r *contentReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	for len(p) > 0 {
+		n, err := r.readBody(p)
+		if n > 0 || err != nil {
+			r.err = err
+			return n, about(err, "read", r.on)
+		}
+	}
+	return 0, nil
+}
+
+// readBody reads once, and when the connection broke sets out again.
+func (r *contentReader) readBody(p []byte) (int, error) {
+	if r.end >= 0 && r.pos >= r.end {
+		return 0, r.finish()
+	}
+	if r.end >= 0 {
+		p = p[:min(int64(len(p)), r.end-r.pos)]
+	}
+	n, err := r.body.Read(p)
+	r.pos += int64(n)
+	if n > 0 {
+		r.try = 1
+		return n, nil // the error, if any, comes again
+	}
+	if err == nil {
+		return 0, nil
+	}
+	if r.ctx.Err() != nil {
+		return 0, r.ctx.Err()
+	}
+	if err == io.EOF && r.end < 0 {
+		return 0, io.EOF // nobody knows better where it ends
+	}
+	wait, ok := r.contents.service.retries.pause(r.try+1, 0)
+	if !ok {
+		return 0, fail(KindNetwork, "", "", fmt.Sprintf("the content breaks off at byte %d of %d", r.pos, r.end))
+	}
+	r.try++
+	_ = r.body.Close()
+	if err := sleep(r.ctx, wait); err != nil {
+		return 0, err
+	}
+	return 0, r.open()
+}
+
+// finish makes sure that nothing follows the last byte.
+func (r *contentReader) finish() error {
+	if r.more {
+		return io.EOF
+	}
+	var beyond [1]byte
+	for range 16 {
+		n, err := r.body.Read(beyond[:])
+		if n > 0 {
+			return fail(KindDamaged, "", "", "the content is longer than it should be")
+		}
+		if err != nil {
+			return io.EOF // every byte is there: how the connection ends does not matter
+		}
+	}
+	return io.EOF
+}
+
+// Close implements io.Closer.
+func (r *contentReader) Close() error {
+	r.cancel()
+	if r.body == nil {
+		return nil
+	}
+	return r.body.Close()
+}

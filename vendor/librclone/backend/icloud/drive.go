@@ -1,0 +1,184 @@
+package icloud
+
+import (
+	"context"
+	"path"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// drive is the iCloud Drive of one Apple Account in this process. All remotes
+// of the account share it, so each sees the changes of the others.
+type drive struct {
+	service  *service
+	folders  *folders
+	lister   *lister
+	contents *contents
+	age      time.Duration // how old a listing may be that something is found in
+
+	copyBroken atomic.Bool // the service made a copy that was none
+}
+
+// place is a folder that a path led to.
+type place struct {
+	id     string
+	item   *item  // as its parent has it; nil for the drive's root
+	parent string // the id of its parent
+	path   string // for texts
+}
+
+var driveRoot = place{id: rootID}
+
+func (p place) target() target {
+	if p.item == nil {
+		return target{id: p.id, weight: 1}
+	}
+	return targetOf(p.item)
+}
+
+// under is the folder that a child of p is.
+func (p place) under(child *item) place {
+	return place{id: child.id, item: child, parent: p.id, path: path.Join(p.path, child.shown)}
+}
+
+func (p place) writable(op string) error {
+	if p.item == nil {
+		return nil
+	}
+	return p.item.writable(op, p.path)
+}
+
+// zone is the one that a new item in the folder belongs to.
+func (p place) zone() string { return (&item{id: p.id}).zone() }
+
+// walk finds a folder by the names that lead to it, making what is missing if
+// create is set. A missing folder is fs.ErrorDirNotFound.
+func (d *drive) walk(ctx context.Context, names []string, create bool) (place, error) {
+	begun := d.folders.now()
+	for attempt := 1; ; attempt++ {
+		var passed []string
+		at, err := d.descend(ctx, names, create, begun, &passed)
+		if !isGone(err) || err == fs.ErrorDirNotFound {
+			return at, err
+		}
+		if attempt == 2 {
+			return place{}, fs.ErrorDirNotFound
+		}
+		// An id in the cache is no longer there, so the names lead elsewhere now.
+		for _, id := range passed {
+			d.folders.forget(id)
+		}
+		begun = d.folders.now()
+	}
+}
+
+func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
+	at := driveRoot
+	for _, name := range names {
+		*passed = append(*passed, at.id)
+		child, err := d.child(ctx, at, name, begun, create)
+		if err != nil {
+			return place{}, about(err, "list", at.path)
+		}
+		if child == nil && create {
+			child, err = d.makeFolder(ctx, at, name)
+			if err != nil {
+				return place{}, err
+			}
+		}
+		switch {
+		case child == nil:
+			return place{}, fs.ErrorDirNotFound
+		case !child.folder && create:
+			return place{}, fail(KindExists, "make folder", path.Join(at.path, name), "a file has this name").is(fs.ErrorIsFile)
+		case !child.folder:
+			return place{}, fs.ErrorDirNotFound
+		}
+		at = at.under(child)
+	}
+	return at, nil
+}
+
+// child finds what a folder has under a name; nil when there is nothing. What
+// is known is taken for present; what is not known to be there is looked for in
+// a listing no older than begun, unless believe is set: then an older listing
+// will do, because the service itself notices when it is wrong.
+func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (*item, error) {
+	return d.lookup(ctx, in, name, func(child *item, listed time.Time) bool {
+		return child != nil || believe || !listed.Before(begun)
+	})
+}
+
+// lookup finds a child in a listing that is good enough, or in a new one.
+func (d *drive) lookup(ctx context.Context, in place, name string, good func(*item, time.Time) bool) (*item, error) {
+	for range mostListings {
+		child, listed, known := d.folders.find(in.id, name)
+		if known && good(child, listed) {
+			return child, nil
+		}
+		var shown *[]*item
+		err := d.refresh(ctx, in, func() bool {
+			child, listed, known := d.folders.find(in.id, name)
+			return known && good(child, listed)
+		}, &shown)
+		if err != nil {
+			return nil, err
+		}
+		if shown != nil { // the cache may have lost it again, to other changes or for want of room
+			return pick(*shown, name), nil
+		}
+	}
+	return nil, fail(KindChanged, "list", in.path, "the folder does not stop changing")
+}
+
+// mostListings is how often a folder is listed to find one item.
+const mostListings = 4
+
+func pick(shown []*item, name string) *item {
+	key := nameKey(name)
+	for _, child := range shown {
+		if nameKey(child.shown) == key {
+			return child
+		}
+	}
+	return nil
+}
+
+// refresh lists a folder for all who wait for it, unless the contents have
+// become good in the meantime.
+func (d *drive) refresh(ctx context.Context, folder place, good func() bool, shown **[]*item) error {
+	done, err := d.folders.fill(ctx, folder.id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if good() {
+		return nil
+	}
+	listed := d.listOne(ctx, folder)
+	if listed.err != nil {
+		return listed.err
+	}
+	*shown = &listed.items
+	return nil
+}
+
+func (d *drive) listOne(ctx context.Context, folder place) listing {
+	listed := d.lister.list(ctx, []target{folder.target()})[0]
+	listed.err = about(listed.err, "list", folder.path)
+	return listed
+}
+
+// splitPath gives the parts of a path, none for the root.
+func splitPath(remote string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(remote, "/") {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}

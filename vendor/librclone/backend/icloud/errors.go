@@ -1,0 +1,219 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
+)
+
+// The kinds of failure that this backend tells apart, as Error.Kind and
+// KindOf return them. They are what a caller can act on.
+const (
+	KindNeedsLogin  = "needs-login"  // a person has to sign in or to approve something
+	KindDenied      = "denied"       // the account may not do this
+	KindNotFound    = "not-found"    // no such file or folder
+	KindExists      = "exists"       // the name is taken by something else
+	KindQuota       = "quota"        // the storage is full
+	KindThrottled   = "throttled"    // the service asks to come back later
+	KindNetwork     = "network"      // no answer, or the service itself is in trouble
+	KindDamaged     = "damaged"      // an answer or a content that cannot be right
+	KindChanged     = "changed"      // somebody else changed the item in the meantime
+	KindBadConfig   = "bad-config"   // the configuration cannot work
+	KindUnsupported = "unsupported"  // the service cannot do this
+	KindRefusedName = "refused-name" // the service takes no such name
+)
+
+// Error is what every operation of this backend fails with, apart from the
+// few cases in which rclone compares with one of its own errors by identity
+// (fs.ErrorObjectNotFound from NewObject, fs.ErrorDirNotFound from List, and
+// their like).
+//
+// Its text is one line: what failed, on what, why, and what to do about it. It
+// never holds a URL, a cookie, a token or a password.
+type Error struct {
+	kind       string
+	op         string
+	on         string
+	why        string
+	advice     string
+	retryAfter time.Duration
+	sentinel   error // rclone's own error for this case, if it has one
+	cause      error // a cause whose text is safe to show
+	final      bool  // repeating the call cannot help: what could be done was done
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := e.op
+	if e.on != "" {
+		text += fmt.Sprintf(" %q", e.on)
+	}
+	if text != "" {
+		text += ": "
+	}
+	text += e.why
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	if e.retryAfter > 0 {
+		text += fmt.Sprintf(" (asks to wait %v)", e.retryAfter.Round(time.Second))
+	}
+	if e.advice != "" {
+		text += ": " + e.advice
+	}
+	return text
+}
+
+// Kind is one of the Kind constants.
+func (e *Error) Kind() string { return e.kind }
+
+// RetryAfter is how long the service asked to be left alone, 0 if it named no
+// time.
+func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
+
+// Unwrap gives rclone's own error for the case, so that errors.Is works, and
+// the cause.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.sentinel != nil {
+		errs = append(errs, e.sentinel)
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	if e.retryAfter > 0 {
+		errs = append(errs, fserrors.NewErrorRetryAfter(e.retryAfter))
+	}
+	return errs
+}
+
+// Retry implements fserrors.Retrier: whether the whole operation may succeed
+// when it is begun again from its first byte.
+func (e *Error) Retry() bool {
+	switch e.kind {
+	case KindNetwork, KindThrottled, KindDamaged, KindChanged:
+		return true
+	}
+	return false
+}
+
+// NoRetry implements fserrors.NoRetrier.
+func (e *Error) NoRetry() bool { return !e.Retry() }
+
+// NoLowLevelRetry implements fserrors.NoLowLevelRetrier: this backend has
+// already repeated what was worth repeating.
+func (e *Error) NoLowLevelRetry() bool { return true }
+
+// Fatal implements fserrors.Fataler: without a session nothing else can work
+// either.
+func (e *Error) Fatal() bool { return e.kind == KindNeedsLogin }
+
+// KindOf tells the kind of any error of this backend, including rclone's own
+// errors that some methods have to return bare. It is "" for an error that did
+// not come from here, and for the end of a context.
+func KindOf(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.kind
+	}
+	switch {
+	case errors.Is(err, fs.ErrorObjectNotFound), errors.Is(err, fs.ErrorDirNotFound):
+		return KindNotFound
+	case errors.Is(err, fs.ErrorDirExists), errors.Is(err, fs.ErrorDirectoryNotEmpty),
+		errors.Is(err, fs.ErrorIsDir), errors.Is(err, fs.ErrorIsFile):
+		return KindExists
+	case errors.Is(err, fs.ErrorPermissionDenied):
+		return KindDenied
+	}
+	return ""
+}
+
+// sentinels are rclone's errors that an error of a kind also is, unless it is
+// made with a better one.
+var sentinels = map[string]error{
+	KindNotFound:    fs.ErrorObjectNotFound,
+	KindDenied:      fs.ErrorPermissionDenied,
+	KindUnsupported: fs.ErrorNotImplemented,
+}
+
+func fail(kind, op, on, why string) *Error {
+	return &Error{kind: kind, op: op, on: on, why: why, sentinel: sentinels[kind]}
+}
+
+func failf(kind, op, on, format string, args ...any) *Error {
+	return fail(kind, op, on, fmt.Sprintf(format, args...))
+}
+
+func (e *Error) with(advice string) *Error {
+	e.advice = advice
+	return e
+}
+
+func (e *Error) from(cause error) *Error {
+	e.cause = cause
+	return e
+}
+
+func (e *Error) is(sentinel error) *Error {
+	e.sentinel = sentinel
+	return e
+}
+
+// hasKind reports whether err is a failure of that kind.
+func hasKind(err error, kind string) bool { return KindOf(err) == kind }
+
+// isFinal reports whether a failure is one that no repetition helps.
+func isFinal(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.final
+}
+
+// finally marks a failure as one that was repeated often enough.
+func finally(err error) error {
+	var typed *Error
+	if !errors.As(err, &typed) || typed.final {
+		return err
+	}
+	marked := *typed
+	marked.final = true
+	return &marked
+}
+
+// about names the operation and the file for an error that was made where
+// neither was known; anything else it returns as it is.
+func about(err error, op, on string) error {
+	var typed *Error
+	if !errors.As(err, &typed) || typed.op != "" {
+		return err
+	}
+	named := *typed
+	named.op, named.on = op, on
+	return &named
+}
+
+// transportError turns what net/http failed with into a network failure. A
+// *url.Error is taken apart, because its text is the whole address with the
+// signature that grants access to the content.
+func transportError(ctx context.Context, host string, err error) error {
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		return ctx.Err()
+	}
+	var inURL *url.Error
+	for errors.As(err, &inURL) {
+		err = inURL.Err
+	}
+	why := "no answer from " + host
+	advice := ""
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		why = "the name " + host + " cannot be resolved"
+		advice = "check the network connection"
+	}
+	return fail(KindNetwork, "", "", why).from(err).with(advice)
+}

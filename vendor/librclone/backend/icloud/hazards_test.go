@@ -1,0 +1,286 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rclone/rclone/backend/iclouddrive"
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/rclone/rclone/fs/operations"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
+)
+
+// opener opens a remote as a new process would.
+type opener func(root string, configuration configmap.Simple) (fs.Fs, error)
+
+// hazard is something that goes wrong with rclone's own backend. run fails when
+// it goes wrong.
+type hazard struct {
+	name string
+	run  func(sim *simulator, configuration configmap.Simple, open opener) error
+}
+
+// must turns the steps of a hazard that have to work with any backend into
+// something that can be written on one line.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(fmt.Sprintf("a step that should work: %v", err))
+	}
+	return value
+}
+
+var background = context.Background()
+
+var hazards = []hazard{{
+	"1 a renewed session is lost when the process ends",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		kept := configmap.Simple{}
+		for key, value := range configuration {
+			kept[key] = value
+		}
+		sim.control("POST", "session/end", status(421), nil)
+		for range 2 {
+			again := configmap.Simple{} // as an in-memory configuration is at each start
+			for key, value := range kept {
+				again[key] = value
+			}
+			f, err := open("", again)
+			if err != nil {
+				return err
+			}
+			if _, err := f.List(background, ""); err != nil {
+				return err
+			}
+		}
+		if logins := sim.counts()["account-login"]; logins != 1 {
+			return fmt.Errorf("%d sign-ins for one ended session", logins)
+		}
+		return nil
+	},
+}, {
+	"2 cached endpoints keep a dead session from being renewed at the start",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		must(0, config.SetCacheDir(sim.t.TempDir()))
+		defer func() { _ = config.SetCacheDir(filepath.Join("/dev/null", "cache")) }()
+		must(must(open("", configuration)).List(background, ""))
+		sim.control("POST", "session/end", status(421), nil)
+		f, err := open("", configuration)
+		if err != nil {
+			return err
+		}
+		_, err = f.List(background, "")
+		return err
+	},
+}, {
+	"3a a session that ends in the middle of a run",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		f := must(open("", configuration))
+		must(f.List(background, ""))
+		sim.control("POST", "session/end", status(421), nil)
+		_, err := f.List(background, "")
+		return err
+	},
+}, {
+	"3b stale cookies for protected data",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true}})
+		sim.control("POST", "session/end", status(421), nil)
+		f := must(open("", configuration))
+		must(f.List(background, ""))
+		sim.control("POST", "pcs/end", nil, nil)
+		_, err := f.List(background, "")
+		return err
+	},
+}, {
+	"4 trust that is over is said in a way that a program understands",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.control("POST", "trust/end", nil, nil)
+		sim.control("POST", "session/end", status(421), nil)
+		f, err := open("", configuration)
+		if err == nil {
+			_, err = f.List(background, "")
+		}
+		var kinded interface{ Kind() string }
+		if !errors.As(err, &kinded) || kinded.Kind() != KindNeedsLogin {
+			return fmt.Errorf("not an error that says needs-login: %v", err)
+		}
+		if pushes := sim.counts()["push-code"]; pushes != 0 {
+			return fmt.Errorf("%d codes were pushed to somebody's phone", pushes)
+		}
+		return nil
+	},
+}, {
+	"5 a password that rclone's config show has starred out",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		configuration["password"] = hiddenPassword
+		f, err := open("", configuration)
+		if err != nil {
+			return err
+		}
+		_, err = f.List(background, "")
+		return err
+	},
+}, {
+	"6 a replacement that fails leaves the old file",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.putFile("file.txt", "the old content")
+		f := must(open("", configuration))
+		sim.fault("content-post", "status", status(503), jsonObject{"times": nil})
+		if _, err := tryPut(f, "file.txt", "the new one"); err == nil {
+			return errors.New("an upload that cannot work is a success")
+		}
+		if _, there := sim.tree()["file.txt"]; !there {
+			return errors.New("the old file is gone")
+		}
+		return nil
+	},
+}, {
+	"7 one failed transfer",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		f := must(open("", configuration))
+		sim.fault("content-post", "status", status(503))
+		if _, err := tryPut(f, "file.txt", "content"); err != nil {
+			return err
+		}
+		if content := sim.file("file.txt"); content != "content" {
+			return fmt.Errorf("stored %q", content)
+		}
+		return nil
+	},
+}, {
+	"8a a passing failure of by_id",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.putFile("file.txt", "content")
+		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
+		sim.fault("by-id", "status", status(503))
+		_, err := read(o)
+		return err
+	},
+}, {
+	"8b an answer of by_id without a token",
+	func(sim *simulator, configuration configmap.Simple, open opener) (err error) {
+		defer func() {
+			if crash := recover(); crash != nil {
+				err = fmt.Errorf("panic: %v", crash)
+			}
+		}()
+		sim.putFile("file.txt", "content")
+		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
+		sim.fault("by-id", "replace", jsonObject{"text": `{"document_id":"x"}`, "times": nil})
+		if _, err := read(o); err == nil {
+			return errors.New("content from nowhere")
+		}
+		return nil
+	},
+}, {
+	"9 a file that was replaced since it was listed",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.putFile("file.txt", "content")
+		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
+		sim.mutate("file.txt", "write", jsonObject{"text": "another content"})
+		content, err := read(o)
+		if err == nil && int64(len(content)) != o.Size() {
+			return fmt.Errorf("%d bytes without an error, %d were listed", len(content), o.Size())
+		}
+		return nil
+	},
+}, {
+	"10 a name in another Unicode form",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		f := must(open("", configuration))
+		must(tryPut(f, "café.txt", "1"))
+		must(tryPut(f, norm.NFD.String("café.txt"), "2"))
+		if files := sim.paths(); len(files) != 1 {
+			return fmt.Errorf("one file became %q", files)
+		}
+		return nil
+	},
+}, {
+	"11a a package is listed with one size and read with another",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.control("POST", "package", jsonObject{"path": "doc.pages", "entries": jsonObject{"a": "b"}, "listed_size": 5}, nil)
+		o := must(must(open("", configuration)).NewObject(background, "doc.pages"))
+		content, err := read(o)
+		if err != nil {
+			return err
+		}
+		if o.Size() >= 0 && o.Size() != int64(len(content)) {
+			return fmt.Errorf("%d bytes, and the size is said to be %d", len(content), o.Size())
+		}
+		return nil
+	},
+}, {
+	"11b a folder below a shared one",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.putFile("shared/below/file.txt", "content")
+		sim.control("POST", "share", jsonObject{"path": "shared"}, nil)
+		entries, err := must(open("", configuration)).List(background, "shared/below")
+		if err == nil && len(entries) != 1 {
+			return fmt.Errorf("%d entries", len(entries))
+		}
+		return err
+	},
+}, {
+	"12a a purge deletes file by file",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		for i := range 5 {
+			sim.putFile(fmt.Sprintf("folder/file%d", i), "content")
+		}
+		f := must(open("folder", configuration))
+		if err := operations.Purge(background, f, ""); err != nil {
+			return err
+		}
+		if trashed := sim.counts()["trash"]; trashed != 1 {
+			return fmt.Errorf("%d deletions", trashed)
+		}
+		return nil
+	},
+}, {
+	"12b rmdir in an app's library deletes a folder that is not empty",
+	func(sim *simulator, configuration configmap.Simple, open opener) error {
+		sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+		sim.putFile("Notes/folder/file.txt", "content")
+		f := must(open("", configuration))
+		if err := f.Rmdir(background, "Notes/folder"); !errors.Is(err, fs.ErrorDirectoryNotEmpty) {
+			return fmt.Errorf("rmdir of a folder with a file: %v", err)
+		}
+		return nil
+	},
+}}
+
+// TestHazards shows that each hazard is one: rclone's backend fails, this one
+// does not.
+func TestHazards(t *testing.T) {
+	for _, hazard := range hazards {
+		t.Run(hazard.name, func(t *testing.T) {
+			t.Run("ours", func(t *testing.T) {
+				sim := startSimulator(t)
+				sim.useForAll()
+				file := filepath.Join(t.TempDir(), "session.json")
+				err := hazard.run(sim, sim.configured(), func(root string, configuration configmap.Simple) (fs.Fs, error) {
+					configuration["session_file"] = file
+					return sim.openConfigured(root, configuration)
+				})
+				assert.NoError(t, err)
+			})
+			t.Run("rclone's", func(t *testing.T) {
+				sim := startSimulator(t)
+				sim.useForAll()
+				fs.GetConfig(background).LowLevelRetries = 2
+				err := hazard.run(sim, sim.configured(), func(root string, configuration configmap.Simple) (fs.Fs, error) {
+					return iclouddrive.NewFs(background, strings.ReplaceAll(t.Name(), "/", "-"), root, registered(configuration))
+				})
+				require.Error(t, err, "this is no hazard any more")
+				t.Log(err)
+			})
+		})
+	}
+}

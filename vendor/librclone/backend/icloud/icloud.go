@@ -1,0 +1,300 @@
+// Package icloud is a backend of rclone for iCloud Drive that is meant to be
+// left alone: in backups that run at night, in stores that many processes use.
+//
+// It stands on rclone's own client for iCloud (backend/iclouddrive/api) and
+// takes the same options, so it opens what "rclone config" has set up. Where it
+// differs:
+//
+//   - A session that ends is renewed once for all who use it, with the trust
+//     token and without asking a person; see SessionFile for how processes share
+//     what was renewed.
+//   - Folders are listed several a request, and what is known of them is kept.
+//   - A file is replaced by a complete one; the old file goes to the Trash only
+//     then. A content is always sent from its first byte.
+//   - A content that is shorter, longer or another one than listed is an error.
+//   - Errors say what kind they are; see Error.
+//
+// All remotes of an Apple Account in a process share one session, one pace and
+// one cache.
+package icloud
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/rclone/rclone/fs/hash"
+)
+
+// Fs is a folder of an iCloud Drive, as rclone sees it.
+type Fs struct {
+	name     string
+	root     string // without slashes at its ends
+	opt      *Options
+	m        configmap.Mapper
+	drive    *drive
+	features *fs.Features
+}
+
+func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Options, d *drive) (fs.Fs, error) {
+	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, m: m, drive: d}
+	f.features = (&fs.Features{
+		CaseInsensitive:         true,
+		CanHaveEmptyDirectories: true,
+	}).Fill(ctx, f)
+	if f.root == "" {
+		return f, nil
+	}
+	parent := &Fs{name: name, root: parentOf(f.root), opt: opt, m: m, drive: d, features: f.features}
+	found, err := parent.lookup(ctx, path.Base(f.root))
+	switch {
+	case errors.Is(err, fs.ErrorObjectNotFound):
+		return f, nil
+	case err != nil:
+		return nil, err
+	case found.folder:
+		return f, nil
+	}
+	parent.features = (&fs.Features{
+		CaseInsensitive:         true,
+		CanHaveEmptyDirectories: true,
+	}).Fill(ctx, parent)
+	return parent, fs.ErrorIsFile
+}
+
+func parentOf(remote string) string {
+	dir := path.Dir(remote)
+	if dir == "." || dir == "/" {
+		return ""
+	}
+	return dir
+}
+
+// Name implements fs.Info.
+func (f *Fs) Name() string { return f.name }
+
+// Root implements fs.Info.
+func (f *Fs) Root() string { return f.root }
+
+// String implements fs.Info.
+func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
+
+// Features implements fs.Info.
+func (f *Fs) Features() *fs.Features { return f.features }
+
+// Hashes implements fs.Info: the service gives none.
+func (f *Fs) Hashes() hash.Set { return hash.Set(hash.None) }
+
+// Precision implements fs.Info: the service keeps whole seconds.
+func (f *Fs) Precision() time.Duration { return time.Second }
+
+// names gives the names that lead from the drive's root to a path in f.
+func (f *Fs) names(remote string) []string {
+	parts := splitPath(path.Join(f.root, remote))
+	for i := range parts {
+		parts[i] = inner(f.opt.Enc, parts[i])
+	}
+	return parts
+}
+
+// lookup finds what a path in f names; nothing is fs.ErrorObjectNotFound.
+func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
+	names := f.names(remote)
+	if len(names) == 0 {
+		return nil, fs.ErrorIsDir
+	}
+	d := f.drive
+	begun := d.folders.now()
+	for attempt := 1; ; attempt++ {
+		parent, err := d.walk(ctx, names[:len(names)-1], false)
+		if errors.Is(err, fs.ErrorDirNotFound) {
+			return nil, fs.ErrorObjectNotFound
+		}
+		if err != nil {
+			return nil, err
+		}
+		oldest := begun.Add(-d.age)
+		found, err := d.lookup(ctx, parent, names[len(names)-1], func(child *item, listed time.Time) bool {
+			if child == nil {
+				return !listed.Before(begun)
+			}
+			return !listed.Before(oldest)
+		})
+		if isGone(err) && attempt == 1 {
+			d.folders.forget(parent.parent) // it led to a folder that is gone
+			continue
+		}
+		switch {
+		case isGone(err):
+			return nil, fs.ErrorObjectNotFound
+		case err != nil:
+			return nil, about(err, "find", path.Join(f.root, remote))
+		case found == nil:
+			return nil, fs.ErrorObjectNotFound
+		}
+		return found, nil
+	}
+}
+
+// NewObject implements fs.Fs. A listing of the folder that is not older than the
+// option listing_age is believed; for a file that it does not show, the folder
+// is listed again.
+func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
+	found, err := f.lookup(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	if found.folder {
+		return nil, fs.ErrorIsDir
+	}
+	return f.newObject(remote, found), nil
+}
+
+// Put implements fs.Fs. The size of the content has to be known. When in is an
+// io.Seeker as well, a transfer that fails is begun again; else that is left to
+// the caller, to whom such a failure is an error that is worth a retry.
+func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
+	it, err := f.upload(ctx, in, src.Remote(), src)
+	if err != nil {
+		return nil, err
+	}
+	return f.newObject(src.Remote(), it), nil
+}
+
+func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (*item, error) {
+	on := path.Join(f.root, remote)
+	if src.Size() < 0 {
+		return nil, fail(KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").with("store it in a file first")
+	}
+	names := f.names(remote)
+	if len(names) == 0 {
+		return nil, fail(KindUnsupported, "upload", on, "a file needs a name")
+	}
+	content := newSource(in, src.Size())
+	for attempt := 1; ; attempt++ {
+		parent, err := f.drive.walk(ctx, names[:len(names)-1], true)
+		if err != nil {
+			return nil, about(err, "upload", on)
+		}
+		it, err := f.drive.put(ctx, parent, names[len(names)-1], content, src.ModTime(ctx))
+		if err == nil {
+			return it, nil
+		}
+		// The folder was moved or deleted by somebody else.
+		if attempt == 1 && content.again() && (isGone(err) || hasKind(err, KindChanged)) && ctx.Err() == nil && !isFinal(err) {
+			f.drive.folders.forget(parent.id)
+			f.drive.folders.forget(parent.parent)
+			continue
+		}
+		return nil, about(err, "upload", on)
+	}
+}
+
+// Mkdir implements fs.Fs.
+func (f *Fs) Mkdir(ctx context.Context, dir string) error {
+	_, err := f.drive.walk(ctx, f.names(dir), true)
+	return err
+}
+
+// Rmdir implements fs.Fs. The folder is listed first, and goes to the Trash
+// only if it did not change since: nothing that is in it is ever deleted.
+func (f *Fs) Rmdir(ctx context.Context, dir string) error {
+	for attempt := 1; ; attempt++ {
+		in, at, err := f.folderToDelete(ctx, dir)
+		if err != nil {
+			return err
+		}
+		listed := f.drive.listOne(ctx, at)
+		if isGone(listed.err) {
+			return fs.ErrorDirNotFound
+		}
+		if listed.err != nil {
+			return listed.err
+		}
+		if len(listed.items) > 0 || listed.self.Children.or(0) > 0 {
+			return fs.ErrorDirectoryNotEmpty
+		}
+		empty := *at.item
+		if listed.self.ETag != "" {
+			empty.etag = listed.self.ETag
+		}
+		err = f.drive.trashUnchanged(ctx, &empty)
+		if err == nil || isGone(err) {
+			f.drive.folders.drop(in.id, empty.id)
+			f.drive.folders.forget(empty.id)
+			return nil
+		}
+		if _, changed := conflict(err); attempt == mostAttempts || ctx.Err() != nil || !changed && !outcomeUnknown(err) {
+			return itemError("remove folder", at.path, err)
+		}
+		f.drive.folders.forget(in.id) // the next look finds out whether it is gone
+	}
+}
+
+// folderToDelete finds a folder and the one that it is in. The drive's own root
+// cannot be deleted.
+func (f *Fs) folderToDelete(ctx context.Context, dir string) (in, at place, err error) {
+	names := f.names(dir)
+	if len(names) == 0 {
+		return place{}, place{}, fail(KindDenied, "delete", "/", "the root of the drive stays")
+	}
+	at, err = f.drive.walk(ctx, names, false)
+	if err != nil {
+		return place{}, place{}, err
+	}
+	return place{id: at.parent, path: parentOf(at.path)}, at, nil
+}
+
+// Purge deletes a folder with all that is in it, by one call.
+func (f *Fs) Purge(ctx context.Context, dir string) error {
+	if len(f.names(dir)) == 0 {
+		return fs.ErrorCantPurge
+	}
+	in, at, err := f.folderToDelete(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return f.drive.trash(ctx, in, at.item)
+}
+
+// DirCacheFlush forgets what is known of the folders.
+func (f *Fs) DirCacheFlush() { f.drive.folders.forgetAll() }
+
+// Disconnect forgets the session, in the configuration and in the session file.
+func (f *Fs) Disconnect(ctx context.Context) error {
+	f.m.Set(optTrustToken, "")
+	f.m.Set(optCookies, "")
+	if f.opt.SessionFile == "" {
+		return nil
+	}
+	return UpdateSessionFile(ctx, f.opt.SessionFile, func(file *SessionFile) error {
+		*file = SessionFile{AppleID: file.AppleID, ClientID: file.ClientID}
+		return nil
+	})
+}
+
+// Shutdown saves what the service has changed in the session.
+func (f *Fs) Shutdown(ctx context.Context) error {
+	f.drive.service.session.flush(ctx)
+	return nil
+}
+
+// Check the interfaces.
+var (
+	_ fs.Fs              = (*Fs)(nil)
+	_ fs.Purger          = (*Fs)(nil)
+	_ fs.Copier          = (*Fs)(nil)
+	_ fs.Mover           = (*Fs)(nil)
+	_ fs.DirMover        = (*Fs)(nil)
+	_ fs.ListRer         = (*Fs)(nil)
+	_ fs.ListPer         = (*Fs)(nil)
+	_ fs.Abouter         = (*Fs)(nil)
+	_ fs.DirCacheFlusher = (*Fs)(nil)
+	_ fs.Disconnecter    = (*Fs)(nil)
+	_ fs.Shutdowner      = (*Fs)(nil)
+)

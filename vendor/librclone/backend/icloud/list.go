@@ -1,0 +1,294 @@
+package icloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// lister asks for the contents of folders, several folders a request where the
+// service answers so. Whether Apple takes several is not known: rclone and the
+// other clients that are known send a list with one folder. What the service
+// refuses or leaves out is asked for again in smaller lists, and the size that
+// worked is kept.
+type lister struct {
+	service *service
+	folders *folders
+	batch   atomic.Int64 // folders a request
+	proved  atomic.Bool  // the service has answered a list of several
+	proving sync.Mutex   // held by the list that finds it out
+	closed  atomic.Bool  // the Drive host does not list below shares
+}
+
+// heaviest is how many items one request should bring, as far as the service's
+// counts tell beforehand: an answer comes in one piece.
+const heaviest = 5_000
+
+// listWorkers is how many listing requests are under way at once.
+const listWorkers = 8
+
+// target is a folder to be listed.
+type target struct {
+	id     string
+	itemID string
+	share  json.RawMessage
+	weight int64 // items expected in it
+	shared bool
+}
+
+func targetOf(folder *item) target {
+	return target{
+		id: folder.id, itemID: folder.itemID, share: folder.share, shared: folder.shared(),
+		weight: max(1, folder.children),
+	}
+}
+
+// below reports whether the folder is below one that another account shares.
+func (t target) below() bool {
+	kind, _, _ := api.DeconstructDriveID(t.id)
+	return kind == itemKind || t.shared && strings.Contains(kind, "IN_SHARED")
+}
+
+// listing is what is in a folder, or why that is not known.
+type listing struct {
+	self  *driveItem
+	items []*item // as shown, in no order
+	err   error
+}
+
+// list lists folders, with one outcome for each.
+func (l *lister) list(ctx context.Context, targets []target) []listing {
+	listings := make([]listing, len(targets))
+	var wait sync.WaitGroup
+	turns := make(chan struct{}, listWorkers)
+	for done := 0; done < len(targets); {
+		start, end := done, l.cut(targets, done)
+		done = end
+		turns <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-turns }()
+			copy(listings[start:end], l.listBatch(ctx, targets[start:end]))
+		})
+	}
+	wait.Wait()
+	return listings
+}
+
+// cut gives the end of the list that begins at start.
+func (l *lister) cut(targets []target, start int) int {
+	weight := int64(0)
+	end := start
+	for end < len(targets) && int64(end-start) < max(1, l.batch.Load()) {
+		weight += targets[end].weight
+		if end > start && (weight > heaviest || targets[end].shared) {
+			break
+		}
+		end++
+		if targets[end-1].shared { // one that is refused would spoil the list
+			break
+		}
+	}
+	return end
+}
+
+// listBatch lists folders by one request, if the service lets it.
+func (l *lister) listBatch(ctx context.Context, targets []target) []listing {
+	if len(targets) == 1 && targets[0].below() {
+		return []listing{l.listBelow(ctx, targets[0])}
+	}
+	if len(targets) == 1 || l.proved.Load() {
+		return l.listTogether(ctx, targets)
+	}
+	l.proving.Lock()
+	if int64(len(targets)) <= l.batch.Load() {
+		defer l.proving.Unlock()
+		return l.listTogether(ctx, targets)
+	}
+	l.proving.Unlock()
+	var listings []listing // in smaller lists, as it was found out meanwhile
+	for start := 0; start < len(targets); {
+		end := l.cut(targets, start)
+		listings = append(listings, l.listTogether(ctx, targets[start:end])...)
+		start = end
+	}
+	return listings
+}
+
+// listBelow lists a folder below a share: by the Drive host, as pyicloud is
+// said to do with the share's id, or else by the documents host.
+func (l *lister) listBelow(ctx context.Context, one target) listing {
+	_, _, docID := api.DeconstructDriveID(one.id)
+	if kind, _, _ := api.DeconstructDriveID(one.id); kind != itemKind && docID != "" && !l.closed.Load() {
+		listed := l.listTogether(ctx, []target{one})[0]
+		if !hasKind(listed.err, KindUnsupported) && !hasKind(listed.err, KindDenied) {
+			return listed
+		}
+		l.closed.Store(true)
+	}
+	ticket := l.folders.begin(one.id)
+	items, err := l.listShared(ctx, one)
+	if hasKind(err, KindUnsupported) || hasKind(err, KindDenied) {
+		err = fail(KindDenied, "", "", "the service does not list this folder, which another account shares").from(err)
+	}
+	return listing{items: l.folders.end(ticket, items), err: err}
+}
+
+func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
+	tickets := make([]*ticket, len(targets))
+	for i, target := range targets {
+		tickets[i] = l.folders.begin(target.id)
+	}
+	answers, err := l.ask(ctx, targets)
+	listings := make([]listing, len(targets))
+	var again []int
+	for i, target := range targets {
+		var listed []*item
+		answer := answerFor(answers, target, len(targets))
+		switch {
+		case err != nil && len(targets) > 1 && mayBeForOneOfThem(err), err == nil && answer == nil && len(targets) > 1:
+			again = append(again, i)
+		case err != nil:
+			listings[i].err = err
+		case answer == nil:
+			listings[i].err = damaged("a listing is of another folder")
+		default:
+			listings[i].self = answer
+			listed, listings[i].err = itemsOf(answer, target)
+		}
+		listings[i].items = l.folders.end(tickets[i], listed)
+	}
+	if len(again) > 0 {
+		l.listAgain(ctx, targets, again, listings)
+	} else if len(targets) > 1 && err == nil {
+		l.proved.Store(true)
+	}
+	return listings
+}
+
+// mayBeForOneOfThem: the service may refuse a list for one folder in it, or
+// for being a list.
+func mayBeForOneOfThem(err error) bool {
+	switch KindOf(err) {
+	case KindUnsupported, KindNotFound, KindDenied, KindDamaged, KindChanged, KindQuota:
+		return !isFinal(err)
+	}
+	return false
+}
+
+// listAgain asks in smaller lists for what a list did not bring.
+func (l *lister) listAgain(ctx context.Context, targets []target, again []int, listings []listing) {
+	got := len(targets) - len(again)
+	size := max(1, got, len(again)/2)
+	worked := true
+	for start := 0; start < len(again); start += size {
+		part := again[start:min(start+size, len(again))]
+		some := make([]target, len(part))
+		for i, at := range part {
+			some[i] = targets[at]
+		}
+		for i, outcome := range l.listTogether(ctx, some) {
+			listings[part[i]] = outcome
+			worked = worked && outcome.err == nil
+		}
+	}
+	if worked { // so nothing but the length of the list was wrong
+		for old := l.batch.Load(); int64(size) < old; old = l.batch.Load() {
+			if l.batch.CompareAndSwap(old, int64(size)) {
+				break
+			}
+		}
+	}
+}
+
+// ask sends one listing request.
+func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error) {
+	asked := make([]map[string]any, len(targets))
+	for i, target := range targets {
+		asked[i] = map[string]any{
+			"drivewsid":        target.id,
+			"partialData":      false,
+			"includeHierarchy": false,
+		}
+		if target.share != nil {
+			asked[i]["shareID"] = target.share
+		}
+	}
+	r := request{
+		op: "list", host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
+		body: asked, repeats: true,
+	}
+	answers, err := fetch(ctx, l.service, r, func(answers *[]driveItem) error {
+		if len(*answers) == 0 {
+			return damaged("an empty answer to a listing")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return *answers, nil
+}
+
+// answerFor finds the answer about a folder. Answers come in the order of the
+// questions; one about a missing folder may not say which.
+func answerFor(answers []driveItem, wanted target, asked int) *driveItem {
+	_, zone, docID := api.DeconstructDriveID(wanted.id)
+	for i := range answers {
+		if _, z, d := api.DeconstructDriveID(answers[i].DriveID); z == zone && d == docID {
+			return &answers[i]
+		}
+	}
+	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" && answers[0].Items == nil {
+		return &answers[0]
+	}
+	return nil
+}
+
+// itemsOf checks the answer about a folder. An answer without a list of items
+// is no empty folder, unless it says that it is one.
+func itemsOf(answer *driveItem, of target) ([]*item, error) {
+	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
+		if strings.Contains(status, "INVALID") || strings.Contains(status, "NOT_FOUND") {
+			return nil, fail(KindNotFound, "", "", "the folder is gone")
+		}
+		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
+	}
+	if answer.ParentID == trashID {
+		return nil, fail(KindNotFound, "", "", "the folder is in the Trash")
+	}
+	if answer.Items == nil {
+		if answer.Count != nil && *answer.Count == 0 {
+			return []*item{}, nil
+		}
+		return nil, damaged("a listing without its items")
+	}
+	items := make([]*item, 0, len(*answer.Items))
+	for i := range *answer.Items {
+		child, err := newItem(&(*answer.Items)[i])
+		if err != nil {
+			return nil, err
+		}
+		child.parent = of.id
+		if child.share == nil && of.shared {
+			child.share = of.share
+		}
+		items = append(items, child)
+	}
+	return items, nil
+}
+
+// isGone reports whether a failure says that an id is no longer there.
+func isGone(err error) bool {
+	var status *itemStatus
+	if errors.As(err, &status) {
+		said := strings.ToUpper(status.status)
+		return strings.Contains(said, "NOT_FOUND") || strings.Contains(said, "INVALID") || strings.Contains(said, "DOES_NOT_EXIST")
+	}
+	return hasKind(err, KindNotFound)
+}

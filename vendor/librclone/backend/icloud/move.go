@@ -1,0 +1,124 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"path"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// Move implements fs.Mover: by a move, a rename, or both. A file that has the
+// name goes to the Trash.
+func (f *Fs) Move(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
+	o, ok := src.(*Object)
+	if !ok || o.fs.drive != f.drive {
+		return nil, fs.ErrorCantMove
+	}
+	names := f.names(remote)
+	if len(names) == 0 {
+		return nil, fs.ErrorCantMove
+	}
+	to, err := f.drive.walk(ctx, names[:len(names)-1], true)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := f.drive.relocate(ctx, o.folder(), o.state.Load(), to, names[len(names)-1])
+	if err != nil {
+		return nil, err
+	}
+	return f.newObject(remote, moved), nil
+}
+
+// DirMove implements fs.DirMover.
+func (f *Fs) DirMove(ctx context.Context, src fs.Fs, srcRemote, dstRemote string) error {
+	from, ok := src.(*Fs)
+	if !ok || from.drive != f.drive {
+		return fs.ErrorCantDirMove
+	}
+	fromNames, toNames := from.names(srcRemote), f.names(dstRemote)
+	if len(fromNames) == 0 || len(toNames) == 0 {
+		return fs.ErrorCantDirMove
+	}
+	if _, err := f.lookup(ctx, dstRemote); err == nil {
+		return fs.ErrorDirExists
+	} else if !hasKind(err, KindNotFound) {
+		return err
+	}
+	in, at, err := from.folderToDelete(ctx, srcRemote)
+	if err != nil {
+		return err
+	}
+	to, err := f.drive.walk(ctx, toNames[:len(toNames)-1], true)
+	if err != nil {
+		return err
+	}
+	_, err = f.drive.relocate(ctx, in, at.item, to, toNames[len(toNames)-1])
+	return err
+}
+
+// relocate gives an item a folder and a name. The folder comes first: a name
+// that is taken there is put right by the second step, which names it.
+func (d *drive) relocate(ctx context.Context, from place, it *item, to place, name string) (*item, error) {
+	if err := checkName("move", path.Join(to.path, name), name); err != nil {
+		return nil, err
+	}
+	var err error
+	if from.id != to.id {
+		if it, err = d.move(ctx, from, it, to); err != nil {
+			return nil, err
+		}
+	}
+	if sameName(it.name, name) {
+		return it, nil
+	}
+	renamed, err := d.rename(ctx, to, it, name)
+	switch {
+	case hasKind(err, KindExists):
+		return d.settle(ctx, to, it, name)
+	case err != nil:
+		return nil, err
+	}
+	return d.settle(ctx, to, renamed, name)
+}
+
+// remove moves a file to the Trash, with what unfinished uploads have left to
+// replace it.
+func (d *drive) remove(ctx context.Context, in place, it *item) error {
+	for _, left := range d.folders.leftoversOf(in.id, it.shown) {
+		if left.id != it.id {
+			if err := d.trash(ctx, in, left); err != nil {
+				return err
+			}
+		}
+	}
+	return d.trash(ctx, in, it)
+}
+
+// About implements fs.Abouter with the storage of the account, of which Drive
+// has a part.
+func (f *Fs) About(ctx context.Context) (*fs.Usage, error) {
+	type storage struct {
+		Info *struct {
+			Used  *number `json:"usedStorageInBytes"`
+			Total *number `json:"totalStorageInBytes"`
+		} `json:"storageUsageInfo"`
+	}
+	answer, err := fetch(ctx, f.drive.service, request{
+		op: "ask for the quota", host: setupHost, method: http.MethodPost, path: "/storageUsageInfo", repeats: true,
+	}, func(answer *storage) error {
+		if answer.Info == nil || answer.Info.Used == nil || answer.Info.Total == nil {
+			return damaged("an answer without the storage of the account")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, about(err, "ask for the quota of", f.name)
+	}
+	used, total := int64(*answer.Info.Used), int64(*answer.Info.Total)
+	return &fs.Usage{
+		Total: fs.NewUsageValue(total),
+		Used:  fs.NewUsageValue(used),
+		Free:  fs.NewUsageValue(max(0, total-used)),
+	}, nil
+}

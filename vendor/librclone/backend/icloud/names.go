@@ -1,0 +1,183 @@
+package icloud
+
+import (
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rclone/rclone/lib/encoder"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Names have two forms. Outside (fs.DirEntry.Remote, the paths that callers
+// give) they are NFC and in rclone's standard encoding. Inside they are what the
+// service has, byte for byte: it answers NFD.
+//
+// What is known of the names that iCloud Drive takes, and what is guessed:
+//
+//	/ \ control characters, DEL,     rclone has never sent them (its default
+//	"." and ".."                     encoding replaces them): taken as refused
+//	invalid UTF-8                    cannot be written in JSON: refused
+//	case, NFC and NFD                one name for the service (known)
+//	longer than 255 bytes of UTF-8   guessed from APFS, where its clients keep
+//	                                 the same names: refused here
+//	leading and trailing dots and    guessed: taken by the web service, trouble
+//	spaces, leading and trailing     for clients on other systems; replaced by
+//	CR LF HT VT                      the encoding below
+//	: ? * " < > | % # &              taken (known for the web service)
+const defaultEncoding = encoder.Display |
+	encoder.EncodeBackSlash |
+	encoder.EncodeInvalidUtf8 |
+	encoder.EncodeLeftSpace |
+	encoder.EncodeRightSpace |
+	encoder.EncodeRightPeriod
+
+// longestName is the longest name in bytes of UTF-8, in NFC.
+const longestName = 255
+
+// inner turns one part of a caller's path into the service's form of the name.
+func inner(enc encoder.MultiEncoder, name string) string {
+	return norm.NFC.String(enc.FromStandardName(name))
+}
+
+// outer turns a name of the service into the caller's form.
+func outer(enc encoder.MultiEncoder, name string) string {
+	return enc.ToStandardName(norm.NFC.String(name))
+}
+
+// nameKey is equal for two names that are one name for the service, and for a
+// name and its encoded form. Like strings.EqualFold it folds character by
+// character: a coarser rule ("ß" and "ss") could take one file for another.
+func nameKey(name string) string {
+	composed := norm.NFC.String(defaultEncoding.Decode(norm.NFC.String(name)))
+	folded := strings.Map(foldRune, composed)
+	return norm.NFC.String(folded)
+}
+
+// foldRune gives the smallest of the characters that differ from r by case only.
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}
+	least := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		least = min(least, next)
+	}
+	return least
+}
+
+// coarseKey folds as far as Unicode goes. It serves to find what the service
+// takes for the same name when nameKey finds nothing.
+func coarseKey(name string) string {
+	return norm.NFC.String(cases.Fold().String(norm.NFC.String(name)))
+}
+
+// checkName refuses what the service cannot store, before anything is sent.
+func checkName(op, on, name string) error {
+	why := ""
+	switch {
+	case name == "":
+		why = "the name is empty"
+	case !utf8.ValidString(name):
+		why = "the name is not valid UTF-8"
+	case len(name) > longestName:
+		why = fmt.Sprintf("the name has %d bytes and iCloud Drive takes %d", len(name), longestName)
+	case isLeftover(name):
+		why = "names of this form are kept for uploads under way"
+	default:
+		return nil
+	}
+	return fail(KindRefusedName, op, on, why).with("give it another name")
+}
+
+// A replacement is uploaded beside the file that it replaces, as
+//
+//	NAME.icloud-new-SECONDS-RANDOM
+//
+// (seconds since 1970 and a random number, both hexadecimal), and takes the
+// name over when it is complete and the old file is in the Trash. Where that
+// would be too long, NAME is cut and a hash of it is put in front of SECONDS:
+//
+//	NAM.icloud-new-HASH-SECONDS-RANDOM
+//
+// What a killed process leaves under such a name is complete. While NAME itself
+// is there it is left over: hidden, and trashed later by whoever writes into
+// that folder. When NAME is missing, it is NAME's content: shown under NAME.
+const leftoverMark = ".icloud-new-"
+
+var leftoverPattern = regexp.MustCompile(`^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
+
+// leftoverAge is how old a leftover has to be to be nobody's work in progress.
+const leftoverAge = 24 * time.Hour
+
+// leftover is what the name of an unfinished replacement says.
+type leftover struct {
+	name string // of the file it replaces, or the start of it
+	hash string // of the name, when it was cut
+	made time.Time
+}
+
+func isLeftover(name string) bool {
+	return strings.Contains(name, leftoverMark) && leftoverPattern.MatchString(name)
+}
+
+func parseLeftover(name string) (leftover, bool) {
+	if !strings.Contains(name, leftoverMark) {
+		return leftover{}, false
+	}
+	parts := leftoverPattern.FindStringSubmatch(name)
+	if parts == nil {
+		return leftover{}, false
+	}
+	seconds, err := strconv.ParseInt(parts[3], 16, 64)
+	if err != nil {
+		return leftover{}, false
+	}
+	return leftover{name: parts[1], hash: parts[2], made: time.Unix(seconds, 0)}, true
+}
+
+// replaces reports whether the leftover was made to replace a file of that name.
+func (l leftover) replaces(name string) bool {
+	if l.hash != "" {
+		return l.hash == nameHash(name)
+	}
+	return nameKey(l.name) == nameKey(name)
+}
+
+// replacementName is the name under which a replacement of name is uploaded.
+func replacementName(name string, now time.Time, random uint32) string {
+	suffix := fmt.Sprintf("%08x-%08x", now.Unix(), random)
+	if full := name + leftoverMark + suffix; len(full) <= longestName {
+		return full
+	}
+	suffix = leftoverMark + nameHash(name) + "-" + suffix
+	cut := longestName - len(suffix)
+	for cut > 0 && !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return strings.TrimRight(name[:cut], " .") + suffix
+}
+
+func nameHash(name string) string {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(nameKey(name)))
+	return fmt.Sprintf("%016x", hash.Sum64())
+}
+
+// splitName cuts a name before its extension, as the service does.
+func splitName(name string) (stem, extension string) {
+	at := strings.LastIndexByte(name, '.')
+	if at <= 0 || at == len(name)-1 {
+		return name, ""
+	}
+	return name[:at], name[at+1:]
+}

@@ -1,0 +1,184 @@
+package icloud
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"path"
+	"sync/atomic"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+)
+
+// Object is a file of the drive.
+type Object struct {
+	fs     *Fs
+	remote string
+	state  atomic.Pointer[item]
+}
+
+func (f *Fs) newObject(remote string, it *item) *Object {
+	o := &Object{fs: f, remote: remote}
+	o.state.Store(it)
+	return o
+}
+
+// String implements fs.DirEntry.
+func (o *Object) String() string {
+	if o == nil {
+		return "<nil>"
+	}
+	return o.remote
+}
+
+// Fs implements fs.ObjectInfo.
+func (o *Object) Fs() fs.Info { return o.fs }
+
+// Remote implements fs.DirEntry.
+func (o *Object) Remote() string { return o.remote }
+
+// ModTime implements fs.DirEntry. The service keeps whole seconds.
+func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().modified }
+
+// Size is that of the content in bytes. It is -1 for a package, whose content
+// is an archive of another size than the listed one, and where the service
+// names none.
+func (o *Object) Size() int64 {
+	it := o.state.Load()
+	if o.fs.drive.contents.isPackage(it) {
+		return -1
+	}
+	return it.size
+}
+
+// ID implements fs.IDer: the id that stays when the file is renamed or moved.
+func (o *Object) ID() string { return o.state.Load().id }
+
+// ParentID implements fs.ParentIDer.
+func (o *Object) ParentID() string { return o.state.Load().parent }
+
+// Version changes whenever the content or the metadata of the file changes: the
+// service's etag.
+func (o *Object) Version() string { return o.state.Load().etag }
+
+// IsPackage reports whether the file is a package, which on a Mac is a folder
+// and whose content here is an archive of it. For most files that is known only
+// after they were opened once.
+func (o *Object) IsPackage() bool { return o.fs.drive.contents.isPackage(o.state.Load()) }
+
+// Owner tells whether another account shares the file, and the record name of
+// that account where the service gives it.
+func (o *Object) Owner() (owner string, shared bool) {
+	it := o.state.Load()
+	return it.owner(), it.shared()
+}
+
+// Hash implements fs.ObjectInfo: the service gives none.
+func (o *Object) Hash(context.Context, hash.Type) (string, error) { return "", hash.ErrUnsupported }
+
+// Storable implements fs.ObjectInfo.
+func (o *Object) Storable() bool { return true }
+
+// SetModTime implements fs.Object. The time can be set by an upload only.
+func (o *Object) SetModTime(context.Context, time.Time) error { return fs.ErrorCantSetModTime }
+
+// Open implements fs.Object. Connections that break are taken up where they
+// ended; a content that is not the listed one is an error.
+func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
+	it := o.state.Load()
+	size := o.Size()
+	options = append([]fs.OpenOption(nil), options...)
+	fs.FixRangeOption(options, size)
+	start, end := int64(0), int64(-1)
+	for _, option := range options {
+		switch option := option.(type) {
+		case *fs.RangeOption:
+			start, end = option.Start, option.End
+			if start < 0 { // the last bytes of a content of unknown size
+				start, end = -option.End, -1
+			} else if end >= 0 {
+				end++
+			}
+		case *fs.SeekOption:
+			start, end = option.Offset, -1
+		default:
+			if option.Mandatory() {
+				fs.Logf(o, "Unsupported mandatory option: %v", option)
+			}
+		}
+	}
+	if size >= 0 && end >= size {
+		end = -1
+	}
+	if size >= 0 && start >= size || end >= 0 && end <= start {
+		return io.NopCloser(bytes.NewReader(nil)), nil // an empty file has no address
+	}
+	return o.fs.drive.contents.read(ctx, it, o.path(), start, end, func() { o.learn(it) })
+}
+
+// learn keeps that the file is a package.
+func (o *Object) learn(it *item) {
+	packaged := *it
+	packaged.packaged = true
+	o.state.CompareAndSwap(it, &packaged)
+}
+
+// path is that of the file in the drive, for texts.
+func (o *Object) path() string { return path.Join(o.fs.root, o.remote) }
+
+// folder is the place that the file was seen in.
+func (o *Object) folder() place {
+	return place{id: o.state.Load().parent, path: path.Dir(o.path())}
+}
+
+// Remove implements fs.Object: the file goes to the Trash.
+func (o *Object) Remove(ctx context.Context) error {
+	return o.fs.drive.remove(ctx, o.folder(), o.state.Load())
+}
+
+// Update implements fs.Object: see Fs.Put.
+func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) error {
+	it, err := o.fs.upload(ctx, in, o.remote, src)
+	if err != nil {
+		return err
+	}
+	o.state.Store(it)
+	return nil
+}
+
+// Directory is a folder of the drive.
+type Directory struct {
+	*fs.Dir
+	item *item
+}
+
+// Version is the etag of the folder. Whether it changes with the contents is
+// the service's affair.
+func (d *Directory) Version() string { return d.item.etag }
+
+// Children is how many items are directly in the folder by the service's own
+// count, -1 when it gives none. Items counts the files in it and below, Size
+// their bytes.
+func (d *Directory) Children() int64 { return d.item.children }
+
+// IsLibrary reports whether the folder belongs to an app.
+func (d *Directory) IsLibrary() bool { return d.item.library }
+
+// Owner tells whether another account shares the folder, and the record name
+// of that account where the service gives it.
+func (d *Directory) Owner() (owner string, shared bool) { return d.item.owner(), d.item.shared() }
+
+func newDirectory(remote string, it *item) *Directory {
+	dir := fs.NewDir(remote, it.modified).SetID(it.id).SetParentID(it.parent).SetSize(it.size).SetItems(it.files)
+	return &Directory{Dir: dir, item: it}
+}
+
+// Check the interfaces.
+var (
+	_ fs.Object     = (*Object)(nil)
+	_ fs.IDer       = (*Object)(nil)
+	_ fs.ParentIDer = (*Object)(nil)
+	_ fs.Directory  = (*Directory)(nil)
+)

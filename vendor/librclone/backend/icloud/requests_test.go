@@ -1,0 +1,200 @@
+package icloud
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// inParallel runs f for 0 to n-1 in workers.
+func inParallel(workers, n int, f func(i int)) {
+	var wait sync.WaitGroup
+	next := make(chan int)
+	for range workers {
+		wait.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+}
+
+// 600 files in 30 folders cost at most 3.1 requests each, folders included.
+func TestRequestsOfNewFiles(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	sim.resetCounts()
+	inParallel(8, 600, func(i int) {
+		_, err := tryPut(f, fmt.Sprintf("backup/folder-%02d/file-%03d", i%30, i), fmt.Sprint("content ", i))
+		assert.NoError(t, err)
+	})
+	counts := sim.counts()
+	t.Log(counts)
+	assert.LessOrEqual(t, float64(counts["total"])/600, 3.1)
+	assert.Equal(t, 1, counts["list"], "of the root, once")
+	assert.Equal(t, 31, counts["create-folders"])
+	tree := sim.tree()
+	for i := range 600 {
+		assert.Contains(t, tree, fmt.Sprintf("backup/folder-%02d/file-%03d", i%30, i))
+	}
+}
+
+// A new file in a folder that is known costs three requests, and one in a
+// folder of 10,000 files no more.
+func TestRequestsOfOneNewFile(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "seed", jsonObject{"prefix": "store", "files": 10_000, "folders": 0, "size": 10, "seed": 1, "modified_ms": 0}, nil)
+	f := sim.open("")
+	put(t, f, "store/first", "1")
+	sim.resetCounts()
+	put(t, f, "store/second", "2")
+	put(t, f, "store/empty", "")
+	counts := sim.counts()
+	assert.Equal(t, 6, counts["total"], "%v", counts)
+	_, err := f.NewObject(context.Background(), "store/second")
+	require.NoError(t, err)
+	assert.Equal(t, counts, sim.counts(), "what we have just put is known")
+}
+
+// A replacement costs five requests.
+func TestRequestsOfReplace(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	put(t, f, "a/file.txt", "old")
+	sim.resetCounts()
+	put(t, f, "a/file.txt", "new")
+	counts := sim.counts()
+	assert.Equal(t, 5, counts["total"], "%v", counts)
+	o, err := f.NewObject(context.Background(), "a/file.txt")
+	require.NoError(t, err)
+	require.NoError(t, o.Update(context.Background(), strings.NewReader("newer"), infoOf("ignored", "newer")))
+	assert.Equal(t, 10, sim.counts()["total"])
+	assert.Equal(t, "newer", sim.file("a/file.txt"))
+}
+
+// 50 ranges of a file cost one by_id, also when they are read at once.
+func TestRequestsOfRanges(t *testing.T) {
+	sim := startSimulator(t)
+	content := strings.Repeat("0123456789", 500)
+	sim.putFile("store/pack", content)
+	f := sim.open("")
+	o, err := f.NewObject(context.Background(), "store/pack")
+	require.NoError(t, err)
+	sim.resetCounts()
+	inParallel(8, 50, func(i int) {
+		start := int64(i * 97)
+		part, err := read(o, &fs.RangeOption{Start: start, End: start + 49})
+		assert.NoError(t, err)
+		assert.Equal(t, content[start:start+50], part)
+	})
+	counts := sim.counts()
+	assert.Equal(t, 1, counts["by-id"])
+	assert.Equal(t, 50, counts["content-get"])
+	assert.Equal(t, 51, counts["total"], "%v", counts)
+}
+
+// 1,000 folders are listed with at most 100 requests where the service takes
+// several, and with one each where it does not.
+func TestRequestsOfListing(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		rules jsonObject
+		most  int
+	}{
+		{"batches", jsonObject{}, 100},
+		{"batches of 12", jsonObject{"max_batch": 12}, 170},
+		{"refused", jsonObject{"max_batch": 1, "over_batch": "refuse"}, 1070},
+		{"answered in part", jsonObject{"max_batch": 1, "over_batch": "first-only"}, 1070},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.control("POST", "seed", jsonObject{"prefix": "tree", "files": 2000, "folders": 1000, "size": 1, "seed": 1, "modified_ms": 0}, nil)
+			sim.driveRules(test.rules)
+			f := sim.open("tree")
+			sim.resetCounts()
+			seen := map[string]bool{}
+			err := f.ListR(context.Background(), "", func(entries fs.DirEntries) error {
+				for _, entry := range entries {
+					assert.False(t, seen[entry.Remote()], "%s twice", entry.Remote())
+					seen[entry.Remote()] = true
+				}
+				return nil
+			})
+			require.NoError(t, err)
+			assert.Len(t, seen, len(sim.tree())-1)
+			counts := sim.counts()
+			t.Log(counts)
+			assert.LessOrEqual(t, counts["total"], test.most)
+
+			var dirs []string
+			for remote := range seen {
+				if strings.Contains(remote, "folder-") && !strings.Contains(remote, ".bin") {
+					dirs = append(dirs, remote)
+				}
+			}
+			require.Len(t, dirs, 1000)
+			sim.resetCounts()
+			listed, errs := f.ListFolders(context.Background(), dirs)
+			for i := range dirs {
+				require.NoError(t, errs[i])
+				assert.Len(t, listed[i], 2)
+			}
+			assert.LessOrEqual(t, sim.counts()["total"], test.most)
+		})
+	}
+}
+
+// With the endpoints and the cookies in a session file nothing is asked for at
+// the start; with the cookies alone, one validate.
+func TestRequestsOfStart(t *testing.T) {
+	sim := startSimulator(t)
+	path := t.TempDir() + "/session.json"
+	configuration := sim.configured(configmap.Simple{"session_file": path})
+	f, err := sim.openConfigured("", configuration)
+	require.NoError(t, err)
+	assert.Equal(t, 0, sim.counts()["total"], "opening uses no network")
+	_, err = f.List(context.Background(), "")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"total": 2, "validate": 1, "list": 1}, sim.counts())
+
+	sim.resetCounts()
+	f, err = sim.openConfigured("", configuration)
+	require.NoError(t, err)
+	_, err = f.List(context.Background(), "")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"total": 1, "list": 1}, sim.counts())
+}
+
+// Cookies are sent to iCloud's own hosts and to no other.
+func TestCookiesStayAtHome(t *testing.T) {
+	s := newSession("test", "", nil)
+	s.state.Cookies = []Cookie{{"a", "secret"}}
+	for address, sent := range map[string]bool{
+		"https://p31-contentws.icloud.com:443/singleFileUpload": true,
+		"https://cvws.icloud-content.com/B/x":                   false,
+		"https://icloud.com.example.org/":                       false,
+		"https://noticloud.com/":                                false,
+	} {
+		_, has := s.headersFor(address)["Cookie"]
+		assert.Equal(t, sent, has, address)
+	}
+	header := http.Header{}
+	for name, value := range s.headersFor("https://p31-contentws.icloud.com/") {
+		header.Set(name, value)
+	}
+	assert.Equal(t, "a=secret", header.Get("Cookie"))
+}
+

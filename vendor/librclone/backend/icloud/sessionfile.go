@@ -1,0 +1,291 @@
+package icloud
+
+import (
+	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+)
+
+// SessionFileVersion is the version of the format that this package writes. A
+// file of a higher version is refused.
+const SessionFileVersion = 1
+
+// Secret is a text that prints as stars. Only its JSON form, which session
+// files are written in, holds it.
+type Secret string
+
+// String implements fmt.Stringer.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return s.String() }
+
+// Cookie is one cookie of a session.
+type Cookie struct {
+	Name  string `json:"name"`
+	Value Secret `json:"value"`
+}
+
+// SessionFile is what processes that use one Apple Account share: a JSON object
+// in a file of mode 0600, in a folder of mode 0700, replaced as a whole.
+// Whoever changes it holds a lock on the file beside it whose name has ".lock"
+// added (flock on Unix, LockFileEx on Windows); see UpdateSessionFile.
+type SessionFile struct {
+	Version  int    `json:"version"`
+	AppleID  string `json:"apple_id"`
+	ClientID string `json:"client_id,omitempty"`
+
+	// TrustToken spares the second factor at a sign-in, for about 30 days.
+	TrustToken Secret `json:"trust_token,omitempty"`
+	// SessionToken is the proof of the last sign-in. With the trust token it
+	// gives new cookies without the password, while it lasts.
+	SessionToken Secret   `json:"session_token,omitempty"`
+	Country      string   `json:"account_country,omitempty"`
+	Cookies      []Cookie `json:"cookies,omitempty"`
+
+	// Endpoints are the addresses of the services, by the service's own names
+	// ("drivews", "docws").
+	Endpoints   map[string]string `json:"endpoints,omitempty"`
+	PCSRequired bool              `json:"pcs_required,omitempty"` // Advanced Data Protection is on
+
+	TrustedAt time.Time `json:"trusted_at,omitzero"` // when a code was last entered
+	RenewedAt time.Time `json:"renewed_at,omitzero"` // when the cookies were last renewed
+	SignIns   int       `json:"sign_ins,omitempty"`  // with this trust token
+
+	// Refused is what Apple has turned down and what is therefore not tried again.
+	Refused Refusals `json:"refused,omitzero"`
+}
+
+// Refusals are fingerprints of credentials that Apple has turned down. A
+// fingerprint is a slow hash cut to 8 bytes; the credential cannot be had from it.
+type Refusals struct {
+	Salt       string    `json:"salt,omitempty"`
+	Password   string    `json:"password,omitempty"`
+	TrustToken string    `json:"trust_token,omitempty"`
+	Reason     string    `json:"reason,omitempty"` // what was turned down, in words
+	NotBefore  time.Time `json:"not_before,omitzero"` // Apple asked for no sign-in before
+}
+
+// refuse keeps that the trust token, or with a password the password, was
+// turned down, and why.
+func (f *SessionFile) refuse(password Secret, why string) {
+	if f.Refused.Salt == "" {
+		f.Refused.Salt = uuid.NewString()
+	}
+	f.Refused.Reason = why
+	if password != "" {
+		f.Refused.Password = f.fingerprint(password)
+	} else {
+		f.Refused.TrustToken = f.fingerprint(f.TrustToken)
+	}
+}
+
+// refuses reports whether a fingerprint is that of a credential.
+func (f *SessionFile) refuses(fingerprint string, credential Secret) bool {
+	return fingerprint != "" && credential != "" && fingerprint == f.fingerprint(credential)
+}
+
+const (
+	fingerprintRounds = 100_000
+	fingerprintBytes  = 8
+)
+
+func (f *SessionFile) fingerprint(credential Secret) string {
+	hash, err := pbkdf2.Key(sha256.New, string(credential), []byte(f.Refused.Salt), fingerprintRounds, fingerprintBytes)
+	if err != nil { // only for parameters that are not these
+		return ""
+	}
+	return hex.EncodeToString(hash)
+}
+
+func (f *SessionFile) clone() SessionFile {
+	copied := *f
+	copied.Cookies = slices.Clone(f.Cookies)
+	copied.Endpoints = maps.Clone(f.Endpoints)
+	return copied
+}
+
+// LoadSessionFile reads a session file. A missing file gives an error that is
+// fs.ErrNotExist.
+func LoadSessionFile(path string) (*SessionFile, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fail(KindBadConfig, "read session file", path, "it cannot be read").from(pathless(err))
+	}
+	file := new(SessionFile)
+	if err := json.Unmarshal(data, file); err != nil {
+		return nil, fail(KindBadConfig, "read session file", path, "it is not a session file").
+			with("remove it and sign in again")
+	}
+	if file.Version > SessionFileVersion {
+		return nil, failf(KindBadConfig, "read session file", path, "it has format %d and this version knows %d", file.Version, SessionFileVersion).
+			with("use a newer version")
+	}
+	return file, nil
+}
+
+// SaveSessionFile replaces a session file, making its folder when there is none.
+// Use UpdateSessionFile where other processes may use the file.
+func SaveSessionFile(path string, file *SessionFile) error {
+	file.Version = SessionFileVersion
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return fail(KindBadConfig, "write session file", path, "it cannot be written as JSON").from(err)
+	}
+	if err := replaceFile(path, append(data, '\n')); err != nil {
+		return fail(KindBadConfig, "write session file", path, "it cannot be written").from(pathless(err)).
+			with("give the account a folder that can be written to")
+	}
+	return nil
+}
+
+// UpdateSessionFile changes a session file while no other process can: it takes
+// the lock, reads the file (an empty one when there is none), calls change and,
+// unless that fails, writes the file.
+func UpdateSessionFile(ctx context.Context, path string, change func(*SessionFile) error) error {
+	unlock, err := lockSessionFile(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	file, err := LoadSessionFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = new(SessionFile), nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := change(file); err != nil {
+		return err
+	}
+	return SaveSessionFile(path, file)
+}
+
+// lockPoll is how often a lock that another process holds is tried again. A
+// renewal, for which it is held, takes five requests.
+const lockPoll = 20 * time.Millisecond
+
+func lockSessionFile(ctx context.Context, path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fail(KindBadConfig, "lock session file", path, "its folder cannot be made").from(pathless(err))
+	}
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fail(KindBadConfig, "lock session file", path, "it cannot be locked").from(pathless(err))
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+// replaceFile writes a file so that a reader sees the old or the new one.
+func replaceFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(data)
+	if err == nil {
+		err = next.Sync()
+	}
+	if closeErr := next.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(next.Name())
+	}
+	return err
+}
+
+// pathless takes the path, which the text has already, out of a file error.
+func pathless(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	var inLink *os.LinkError
+	if errors.As(err, &inLink) {
+		return inLink.Err
+	}
+	return err
+}
+
+// TrustDays is how long a trust token is good for, by Apple's present practice.
+const TrustDays = 30
+
+// SessionStatus describes a session without its secrets.
+type SessionStatus struct {
+	AppleID     string    `json:"apple_id"`
+	HasTrust    bool      `json:"has_trust"`   // a trust token is there
+	HasCookies  bool      `json:"has_cookies"` // a session is there, alive or not
+	TrustedAt   time.Time `json:"trusted_at,omitzero"`
+	TrustUntil  time.Time `json:"trust_until,omitzero"` // expected; zero when TrustedAt is not known
+	RenewedAt   time.Time `json:"renewed_at,omitzero"`
+	SignIns     int       `json:"sign_ins"`
+	PCSRequired bool      `json:"pcs_required"`
+	// NeedsLogin is true when a person has to sign in: there is no trust, it is
+	// over, or Apple has turned it or the password down.
+	NeedsLogin bool   `json:"needs_login"`
+	Reason     string `json:"reason,omitempty"` // why, in words
+}
+
+// Describe gives the state of the session at a time.
+func (f *SessionFile) Describe(now time.Time) SessionStatus {
+	status := SessionStatus{
+		AppleID:     f.AppleID,
+		HasTrust:    f.TrustToken != "",
+		HasCookies:  len(f.Cookies) > 0,
+		TrustedAt:   f.TrustedAt,
+		RenewedAt:   f.RenewedAt,
+		SignIns:     f.SignIns,
+		PCSRequired: f.PCSRequired,
+	}
+	if !f.TrustedAt.IsZero() {
+		status.TrustUntil = f.TrustedAt.AddDate(0, 0, TrustDays)
+	}
+	switch {
+	case f.TrustToken == "" && len(f.Cookies) == 0:
+		status.Reason = "nobody has signed in"
+	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.Refused.Password != "":
+		status.Reason = f.Refused.Reason
+	}
+	status.NeedsLogin = status.Reason != ""
+	return status
+}
+
+// TrustLeft is how long the trust is expected to last from now on, and whether
+// that is known.
+func (s SessionStatus) TrustLeft(now time.Time) (time.Duration, bool) {
+	if s.TrustUntil.IsZero() {
+		return 0, false
+	}
+	return max(0, s.TrustUntil.Sub(now)), true
+}
+
+// Format implements fmt.Formatter, so that no verb prints the text.
+func (s Secret) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(s.String())) }

@@ -1,0 +1,108 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// A folder that another account shares is listed like any other, but folders
+// below it lie in the owner's drive, which the Drive host may refuse to list.
+// The documents host lists them by their item ids, in another form and without
+// the ids that everything else goes by: such items can be read, not changed.
+
+// itemKind is the kind in the id of an item that is known by its item id only.
+const itemKind = "ITEM"
+
+// mostEnumerated is how many items of a folder below a share are listed.
+const mostEnumerated = 100_000
+
+// byItemID reports whether an item is known by its item id only.
+func (i *item) byItemID() bool { return strings.HasPrefix(i.id, itemKind+"::") }
+
+// listShared lists a folder below a share by its item id.
+func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
+	type answer struct {
+		Items *[]api.DriveItemRaw `json:"drive_item"`
+	}
+	listed, err := fetch(ctx, l.service, request{
+		op: "list", host: docsHost, method: http.MethodGet, path: "/v1/enumerate/" + url.PathEscape(of.itemID),
+		params: url.Values{"limit": {strconv.Itoa(mostEnumerated)}}, repeats: true,
+	}, func(answer *answer) error {
+		if answer.Items == nil {
+			return damaged("a listing without its items")
+		}
+		for _, raw := range *answer.Items {
+			if raw.ItemID == "" || raw.ItemInfo == nil || raw.ItemInfo.Name == "" {
+				return damaged("a listing has an item without an id or a name")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(*listed.Items) >= mostEnumerated {
+		return nil, fail(KindUnsupported, "", "", "the shared folder has more items than the service lists")
+	}
+	items := make([]*item, 0, len(*listed.Items))
+	for _, raw := range *listed.Items {
+		info := raw.ItemInfo
+		it := &item{
+			id:       api.ConstructDriveID(raw.ItemID, api.ZoneFromDriveID(of.id), itemKind),
+			itemID:   raw.ItemID,
+			parent:   of.id,
+			etag:     info.Version,
+			name:     info.Name,
+			shown:    info.Name,
+			size:     info.Size,
+			folder:   strings.Contains(strings.ToUpper(info.Type), "FOLDER"),
+			share:    of.share,
+			files:    -1,
+			children: -1,
+		}
+		if ms, err := strconv.ParseInt(info.ModifiedAt, 10, 64); err == nil {
+			it.modified = time.UnixMilli(ms).Truncate(time.Second)
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// document gives the ids by which the content of an item below a share is read.
+func (c *contents) document(ctx context.Context, it *item) (zone, docID string, err error) {
+	if !it.byItemID() {
+		return it.zone(), it.docID(), nil
+	}
+	doc, err := fetch(ctx, c.service, request{
+		op: "read", host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(it.zone()) + "/list/lookup_by_id",
+		params:  url.Values{"document_id": {it.itemID}, "unified_format": {"false"}},
+		repeats: true,
+	}, func(doc *api.Document) error {
+		if doc.DocumentID == "" {
+			return damaged("a document without an id")
+		}
+		return nil
+	})
+	if err != nil {
+		return "", "", err
+	}
+	if doc.Zone == "" {
+		return it.zone(), doc.DocumentID, nil
+	}
+	return doc.Zone, doc.DocumentID, nil
+}
+
+// writable refuses changes of what can only be read.
+func (i *item) writable(op, on string) error {
+	if i.byItemID() {
+		return fail(KindDenied, op, on, "it is below a folder that another account shares, where the service lets us read only")
+	}
+	return nil
+}

@@ -1,0 +1,314 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/lib/rest"
+)
+
+// An upload takes three requests: upload/web gives an address, the content is
+// sent there, update/documents makes it a document of a folder. Nothing is to
+// be seen before the third.
+
+// put stores content under a name in a folder, in place of what is there.
+func (d *drive) put(ctx context.Context, in place, name string, content *source, modified time.Time) (*item, error) {
+	on := path.Join(in.path, name)
+	if err := checkName("upload", on, name); err != nil {
+		return nil, err
+	}
+	if err := in.writable("upload to"); err != nil {
+		return nil, err
+	}
+	old, err := d.child(ctx, in, name, time.Time{}, true)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		made, err := d.store(ctx, in, name, content, modified)
+		if err != nil {
+			return nil, about(err, "upload", on)
+		}
+		// A name that somebody took since the folder was listed.
+		if nameKey(made.name) != nameKey(name) {
+			made, err = d.settle(ctx, in, made, name)
+		}
+		d.tidy(ctx, in)
+		return made, err
+	}
+	if old.folder {
+		return nil, fail(KindExists, "upload", on, "a folder has this name").is(fs.ErrorIsDir)
+	}
+	made, err := d.replace(ctx, in, old, name, content, modified)
+	d.tidy(ctx, in)
+	return made, about(err, "upload", on)
+}
+
+// replace stores content in place of a file. At every moment the old or the new
+// content is complete in the folder: see leftoverMark for what is there when
+// the process is killed.
+func (d *drive) replace(ctx context.Context, in place, old *item, name string, content *source, modified time.Time) (*item, error) {
+	made, err := d.store(ctx, in, replacementName(name, d.folders.now(), rand.Uint32()), content, modified)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.trash(ctx, in, old); err != nil {
+		if removeErr := d.trash(ctx, in, made); removeErr != nil {
+			fs.Debugf(nil, "icloud: an upload under way is left over: %v", removeErr)
+		}
+		return nil, err
+	}
+	return d.settleFirst(ctx, in, made, name)
+}
+
+// settleFirst is settle for a name that was just made free.
+func (d *drive) settleFirst(ctx context.Context, in place, made *item, name string) (*item, error) {
+	named, err := d.rename(ctx, in, made, name)
+	if err != nil {
+		var status *itemStatus
+		if !errors.As(err, &status) && !hasKind(err, KindExists) {
+			return nil, err
+		}
+		named = made
+	}
+	if nameKey(named.name) == nameKey(name) {
+		return named, nil
+	}
+	return d.settle(ctx, in, named, name)
+}
+
+// tidy removes what killed uploads have left in a folder that is known.
+func (d *drive) tidy(ctx context.Context, in place) {
+	for _, left := range d.folders.leftovers(in.id) {
+		if err := d.trash(ctx, in, left); err != nil {
+			fs.Debugf(nil, "icloud: an unfinished upload stays: %v", err)
+			return
+		}
+	}
+}
+
+// receipt is what proves that a content has been sent.
+type receipt struct {
+	docID string
+	file  api.SingleFileInfo
+}
+
+// store makes a new document. Its name is the service's choice when the wanted
+// one is taken.
+func (d *drive) store(ctx context.Context, in place, name string, content *source, modified time.Time) (*item, error) {
+	sent, err := d.send(ctx, in, name, content)
+	if err != nil {
+		return nil, err
+	}
+	return d.register(ctx, in, name, sent, modified)
+}
+
+// send brings the content to the service. A failed transfer begins again with a
+// new address and with the content from its start.
+func (d *drive) send(ctx context.Context, in place, name string, content *source) (*receipt, error) {
+	for try := 1; ; try++ {
+		sent, err := d.sendOnce(ctx, in, name, content)
+		if err == nil {
+			return sent, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if isFinal(err) || !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
+			return nil, err
+		}
+		wait, ok := d.service.retries.pause(try+1, retryAfterOf(err))
+		if !ok || !content.again() {
+			return nil, err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *drive) sendOnce(ctx context.Context, in place, name string, content *source) (*receipt, error) {
+	tickets, err := fetch(ctx, d.service, request{
+		op: "upload", host: docsHost, method: http.MethodPost, path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
+		repeats: true,
+		body: map[string]any{
+			"filename":     name,
+			"type":         "FILE",
+			"size":         strconv.FormatInt(content.size, 10),
+			"content_type": api.GetContentTypeForFile(name),
+		},
+	}, func(tickets *[]api.UploadResponse) error {
+		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !isHTTPS((*tickets)[0].URL) {
+			return damaged("no address for an upload")
+		}
+		return nil
+	})
+	if err != nil {
+		if hasKind(err, KindUnsupported) {
+			err = nameRefused(err, "upload", path.Join(in.path, name))
+		}
+		return nil, finally(err)
+	}
+	ticket := (*tickets)[0]
+	file, err := d.transfer(ctx, ticket.URL, content)
+	if err != nil {
+		return nil, err
+	}
+	return &receipt{docID: ticket.DocumentID, file: *file}, nil
+}
+
+// transfer sends the bytes. The body is nobody's when it returns.
+func (d *drive) transfer(ctx context.Context, address string, content *source) (*api.SingleFileInfo, error) {
+	body, err := content.body()
+	if err != nil {
+		return nil, sourceFailed(err)
+	}
+	size := content.size
+	resp, err := d.service.http.Call(ctx, &rest.Opts{
+		Method:        http.MethodPost,
+		RootURL:       address,
+		Body:          body,
+		ContentLength: &size,
+		ExtraHeaders:  d.service.session.headersFor(address),
+		NoRedirect:    true,
+	})
+	if failed := body.end(err == nil); failed != nil {
+		if resp != nil && err == nil {
+			_ = resp.Body.Close()
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, sourceFailed(failed)
+	}
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		return nil, transferRefused(refused)
+	case err != nil:
+		return nil, transportError(ctx, hostOf(address), err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct {
+		File *api.SingleFileInfo `json:"singleFile"`
+	}
+	if err := decode(ctx, resp, &answer); err != nil {
+		return nil, err
+	}
+	switch file := answer.File; {
+	case file == nil:
+		return nil, damaged("no receipt for the content")
+	case file.Size != content.size:
+		return nil, damaged("the service received " + strconv.FormatInt(file.Size, 10) + " bytes of " + strconv.FormatInt(content.size, 10))
+	case file.Signature == "", content.size > 0 && file.Receipt == "": // an empty file gets no receipt
+		return nil, damaged("an incomplete receipt for the content")
+	}
+	return answer.File, nil
+}
+
+// sourceFailed is for failures of the reader that the caller gave: they are not
+// the service's, and nothing here can mend them.
+func sourceFailed(err error) error {
+	e := fail(KindDamaged, "", "", "the content cannot be read as it should").from(err)
+	e.final = true
+	return e
+}
+
+// transferRefused reads the statuses of the hosts that take contents, where a
+// refused address is one that is used up.
+func transferRefused(refused *refusal) error {
+	e := refused.err()
+	switch refused.status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusConflict, http.StatusGone, http.StatusPreconditionFailed:
+		e.kind, e.sentinel = KindNetwork, nil
+		e.why = "the address for the content is refused: " + refused.Error()
+	}
+	return e
+}
+
+// register makes a sent content a document of a folder.
+func (d *drive) register(ctx context.Context, in place, name string, sent *receipt, modified time.Time) (*item, error) {
+	info := api.NewUpdateFileInfo()
+	info.DocumentID = sent.docID
+	info.Path.Path = name
+	info.Path.StartingDocumentID = (&item{id: in.id}).docID()
+	info.Data.Receipt = sent.file.Receipt
+	info.Data.Signature = sent.file.Signature
+	info.Data.ReferenceSignature = sent.file.ReferenceSignature
+	info.Data.WrappingKey = sent.file.WrappingKey
+	info.Data.Size = sent.file.Size
+	info.Mtime = modified.Unix() * 1000
+	info.Btime = info.Mtime
+	info.FileFlags.IsExecutable = false
+	id := api.ConstructDriveID(sent.docID, in.zone(), "FILE")
+
+	for try := 1; ; try++ {
+		answer, err := fetch(ctx, d.service, request{
+			op: "upload", host: docsHost, method: http.MethodPost,
+			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info,
+		}, checkRegistered(sent))
+		if err == nil {
+			doc := answer.Results[0].Document
+			made := &item{
+				id: id, itemID: doc.ItemID, parent: in.id, etag: doc.Etag,
+				name: doc.Name, shown: doc.Name, size: sent.file.Size, modified: modified.Truncate(time.Second),
+			}
+			d.folders.put(in.id, made)
+			return made, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if try == mostAttempts || !outcomeUnknown(err) {
+			if hasKind(err, KindChanged) || isGone(err) {
+				d.folders.forget(in.id)
+			}
+			return nil, nameRefused(err, "upload", path.Join(in.path, name))
+		}
+		now, lookErr := d.present(ctx, in, id)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		if now != nil && now.size == sent.file.Size {
+			return now, nil
+		}
+	}
+}
+
+// checkRegistered: a document is stored when the answer shows it, whole, with
+// our id. An answer that leaves something out is followed by a look.
+func checkRegistered(sent *receipt) func(*api.DocumentUpdateResponse) error {
+	return func(answer *api.DocumentUpdateResponse) error {
+		if answer.Status.StatusCode != 0 {
+			return fail(KindUnsupported, "", "", "the service answered with code "+strconv.Itoa(answer.Status.StatusCode))
+		}
+		if len(answer.Results) != 1 {
+			return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
+		}
+		if code := answer.Results[0].Status.StatusCode; code != 0 {
+			return fail(KindUnsupported, "", "", "the service answered with code "+strconv.Itoa(code))
+		}
+		doc := answer.Results[0].Document
+		switch {
+		case doc == nil, doc.DocumentID != sent.docID, doc.Name == "", doc.Etag == "":
+			return damaged("the answer is not about the document that was sent")
+		case doc.Size != sent.file.Size && doc.Data.Size != sent.file.Size:
+			return damaged("the service stored another size than was sent")
+		}
+		return nil
+	}
+}
+
+func isHTTPS(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "https" && u.Host != ""
+}

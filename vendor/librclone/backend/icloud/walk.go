@@ -1,0 +1,207 @@
+package icloud
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/accounting"
+)
+
+// entries gives what is listed of a folder the form that callers see, in the
+// order of the names.
+func (f *Fs) entries(dir string, shown []*item) fs.DirEntries {
+	entries := make(fs.DirEntries, 0, len(shown))
+	for _, it := range shown {
+		remote := path.Join(dir, outer(f.opt.Enc, it.shown))
+		if it.folder {
+			entries = append(entries, newDirectory(remote, it))
+		} else {
+			entries = append(entries, f.newObject(remote, it))
+		}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Remote(), b.Remote()) })
+	return entries
+}
+
+// List implements fs.Fs.
+func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
+	listed, errs := f.ListFolders(ctx, []string{dir})
+	return listed[0], errs[0]
+}
+
+// ListP lists a folder into a callback. The service gives a folder in one
+// piece, and so does this.
+func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) error {
+	entries, err := f.List(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return callback(entries)
+}
+
+// ListFolders lists several folders with as few calls as the service allows.
+// For each folder there are its entries or an error, as of List.
+func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
+	listed := make([]fs.DirEntries, len(dirs))
+	errs := make([]error, len(dirs))
+	var places []place
+	var targets []target
+	var at []int
+	for i, dir := range dirs {
+		found, err := f.drive.walk(ctx, f.names(dir), false)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
+	}
+	for n, outcome := range f.drive.lister.list(ctx, targets) {
+		i, found := at[n], places[n]
+		if outcome.err == nil && !found.moved(outcome.self) {
+			listed[i] = f.entries(dirs[i], outcome.items)
+			continue
+		}
+		errs[i] = outcome.err
+		if outcome.err == nil || isGone(outcome.err) {
+			listed[i], errs[i] = f.listMoved(ctx, dirs[i], found)
+		}
+		errs[i] = about(errs[i], "list", found.path)
+	}
+	return listed, errs
+}
+
+// moved reports whether a folder is no longer where the cache has it. Shared
+// folders name their parents in ways that do not compare.
+func (p place) moved(self *driveItem) bool {
+	if p.item == nil || p.item.shared() || p.item.library || self == nil {
+		return false
+	}
+	return self.ParentID != "" && (&item{id: self.ParentID}).docID() != (&item{id: p.parent}).docID() ||
+		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
+}
+
+// listMoved lists a folder whose path the cache had wrong.
+func (f *Fs) listMoved(ctx context.Context, dir string, wrong place) (fs.DirEntries, error) {
+	if wrong.item == nil {
+		return nil, fs.ErrorDirNotFound
+	}
+	for id := range f.drive.ancestors(f.names(dir)) {
+		f.drive.folders.forget(id)
+	}
+	found, err := f.drive.walk(ctx, f.names(dir), false)
+	if err != nil {
+		return nil, err
+	}
+	outcome := f.drive.listOne(ctx, found)
+	if isGone(outcome.err) {
+		return nil, fs.ErrorDirNotFound
+	}
+	if outcome.err != nil {
+		return nil, outcome.err
+	}
+	return f.entries(dir, outcome.items), nil
+}
+
+// ancestors gives the ids of the folders that the cache goes through on a path.
+func (d *drive) ancestors(names []string) map[string]bool {
+	ids := map[string]bool{rootID: true}
+	id := rootID
+	for _, name := range names {
+		child, _, _ := d.folders.find(id, name)
+		if child == nil {
+			break
+		}
+		id = child.id
+		ids[id] = true
+	}
+	return ids
+}
+
+// ListR lists a folder and all that is below it. Folders are asked for as soon
+// as they are known, several a call.
+func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &treeWalk{fs: f, callback: callback, queue: []string{dir}}
+	w.changed = sync.NewCond(&w.mu)
+	var workers sync.WaitGroup
+	for range listWorkers {
+		workers.Go(func() { w.work(ctx) })
+	}
+	workers.Wait()
+	return w.err
+}
+
+// treeWalk is a recursive listing under way.
+type treeWalk struct {
+	fs       *Fs
+	callback fs.ListRCallback
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	queue   []string // folders to list
+	busy    int      // workers that may find more
+	err     error
+	calling sync.Mutex // callbacks come one at a time
+}
+
+// next waits for folders to list; none means that the walk is over.
+func (w *treeWalk) next() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) == 0 && w.busy > 0 && w.err == nil {
+		w.changed.Wait()
+	}
+	if len(w.queue) == 0 || w.err != nil {
+		return nil
+	}
+	count := min(len(w.queue), int(max(1, w.fs.drive.lister.batch.Load())))
+	dirs := slices.Clone(w.queue[:count])
+	w.queue = w.queue[count:]
+	w.busy++
+	return dirs
+}
+
+func (w *treeWalk) work(ctx context.Context) {
+	for {
+		dirs := w.next()
+		if dirs == nil {
+			return
+		}
+		found, err := w.list(ctx, dirs)
+		w.mu.Lock()
+		w.busy--
+		w.queue = append(w.queue, found...)
+		if w.err == nil {
+			w.err = err
+		}
+		w.changed.Broadcast()
+		w.mu.Unlock()
+	}
+}
+
+// list lists folders, hands their entries over and gives the folders in them.
+func (w *treeWalk) list(ctx context.Context, dirs []string) (found []string, err error) {
+	listed, errs := w.fs.ListFolders(ctx, dirs)
+	w.calling.Lock()
+	defer w.calling.Unlock()
+	for i, entries := range listed {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		accounting.Stats(ctx).Listed(int64(len(entries)))
+		if err := w.callback(entries); err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if dir, ok := entry.(*Directory); ok {
+				found = append(found, dir.Remote())
+			}
+		}
+	}
+	return found, nil
+}
