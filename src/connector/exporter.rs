@@ -1,7 +1,7 @@
 //! A destination of restores.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -25,7 +25,7 @@ use super::{
     status,
 };
 use crate::{
-    drive::{Drive, DrivePath, Spool, Spooled},
+    drive::{self, Drive, DrivePath, Spool, Spooled},
     rclone::Time,
 };
 
@@ -65,7 +65,12 @@ impl exporter_server::Exporter for Exporter {
         let session = self.session()?;
         let drive = session.drive().await?.clone();
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
-        let tally = Arc::new(Tally { acks: acks.clone(), total: AtomicU64::new(0), failed: AtomicU64::new(0) });
+        let tally = Arc::new(Tally {
+            acks: acks.clone(),
+            total: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            over: OnceLock::new(),
+        });
         let limit = session.config.limits.uploads * 2;
         let export =
             Export { drive, top: session.top().clone(), tally, limit, uploads: JoinSet::new(), times: Vec::new() };
@@ -95,17 +100,46 @@ struct Tally {
     acks: mpsc::Sender<Result<ExportResponse, Status>>,
     total: AtomicU64,
     failed: AtomicU64,
+    /// Why nothing more can be restored.
+    over: OnceLock<String>,
+}
+
+/// Why a record could not be restored.
+struct Failure {
+    text: String,
+    /// Nothing that follows can be restored either.
+    ends_everything: bool,
+}
+
+impl From<drive::Error> for Failure {
+    fn from(error: drive::Error) -> Self {
+        Self { ends_everything: error.kind().ends_everything(), text: status::text(error) }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self { text, ends_everything: false }
+    }
 }
 
 impl Tally {
     /// Acknowledges a record. The record must come back whole: plakar ends itself
     /// for an ack without one.
-    async fn ack(&self, record: Record, result: Result<(), String>) {
+    async fn ack(&self, record: Record, result: Result<(), Failure>) {
         self.total.fetch_add(1, Ordering::Relaxed);
-        if result.is_err() {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-        }
-        let ack = Ack { header: Some(record), error: result.err().unwrap_or_default() };
+        let error = match result {
+            Ok(()) => String::new(),
+            Err(failure) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                if failure.ends_everything {
+                    // Set already: the first cause is the one to tell.
+                    let _ = self.over.set(failure.text.clone());
+                }
+                failure.text
+            }
+        };
+        let ack = Ack { header: Some(record), error };
         // Nobody listens: plakar has gone, and the stream of records ends too.
         let _ = self.acks.send(Ok(ExportResponse { result: Some(ack) })).await;
     }
@@ -113,10 +147,10 @@ impl Tally {
     /// The end of a restore. plakar exits with 0 for failed files alone.
     fn verdict(&self) -> Result<(), Status> {
         let (total, failed) = (self.total.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
-        if failed == 0 {
-            Ok(())
-        } else {
-            Err(status::of(format!("{failed} of {total} files failed; each is listed above with its cause")))
+        match self.over.get() {
+            Some(why) => Err(status::of(format!("the restore ended after {} files: {why}", total - failed))),
+            None if failed == 0 => Ok(()),
+            None => Err(status::of(format!("{failed} of {total} files failed; each is listed above with its cause"))),
         }
     }
 }
@@ -136,7 +170,7 @@ struct Export {
 /// A file whose content is coming in.
 struct Incoming {
     record: Record,
-    target: Result<(DrivePath, Time), String>,
+    target: Result<(DrivePath, Time), Failure>,
     spool: Spool,
 }
 
@@ -144,7 +178,9 @@ impl Export {
     async fn run(mut self, mut packets: Streaming<ExportRequest>) -> Result<(), Status> {
         self.drive.make_folder(&self.top).await.map_err(status::of)?;
         let mut incoming: Option<Incoming> = None;
-        while let Some(request) = packets.message().await? {
+        while self.tally.over.get().is_none()
+            && let Some(request) = packets.message().await?
+        {
             match (request.packet, incoming.take()) {
                 (Some(Packet::Record(record)), None) => incoming = self.begin(record).await,
                 (Some(Packet::Chunk(chunk)), Some(file)) if chunk.is_empty() => self.finish(file).await,
@@ -162,7 +198,9 @@ impl Export {
             }
         }
         while self.uploads.join_next().await.is_some() {}
-        if let Some(Incoming { record, .. }) = incoming {
+        if self.tally.over.get().is_none()
+            && let Some(Incoming { record, .. }) = incoming
+        {
             // plakar could not read the file and says so itself; nothing of it is stored.
             return Err(status::of(format!("the content of {} ended early, so it was not restored", record.pathname)));
         }
@@ -172,20 +210,18 @@ impl Export {
 
     /// Makes what needs no content; answers the file whose content follows.
     async fn begin(&mut self, record: Record) -> Option<Incoming> {
-        let path = self.top.join(&record.pathname).map_err(|bad| format!("cannot restore {}: {bad}", record.pathname));
-        let unsupported = |what| Err(format!("cannot restore {}: {what} cannot be stored there", record.pathname));
+        let refused = |why: &dyn std::fmt::Display| Failure::from(format!("cannot restore {}: {why}", record.pathname));
+        let path = self.top.join(&record.pathname).map_err(|bad| refused(&bad));
         let result = match (record::wanted(&record), path) {
             (Some(Wanted::File(time)), path) if record.has_reader => {
                 let target = path.map(|path| (path, time));
                 return Some(Incoming { record, target, spool: self.drive.spool() });
             }
             (_, Err(error)) => Err(error),
-            (Some(Wanted::Folder(time)), Ok(path)) => self.make_folder(path, time).await,
-            (Some(Wanted::File(_)), Ok(_)) => {
-                Err(format!("cannot restore {}: its content is missing", record.pathname))
-            }
-            (Some(Wanted::Symlink), Ok(_)) => unsupported("a symbolic link"),
-            (Some(Wanted::Special), Ok(_)) => unsupported("a device, pipe or socket"),
+            (Some(Wanted::Folder(time)), Ok(path)) => self.make_folder(path, time).await.map_err(Failure::from),
+            (Some(Wanted::File(_)), Ok(_)) => Err(refused(&"its content is missing")),
+            (Some(Wanted::Symlink), Ok(_)) => Err(refused(&"a symbolic link cannot be stored there")),
+            (Some(Wanted::Special), Ok(_)) => Err(refused(&"a device, pipe or socket cannot be stored there")),
             // plakar sends neither errors nor attributes; there is nothing to make.
             (None, Ok(_)) => Ok(()),
         };
@@ -193,9 +229,9 @@ impl Export {
         None
     }
 
-    async fn make_folder(&mut self, path: DrivePath, time: Time) -> Result<(), String> {
+    async fn make_folder(&mut self, path: DrivePath, time: Time) -> Result<(), drive::Error> {
         if path != self.top {
-            self.drive.make_folder(&path).await.map_err(status::text)?;
+            self.drive.make_folder(&path).await?;
         }
         if self.drive.sets_folder_times() {
             self.times.push((path, time));
@@ -213,7 +249,7 @@ impl Export {
         let content = match spool.finish().await {
             Ok(content) => content,
             Err(error) => {
-                return self.tally.ack(record, Err(status::text(crate::drive::Error::spool(&path, &error)))).await;
+                return self.tally.ack(record, Err(drive::Error::spool(&path, &error).into())).await;
             }
         };
         while self.uploads.len() >= self.limit {
@@ -236,8 +272,9 @@ impl Export {
     }
 }
 
-async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<(), String> {
-    drive.upload(path, time, &content).await.map(drop).map_err(status::text)
+async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<(), Failure> {
+    drive.upload(path, time, &content).await?;
+    Ok(())
 }
 
 /// Keeps a piece of a file. A spool that fails makes the file fail, once.
@@ -245,7 +282,7 @@ async fn add(mut file: Incoming, chunk: bytes::Bytes) -> Incoming {
     if let Ok((path, _)) = &file.target
         && let Err(error) = file.spool.add(chunk).await
     {
-        file.target = Err(status::text(crate::drive::Error::spool(path, &error)));
+        file.target = Err(drive::Error::spool(path, &error).into());
     }
     file
 }

@@ -13,13 +13,17 @@ use crate::rclone::File;
 /// whole while nobody takes it.
 const LARGEST: u64 = 1024 * 1024;
 
+/// Files that may be read in a row without their neighbours being expected next.
+const SINGLES: usize = 2;
+
 /// Listed files that somebody reads one after the other, in about the order of
 /// the listing, and passes over where nothing has changed.
 ///
 /// At a distance of 40 ms a small file takes a tenth of a second, nearly all of
 /// it waiting. So while files are read and none is passed over, those that follow
-/// are read too: as many as were read in a row, up to a limit. A file that is
-/// passed over ends that, for its neighbours are likely to be as well.
+/// are read too: the more were read in a row the more, up to a limit. A file that
+/// is passed over ends that, for its neighbours are likely to be as well, and a
+/// changed file here and there does not begin it.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -86,7 +90,7 @@ impl ReadAhead {
 
     fn read_on(&self, state: &mut State, number: u64) {
         let State { files, in_a_row, waiting, .. } = state;
-        let window = self.limit.min(*in_a_row);
+        let window = self.limit.min(in_a_row.saturating_sub(SINGLES));
         for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
             if *waiting >= window {
                 return;

@@ -34,7 +34,8 @@ pub enum Found {
 /// found and ends when nobody does.
 ///
 /// # Errors
-/// If the top itself cannot be listed. Any other failure is handed on as found.
+/// If the top itself cannot be listed, or nothing can. Any other failure is handed
+/// on as found.
 pub async fn walk(
     drive: &Drive,
     top: &DrivePath,
@@ -48,7 +49,7 @@ pub async fn walk(
         walk.start_calls();
         while let Some(listed) = walk.take_first_listed() {
             match listed {
-                (path, Err(error)) if path == *top => return Err(error),
+                (path, Err(error)) if path == *top || error.kind().ends_everything() => return Err(error),
                 (path, Err(error)) => {
                     if found.send(Found::Failed(path, error)).await.is_err() {
                         return Ok(());

@@ -43,6 +43,13 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Whether every further operation would fail the same way.
+    pub fn ends_everything(self) -> bool {
+        matches!(self, Self::NeedsLogin | Self::Quota)
+    }
+}
+
 /// A failed operation. The text holds no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
