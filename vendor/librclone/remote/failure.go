@@ -111,13 +111,7 @@ func failureOf(err error) *Failure {
 	if err == nil {
 		return nil
 	}
-	f := &Failure{Kind: kindOf(err), Text: textOf(err)}
-	switch f.Kind {
-	case kindNetwork, kindThrottled:
-		f.Retry = true
-	case kindOther, kindDamaged:
-		f.Retry = fserrors.IsRetryError(err) || fserrors.ShouldRetry(err)
-	}
+	f := &Failure{Kind: kindOf(err), Text: textOf(err), Retry: worthRetrying(err)}
 	if after := fserrors.RetryAfterErrorTime(err); !after.IsZero() {
 		f.RetryAfterMS = max(0, time.Until(after).Milliseconds())
 	}
@@ -128,8 +122,35 @@ func failureOf(err error) *Failure {
 	return f
 }
 
-// textOf leaves the query of a URL out of the text of an HTTP error.
+// worthRetrying tells whether the same call may succeed later. A backend that has
+// tried often enough itself says so.
+func worthRetrying(err error) bool {
+	var again *startAgain
+	if errors.As(err, &again) {
+		return true
+	}
+	if fserrors.IsNoLowLevelRetryError(err) {
+		return false
+	}
+	switch kindOf(err) {
+	case kindNetwork, kindThrottled:
+		return true
+	case kindOther, kindDamaged:
+		return fserrors.IsRetryError(err) || fserrors.ShouldRetry(err)
+	}
+	return false
+}
+
+// reasoned is an error that can tell why without telling where: the caller adds
+// the path, as it knows it.
+type reasoned interface{ Reason() string }
+
+// textOf leaves out what the caller says itself, and the query of a URL.
 func textOf(err error) string {
+	var why reasoned
+	if errors.As(err, &why) {
+		return why.Reason()
+	}
 	var urlErr *url.Error
 	if !errors.As(err, &urlErr) {
 		return err.Error()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/hash"
 	"github.com/rclone/rclone/fs/object"
 )
@@ -24,7 +25,15 @@ type region struct {
 	bytes  []byte
 	offset int64
 	taken  bool
+	sought bool // the reader knows that it can start again
 }
+
+// startAgain is the failure of an upload that the backend could not repeat,
+// because what stands between it and the region (crypt, say) hides that the
+// content can be read again.
+type startAgain struct{ error }
+
+func (e *startAgain) Unwrap() error { return e.error }
 
 var errTaken = fmt.Errorf("the upload is over")
 
@@ -57,6 +66,7 @@ func (r *region) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("seek to %d, before the start", offset)
 	}
+	r.sought = true
 	r.offset = offset
 	return offset, nil
 }
@@ -150,6 +160,9 @@ func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, content
 	}
 	if err != nil && stored != nil {
 		_ = stored.Remove(ctx) // half a file is worse than none; the failure to report is err
+	}
+	if err != nil && !lent.sought && fserrors.IsRetryError(err) {
+		err = &startAgain{err}
 	}
 	return stored, err
 }
