@@ -54,18 +54,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn refused(operation: &'static str) -> impl Fn(Status) -> Self {
-        move |status| Self::Refused {
-            operation,
-            code: status.code(),
-            message: status.message().to_owned(),
-        }
+        move |status| Self::Refused { operation, code: status.code(), message: status.message().to_owned() }
     }
 
     pub(crate) fn protocol(operation: &'static str, violation: impl Into<String>) -> Self {
-        Self::Protocol {
-            operation,
-            violation: violation.into(),
-        }
+        Self::Protocol { operation, violation: violation.into() }
     }
 
     /// What plakar would show: the connector's own text if it gave one.

@@ -67,11 +67,7 @@ impl Exporter {
     /// # Errors
     ///
     /// The connector refuses the settings.
-    pub async fn init(
-        connector: Connector,
-        settings: &Settings,
-        options: &Options,
-    ) -> Result<Self> {
+    pub async fn init(connector: Connector, settings: &Settings, options: &Options) -> Result<Self> {
         let mut client = ExporterClient::new(connector.channel());
         let request = wire::InitRequest {
             options: Some(wire::Options {
@@ -89,12 +85,7 @@ impl Exporter {
         let init = async { client.init(request).await.map_err(Error::refused("Init")) };
         let answer = within("Init", init).await?.into_inner();
         Ok(Self {
-            identity: Identity {
-                origin: answer.origin,
-                kind: answer.r#type,
-                root: answer.root,
-                flags: answer.flags,
-            },
+            identity: Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags },
             client,
             connector,
         })
@@ -106,8 +97,8 @@ impl Exporter {
     }
 
     /// The process.
-    pub fn connector(&mut self) -> &mut Connector {
-        &mut self.connector
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// The process, when no call is to follow.

@@ -72,21 +72,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            concurrency: 4,
-            excludes: Vec::new(),
-            cwd: "/".to_owned(),
-        }
+        Self { concurrency: 4, excludes: Vec::new(), cwd: "/".to_owned() }
     }
 }
 
 impl Options {
     /// The default with another concurrency.
     pub fn concurrency(concurrency: usize) -> Self {
-        Self {
-            concurrency,
-            ..Self::default()
-        }
+        Self { concurrency, ..Self::default() }
     }
 
     /// The same with lines of a gitignore file.

@@ -19,15 +19,17 @@ pub struct Host {
 impl Host {
     /// A host of this executable.
     pub fn new(executable: Executable, surroundings: Surroundings) -> Self {
-        Self {
-            executable,
-            surroundings,
-        }
+        Self { executable, surroundings }
     }
 
     /// What the connectors inherit.
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings
+    }
+
+    /// What the connectors that are started from now on inherit.
+    pub fn surroundings_mut(&mut self) -> &mut Surroundings {
+        &mut self.surroundings
     }
 
     /// Starts a connector and calls nothing on it.
@@ -73,12 +75,7 @@ impl Host {
     ///
     /// What would make `plakar backup` fail; files that could not be read are
     /// in the snapshot's errors.
-    pub async fn backup(
-        &self,
-        settings: &Settings,
-        options: &Options,
-        backup: Backup<'_>,
-    ) -> Result<Snapshot> {
+    pub async fn backup(&self, settings: &Settings, options: &Options, backup: Backup<'_>) -> Result<Snapshot> {
         let importer = self.importer(settings, options).await?;
         let twin = self.importer(settings, options).await?;
         let (snapshot, _) = tokio::join!(importer.import(backup), twin.count());
@@ -96,12 +93,7 @@ impl Host {
     ///
     /// It does not start, or refuses the settings. How the export went is in
     /// the answer.
-    pub async fn restore(
-        &self,
-        settings: &Settings,
-        options: &Options,
-        tree: &Tree,
-    ) -> Result<Exported> {
+    pub async fn restore(&self, settings: &Settings, options: &Options, tree: &Tree) -> Result<Exported> {
         let exporter = self.exporter(settings, options).await?;
         let exported = exporter.export(tree).await?;
         exporter.close().await?;

@@ -27,11 +27,7 @@ impl Importer {
     /// # Errors
     ///
     /// The connector refuses the settings.
-    pub async fn init(
-        connector: Connector,
-        settings: &Settings,
-        options: &Options,
-    ) -> Result<Self> {
+    pub async fn init(connector: Connector, settings: &Settings, options: &Options) -> Result<Self> {
         let mut client = ImporterClient::new(connector.channel());
         let request = wire::InitRequest {
             options: Some(wire::Options {
@@ -49,12 +45,7 @@ impl Importer {
         let init = async { client.init(request).await.map_err(Error::refused("Init")) };
         let answer = within("Init", init).await?.into_inner();
         Ok(Self {
-            identity: Identity {
-                origin: answer.origin,
-                kind: answer.r#type,
-                root: answer.root,
-                flags: answer.flags,
-            },
+            identity: Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags },
             client,
             connector,
             concurrency: options.concurrency,
@@ -72,8 +63,8 @@ impl Importer {
     }
 
     /// The process.
-    pub fn connector(&mut self) -> &mut Connector {
-        &mut self.connector
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// The process, when no call is to follow.

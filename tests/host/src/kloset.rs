@@ -67,11 +67,7 @@ impl<'a> Kloset<'a> {
     ///
     /// There is none, or it cannot be read.
     pub async fn open(store: &'a Store) -> Result<Self> {
-        Ok(Self {
-            config: store.open().await?,
-            store,
-            packfile: PACKFILE,
-        })
+        Ok(Self { config: store.open().await?, store, packfile: PACKFILE })
     }
 
     /// The same with smaller packfiles, in bytes.
@@ -117,6 +113,17 @@ impl<'a> Kloset<'a> {
             return Ok(());
         }
         Err(Error::protocol("Put", format!("{written} bytes written of {size}")))
+    }
+
+    /// Puts a lock and goes away, as a plakar that is killed does.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub async fn leave_lock(&self, taken: SystemTime, exclusive: bool) -> Result<Mac> {
+        let id = new_id();
+        lock::put(self.store, id, taken, exclusive).await?;
+        Ok(id)
     }
 
     /// The names of all snapshots.
@@ -186,11 +193,7 @@ impl<'a> Kloset<'a> {
             bytes.extend_from_slice(&self.read(run, places).await?);
         }
         let bytes = bytes.freeze();
-        Ok(Some(Content {
-            size: bytes.len() as u64,
-            digest: digest(&bytes),
-            bytes: Some(bytes),
-        }))
+        Ok(Some(Content { size: bytes.len() as u64, digest: digest(&bytes), bytes: Some(bytes) }))
     }
 
     /// Reads chunks that follow each other in a packfile with one call. The

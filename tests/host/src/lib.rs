@@ -7,9 +7,7 @@
 //! - [`Importer`], [`Exporter`] and [`Store`] are the three roles
 //! - [`Snapshot`] is what an import leaves, [`Tree`] what an export is made of
 //! - [`Kloset`] keeps snapshots in a store
-//! - [`plakar`] runs the real program where it is installed
-
-pub mod plakar;
+//! - [`Plakar`] runs the real program where it is installed
 
 mod error;
 mod exporter;
@@ -17,6 +15,7 @@ mod handshake;
 mod host;
 mod importer;
 mod kloset;
+mod plakar;
 mod process;
 mod snapshot;
 mod store;
@@ -28,6 +27,7 @@ pub use handshake::{Identity, Options, Settings};
 pub use host::Host;
 pub use importer::{Backup, Counts, Importer, Keep};
 pub use kloset::{Checked, Kloset, SnapshotId};
+pub use plakar::{Outcome, Plakar};
 pub use process::{Connector, Executable, PATIENCE, Resident, Role, Surroundings};
 pub use rustix::process::Signal;
 pub use snapshot::{Content, Entry, Snapshot};

@@ -1,1 +1,161 @@
-//! x
+//! The real plakar, where it is installed.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::error::{Error, Result};
+use crate::handshake::Settings;
+use crate::process::{Surroundings, within};
+
+/// A plakar that knows nothing of the user's, and that nobody can be asked through.
+#[derive(Debug)]
+pub struct Plakar {
+    executable: PathBuf,
+    surroundings: Surroundings,
+}
+
+/// How a command of plakar ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The exit status; none if it was killed.
+    pub status: Option<i32>,
+    /// What it and its connectors printed, on stdout and then on stderr.
+    pub output: String,
+}
+
+impl Plakar {
+    /// The executable on the PATH of this process.
+    pub fn on_path() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join("plakar")).find(|file| file.is_file())
+    }
+
+    /// Prepares plakar's folders, so that it neither greets nor looks for updates.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub async fn new(executable: PathBuf, surroundings: Surroundings) -> Result<Self> {
+        let mut surroundings = surroundings;
+        surroundings.set("TERM", "dumb");
+        let plakar = Self { executable, surroundings };
+        plakar.run(["-disable-security-check"]).await?;
+        Ok(plakar)
+    }
+
+    /// What plakar and its connectors inherit.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    /// The path of something in the folder around its home.
+    pub fn path(&self, name: &str) -> String {
+        self.surroundings.root().join(name).to_string_lossy().into_owned()
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.executable);
+        self.surroundings.apply(&mut command);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts a command, whose output is read by nobody until it is waited for.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Child> {
+        let failed = |source| Error::Start { executable: self.executable.display().to_string(), source };
+        self.command(arguments).spawn().map_err(failed)
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or does not end.
+    pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Outcome> {
+        let child = self.start(arguments)?;
+        let output = within("plakar", async { Ok(child.wait_with_output().await?) }).await?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Outcome { status: output.status.code(), output: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// It fails.
+    pub async fn must<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+        let outcome = self.run(arguments).await?;
+        if outcome.status == Some(0) {
+            return Ok(outcome.output);
+        }
+        let violation = format!("it ended with {:?}:\n{}", outcome.status, outcome.output);
+        Err(Error::protocol("plakar", violation))
+    }
+
+    /// Makes a package of a program and a manifest that names it, in the
+    /// working folder.
+    ///
+    /// # Errors
+    ///
+    /// plakar refuses the manifest, or a file cannot be copied.
+    pub async fn pack(&self, manifest: &Path, program: &Path) -> Result<PathBuf> {
+        let folder = self.surroundings.cwd();
+        let text = std::fs::read_to_string(manifest)?;
+        for line in text.lines() {
+            let Some(name) = line.trim().strip_prefix("executable:") else { continue };
+            let copy = folder.join(name.trim());
+            std::fs::create_dir_all(copy.parent().unwrap_or(&folder))?;
+            std::fs::copy(program, copy)?;
+        }
+        std::fs::write(folder.join("manifest.yaml"), text)?;
+        let package = folder.join("package.ptar");
+        self.must(["pkg", "create", "-out", &package.to_string_lossy(), "./manifest.yaml", VERSION]).await?;
+        Ok(package)
+    }
+
+    /// Installs a package.
+    ///
+    /// # Errors
+    ///
+    /// plakar refuses it.
+    pub async fn install(&self, package: &Path) -> Result<()> {
+        // plakar reads name, version, system and architecture off the file's name.
+        let name = format!("icloud_{VERSION}_{}_{}.ptar", SYSTEM, ARCHITECTURE);
+        let copy = self.surroundings.cwd().join(name);
+        std::fs::hard_link(package, &copy).or_else(|_| std::fs::copy(package, &copy).map(drop))?;
+        self.must([OsStr::new("pkg"), OsStr::new("add"), copy.as_os_str()]).await.map(drop)
+    }
+
+    /// Defines a `source`, a `destination` or a `store` by a name.
+    ///
+    /// # Errors
+    ///
+    /// plakar refuses the settings.
+    pub async fn define(&self, role: &str, name: &str, settings: &Settings) -> Result<()> {
+        let parameters = settings.parameters();
+        let location = parameters.get("location").cloned().unwrap_or_default();
+        let others = parameters.iter().filter(|(key, _)| *key != "location");
+        let mut arguments = vec![role.to_owned(), "add".to_owned(), name.to_owned(), location];
+        arguments.extend(others.map(|(key, value)| format!("{key}={value}")));
+        self.must(arguments).await.map(drop)
+    }
+}
+
+/// The version that packages are made with.
+const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+/// As Go names them.
+const SYSTEM: &str = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};

@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 use crate::error::{Error, Result};
-pub use pipes::channel;
 use pipes::Pipes;
+pub use pipes::channel;
 pub use surroundings::Surroundings;
 
 /// How long the host waits for an answer before it calls a connector dead.
@@ -56,19 +56,13 @@ pub struct Executable {
 impl Executable {
     /// An executable that is told its role by an argument.
     pub fn with_role_argument(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            one_for_all: true,
-        }
+        Self { path: path.into(), one_for_all: true }
     }
 
     /// A folder with one executable for each role, `rclone-importer` and so on,
     /// as in the package of the Go plugin for rclone.
     pub fn one_for_each_role(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            path: folder.into(),
-            one_for_all: false,
-        }
+        Self { path: folder.into(), one_for_all: false }
     }
 
     fn command(&self, role: Role) -> Command {
@@ -100,11 +94,7 @@ impl Connector {
     /// # Errors
     ///
     /// The executable cannot be started, or it does not speak HTTP/2.
-    pub async fn spawn(
-        executable: &Executable,
-        role: Role,
-        surroundings: &Surroundings,
-    ) -> Result<Self> {
+    pub async fn spawn(executable: &Executable, role: Role, surroundings: &Surroundings) -> Result<Self> {
         let mut command = executable.command(role);
         surroundings.apply(&mut command);
         Self::start(command).await
@@ -116,11 +106,7 @@ impl Connector {
     ///
     /// As for [`Connector::spawn`].
     pub async fn start(mut command: Command) -> Result<Self> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|source| Error::Start {
             executable: command.as_std().get_program().display().to_string(),
             source,
@@ -138,14 +124,7 @@ impl Connector {
             }
         });
         let channel = within("connect", channel(pipes.clone())).await?;
-        Ok(Self {
-            child,
-            pid: pid.ok_or_else(gone)?,
-            pipes,
-            channel,
-            stderr,
-            stderr_reader,
-        })
+        Ok(Self { child, pid: pid.ok_or_else(gone)?, pipes, channel, stderr, stderr_reader })
     }
 
     /// The gRPC connection.
@@ -168,7 +147,7 @@ impl Connector {
         self.pipes.hang_up();
     }
 
-    /// Sends a signal.
+    /// Sends a signal; plakar sends SIGKILL when it is interrupted.
     ///
     /// # Errors
     ///
@@ -189,24 +168,7 @@ impl Connector {
             let _ = (&mut self.stderr_reader).await;
             Ok(status)
         };
-        tokio::time::timeout(limit, end)
-            .await
-            .map_err(|_| Error::Deadline { operation, limit })?
-    }
-
-    /// Kills the process with SIGKILL, as plakar does when it is interrupted.
-    ///
-    /// # Errors
-    ///
-    /// The process cannot be waited for.
-    pub async fn kill(&mut self) -> Result<ExitStatus> {
-        self.child.start_kill()?;
-        self.wait(PATIENCE).await
-    }
-
-    /// Whether the process still runs.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        tokio::time::timeout(limit, end).await.map_err(|_| Error::Deadline { operation, limit })?
     }
 
     /// Memory in use and the most that ever was, in KiB; only where the system
@@ -247,6 +209,8 @@ pub struct Resident {
     pub now: u64,
     /// The most it has used.
     pub most: u64,
+    /// What of it is no part of a file.
+    pub anonymous: u64,
 }
 
 impl Resident {
@@ -256,22 +220,14 @@ impl Resident {
             let line = status.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse().ok()
         };
-        Some(Self {
-            now: field("VmRSS:")?,
-            most: field("VmHWM:")?,
-        })
+        Some(Self { now: field("VmRSS:")?, most: field("VmHWM:")?, anonymous: field("RssAnon:")? })
     }
 }
 
 /// Waits for an answer, but not for ever.
-pub(crate) async fn within<T>(
-    operation: &'static str,
-    answer: impl Future<Output = Result<T>>,
-) -> Result<T> {
+pub(crate) async fn within<T>(operation: &'static str, answer: impl Future<Output = Result<T>>) -> Result<T> {
     let limit = PATIENCE;
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or(Err(Error::Deadline { operation, limit }))
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Error::Deadline { operation, limit }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -97,12 +97,7 @@ impl Snapshot {
             Some((folder, _)) => format!("{folder}/{}", info.name),
             None => return,
         };
-        let entry = Entry {
-            info,
-            target: record.target.clone(),
-            xattrs: record.extended_attributes.clone(),
-            content,
-        };
+        let entry = Entry { info, target: record.target.clone(), xattrs: record.extended_attributes.clone(), content };
         if self.entries.insert(path, entry).is_some() {
             self.violations.push(format!("{:?} came twice", record.pathname));
         }
@@ -119,9 +114,7 @@ impl Snapshot {
 
     /// The regular files by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Content)> {
-        self.entries
-            .iter()
-            .filter_map(|(path, entry)| Some((path.as_str(), entry.content.as_ref()?)))
+        self.entries.iter().filter_map(|(path, entry)| Some((path.as_str(), entry.content.as_ref()?)))
     }
 
     /// The sum of all sizes in bytes.
@@ -132,9 +125,7 @@ impl Snapshot {
     /// Content by path below the root: what must be equal after a restore.
     pub fn contents(&self) -> BTreeMap<&str, Mac> {
         let below = |path| strip(path, &self.root);
-        self.files()
-            .filter_map(|(path, content)| Some((below(path)?, content.digest)))
-            .collect()
+        self.files().filter_map(|(path, content)| Some((below(path)?, content.digest))).collect()
     }
 }
 
@@ -171,9 +162,7 @@ pub(crate) fn violation(record: &Record, root: &str) -> Option<String> {
     let path = &record.pathname;
     let name = record.file_info.as_ref().map_or("", |info| &info.name);
     let clean = path == "/"
-        || path.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        });
+        || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
     let base = if path == "/" { path } else { path.rsplit('/').next().unwrap_or("") };
     if !clean {
         Some(format!("{path:?} is not an absolute clean path"))

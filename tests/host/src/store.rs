@@ -81,22 +81,12 @@ impl Store {
     ///
     /// The connector refuses the settings.
     pub async fn init(connector: Connector, settings: &Settings) -> Result<Self> {
-        let mut store = Self {
-            client: StoreClient::new(connector.channel()),
-            connector,
-            identity: Identity::default(),
-        };
-        let request = wire::InitRequest {
-            proto: settings.protocol(),
-            config: settings.config(),
-        };
+        let mut store =
+            Self { client: StoreClient::new(connector.channel()), connector, identity: Identity::default() };
+        let request = wire::InitRequest { proto: settings.protocol(), config: settings.config() };
         let answer = call!(store, "Init", init(request))?;
-        store.identity = Identity {
-            origin: answer.origin,
-            kind: answer.r#type,
-            root: answer.root,
-            flags: answer.flags,
-        };
+        store.identity =
+            Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags };
         Ok(store)
     }
 
@@ -106,8 +96,8 @@ impl Store {
     }
 
     /// The process.
-    pub fn connector(&mut self) -> &mut Connector {
-        &mut self.connector
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// The process, when no call is to follow.
@@ -204,15 +194,9 @@ impl Store {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = self.client.clone();
         let call = async move { client.put(ReceiverStream::new(receiver)).await };
-        let mut put = Put {
-            sender,
-            call: tokio::spawn(call),
-        };
-        let name = wire::PutRequest {
-            mac: Bytes::copy_from_slice(&mac),
-            r#type: resource.number(),
-            chunk: Bytes::new(),
-        };
+        let mut put = Put { sender, call: tokio::spawn(call) };
+        let name =
+            wire::PutRequest { mac: Bytes::copy_from_slice(&mac), r#type: resource.number(), chunk: Bytes::new() };
         put.message(name).await?;
         Ok(put)
     }
@@ -227,10 +211,7 @@ impl Store {
         let request = wire::GetRequest {
             mac: Bytes::copy_from_slice(&mac),
             r#type: resource.number(),
-            range: range.map(|range| wire::get_request::Range {
-                offset: range.offset,
-                length: range.length,
-            }),
+            range: range.map(|range| wire::get_request::Range { offset: range.offset, length: range.length }),
         };
         let mut stream = call!(self, "Get", get(request))?;
         let mut content = BytesMut::new();
@@ -251,10 +232,7 @@ impl Store {
     ///
     /// It is still there.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<()> {
-        let request = wire::DeleteRequest {
-            mac: Bytes::copy_from_slice(&mac),
-            r#type: resource.number(),
-        };
+        let request = wire::DeleteRequest { mac: Bytes::copy_from_slice(&mac), r#type: resource.number() };
         call!(self, "Delete", delete(request)).map(drop)
     }
 
@@ -282,10 +260,7 @@ impl Put {
     ///
     /// The call has ended; [`Put::finish`] tells why.
     pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
-        let chunk = wire::PutRequest {
-            chunk,
-            ..wire::PutRequest::default()
-        };
+        let chunk = wire::PutRequest { chunk, ..wire::PutRequest::default() };
         self.message(chunk).await
     }
 

@@ -88,10 +88,7 @@ impl Tree {
             name: name.to_owned(),
             size: i64::try_from(size).unwrap_or(i64::MAX),
             mode,
-            mod_time: Some(Timestamp {
-                seconds: CHANGED,
-                nanos: 0,
-            }),
+            mod_time: Some(Timestamp { seconds: CHANGED, nanos: 0 }),
             ..FileInfo::default()
         };
         self.insert(path, info, payload, "");

@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::drive::content::Content;
-use crate::drive::tree::Body;
+use crate::drive::item::Body;
 use crate::faults::FaultRule;
 use crate::kinds::RequestKind;
 use crate::rules::Rules;
-use crate::seed::{Mutation, SeedTree};
+use crate::seed::{Mutation, SeedTree, Stored, hashed};
 use crate::state::State;
 use crate::transport::proxy::Proxy;
 
@@ -38,6 +38,8 @@ pub(crate) async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>) -> Res
     };
     match (&parts.method, verb) {
         (&Method::GET, "ca.pem") => return respond(StatusCode::OK, proxy.authority.pem().to_owned()),
+        (&Method::GET, "tree") => return finish(listing(&proxy, State::snapshot)),
+        (&Method::GET, "trash") => return finish(listing(&proxy, State::trash_snapshot)),
         (&Method::GET, "file") => return file(&proxy, &query),
         (&Method::POST, "wait") => return finish(wait(&proxy, &body).await),
         _ => {}
@@ -47,13 +49,7 @@ pub(crate) async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>) -> Res
     finish(outcome)
 }
 
-fn command(
-    state: &mut State,
-    method: &Method,
-    verb: &str,
-    query: &BTreeMap<String, String>,
-    body: &[u8],
-) -> Outcome {
+fn command(state: &mut State, method: &Method, verb: &str, query: &BTreeMap<String, String>, body: &[u8]) -> Outcome {
     let done = || Ok(json!({ "ok": true }));
     match (method.as_str(), verb) {
         ("GET", "counts") => Ok(json!(state.journal.counts())),
@@ -71,6 +67,7 @@ fn command(
             let mut rules = json!(state.rules);
             merge(&mut rules, &parsed::<Value>(body)?);
             state.rules = serde_json::from_value::<Rules>(rules).map_err(|error| bad(&error))?;
+            state.settle_rules();
             Ok(json!(state.rules))
         }
         ("GET", "faults") => Ok(json!(state.faults.applied())),
@@ -102,7 +99,12 @@ fn command(
             Ok(json!(state.account.mint(&state.rules.account, now)))
         }
         ("POST", "session/end") => {
-            state.account.end_sessions(parsed::<End>(body)?.status.unwrap_or(421));
+            let end = parsed::<End>(body)?;
+            let status = end.status.unwrap_or(421);
+            match end.after {
+                Some(requests) => state.account.end_sessions_after(requests, status),
+                None => state.account.end_sessions(status),
+            }
             done()
         }
         ("POST", "trust/end") => {
@@ -130,8 +132,6 @@ fn drive_command(
 ) -> Outcome {
     let done = || Ok(json!({ "ok": true }));
     match (method.as_str(), verb) {
-        ("GET", "tree") => Ok(json!(state.snapshot())),
-        ("GET", "trash") => Ok(json!(state.trash_snapshot())),
         ("POST", "seed") => {
             state.seed_tree(&parsed::<SeedTree>(body)?);
             done()
@@ -200,6 +200,8 @@ struct ClockMove {
 #[derive(Deserialize)]
 struct End {
     status: Option<u16>,
+    /// Data requests that still pass.
+    after: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -289,12 +291,16 @@ async fn wait(proxy: &Proxy, body: &[u8]) -> Outcome {
 }
 
 fn file(proxy: &Proxy, query: &BTreeMap<String, String>) -> Response<Full<Bytes>> {
-    let content = path_of(query)
-        .and_then(|path| proxy.shared.lock().content_at(path).map_err(|error| missing(&error)));
+    let content = path_of(query).and_then(|path| proxy.shared.lock().content_at(path).map_err(|error| missing(&error)));
     match content {
         Ok(content) => respond(StatusCode::OK, content.read(0, content.size())),
         Err(Refusal(status, text)) => respond(status, text),
     }
+}
+
+fn listing(proxy: &Proxy, read: fn(&State) -> Vec<Stored>) -> Outcome {
+    let stored = read(&proxy.shared.lock());
+    Ok(json!(hashed(stored)))
 }
 
 fn path_of(query: &BTreeMap<String, String>) -> Result<&str, Refusal> {

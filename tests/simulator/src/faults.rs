@@ -27,6 +27,7 @@ pub struct FaultRule {
     /// Chance that the rule applies to a matching request, from the simulator's seed; `None` is 1.
     #[serde(default)]
     pub probability: Option<f64>,
+    /// What happens then.
     pub action: FaultAction,
 }
 
@@ -43,24 +44,28 @@ impl FaultRule {
         Self { kind: None, matching: None, skip: 0, times: None, probability: None, action }
     }
 
+    /// Only requests that speak of this text.
     #[must_use]
     pub fn matching(mut self, text: impl Into<String>) -> Self {
         self.matching = Some(text.into());
         self
     }
 
+    /// Lets so many matching requests pass first.
     #[must_use]
     pub fn skip(mut self, requests: u64) -> Self {
         self.skip = requests;
         self
     }
 
+    /// Applies so often, then no more.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
+    /// Applies with this chance, from 0 to 1.
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = Some(probability);
@@ -74,9 +79,12 @@ impl FaultRule {
 pub enum FaultAction {
     /// This answer instead; the request has no effect.
     Status {
+        /// HTTP status.
         status: u16,
+        /// Sent as JSON.
         #[serde(default)]
         body: String,
+        /// Such as `retry-after`.
         #[serde(default)]
         headers: BTreeMap<String, String>,
     },
@@ -86,27 +94,39 @@ pub enum FaultAction {
     ResetAfter,
     /// Only this request's HTTP/2 stream is reset (over HTTP/1.1, its connection is closed); it has no effect.
     ResetStream,
-    /// The answer's body stops after so many bytes; `clean` announces the short length, else the connection breaks.
+    /// The answer's body stops early.
     Truncate {
+        /// Bytes that are still sent.
         bytes: u64,
+        /// The short length is announced; else the connection breaks in mid-body.
         #[serde(default)]
         clean: bool,
     },
-    /// So many bytes more than the true body, announced.
-    Overlong { bytes: u64 },
-    /// The byte at this offset of the answer's body is inverted.
-    WrongByte { offset: u64 },
-    /// The answer waits at the gate of this name until [`crate::Simulator::release`] opens it.
+    /// The answer's body is longer than the truth, and announced so.
+    Overlong {
+        /// Bytes behind the true end.
+        bytes: u64,
+    },
+    /// One byte of the answer's body is inverted.
+    WrongByte {
+        /// Which, from 0.
+        offset: u64,
+    },
+    /// The answer waits until [`crate::Simulator::release`] opens a gate.
     Hold {
+        /// The gate's name, of the test's choice.
         gate: String,
+        /// Where the request waits.
         #[serde(default)]
         at: HoldAt,
     },
     /// An HTML page with status 200; the request has no effect.
     HtmlPage,
-    /// This text as the body with status 200; with `effect` the request is carried out first.
+    /// Another body, with status 200.
     Replace {
+        /// The body.
         text: String,
+        /// The request is carried out first.
         #[serde(default)]
         effect: bool,
     },
@@ -203,10 +223,8 @@ impl Faults {
 impl FaultRule {
     fn covers(&self, kind: RequestKind, subjects: &[String]) -> bool {
         let kind_fits = self.kind.is_none_or(|wanted| wanted == kind);
-        let subject_fits = self
-            .matching
-            .as_ref()
-            .is_none_or(|text| subjects.iter().any(|subject| subject.contains(text.as_str())));
+        let subject_fits =
+            self.matching.as_ref().is_none_or(|text| subjects.iter().any(|subject| subject.contains(text.as_str())));
         kind_fits && subject_fits
     }
 }

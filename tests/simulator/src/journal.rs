@@ -9,6 +9,7 @@ use crate::kinds::RequestKind;
 /// Counts of one kind of request, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
+    /// Requests that have arrived.
     pub requests: u64,
     /// Requests that are over: their answer was sent, or could not be.
     pub finished: u64,
@@ -16,7 +17,9 @@ pub struct Count {
     pub bytes_in: u64,
     /// Bytes of answer bodies.
     pub bytes_out: u64,
+    /// Requests whose answer is not over.
     pub in_flight: u64,
+    /// The most there were at one time.
     pub max_in_flight: u64,
 }
 
@@ -37,7 +40,9 @@ impl Count {
 /// Counts since the start or the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
+    /// Of all kinds together.
     pub total: Count,
+    /// By kind; what was never asked is not there.
     pub kinds: BTreeMap<RequestKind, Count>,
 }
 
@@ -52,17 +57,25 @@ impl Counts {
 /// One request of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Counts from 0 at the simulator's start, resets notwithstanding.
     pub number: u64,
+    /// What it asks for.
     pub kind: RequestKind,
+    /// HTTP method.
     pub method: String,
+    /// Without the port.
     pub host: String,
+    /// Without the query, percent-encoded.
     pub path: String,
     /// Ids, paths and names the request speaks of.
     pub subjects: Vec<String>,
+    /// The `Range` header.
     pub range: Option<String>,
     /// `None` until there is an answer, and for good when the fault was a reset.
     pub status: Option<u16>,
+    /// Bytes of the request's body.
     pub bytes_in: u64,
+    /// Bytes of the answer's body that were sent.
     pub bytes_out: u64,
     /// The fault that was applied.
     pub fault: Option<String>,
@@ -147,11 +160,8 @@ impl Journal {
     /// Starts counting anew; what is in flight stays counted as such.
     pub(crate) fn reset(&mut self) {
         self.entries.clear();
-        let anew = |count: &Count| Count {
-            in_flight: count.in_flight,
-            max_in_flight: count.in_flight,
-            ..Count::default()
-        };
+        let anew =
+            |count: &Count| Count { in_flight: count.in_flight, max_in_flight: count.in_flight, ..Count::default() };
         self.counts.total = anew(&self.counts.total);
         self.counts.kinds.retain(|_, count| count.in_flight > 0);
         for count in self.counts.kinds.values_mut() {

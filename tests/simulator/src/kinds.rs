@@ -7,38 +7,75 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestKind {
+    /// `GET authorize/signin`: opens a sign-in.
     Authorize,
+    /// `POST federate`.
     Federate,
+    /// `POST signin/init`: the first half of SRP.
     SigninInit,
+    /// `POST signin/complete`: the second half of SRP.
     SigninComplete,
+    /// `POST repair/complete`.
     RepairComplete,
+    /// `GET auth`: phones, devices, security keys.
     AuthState,
+    /// `PUT verify/trusteddevice/securitycode`: asks for a push to the devices.
     PushCode,
+    /// `POST verify/trusteddevice/securitycode`: a code from a device.
     VerifyCode,
+    /// `PUT verify/phone`: asks for a code by phone.
     SendSms,
+    /// `POST verify/phone/securitycode`: a code from a phone.
     VerifySms,
+    /// `GET 2sv/trust`: asks for a trust token.
     Trust,
+    /// `accountLogin`: starts a web session.
     AccountLogin,
+    /// `validate`: asks whether a web session lives.
     Validate,
+    /// `requestPCS`: asks for PCS cookies.
     RequestPcs,
+    /// `requestWebAccessState`.
     WebAccessState,
+    /// `storageUsageInfo`: quota.
     StorageUsage,
+    /// `retrieveItemDetailsInFolders`.
     List,
+    /// `retrieveItemDetails`.
     ListDetails,
+    /// `createFolders`.
     CreateFolders,
+    /// `renameItems`.
     Rename,
+    /// `moveItems`.
     Move,
+    /// `moveItemsToTrash`.
     Trash,
+    /// `putBackItemsFromTrash`.
     PutBack,
+    /// `deleteItems`.
+    Delete,
+    /// `list/lookup_by_path`.
     LookupByPath,
+    /// `list/lookup_by_id`.
     LookupById,
+    /// `/v1/item`.
     Item,
+    /// `/v1/enumerate`.
     Enumerate,
+    /// `/v1/item/copy`.
     Copy,
+    /// `download/by_id`: asks for a content URL.
     ById,
+    /// `/v1/download`: the same for a shared file.
+    Download,
+    /// `upload/web`: asks for an upload URL.
     UploadWeb,
+    /// `update/documents`: makes a document of an upload.
     UpdateDocuments,
+    /// Bytes from a content host.
     ContentGet,
+    /// Bytes to an upload host.
     ContentPost,
     /// A CONNECT to a host that is not Apple's.
     RefusedHost,
@@ -61,6 +98,21 @@ impl RequestKind {
         }
     }
 
+    /// Whether the request changes what is stored in a zone.
+    pub(crate) fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::CreateFolders
+                | Self::Rename
+                | Self::Move
+                | Self::Trash
+                | Self::PutBack
+                | Self::Delete
+                | Self::Copy
+                | Self::UpdateDocuments
+        )
+    }
+
     /// Whether the request needs a web session (a cookie), as Drive's own hosts do.
     pub(crate) fn needs_session(self) -> bool {
         matches!(
@@ -72,12 +124,14 @@ impl RequestKind {
                 | Self::Move
                 | Self::Trash
                 | Self::PutBack
+                | Self::Delete
                 | Self::LookupByPath
                 | Self::LookupById
                 | Self::Item
                 | Self::Enumerate
                 | Self::Copy
                 | Self::ById
+                | Self::Download
                 | Self::UploadWeb
                 | Self::UpdateDocuments
         )
@@ -122,6 +176,7 @@ fn of_drivews(path: &str) -> RequestKind {
         "/moveItems" => RequestKind::Move,
         "/moveItemsToTrash" => RequestKind::Trash,
         "/putBackItemsFromTrash" => RequestKind::PutBack,
+        "/deleteItems" => RequestKind::Delete,
         _ => RequestKind::Unknown,
     }
 }
@@ -137,6 +192,7 @@ fn of_docws(path: &str) -> RequestKind {
         ["v1", "item", "copy", _] => RequestKind::Copy,
         ["v1", "item", _] => RequestKind::Item,
         ["v1", "enumerate", _] => RequestKind::Enumerate,
+        ["v1", "download", _] => RequestKind::Download,
         _ => RequestKind::Unknown,
     }
 }

@@ -67,7 +67,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config { listen: arguments.listen, seed: arguments.seed, http2: !arguments.http1, ..Config::default() };
+    let mut config = Config { listen: arguments.listen, seed: arguments.seed, ..Config::default() };
+    if arguments.http1 {
+        config.http1_hosts = vec![String::new()];
+    }
     config.rules.transport.latency_ms = arguments.latency_ms;
     config.rules.transport.content_rate = arguments.content_rate;
     config.rules.account.apple_id = arguments.apple_id;
@@ -86,8 +89,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         modified_ms: 1_700_000_000_000,
     });
     simulator.write_ca(&arguments.ca_file)?;
-    println!("{}", simulator.proxy_url());
-    std::io::stdout().flush()?;
+    writeln!(std::io::stdout(), "{}", simulator.proxy_url())?;
     if let Some(ready_file) = &arguments.ready_file {
         std::fs::write(ready_file, simulator.proxy_url())?;
     }

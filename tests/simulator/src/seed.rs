@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::drive::content::Content;
-use crate::drive::tree::{Body, ItemId, NewItem, Package, Sharing};
+use crate::drive::item::{Body, ItemId, NewItem, Package, Sharing};
 use crate::state::State;
 
 /// No item at this path.
@@ -23,10 +23,15 @@ pub struct NoSuchItem(pub String);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SeedTree {
+    /// The folder it lies in; empty is the root.
     pub prefix: String,
+    /// How many files.
     pub files: u64,
+    /// How many folders; without files they are made empty.
     pub folders: u64,
+    /// Bytes of each file.
     pub size: u64,
+    /// Of the first file's content.
     pub seed: u64,
     /// Modification time of all files, in milliseconds since 1970.
     pub modified_ms: i64,
@@ -36,9 +41,17 @@ pub struct SeedTree {
 #[derive(Clone, Debug)]
 pub enum Mutation {
     /// New bytes and time; the document stays the same one.
-    Write { content: Content, modified_ms: i64 },
+    Write {
+        /// The new bytes.
+        content: Content,
+        /// Milliseconds since 1970.
+        modified_ms: i64,
+    },
     /// New modification time, and with it a new etag.
-    Touch { modified_ms: i64 },
+    Touch {
+        /// Milliseconds since 1970.
+        modified_ms: i64,
+    },
     /// New etag only.
     BumpEtag,
     /// To the trash.
@@ -46,7 +59,10 @@ pub enum Mutation {
     /// Gone for good.
     Erase,
     /// To another path, whose folder must exist.
-    Rename { to: String },
+    Rename {
+        /// The whole new path.
+        to: String,
+    },
 }
 
 /// An item as it is stored.
@@ -54,14 +70,29 @@ pub enum Mutation {
 pub struct ItemInfo {
     /// From the root, without a leading slash, in the form in which the names were sent.
     pub path: String,
+    /// Folder or file.
     pub folder: bool,
     /// As listings show it; for a folder the bytes of all files below.
     pub size: u64,
     /// Of the stored bytes; `None` for folders and packages.
     pub sha256: Option<String>,
+    /// Milliseconds since 1970.
     pub modified_ms: i64,
+    /// The present one.
     pub etag: String,
+    /// `TYPE::zone::document`.
     pub drive_id: String,
+}
+
+/// An item, and the content whose digest it still lacks.
+pub(crate) type Stored = (ItemInfo, Option<Content>);
+
+/// Adds the digests. Apart from the snapshot itself, because hashing large files must not keep the service waiting.
+pub(crate) fn hashed(stored: Vec<Stored>) -> Vec<ItemInfo> {
+    stored
+        .into_iter()
+        .map(|(info, content)| ItemInfo { sha256: content.map(|content| content.sha256()), ..info })
+        .collect()
 }
 
 impl State {
@@ -175,13 +206,13 @@ impl State {
     }
 
     /// Every item below the root, folders before what they hold.
-    pub(crate) fn snapshot(&self) -> Vec<ItemInfo> {
+    pub(crate) fn snapshot(&self) -> Vec<Stored> {
         let mut items = Vec::new();
         self.collect(self.drive.tree.root(), &mut items);
         items
     }
 
-    pub(crate) fn trash_snapshot(&self) -> Vec<ItemInfo> {
+    pub(crate) fn trash_snapshot(&self) -> Vec<Stored> {
         let mut items = Vec::new();
         for id in self.drive.tree.trash() {
             items.push(self.info(*id));
@@ -190,27 +221,29 @@ impl State {
         items
     }
 
-    fn collect(&self, folder: ItemId, items: &mut Vec<ItemInfo>) {
+    fn collect(&self, folder: ItemId, items: &mut Vec<Stored>) {
         for child in self.drive.tree.item(folder).children() {
             items.push(self.info(child));
             self.collect(child, items);
         }
     }
 
-    fn info(&self, id: ItemId) -> ItemInfo {
+    fn info(&self, id: ItemId) -> Stored {
         let item = self.drive.tree.item(id);
-        ItemInfo {
+        let content = match &item.body {
+            Body::File(content) => Some(content.clone()),
+            Body::Folder { .. } | Body::Package(_) => None,
+        };
+        let info = ItemInfo {
             path: self.drive.tree.path(id),
             folder: item.is_folder(),
             size: item.size(),
-            sha256: match &item.body {
-                Body::File(content) => Some(content.sha256()),
-                Body::Folder { .. } | Body::Package(_) => None,
-            },
+            sha256: None,
             modified_ms: item.modified_ms,
             etag: item.etag(),
             drive_id: item.drive_id(),
-        }
+        };
+        (info, content)
     }
 
     fn find(&self, path: &str) -> Result<ItemId, NoSuchItem> {

@@ -13,12 +13,12 @@ use tokio::runtime::Runtime;
 
 use crate::account::session::MintedSession;
 use crate::drive::content::Content;
-use crate::drive::tree::Body;
+use crate::drive::item::Body;
 use crate::faults::FaultRule;
 use crate::journal::{Counts, Entry};
 use crate::kinds::RequestKind;
 use crate::rules::Rules;
-use crate::seed::{ItemInfo, Mutation, NoSuchItem, SeedTree};
+use crate::seed::{ItemInfo, Mutation, NoSuchItem, SeedTree, hashed};
 use crate::state::{Shared, State};
 use crate::transport::authority::Authority;
 use crate::transport::proxy::{Proxy, serve};
@@ -30,24 +30,36 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Seeds ids, tokens and fault probabilities: the same seed and requests give the same answers.
     pub seed: u64,
-    /// Offer HTTP/2. Without it each request in flight has a TCP connection of its own.
-    pub http2: bool,
+    /// Hosts, by the end of their name, that offer HTTP/1.1 only; an empty text is all of them.
+    ///
+    /// By default the upload hosts: over HTTP/2 a body shorter than announced is a protocol error that the server's
+    /// library answers by itself, and on which Go's client sends the request again without end.
+    pub http1_hosts: Vec<String>,
+    /// The service's rules at the start.
     pub rules: Rules,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), seed: 1, http2: true, rules: Rules::default() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 1,
+            http1_hosts: vec![String::from("-contentws.icloud.com")],
+            rules: Rules::default(),
+        }
     }
 }
 
 /// The simulator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The address is taken or not this machine's.
     #[error("cannot listen: {0}")]
     Listen(#[from] io::Error),
+    /// No key or certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The certificate was refused.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -56,9 +68,13 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[error("{seen} of {wanted} requests of kind {kind:?} within {within:?}")]
 pub struct WaitTimeout {
+    /// What was awaited.
     pub kind: RequestKind,
+    /// How many.
     pub wanted: u64,
+    /// How many came.
     pub seen: u64,
+    /// The time they had.
     pub within: Duration,
 }
 
@@ -83,7 +99,7 @@ impl Simulator {
     /// # Errors
     /// When the address cannot be listened on, or no certificate can be made.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let authority = Authority::new(config.http2)?;
+        let authority = Authority::new(config.http1_hosts)?;
         let shared = Shared::new(State::new(config.rules, config.seed));
         let proxy = Arc::new(Proxy { shared, authority });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -128,7 +144,10 @@ impl Simulator {
 
     /// Changes the rules of the service from now on.
     pub fn rules<T>(&self, change: impl FnOnce(&mut Rules) -> T) -> T {
-        change(&mut self.state().rules)
+        let mut state = self.state();
+        let changed = change(&mut state.rules);
+        state.settle_rules();
+        changed
     }
 
     /// Moves the service's clock by so many seconds from where it is.
@@ -152,6 +171,11 @@ impl Simulator {
         self.state().account.end_sessions(status);
     }
 
+    /// [`Self::end_sessions`], once so many more data requests have passed.
+    pub fn end_sessions_after(&self, requests: u64, status: u16) {
+        self.state().account.end_sessions_after(requests, status);
+    }
+
     /// Makes every trust token void: the next sign-in needs a code.
     pub fn end_trust(&self) {
         self.state().account.end_trust();
@@ -172,10 +196,12 @@ impl Simulator {
         self.state().faults.add(rule)
     }
 
+    /// Takes one fault rule back.
     pub fn remove_fault(&self, id: u64) {
         self.state().faults.remove(id);
     }
 
+    /// Takes all fault rules back.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
@@ -192,10 +218,12 @@ impl Simulator {
         self.proxy.shared.notify();
     }
 
+    /// Makes requests wait at the gate again.
     pub fn close_gate(&self, gate: &str) {
         self.state().open_gates.remove(gate);
     }
 
+    /// Counts since the start or the last reset.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state().journal.counts().clone()
@@ -207,6 +235,7 @@ impl Simulator {
         self.state().journal.entries().to_vec()
     }
 
+    /// Empties the journal and starts counting anew.
     pub fn reset_counts(&self) {
         self.state().journal.reset();
     }
@@ -239,6 +268,7 @@ impl Simulator {
         }
     }
 
+    /// Creates a folder, with those above it.
     pub fn make_folders(&self, path: &str) {
         self.state().make_folders(path);
     }
@@ -266,6 +296,7 @@ impl Simulator {
         self.state().share(path)
     }
 
+    /// Adds a generated tree.
     pub fn seed(&self, tree: &SeedTree) {
         self.state().seed_tree(tree);
     }
@@ -289,12 +320,14 @@ impl Simulator {
     /// Everything in the drive, folders before what they hold.
     #[must_use]
     pub fn snapshot(&self) -> Vec<ItemInfo> {
-        self.state().snapshot()
+        let stored = self.state().snapshot();
+        hashed(stored)
     }
 
     /// Everything in the trash; paths begin with `TRASH_ROOT/`.
     #[must_use]
     pub fn trash(&self) -> Vec<ItemInfo> {
-        self.state().trash_snapshot()
+        let stored = self.state().trash_snapshot();
+        hashed(stored)
     }
 }

@@ -1,6 +1,6 @@
 //! Everything the simulator knows, behind one mutex, and the way from a request to its service.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::account::{Account, setup, signin};
 use crate::clock::Clock;
-use crate::drive::{Drive, content_host, docws, drivews};
+use crate::drive::{Drive, content_host, docws, drivews, upload};
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::kinds::RequestKind;
@@ -25,13 +25,15 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) open_gates: HashSet<String>,
     pub(crate) link: Link,
+    /// The zones of the writes under way, by the request's number.
+    writing: HashMap<u64, String>,
 }
 
 impl State {
     pub(crate) fn new(rules: Rules, seed: u64) -> Self {
         let clock = Clock::default();
         let drive = Drive::new(seed, clock.now_ms());
-        Self {
+        let mut state = Self {
             rules,
             drive,
             clock,
@@ -40,7 +42,34 @@ impl State {
             journal: Journal::default(),
             open_gates: HashSet::new(),
             link: Link::default(),
+            writing: HashMap::new(),
+        };
+        state.settle_rules();
+        state
+    }
+
+    /// Makes what is stored follow rules that were changed.
+    pub(crate) fn settle_rules(&mut self) {
+        self.drive.tree.match_names(self.rules.drive.name_matching);
+    }
+
+    /// Opens a write to its zone. False when the zone is locked by another one.
+    pub(crate) fn open_write(&mut self, number: u64, message: &Message) -> bool {
+        if !message.kind.writes() {
+            return true;
         }
+        let zone = message.zone();
+        if self.rules.drive.zone_lock && self.writing.values().any(|writing| *writing == zone) {
+            return false;
+        }
+        self.writing.insert(number, zone);
+        true
+    }
+
+    /// A request is over.
+    pub(crate) fn finish(&mut self, number: u64, kind: RequestKind, bytes_out: u64) {
+        self.writing.remove(&number);
+        self.journal.finish(number, kind, bytes_out);
     }
 
     /// Carries a request out. `posted` is the file of a content upload.
@@ -77,14 +106,16 @@ impl State {
             RequestKind::Move => drivews::move_items(drive, drive_rules, message),
             RequestKind::Trash => drivews::trash(drive, drive_rules, message),
             RequestKind::PutBack => drivews::put_back(drive, drive_rules, message),
+            RequestKind::Delete => drivews::delete(drive, drive_rules, message),
             RequestKind::LookupByPath => docws::lookup_by_path(drive, message),
             RequestKind::LookupById => docws::lookup_by_id(drive, message),
             RequestKind::Item => docws::item(drive, message),
             RequestKind::Enumerate => docws::enumerate(drive, message),
             RequestKind::Copy => docws::copy(drive, drive_rules, now_ms, message),
             RequestKind::ById => docws::by_id(drive, drive_rules, now, message),
-            RequestKind::UploadWeb => docws::upload_web(drive, drive_rules, message),
-            RequestKind::UpdateDocuments => docws::update_documents(drive, drive_rules, now_ms, message),
+            RequestKind::Download => docws::download(drive, drive_rules, now, message),
+            RequestKind::UploadWeb => upload::upload_web(drive, drive_rules, message),
+            RequestKind::UpdateDocuments => upload::update_documents(drive, drive_rules, now_ms, message),
             RequestKind::ContentGet => Ok(content_host::get(drive, drive_rules, now, message)),
             RequestKind::ContentPost => Ok(posted.map_or_else(
                 || Answer::service_error(400, "Bad Request"),

@@ -40,10 +40,7 @@ impl<'a> Backup<'a> {
 
     /// A backup after an earlier one.
     pub fn after(parent: &'a Snapshot) -> Self {
-        Self {
-            parent: Some(parent),
-            ..Self::default()
-        }
+        Self { parent: Some(parent), ..Self::default() }
     }
 }
 

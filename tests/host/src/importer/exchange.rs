@@ -47,12 +47,7 @@ pub(super) enum Outcome {
 
 impl<'a> Work<'a> {
     pub(super) fn new(parent: Option<&'a Snapshot>, keep: Keep, excludes: Gitignore) -> Self {
-        Self {
-            parent,
-            keep,
-            excludes,
-            open: Mutex::default(),
-        }
+        Self { parent, keep, excludes, open: Mutex::default() }
     }
 
     /// The paths that were opened, and how many were open at the same time.
@@ -80,11 +75,7 @@ impl<'a> Work<'a> {
 
 impl Importer {
     /// Runs an import. Without work the records are acknowledged as they come.
-    pub(super) async fn exchange(
-        &self,
-        work: Option<&Work<'_>>,
-        mut each: impl FnMut(Done),
-    ) -> Result<()> {
+    pub(super) async fn exchange(&self, work: Option<&Work<'_>>, mut each: impl FnMut(Done)) -> Result<()> {
         let operation = "Import";
         let (acknowledgements, receiver) = mpsc::channel(self.concurrency);
         let mut client = self.client();
@@ -96,10 +87,7 @@ impl Importer {
             .try_buffer_unordered(self.concurrency);
         let mut workers = Box::pin(workers);
         while let Some(done) = within(operation, workers.try_next()).await? {
-            let result = connectors::Result {
-                header: Some(echo(&done.record)),
-                error: String::new(),
-            };
+            let result = connectors::Result { header: Some(echo(&done.record)), error: String::new() };
             let request = ImportRequest { result: Some(result) };
             if acknowledgements.send(request).await.is_err() {
                 drop(workers);
@@ -132,11 +120,8 @@ impl Importer {
         if work.excluded(&record.pathname, info) {
             return Done { record, outcome: Outcome::Left };
         }
-        let content = if record.is_xattr || is_regular(info) {
-            self.content(&record, work).await.map(Some)
-        } else {
-            Ok(None)
-        };
+        let content =
+            if record.is_xattr || is_regular(info) { self.content(&record, work).await.map(Some) } else { Ok(None) };
         let info = record.file_info.get_or_insert_default();
         let outcome = match content {
             Ok(_) if record.is_xattr => Outcome::Left,
@@ -196,11 +181,7 @@ impl Importer {
                 kept.extend_from_slice(&answer.chunk);
             }
         }
-        Ok(Content {
-            size,
-            digest: hash.finalize().into(),
-            bytes: (keep == Keep::Bytes).then(|| Bytes::from(kept)),
-        })
+        Ok(Content { size, digest: hash.finalize().into(), bytes: (keep == Keep::Bytes).then(|| Bytes::from(kept)) })
     }
 }
 
@@ -216,9 +197,7 @@ async fn ended(stream: &mut Streaming<ImportResponse>) -> Error {
 }
 
 /// The records up to `finished`, as plakar checks them.
-fn records(
-    stream: &mut Streaming<ImportResponse>,
-) -> impl Stream<Item = Result<Record>> + '_ {
+fn records(stream: &mut Streaming<ImportResponse>) -> impl Stream<Item = Result<Record>> + '_ {
     let operation = "Import";
     stream::try_unfold(stream, move |stream| async move {
         let answer = stream.message().await.map_err(Error::refused(operation))?;

@@ -16,14 +16,14 @@ struct Lock {
     exclusive: bool,
 }
 
+pub(super) async fn put(store: &Store, id: Mac, taken: SystemTime, exclusive: bool) -> Result<()> {
+    let encoded = serde_json::to_vec(&Lock { taken, exclusive }).map_err(std::io::Error::from)?;
+    store.put(Resource::Lock, id, encoded.into()).await.map(drop)
+}
+
 /// Puts a lock, looks at all there are, and removes the stale ones.
 pub(super) async fn acquire(store: &Store, id: Mac) -> Result<()> {
-    let lock = Lock {
-        taken: SystemTime::now(),
-        exclusive: false,
-    };
-    let encoded = serde_json::to_vec(&lock).map_err(std::io::Error::from)?;
-    store.put(Resource::Lock, id, encoded.into()).await?;
+    put(store, id, SystemTime::now(), false).await?;
     for other in store.list(Resource::Lock).await? {
         let encoded = store.get(Resource::Lock, other, None).await?;
         let lock: Lock = serde_json::from_slice(&encoded).map_err(std::io::Error::from)?;

@@ -65,18 +65,11 @@ impl<'a> Packing<'a> {
         let content = std::mem::replace(&mut self.open, BytesMut::from(&HEADER[..])).freeze();
         let packfile = digest(&content);
         let places = self.in_open.drain(..).map(|(mac, offset, length)| {
-            let place = Place {
-                packfile,
-                offset,
-                length,
-            };
+            let place = Place { packfile, offset, length };
             (mac, place)
         });
         self.added.extend(places);
-        self.full.push(Packfile {
-            mac: packfile,
-            content,
-        });
+        self.full.push(Packfile { mac: packfile, content });
     }
 
     /// All packfiles, and where the chunks in them are.

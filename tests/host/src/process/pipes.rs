@@ -37,11 +37,7 @@ struct Ends {
 
 impl Pipes {
     pub(super) fn new(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>) -> Self {
-        Self(Arc::new(Mutex::new(Ends {
-            stdin,
-            stdout,
-            reader: None,
-        })))
+        Self(Arc::new(Mutex::new(Ends { stdin, stdout, reader: None })))
     }
 
     pub(super) fn end_input(&self) {
@@ -57,10 +53,7 @@ impl Pipes {
         }
     }
 
-    fn write<T>(
-        &self,
-        poll: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn write<T>(&self, poll: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut lock(&self.0).stdin {
             Some(stdin) => poll(Pin::new(stdin)),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -69,11 +62,7 @@ impl Pipes {
 }
 
 impl AsyncRead for Pipes {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut ends = lock(&self.0);
         ends.reader = Some(context.waker().clone());
         match &mut ends.stdout {
@@ -84,11 +73,7 @@ impl AsyncRead for Pipes {
 }
 
 impl AsyncWrite for Pipes {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        content: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
         self.write(|stdin| stdin.poll_write(context, content))
     }
 

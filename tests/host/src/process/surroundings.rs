@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::process::Command;
+
+use super::within;
+use crate::error::Result;
 
 /// A home, a folder for temporary files and a working folder, all of them empty
 /// and removed when dropped, and an environment that holds nothing else.
@@ -23,10 +28,7 @@ impl Surroundings {
     /// The system's folder for temporary files cannot be written.
     pub fn new() -> std::io::Result<Self> {
         let root = TempDir::new()?;
-        let mut surroundings = Self {
-            variables: BTreeMap::new(),
-            root,
-        };
+        let mut surroundings = Self { variables: BTreeMap::new(), root };
         for folder in ["home", "tmp", "cwd"] {
             std::fs::create_dir(surroundings.root.path().join(folder))?;
         }
@@ -75,10 +77,35 @@ impl Surroundings {
 
     /// Gives the environment and the working folder to a command.
     pub fn apply(&self, command: &mut Command) {
-        command
-            .env_clear()
-            .envs(&self.variables)
-            .current_dir(self.cwd());
+        command.env_clear().envs(&self.variables).current_dir(self.cwd());
+    }
+
+    /// The processes that have inherited the home; only where the system has `/proc`.
+    pub fn processes(&self) -> Vec<Pid> {
+        let home = [b"HOME=", self.home().as_os_str().as_encoded_bytes()].concat();
+        let inherited = |pid: &Pid| {
+            let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            variables.split(|byte| *byte == 0).any(|variable| variable == home)
+        };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+        pids.filter(inherited).collect()
+    }
+
+    /// Waits until none of them is left.
+    ///
+    /// # Errors
+    ///
+    /// One is left after [`PATIENCE`](crate::PATIENCE).
+    pub async fn deserted(&self) -> Result<()> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        within("exit of all processes", async {
+            while !self.processes().is_empty() {
+                ticks.tick().await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Everything that has appeared in the three folders.

@@ -30,6 +30,8 @@ pub(crate) struct Account {
     wrong_codes: u32,
     pushes: u32,
     pcs_requests: u32,
+    /// Data requests that still pass before every session ends, and the status they get then.
+    ends_after: Option<(u64, u16)>,
 }
 
 impl Account {
@@ -44,6 +46,7 @@ impl Account {
             wrong_codes: 0,
             pushes: 0,
             pcs_requests: 0,
+            ends_after: None,
         }
     }
 

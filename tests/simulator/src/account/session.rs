@@ -23,9 +23,11 @@ pub(crate) struct WebSession {
 /// A session that is signed in already, in the names and forms of rclone's options.
 #[derive(Clone, Debug, Serialize)]
 pub struct MintedSession {
+    /// `apple_id`.
     pub apple_id: String,
     /// Plain; rclone's configuration wants it obscured.
     pub password: String,
+    /// `trust_token`.
     pub trust_token: String,
     /// As a `Cookie` header has them.
     pub cookies: String,
@@ -69,6 +71,23 @@ impl Account {
         }
     }
 
+    /// Ends every session as [`Self::end_sessions`] does, once so many more data requests have passed.
+    pub(crate) fn end_sessions_after(&mut self, requests: u64, status: u16) {
+        self.ends_after = Some((requests, status));
+    }
+
+    fn count_down(&mut self) {
+        match &mut self.ends_after {
+            Some((0, status)) => {
+                let status = *status;
+                self.ends_after = None;
+                self.end_sessions(status);
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+    }
+
     /// Makes every PCS cookie handed out so far stale.
     pub(crate) fn end_pcs(&mut self) {
         for session in self.sessions.values_mut() {
@@ -77,11 +96,13 @@ impl Account {
     }
 
     /// The live session of the request's cookie, or the status the request gets.
-    pub(crate) fn session_of(&mut self, message: &Message, rules: &SessionRules, now: i64) -> Result<&mut WebSession, u16> {
-        let session = message
-            .cookie(WEB_TOKEN)
-            .and_then(|token| self.sessions.get_mut(token))
-            .ok_or(421_u16)?;
+    pub(crate) fn session_of(
+        &mut self,
+        message: &Message,
+        rules: &SessionRules,
+        now: i64,
+    ) -> Result<&mut WebSession, u16> {
+        let session = message.cookie(WEB_TOKEN).and_then(|token| self.sessions.get_mut(token)).ok_or(421_u16)?;
         if let Some(status) = session.ended {
             return Err(status);
         }
@@ -101,6 +122,7 @@ impl Account {
         rules: &SessionRules,
         now: i64,
     ) -> Result<(), Answer> {
+        self.count_down();
         let pcs = message.cookie(PCS_COOKIE).map(str::to_owned);
         let session = self.session_of(message, rules, now).map_err(refused)?;
         session.requests += 1;
@@ -135,4 +157,3 @@ pub(crate) fn refused(status: u16) -> Answer {
 pub(crate) fn cookie(name: &str, value: &str) -> String {
     format!("{name}={value}; Path=/; Domain=.icloud.com; Secure; HttpOnly")
 }
-

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::account::session::{PCS_COOKIE, WEB_TOKEN, cookie, refused};
-use crate::account::signin::redirect_to_china;
 use crate::account::Account;
+use crate::account::session::{PCS_COOKIE, WEB_TOKEN, cookie, refused};
 use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, Rules};
 use crate::transport::message::{Answer, Message};
@@ -24,7 +23,7 @@ pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now:
 
 fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
     if rules.account.mainland_china && !message.host.ends_with(".cn") {
-        return Err(redirect_to_china());
+        return Err(Answer::json(302, &json!({ "domainToUse": "iCloud.com.cn" })));
     }
     let body = message.json()?;
     let token = body["dsWebAuthToken"].as_str().unwrap_or_default();
@@ -34,14 +33,14 @@ fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Messa
     let second_factor = *account
         .session_tokens
         .get(token)
-        .ok_or_else(|| Answer::json(421, &json!({ "success": false, "error": "Invalid Session Token" })))?;
+        .ok_or_else(|| Answer::json(400, &json!({ "success": false, "error": "Invalid Session Token" })))?;
     let mut answer = Answer::json(200, &account_info(&rules.account, !second_factor))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-USER", "v1"));
     if second_factor && !rules.account.terms_pending {
         let web = account.start_session(now);
         answer = answer
             .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-HSA-TRUST", "v1"))
-            .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-VALIDATE", "v1"))
+            .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-VALIDATE", "v=1:t=simulated"))
             .with_header("set-cookie", cookie(WEB_TOKEN, &web));
     }
     Ok(answer)
@@ -53,9 +52,7 @@ fn validate(account: &mut Account, rules: &Rules, now: i64, message: &Message) -
 }
 
 fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
-    let no_token = || {
-        Answer::json(500, &json!({ "success": false, "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie" }))
-    };
+    let no_token = || Answer::json(500, &json!({ "success": false, "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie" }));
     account.session_of(message, &rules.session, now).map_err(|_| no_token())?;
     if !rules.account.web_access || rules.account.terms_pending {
         return Err(no_token());
@@ -76,13 +73,16 @@ fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message
 fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
     let adp = rules.account.advanced_data_protection;
-    Ok(Answer::json(
-        200,
-        &json!({ "isICDRSDisabled": !rules.account.web_access, "isDeviceConsentedForPCS": !adp }),
-    ))
+    Ok(Answer::json(200, &json!({ "isICDRSDisabled": !rules.account.web_access, "isDeviceConsentedForPCS": !adp })))
 }
 
-fn storage_usage(account: &mut Account, rules: &Rules, used: u64, now: i64, message: &Message) -> Result<Answer, Answer> {
+fn storage_usage(
+    account: &mut Account,
+    rules: &Rules,
+    used: u64,
+    now: i64,
+    message: &Message,
+) -> Result<Answer, Answer> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
     let quota = rules.drive.quota;
     Ok(Answer::json(
@@ -110,9 +110,7 @@ fn storage_usage(account: &mut Account, rules: &Rules, used: u64, now: i64, mess
 fn account_info(rules: &AccountRules, challenge: bool) -> Value {
     let domain = if rules.mainland_china { "icloud.com.cn" } else { "icloud.com" };
     let pcs = rules.advanced_data_protection;
-    let service = |name: &str| {
-        json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" })
-    };
+    let service = |name: &str| json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
     json!({
         "dsInfo": {
             "hsaVersion": if rules.two_factor { 2 } else { 0 },

@@ -31,17 +31,15 @@ pub(crate) fn answer(
     now: i64,
     message: &Message,
 ) -> Answer {
-    let china_host = message.host.ends_with(".cn");
-    if china_host != rules.mainland_china && rules.mainland_china && message.kind == RequestKind::SigninComplete {
-        return redirect_to_china();
-    }
     if message.kind != RequestKind::Authorize && message.header("X-Apple-Widget-Key").is_empty() {
         return service_errors(400, "-20783", "Missing widget key");
     }
     let id = account.attempt_of(message);
     let answer = match message.kind {
         RequestKind::Authorize => Ok(Answer::new(200, "text/html;charset=UTF-8", "<!DOCTYPE html>")),
-        RequestKind::Federate => Ok(Answer::json(200, &json!({ "federated": false, "showFederatedIdpConfirmation": false }))),
+        RequestKind::Federate => {
+            Ok(Answer::json(200, &json!({ "federated": false, "showFederatedIdpConfirmation": false })))
+        }
         RequestKind::SigninInit => account.init(&id, rules, message),
         RequestKind::SigninComplete => account.complete(&id, rules, session, now, message),
         RequestKind::RepairComplete => account.repair(&id),
@@ -91,7 +89,8 @@ impl Account {
     fn init(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Answer, Answer> {
         let body = message.json()?;
         let a_public = decoded(&body["a"]).ok_or_else(bad_credentials)?;
-        let protocols: Vec<&str> = body["protocols"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let protocols: Vec<&str> =
+            body["protocols"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !protocols.contains(&rules.protocol.name()) {
             return Err(Answer::empty(400));
         }
@@ -135,9 +134,9 @@ impl Account {
         let challenge = self.attempt(id)?.challenge.take();
         let proofs = decoded(&body["m1"]).zip(decoded(&body["m2"]));
         let right_account = body["accountName"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(&rules.apple_id));
-        let right = challenge.zip(proofs).is_some_and(|((name, challenge), (m1, m2))| {
-            body["c"] == name.as_str() && challenge.accepts(&m1, &m2)
-        });
+        let right = challenge
+            .zip(proofs)
+            .is_some_and(|((name, challenge), (m1, m2))| body["c"] == name.as_str() && challenge.accepts(&m1, &m2));
         if !right || !right_account {
             self.wrong_passwords += 1;
             return Err(bad_credentials());
@@ -147,9 +146,12 @@ impl Account {
         if rules.repair_required {
             return Err(Answer::json(412, &json!({ "authType": "non-sa" })));
         }
-        let trusted = body["trustTokens"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|token| {
-            self.trust.get(token).is_some_and(|issued| now < issued + session.trust_lifetime_seconds)
-        });
+        let trusted = body["trustTokens"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|token| self.trust.get(token).is_some_and(|issued| now < issued + session.trust_lifetime_seconds));
         let done = trusted || !rules.two_factor;
         self.attempt(id)?.code_given = done;
         let token = self.new_session_token(done);
@@ -191,7 +193,11 @@ impl Account {
         let body = message.json()?;
         let known = rules.phones.iter().any(|phone| body["phoneNumber"]["id"] == phone.id);
         if !known {
-            return Err(service_errors(412, "-28248", "Verification codes can't be sent to this phone number at this time."));
+            return Err(service_errors(
+                412,
+                "-28248",
+                "Verification codes can't be sent to this phone number at this time.",
+            ));
         }
         Ok(Answer::json(200, &auth_state(rules)))
     }
@@ -231,9 +237,7 @@ impl Account {
             return Err(session_over());
         }
         let (trust, token) = (self.new_trust_token(now), self.new_session_token(true));
-        Ok(Answer::empty(204)
-            .with_header("X-Apple-TwoSV-Trust-Token", trust)
-            .with_header(SESSION_TOKEN, token))
+        Ok(Answer::empty(204).with_header("X-Apple-TwoSV-Trust-Token", trust).with_header(SESSION_TOKEN, token))
     }
 
     fn after_password(&mut self, id: &str) -> Result<(), Answer> {
@@ -281,10 +285,6 @@ fn auth_state(rules: &AccountRules) -> Value {
     if rules.nested_auth_state { json!({ "phoneNumberVerification": state }) } else { state }
 }
 
-pub(crate) fn redirect_to_china() -> Answer {
-    Answer::json(302, &json!({ "domainToUse": "iCloud.com.cn" }))
-}
-
 fn bad_credentials() -> Answer {
     service_errors(401, "-20101", "Check the account information you entered and try again.")
 }
@@ -296,6 +296,7 @@ fn session_over() -> Answer {
 fn service_errors(status: u16, code: &str, text: &str) -> Answer {
     let error = json!({ "code": code, "message": text, "title": text, "suppressDismissal": false });
     Answer::json(status, &json!({ "serviceErrors": [error], "service_errors": [error], "hasError": true }))
+        .with_header("X-Apple-I-Ercd", code)
 }
 
 fn decoded(value: &Value) -> Option<Vec<u8>> {

@@ -69,11 +69,7 @@ impl Challenge {
         let account = hash(&[inputs.account.as_bytes()]);
         let client = hash(&[&group, &account, inputs.salt, &a_padded, &b_padded, &key]).to_vec();
         let server = hash(&[&a_padded, &client, &key]).to_vec();
-        Some(Self {
-            salt: inputs.salt.to_vec(),
-            b_public: b_padded,
-            expected: Proofs { client, server },
-        })
+        Some(Self { salt: inputs.salt.to_vec(), b_public: b_padded, expected: Proofs { client, server } })
     }
 
     pub(crate) fn accepts(&self, m1: &[u8], m2: &[u8]) -> bool {
@@ -109,4 +105,36 @@ fn padded(number: &BigUint) -> Vec<u8> {
     let mut padded = vec![0; PRIME_BYTES.saturating_sub(bytes.len())];
     padded.extend(bytes);
     padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge(a_public: &[u8]) -> Option<Challenge> {
+        Challenge::new(&Inputs {
+            account: "user@example.com",
+            password: "correct horse",
+            protocol: SrpProtocol::S2k,
+            iterations: 1,
+            salt: &[1; 16],
+            secret: &[2; 32],
+            a_public,
+        })
+    }
+
+    #[test]
+    fn both_proofs_are_needed() {
+        let challenge = challenge(&[3; 256]).unwrap();
+        let Proofs { client, server } = &challenge.expected;
+        assert!(challenge.accepts(client, server));
+        assert!(!challenge.accepts(client, client));
+        assert!(!challenge.accepts(server, server));
+    }
+
+    #[test]
+    fn a_public_value_of_zero_is_refused() {
+        assert!(challenge(&[0; 256]).is_none());
+        assert!(challenge(&prime().to_bytes_be()).is_none());
+    }
 }

@@ -5,8 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339_seconds;
+use crate::drive::item::{Body, Item, ItemId, Sharing};
 use crate::drive::names;
-use crate::drive::tree::{Body, Item, ItemId, Sharing, TRASH_ID, Tree};
+use crate::drive::tree::{TRASH_ID, Tree};
+
+/// CloudKit's name for the account that owns what is shared.
+const SHARE_OWNER: &str = "_0123456789abcdef0123456789abcdef";
 
 /// The form of `drivews` and of `unified_format=true`, without children.
 pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
@@ -55,11 +59,16 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
         }
     }
     if item.sharing != Sharing::Own {
+        let share = share_name(tree, id);
+        answer.insert("share".into(), "TO_ME".into());
+        answer.insert("isChainedToParent".into(), true.into());
+        answer.insert("owner".into(), json!({ "ownerRecordName": SHARE_OWNER }));
         answer.insert(
             "shareID".into(),
             json!({
-                "shareName": format!("SHARE-{}", item.document_id),
-                "zoneID": { "zoneName": item.zone, "ownerRecordName": "_owner" },
+                "shareName": share,
+                "recordName": share,
+                "zoneID": { "zoneName": item.zone, "ownerRecordName": SHARE_OWNER },
             }),
         );
     }
@@ -111,7 +120,7 @@ pub(crate) fn document(tree: &Tree, id: ItemId) -> Value {
         "status": { "status_code": 0, "error_message": "" },
         "document_id": item.document_id,
         "item_id": item.item_id,
-        "urls": { "url_download": format!("https://www.icloud.com/iclouddrive/{}", item.item_id) },
+        "urls": { "url_download": download_url(item) },
         "etag": item.etag(),
         "parent_id": item.parent.map_or_else(String::new, |parent| tree.item(parent).document_id.clone()),
         "name": names::answered(&item.name),
@@ -151,7 +160,7 @@ pub(crate) fn raw_item(tree: &Tree, id: ItemId) -> Value {
             "version": item.etag(),
             "modified_at": item.modified_ms.to_string(),
             "created_at": item.created_ms.to_string(),
-            "urls": { "url_download": format!("https://www.icloud.com/iclouddrive/{}", item.item_id) },
+            "urls": { "url_download": download_url(item) },
         },
     })
 }
@@ -167,6 +176,22 @@ pub(crate) fn signature_of(item: &Item) -> [u8; 21] {
 
 pub(crate) fn wrapping_key(item: &Item) -> String {
     STANDARD.encode(&signature_of(item)[..16])
+}
+
+/// The URL that leads to a shared file's content; other items have none here.
+fn download_url(item: &Item) -> String {
+    if item.sharing == Sharing::Own || item.is_folder() {
+        return String::new();
+    }
+    format!("https://p123-docws.icloud.com:443/v1/download/{}", item.item_id)
+}
+
+fn share_name(tree: &Tree, id: ItemId) -> String {
+    let item = tree.item(id);
+    match item.parent {
+        Some(parent) if item.sharing == Sharing::Below => share_name(tree, parent),
+        _ => item.document_id.clone(),
+    }
 }
 
 fn partial_item(item: &Item) -> Value {

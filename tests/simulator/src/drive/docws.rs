@@ -1,4 +1,4 @@
-//! `pNNN-docws.icloud.com`: look-ups, download tickets and the two ends of an upload.
+//! `pNNN-docws.icloud.com`: look-ups, copies and download tickets.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::drive::content::Content;
-use crate::drive::tree::{Body, CLOUD_DOCS, ItemId, NewItem, Sharing};
-use crate::drive::{Drive, Grant, Upload, answers, names};
+use crate::drive::item::{Body, ItemId, NewItem};
+use crate::drive::tree::CLOUD_DOCS;
+use crate::drive::upload::check_quota;
+use crate::drive::{Drive, Grant, answers};
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
 
@@ -23,10 +25,7 @@ pub(crate) fn lookup_by_path(drive: &Drive, message: &Message) -> Outcome {
 }
 
 pub(crate) fn lookup_by_id(drive: &Drive, message: &Message) -> Outcome {
-    let found = drive
-        .tree
-        .by_any_id(message.segment(1), message.query("document_id"))
-        .ok_or_else(not_found)?;
+    let found = drive.tree.by_any_id(message.segment(1), message.query("document_id")).ok_or_else(not_found)?;
     Ok(Answer::json(200, &in_format(drive, found, message)))
 }
 
@@ -46,13 +45,8 @@ pub(crate) fn item(drive: &Drive, message: &Message) -> Outcome {
 pub(crate) fn enumerate(drive: &Drive, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
     let limit = message.query("limit").parse().unwrap_or(usize::MAX);
-    let items: Vec<Value> = drive
-        .tree
-        .item(found)
-        .children()
-        .take(limit)
-        .map(|child| answers::raw_item(&drive.tree, child))
-        .collect();
+    let items: Vec<Value> =
+        drive.tree.item(found).children().take(limit).map(|child| answers::raw_item(&drive.tree, child)).collect();
     Ok(Answer::json(200, &json!({ "drive_item": items })))
 }
 
@@ -78,180 +72,66 @@ pub(crate) fn by_id(drive: &mut Drive, rules: &DriveRules, now: i64, message: &M
     let found = drive
         .tree
         .by_document(zone, message.query("document_id"))
-        .filter(|id| !drive.tree.is_trashed(*id))
+        .filter(|id| !drive.tree.is_trashed(*id) && !drive.tree.is_deep_in_share(*id))
         .ok_or_else(not_found)?;
+    let (content, key) = downloadable(drive, found)?;
+    let (url, token) = grant(drive, rules, now, found, content);
     let item = drive.tree.item(found);
-    let (content, key) = match &item.body {
-        Body::Folder { .. } => return Err(Answer::service_error(400, "Bad Request")),
-        Body::File(content) if content.size() == 0 => return Err(Answer::service_error(400, "Bad Request")),
-        Body::File(content) => (content.clone(), "data_token"),
-        Body::Package(package) => (package.archive.clone(), "package_token"),
-    };
-    let signature = answers::signature_of(item);
-    let expires_at = now + rules.url_lifetime_seconds;
-    let ticket = ticket(&format!("{}/{}/{}", item.document_id, expires_at, drive.grants.len()));
-    let name = percent_encoding::utf8_percent_encode(&item.name, percent_encoding::NON_ALPHANUMERIC);
-    let url = format!(
-        "https://cvws.icloud-content.com/B/{}/{name}?o={}&v=1&x=3&e={expires_at}&s={ticket}",
-        URL_SAFE_NO_PAD.encode(signature),
-        item.item_id,
-    );
-    let answer = json!({
-        "document_id": item.document_id,
-        "item_id": item.item_id,
-        "owner_dsid": 1_000_000_001,
-        key: {
-            "url": url,
-            "token": ticket,
-            "signature": STANDARD.encode(signature),
-            "wrapping_key": answers::wrapping_key(item),
-            "reference_signature": STANDARD.encode(signature),
-        },
-        "double_etag": format!("{0}::{0}", item.etag()),
-    });
-    let subject = drive.tree.path(found);
-    drive.grants.insert(ticket, Grant { content, subject, expires_at, uses: 0 });
-    Ok(Answer::json(200, &answer))
-}
-
-/// `upload/web`: a document id and the URL that takes the bytes.
-pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
-    let body = message.json()?;
-    let size = number(&body["size"]).ok_or_else(|| Answer::service_error(400, "Bad Request"))?;
-    if names::refusal(body["filename"].as_str().unwrap_or_default(), rules).is_some() {
-        return Err(Answer::service_error(400, "Bad Request"));
-    }
-    check_quota(drive, rules, size)?;
-    let document_id = drive.tree.new_document_id();
-    let ticket = ticket(&document_id);
-    let host = message.host.replace("-docws.", "-contentws.");
-    let url = format!("https://{host}:443/singleFileUpload?tk={ticket}&ref=1");
-    drive.uploads.insert(
-        ticket,
-        Upload {
-            zone: message.segment(1).to_owned(),
-            declared_size: size,
-            document_id: document_id.clone(),
-            content: None,
-            receipt: None,
-        },
-    );
-    Ok(Answer::json(200, &json!([{ "url": url, "document_id": document_id, "owner": "user@example.com", "owner_id": "1000000001" }])))
-}
-
-/// `update/documents`: the uploaded bytes become a document in a folder.
-pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
-    let body = message.json()?;
-    if body["command"] != "add_file" {
-        return Err(Answer::service_error(400, "Bad Request"));
-    }
-    let zone = message.segment(1);
-    let name = body["path"]["path"].as_str().unwrap_or_default();
-    if names::refusal(name, rules).is_some() {
-        return Err(Answer::service_error(400, "Bad Request"));
-    }
-    let parent = drive
-        .tree
-        .by_any_id(zone, body["path"]["starting_document_id"].as_str().unwrap_or_default())
-        .filter(|id| drive.tree.item(*id).is_folder() && drive.tree.item(*id).zone == zone)
-        .filter(|id| !drive.tree.is_trashed(*id))
-        .ok_or_else(parent_missing)?;
-    if drive.tree.item(parent).sharing == Sharing::Below {
-        return Err(Answer::service_error(400, "Bad Request"));
-    }
-    let document_id = body["document_id"].as_str().unwrap_or_default();
-    let mtime = body["mtime"].as_i64().unwrap_or(now_ms);
-    let btime = body["btime"].as_i64().unwrap_or(mtime);
-    let id = match drive.tree.by_document(zone, document_id) {
-        Some(existing) => place_existing(drive, rules, existing, parent, name)?,
-        None => {
-            let content = take_upload(drive, zone, document_id, &body["data"])?;
-            check_quota(drive, rules, content.size())?;
-            let name = free_or_conflict(drive, parent, name, &body)?;
-            let new = NewItem { name, body: Body::File(content), created_ms: btime, modified_ms: mtime };
-            drive.tree.add(parent, new, Some(document_id.to_owned()))
-        }
-    };
-    drive.tree.set_modified(id, mtime);
-    drive.folder_changed(parent, rules);
-    let ok = json!({ "status_code": 0, "error_message": "" });
-    let document = answers::document(&drive.tree, id);
+    let signature = STANDARD.encode(answers::signature_of(item));
     Ok(Answer::json(
         200,
-        &json!({ "status": ok, "results": [{ "status": ok, "operation_id": null, "document": document }] }),
+        &json!({
+            "document_id": item.document_id,
+            "item_id": item.item_id,
+            "owner_dsid": 1_000_000_001,
+            key: {
+                "url": url,
+                "token": token,
+                "signature": signature,
+                "wrapping_key": answers::wrapping_key(item),
+                "reference_signature": signature,
+            },
+            "double_etag": item.etag(),
+        }),
     ))
 }
 
-/// The same update sent again, or a copy that gets its name: the document exists already.
-fn place_existing(
-    drive: &mut Drive,
-    rules: &DriveRules,
-    id: ItemId,
-    parent: ItemId,
-    name: &str,
-) -> Result<ItemId, Answer> {
-    if drive.tree.is_trashed(id) {
-        return Err(Answer::service_error(409, "Conflict"));
-    }
-    let already_there = drive.tree.item(id).parent == Some(parent)
-        && names::comparable(&drive.tree.item(id).name) == names::comparable(name);
-    if !already_there {
-        drive.tree.detach(id);
-        let name = drive.tree.free_name(parent, name, true);
-        drive.tree.rename(id, &name);
-        drive.tree.attach(id, parent);
-        drive.changed(id, rules);
-    }
-    Ok(id)
+/// `/v1/download`, which a shared file's `url_download` names: a redirect with a status of Apple's own to the content.
+pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
+    let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
+    let (content, _) = downloadable(drive, found)?;
+    let (url, _) = grant(drive, rules, now, found, content);
+    Ok(Answer::empty(330).with_header("location", url))
 }
 
-fn take_upload(drive: &mut Drive, zone: &str, document_id: &str, data: &Value) -> Result<Content, Answer> {
-    let bad = || Answer::service_error(400, "Bad Request");
-    let ticket = ticket(document_id);
-    let upload = drive.uploads.get(&ticket).ok_or_else(bad)?;
-    let content = upload.content.clone().ok_or_else(bad)?;
-    let same_zone = upload.zone == zone && upload.document_id == document_id;
-    let receipt = data["receipt"].as_str().filter(|receipt| !receipt.is_empty());
-    let same_content = receipt == upload.receipt.as_deref()
-        && data["signature"] == STANDARD.encode(content.signature())
-        && number(&data["size"]).unwrap_or_default() == content.size();
-    if !same_zone || !same_content {
-        return Err(bad());
+fn downloadable(drive: &Drive, id: ItemId) -> Result<(Content, &'static str), Answer> {
+    match &drive.tree.item(id).body {
+        Body::File(content) if content.size() > 0 => Ok((content.clone(), "data_token")),
+        Body::Package(package) => Ok((package.archive.clone(), "package_token")),
+        Body::Folder { .. } | Body::File(_) => Err(Answer::service_error(400, "Bad Request")),
     }
-    drive.uploads.remove(&ticket);
-    Ok(content)
 }
 
-fn free_or_conflict(drive: &Drive, parent: ItemId, name: &str, body: &Value) -> Result<String, Answer> {
-    let free = drive.tree.free_name(parent, name, true);
-    if free != name && body["allow_conflict"] == false {
-        return Err(Answer::service_error(409, "Conflict"));
-    }
-    Ok(free)
-}
-
-pub(crate) fn check_quota(drive: &Drive, rules: &DriveRules, more: u64) -> Result<(), Answer> {
-    if drive.tree.stored_bytes().saturating_add(more) > rules.quota {
-        return Err(Answer::service_error(413, "QUOTA_EXCEEDED: Quota exceeded"));
-    }
-    Ok(())
-}
-
-fn parent_missing() -> Answer {
-    Answer::service_error(
-        412,
-        "VALIDATING_REFERENCE_ERROR: Request has out of order children to be chained but the parents were missing",
-    )
+/// A content URL and the token that makes it valid.
+fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: Content) -> (String, String) {
+    let item = drive.tree.item(id);
+    let expires_at = now + rules.url_lifetime_seconds;
+    let token = ticket(&format!("{}/{expires_at}/{}", item.document_id, drive.grants.len()));
+    let url = format!(
+        "https://cvws.icloud-content.com/B/{}/{}?o={}&v=1&x=3&e={expires_at}&s={token}",
+        URL_SAFE_NO_PAD.encode(answers::signature_of(item)),
+        percent_encoding::utf8_percent_encode(&item.name, percent_encoding::NON_ALPHANUMERIC),
+        item.item_id,
+    );
+    let subject = drive.tree.path(id);
+    drive.grants.insert(token.clone(), Grant { content, subject, expires_at, uses: 0 });
+    (url, token)
 }
 
 fn not_found() -> Answer {
     Answer::service_error(404, "Not Found")
 }
 
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok()).or(value.is_null().then_some(0))
-}
-
-fn ticket(of: &str) -> String {
+pub(crate) fn ticket(of: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(of.as_bytes()))
 }

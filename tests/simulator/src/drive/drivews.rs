@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::drive::tree::{Item, ItemId, NewItem, Sharing, TRASH_ID};
+use crate::drive::item::{ItemId, NewItem, Sharing};
+use crate::drive::tree::TRASH_ID;
 use crate::drive::{Drive, answers, names};
 use crate::rules::{DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
 use crate::transport::message::{Answer, Message};
@@ -131,12 +132,12 @@ pub(crate) fn rename(drive: &mut Drive, rules: &DriveRules, message: &Message) -
             return Err(Answer::service_error(400, "Bad Request"));
         }
         let Some(parent) = drive.tree.item(id).parent else {
-            items.push(refused(drive.tree.item(id), "INVALID"));
+            items.push(refused(drive, id, "INVALID"));
             continue;
         };
         items.push(match place(drive, rules, id, parent, &name) {
             Ok(()) => answers::drive_item(&drive.tree, id),
-            Err(status) => refused(drive.tree.item(id), status),
+            Err(status) => refused(drive, id, status),
         });
     }
     Ok(Answer::json(200, &json!({ "items": items })))
@@ -156,7 +157,7 @@ pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Messag
             }
         };
         if drive.tree.is_within(folder, id) || drive.tree.item(id).app_library {
-            items.push(refused(drive.tree.item(id), "INVALID"));
+            items.push(refused(drive, id, "INVALID"));
             continue;
         }
         let name = drive.tree.item(id).name.clone();
@@ -170,7 +171,7 @@ pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Messag
                 answer["clientId"] = wanted["clientId"].clone();
                 answer
             }
-            Err(status) => refused(drive.tree.item(id), status),
+            Err(status) => refused(drive, id, status),
         });
     }
     Ok(Answer::json(200, &json!({ "destinationDrivewsId": destination, "items": items })))
@@ -189,7 +190,7 @@ pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) ->
         };
         let parent = drive.tree.item(id).parent;
         if parent.is_none() || drive.tree.item(id).app_library {
-            items.push(refused(drive.tree.item(id), "INVALID"));
+            items.push(refused(drive, id, "INVALID"));
             continue;
         }
         drive.tree.trash_item(id);
@@ -219,8 +220,35 @@ pub(crate) fn put_back(drive: &mut Drive, rules: &DriveRules, message: &Message)
         let name = drive.tree.item(id).name.clone();
         items.push(match place(drive, rules, id, parent, &name) {
             Ok(()) => answers::drive_item(&drive.tree, id),
-            Err(status) => refused(drive.tree.item(id), status),
+            Err(status) => refused(drive, id, status),
         });
+    }
+    Ok(Answer::json(200, &json!({ "items": items })))
+}
+
+/// `deleteItems`: gone for good, from the trash or from where it lies.
+pub(crate) fn delete(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let mut items = Vec::new();
+    for wanted in body["items"].as_array().into_iter().flatten() {
+        let drive_id = wanted["drivewsid"].as_str().unwrap_or_default();
+        let Some(id) = drive.tree.by_drive_id(drive_id).filter(|id| !drive.tree.item(*id).app_library) else {
+            items.push(json!({ "drivewsid": drive_id, "status": "ID_INVALID" }));
+            continue;
+        };
+        if wanted["etag"].as_str().is_some_and(|etag| etag != drive.tree.item(id).etag()) {
+            items.push(refused(drive, id, "ETAG_CONFLICT"));
+            continue;
+        }
+        let parent = drive.tree.item(id).parent;
+        let mut answer = answers::drive_item(&drive.tree, id);
+        answer["isDeleted"] = true.into();
+        answer["clientId"] = wanted["clientId"].clone();
+        drive.tree.erase(id);
+        if let Some(parent) = parent {
+            drive.folder_changed(parent, rules);
+        }
+        items.push(answer);
     }
     Ok(Answer::json(200, &json!({ "items": items })))
 }
@@ -250,13 +278,16 @@ fn current(drive: &Drive, wanted: &Value) -> Result<ItemId, Value> {
     };
     let item = drive.tree.item(id);
     match wanted["etag"].as_str() {
-        Some(etag) if etag != item.etag() => Err(refused(item, "ETAG_CONFLICT")),
+        Some(etag) if etag != item.etag() => Err(refused(drive, id, "ETAG_CONFLICT")),
         _ => Ok(id),
     }
 }
 
-fn refused(item: &Item, status: &str) -> Value {
-    json!({ "drivewsid": item.drive_id(), "etag": item.etag(), "status": status })
+/// The item as it is, with the reason why it was not changed.
+fn refused(drive: &Drive, id: ItemId, status: &str) -> Value {
+    let mut answer = answers::drive_item(&drive.tree, id);
+    answer["status"] = status.into();
+    answer
 }
 
 fn wanted_name(wanted: &Value) -> String {

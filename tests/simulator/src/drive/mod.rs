@@ -5,13 +5,16 @@ pub(crate) mod content;
 pub(crate) mod content_host;
 pub(crate) mod docws;
 pub(crate) mod drivews;
+pub(crate) mod item;
 pub(crate) mod names;
 pub(crate) mod tree;
+pub(crate) mod upload;
 
 use std::collections::HashMap;
 
 use crate::drive::content::Content;
-use crate::drive::tree::{ItemId, Tree};
+use crate::drive::item::ItemId;
+use crate::drive::tree::Tree;
 use crate::rules::DriveRules;
 
 /// An upload between `upload/web` and `update/documents`.

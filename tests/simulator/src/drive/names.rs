@@ -3,22 +3,33 @@
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::rules::DriveRules;
+use crate::rules::{DriveRules, NameMatching};
 
-/// A reason to refuse a name. [`TABLE`] says what each matches and whether it refuses by default.
+/// A reason to refuse a name; `RULES.md` says which refuse by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameRule {
+    /// No name at all.
     Empty,
+    /// `.` and `..`.
     DotOrDotDot,
+    /// A `/` anywhere.
     Slash,
+    /// A `\` anywhere.
     Backslash,
+    /// A `:` anywhere.
     Colon,
+    /// U+0000 to U+001F and U+007F.
     Control,
+    /// A dot at the start.
     LeadingDot,
+    /// A dot at the end.
     TrailingDot,
+    /// A space at the start.
     LeadingSpace,
+    /// A space at the end.
     TrailingSpace,
+    /// More than 255 bytes of UTF-8.
     TooLong,
 }
 
@@ -55,10 +66,13 @@ pub(crate) fn refusal(name: &str, rules: &DriveRules) -> Option<NameRule> {
         .map(|row| row.rule)
 }
 
-/// The form in which two names are the same name: NFC, then case folded, then NFC again.
-pub(crate) fn comparable(name: &str) -> String {
+/// The form in which two names are the same name: NFC, and case folded where case makes no difference.
+pub(crate) fn comparable(name: &str, matching: NameMatching) -> String {
     let composed: String = name.nfc().collect();
-    caseless::default_case_fold_str(&composed).nfc().collect()
+    match matching {
+        NameMatching::IgnoringCase => caseless::default_case_fold_str(&composed).nfc().collect(),
+        NameMatching::CaseSensitive => composed,
+    }
 }
 
 /// The form in which the service answers a name.

@@ -4,119 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Builder;
 
-use crate::drive::content::Content;
+use crate::drive::item::{Body, Item, ItemId, NewItem, Sharing};
 use crate::drive::names;
+use crate::rules::NameMatching;
 
 pub(crate) const CLOUD_DOCS: &str = "com.apple.CloudDocs";
 pub(crate) const TRASH_ID: &str = "TRASH_ROOT";
-
-/// Index of an item in the tree; it stays the same for the item's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ItemId(usize);
-
-#[derive(Clone, Debug)]
-pub(crate) struct Package {
-    /// The zip that a download of the package gives.
-    pub(crate) archive: Content,
-    /// The size that listings show, which is not the archive's.
-    pub(crate) listed_size: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    Folder { children: BTreeMap<String, ItemId>, files: u64, bytes: u64 },
-    File(Content),
-    Package(Package),
-}
-
-/// How an item takes part in a folder that another account shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    Own,
-    Root,
-    Below,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) document_id: String,
-    pub(crate) item_id: String,
-    pub(crate) zone: String,
-    pub(crate) parent: Option<ItemId>,
-    pub(crate) app_library: bool,
-    pub(crate) sharing: Sharing,
-    pub(crate) name: String,
-    pub(crate) change: u64,
-    pub(crate) created_ms: i64,
-    pub(crate) modified_ms: i64,
-    pub(crate) body: Body,
-    /// Path before the item was moved to the trash; `None` while it is not there.
-    pub(crate) trashed_from: Option<String>,
-}
-
-impl Item {
-    pub(crate) fn is_folder(&self) -> bool {
-        matches!(self.body, Body::Folder { .. })
-    }
-
-    /// Size as listings show it; for a folder the bytes of all files below it.
-    pub(crate) fn size(&self) -> u64 {
-        match &self.body {
-            Body::Folder { bytes, .. } => *bytes,
-            Body::File(content) => content.size(),
-            Body::Package(package) => package.listed_size,
-        }
-    }
-
-    fn files(&self) -> u64 {
-        match &self.body {
-            Body::Folder { files, .. } => *files,
-            Body::File(_) | Body::Package(_) => 1,
-        }
-    }
-
-    pub(crate) fn children(&self) -> impl Iterator<Item = ItemId> + '_ {
-        let children = match &self.body {
-            Body::Folder { children, .. } => Some(children.values().copied()),
-            Body::File(_) | Body::Package(_) => None,
-        };
-        children.into_iter().flatten()
-    }
-
-    pub(crate) fn etag(&self) -> String {
-        base36(self.change)
-    }
-
-    pub(crate) fn drive_id(&self) -> String {
-        let prefix = match (self.is_folder(), self.sharing) {
-            (true, Sharing::Own) => "FOLDER",
-            (true, Sharing::Root) => "SHARED_FOLDER",
-            (true, Sharing::Below) => "FOLDER_IN_SHARED_FOLDER",
-            (false, Sharing::Below) => "FILE_IN_SHARED_FOLDER",
-            (false, _) => "FILE",
-        };
-        format!("{prefix}::{}::{}", self.zone, self.document_id)
-    }
-}
-
-/// What a new item is made from.
-pub(crate) struct NewItem {
-    pub(crate) name: String,
-    pub(crate) body: Body,
-    pub(crate) created_ms: i64,
-    pub(crate) modified_ms: i64,
-}
-
-impl NewItem {
-    pub(crate) fn folder(name: &str, now_ms: i64) -> Self {
-        Self {
-            name: name.to_owned(),
-            body: Body::Folder { children: BTreeMap::new(), files: 0, bytes: 0 },
-            created_ms: now_ms,
-            modified_ms: now_ms,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -128,6 +21,7 @@ pub(crate) struct Tree {
     changes: u64,
     named: u64,
     seed: u64,
+    matching: NameMatching,
 }
 
 impl Tree {
@@ -141,6 +35,7 @@ impl Tree {
             changes: 100,
             named: 0,
             seed,
+            matching: NameMatching::IgnoringCase,
         };
         tree.store(NewItem::folder("", now_ms), CLOUD_DOCS, String::from("root"));
         tree
@@ -192,16 +87,14 @@ impl Tree {
 
     pub(crate) fn child(&self, folder: ItemId, name: &str) -> Option<ItemId> {
         match &self.item(folder).body {
-            Body::Folder { children, .. } => children.get(&names::comparable(name)).copied(),
+            Body::Folder { children, .. } => children.get(&names::comparable(name, self.matching)).copied(),
             Body::File(_) | Body::Package(_) => None,
         }
     }
 
     /// The item at a `/`-separated path from the root; empty is the root.
     pub(crate) fn at(&self, path: &str) -> Option<ItemId> {
-        path.split('/')
-            .filter(|part| !part.is_empty())
-            .try_fold(self.root, |folder, name| self.child(folder, name))
+        path.split('/').filter(|part| !part.is_empty()).try_fold(self.root, |folder, name| self.child(folder, name))
     }
 
     /// Path from the root without a leading slash; a trashed item's begins with `TRASH_ROOT/`.
@@ -222,9 +115,36 @@ impl Tree {
         parts.join("/")
     }
 
+    /// Compares names in another way from now on. What becomes the same name all the same stays two items.
+    pub(crate) fn match_names(&mut self, matching: NameMatching) {
+        if self.matching == matching {
+            return;
+        }
+        self.matching = matching;
+        for index in 0..self.items.len() {
+            let ids: Vec<ItemId> = self.items[index].children().collect();
+            let mut renewed = BTreeMap::new();
+            for id in ids {
+                let mut key = names::comparable(&self.item(id).name, matching);
+                if renewed.contains_key(&key) {
+                    key = format!("{key}/{}", self.item(id).document_id);
+                }
+                renewed.insert(key, id);
+            }
+            if let Body::Folder { children, .. } = &mut self.items[index].body {
+                *children = renewed;
+            }
+        }
+    }
+
     pub(crate) fn is_trashed(&self, id: ItemId) -> bool {
         let item = self.item(id);
         item.trashed_from.is_some() || item.parent.is_some_and(|parent| self.is_trashed(parent))
+    }
+
+    /// Whether an item lies in a folder that is itself below a share's root.
+    pub(crate) fn is_deep_in_share(&self, id: ItemId) -> bool {
+        self.item(id).parent.is_some_and(|parent| self.item(parent).sharing == Sharing::Below)
     }
 
     pub(crate) fn is_within(&self, id: ItemId, ancestor: ItemId) -> bool {
@@ -269,9 +189,13 @@ impl Tree {
         let item = &mut self.items[id.0];
         item.trashed_from = None;
         let Some(folder) = item.parent.take() else { return };
-        let key = names::comparable(&item.name);
-        if let Body::Folder { children, .. } = &mut self.items[folder.0].body {
+        let key = names::comparable(&item.name, self.matching);
+        if let Body::Folder { children, .. } = &mut self.items[folder.0].body
+            && children.get(&key) == Some(&id)
+        {
             children.remove(&key);
+        } else if let Body::Folder { children, .. } = &mut self.items[folder.0].body {
+            children.retain(|_, child| *child != id);
         }
         let (files, bytes) = (self.item(id).files(), self.item(id).size());
         self.count(folder, |all, size| {
@@ -282,7 +206,7 @@ impl Tree {
 
     /// Puts a detached item into a folder under its name, which must be free; its zone becomes the folder's.
     pub(crate) fn attach(&mut self, id: ItemId, folder: ItemId) {
-        let key = names::comparable(&self.item(id).name);
+        let key = names::comparable(&self.item(id).name, self.matching);
         self.items[id.0].parent = Some(folder);
         if let Body::Folder { children, .. } = &mut self.items[folder.0].body {
             children.insert(key, id);
@@ -333,7 +257,9 @@ impl Tree {
     pub(crate) fn set_body(&mut self, id: ItemId, body: Body) {
         let folder = self.item(id).parent;
         self.detach(id);
+        self.changes += 1;
         self.items[id.0].body = body;
+        self.items[id.0].content_change = self.changes;
         if let Some(folder) = folder {
             self.attach(id, folder);
         }
@@ -364,6 +290,7 @@ impl Tree {
             sharing: Sharing::Own,
             name: new.name,
             change: self.changes,
+            content_change: self.changes,
             created_ms: new.created_ms,
             modified_ms: new.modified_ms,
             body: new.body,
@@ -411,18 +338,4 @@ fn item_id(zone: &str, document_id: &str) -> String {
     let digest = Sha256::digest(format!("{zone}::{document_id}"));
     let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&digest[..20]);
     format!("CJ{encoded}")
-}
-
-fn base36(mut number: u64) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut text = Vec::new();
-    loop {
-        text.push(DIGITS[(number % 36) as usize]);
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    text.reverse();
-    String::from_utf8(text).unwrap_or_default()
 }

@@ -12,19 +12,19 @@ use crate::simulator::StartError;
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-    http2: bool,
+    http1_hosts: Vec<String>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
 }
 
 impl Authority {
-    pub(crate) fn new(http2: bool) -> Result<Self, StartError> {
+    pub(crate) fn new(http1_hosts: Vec<String>) -> Result<Self, StartError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "iCloud simulator, for tests only");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem, http2, configs: Mutex::default() })
+        Ok(Self { issuer: Issuer::new(params, key), pem, http1_hosts, configs: Mutex::default() })
     }
 
     pub(crate) fn pem(&self) -> &str {
@@ -45,7 +45,7 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)?;
-        if self.http2 {
+        if !self.http1_hosts.iter().any(|suffix| host.ends_with(suffix.as_str())) {
             config.alpn_protocols.push(b"h2".to_vec());
         }
         config.alpn_protocols.push(b"http/1.1".to_vec());

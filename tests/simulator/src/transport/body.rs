@@ -30,7 +30,7 @@ pub(crate) struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.shared.lock().journal.finish(self.number, self.kind, self.bytes_out);
+        self.shared.lock().finish(self.number, self.kind, self.bytes_out);
         self.shared.notify();
     }
 }
@@ -96,10 +96,8 @@ impl Sender {
             let shared = Arc::clone(&self.request.shared);
             shared.until(|state| state.open_gates.contains(&gate)).await;
         }
-        let stop = [self.cut_at, self.hold.as_ref().map(|(after, _)| *after)]
-            .into_iter()
-            .flatten()
-            .fold(total, u64::min);
+        let stop =
+            [self.cut_at, self.hold.as_ref().map(|(after, _)| *after)].into_iter().flatten().fold(total, u64::min);
         let chunk = self.spoil(self.read(stop));
         self.position += chunk.len() as u64;
         self.request.bytes_out += chunk.len() as u64;
@@ -147,10 +145,7 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Cut;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let frame = self.frames.as_mut().poll_next(context);
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()

@@ -36,7 +36,7 @@ pub(crate) async fn exchange(
 
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let message = Message::new(kind, &host, &parts, body);
-    let (plan, latency) = {
+    let (plan, latency, free) = {
         let mut state = shared.lock();
         let subjects = state.subjects(&message);
         let plan = state.faults.decide(kind, &subjects);
@@ -44,7 +44,7 @@ pub(crate) async fn exchange(
         if let Some(action) = &plan.action {
             state.journal.spoiled(number, format!("{action:?}"));
         }
-        (plan, state.rules.transport.latency_ms)
+        (plan, state.rules.transport.latency_ms, state.open_write(number, &message))
     };
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
@@ -55,8 +55,14 @@ pub(crate) async fn exchange(
         Instead::Answer(answer) => answer,
         Instead::Reset => return Err(connection.reset().await),
         Instead::ResetStream => return Err(Cut),
+        Instead::Nothing if !free => Answer::cloudkit_error(
+            409,
+            "ZONE_BUSY",
+            "Sync zone CAS Op-Lock failed. There was a concurrent write and this operation was rejected. Retry request...",
+        ),
         Instead::Nothing => {
-            let posted = if kind == RequestKind::ContentPost { content_host::posted_file(&message).await } else { None };
+            let posted =
+                if kind == RequestKind::ContentPost { content_host::posted_file(&message).await } else { None };
             let answer = shared.lock().answer(&message, posted);
             wait_at_gates(&shared, &plan, HoldAt::Answer).await;
             match &plan.action {

@@ -8,6 +8,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::drive::content::Content;
+use crate::drive::tree::CLOUD_DOCS;
 use crate::kinds::RequestKind;
 
 pub(crate) struct Message {
@@ -51,6 +52,15 @@ impl Message {
         self.path.split('/').skip(1).nth(index).unwrap_or_default()
     }
 
+    /// The zone a request to a Drive host is about.
+    pub(crate) fn zone(&self) -> String {
+        if self.segment(0) == "ws" {
+            return self.segment(1).to_owned();
+        }
+        let zone = self.subjects().iter().find_map(|subject| subject.split("::").nth(1).map(str::to_owned));
+        zone.unwrap_or_else(|| CLOUD_DOCS.to_owned())
+    }
+
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
         self.headers
             .get_all(hyper::header::COOKIE)
@@ -65,9 +75,8 @@ impl Message {
     /// The ids, paths and names the request speaks of: what fault filters match and the journal shows.
     pub(crate) fn subjects(&self) -> Vec<String> {
         const QUERY: [&str; 2] = ["document_id", "token"];
-        let mut subjects: Vec<String> =
-            QUERY.iter().filter_map(|name| self.query.get(*name)).cloned().collect();
-        if matches!(self.kind, RequestKind::Item | RequestKind::Enumerate | RequestKind::Copy) {
+        let mut subjects: Vec<String> = QUERY.iter().filter_map(|name| self.query.get(*name)).cloned().collect();
+        if matches!(self.kind, RequestKind::Item | RequestKind::Enumerate | RequestKind::Copy | RequestKind::Download) {
             subjects.extend(self.path.rsplit('/').next().map(str::to_owned));
         }
         if self.kind != RequestKind::ContentPost
@@ -141,6 +150,20 @@ impl Answer {
         Self::json(
             status,
             &json!({ "requestUUID": "00000000-0000-0000-0000-000000000000", "errorReason": reason, "errorCode": status }),
+        )
+    }
+
+    /// The form of errors that come from CloudKit below the data hosts.
+    pub(crate) fn cloudkit_error(status: u16, code: &str, reason: &str) -> Self {
+        Self::json(
+            status,
+            &json!({
+                "uuid": "00000000-0000-0000-0000-000000000000",
+                "serverErrorCode": code,
+                "error_code": code,
+                "reason": reason,
+                "messageForDeveloper": reason,
+            }),
         )
     }
 

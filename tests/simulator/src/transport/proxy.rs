@@ -117,9 +117,8 @@ async fn tunnel(proxy: Arc<Proxy>, connection: Arc<Connection>, host: Arc<str>, 
     let Ok(config) = proxy.authority.config(&host) else { return };
     let Ok(stream) = TlsAcceptor::from(config).accept(TokioIo::new(upgraded)).await else { return };
     let served = Arc::clone(&connection);
-    let service = service_fn(move |request| {
-        exchange(Arc::clone(&proxy.shared), Arc::clone(&served), Arc::clone(&host), request)
-    });
+    let service =
+        service_fn(move |request| exchange(Arc::clone(&proxy.shared), Arc::clone(&served), Arc::clone(&host), request));
     let server = auto::Builder::new(TokioExecutor::new());
     {
         let serving = server.serve_connection(TokioIo::new(stream), service);

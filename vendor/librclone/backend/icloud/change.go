@@ -87,8 +87,11 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		// A status that is not understood may come from a change that was made.
 		etag, conflicting := conflict(err)
-		if try == mostAttempts || !conflicting && !outcomeUnknown(err) {
+		var status *itemStatus
+		answered := errors.As(err, &status)
+		if try == mostAttempts || !answered && !outcomeUnknown(err) {
 			return itemError(op, on, err)
 		}
 		if conflicting && etag != "" && etag != it.etag {
@@ -101,11 +104,13 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		if lookErr != nil {
 			return itemError(op, on, lookErr)
 		}
-		if done(now) {
+		switch {
+		case done(now):
 			return nil
-		}
-		if now == nil {
+		case now == nil:
 			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
+		case answered && !conflicting && !isGone(err):
+			return itemError(op, on, err)
 		}
 		it = now
 	}
@@ -336,13 +341,17 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		// and so are passing troubles: the listing tells.
 		var status *itemStatus
 		if ctx.Err() != nil || !errors.As(err, &status) && !outcomeUnknown(err) {
-			return nil, nameRefused(err, "make folder", on)
+			return nil, about(in.refused(err), "make folder", on)
 		}
 		listed := d.listOne(ctx, in)
 		if listed.err != nil {
 			return nil, listed.err
 		}
-		if child := pick(listed.items, name); child != nil {
+		child := pick(listed.items, name)
+		if child == nil {
+			child = d.folders.findCoarsely(in.id, name)
+		}
+		if child != nil {
 			return child, nil
 		}
 		if try == mostAttempts {
@@ -371,10 +380,13 @@ func (d *drive) otherFolder(ctx context.Context, in place, made *item, name stri
 	return holder, nil
 }
 
-// nameRefused names the likely reason when the service refuses to make something.
-func nameRefused(err error, op, on string) error {
-	if hasKind(err, KindUnsupported) {
-		return fail(KindRefusedName, op, on, "the service refuses it, most likely for the name").from(err)
+// refused names the likely reason when the service refuses to make something.
+func (p place) refused(err error) error {
+	if !hasKind(err, KindUnsupported) || isFinal(err) {
+		return err
 	}
-	return about(err, op, on)
+	if p.item != nil && p.item.shared() {
+		return fail(KindDenied, "", "", "the service refuses changes here, below a folder that another account shares").from(err)
+	}
+	return fail(KindRefusedName, "", "", "the service refuses it, most likely for the name").from(err)
 }

@@ -141,14 +141,15 @@ type contentReader struct {
 	on       string
 	learned  func() // called when the file turns out to be a package
 
-	from *address
-	body io.ReadCloser
-	pos  int64 // of the next byte
-	end  int64 // behind the last byte; -1 while not known
-	size int64 // of the whole content; -1 while not known
-	more bool  // the answer holds more than was asked for
-	try  int   // of the present stretch; a byte that arrives begins a new one
-	err  error
+	from   *address
+	body   io.ReadCloser
+	pos    int64 // of the next byte
+	end    int64 // behind the last byte; -1 while not known
+	size   int64 // of the whole content; -1 while not known
+	more   bool  // the answer holds more than was asked for
+	doubts int   // times that the size was not the listed one
+	try    int   // of the present stretch; a byte that arrives begins a new one
+	err    error
 }
 
 // read opens a content at a position. end is behind the last wanted byte, -1
@@ -226,12 +227,21 @@ func (r *contentReader) openOnce() error {
 	if err != nil {
 		return err
 	}
-	if err := r.accept(resp); err != nil {
-		_ = resp.Body.Close()
-		return err
+	err = r.accept(resp)
+	if err == nil {
+		r.body = resp.Body
+		return nil
 	}
-	r.body = resp.Body
-	return nil
+	_ = resp.Body.Close()
+	if hasKind(err, KindChanged) && r.doubts < mostDoubts {
+		// Before the file is said to have changed, the service is asked anew.
+		r.doubts++
+		if _, err := r.address(from); err != nil {
+			return finally(err)
+		}
+		return damaged("the content is not the listed one")
+	}
+	return err
 }
 
 // address gives the address to read from, and makes sure that it is the address
@@ -253,6 +263,10 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	r.from = from
 	return from, nil
 }
+
+// mostDoubts is how often the address is asked for again when the content has
+// another size than listed, before that is believed.
+const mostDoubts = 2
 
 // mostRedirects bounds the hops to a content.
 const mostRedirects = 5

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/fs"
 )
 
 // lister asks for the contents of folders, several folders a request where the
@@ -223,9 +225,17 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error)
 		op: "list", host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
 	}
+	doubts := 0
 	answers, err := fetch(ctx, l.service, r, func(answers *[]driveItem) error {
 		if len(*answers) == 0 {
 			return damaged("an empty answer to a listing")
+		}
+		if missing := missingItems(*answers); missing != "" {
+			doubts++
+			if doubts <= mostDoubts {
+				return damaged(missing)
+			}
+			fs.Logf(nil, "icloud: %s, and stays so", missing)
 		}
 		return nil
 	})
@@ -233,6 +243,18 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error)
 		return nil, err
 	}
 	return *answers, nil
+}
+
+// missingItems complains about a folder of which the service counts more items
+// than it lists. In every answer of Apple that is known the two are the same;
+// should they differ for a reason, the listing is taken after some doubt.
+func missingItems(answers []driveItem) string {
+	for _, answer := range answers {
+		if answer.Items != nil && answer.Count != nil && int64(*answer.Count) > int64(len(*answer.Items)) {
+			return fmt.Sprintf("a listing has %d of %d items", len(*answer.Items), *answer.Count)
+		}
+	}
+	return ""
 }
 
 // answerFor finds the answer about a folder. Answers come in the order of the
@@ -254,7 +276,7 @@ func answerFor(answers []driveItem, wanted target, asked int) *driveItem {
 // is no empty folder, unless it says that it is one.
 func itemsOf(answer *driveItem, of target) ([]*item, error) {
 	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
-		if strings.Contains(status, "INVALID") || strings.Contains(status, "NOT_FOUND") {
+		if isGone(&itemStatus{status: status}) {
 			return nil, fail(KindNotFound, "", "", "the folder is gone")
 		}
 		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
@@ -288,7 +310,7 @@ func isGone(err error) bool {
 	var status *itemStatus
 	if errors.As(err, &status) {
 		said := strings.ToUpper(status.status)
-		return strings.Contains(said, "NOT_FOUND") || strings.Contains(said, "INVALID") || strings.Contains(said, "DOES_NOT_EXIST")
+		return strings.Contains(said, "NOT_FOUND") || strings.Contains(said, "ID_INVALID") || strings.Contains(said, "DOES_NOT_EXIST")
 	}
 	return hasKind(err, KindNotFound)
 }

@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"path"
 
@@ -63,11 +64,19 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 	if err := checkName("move", path.Join(to.path, name), name); err != nil {
 		return nil, err
 	}
-	var err error
 	if from.id != to.id {
-		if it, err = d.move(ctx, from, it, to); err != nil {
+		moved, err := d.move(ctx, from, it, to)
+		if hasKind(err, KindExists) {
+			// The name that it has is taken there, so it travels under another.
+			if it, err = d.rename(ctx, from, it, replacementName(name, d.folders.now(), rand.Uint32())); err != nil {
+				return nil, err
+			}
+			moved, err = d.move(ctx, from, it, to)
+		}
+		if err != nil {
 			return nil, err
 		}
+		it = moved
 	}
 	if sameName(it.name, name) {
 		return it, nil

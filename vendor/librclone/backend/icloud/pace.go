@@ -49,8 +49,9 @@ func newLimiter(perSecond float64, slots int) *limiter {
 	}
 }
 
-// begin waits for the turn of one call; end has to follow.
-func (l *limiter) begin(ctx context.Context) error {
+// begin waits for the turn of one call; end has to follow. Where the service
+// asked for more than the longest wait it fails at once.
+func (l *limiter) begin(ctx context.Context, longest time.Duration) error {
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -62,6 +63,12 @@ func (l *limiter) begin(ctx context.Context) error {
 		l.mu.Unlock()
 		if wait <= 0 {
 			break
+		}
+		if wait > longest {
+			l.end()
+			e := fail(KindThrottled, "", "", "iCloud asked for no calls for a while")
+			e.retryAfter, e.final = wait, true
+			return e
 		}
 		if err := sleep(ctx, wait); err != nil {
 			l.end()

@@ -197,4 +197,3 @@ func TestCookiesStayAtHome(t *testing.T) {
 	}
 	assert.Equal(t, "a=secret", header.Get("Cookie"))
 }
-

@@ -83,7 +83,7 @@ func newRefusal(resp *http.Response) *refusal {
 }
 
 // plainText is text that can hold neither an address nor a token.
-var plainText = regexp.MustCompile(`^(?:[A-Za-z0-9_.,:'()/-]{1,24} ?){1,16}$`)
+var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
 
 // reasonIn finds the words of the service for a failure.
 func reasonIn(body []byte) string {
@@ -165,7 +165,7 @@ const (
 // request is one call to the API.
 type request struct {
 	op      string // what it does, for texts
-	host    string
+	host    string // "" for the requests of a sign-in
 	method  string
 	path    string
 	params  url.Values
@@ -312,7 +312,7 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 		var none int64
 		opts.ContentLength = &none
 	}
-	if err := s.limiter.begin(ctx); err != nil {
+	if err := s.limiter.begin(ctx, s.retries.longest); err != nil {
 		return nil, err
 	}
 	defer s.limiter.end()
@@ -323,8 +323,8 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 		s.limiter.accepted()
 		return resp, nil
 	case errors.As(err, &refused):
-		if refused.kind() == KindThrottled {
-			s.limiter.refused(min(refused.retryAfter, s.retries.longest))
+		if refused.kind() == KindThrottled && r.host != "" { // sign-ins keep a time of their own
+			s.limiter.refused(refused.retryAfter)
 		}
 		return nil, refused
 	default:

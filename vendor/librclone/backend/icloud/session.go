@@ -114,7 +114,7 @@ func (s *session) configure(state SessionFile, password Secret) error {
 			if state.TrustToken == "" && len(state.Cookies) == 0 {
 				return err
 			}
-			fs.Logf(nil, "icloud: the session in the configuration is used: %v", err)
+			s.complain(err)
 		}
 	}
 	same := state.TrustToken == s.state.TrustToken && cookieHeader(state.Cookies) == cookieHeader(s.state.Cookies)
@@ -242,7 +242,11 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 	s.mu.Unlock()
 
 	if from == signedIn && !works && usable(&state) {
-		return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")"), &state)
+		if state.TermsPending {
+			return s.end(termsPending(s.name), &state)
+		}
+		return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")").
+			with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), &state)
 	}
 	unlock := s.lock(ctx)
 	defer unlock()
@@ -475,6 +479,11 @@ func (s *session) keep(state *SessionFile) {
 func (s *session) warn(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.complain(err)
+}
+
+// complain is warn with mu held.
+func (s *session) complain(err error) {
 	if !s.warned {
 		s.warned = true
 		fs.Logf(nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)

@@ -96,10 +96,6 @@ func TestSessionNeedsLogin(t *testing.T) {
 		{"account is locked", func(sim *simulator, _ configmap.Simple) {
 			sim.rules(jsonObject{"account": jsonObject{"locked": true}})
 		}, "signin-complete", "locked"},
-		{"security key", func(sim *simulator, _ configmap.Simple) {
-			sim.control("POST", "trust/end", nil, nil)
-			sim.rules(jsonObject{"account": jsonObject{"security_keys": []string{"key"}}})
-		}, "signin-complete", "security key"},
 		{"no password", func(_ *simulator, configuration configmap.Simple) { configuration["password"] = hiddenPassword },
 			"authorize", "no password is stored"},
 		{"no trust token", func(_ *simulator, configuration configmap.Simple) { configuration["trust_token"] = "" },
@@ -282,8 +278,8 @@ func TestSignInSaysWhy(t *testing.T) {
 		says  string
 	}{
 		{jsonObject{"mainland_china": true}, KindUnsupported, "mainland China"},
-		{jsonObject{"web_access": false}, KindNeedsLogin, ""},
-		{jsonObject{"terms_pending": true}, KindNeedsLogin, ""},
+		{jsonObject{"web_access": false}, KindNeedsLogin, "Access iCloud Data on the Web"},
+		{jsonObject{"terms_pending": true}, KindNeedsLogin, "terms"},
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
@@ -455,7 +451,7 @@ func TestSessionTakesReplacedCookies(t *testing.T) {
 
 func TestSessionStatus(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	file := &SessionFile{AppleID: "user@example.com", TrustToken: "trust", TrustedAt: now.AddDate(0, 0, -25), SignIns: 3}
+	file := &SessionFile{AppleID: "user@example.com", TrustToken: "hunter2", TrustedAt: now.AddDate(0, 0, -25), SignIns: 3}
 	status := file.Describe(now)
 	left, known := status.TrustLeft(now)
 	assert.True(t, known)
@@ -465,7 +461,7 @@ func TestSessionStatus(t *testing.T) {
 	assert.True(t, file.Describe(now).NeedsLogin)
 	encoded, err := json.Marshal(file.Describe(now))
 	require.NoError(t, err)
-	assert.NotContains(t, string(encoded), "trust\"")
+	assert.NotContains(t, string(encoded), "hunter2")
 }
 
 // No way of printing shows a secret.

@@ -65,6 +65,8 @@ type SessionFile struct {
 	// ("drivews", "docws").
 	Endpoints   map[string]string `json:"endpoints,omitempty"`
 	PCSRequired bool              `json:"pcs_required,omitempty"` // Advanced Data Protection is on
+	// TermsPending is true while Apple waits for its terms to be accepted.
+	TermsPending bool `json:"terms_pending,omitempty"`
 
 	TrustedAt time.Time `json:"trusted_at,omitzero"` // when a code was last entered
 	RenewedAt time.Time `json:"renewed_at,omitzero"` // when the cookies were last renewed
@@ -80,7 +82,7 @@ type Refusals struct {
 	Salt       string    `json:"salt,omitempty"`
 	Password   string    `json:"password,omitempty"`
 	TrustToken string    `json:"trust_token,omitempty"`
-	Reason     string    `json:"reason,omitempty"` // what was turned down, in words
+	Reason     string    `json:"reason,omitempty"`    // what was turned down, in words
 	NotBefore  time.Time `json:"not_before,omitzero"` // Apple asked for no sign-in before
 }
 

@@ -249,6 +249,9 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	if len(said.Errors) > 0 {
 		code = said.Errors[0].Code
 	}
+	if e := s.elsewhere(refused); e != nil {
+		return e
+	}
 	switch {
 	case refused.kind() == KindThrottled:
 		e := refused.err().with("wait before signing in again; Apple limits sign-ins by address")
@@ -287,9 +290,21 @@ type accountAnswer struct {
 		URL         string `json:"url"`
 		PCSRequired bool   `json:"pcsRequired"`
 	} `json:"webservices"`
-	ChallengeRequired bool   `json:"hsaChallengeRequired"`
-	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
-	DomainToUse       string `json:"domainToUse"`
+	ChallengeRequired bool `json:"hsaChallengeRequired"`
+	TermsUpdateNeeded bool `json:"termsUpdateNeeded"`
+}
+
+// elsewhere recognises the answer that sends an account to another iCloud.
+func (s *signer) elsewhere(refused *refusal) error {
+	var said struct {
+		Domain string `json:"domainToUse"`
+	}
+	if json.Unmarshal(refused.body, &said) != nil || said.Domain == "" {
+		return nil
+	}
+	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own")
+	e.final = true
+	return e
 }
 
 func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
@@ -302,9 +317,7 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 	}, &account)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		if refused.status == http.StatusFound && json.Unmarshal(refused.body, &account) == nil && account.DomainToUse != "" {
-			e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is another service")
-			e.final = true
+		if e := s.elsewhere(refused); e != nil {
 			return e
 		}
 		if refused.kind() == KindNeedsLogin || refused.kind() == KindUnsupported {
@@ -346,8 +359,7 @@ func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
 	drive, docs := account.Webservices[driveHost], account.Webservices[docsHost]
 	if drive.URL == "" || docs.URL == "" {
 		if account.TermsUpdateNeeded {
-			return needsLogin(s.name, "Apple's terms have changed").
-				with("accept them on icloud.com, then try again")
+			return termsPending(s.name)
 		}
 		e := fail(KindUnsupported, "sign in", s.name, "the account has no iCloud Drive").
 			with("open iCloud Drive once on icloud.com with this account")
@@ -356,7 +368,12 @@ func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
 	}
 	state.Endpoints = map[string]string{driveHost: drive.URL, docsHost: docs.URL}
 	state.PCSRequired = drive.PCSRequired
+	state.TermsPending = account.TermsUpdateNeeded
 	return nil
+}
+
+func termsPending(name string) *Error {
+	return needsLogin(name, "Apple's terms have changed").with("accept them on icloud.com, then try again")
 }
 
 // requestPCS asks for the cookies that Advanced Data Protection wants. The

@@ -61,12 +61,31 @@ func (d *drive) replace(ctx context.Context, in place, old *item, name string, c
 		return nil, err
 	}
 	if err := d.trash(ctx, in, old); err != nil {
-		if removeErr := d.trash(ctx, in, made); removeErr != nil {
-			fs.Debugf(nil, "icloud: an upload under way is left over: %v", removeErr)
+		now, lookErr := d.present(ctx, in, old.id)
+		if lookErr != nil {
+			return nil, err // the new file stays beside the old one, or for it
 		}
-		return nil, err
+		if now != nil {
+			if removeErr := d.trash(ctx, in, made); removeErr != nil {
+				fs.Debugf(nil, "icloud: an upload under way is left over: %v", removeErr)
+			}
+			return nil, err
+		}
 	}
+	ctx, cancel := graced(ctx)
+	defer cancel()
 	return d.settleFirst(ctx, in, made, name)
+}
+
+// graceTime is how long a replacement may go on after it was cancelled between
+// its last two steps.
+const graceTime = 30 * time.Second
+
+// graced gives a context that ends some time after ctx does.
+func graced(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // settleFirst is settle for a name that was just made free.
@@ -152,10 +171,7 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 		return nil
 	})
 	if err != nil {
-		if hasKind(err, KindUnsupported) {
-			err = nameRefused(err, "upload", path.Join(in.path, name))
-		}
-		return nil, finally(err)
+		return nil, finally(in.refused(err))
 	}
 	ticket := (*tickets)[0]
 	file, err := d.transfer(ctx, ticket.URL, content)
@@ -272,7 +288,7 @@ func (d *drive) register(ctx context.Context, in place, name string, sent *recei
 			if hasKind(err, KindChanged) || isGone(err) {
 				d.folders.forget(in.id)
 			}
-			return nil, nameRefused(err, "upload", path.Join(in.path, name))
+			return nil, in.refused(err)
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {

@@ -1,0 +1,125 @@
+//! The simulated iCloud of the demo, and what is in it.
+
+use icloud_simulator::{Config, Content, MintedSession, Mutation, RequestKind, Rules, SeedTree, Simulator};
+use plakar_host::{Executable, Host, Options, Settings, Surroundings};
+
+use super::{Digests, FILES, Failure};
+
+/// Added to every answer.
+pub const LATENCY_MS: u64 = 20;
+/// 2024-05-17 12:00:00 UTC in milliseconds since 1970.
+const MODIFIED: i64 = 1_715_947_200_000;
+/// The simulator's password, "correct horse", in the form in which rclone keeps passwords.
+const PASSWORD: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
+
+pub struct Drive {
+    pub simulator: Simulator,
+    session: MintedSession,
+}
+
+impl Drive {
+    pub fn start() -> Result<Self, Failure> {
+        let mut rules = Rules::default();
+        rules.transport.latency_ms = LATENCY_MS;
+        let simulator = Simulator::start(Config { rules, ..Config::default() })?;
+        let folder = |name: &str| format!("{FILES}/{name}");
+        let seed = |prefix: &str, files, folders, size, seed| SeedTree {
+            prefix: folder(prefix),
+            files,
+            folders,
+            size,
+            seed,
+            modified_ms: MODIFIED,
+        };
+        simulator.seed(&seed("Documents", 240, 12, 8_000, 1));
+        simulator.seed(&seed("Photos", 50, 4, 400_000, 1000));
+        for (seed, name) in ["Caf\u{e9} %41.txt", " leading space", "a:b", "empty"].into_iter().enumerate() {
+            let size = if name == "empty" { 0 } else { 100 };
+            simulator.put_file(&folder(name), Content::Generated { seed: seed as u64, size }, MODIFIED);
+        }
+        for seed in 0..6 {
+            let content = Content::Generated { seed, size: 12 * 1024 * 1024 };
+            simulator.put_file(&folder(&format!("Videos/{seed}.mov")), content, MODIFIED);
+        }
+        let session = simulator.mint_session();
+        Ok(Self { simulator, session })
+    }
+
+    pub fn account(&self) -> String {
+        self.session.apple_id.clone()
+    }
+
+    /// Surroundings from which the simulator can be reached, and nothing else.
+    pub fn surroundings(&self) -> Result<Surroundings, Failure> {
+        let surroundings = Surroundings::new()?;
+        let authority = surroundings.root().join("ca.pem");
+        self.simulator.write_ca(&authority)?;
+        Ok(surroundings.with("HTTPS_PROXY", self.simulator.proxy_url()).with("SSL_CERT_FILE", authority))
+    }
+
+    /// A folder of the drive, with a session that is signed in.
+    pub fn settings(&self, folder: &str) -> Settings {
+        Settings::new(&format!("icloud:///{folder}"))
+            .with("apple_id", &self.session.apple_id)
+            .with("trust_token", &self.session.trust_token)
+            .with("cookies", &self.session.cookies)
+    }
+
+    /// Signs in anew, without the cookies.
+    pub async fn sign_in(&self) -> Result<(), Failure> {
+        let settings = self.settings("").without("cookies").with("password", PASSWORD);
+        let host = Host::new(program(), self.surroundings()?);
+        let importer = host.importer(&settings, &Options::default()).await?;
+        importer.ping().await?;
+        importer.close().await?;
+        importer.into_connector().leave().await?;
+        if self.counted(RequestKind::SigninComplete) == 0 {
+            return Err("no sign-in reached the service".into());
+        }
+        Ok(())
+    }
+
+    /// What another device does between two backups; returns how many files of
+    /// the drive are new or changed.
+    pub fn change(&self) -> Result<u64, Failure> {
+        let path = |name: &str| format!("{FILES}/{name}");
+        let content = |seed| Content::Generated { seed, size: 8_000 };
+        for seed in 0..3 {
+            let write = Mutation::Write { content: content(seed + 5000), modified_ms: MODIFIED };
+            self.simulator.mutate(&path(&format!("Documents/folder-00{seed}/file-00000{seed}.bin")), write)?;
+            self.simulator.put_file(&path(&format!("New/{seed}.txt")), content(seed + 6000), MODIFIED);
+            self.simulator.mutate(&path(&format!("Photos/folder-00{seed}/file-00000{seed}.bin")), Mutation::Trash)?;
+        }
+        self.simulator.mutate(&path("a:b"), Mutation::Touch { modified_ms: MODIFIED + 1000 })?;
+        Ok(7)
+    }
+
+    /// The files below a folder of the drive.
+    pub fn files(&self, folder: &str) -> Digests {
+        let below = |item: icloud_simulator::ItemInfo| {
+            let path = item.path.strip_prefix(folder)?.to_owned();
+            Some((path, item.sha256?)).filter(|(path, _)| path.starts_with('/'))
+        };
+        self.simulator.snapshot().into_iter().filter_map(below).collect()
+    }
+
+    /// How many of them have a content to download.
+    pub fn downloads(&self, folder: &str) -> u64 {
+        let items = self.simulator.snapshot().into_iter();
+        items.filter(|item| item.path.starts_with(folder) && !item.folder && item.size > 0).count() as u64
+    }
+
+    /// Requests of the step that runs or has just ended.
+    pub fn counted(&self, kind: RequestKind) -> u64 {
+        self.simulator.counts().of(kind)
+    }
+}
+
+/// The program that the demo shows.
+pub fn program() -> Executable {
+    Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud"))
+}
+
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,163 @@
+//! What a failure costs, and what it leaves at the destination.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{Content, RequestKind};
+use plakar_host::{Exported, Options, PATIENCE, Tree};
+
+use crate::icloud::ICloud;
+
+/// Bits of Go's `fs.FileMode`.
+const DEVICE: u32 = 1 << 26;
+const PIPE: u32 = 1 << 25;
+
+fn tree() -> Tree {
+    Tree::new().folder("/").folder("/sub").file("/a.txt", "a").file("/sub/b.txt", "b").file("/sub/c.txt", "c")
+}
+
+fn paths(icloud: &ICloud) -> Vec<String> {
+    icloud.contents().into_keys().collect()
+}
+
+async fn restore(icloud: &ICloud, tree: &Tree) -> Exported {
+    icloud.host.restore(&icloud.settings("icloud:///to"), &Options::default(), tree).await.unwrap()
+}
+
+/// E7
+#[tokio::test]
+async fn one_failed_upload_does_not_stop_the_others() {
+    let icloud = ICloud::new();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("b.txt"));
+    let exported = restore(&icloud, &tree()).await;
+    assert_eq!(exported.errors().into_keys().collect::<Vec<_>>(), ["/sub/b.txt"]);
+    let end = exported.end.unwrap_err().message();
+    assert!(end.starts_with("1 of "), "{end}");
+    assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/c.txt"]);
+}
+
+/// E7: a passing trouble is nobody's business
+#[tokio::test]
+async fn an_upload_is_tried_again_from_its_start() {
+    let icloud = ICloud::new();
+    let content = Content::Generated { seed: 5, size: 2_500_000 };
+    let tree = tree().file("/large.bin", content.read(0, content.size()));
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ContentPost, 503).times(1));
+    let exported = restore(&icloud, &tree).await;
+    assert_eq!(exported.errors(), BTreeMap::new());
+    exported.end.unwrap();
+    assert_eq!(icloud.contents()["/to/large.bin"], content.sha256());
+}
+
+/// E8, E24
+#[tokio::test]
+async fn a_content_that_plakar_cannot_read_to_its_end_is_discarded() {
+    let icloud = ICloud::new();
+    let start = Content::Generated { seed: 5, size: 2_500_000 };
+    let tree = tree().broken("/sub/z.bin", start.read(0, start.size()));
+    let exported = restore(&icloud, &tree).await;
+    assert!(!exported.acks.iter().any(|ack| ack.record.pathname == "/sub/z.bin"));
+    let end = exported.end.unwrap_err().message();
+    assert!(end.contains("/sub/z.bin"), "{end}");
+    assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
+}
+
+/// E8: an overwrite that plakar cannot finish leaves the old file alone
+#[tokio::test]
+async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
+    let icloud = ICloud::new();
+    icloud.put("to/z.bin", b"old");
+    let before = icloud.contents();
+    restore(&icloud, &Tree::new().folder("/").broken("/z.bin", "new")).await.end.unwrap_err();
+    assert_eq!(icloud.contents(), before);
+}
+
+/// E12
+#[tokio::test]
+async fn what_icloud_cannot_hold_is_refused_one_by_one() {
+    let icloud = ICloud::new();
+    let tree = tree().link("/link", "a.txt").special("/device", DEVICE | 0o600).special("/pipe", PIPE | 0o600);
+    let exported = restore(&icloud, &tree).await;
+    let errors: Vec<&str> = exported.errors().into_keys().collect();
+    assert_eq!(errors, ["/device", "/link", "/pipe"]);
+    assert_eq!(exported.acks.len(), tree.len());
+    assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
+}
+
+/// E14
+#[tokio::test]
+async fn no_path_leads_out_of_the_destination() {
+    let icloud = ICloud::new();
+    let tree = tree().file("/sub/../../out.txt", "out").file("/../up.txt", "up");
+    let exported = restore(&icloud, &tree).await;
+    assert_eq!(exported.errors().into_keys().collect::<Vec<_>>(), ["/../up.txt", "/sub/../../out.txt"]);
+    assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
+}
+
+/// E15
+#[tokio::test]
+async fn the_exporter_ends_with_plakar_and_leaves_whole_files_only() {
+    let icloud = ICloud::new();
+    icloud.hold(RequestKind::ContentPost, "uploads");
+    let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
+    let tree = tree();
+    let (export, ()) = tokio::join!(exporter.export(&tree), async {
+        icloud.until(RequestKind::ContentPost, 1).await;
+        exporter.connector().hang_up();
+    });
+    export.unwrap().end.unwrap_err();
+    exporter.into_connector().wait(PATIENCE).await.unwrap();
+    assert_eq!(paths(&icloud), Vec::<String>::new());
+}
+
+/// E22
+#[tokio::test]
+async fn a_destination_that_cannot_be_written_fails_each_file() {
+    let icloud = ICloud::new();
+    icloud.simulator.make_folders("to/sub");
+    for kind in [RequestKind::CreateFolders, RequestKind::UploadWeb] {
+        icloud.simulator.add_fault(icloud.fail(kind, 403));
+    }
+    let exported = restore(&icloud, &tree()).await;
+    assert_eq!(exported.errors().into_keys().collect::<Vec<_>>(), ["/a.txt", "/sub/b.txt", "/sub/c.txt"]);
+    let end = exported.end.unwrap_err().message();
+    assert!(end.starts_with("3 of "), "{end}");
+}
+
+/// E9
+#[tokio::test]
+async fn a_full_drive_is_said_to_be_full() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| rules.drive.quota = 10);
+    let content = vec![1; 100_000];
+    let exported = restore(&icloud, &Tree::new().folder("/").file("/a", content)).await;
+    let reason = exported.errors()["/a"].to_lowercase();
+    assert!(reason.contains("quota") || reason.contains("full") || reason.contains("space"), "{reason}");
+}
+
+/// E25
+#[tokio::test]
+async fn close_after_a_failure_returns() {
+    let icloud = ICloud::new();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::List, 400));
+    let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
+    exporter.export(&tree()).await.unwrap().end.unwrap_err();
+    exporter.close().await.unwrap();
+    exporter.into_connector().leave().await.unwrap();
+}
+
+/// Acknowledgements that nobody reads: the connector stops taking files, and no
+/// more than that
+#[tokio::test]
+async fn unread_acknowledgements_do_not_keep_the_process() {
+    let icloud = ICloud::new();
+    let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
+    let tree = tree();
+    let (mut outgoing, acks) = exporter.start();
+    for item in tree.iter() {
+        outgoing.send(item).await.unwrap();
+    }
+    icloud.until(RequestKind::ContentPost, 1).await;
+    drop(acks);
+    exporter.close().await.unwrap();
+    exporter.into_connector().leave().await.unwrap();
+}

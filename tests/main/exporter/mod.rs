@@ -1,0 +1,4 @@
+//! The destination of a restore.
+
+mod failures;
+mod tree;

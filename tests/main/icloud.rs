@@ -1,0 +1,121 @@
+//! A simulated iCloud, and the connectors on it.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{Config, Content, FaultAction, FaultRule, HoldAt, MintedSession, RequestKind, Simulator};
+use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Snapshot, Surroundings};
+
+/// When files are made, in milliseconds since 1970. iCloud keeps whole seconds.
+pub const MODIFIED: i64 = 1_700_000_000_000;
+
+/// A drive of its own, an account that is signed in, and a host whose
+/// connectors reach nothing else.
+pub struct ICloud {
+    pub simulator: Simulator,
+    pub host: Host,
+    session: MintedSession,
+}
+
+impl ICloud {
+    pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Self {
+        let simulator = Simulator::start(config).unwrap();
+        let surroundings = Surroundings::new().unwrap();
+        let authority = surroundings.root().join("ca.pem");
+        simulator.write_ca(&authority).unwrap();
+        let surroundings = surroundings.with("HTTPS_PROXY", simulator.proxy_url()).with("SSL_CERT_FILE", authority);
+        Self { session: simulator.mint_session(), host: Host::new(program(), surroundings), simulator }
+    }
+
+    /// Settings for a location, with the session but not the password: what
+    /// `rclone config show` lets plakar import.
+    pub fn settings(&self, location: &str) -> Settings {
+        Settings::new(location)
+            .with("apple_id", &self.session.apple_id)
+            .with("trust_token", &self.session.trust_token)
+            .with("cookies", &self.session.cookies)
+    }
+
+    pub fn put(&self, path: &str, content: &[u8]) {
+        self.simulator.put_file(path, Content::from(content), MODIFIED);
+    }
+
+    /// Three folders, one of them empty, and six files, one of them empty and
+    /// one larger than a message.
+    pub fn furnish(&self) {
+        for (path, size) in [("a.txt", 100), ("docs/b.txt", 2_000), ("docs/deep/c.bin", 70_000), ("docs/deep/d", 1)] {
+            self.simulator.put_file(path, Content::Generated { seed: size, size }, MODIFIED);
+        }
+        self.put("docs/empty.txt", b"");
+        self.simulator.put_file("docs/large.bin", Content::Generated { seed: 9, size: 3_000_001 }, MODIFIED);
+        self.simulator.make_folders("docs/nothing");
+    }
+
+    /// What the drive holds, by path with a slash in front.
+    pub fn contents(&self) -> BTreeMap<String, String> {
+        let file = |item: icloud_simulator::ItemInfo| Some((format!("/{}", item.path), item.sha256?));
+        self.simulator.snapshot().into_iter().filter_map(file).collect()
+    }
+
+    pub fn drive_id(&self, path: &str) -> String {
+        let items = self.simulator.snapshot();
+        items.into_iter().find(|item| item.path == path).expect("no such item").drive_id
+    }
+
+    pub async fn backup(&self, location: &str) -> Snapshot {
+        self.host.backup(&self.settings(location), &Options::default(), Backup::first()).await.unwrap()
+    }
+
+    pub async fn backup_after(&self, location: &str, parent: &Snapshot) -> Snapshot {
+        self.host.backup(&self.settings(location), &Options::default(), Backup::after(parent)).await.unwrap()
+    }
+
+    pub fn fail(&self, kind: RequestKind, status: u16) -> FaultRule {
+        FaultRule::new(kind, FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() })
+    }
+
+    /// Makes requests of a kind wait until `release(gate)`.
+    pub fn hold(&self, kind: RequestKind, gate: &str) {
+        let hold = FaultAction::Hold { gate: gate.to_owned(), at: HoldAt::Arrival };
+        self.simulator.add_fault(FaultRule::new(kind, hold));
+    }
+
+    pub async fn until(&self, kind: RequestKind, count: u64) {
+        self.simulator.wait_for(kind, count, PATIENCE).await.unwrap();
+    }
+
+    pub fn count(&self, kind: RequestKind) -> u64 {
+        self.simulator.counts().of(kind)
+    }
+}
+
+/// Surroundings from which the simulator can be reached, and nothing else.
+pub fn surroundings(simulator: &Simulator) -> Surroundings {
+    let surroundings = Surroundings::new().unwrap();
+    let authority = surroundings.root().join("ca.pem");
+    simulator.write_ca(&authority).unwrap();
+    surroundings.with("HTTPS_PROXY", simulator.proxy_url()).with("SSL_CERT_FILE", authority)
+}
+
+/// The program under test.
+pub fn program() -> Executable {
+    Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud"))
+}
+
+/// The names of a snapshot's files with their digests as the simulator writes them.
+pub fn digests(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    snapshot.contents().into_iter().map(|(path, digest)| (path.to_owned(), hex(&digest))).collect()
+}
+
+pub fn hex(mac: &Mac) -> String {
+    mac.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Nothing failed, and nothing that plakar would have swallowed happened.
+pub fn assert_sound(snapshot: &Snapshot) {
+    assert_eq!(snapshot.errors, BTreeMap::new());
+    assert_eq!(snapshot.violations, Vec::<String>::new());
+}

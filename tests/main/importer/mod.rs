@@ -1,0 +1,7 @@
+//! The source of a backup.
+
+mod calls;
+mod failures;
+mod names;
+mod tree;
+mod unchanged;

@@ -1,0 +1,114 @@
+//! Names of every kind.
+
+use std::collections::BTreeSet;
+
+use icloud_simulator::Mutation;
+use plakar_host::{Options, Tree};
+
+use crate::disk::Disk;
+use crate::icloud::{ICloud, assert_sound, digests};
+
+/// I14
+#[tokio::test]
+async fn strange_names_make_the_round_trip() {
+    let disk = Disk::new();
+    let long = "n".repeat(255);
+    let names = [
+        "line\nbreak",
+        "tab\there",
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "%41 100%",
+        " leading",
+        "trailing ",
+        "back\\slash",
+        "quote\"'",
+        "\u{202e}right to left",
+        "...",
+        "~",
+        "CON",
+        &long,
+    ];
+    for name in names {
+        disk.put(&format!("from/{name}"), name);
+        disk.put(&format!("from/folder {name:.200}/{name}"), name);
+    }
+    let options = Options::default();
+    let snapshot = disk.host.backup(&disk.settings_at("from"), &options, Default::default()).await.unwrap();
+    assert_sound(&snapshot);
+    assert_eq!(snapshot.contents().len(), 2 * names.len());
+    for name in names {
+        assert!(snapshot.contents().contains_key(format!("/{name}").as_str()), "{name:?} has another name");
+    }
+    let tree = snapshot.restore(&snapshot.root);
+    let exported = disk.host.restore(&disk.settings_at("to"), &options, &tree).await.unwrap();
+    exported.end.unwrap();
+    for name in names {
+        for path in [format!("to/{name}"), format!("to/folder {name:.200}/{name}")] {
+            assert_eq!(std::fs::read(disk.path(&path)).unwrap(), name.as_bytes(), "{path:?}");
+        }
+    }
+}
+
+/// I14, with what iCloud takes: no control characters
+#[tokio::test]
+async fn strange_names_make_the_round_trip_through_icloud() {
+    let icloud = ICloud::new();
+    let names = ["\u{df}", "%41 100%", " leading", "trailing ", "\u{1f600}", "back\\slash", "...", "a:b"];
+    let tree = names.iter().fold(Tree::new().folder("/"), |tree, name| {
+        let folder = format!("/in {name}");
+        tree.file(&format!("/{name}"), *name).folder(&folder).file(&format!("{folder}/{name}"), *name)
+    });
+    let exported = icloud.host.restore(&icloud.settings("icloud:///to"), &Options::default(), &tree).await.unwrap();
+    exported.end.unwrap();
+    let snapshot = icloud.backup("icloud:///to").await;
+    assert_sound(&snapshot);
+    assert_eq!(digests(&snapshot).len(), 2 * names.len());
+    let found: BTreeSet<&str> = snapshot.contents().into_keys().collect();
+    assert_eq!(found, tree.contents().into_keys().collect());
+}
+
+/// I15: rclone stands for what cannot be a name by letters that look like it
+#[tokio::test]
+async fn no_name_leads_out_of_its_folder() {
+    let icloud = ICloud::new();
+    for name in ["\u{ff0e}", "\u{ff0e}\u{ff0e}", "a\u{ff0f}b", "safe"] {
+        icloud.put(&format!("docs/{name}"), name.as_bytes());
+    }
+    let snapshot = icloud.backup("icloud://").await;
+    assert_eq!(snapshot.violations, Vec::<String>::new());
+    assert!(snapshot.contents().contains_key("/docs/safe"));
+    assert!(snapshot.entries["/docs"].is_dir());
+    assert_eq!(snapshot.files().count() + snapshot.errors.len(), 4);
+}
+
+/// I16
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_name_that_is_no_text_does_not_end_the_backup() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let disk = Disk::new();
+    disk.put("good", "good");
+    std::fs::write(disk.path("").join(OsStr::from_bytes(b"bad \xff\xfe name")), "bad").unwrap();
+    let snapshot = disk.backup().await;
+    assert_eq!(snapshot.violations, Vec::<String>::new());
+    assert!(snapshot.contents().contains_key("/good"));
+    assert_eq!(snapshot.files().count() + snapshot.errors.len(), 2);
+    assert!(disk.backup_after(&snapshot).await.opened.is_empty());
+}
+
+/// I17
+#[tokio::test]
+async fn two_items_of_one_name_are_told_apart_or_named_in_an_error() {
+    let icloud = ICloud::new();
+    icloud.put("docs/one.txt", b"one");
+    icloud.put("docs/two.txt", b"two");
+    icloud.simulator.mutate("docs/two.txt", Mutation::Rename { to: "docs/one.txt".to_owned() }).unwrap();
+    let first = icloud.backup("icloud://").await;
+    assert_eq!(first.violations, Vec::<String>::new());
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_eq!(second.violations, Vec::<String>::new());
+    assert!(second.opened.is_empty(), "opened {:?} though nothing changed", second.opened);
+}

@@ -1,0 +1,129 @@
+//! Which records come, in what form and below which root.
+
+use std::collections::BTreeSet;
+
+use icloud_simulator::RequestKind;
+use plakar_host::{Backup, Options, Payload};
+
+use crate::disk::Disk;
+use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
+
+/// I19, and the metadata of folders
+#[tokio::test]
+async fn folders_come_with_their_parents_and_even_when_empty() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let snapshot = icloud.backup("icloud:///docs").await;
+    assert_sound(&snapshot);
+    let folders = snapshot.entries.iter().filter(|(_, entry)| entry.is_dir()).map(|(path, _)| path.as_str());
+    assert_eq!(folders.collect::<Vec<_>>(), ["/", "/docs", "/docs/deep", "/docs/nothing"]);
+}
+
+#[tokio::test]
+async fn a_file_has_the_time_and_the_size_that_icloud_lists() {
+    let icloud = ICloud::new();
+    icloud.put("a.txt", b"hello");
+    let snapshot = icloud.backup("icloud://").await;
+    let info = &snapshot.entries["/a.txt"].info;
+    assert_eq!(info.mod_time.unwrap().seconds, MODIFIED / 1000);
+    assert_eq!(info.size, 5);
+    assert_eq!((info.mode, info.nlink, info.uid, info.gid), (0o644, 1, 0, 0));
+}
+
+/// I22
+#[tokio::test]
+async fn every_form_of_a_location_gives_a_clean_root() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    icloud.put("My Files/100%.txt", b"percent");
+    for (location, root) in [
+        ("icloud://", "/"),
+        ("icloud:///", "/"),
+        ("icloud://docs/deep", "/docs/deep"),
+        ("icloud:///docs/deep/", "/docs/deep"),
+        ("icloud:////docs//deep", "/docs/deep"),
+        ("icloud:///My Files", "/My Files"),
+        ("icloud:///My%20Files", "/My Files"),
+    ] {
+        let snapshot = icloud.backup(location).await;
+        assert_sound(&snapshot);
+        assert_eq!(snapshot.root, root, "{location}");
+        let prefix = root.trim_end_matches('/');
+        let expected: BTreeSet<String> =
+            icloud.contents().into_keys().filter_map(|path| Some(path.strip_prefix(prefix)?.to_owned())).collect();
+        let restored: BTreeSet<String> = snapshot
+            .restore(&snapshot.root)
+            .iter()
+            .filter(|item| matches!(item.payload, Payload::Whole(_)))
+            .map(|item| item.record.pathname.clone())
+            .collect();
+        assert_eq!(restored, expected, "{location}");
+    }
+}
+
+/// I11
+#[tokio::test]
+async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
+    let disk = Disk::new();
+    for folder in 0..20 {
+        let folder = disk.path(&format!("folder-{folder}"));
+        std::fs::create_dir(&folder).unwrap();
+        for file in 0..1000 {
+            std::fs::File::create(folder.join(format!("file-{file}"))).unwrap();
+        }
+    }
+    let importer = disk.host.importer(&disk.settings(), &Options::default()).await.unwrap();
+    let counts = importer.count().await.unwrap();
+    assert_eq!((counts.files, counts.errors), (20_000, 0));
+    importer.into_connector().leave().await.unwrap();
+}
+
+/// I18, with what a disk can have of it: names that differ by a slash's neighbours
+#[tokio::test]
+async fn a_name_may_be_the_start_of_another() {
+    let disk = Disk::new();
+    for path in ["a.txt", "a/b", "a b", "a-/c", "ab"] {
+        disk.put(path, path);
+    }
+    let snapshot = disk.backup().await;
+    assert_sound(&snapshot);
+    assert_eq!(snapshot.contents().len(), 5);
+}
+
+/// I21
+#[tokio::test]
+async fn an_excluded_folder_is_not_looked_into() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    icloud.put("docs/build/out.bin", b"built");
+    let build = icloud.drive_id("docs/build");
+    icloud.simulator.add_fault(icloud.fail(RequestKind::List, 400).matching(&build));
+    let options = Options::default().excluding(["build/"]);
+    let settings = icloud.settings("icloud://");
+    let backup = Backup { excludes: &options.excludes, ..Backup::first() };
+    let snapshot = icloud.host.backup(&settings, &options, backup).await.unwrap();
+    assert_sound(&snapshot);
+    let asked = icloud.simulator.requests().iter().any(|request| request.subjects.contains(&build));
+    assert!(!asked, "an excluded folder was listed");
+    let mut expected = icloud.contents();
+    expected.remove("/docs/build/out.bin");
+    assert_eq!(digests(&snapshot), expected);
+}
+
+/// I30
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn extended_attributes_do_no_harm() {
+    use rustix::fs::{XattrFlags, setxattr};
+
+    let disk = Disk::new();
+    disk.put("a", "a");
+    if let Err(error) = setxattr(disk.path("a"), "user.colour", b"red", XattrFlags::empty()) {
+        eprintln!("skipped: {} takes no extended attributes: {error}", disk.path("").display());
+        return;
+    }
+    let first = disk.backup().await;
+    assert_sound(&first);
+    setxattr(disk.path("a"), "user.shape", b"round", XattrFlags::empty()).unwrap();
+    assert_sound(&disk.backup_after(&first).await);
+}

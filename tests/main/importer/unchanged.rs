@@ -1,0 +1,117 @@
+//! Files that did not change are not read again, and files that did are.
+
+use icloud_simulator::{Content, Mutation, RequestKind, Rules};
+use plakar_host::{Backup, Options};
+
+use crate::disk::Disk;
+use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
+
+/// I1
+#[tokio::test]
+async fn nothing_is_downloaded_when_nothing_changed() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let first = icloud.backup("icloud://").await;
+    assert_sound(&first);
+    assert_eq!(digests(&first), icloud.contents());
+    icloud.simulator.reset_counts();
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_sound(&second);
+    assert!(second.opened.is_empty(), "opened {:?}", second.opened);
+    assert_eq!(icloud.count(RequestKind::ById) + icloud.count(RequestKind::ContentGet), 0);
+    assert_eq!(digests(&second), icloud.contents());
+}
+
+/// I2
+#[tokio::test]
+async fn a_change_of_one_nanosecond_is_seen() {
+    let disk = Disk::new();
+    for name in ["a", "b", "c"] {
+        disk.put(name, name);
+    }
+    let first = disk.backup().await;
+    disk.set_modified("b", 1_700_000_000, 1);
+    let second = disk.backup_after(&first).await;
+    assert_eq!(second.opened.into_iter().collect::<Vec<_>>(), [disk.path("b").to_str().unwrap()]);
+}
+
+/// I2, I3
+#[tokio::test]
+async fn a_changed_time_etag_or_size_is_seen() {
+    let icloud = ICloud::new();
+    for name in ["etag", "same", "size", "time"] {
+        icloud.put(name, name.as_bytes());
+    }
+    let first = icloud.backup("icloud://").await;
+    let write = |content: &[u8]| Mutation::Write { content: Content::from(content), modified_ms: MODIFIED };
+    icloud.simulator.mutate("etag", write(b"gate")).unwrap();
+    icloud.simulator.mutate("size", write(b"sizes")).unwrap();
+    icloud.simulator.mutate("time", Mutation::Touch { modified_ms: MODIFIED + 1000 }).unwrap();
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_eq!(second.opened.iter().collect::<Vec<_>>(), ["/etag", "/size", "/time"]);
+    assert_eq!(digests(&second), icloud.contents());
+}
+
+/// I3
+#[tokio::test]
+async fn a_new_etag_alone_is_a_change() {
+    let icloud = ICloud::new();
+    icloud.put("a", b"a");
+    icloud.put("b", b"b");
+    let first = icloud.backup("icloud://").await;
+    icloud.simulator.mutate("b", Mutation::BumpEtag).unwrap();
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_eq!(second.opened.iter().collect::<Vec<_>>(), ["/b"]);
+}
+
+/// I23
+#[tokio::test]
+async fn a_source_of_a_single_file_is_read_once() {
+    let icloud = ICloud::new();
+    icloud.put("docs/report.txt", b"report");
+    icloud.put("docs/other.txt", b"other");
+    let first = icloud.backup("icloud:///docs/report.txt").await;
+    assert_sound(&first);
+    assert_eq!(first.files().map(|(path, _)| path).collect::<Vec<_>>(), ["/docs/report.txt"]);
+    assert_eq!(first.root, "/docs");
+    let second = icloud.backup_after("icloud:///docs/report.txt", &first).await;
+    assert!(second.opened.is_empty(), "opened {:?}", second.opened);
+}
+
+/// I24
+#[tokio::test]
+async fn another_account_is_another_source() {
+    let [one, other] = ["one@example.com", "other@example.com"].map(|apple_id| {
+        let mut rules = Rules::default();
+        rules.account.apple_id = apple_id.to_owned();
+        let icloud = ICloud::with(icloud_simulator::Config { rules, ..Default::default() });
+        icloud.put("a.txt", apple_id.as_bytes());
+        icloud
+    });
+    let parent = one.backup("icloud://").await;
+    assert_eq!((parent.origin.as_str(), parent.kind.as_str()), ("one@example.com", "icloud"));
+    let snapshot = other.backup_after("icloud://", &parent).await;
+    assert_eq!(snapshot.opened.len(), 1);
+    assert_eq!(digests(&snapshot), other.contents());
+}
+
+/// I20
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_that_points_elsewhere_leaves_nothing_dangling() {
+    use std::os::unix::fs::symlink;
+
+    let disk = Disk::new();
+    disk.put("a", "a");
+    for links in ["false", "true"] {
+        let settings = disk.settings().with("rclone_links", links);
+        let _ = std::fs::remove_file(disk.path("link"));
+        symlink("a", disk.path("link")).unwrap();
+        let first = disk.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+        std::fs::remove_file(disk.path("link")).unwrap();
+        symlink("b", disk.path("link")).unwrap();
+        let second = disk.host.backup(&settings, &Options::default(), Backup::after(&first)).await.unwrap();
+        assert_sound(&second);
+        assert_eq!(first.entries.len(), second.entries.len());
+    }
+}

@@ -1,0 +1,21 @@
+//! What plakar relies on, tried on the program as plakar starts it. No test
+//! shares a process, a remote or a home with another.
+//!
+//! - [`importer`]: unchanged files, names, roots, failures, the order of calls
+//! - [`exporter`]: trees, names, failures
+//! - [`storage`]: klosets, ranges, transactions, leaving
+//! - [`process`]: start, end, environment, silence
+//! - [`provider`]: all three on a WebDAV server
+//! - [`plakar`]: the same through the real plakar, where it is on PATH
+//!
+//! They run against a simulated iCloud ([`icloud`]) or folders of this machine
+//! ([`disk`]), both of which rclone takes for what they are.
+
+mod disk;
+mod exporter;
+mod icloud;
+mod importer;
+mod plakar;
+mod process;
+mod provider;
+mod storage;

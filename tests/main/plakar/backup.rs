@@ -1,0 +1,159 @@
+//! `plakar backup` and `plakar source`.
+
+use icloud_simulator::{Mutation, RequestKind, SeedTree};
+use plakar_host::Signal;
+
+use super::{Installed, files};
+
+fn downloads(installed: &Installed) -> u64 {
+    installed.icloud.count(RequestKind::ById) + installed.icloud.count(RequestKind::ContentGet)
+}
+
+/// I1, I2, I14, E1: 300 files, byte for byte
+#[tokio::test]
+async fn three_hundred_files_are_backed_up_once_and_restored() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.simulator.seed(&SeedTree {
+        prefix: "files".to_owned(),
+        files: 290,
+        folders: 12,
+        size: 5_000,
+        seed: 1,
+        modified_ms: crate::icloud::MODIFIED,
+    });
+    icloud.furnish();
+    for name in ["%41", " leading", "\u{df}", "a:b"] {
+        icloud.put(&format!("names/{name}"), name.as_bytes());
+    }
+    assert_eq!(icloud.contents().len(), 300);
+    installed.define("source", "drive", "icloud://").await;
+    installed.at_plain(&["backup", "@drive"]).await;
+    assert!(downloads(&installed) >= 299);
+    icloud.simulator.reset_counts();
+    installed.at_plain(&["backup", "@drive"]).await;
+    assert_eq!(downloads(&installed), 0, "an unchanged backup downloaded something");
+    icloud.simulator.mutate("a.txt", Mutation::Touch { modified_ms: crate::icloud::MODIFIED + 1000 }).unwrap();
+    installed.at_plain(&["backup", "@drive"]).await;
+    assert_eq!(icloud.count(RequestKind::ById), 1);
+    let target = plakar.path("restored");
+    installed.at_plain(&["restore", "-to", &target]).await;
+    assert_eq!(files(target.as_ref()), icloud.contents());
+    installed.at_plain(&["check"]).await;
+    plakar.surroundings().deserted().await.unwrap();
+}
+
+/// I19, I22
+#[tokio::test]
+async fn every_way_to_name_a_folder_leads_to_it() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    icloud.put("docs/My Files/100% caf\u{e9}.txt", b"coffee");
+    installed.define("source", "drive", "icloud://").await;
+    installed.define("source", "docs", "icloud:///docs").await;
+    for (source, root) in [
+        ("@drive", "/"),
+        ("@docs", "/docs"),
+        ("@docs:deep", "/docs/deep"),
+        ("@drive:/docs/nothing", "/docs/nothing"),
+        ("@docs:My Files", "/docs/My Files"),
+        ("@drive:/docs/My Files", "/docs/My Files"),
+    ] {
+        installed.at_plain(&["backup", source]).await;
+        let target = plakar.path(&format!("restored {source}").replace('/', "+"));
+        installed.at_plain(&["restore", "-to", &target]).await;
+        let prefix = root.trim_end_matches('/');
+        let mut expected = icloud.contents();
+        expected.retain(|path, _| path.starts_with(&format!("{prefix}/")));
+        let expected = expected.into_iter().map(|(path, digest)| (path[prefix.len()..].to_owned(), digest)).collect();
+        let restored: std::collections::BTreeMap<_, _> =
+            files(target.as_ref()).into_iter().map(|(path, digest)| (composed(&path), digest)).collect();
+        assert_eq!(restored, expected, "{source}");
+    }
+}
+
+/// iCloud answers names decomposed.
+fn composed(name: &str) -> String {
+    name.replace("e\u{301}", "\u{e9}")
+}
+
+/// I5, I7, I8: one file and one folder fail, the rest is kept
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_and_named() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    let deep = icloud.drive_id("docs/deep");
+    let file = icloud.drive_id("a.txt");
+    icloud.simulator.add_fault(icloud.fail(RequestKind::List, 400).matching(deep));
+    let document = file.rsplit("::").next().unwrap();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 400).matching(document));
+    installed.define("source", "drive", "icloud://").await;
+    let output = installed.at_plain(&["backup", "@drive"]).await;
+    assert!(output.contains("2 errors"), "{output}");
+    let target = plakar.path("restored");
+    installed.at_plain(&["restore", "-to", &target]).await;
+    let mut expected = icloud.contents();
+    expected.retain(|path, _| path != "/a.txt" && !path.starts_with("/docs/deep/"));
+    assert_eq!(files(target.as_ref()), expected);
+}
+
+/// I9, I10
+#[tokio::test]
+async fn a_dead_session_fails_the_backup() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud://").await;
+    icloud.simulator.end_sessions(421);
+    icloud.simulator.end_trust();
+    let outcome = plakar.run(["at", &plakar.path("plain"), "backup", "@drive"]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+    assert!(!outcome.output.contains("goroutine"), "{}", outcome.output);
+    assert_eq!(installed.at_plain(&["ls"]).await, "");
+    let outcome = plakar.run(["source", "ping", "drive"]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+}
+
+/// I21, I26, I27, I30
+#[tokio::test]
+async fn a_look_at_a_source_downloads_nothing() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud://").await;
+    plakar.must(["source", "check", "drive"]).await.unwrap();
+    assert_eq!(icloud.simulator.counts().total.requests, 0);
+    plakar.must(["source", "ping", "drive"]).await.unwrap();
+    assert!(icloud.simulator.counts().total.requests > 0);
+    installed.at_plain(&["backup", "-dry-run", "@drive"]).await;
+    assert_eq!(downloads(&installed), 0);
+    let output = installed.at_plain(&["backup", "-no-xattr", "-ignore", "docs/", "@drive"]).await;
+    assert!(output.contains("without errors"), "{output}");
+    assert_eq!(icloud.count(RequestKind::ById), 1);
+}
+
+/// I12, I13, S30: plakar is told to end in the middle
+#[tokio::test]
+async fn nothing_outlives_a_plakar_that_is_ended() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud:///docs").await;
+    installed.define("store", "there", "icloud:///kloset").await;
+    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    for signal in [Signal::TERM, Signal::KILL] {
+        icloud.simulator.reset_counts();
+        icloud.hold(RequestKind::ById, "downloads");
+        let mut running = plakar.start(["at", "@there", "backup", "@drive"]).unwrap();
+        icloud.until(RequestKind::ById, 1).await;
+        let pid = rustix::process::Pid::from_raw(running.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert!(!running.wait().await.unwrap().success());
+        plakar.surroundings().deserted().await.unwrap();
+        icloud.simulator.clear_faults();
+        plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
+    }
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+}

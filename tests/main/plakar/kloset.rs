@@ -1,0 +1,116 @@
+//! Klosets in the drive.
+
+use icloud_simulator::RequestKind;
+
+use super::{Installed, files};
+
+/// S1, S2, S3, S5, S9, S16, S27, S29
+#[tokio::test]
+async fn a_kloset_in_the_drive_is_made_used_checked_and_restored() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    let from = plakar.path("from");
+    installed.define("source", "drive", "icloud:///docs").await;
+    installed.at_plain(&["backup", "@drive"]).await;
+    installed.at_plain(&["restore", "-to", &from]).await;
+
+    let store = icloud.settings("icloud:///kloset").with("passphrase", "correct horse battery staple");
+    plakar.define("store", "there", &store).await.unwrap();
+    let outcome = plakar.run(["at", "@there", "ls"]).await.unwrap();
+    assert_eq!(outcome.status, Some(66), "{}", outcome.output);
+    plakar.must(["at", "@there", "create"]).await.unwrap();
+    let config = icloud.contents()["/kloset/CONFIG"].clone();
+    let outcome = plakar.run(["at", "@there", "create"]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+    assert!(outcome.output.contains("already"), "{}", outcome.output);
+    assert_eq!(icloud.contents()["/kloset/CONFIG"], config);
+
+    for _ in 0..2 {
+        plakar.must(["at", "@there", "backup", &from]).await.unwrap();
+    }
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+    let info = plakar.must(["at", "@there", "info"]).await.unwrap();
+    assert!(!info.contains("EiB"), "{info}");
+    let target = plakar.path("restored");
+    plakar.must(["at", "@there", "restore", "-to", &target]).await.unwrap();
+    assert_eq!(files(target.as_ref()), files(from.as_ref()));
+    plakar.must(["at", "@there", "maintenance"]).await.unwrap();
+    plakar.surroundings().deserted().await.unwrap();
+    let locks = icloud.contents().into_keys().filter(|path| path.contains("/locks/")).count();
+    assert_eq!(locks, 0, "a lock was left");
+}
+
+/// S29, S33: with a passphrase on either side
+#[tokio::test]
+async fn klosets_are_synchronised_both_ways() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud:///docs").await;
+    let settings = icloud.settings("icloud:///kloset").with("passphrase", "correct horse battery staple");
+    plakar.define("store", "there", &settings).await.unwrap();
+    let here = plakar_host::Settings::new(&plakar.path("plain"));
+    plakar.define("store", "here", &here).await.unwrap();
+    plakar.must(["at", "@there", "create"]).await.unwrap();
+    installed.at_plain(&["backup", "@drive"]).await;
+    plakar.must(["at", "@here", "sync", "to", "@there"]).await.unwrap();
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+
+    let other = plakar.path("other");
+    plakar.must(["at", &other, "create", "-plaintext"]).await.unwrap();
+    let output = plakar.must(["at", &other, "sync", "from", "@there"]).await.unwrap();
+    assert!(!output.contains("battery"), "{output}");
+    plakar.must(["at", &other, "check"]).await.unwrap();
+    let target = plakar.path("restored");
+    plakar.must(["at", &other, "restore", "-to", &target]).await.unwrap();
+    let mut expected = icloud.contents();
+    expected.retain(|path, _| path.starts_with("/docs/"));
+    let expected = expected.into_iter().map(|(path, digest)| (path["/docs".len()..].to_owned(), digest));
+    assert_eq!(files(target.as_ref()), expected.collect());
+}
+
+/// S15
+#[tokio::test]
+async fn a_full_drive_fails_the_backup_and_leaves_the_kloset_whole() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    let from = plakar.path("from");
+    installed.define("source", "drive", "icloud:///docs").await;
+    installed.at_plain(&["backup", "@drive"]).await;
+    installed.at_plain(&["restore", "-to", &from]).await;
+    installed.define("store", "there", "icloud:///kloset").await;
+    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    icloud.simulator.rules(|rules| rules.drive.quota = 3_500_000);
+    let outcome = plakar.run(["at", "@there", "backup", &from]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+    let output = outcome.output.to_lowercase();
+    assert!(output.contains("quota") || output.contains("full") || output.contains("space"), "{output}");
+    icloud.simulator.rules(|rules| rules.drive.quota = u64::MAX);
+    plakar.must(["at", "@there", "backup", &from]).await.unwrap();
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+}
+
+/// S14: passing trouble on every kind of request
+#[tokio::test]
+async fn passing_trouble_is_not_seen() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud:///docs").await;
+    installed.define("store", "there", "icloud:///kloset").await;
+    for kind in [
+        RequestKind::List,
+        RequestKind::ById,
+        RequestKind::ContentGet,
+        RequestKind::UploadWeb,
+        RequestKind::ContentPost,
+    ] {
+        icloud.simulator.add_fault(icloud.fail(kind, 503).skip(1).times(1));
+    }
+    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    let output = plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
+    assert!(output.contains("without errors"), "{output}");
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+}

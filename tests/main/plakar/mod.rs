@@ -1,0 +1,83 @@
+//! The real plakar, with the program installed as a package. These tests say
+//! that they were skipped where plakar is not on PATH.
+
+mod backup;
+mod kloset;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use plakar_host::{Plakar, Settings, Surroundings, digest};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::icloud::{ICloud, hex, surroundings};
+
+/// The package, made once: it holds a copy of the program.
+static PACKAGE: OnceCell<(TempDir, PathBuf)> = OnceCell::const_new();
+
+async fn package(plakar: &Path) -> &'static Path {
+    let pack = async || {
+        let maker = Plakar::new(plakar.to_owned(), Surroundings::new().unwrap()).await.unwrap();
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");
+        let made = maker.pack(&manifest, Path::new(env!("CARGO_BIN_EXE_plakar-icloud"))).await.unwrap();
+        let kept = TempDir::new().unwrap();
+        let package = kept.path().join("package.ptar");
+        std::fs::copy(made, &package).unwrap();
+        (kept, package)
+    };
+    &PACKAGE.get_or_init(pack).await.1
+}
+
+/// A simulated iCloud, a plakar that has the package, and a plain kloset on disk.
+struct Installed {
+    icloud: ICloud,
+    plakar: Plakar,
+}
+
+impl Installed {
+    async fn new() -> Option<Self> {
+        let Some(executable) = Plakar::on_path() else {
+            eprintln!("skipped: plakar is not on PATH");
+            return None;
+        };
+        let icloud = ICloud::new();
+        let package = package(&executable).await;
+        let plakar = Plakar::new(executable, surroundings(&icloud.simulator)).await.unwrap();
+        plakar.install(package).await.unwrap();
+        plakar.must(["at", &plakar.path("plain"), "create", "-plaintext"]).await.unwrap();
+        Some(Self { icloud, plakar })
+    }
+
+    /// Defines something in the drive for plakar.
+    async fn define(&self, role: &str, name: &str, location: &str) {
+        let settings: Settings = self.icloud.settings(location);
+        self.plakar.define(role, name, &settings).await.unwrap();
+    }
+
+    /// Runs a command on the plain kloset.
+    async fn at_plain(&self, command: &[&str]) -> String {
+        let kloset = self.plakar.path("plain");
+        let arguments = ["at", kloset.as_str()].into_iter().chain(command.iter().copied());
+        self.plakar.must(arguments).await.unwrap()
+    }
+}
+
+/// Files below a folder of this machine, with their digests.
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = format!("/{}", path.strip_prefix(folder).unwrap().display());
+                found.insert(name, hex(&digest(&std::fs::read(&path).unwrap())));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,91 @@
+//! `plakar restore` into the drive.
+
+use icloud_simulator::RequestKind;
+
+use super::Installed;
+
+/// A small tree on this disk, backed up.
+async fn backed_up(installed: &Installed) {
+    let plakar = &installed.plakar;
+    for (path, content) in [("a.txt", "a"), ("sub/b.txt", "b"), ("sub/empty", ""), ("sub/deep/c d.txt", "c")] {
+        let path = std::path::PathBuf::from(plakar.path("from")).join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    std::os::unix::fs::symlink("a.txt", plakar.path("from/link")).unwrap();
+    installed.at_plain(&["backup", &plakar.path("from")]).await;
+}
+
+fn paths(installed: &Installed) -> Vec<String> {
+    installed.icloud.contents().into_keys().collect()
+}
+
+/// E1, E2, E3, E17, E18, E19: a link that iCloud cannot hold makes the command
+/// fail, and the rest is there
+#[tokio::test]
+async fn snapshots_are_restored_into_the_drive() {
+    let Some(installed) = Installed::new().await else { return };
+    let plakar = &installed.plakar;
+    backed_up(&installed).await;
+    std::fs::remove_file(plakar.path("from/link")).unwrap();
+    installed.at_plain(&["backup", &plakar.path("from")]).await;
+    installed.define("destination", "drive", "icloud:///to").await;
+    for _ in 0..2 {
+        installed.at_plain(&["restore", "-to", "@drive"]).await;
+        assert_eq!(paths(&installed), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/deep/c d.txt", "/to/sub/empty"]);
+    }
+    installed.at_plain(&["restore", "-to", "@drive:sub dir"]).await;
+    assert!(paths(&installed).contains(&"/to/sub dir/sub/deep/c d.txt".to_owned()), "{:?}", paths(&installed));
+    installed.at_plain(&["restore", "-o", "location=icloud:///else where", "-to", "@drive"]).await;
+    assert!(paths(&installed).contains(&"/else where/a.txt".to_owned()), "{:?}", paths(&installed));
+}
+
+/// E7, E12, E22
+#[tokio::test]
+async fn a_restore_with_failed_files_fails() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    backed_up(&installed).await;
+    installed.define("destination", "drive", "icloud:///to").await;
+    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("b.txt"));
+    let outcome = plakar.run(["at", &plakar.path("plain"), "restore", "-to", "@drive"]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+    assert!(outcome.output.contains("2 of "), "{}", outcome.output);
+    assert!(outcome.output.contains("/sub/b.txt") && outcome.output.contains("/link"), "{}", outcome.output);
+    assert_eq!(paths(&installed), ["/to/a.txt", "/to/sub/deep/c d.txt", "/to/sub/empty"]);
+}
+
+/// E8: a packfile of the kloset is damaged
+#[tokio::test]
+async fn a_file_that_plakar_cannot_read_is_not_restored_in_part() {
+    let Some(installed) = Installed::new().await else { return };
+    let plakar = &installed.plakar;
+    let content = icloud_simulator::Content::Generated { seed: 1, size: 9_000_000 };
+    std::fs::create_dir(plakar.path("from")).unwrap();
+    std::fs::write(format!("{}/large.bin", plakar.path("from")), content.read(0, content.size())).unwrap();
+    installed.at_plain(&["backup", &plakar.path("from")]).await;
+    damage_largest(plakar.path("plain").as_ref());
+    installed.define("destination", "drive", "icloud:///to").await;
+    let outcome = plakar.run(["at", &plakar.path("plain"), "restore", "-to", "@drive"]).await.unwrap();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+    assert_eq!(paths(&installed), Vec::<String>::new());
+}
+
+/// Inverts bytes in the middle of the largest file.
+fn damage_largest(folder: &std::path::Path) {
+    let mut largest = (0, folder.to_owned());
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                largest = largest.max((entry.metadata().unwrap().len(), entry.path()));
+            }
+        }
+    }
+    let mut bytes = std::fs::read(&largest.1).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 100].iter_mut().for_each(|byte| *byte = !*byte);
+    std::fs::write(&largest.1, bytes).unwrap();
+}

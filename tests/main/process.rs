@@ -1,0 +1,219 @@
+//! The process: how it starts and ends, what it reads and what it leaves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icloud_simulator::{RequestKind, Simulator};
+use plakar_host::{Backup, Host, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings, Tree};
+
+use crate::disk::Disk;
+use crate::icloud::{ICloud, program};
+
+/// How long a connector may outlive plakar.
+const OUTLIVES: Duration = Duration::from_secs(2);
+/// rclone's obscured form of "correct horse".
+const OBSCURED: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
+const ROLES: [Role; 3] = [Role::Importer, Role::Exporter, Role::Storage];
+
+#[tokio::test]
+async fn the_end_of_stdin_ends_the_process() {
+    let disk = Disk::new();
+    for role in ROLES {
+        let mut connector = disk.host.connect(role).await.unwrap();
+        connector.end_input();
+        assert!(connector.wait(OUTLIVES).await.unwrap().success(), "{role:?}");
+        assert_eq!(connector.stderr(), "", "{role:?}");
+    }
+}
+
+/// Ctrl-C reaches every process of a terminal; what it means is plakar's business.
+#[tokio::test]
+async fn an_interrupt_is_ignored() {
+    let disk = Disk::new();
+    let store = disk.host.store(&disk.settings()).await.unwrap();
+    store.connector().signal(Signal::INT).unwrap();
+    store.ping().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_file_is_left_that_was_not_asked_for() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let snapshot = icloud.backup("icloud:///docs").await;
+    let options = Options::default();
+    let tree = snapshot.restore("/docs");
+    icloud.host.restore(&icloud.settings("icloud:///to"), &options, &tree).await.unwrap().end.unwrap();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    Kloset::create(&store).await.unwrap().backup(&snapshot).await.unwrap();
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<PathBuf>::new());
+}
+
+/// S34
+#[tokio::test]
+async fn the_debug_log_goes_to_stderr_and_holds_no_secret() {
+    let mut icloud = ICloud::new();
+    icloud.furnish();
+    icloud.host.surroundings_mut().set("PLAKAR_ICLOUD_LOG", "debug");
+    let settings = icloud.settings("icloud://").with("passphrase", "horse battery");
+    let importer = icloud.host.importer(&settings, &Options::default()).await.unwrap();
+    let snapshot = importer.import(Backup::first()).await.unwrap();
+    assert_eq!(snapshot.contents().len(), 6);
+    let mut connector = importer.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
+    let log = connector.stderr();
+    assert!(!log.is_empty(), "no debug log");
+    assert_no_secret(&log, &settings);
+}
+
+fn assert_no_secret(text: &str, settings: &Settings) {
+    let parameters = settings.parameters();
+    for key in ["trust_token", "cookies", "password", "passphrase"] {
+        for secret in parameters.get(key).into_iter().flat_map(|value| value.split("; ")) {
+            let secret = secret.split_once('=').map_or(secret, |(_, value)| value);
+            assert!(secret.len() < 6 || !text.contains(secret), "{key} is in:\n{text}");
+        }
+    }
+}
+
+/// The proxy and the certificate authority come from the environment, and the
+/// variables by which rclone's own program is configured change nothing.
+#[tokio::test]
+async fn only_the_variables_of_the_network_are_honoured() {
+    let mut icloud = ICloud::new();
+    icloud.furnish();
+    let surroundings = icloud.host.surroundings_mut();
+    for (name, value) in [
+        ("RCLONE_CONFIG", "/dev/null/none"),
+        ("RCLONE_EXCLUDE", "*"),
+        ("RCLONE_MAX_DEPTH", "1"),
+        ("RCLONE_DRY_RUN", "true"),
+        ("RCLONE_TRANSFERS", "0"),
+        ("RCLONE_VERBOSE", "2"),
+        ("RCLONE_ICLOUDDRIVE_APPLE_ID", "other@example.com"),
+        ("RCLONE_CONFIG__PLAKAR_APPLE_ID", "other@example.com"),
+    ] {
+        surroundings.set(name, value);
+    }
+    let snapshot = icloud.backup("icloud://").await;
+    assert_eq!(snapshot.contents().len(), 6);
+    assert_eq!(snapshot.origin, "user@example.com");
+    let tree = Tree::new().folder("/").file("/a", "a");
+    let settings = icloud.settings("icloud:///to");
+    icloud.host.restore(&settings, &Options::default(), &tree).await.unwrap().end.unwrap();
+    assert!(icloud.contents().contains_key("/to/a"));
+}
+
+#[tokio::test]
+async fn the_certificate_authority_may_come_by_the_name_that_rclone_uses() {
+    let icloud = ICloud::new();
+    icloud.put("a", b"a");
+    let surroundings = Surroundings::new().unwrap();
+    let authority = surroundings.root().join("ca.pem");
+    icloud.simulator.write_ca(&authority).unwrap();
+    let surroundings = surroundings.with("https_proxy", icloud.simulator.proxy_url()).with("RCLONE_CA_CERT", authority);
+    let host = Host::new(program(), surroundings);
+    let importer = host.importer(&icloud.settings("icloud://"), &Options::default()).await.unwrap();
+    importer.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_named_as_the_cause() {
+    let icloud = ICloud::new();
+    let surroundings = Surroundings::new().unwrap().with("HTTPS_PROXY", icloud.simulator.proxy_url());
+    let host = Host::new(program(), surroundings);
+    let importer = host.importer(&icloud.settings("icloud://"), &Options::default()).await.unwrap();
+    let message = importer.ping().await.unwrap_err().message();
+    assert!(message.contains("certificate"), "{message}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_named() {
+    let icloud = ICloud::new();
+    let disk = Disk::new();
+    for (settings, named) in [
+        (icloud.settings("icloud://").without("apple_id"), "apple_id"),
+        (icloud.settings("icloud://").with("colour", "red"), "colour"),
+        (icloud.settings("icloud:///a/../b"), ".."),
+        (disk.settings().without("rclone_type"), "rclone_type"),
+        (disk.settings().with("rclone_type", "floppy"), "floppy"),
+    ] {
+        let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();
+        assert!(message.contains(named), "{named} is not in: {message}");
+        assert!(!message.contains('\n'), "{message}");
+        assert_no_secret(&message, &settings);
+    }
+    assert_eq!(icloud.simulator.counts().total.requests, 0);
+}
+
+#[tokio::test]
+async fn a_remote_that_is_missing_below_another_is_named() {
+    let disk = Disk::new();
+    let settings = Settings::new("rclone://")
+        .with("rclone_type", "crypt")
+        .with("rclone_remote", "drive:hidden")
+        .with("rclone_password", OBSCURED);
+    let importer = disk.host.importer(&settings, &Options::default()).await.unwrap();
+    let message = importer.ping().await.unwrap_err().message();
+    assert!(message.contains("drive"), "{message}");
+}
+
+/// What `rclone config show` prints for a password is none.
+#[tokio::test]
+async fn a_password_that_was_not_shown_is_no_password() {
+    let icloud = ICloud::new();
+    icloud.put("a", b"a");
+    let settings = icloud.settings("icloud://").with("password", "*** ENCRYPTED ***");
+    let importer = icloud.host.importer(&settings, &Options::default()).await.unwrap();
+    importer.ping().await.unwrap();
+}
+
+/// Options come plain or with the prefix that `plakar source import -rclone` adds.
+#[tokio::test]
+async fn settings_from_rclone_work_as_they_are() {
+    let icloud = ICloud::new();
+    icloud.put("a", b"a");
+    let plain = icloud.settings("icloud://");
+    let prefixed = plain.parameters().iter().filter(|(key, _)| *key != "location");
+    let settings = prefixed
+        .fold(Settings::new("rclone://"), |settings, (key, value)| settings.with(&format!("rclone_{key}"), value));
+    let settings = settings.with("rclone_type", "iclouddrive");
+    let snapshot = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    assert_eq!((snapshot.origin.as_str(), snapshot.kind.as_str()), ("user@example.com", "rclone"));
+    assert_eq!(snapshot.contents().into_keys().collect::<Vec<_>>(), ["/a"]);
+}
+
+/// `crypt` over iCloud: two remotes in one configuration.
+#[tokio::test]
+async fn a_remote_may_stand_on_another() {
+    let icloud = ICloud::new();
+    let plain = icloud.settings("icloud://");
+    let below = plain.parameters().iter().filter(|(key, _)| *key != "location");
+    let crypt = Settings::new("rclone://")
+        .with("rclone_type", "crypt")
+        .with("rclone_remote", "drive:hidden")
+        .with("rclone_password", OBSCURED)
+        .with("remote.drive.type", "iclouddrive");
+    let settings = below.fold(crypt, |settings, (key, value)| settings.with(&format!("remote.drive.{key}"), value));
+    let tree = Tree::new().folder("/").folder("/sub").file("/sub/secret.txt", "secret");
+    icloud.host.restore(&settings, &Options::default(), &tree).await.unwrap().end.unwrap();
+    let stored = icloud.contents();
+    assert_eq!(stored.len(), 1);
+    assert!(stored.keys().all(|path| path.starts_with("/hidden/") && !path.contains("secret")), "{stored:?}");
+    let snapshot = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    assert_eq!(snapshot.contents().into_keys().collect::<Vec<_>>(), ["/sub/secret.txt"]);
+    assert_eq!(snapshot.entries["/sub/secret.txt"].content.as_ref().unwrap().bytes.as_deref(), Some(&b"secret"[..]));
+}
+
+#[tokio::test]
+async fn a_simulator_refuses_every_other_host() {
+    let icloud = ICloud::new();
+    let simulator: &Simulator = &icloud.simulator;
+    let settings = Settings::new("rclone://").with("rclone_type", "webdav").with("rclone_url", "https://dav.example/");
+    let importer = icloud.host.importer(&settings, &Options::default()).await.unwrap();
+    importer.ping().await.unwrap_err();
+    assert!(simulator.counts().of(RequestKind::RefusedHost) > 0);
+}

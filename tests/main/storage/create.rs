@@ -1,0 +1,165 @@
+//! Making, opening and describing a kloset.
+
+use bytes::Bytes;
+use icloud_simulator::RequestKind;
+use plakar_host::{Resource, Signal, digest};
+
+use crate::disk::Disk;
+use crate::icloud::ICloud;
+
+/// S1
+#[tokio::test]
+async fn create_leaves_the_configuration_byte_for_byte() {
+    let icloud = ICloud::new();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let config: Vec<u8> = (0..=255).chain(0..=113).collect();
+    store.create(config.clone()).await.unwrap();
+    assert_eq!(store.open().await.unwrap(), config);
+    let stored = icloud.simulator.content("kloset/CONFIG").unwrap();
+    assert_eq!(stored.read(0, stored.size()), config);
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+}
+
+/// S2
+#[tokio::test]
+async fn a_kloset_is_never_made_over_another() {
+    let icloud = ICloud::new();
+    let settings = icloud.settings("icloud:///kloset");
+    icloud.host.store(&settings).await.unwrap().create(&b"first"[..]).await.unwrap();
+    let store = icloud.host.store(&settings).await.unwrap();
+    let message = store.create(&b"second"[..]).await.unwrap_err().message();
+    assert!(message.contains("already") && message.contains("/kloset"), "{message}");
+    assert_eq!(store.open().await.unwrap(), "first");
+}
+
+/// S3
+#[tokio::test]
+async fn a_missing_kloset_is_said_to_be_missing() {
+    let icloud = ICloud::new();
+    icloud.simulator.make_folders("empty");
+    for folder in ["/empty", "/none"] {
+        let store = icloud.host.store(&icloud.settings(&format!("icloud://{folder}"))).await.unwrap();
+        let message = store.open().await.unwrap_err().message();
+        assert!(message.contains(folder) && message.contains("no kloset"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+/// S4
+#[tokio::test]
+async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
+    let icloud = ICloud::new();
+    let settings = icloud.settings("icloud:///kloset");
+    let one = icloud.host.store(&settings).await.unwrap();
+    let other = icloud.host.store(&settings).await.unwrap();
+    let (first, second) = tokio::join!(one.create(&b"one"[..]), other.create(&b"other"[..]));
+    let winner = match (&first, &second) {
+        (Ok(()), Err(_)) => "one",
+        (Err(_), Ok(())) => "other",
+        _ => panic!("{first:?} and {second:?}"),
+    };
+    assert_eq!(one.open().await.unwrap(), winner);
+    assert_eq!(other.open().await.unwrap(), winner);
+}
+
+/// S9
+#[tokio::test]
+async fn what_was_never_stored_is_listed_as_nothing() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    for resource in [Resource::Packfile, Resource::State, Resource::Lock] {
+        assert_eq!(store.list(resource).await.unwrap(), Vec::<[u8; 32]>::new());
+    }
+    assert_eq!(store.size().await.unwrap(), 0);
+}
+
+/// S27
+#[tokio::test]
+async fn the_size_is_that_of_the_objects() {
+    let icloud = ICloud::new();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    store.create(&b"config"[..]).await.unwrap();
+    for (resource, size) in [(Resource::Packfile, 100_000), (Resource::Packfile, 17), (Resource::State, 1000)] {
+        let content = Bytes::from(vec![1; size]);
+        store.put(resource, digest(&content), content).await.unwrap();
+    }
+    let size = store.size().await.unwrap();
+    assert!((101_017..=101_100).contains(&size), "{size}");
+}
+
+/// S28
+#[tokio::test]
+async fn the_mode_needs_no_network() {
+    let icloud = ICloud::new();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    assert_eq!(store.mode().await.unwrap(), 6);
+    store.close().await.unwrap();
+    assert_eq!(icloud.simulator.counts().total.requests, 0);
+}
+
+/// S29
+#[tokio::test]
+async fn the_passphrase_of_the_kloset_is_passed_over_in_silence() {
+    let icloud = ICloud::new();
+    let settings =
+        icloud.settings("icloud:///kloset").with("passphrase", "horse battery").with("passphrase_cmd", "cat");
+    let store = icloud.host.store(&settings).await.unwrap();
+    store.ping().await.unwrap();
+    store.create(&b"config"[..]).await.unwrap();
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    connector.wait(plakar_host::PATIENCE).await.unwrap();
+    assert!(!connector.stderr().contains("horse"), "{}", connector.stderr());
+}
+
+/// S10, S11: what other programs leave in a folder of the kloset
+#[tokio::test]
+async fn foreign_files_are_not_listed() {
+    let icloud = ICloud::new();
+    let name = "0123456789abcdef".repeat(4);
+    for file in ["CONFIG", "packfiles/.DS_Store", "packfiles/ab/cdef", "states/readme.txt", "locks/0123"] {
+        icloud.put(&format!("kloset/{file}"), b"foreign");
+    }
+    icloud.put(&format!("kloset/packfiles/{name}"), b"packfile");
+    icloud.put(&format!("kloset/packfiles/{name} 2"), b"copy");
+    icloud.simulator.make_folders(&format!("kloset/packfiles/{}", "f".repeat(64)));
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let listed: Vec<String> = store.list(Resource::Packfile).await.unwrap().iter().map(crate::icloud::hex).collect();
+    assert_eq!(listed, [name]);
+    assert_eq!(store.list(Resource::State).await.unwrap().len(), 0);
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+}
+
+/// The layout of plakar's Go plugin: each opens the stores of the other.
+#[tokio::test]
+async fn objects_are_where_the_go_plugin_has_them() {
+    let disk = Disk::new();
+    let store = disk.host.store(&disk.settings_at("kloset")).await.unwrap();
+    store.create(&b"config"[..]).await.unwrap();
+    let content = Bytes::from_static(b"content");
+    for (resource, folder) in
+        [(Resource::Packfile, "packfiles"), (Resource::State, "states"), (Resource::Lock, "locks")]
+    {
+        let mac = digest(folder.as_bytes());
+        store.put(resource, mac, content.clone()).await.unwrap();
+        let path = disk.path("kloset").join(folder).join(crate::icloud::hex(&mac));
+        assert_eq!(std::fs::read(&path).unwrap(), content, "{}", path.display());
+    }
+    assert_eq!(std::fs::read(disk.path("kloset/CONFIG")).unwrap(), b"config");
+}
+
+/// S30
+#[tokio::test]
+async fn a_signal_to_end_ends_the_process() {
+    let icloud = ICloud::new();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    icloud.hold(RequestKind::List, "listings");
+    let (open, ()) = tokio::join!(store.open(), async {
+        icloud.until(RequestKind::List, 1).await;
+        store.connector().signal(Signal::TERM).unwrap();
+    });
+    open.unwrap_err();
+    store.into_connector().wait(plakar_host::PATIENCE).await.unwrap();
+}

@@ -1,0 +1,74 @@
+//! Whole klosets.
+
+use std::time::{Duration, SystemTime};
+
+use plakar_host::{Backup, Kloset, Options, Resource};
+
+use crate::disk::Disk;
+use crate::icloud::{ICloud, assert_sound, digests};
+
+/// S5
+#[tokio::test]
+async fn a_kloset_in_icloud_gives_back_what_it_was_given() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let snapshot = icloud.backup("icloud:///docs").await;
+    assert_sound(&snapshot);
+    let settings = icloud.settings("icloud:///backup/kloset");
+    let store = icloud.host.store(&settings).await.unwrap();
+    let kloset = Kloset::create(&store).await.unwrap().with_packfiles_of(1_000_000);
+    let config = kloset.config().clone();
+    let id = kloset.backup(&snapshot).await.unwrap();
+    assert!(kloset.check(id).await.unwrap().bytes > 3_000_000);
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+
+    let store = icloud.host.store(&settings).await.unwrap();
+    let kloset = Kloset::open(&store).await.unwrap();
+    assert_eq!(*kloset.config(), config);
+    assert_eq!(kloset.snapshots().await.unwrap(), [id]);
+    let restored = kloset.load(id).await.unwrap();
+    assert_eq!(digests(&restored), digests(&snapshot));
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+    let packfiles = store.list(Resource::Packfile).await.unwrap().len();
+    kloset.backup(&restored).await.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), packfiles);
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+}
+
+/// S33, without plakar: from one kloset into another
+#[tokio::test]
+async fn a_snapshot_moves_between_a_disk_and_icloud() {
+    let (icloud, disk) = (ICloud::new(), Disk::new());
+    for (path, content) in [("from/a", "a"), ("from/sub/b", "b"), ("from/empty", "")] {
+        disk.put(path, content);
+    }
+    let options = Options::default();
+    let snapshot = disk.host.backup(&disk.settings_at("from"), &options, Backup::first()).await.unwrap();
+    let here = disk.host.store(&disk.settings_at("kloset")).await.unwrap();
+    let local = Kloset::create(&here).await.unwrap();
+    let there = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let remote = Kloset::create(&there).await.unwrap();
+    let id = local.backup(&snapshot).await.unwrap();
+    let id = remote.backup(&local.load(id).await.unwrap()).await.unwrap();
+    remote.check(id).await.unwrap();
+    assert_eq!(digests(&remote.load(id).await.unwrap()), digests(&snapshot));
+}
+
+/// S19
+#[tokio::test]
+async fn locks_of_others_are_respected_until_they_are_stale() {
+    let icloud = ICloud::new();
+    icloud.put("files/a", b"a");
+    let snapshot = icloud.backup("icloud:///files").await;
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let kloset = Kloset::create(&store).await.unwrap();
+    let exclusive = kloset.leave_lock(SystemTime::now(), true).await.unwrap();
+    kloset.backup(&snapshot).await.unwrap_err();
+    assert_eq!(store.list(Resource::Lock).await.unwrap(), [exclusive]);
+    store.delete(Resource::Lock, exclusive).await.unwrap();
+    kloset.leave_lock(SystemTime::now() - Duration::from_secs(3600), true).await.unwrap();
+    kloset.backup(&snapshot).await.unwrap();
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+}

@@ -1,0 +1,7 @@
+//! The place of a kloset.
+
+mod create;
+mod kloset;
+mod leaving;
+mod objects;
+mod put;

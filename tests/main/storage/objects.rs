@@ -1,0 +1,151 @@
+//! Reading, replacing and deleting objects.
+
+use bytes::Bytes;
+use icloud_simulator::{Content, RequestKind};
+use plakar_host::{Mac, Range, Resource, Store, digest};
+
+use crate::icloud::{ICloud, MODIFIED, hex};
+
+const MIB: u64 = 1024 * 1024;
+
+async fn kloset(icloud: &ICloud) -> Store {
+    icloud.put("kloset/CONFIG", b"config");
+    icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap()
+}
+
+/// Puts a packfile into the drive and returns its name and its content.
+fn packfile(icloud: &ICloud, size: u64) -> (Mac, Bytes) {
+    let content = Content::Generated { seed: size, size };
+    let bytes = content.read(0, size);
+    let mac = digest(&bytes);
+    icloud.simulator.put_file(&format!("kloset/packfiles/{}", hex(&mac)), content, MODIFIED);
+    (mac, bytes)
+}
+
+/// S6, S7
+#[tokio::test]
+async fn a_range_is_answered_exactly() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(&icloud, 13 * MIB + 7);
+    let size = content.len() as u64;
+    for (offset, length) in [
+        (0, 1),
+        (1, 1),
+        (size - 1, 1),
+        (4095, 4098),
+        (12_345, 65_536),
+        (MIB - 1, 1_048_578),
+        (777, 5_870_000),
+        (1, 12 * 1024 * 1024),
+        (size - 100, 101),
+        (size - 3, u32::MAX),
+        (0, u32::MAX),
+    ] {
+        let part = store.get(Resource::Packfile, mac, Some(Range { offset, length })).await.unwrap();
+        let end = size.min(offset + u64::from(length));
+        assert_eq!(part, content.slice(offset as usize..end as usize), "{length} bytes at {offset}");
+    }
+    for offset in [size, size + 1, u64::MAX] {
+        let part = store.get(Resource::Packfile, mac, Some(Range { offset, length: 10 })).await.unwrap();
+        assert_eq!(part.len(), 0, "at {offset}");
+    }
+    assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
+}
+
+/// S8
+#[tokio::test]
+async fn a_missing_object_is_named() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    for resource in [Resource::Packfile, Resource::State, Resource::Lock] {
+        for range in [None, Some(Range { offset: 0, length: 10 })] {
+            let message = store.get(resource, [7; 32], range).await.unwrap_err().message();
+            assert!(message.contains(&hex(&[7; 32])), "{message}");
+        }
+    }
+}
+
+/// S14
+#[tokio::test]
+async fn a_passing_failure_of_a_get_is_not_seen() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(&icloud, 300_000);
+    for (kind, status) in [(RequestKind::ById, 503), (RequestKind::ContentGet, 503), (RequestKind::ById, 429)] {
+        icloud.simulator.add_fault(icloud.fail(kind, status).times(1));
+        let range = Some(Range { offset: 1000, length: 200_000 });
+        let part = store.get(Resource::Packfile, mac, range).await.unwrap();
+        assert_eq!(part, content.slice(1000..201_000), "{status} on {kind:?}");
+    }
+}
+
+/// S14
+#[tokio::test]
+async fn a_download_that_breaks_goes_on_where_it_broke() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(&icloud, 3 * MIB);
+    let cut = icloud_simulator::FaultAction::Truncate { bytes: 1_500_000, clean: false };
+    icloud.simulator.add_fault(icloud_simulator::FaultRule::new(RequestKind::ContentGet, cut).times(1));
+    assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
+}
+
+/// S18
+#[tokio::test]
+async fn a_lock_is_overwritten_in_place() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    for content in ["first", "second and longer", "3rd"] {
+        store.put(Resource::Lock, [1; 32], content.into()).await.unwrap();
+        assert_eq!(store.list(Resource::Lock).await.unwrap(), [[1; 32]]);
+        assert_eq!(store.get(Resource::Lock, [1; 32], None).await.unwrap(), content);
+    }
+    store.delete(Resource::Lock, [1; 32]).await.unwrap();
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+    let left: Vec<String> = icloud.contents().into_keys().filter(|path| path.contains("/locks/")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+/// S20
+#[tokio::test]
+async fn deleting_what_is_not_there_succeeds() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, _) = packfile(&icloud, 10);
+    store.delete(Resource::State, mac).await.unwrap();
+    store.delete(Resource::Packfile, mac).await.unwrap();
+    store.delete(Resource::Packfile, mac).await.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
+}
+
+/// What another machine stores and deletes while this process runs.
+#[tokio::test]
+async fn changes_by_others_are_seen() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (first, _) = packfile(&icloud, 10);
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [first]);
+    let (second, content) = packfile(&icloud, 20);
+    assert_eq!(store.get(Resource::Packfile, second, None).await.unwrap(), content);
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 2);
+    icloud.simulator.mutate(&format!("kloset/packfiles/{}", hex(&first)), icloud_simulator::Mutation::Trash).unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [second]);
+    store.get(Resource::Packfile, first, None).await.unwrap_err();
+}
+
+/// S22
+#[tokio::test]
+async fn sixty_four_small_ranges_at_once_are_all_answered() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(&icloud, MIB);
+    let gets = (0..64_u32).map(|n| {
+        let range = Range { offset: u64::from(n) * 1000, length: 1000 };
+        store.get(Resource::Packfile, mac, Some(range))
+    });
+    let parts = futures_util::future::try_join_all(gets).await.unwrap();
+    for (n, part) in parts.iter().enumerate() {
+        assert_eq!(*part, content.slice(n * 1000..n * 1000 + 1000), "range {n}");
+    }
+}

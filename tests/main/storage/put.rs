@@ -1,0 +1,183 @@
+//! An object is stored whole or not at all.
+
+use bytes::Bytes;
+use icloud_simulator::{Content, RequestKind};
+use plakar_host::{Mac, PATIENCE, Resource, Signal, Store, digest};
+
+use crate::icloud::{ICloud, hex};
+
+async fn kloset(icloud: &ICloud) -> Store {
+    icloud.put("kloset/CONFIG", b"config");
+    icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap()
+}
+
+fn packfile(size: u64) -> (Mac, Bytes) {
+    let content = Content::Generated { seed: size, size }.read(0, size);
+    (digest(&content), content)
+}
+
+/// What a drive holds besides the configuration.
+fn objects(icloud: &ICloud) -> Vec<String> {
+    icloud.contents().into_keys().filter(|path| !path.ends_with("/CONFIG")).collect()
+}
+
+#[tokio::test]
+async fn objects_of_every_size_are_stored() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    for size in [0, 1, 124, 1024 * 1024, 3 * 1024 * 1024 + 1] {
+        let (mac, content) = packfile(size);
+        let written = store.put(Resource::Packfile, mac, content.clone()).await.unwrap();
+        assert_eq!(written.cast_unsigned(), size);
+        assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
+    }
+}
+
+/// A second Put of a packfile, after a backup that was interrupted.
+#[tokio::test]
+async fn an_object_can_be_stored_again() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(100_000);
+    for _ in 0..2 {
+        store.put(Resource::Packfile, mac, content.clone()).await.unwrap();
+    }
+    assert_eq!(objects(&icloud), [format!("/kloset/packfiles/{}", hex(&mac))]);
+}
+
+/// S12
+#[tokio::test]
+async fn a_killed_process_leaves_no_packfile() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(2_000_000);
+    icloud.hold(RequestKind::ContentPost, "uploads");
+    let (put, ()) = tokio::join!(store.put(Resource::Packfile, mac, content.clone()), async {
+        icloud.until(RequestKind::ContentPost, 1).await;
+        store.connector().signal(Signal::KILL).unwrap();
+    });
+    put.unwrap_err();
+    store.into_connector().wait(PATIENCE).await.unwrap();
+    assert_eq!(objects(&icloud), Vec::<String>::new());
+    icloud.simulator.release("uploads");
+    let store = kloset(&icloud).await;
+    store.put(Resource::Packfile, mac, content.clone()).await.unwrap();
+    assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
+}
+
+/// S13
+#[tokio::test]
+async fn a_put_without_a_half_close_is_not_stored() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(2_000_000);
+    let mut put = store.start_put(Resource::Packfile, mac).await.unwrap();
+    put.send(content.slice(..1_000_000)).await.unwrap();
+    put.send(content.slice(1_000_000..)).await.unwrap();
+    store.mode().await.unwrap();
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
+    drop(put);
+    assert_eq!(objects(&icloud), Vec::<String>::new());
+    assert_eq!(icloud.count(RequestKind::UploadWeb), 0);
+}
+
+/// S13
+#[tokio::test]
+async fn a_put_that_is_reset_is_not_stored() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(500_000);
+    let mut put = store.start_put(Resource::Packfile, mac).await.unwrap();
+    put.send(content.clone()).await.unwrap();
+    put.cancel().await;
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
+    assert_eq!(icloud.count(RequestKind::UploadWeb), 0);
+    store.put(Resource::Packfile, mac, content).await.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [mac]);
+    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<std::path::PathBuf>::new());
+}
+
+/// S14
+#[tokio::test]
+async fn a_passing_failure_of_a_put_is_not_seen() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    for (size, kind, status) in [
+        (1_500_000, RequestKind::ContentPost, 503),
+        (1_500_001, RequestKind::UploadWeb, 503),
+        (1_500_002, RequestKind::UpdateDocuments, 503),
+        (1_500_003, RequestKind::UploadWeb, 429),
+    ] {
+        let (mac, content) = packfile(size);
+        icloud.simulator.add_fault(icloud.fail(kind, status).times(1));
+        store.put(Resource::Packfile, mac, content.clone()).await.unwrap();
+        assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content, "{status} on {kind:?}");
+    }
+}
+
+/// S15
+#[tokio::test]
+async fn a_full_drive_is_said_to_be_full() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    icloud.simulator.rules(|rules| rules.drive.quota = 1000);
+    let (mac, content) = packfile(100_000);
+    let message = store.put(Resource::Packfile, mac, content).await.unwrap_err().message();
+    let lower = message.to_lowercase();
+    assert!(lower.contains("quota") || lower.contains("full") || lower.contains("space"), "{message}");
+    assert_eq!(objects(&icloud), Vec::<String>::new());
+}
+
+/// S23
+#[tokio::test]
+async fn a_put_that_stalls_holds_up_nobody() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, content) = packfile(40_000_000);
+    icloud.hold(RequestKind::UploadWeb, "uploads");
+    let mut stalled = Vec::new();
+    for n in 0..9 {
+        let mut put = store.start_put(Resource::Packfile, [n; 32]).await.unwrap();
+        put.send(content.slice(..1_000_000)).await.unwrap();
+        stalled.push(put);
+    }
+    let (put, ()) = tokio::join!(store.put(Resource::Packfile, mac, content.clone()), async {
+        icloud.until(RequestKind::UploadWeb, 1).await;
+        assert_eq!(store.mode().await.unwrap(), 6);
+        store.delete(Resource::Lock, [1; 32]).await.unwrap();
+        assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
+        icloud.simulator.release("uploads");
+    });
+    put.unwrap();
+    store.close().await.unwrap();
+}
+
+/// S21: nine packfiles wait for a service that does not answer
+#[tokio::test]
+async fn nine_packfiles_at_once_stay_small_in_memory() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    let settings = icloud.settings("icloud:///kloset").with("spool_memory", "8");
+    let store = icloud.host.store(&settings).await.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
+    let idle = store.connector().resident();
+    icloud.hold(RequestKind::ContentPost, "uploads");
+    let (_, content) = packfile(24 * 1024 * 1024);
+    let puts = (0..9).map(|n| store.put(Resource::Packfile, [n; 32], content.clone()));
+    let (puts, busy) = tokio::join!(futures_util::future::try_join_all(puts), async {
+        icloud.until(RequestKind::ContentPost, 4).await;
+        store.list(Resource::State).await.unwrap();
+        store.delete(Resource::Lock, [0; 32]).await.unwrap();
+        let busy = store.connector().resident();
+        icloud.simulator.release("uploads");
+        busy
+    });
+    puts.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 9);
+    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<std::path::PathBuf>::new());
+    let (Some(idle), Some(busy)) = (idle, busy) else { return };
+    let grown = busy.anonymous.saturating_sub(idle.anonymous) / 1024;
+    assert!(grown < 96, "{grown} MiB for nine packfiles of 24 MiB and a spool of 8 MiB");
+}

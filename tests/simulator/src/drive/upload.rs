@@ -1,0 +1,169 @@
+//! `pNNN-docws.icloud.com`: the two ends of an upload, around the POST of the bytes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::drive::content::Content;
+use crate::drive::docws::ticket;
+use crate::drive::item::{Body, ItemId, NewItem, Sharing};
+use crate::drive::{Drive, Upload, answers, names};
+use crate::rules::DriveRules;
+use crate::transport::message::{Answer, Message};
+
+type Outcome = Result<Answer, Answer>;
+
+/// `upload/web`: a document id and the URL that takes the bytes.
+pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
+    let body = message.json()?;
+    let size = number(&body["size"]).ok_or_else(bad_request)?;
+    if names::refusal(body["filename"].as_str().unwrap_or_default(), rules).is_some() {
+        return Err(bad_request());
+    }
+    check_quota(drive, rules, size)?;
+    let document_id = drive.tree.new_document_id();
+    let ticket = ticket(&document_id);
+    let host = message.host.replace("-docws.", "-contentws.");
+    let url = format!("https://{host}:443/singleFileUpload?tk={ticket}&ref=1");
+    let answer =
+        json!([{ "url": url, "document_id": document_id, "owner": "user@example.com", "owner_id": "1000000001" }]);
+    let zone = message.segment(1).to_owned();
+    drive.uploads.insert(ticket, Upload { zone, declared_size: size, document_id, content: None, receipt: None });
+    Ok(Answer::json(200, &answer))
+}
+
+/// `update/documents`: uploaded bytes become a document in a folder, or the new content of one that exists.
+pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
+    let body = message.json()?;
+    if body["command"] != "add_file" {
+        return Err(bad_request());
+    }
+    let zone = message.segment(1);
+    let name = body["path"]["path"].as_str().unwrap_or_default();
+    if names::refusal(name, rules).is_some() {
+        return Err(bad_request());
+    }
+    let parent = parent_in(drive, zone, body["path"]["starting_document_id"].as_str().unwrap_or_default())?;
+    let document_id = body["document_id"].as_str().unwrap_or_default();
+    let allow_conflict = body["allow_conflict"] != false;
+    let mtime = body["mtime"].as_i64().unwrap_or(now_ms);
+    let id = match drive.tree.by_document(zone, document_id) {
+        Some(existing) => {
+            place(drive, existing, parent, name, allow_conflict)?;
+            replace_content(drive, rules, existing, zone, &body["data"])?;
+            existing
+        }
+        None => {
+            let handed_out = drive.uploads.get(&ticket(document_id)).is_some_and(|upload| upload.zone == zone);
+            let content = staged(drive, zone, &body["data"]).filter(|_| handed_out).ok_or_else(bad_request)?;
+            check_quota(drive, rules, content.size())?;
+            let name = free_name(drive, parent, name, allow_conflict)?;
+            let created_ms = body["btime"].as_i64().unwrap_or(mtime);
+            let new = NewItem { name, body: Body::File(content), created_ms, modified_ms: mtime };
+            let id = drive.tree.add(parent, new, Some(document_id.to_owned()));
+            forget_upload(drive, &body["data"], document_id);
+            id
+        }
+    };
+    drive.tree.set_modified(id, mtime);
+    drive.changed(id, rules);
+    let ok = json!({ "status_code": 0, "error_message": "" });
+    let document = answers::document(&drive.tree, id);
+    Ok(Answer::json(
+        200,
+        &json!({ "status": ok, "results": [{ "status": ok, "operation_id": null, "document": document }] }),
+    ))
+}
+
+fn parent_in(drive: &Drive, zone: &str, id: &str) -> Result<ItemId, Answer> {
+    let parent = drive
+        .tree
+        .by_any_id(zone, id)
+        .filter(|id| drive.tree.item(*id).is_folder() && drive.tree.item(*id).zone == zone)
+        .filter(|id| !drive.tree.is_trashed(*id))
+        .ok_or_else(|| {
+            Answer::cloudkit_error(
+                412,
+                "VALIDATING_REFERENCE_ERROR",
+                "Request has out of order children to be chained but the parents were missing",
+            )
+        })?;
+    if drive.tree.item(parent).sharing == Sharing::Below {
+        return Err(bad_request());
+    }
+    Ok(parent)
+}
+
+/// An existing document gets the name and folder of the update: what makes a copy appear where it is wanted.
+fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_conflict: bool) -> Result<(), Answer> {
+    if drive.tree.is_trashed(id) || drive.tree.item(id).is_folder() {
+        return Err(bad_request());
+    }
+    let there = drive.tree.child(parent, name) == Some(id);
+    if !there {
+        let name = free_name(drive, parent, name, allow_conflict)?;
+        drive.tree.detach(id);
+        drive.tree.rename(id, &name);
+        drive.tree.attach(id, parent);
+    }
+    Ok(())
+}
+
+/// Nothing of the old content stays: no trash, no second document. No etag is asked for.
+fn replace_content(drive: &mut Drive, rules: &DriveRules, id: ItemId, zone: &str, data: &Value) -> Result<(), Answer> {
+    let same = data["signature"] == STANDARD.encode(answers::signature_of(drive.tree.item(id)));
+    if same {
+        return Ok(());
+    }
+    let content = staged(drive, zone, data).ok_or_else(bad_request)?;
+    check_quota(drive, rules, content.size().saturating_sub(drive.tree.item(id).size()))?;
+    drive.tree.set_body(id, Body::File(content));
+    forget_upload(drive, data, "");
+    Ok(())
+}
+
+/// The uploaded content that the update's `data` names by receipt, signature and size. An empty one has no receipt.
+fn staged(drive: &Drive, zone: &str, data: &Value) -> Option<Content> {
+    let receipt = data["receipt"].as_str().filter(|receipt| !receipt.is_empty());
+    drive
+        .uploads
+        .values()
+        .filter(|upload| upload.zone == zone && upload.receipt.as_deref() == receipt)
+        .filter_map(|upload| upload.content.as_ref())
+        .find(|content| {
+            data["signature"] == STANDARD.encode(content.signature())
+                && number(&data["size"]).unwrap_or_default() == content.size()
+        })
+        .cloned()
+}
+
+fn forget_upload(drive: &mut Drive, data: &Value, document_id: &str) {
+    let receipt = data["receipt"].as_str();
+    drive.uploads.retain(|_, upload| {
+        upload.document_id != document_id && (receipt.is_none() || upload.receipt.as_deref() != receipt)
+    });
+}
+
+fn free_name(drive: &Drive, parent: ItemId, name: &str, allow_conflict: bool) -> Result<String, Answer> {
+    let free = drive.tree.free_name(parent, name, true);
+    if free != name && !allow_conflict {
+        let reason = "Uniqueness constraint violation. Rejecting update";
+        return Err(Answer::cloudkit_error(409, "UNIQUE_FIELD_ERROR", reason));
+    }
+    Ok(free)
+}
+
+pub(crate) fn check_quota(drive: &Drive, rules: &DriveRules, more: u64) -> Result<(), Answer> {
+    if drive.tree.stored_bytes().saturating_add(more) > rules.quota {
+        return Err(Answer::cloudkit_error(413, "QUOTA_EXCEEDED", "Quota exceeded"));
+    }
+    Ok(())
+}
+
+fn bad_request() -> Answer {
+    Answer::service_error(400, "Bad Request")
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).or(value.is_null().then_some(0))
+}

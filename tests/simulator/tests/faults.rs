@@ -1,0 +1,214 @@
+//! Faults, gates and the journal.
+
+mod client;
+
+use std::io::Read;
+use std::time::Duration;
+
+use client::{Client, ROOT};
+use icloud_simulator::{Config, FaultAction, FaultRule, HoldAt, RequestKind, Simulator};
+use serde_json::json;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn start() -> (Simulator, Client) {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    let client = Client::signed_in(&simulator);
+    (simulator, client)
+}
+
+fn status(status: u16) -> FaultAction {
+    FaultAction::Status {
+        status,
+        body: String::new(),
+        headers: [(String::from("retry-after"), String::from("7"))].into(),
+    }
+}
+
+fn content_url(simulator: &Simulator, client: &Client) -> String {
+    simulator.put_file("digits", b"0123456789"[..].into(), 0);
+    let item = client.in_root("digits");
+    client.content_url(item["drivewsid"].as_str().unwrap()).json()["data_token"]["url"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_rule_skips_applies_and_ends() {
+    let (simulator, client) = start();
+    let id = simulator.add_fault(FaultRule::new(RequestKind::List, status(503)).skip(1).times(2));
+    let replies: Vec<_> = (0..4).map(|_| client.list_all(&[ROOT])).collect();
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 503, 503, 200]);
+    assert_eq!(replies[1].header("retry-after"), "7");
+    assert_eq!(simulator.faults_applied()[&id], 2);
+}
+
+#[test]
+fn a_rule_matches_paths_ids_and_names() {
+    let (simulator, client) = start();
+    simulator.put_file("a/one.txt", b"1"[..].into(), 0);
+    simulator.put_file("a/two.txt", b"2"[..].into(), 0);
+    let folder = client.in_root("a");
+    let items = client.list(folder["drivewsid"].as_str().unwrap());
+    simulator.add_fault(FaultRule::new(RequestKind::ById, status(503)).matching("a/two.txt"));
+    let by_id = |index: usize| client.content_url(items[index]["drivewsid"].as_str().unwrap()).status;
+    assert_eq!((by_id(0), by_id(1)), (200, 503));
+    simulator.add_fault(FaultRule::any(status(500)).matching("new name"));
+    assert_eq!(client.upload_web("com.apple.CloudDocs", "new name.txt", 1).status, 500);
+}
+
+#[test]
+fn probability_is_drawn_from_the_seed() {
+    let seen = |seed: u64| {
+        let simulator = Simulator::start(Config { seed, ..Config::default() }).unwrap();
+        let client = Client::signed_in(&simulator);
+        simulator.add_fault(FaultRule::any(status(503)).probability(0.5));
+        (0..20).map(|_| client.list_all(&[ROOT]).status).collect::<Vec<_>>()
+    };
+    let first = seen(1);
+    assert_eq!(first, seen(1));
+    assert_ne!(first, seen(2));
+    assert!(first.contains(&200) && first.contains(&503));
+}
+
+#[test]
+fn a_reset_before_has_no_effect_and_a_reset_after_has() {
+    let (simulator, client) = start();
+    for (action, folders) in
+        [(FaultAction::ResetBefore, 0), (FaultAction::ResetStream, 0), (FaultAction::ResetAfter, 1)]
+    {
+        let id = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, action));
+        let body = json!({ "destinationDrivewsId": ROOT, "folders": [{ "clientId": "x", "name": "new" }] });
+        let url = "https://p123-drivews.icloud.com/createFolders";
+        let sent = client.try_send(ureq::http::Method::POST, url, &[], body.to_string().as_bytes());
+        assert!(sent.is_err());
+        assert_eq!(simulator.snapshot().len(), folders);
+        assert_eq!(simulator.requests().last().unwrap().status, None);
+        simulator.remove_fault(id);
+    }
+    assert_eq!(client.list(ROOT).len(), 1);
+}
+
+#[test]
+fn bodies_are_cut_lengthened_and_falsified() {
+    let (simulator, client) = start();
+    let url = content_url(&simulator, &client);
+    let spoiled = |action: FaultAction| {
+        let id = simulator.add_fault(FaultRule::new(RequestKind::ContentGet, action));
+        let reply = client.try_send(ureq::http::Method::GET, &url, &[], b"");
+        simulator.remove_fault(id);
+        reply.map(|reply| reply.body).ok()
+    };
+    assert_eq!(spoiled(FaultAction::Truncate { bytes: 4, clean: true }).unwrap(), b"0123");
+    assert_eq!(spoiled(FaultAction::Truncate { bytes: 4, clean: false }), None);
+    assert_eq!(simulator.requests().last().unwrap().bytes_out, 4);
+    assert_eq!(spoiled(FaultAction::Overlong { bytes: 3 }).unwrap(), b"0123456789+++");
+    assert_eq!(
+        spoiled(FaultAction::WrongByte { offset: 2 }).unwrap(),
+        [b'0', b'1', !b'2', b'3', b'4', b'5', b'6', b'7', b'8', b'9']
+    );
+}
+
+#[test]
+fn answers_are_replaced() {
+    let (simulator, client) = start();
+    let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage));
+    let reply = client.list_all(&[ROOT]);
+    assert!(reply.status == 200 && reply.body.starts_with(b"<!DOCTYPE html>"));
+    simulator.remove_fault(page);
+    let text = String::from("[{\"items\":null}");
+    simulator.add_fault(FaultRule::new(
+        RequestKind::CreateFolders,
+        FaultAction::Replace { text: text.clone(), effect: true },
+    ));
+    assert!(client.create_folder(ROOT, "new").is_null());
+    assert_eq!(simulator.snapshot().len(), 1);
+    simulator.clear_faults();
+    simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }));
+    assert_eq!(client.list_all(&[ROOT]).body, b"[{\"items\":null}");
+}
+
+#[test]
+fn a_gate_holds_before_the_effect_after_it_and_in_mid_body() {
+    let (simulator, client) = start();
+    for (at, folders) in [(HoldAt::Arrival, 0), (HoldAt::Answer, 1)] {
+        simulator.reset_counts();
+        let action = FaultAction::Hold { gate: String::from("gate"), at };
+        let rule = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, action));
+        let created = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| client.create_folder(ROOT, "new"));
+            simulator.wait_for_blocking(RequestKind::CreateFolders, 1, LONG).unwrap();
+            while simulator.faults_applied()[&rule] == 0 || simulator.snapshot().len() < folders {
+                std::thread::yield_now();
+            }
+            assert_eq!(simulator.snapshot().len(), folders, "{at:?}");
+            assert_eq!(simulator.counts().total.in_flight, 1);
+            simulator.release("gate");
+            waiting.join().unwrap()
+        });
+        assert_eq!(created["status"], "OK");
+        simulator.clear_faults();
+        simulator.close_gate("gate");
+        simulator.mutate("new", icloud_simulator::Mutation::Erase).unwrap();
+    }
+
+    let url = content_url(&simulator, &client);
+    let action = FaultAction::Hold { gate: String::from("gate"), at: HoldAt::Body(4) };
+    simulator.add_fault(FaultRule::new(RequestKind::ContentGet, action));
+    simulator.reset_counts();
+    let mut body = client.open(&url);
+    let mut bytes = [0; 4];
+    body.read_exact(&mut bytes).unwrap();
+    assert_eq!((&bytes, simulator.counts().total.in_flight), (b"0123", 1));
+    simulator.release("gate");
+    assert_eq!(std::io::read_to_string(body).unwrap(), "456789");
+}
+
+#[test]
+fn a_held_request_may_be_spoiled_by_a_later_rule() {
+    let (simulator, client) = start();
+    let hold = FaultAction::Hold { gate: String::from("open"), at: HoldAt::Arrival };
+    simulator.release("open");
+    simulator.add_fault(FaultRule::any(hold));
+    simulator.add_fault(FaultRule::any(status(429)));
+    assert_eq!(client.list_all(&[ROOT]).status, 429);
+}
+
+#[test]
+fn the_most_requests_in_flight_are_counted() {
+    let (simulator, client) = start();
+    let hold = FaultAction::Hold { gate: String::from("gate"), at: HoldAt::Arrival };
+    simulator.add_fault(FaultRule::new(RequestKind::List, hold));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| client.list_all(&[ROOT]).status);
+        }
+        simulator.wait_for_blocking(RequestKind::List, 3, LONG).unwrap();
+        simulator.release("gate");
+    });
+    let counts = simulator.counts();
+    assert_eq!((counts.total.max_in_flight, counts.total.requests), (3, 3));
+    assert_eq!(counts.kinds[&RequestKind::List].max_in_flight, 3);
+    simulator.reset_counts();
+    assert_eq!(simulator.counts().total.requests, 0);
+    assert!(simulator.requests().is_empty());
+}
+
+#[test]
+fn the_journal_tells_kind_subjects_status_and_bytes() {
+    let (simulator, client) = start();
+    let url = content_url(&simulator, &client);
+    client.get(&url);
+    simulator.wait_for_blocking(RequestKind::ContentGet, 1, LONG).unwrap();
+    let entries = simulator.requests();
+    let by_id = entries.iter().find(|entry| entry.kind == RequestKind::ById).unwrap();
+    assert!(by_id.subjects.iter().any(|subject| subject == "digits"));
+    let get = entries.iter().find(|entry| entry.kind == RequestKind::ContentGet).unwrap();
+    assert_eq!((get.status, get.method.as_str(), get.subjects.last().unwrap().as_str()), (Some(200), "GET", "digits"));
+    assert!(simulator.counts().kinds[&RequestKind::List].bytes_in > 0);
+}
+
+#[test]
+fn waiting_in_vain_ends_with_what_was_seen() {
+    let (simulator, _client) = start();
+    let error = simulator.wait_for_blocking(RequestKind::List, 1, Duration::ZERO).unwrap_err();
+    assert_eq!((error.seen, error.wanted), (0, 1));
+}

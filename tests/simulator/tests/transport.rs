@@ -1,0 +1,101 @@
+//! The proxy: which hosts it takes, which protocols it speaks.
+
+mod client;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use client::{Client, ROOT};
+use icloud_simulator::{Config, RequestKind, Simulator};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// The status line of a CONNECT, and the tunnel behind it.
+fn connect(simulator: &Simulator, host: &str) -> (String, BufReader<TcpStream>) {
+    let address = simulator.proxy_url().trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut status = String::new();
+    reader.read_line(&mut status).unwrap();
+    let mut line = String::new();
+    while reader.read_line(&mut line).unwrap() > 2 {
+        line.clear();
+    }
+    (status.trim().to_owned(), reader)
+}
+
+/// The protocol that the simulator picks for a host when a client offers both.
+fn protocol(simulator: &Simulator, host: &'static str) -> String {
+    let (_, reader) = connect(simulator, host);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(simulator.ca_pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(host).unwrap()).unwrap();
+    let mut stream = StreamOwned::new(connection, reader.into_inner());
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    String::from_utf8(stream.conn.alpn_protocol().unwrap_or_default().to_vec()).unwrap()
+}
+
+#[test]
+fn only_apples_hosts_are_answered() {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    for host in ["idmsa.apple.com", "setup.icloud.com", "icloud.com", "cvws.icloud-content.com"] {
+        assert_eq!(connect(&simulator, host).0, "HTTP/1.1 200 OK", "{host}");
+    }
+    let refused = ["example.com", "notapple.com", "apple.com.example.com", "setup.icloud.com.cn"];
+    for host in refused {
+        assert_eq!(connect(&simulator, host).0, "HTTP/1.1 403 Forbidden", "{host}");
+    }
+    assert_eq!(simulator.counts().of(RequestKind::RefusedHost), 4);
+    let hosts: Vec<String> = simulator.requests().into_iter().map(|entry| entry.host).collect();
+    assert_eq!(hosts, refused);
+}
+
+#[test]
+fn http2_is_offered_but_for_uploads() {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    assert_eq!(protocol(&simulator, "p123-drivews.icloud.com"), "h2");
+    assert_eq!(protocol(&simulator, "p123-contentws.icloud.com"), "http/1.1");
+    let config = Config { http1_hosts: vec![String::new()], ..Config::default() };
+    let simulator = Simulator::start(config).unwrap();
+    assert_eq!(protocol(&simulator, "p123-drivews.icloud.com"), "http/1.1");
+}
+
+#[test]
+fn an_unknown_request_is_404_and_counted() {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    assert_eq!(Client::signed_in(&simulator).get("https://p123-drivews.icloud.com/nothing").status, 404);
+    assert_eq!(simulator.counts().of(RequestKind::Unknown), 1);
+}
+
+#[test]
+fn a_dropped_simulator_answers_no_more() {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    let client = Client::signed_in(&simulator);
+    assert_eq!(client.list_all(&[ROOT]).status, 200);
+    drop(simulator);
+    let url = "https://p123-drivews.icloud.com/retrieveItemDetailsInFolders";
+    assert!(client.try_send(ureq::http::Method::POST, url, &[], b"[]").is_err());
+}
+
+#[test]
+fn two_simulators_do_not_share_anything() {
+    let first = Simulator::start(Config::default()).unwrap();
+    let second = Simulator::start(Config { seed: 2, ..Config::default() }).unwrap();
+    first.make_folders("a");
+    let mut client = Client::signed_in(&second);
+    assert!(client.list(ROOT).is_empty());
+    client.cookies = first.mint_session().cookies;
+    assert_eq!(client.list_all(&[ROOT]).status, 421);
+}

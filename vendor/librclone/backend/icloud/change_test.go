@@ -1,0 +1,176 @@
+package icloud
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Moves and renames survive what can happen to their requests, and so do
+// deletions.
+func TestChangesSurviveFaults(t *testing.T) {
+	for _, fault := range stepFaults {
+		for _, kind := range []string{"move", "rename", "trash", "create-folders"} {
+			t.Run(fmt.Sprint(kind, " ", fault.action, fault.more), func(t *testing.T) {
+				t.Parallel()
+				sim := startSimulator(t)
+				sim.putFile("a/file.txt", "content")
+				sim.putFile("a/taken.txt", "another")
+				sim.putFile("b/file.txt", "in the way")
+				sim.putFile("full/folder/file.txt", "content")
+				f := sim.openOwn("")
+				o, err := f.NewObject(background, "a/file.txt")
+				require.NoError(t, err)
+				sim.fault(kind, fault.action, fault.more, jsonObject{"times": 2})
+				_, err = f.Move(background, o, "b/c/taken.txt")
+				require.NoError(t, err)
+				require.NoError(t, f.DirMove(background, f, "a", "d/e"))
+				require.NoError(t, f.Purge(background, "full"))
+				taken, err := f.NewObject(background, "d/e/taken.txt")
+				require.NoError(t, err)
+				require.NoError(t, taken.Remove(background))
+				require.NoError(t, f.Rmdir(background, "d/e"))
+				assert.Equal(t, []string{"b", "b/c", "b/c/taken.txt", "b/file.txt", "d"}, sim.paths())
+				assert.Equal(t, "content", sim.file("b/c/taken.txt"))
+			})
+		}
+	}
+}
+
+// A move costs a request for the folder and one for the name.
+func TestRequestsOfMoves(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("a/one", "1")
+	sim.putFile("b/two", "2")
+	f := sim.open("")
+	one, err := f.NewObject(background, "a/one")
+	require.NoError(t, err)
+	_, err = f.NewObject(background, "b/two")
+	require.NoError(t, err)
+	sim.resetCounts()
+	one, err = f.Move(background, one, "a/uno")
+	require.NoError(t, err)
+	one, err = f.Move(background, one, "b/uno")
+	require.NoError(t, err)
+	one, err = f.Move(background, one, "a/one")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"total": 4, "move": 2, "rename": 2}, sim.counts())
+	one, err = f.Move(background, one, "a/ONE")
+	require.NoError(t, err, "a name that differs by case only")
+	assert.Equal(t, []string{"a", "a/ONE", "b", "b/two"}, sim.paths())
+	content, err := read(one)
+	require.NoError(t, err)
+	assert.Equal(t, "1", content)
+}
+
+// A file that is moved to where one is takes its place; a folder does not.
+func TestMoveToATakenName(t *testing.T) {
+	for _, taken := range []string{"bounce", "refuse"} {
+		t.Run(taken, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.driveRules(jsonObject{"taken_name": taken})
+			sim.putFile("a/file", "from a")
+			sim.putFile("b/file", "from b")
+			sim.putFile("c/file", "from c")
+			f := sim.open("")
+			o, err := f.NewObject(background, "a/file")
+			require.NoError(t, err)
+			moved, err := f.Move(background, o, "b/file")
+			require.NoError(t, err)
+			assert.Equal(t, "b/file", moved.Remote())
+			assert.Equal(t, "from a", sim.file("b/file"))
+			assert.Equal(t, []string{"a", "b", "b/file", "c", "c/file"}, sim.paths())
+			assert.Equal(t, fs.ErrorDirExists, f.DirMove(background, f, "b", "c"))
+			assert.Equal(t, fs.ErrorDirNotFound, f.DirMove(background, f, "nowhere", "d"))
+		})
+	}
+}
+
+// A folder that is not empty stays, also when something came into it between
+// the look and the deletion.
+func TestRmdirOfAFolderThatFills(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "folder", jsonObject{"path": "a/empty"}, nil)
+	f := sim.open("")
+	sim.fault("trash", "hold", jsonObject{"gate": "g", "at": "arrival"})
+	done := make(chan error)
+	go func() { done <- f.Rmdir(background, "a/empty") }()
+	sim.control("POST", "wait", jsonObject{"kind": "trash", "n": 1, "timeout_ms": 5000}, nil)
+	sim.putFile("a/empty/file", "content")
+	sim.control("POST", "gates/release", jsonObject{"gate": "g"}, nil)
+	assert.Equal(t, fs.ErrorDirectoryNotEmpty, <-done)
+	assert.Equal(t, "content", sim.file("a/empty/file"))
+
+	assert.Equal(t, fs.ErrorDirectoryNotEmpty, f.Rmdir(background, "a"))
+	assert.Equal(t, fs.ErrorDirNotFound, f.Rmdir(background, "b"))
+	assert.Equal(t, fs.ErrorDirNotFound, f.Rmdir(background, "a/empty/file"))
+	assert.Equal(t, KindDenied, KindOf(f.Rmdir(background, "")))
+	assert.Equal(t, fs.ErrorCantPurge, f.Purge(background, ""))
+}
+
+// Deleting what somebody else has changed, moved or deleted works, with the
+// etag that is right now.
+func TestRemoveOfAChangedFile(t *testing.T) {
+	sim := startSimulator(t)
+	for _, name := range []string{"changed", "trashed", "erased"} {
+		sim.putFile(name, "content")
+	}
+	f := sim.open("")
+	entries, err := f.List(background, "")
+	require.NoError(t, err)
+	sim.mutate("changed", "write", jsonObject{"text": "more"})
+	sim.mutate("trashed", "trash", nil)
+	sim.mutate("erased", "erase", nil)
+	for _, entry := range entries {
+		assert.NoError(t, entry.(fs.Object).Remove(background), entry.Remote())
+	}
+	assert.Empty(t, sim.paths())
+}
+
+// Deletions, moves and replacements of a folder whose etag has changed since
+// it was listed go on with the present one.
+func TestFoldersChangeTheirEtags(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	put(t, f, "a/b/one", "1")
+	sim.mutate("a/b", "etag", nil)
+	require.NoError(t, f.DirMove(background, f, "a/b", "c"))
+	sim.mutate("c", "etag", nil)
+	require.NoError(t, f.Purge(background, "c"))
+	assert.Equal(t, []string{"a"}, sim.paths())
+}
+
+func TestAbout(t *testing.T) {
+	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"quota": 1000})
+	sim.putFile("file", "0123456789")
+	usage, err := sim.open("").About(background)
+	require.NoError(t, err)
+	assert.Equal(t, int64(1000), *usage.Total)
+	assert.Equal(t, int64(10), *usage.Used)
+	assert.Equal(t, int64(990), *usage.Free)
+}
+
+// What is cancelled ends as cancelled, whatever it waits for.
+func TestChangesAreCancelled(t *testing.T) {
+	for _, kind := range []string{"list", "create-folders", "upload-web", "content-post", "update-documents"} {
+		t.Run(kind, func(t *testing.T) {
+			sim := startSimulator(t)
+			f := sim.open("")
+			sim.fault(kind, "hold", jsonObject{"gate": "g", "at": "arrival"})
+			ctx, cancel := context.WithCancel(background)
+			done := make(chan error)
+			go func() {
+				_, err := f.Put(ctx, newGuarded(t, "content"), infoOf("folder/file", "content"))
+				done <- err
+			}()
+			sim.control("POST", "wait", jsonObject{"kind": kind, "n": 1, "timeout_ms": 5000}, nil)
+			cancel()
+			assert.ErrorIs(t, <-done, context.Canceled)
+		})
+	}
+}

@@ -1,0 +1,299 @@
+package icloud
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// numbered is a content in which every place looks different.
+func numbered(size int) string {
+	var text strings.Builder
+	for i := 0; text.Len() < size; i++ {
+		fmt.Fprintf(&text, "%06d ", i)
+	}
+	return text.String()[:size]
+}
+
+// A read survives what can happen to its requests, byte for byte.
+func TestDownloadSurvivesFaults(t *testing.T) {
+	content := numbered(100_000)
+	for _, kind := range []string{"by-id", "content-get"} {
+		for _, fault := range append(stepFaults, []struct {
+			action string
+			more   jsonObject
+		}{
+			{"truncate", jsonObject{"bytes": 50_000, "clean": false}},
+			{"truncate", jsonObject{"bytes": 50_000, "clean": true}},
+			{"reset-stream", nil},
+		}...) {
+			t.Run(fmt.Sprint(kind, " ", fault.action, fault.more), func(t *testing.T) {
+				t.Parallel()
+				sim := startSimulator(t)
+				sim.putFile("file.txt", content)
+				f := sim.openOwn("")
+				o, err := f.NewObject(background, "file.txt")
+				require.NoError(t, err)
+				sim.fault(kind, fault.action, fault.more, jsonObject{"times": 2})
+				got, err := read(o)
+				require.NoError(t, err)
+				assert.True(t, got == content)
+				part, err := read(o, &fs.RangeOption{Start: 40_000, End: 79_999})
+				require.NoError(t, err)
+				assert.True(t, part == content[40_000:80_000])
+			})
+		}
+	}
+}
+
+// Connections that keep breaking are taken up where they ended, as long as
+// bytes arrive.
+func TestDownloadGoesOn(t *testing.T) {
+	content := numbered(8_000_000)
+	sim := startSimulator(t, "--http1") // with HTTP/2 a reset can overtake the bytes
+	sim.putFile("file.txt", content)
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	sim.fault("content-get", "truncate", jsonObject{"times": 10, "bytes": 600_000, "clean": false})
+	got, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, got == content)
+	assert.Equal(t, 11, sim.counts()["content-get"])
+	assert.Equal(t, 1, sim.counts()["by-id"])
+}
+
+// A connection that never brings a byte is an error in the end.
+func TestDownloadEnds(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("file.txt", "content")
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	sim.fault("content-get", "truncate", jsonObject{"times": nil, "bytes": 0, "clean": false})
+	_, err = read(o)
+	assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+	assert.ErrorContains(t, err, "file.txt")
+	assert.LessOrEqual(t, sim.counts()["content-get"], 2*defaultTries)
+}
+
+// More bytes than there should be are an error.
+func TestDownloadOfTooMuch(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("file.txt", "content")
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	sim.fault("content-get", "overlong", jsonObject{"times": nil, "bytes": 5})
+	_, err = read(o)
+	assert.Error(t, err)
+}
+
+// An address that is used up is renewed, also in the middle of a file.
+func TestDownloadRenewsTheAddress(t *testing.T) {
+	for _, spent := range []int{403, 404, 410} {
+		t.Run(fmt.Sprint(spent), func(t *testing.T) {
+			content := numbered(100_000)
+			sim := startSimulator(t)
+			sim.putFile("file.txt", content)
+			sim.driveRules(jsonObject{"spent_url_status": spent, "url_lifetime_seconds": 100})
+			f := sim.open("")
+			o, err := f.NewObject(background, "file.txt")
+			require.NoError(t, err)
+			in, err := o.Open(background)
+			require.NoError(t, err)
+			first := make([]byte, 1000)
+			_, err = io.ReadFull(in, first)
+			require.NoError(t, err)
+			require.NoError(t, in.Close())
+			sim.control("POST", "clock", jsonObject{"advance_seconds": 200}, nil)
+			sim.resetCounts()
+			rest, err := read(o, &fs.SeekOption{Offset: 1000})
+			require.NoError(t, err)
+			assert.True(t, string(first)+rest == content)
+			assert.Equal(t, 1, sim.counts()["by-id"])
+			assert.Equal(t, 2, sim.counts()["content-get"])
+
+			sim.fault("content-get", "truncate", jsonObject{"bytes": 30_000, "clean": false})
+			sim.fault("content-get", "status", status(spent), jsonObject{"skip": 1})
+			whole, err := read(o)
+			require.NoError(t, err)
+			assert.True(t, whole == content)
+		})
+	}
+}
+
+// A file that is replaced in the middle of a read is an error, not a mixture.
+func TestDownloadNoticesAReplacement(t *testing.T) {
+	content := numbered(100_000)
+	sim := startSimulator(t)
+	sim.putFile("file.txt", content)
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	in, err := o.Open(background)
+	require.NoError(t, err)
+	defer func() { _ = in.Close() }()
+	sim.mutate("file.txt", "write", jsonObject{"text": strings.ToUpper(strings.ReplaceAll(content, " ", "x"))})
+	sim.fault("content-get", "status", status(410))
+	reader := in.(*contentReader)
+	_ = reader.body.Close() // as a connection that breaks
+	got, err := io.ReadAll(in)
+	assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+	assert.True(t, strings.HasPrefix(content, string(got)))
+}
+
+// Every range of a file is what it should be, by every way of asking for it.
+func TestDownloadRanges(t *testing.T) {
+	content := numbered(5000)
+	sim := startSimulator(t)
+	sim.putFile("file.txt", content)
+	sim.putFile("empty.txt", "")
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 40 {
+		start := random.Int64N(5000)
+		end := start + random.Int64N(5000-start)
+		got, err := read(o, &fs.RangeOption{Start: start, End: end})
+		require.NoError(t, err)
+		assert.Equal(t, content[start:end+1], got)
+	}
+	for _, test := range []struct {
+		option fs.OpenOption
+		want   string
+	}{
+		{&fs.SeekOption{Offset: 0}, content},
+		{&fs.SeekOption{Offset: 4999}, content[4999:]},
+		{&fs.SeekOption{Offset: 5000}, ""},
+		{&fs.SeekOption{Offset: 9000}, ""},
+		{&fs.RangeOption{Start: -1, End: 10}, content[4990:]},
+		{&fs.RangeOption{Start: 0, End: 4999}, content},
+		{&fs.RangeOption{Start: 10, End: 100_000}, content[10:]},
+		{&fs.RangeOption{Start: 4999, End: 5000}, content[4999:]},
+	} {
+		got, err := read(o, test.option)
+		require.NoError(t, err)
+		assert.Equal(t, test.want, got, "%v", test.option)
+	}
+	empty, err := f.NewObject(background, "empty.txt")
+	require.NoError(t, err)
+	sim.resetCounts()
+	got, err := read(empty, &fs.RangeOption{Start: 0, End: 10})
+	require.NoError(t, err)
+	assert.Empty(t, got)
+	assert.Zero(t, sim.counts()["total"], "an empty file costs no request")
+}
+
+// Packages are archives of another size than listed. What was learnt when one
+// was opened is known from then on.
+func TestPackages(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "package", jsonObject{"path": "doc.pages", "entries": jsonObject{"index.xml": numbered(3000)}, "listed_size": 12345}, nil)
+	f := sim.open("")
+	o, err := f.NewObject(background, "doc.pages")
+	require.NoError(t, err)
+	whole, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(whole, "PK"), "an archive")
+	assert.Equal(t, int64(-1), o.Size())
+	assert.True(t, o.(*Object).IsPackage())
+
+	entries, err := f.List(background, "")
+	require.NoError(t, err)
+	assert.Equal(t, int64(-1), entries[0].Size())
+	listed := entries[0].(fs.Object)
+	for _, test := range []struct {
+		option fs.OpenOption
+		want   string
+	}{
+		{&fs.RangeOption{Start: 10, End: 19}, whole[10:20]},
+		{&fs.SeekOption{Offset: 100}, whole[100:]},
+		{&fs.RangeOption{Start: -1, End: 22}, whole[len(whole)-22:]},
+	} {
+		got, err := read(listed, test.option)
+		require.NoError(t, err)
+		assert.True(t, got == test.want, "%v", test.option)
+	}
+	sim.fault("content-get", "truncate", jsonObject{"bytes": 50, "clean": false})
+	again, err := read(listed)
+	require.NoError(t, err)
+	assert.True(t, again == whole)
+}
+
+// A file that is gone, and a file that grew: both are said.
+func TestDownloadOfAChangedFile(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("file.txt", "content")
+	sim.putFile("other.txt", "content")
+	f := sim.open("")
+	gone, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	grown, err := f.NewObject(background, "other.txt")
+	require.NoError(t, err)
+	sim.mutate("file.txt", "erase", nil)
+	sim.mutate("other.txt", "write", jsonObject{"text": "longer content"})
+	_, err = read(gone)
+	assert.ErrorIs(t, err, fs.ErrorObjectNotFound)
+	assert.Equal(t, KindNotFound, KindOf(err))
+	_, err = read(grown)
+	assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+	_, err = read(grown, &fs.RangeOption{Start: 1, End: 2})
+	assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+	now, err := f.List(background, "")
+	require.NoError(t, err)
+	content, err := read(now[0].(fs.Object))
+	require.NoError(t, err)
+	assert.Equal(t, "longer content", content)
+}
+
+// A read that is cancelled ends at once and says so.
+func TestDownloadIsCancelled(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("file.txt", "content")
+	f := sim.open("")
+	o, err := f.NewObject(background, "file.txt")
+	require.NoError(t, err)
+	sim.fault("content-get", "hold", jsonObject{"gate": "g", "at": "arrival"})
+	ctx, cancel := context.WithCancel(background)
+	ended := make(chan error)
+	go func() {
+		in, err := o.Open(ctx)
+		if err == nil {
+			_, err = io.ReadAll(in)
+		}
+		ended <- err
+	}()
+	sim.control("POST", "wait", jsonObject{"kind": "content-get", "n": 1, "timeout_ms": 5000}, nil)
+	cancel()
+	assert.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func TestParseContentRange(t *testing.T) {
+	for value, want := range map[string][3]int64{
+		"bytes 0-9/100":  {0, 10, 100},
+		"bytes 99-99/*":  {99, 100, -1},
+		"bytes 5-9/10":   {5, 10, 10},
+		"bytes 5-9/9":    {},
+		"bytes 9-5/10":   {},
+		"bytes -1-5/10":  {},
+		"items 0-9/100":  {},
+		"bytes 0-9":      {},
+		"":               {},
+		"bytes */100":    {},
+		"bytes 0-x/10":   {},
+		"bytes 0-9/-100": {},
+	} {
+		start, end, total, ok := parseContentRange(value)
+		assert.Equal(t, want != [3]int64{}, ok, value)
+		assert.Equal(t, want, [3]int64{start, end, total}, value)
+	}
+}

@@ -1,0 +1,438 @@
+package icloud
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// fakeCloud is a very small iCloud within the process, for tests that need
+// millions of answers. It is an http.RoundTripper. Its answers can be spoilt.
+type fakeCloud struct {
+	items    map[string]*fakeItem // by document id
+	uploads  map[string][]byte    // by document id
+	made     int
+	change   int
+	requests int
+	alive    bool // the session
+	pcs      bool // Advanced Data Protection, and its cookies are right
+	needsPCS bool
+	password string
+	srp      *fakeSRP
+
+	spoil func(number int, kind string, answer *fakeAnswer)
+	limit int // requests after which the client must be in a loop
+}
+
+type fakeItem struct {
+	id, parent, name string
+	folder           bool
+	content          []byte
+	etag             int
+	modified         int64
+	trashed          bool
+}
+
+// fakeAnswer is an answer before it is sent.
+type fakeAnswer struct {
+	status int
+	header http.Header
+	body   []byte
+	broken bool // the connection breaks in the middle of the body
+	lost   bool // there is no answer, but the request was carried out
+}
+
+func newFakeCloud() *fakeCloud {
+	c := &fakeCloud{items: map[string]*fakeItem{}, uploads: map[string][]byte{}, alive: true, pcs: true, password: "secret", limit: 400}
+	c.items["root"] = &fakeItem{id: "root", folder: true}
+	return c
+}
+
+func (c *fakeCloud) add(parent, name string, content []byte) *fakeItem {
+	c.made++
+	c.change++
+	it := &fakeItem{
+		id: fmt.Sprintf("%08d-doc", c.made), parent: parent, name: c.free(parent, name, ""),
+		folder: content == nil, content: content, etag: c.change, modified: 1_700_000_000_000,
+	}
+	c.items[it.id] = it
+	return it
+}
+
+func (c *fakeCloud) find(parent, name string) *fakeItem {
+	for _, it := range c.items {
+		if it.parent == parent && !it.trashed && nameKey(it.name) == nameKey(name) {
+			return it
+		}
+	}
+	return nil
+}
+
+// free gives a name, or the one that the service gives instead of a taken one.
+func (c *fakeCloud) free(parent, name, except string) string {
+	for n, candidate := 2, name; ; n++ {
+		if taken := c.find(parent, candidate); taken == nil || taken.id == except {
+			return candidate
+		}
+		stem, extension := splitName(name)
+		candidate = fmt.Sprintf("%s %d", stem, n)
+		if extension != "" {
+			candidate += "." + extension
+		}
+	}
+}
+
+func (c *fakeCloud) at(path string) *fakeItem {
+	it := c.items["root"]
+	for _, name := range splitPath(path) {
+		if it = c.find(it.id, name); it == nil {
+			return nil
+		}
+	}
+	return it
+}
+
+// paths gives what is in the drive.
+func (c *fakeCloud) paths() []string {
+	var paths []string
+	var walk func(id, path string)
+	walk = func(id, path string) {
+		for _, it := range c.items {
+			if it.parent == id && !it.trashed {
+				paths = append(paths, path+it.name)
+				walk(it.id, path+it.name+"/")
+			}
+		}
+	}
+	walk("root", "")
+	sort.Strings(paths)
+	return paths
+}
+
+func (it *fakeItem) driveID() string {
+	if it.folder {
+		return "FOLDER::com.apple.CloudDocs::" + it.id
+	}
+	return "FILE::com.apple.CloudDocs::" + it.id
+}
+
+func (c *fakeCloud) form(it *fakeItem) jsonObject {
+	form := jsonObject{"drivewsid": it.driveID(), "etag": strconv.Itoa(it.etag), "status": "OK", "item_id": "item-" + it.id}
+	if parent := c.items[it.parent]; parent != nil {
+		form["parentId"] = parent.driveID()
+	}
+	if it.folder {
+		children := 0
+		for _, child := range c.items {
+			if child.parent == it.id && !child.trashed {
+				children++
+			}
+		}
+		form["name"], form["type"], form["directChildrenCount"], form["fileCount"] = it.name, "FOLDER", children, children
+		return form
+	}
+	stem, extension := splitName(it.name)
+	form["name"], form["type"], form["size"] = stem, "FILE", len(it.content)
+	form["dateModified"] = "2024-03-05T06:07:08Z"
+	if extension != "" {
+		form["extension"] = extension
+	}
+	return form
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	var sent []byte
+	if req.Body != nil {
+		sent, _ = io.ReadAll(req.Body)
+		_ = req.Body.Close()
+	}
+	c.requests++
+	if c.requests > c.limit {
+		panic(fmt.Sprintf("more than %d requests: a loop", c.limit))
+	}
+	kind := fakeKind(req)
+	answer := c.answer(kind, req, sent)
+	if c.spoil != nil {
+		c.spoil(c.requests, kind, answer)
+	}
+	if answer.lost {
+		return nil, io.ErrUnexpectedEOF
+	}
+	var body io.Reader = bytes.NewReader(answer.body)
+	if answer.broken {
+		body = io.MultiReader(bytes.NewReader(answer.body[:len(answer.body)/2]), brokenReader{})
+	}
+	resp := &http.Response{
+		Status: http.StatusText(answer.status), StatusCode: answer.status, Header: answer.header, Request: req,
+		Body: io.NopCloser(body), ContentLength: int64(len(answer.body)), ProtoMajor: 1, ProtoMinor: 1,
+	}
+	return resp, nil
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func fakeKind(req *http.Request) string {
+	if strings.Contains(req.URL.Host, "content") {
+		return "content-" + strings.ToLower(req.Method)
+	}
+	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
+	if len(parts) > 2 && parts[0] == "v1" {
+		return parts[1]
+	}
+	return parts[len(parts)-1]
+}
+
+func (c *fakeCloud) answer(kind string, req *http.Request, sent []byte) *fakeAnswer {
+	answer := &fakeAnswer{status: 200, header: http.Header{}}
+	say := func(status int, body any) *fakeAnswer {
+		answer.status = status
+		answer.body, _ = json.Marshal(body)
+		return answer
+	}
+	if answered := c.answerAccount(kind, req, sent, answer, say); answered != nil {
+		return answered
+	}
+	if strings.HasPrefix(kind, "content-") {
+		return c.answerContent(kind, req, sent, answer, say)
+	}
+	if !c.alive || !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {
+		return say(421, jsonObject{"reason": "Missing cookie"})
+	}
+	if c.needsPCS && (!c.pcs || !strings.Contains(req.Header.Get("Cookie"), pcsCookie)) {
+		return say(423, jsonObject{"reason": "Missing PCS cookies"})
+	}
+	return c.answerDrive(kind, req, sent, say)
+}
+
+func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say func(int, any) *fakeAnswer) *fakeAnswer {
+	var body struct {
+		Destination string `json:"destinationDrivewsId"`
+		Folders     []struct{ Name string }
+		Items       []struct{ Drivewsid, Etag, Name string }
+		Size        string
+		DocumentID  string `json:"document_id"`
+		Path        struct {
+			Path     string
+			Starting string `json:"starting_document_id"`
+		}
+		Data struct{ Size int64 }
+	}
+	doc := func(driveID string) *fakeItem {
+		parts := strings.Split(driveID, "::")
+		if it := c.items[parts[len(parts)-1]]; it != nil && !it.trashed {
+			return it
+		}
+		return nil
+	}
+	if kind != "retrieveItemDetailsInFolders" {
+		_ = json.Unmarshal(sent, &body)
+	}
+	one := func(change func(*fakeItem) jsonObject) *fakeAnswer {
+		var items []jsonObject
+		for _, wanted := range body.Items {
+			it := doc(wanted.Drivewsid)
+			switch {
+			case it == nil:
+				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+			case wanted.Etag != strconv.Itoa(it.etag):
+				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ETAG_CONFLICT", "etag": strconv.Itoa(it.etag)})
+			default:
+				c.change++
+				it.etag = c.change
+				items = append(items, change(it))
+			}
+		}
+		return say(200, jsonObject{"items": items})
+	}
+	switch kind {
+	case "retrieveItemDetailsInFolders":
+		var asked []struct{ Drivewsid string }
+		_ = json.Unmarshal(sent, &asked)
+		listings := []jsonObject{}
+		for _, wanted := range asked {
+			folder := doc(wanted.Drivewsid)
+			if folder == nil {
+				listings = append(listings, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+				continue
+			}
+			listing := c.form(folder)
+			children := []jsonObject{}
+			for _, id := range sortedKeys(c.items) {
+				if it := c.items[id]; it.parent == folder.id && !it.trashed {
+					children = append(children, c.form(it))
+				}
+			}
+			listing["items"], listing["numberOfItems"] = children, len(children)
+			listings = append(listings, listing)
+		}
+		return say(200, listings)
+	case "createFolders":
+		parent := doc(body.Destination)
+		if parent == nil || len(body.Folders) != 1 {
+			return say(404, jsonObject{})
+		}
+		return say(200, jsonObject{"folders": []jsonObject{c.form(c.add(parent.id, body.Folders[0].Name, nil))}})
+	case "moveItemsToTrash":
+		return one(func(it *fakeItem) jsonObject { it.trashed = true; return c.form(it) })
+	case "renameItems":
+		name := ""
+		if len(body.Items) > 0 {
+			name = body.Items[0].Name
+		}
+		return one(func(it *fakeItem) jsonObject { it.name = c.free(it.parent, name, it.id); return c.form(it) })
+	case "moveItems":
+		to := doc(body.Destination)
+		if to == nil {
+			return say(404, jsonObject{})
+		}
+		return one(func(it *fakeItem) jsonObject {
+			it.name = c.free(to.id, it.name, it.id)
+			it.parent = to.id
+			return c.form(it)
+		})
+	case "by_id":
+		it := doc(req.URL.Query().Get("document_id"))
+		if it == nil || it.folder {
+			return say(404, jsonObject{})
+		}
+		return say(200, jsonObject{"document_id": it.id, "double_etag": "x", "data_token": jsonObject{
+			"url": "https://cvws.icloud-content.com/" + it.id + "?s=signature", "signature": fmt.Sprint("mark", it.etag), "token": "t",
+		}})
+	case "web":
+		c.made++
+		id := fmt.Sprintf("%08d-doc", c.made)
+		return say(200, []jsonObject{{"url": "https://p1-contentws.icloud.com/" + id, "document_id": id}})
+	case "documents":
+		parent, content := c.items[body.Path.Starting], c.uploads[body.DocumentID]
+		if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
+			return say(412, jsonObject{})
+		}
+		c.change++
+		it := c.items[body.DocumentID]
+		if it == nil {
+			it = &fakeItem{id: body.DocumentID, parent: parent.id, name: c.free(parent.id, body.Path.Path, ""), content: content, etag: c.change}
+			c.items[it.id] = it
+		}
+		return say(200, jsonObject{"status": jsonObject{"status_code": 0}, "results": []jsonObject{{
+			"status": jsonObject{"status_code": 0},
+			"document": jsonObject{"document_id": it.id, "item_id": "item-" + it.id, "etag": strconv.Itoa(it.etag),
+				"name": it.name, "type": "FILE", "size": len(content), "data": jsonObject{"size": len(content)}},
+		}}})
+	}
+	return say(404, jsonObject{})
+}
+
+func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
+	id := strings.Trim(req.URL.Path, "/")
+	if kind == "content-post" {
+		c.uploads[id] = append([]byte{}, sent...)
+		file := jsonObject{"size": len(sent), "fileChecksum": "sum", "referenceChecksum": "sum", "wrappingKey": "key"}
+		if len(sent) > 0 {
+			file["receipt"] = "receipt"
+		}
+		return say(200, jsonObject{"singleFile": file})
+	}
+	it := c.items[id]
+	if it == nil || it.trashed {
+		return say(404, jsonObject{})
+	}
+	answer.body = it.content
+	if wanted, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes="); ok {
+		first, last, _ := strings.Cut(wanted, "-")
+		start, _ := strconv.Atoi(first)
+		end := len(it.content)
+		if n, err := strconv.Atoi(last); err == nil {
+			end = min(end, n+1)
+		}
+		if start >= end {
+			return say(416, jsonObject{})
+		}
+		answer.status, answer.body = 206, it.content[start:end]
+		answer.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(it.content)))
+	}
+	return answer
+}
+
+// fakeSRP is the server's side of a sign-in.
+type fakeSRP struct {
+	salt     []byte
+	verifier *big.Int
+	secret   *big.Int
+	public   *big.Int
+}
+
+func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
+	account := func() *fakeAnswer {
+		service := func(name string) jsonObject {
+			return jsonObject{"url": "https://p1-" + name + ".icloud.com:443", "pcsRequired": c.needsPCS}
+		}
+		return say(200, jsonObject{"dsInfo": jsonObject{"hsaVersion": 2}, "hsaChallengeRequired": false,
+			"webservices": jsonObject{"drivews": service("drivews"), "docws": service("docws")}})
+	}
+	switch kind {
+	case "signin":
+		answer.header.Set("scnt", "scnt")
+		return answer
+	case "federate", "complete":
+		return c.answerProof(kind, sent, answer, say)
+	case "init":
+		c.srp = newFakeSRP(c.password)
+		return say(200, jsonObject{"iteration": 2, "salt": base64.StdEncoding.EncodeToString(c.srp.salt),
+			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(padded(c.srp.public)), "c": "c"})
+	case "accountLogin":
+		if !bytes.Contains(sent, []byte(`"dsWebAuthToken":"proof"`)) {
+			return say(401, jsonObject{})
+		}
+		c.alive = true
+		answer.header.Add("Set-Cookie", "WEB=alive")
+		return account()
+	case "validate":
+		if !c.alive {
+			return say(421, jsonObject{})
+		}
+		return account()
+	case "requestPCS":
+		if !c.alive {
+			return say(421, jsonObject{})
+		}
+		c.pcs = true
+		answer.header.Add("Set-Cookie", pcsCookie+"=fresh")
+		return say(200, jsonObject{"status": "success", "message": "ok"})
+	case "storageUsageInfo":
+		return say(200, jsonObject{"storageUsageInfo": jsonObject{"usedStorageInBytes": 10, "totalStorageInBytes": 100}})
+	}
+	return nil
+}
+
+func newFakeSRP(password string) *fakeSRP {
+	s := &fakeSRP{salt: []byte("salt"), secret: big.NewInt(123456789)}
+	key, _ := deriveKey(Secret(password), s.salt, 2, "s2k")
+	x := number256(s.salt, sum256([]byte(":"), key))
+	s.verifier = new(big.Int).Exp(groupBase, x, groupPrime)
+	s.public = new(big.Int).Mul(number256(groupPrime.Bytes(), padded(groupBase)), s.verifier)
+	s.public.Add(s.public, new(big.Int).Exp(groupBase, s.secret, groupPrime))
+	s.public.Mod(s.public, groupPrime)
+	return s
+}
+
+func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
+	if kind == "federate" || c.srp == nil {
+		return say(200, jsonObject{})
+	}
+	answer.header.Set("X-Apple-Session-Token", "proof")
+	answer.header.Set("X-Apple-Id-Account-Country", "USA")
+	return say(200, jsonObject{"authType": "hsa2"})
+}

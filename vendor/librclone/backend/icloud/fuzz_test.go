@@ -1,0 +1,473 @@
+package icloud
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// The fuzz target spoils one answer of an operation and looks at what comes of
+// it: no panic, no endless repetition, and no success that is none.
+
+// inputsVariable sets how many inputs TestSpoiltAnswers makes.
+const inputsVariable = "ICLOUD_FUZZ_INPUTS"
+
+const defaultInputs = 30_000
+
+// spoilt is one input.
+type spoilt struct {
+	operation uint8
+	number    uint8 // of the request whose answer is spoilt
+	how       uint8
+	data      []byte
+}
+
+func FuzzAnswers(f *testing.F) {
+	for operation := range fuzzed {
+		for number := range 8 {
+			for how := range spoilers {
+				f.Add(uint8(operation), uint8(number), uint8(how), []byte("\x00\x00\x00\x01"))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, operation, number, how uint8, data []byte) {
+		if complaint := try(spoilt{operation, number, how, data}); complaint != "" {
+			t.Fatal(complaint)
+		}
+	})
+}
+
+// TestSpoiltAnswers runs the same with inputs of its own: 30,000, or as many as
+// ICLOUD_FUZZ_INPUTS says.
+func TestSpoiltAnswers(t *testing.T) {
+	inputs := defaultInputs
+	if wanted, err := strconv.Atoi(os.Getenv(inputsVariable)); err == nil {
+		inputs = wanted
+	}
+	workers := runtime.GOMAXPROCS(0)
+	inParallel(workers, workers, func(worker int) {
+		random := rand.New(rand.NewPCG(uint64(inputs), uint64(worker)))
+		for range inputs / workers {
+			input := spoilt{uint8(random.IntN(len(fuzzed))), uint8(random.IntN(12)), uint8(random.IntN(len(spoilers))), make([]byte, 4+random.IntN(12))}
+			if fuzzed[input.operation].slow && random.IntN(20) != 0 {
+				input.operation = 0
+			}
+			for i := range input.data {
+				input.data[i] = byte(random.Uint32())
+			}
+			if complaint := try(input); complaint != "" {
+				t.Errorf("%#v: %s", input, complaint)
+				return
+			}
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
+// spoilers change an answer.
+var spoilers = []func(answer *fakeAnswer, data []byte){
+	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
+	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) }, // the most telling, so more often
+	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
+	func(answer *fakeAnswer, data []byte) { answer.body = data },
+	func(answer *fakeAnswer, data []byte) { // cut
+		answer.body = answer.body[:len(answer.body)*int(first(data))/256]
+	},
+	func(answer *fakeAnswer, data []byte) { // overwritten somewhere
+		body := slices.Clone(answer.body)
+		if len(body) > 0 && len(data) > 4 {
+			copy(body[int(word(data))%len(body):], data[4:])
+		}
+		answer.body = body
+	},
+	func(answer *fakeAnswer, data []byte) { answer.status = 100 + int(word(data))%500 },
+	func(answer *fakeAnswer, data []byte) {
+		statuses := []int{400, 401, 403, 404, 409, 410, 412, 413, 421, 423, 429, 500, 502, 503, 507, 302, 330, 204, 206, 200}
+		answer.status = statuses[int(first(data))%len(statuses)]
+		answer.header.Set("Retry-After", string(data[min(1, len(data)):]))
+	},
+	func(answer *fakeAnswer, _ []byte) { answer.broken = true },
+	func(answer *fakeAnswer, _ []byte) { answer.lost = true },
+	func(answer *fakeAnswer, _ []byte) { answer.body = append(slices.Clone(answer.body), answer.body...) },
+	func(answer *fakeAnswer, data []byte) {
+		headers := []string{"Content-Range", "Set-Cookie", "Location", "X-Apple-I-Rscd", "X-Apple-Session-Token", "Scnt"}
+		answer.header.Set(headers[int(first(data))%len(headers)], string(data[min(1, len(data)):]))
+	},
+}
+
+func first(data []byte) byte {
+	if len(data) == 0 {
+		return 0
+	}
+	return data[0]
+}
+
+func word(data []byte) uint32 {
+	var padded [4]byte
+	copy(padded[:], data)
+	return binary.LittleEndian.Uint32(padded[:])
+}
+
+// spoilJSON replaces one value somewhere in an answer, or takes it out.
+func spoilJSON(answer *fakeAnswer, data []byte) {
+	var value any
+	if json.Unmarshal(answer.body, &value) != nil {
+		return
+	}
+	places := 0
+	countPlaces(value, &places)
+	at := int(word(data)) % max(1, places)
+	if len(data) > 4 {
+		at = int(word(data[1:])) % max(1, places)
+	}
+	replacement := replacements[int(first(data))%len(replacements)]
+	value = replaceAt(value, &at, replacement)
+	answer.body, _ = json.Marshal(value)
+}
+
+type removed struct{}
+
+var replacements = []any{
+	removed{}, nil, "", "x", 0, -1, 1, 3.5, true, false, []any{}, jsonObject{}, []any{nil}, []any{jsonObject{}},
+	1 << 60, strings.Repeat("long", 300), "FOLDER", "FILE", "OK", "ETAG_CONFLICT", "ID_INVALID", "UNKNOWN", "2", "99",
+	"FOLDER::com.apple.CloudDocs::root", "FILE::com.apple.CloudDocs::99999999-doc", "99999999-doc", "TRASH_ROOT",
+	"https://cvws.icloud-content.com/nowhere", "http://insecure.example.org/", "a\x00b", "..", "a/b", "é", "file.txt",
+	"file 2.txt", "other.txt.icloud-new-65535680-00000001",
+}
+
+func countPlaces(value any, places *int) {
+	*places++
+	switch value := value.(type) {
+	case jsonObject:
+		for _, key := range sortedKeys(value) {
+			countPlaces(value[key], places)
+		}
+	case []any:
+		for _, member := range value {
+			countPlaces(member, places)
+		}
+	}
+}
+
+func replaceAt(value any, at *int, replacement any) any {
+	if *at == 0 {
+		*at--
+		return replacement
+	}
+	*at--
+	switch value := value.(type) {
+	case jsonObject:
+		for _, key := range sortedKeys(value) {
+			if *at < 0 {
+				break
+			}
+			value[key] = replaceAt(value[key], at, replacement)
+			if _, gone := value[key].(removed); gone {
+				delete(value, key)
+			}
+		}
+	case []any:
+		for i := range value {
+			if *at < 0 {
+				break
+			}
+			value[i] = replaceAt(value[i], at, replacement)
+		}
+	}
+	return value
+}
+
+// drive opens the fake cloud as a process of its own would.
+func (c *fakeCloud) drive(password Secret) *Fs {
+	opt := &Options{Enc: defaultEncoding, BatchSize: 20, CacheItems: 1000, ListingAge: fs.Duration(time.Minute)}
+	service := &service{
+		http:    newRESTClient(&http.Client{Transport: c}),
+		limiter: newLimiter(0, 8),
+		retries: retries{tries: 4, longest: time.Millisecond},
+	}
+	signer := &signer{service: service, name: "fuzz"}
+	service.session = newSession("fuzz", "", signer.renew)
+	state := SessionFile{
+		AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
+		Cookies:   []Cookie{{"WEB", "alive"}, {pcsCookie, "old"}},
+		Endpoints: map[string]string{driveHost: "https://p1-drivews.icloud.com", docsHost: "https://p1-docws.icloud.com"},
+	}
+	_ = service.session.configure(state, password)
+	return &Fs{name: "fuzz", opt: opt, drive: assembleDrive(service, opt)}
+}
+
+// operation is something that is done with the drive. After a success holds
+// tells whether it was one.
+type operation struct {
+	name  string
+	slow  bool
+	setup func(c *fakeCloud)
+	run   func(f *Fs) (holds func(c *fakeCloud) string, err error)
+}
+
+func nothing(*fakeCloud) string { return "" }
+
+// hasFile checks that a file is there with its content, and that its folder
+// has the files that it should have.
+func hasFile(path, content string) func(*fakeCloud) string {
+	return func(c *fakeCloud) string {
+		it := c.at(path)
+		if it == nil {
+			return fmt.Sprintf("%s is not there; there are %q", path, c.paths())
+		}
+		if string(it.content) != content {
+			return fmt.Sprintf("%s holds %q", path, it.content)
+		}
+		return ""
+	}
+}
+
+var fuzzed = []operation{
+	{name: "list", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		entries, err := f.List(background, "folder")
+		return func(c *fakeCloud) string {
+			if len(entries) == 0 {
+				return "an empty listing"
+			}
+			return ""
+		}, err
+	}},
+	{name: "list folders", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		listed, errs := f.ListFolders(background, []string{"folder", "folder/sub", ""})
+		return func(*fakeCloud) string {
+			for i := range listed {
+				if errs[i] == nil && len(listed[i]) == 0 {
+					return "an empty listing"
+				}
+			}
+			return ""
+		}, nil
+	}},
+	{name: "list recursively", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		return nothing, f.ListR(background, "", func(fs.DirEntries) error { return nil })
+	}},
+	{name: "put", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := tryPut(f, "folder/new.txt", "new")
+		return hasFile("folder/new.txt", "new"), err
+	}},
+	{name: "put deep", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := tryPut(f, "a/b/new.txt", "new")
+		return hasFile("a/b/new.txt", "new"), err
+	}},
+	{name: "put empty", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := tryPut(f, "folder/empty.txt", "")
+		return hasFile("folder/empty.txt", ""), err
+	}},
+	{name: "replace", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := tryPut(f, "folder/file.txt", "new content")
+		return hasFile("folder/file.txt", "new content"), err
+	}},
+	{name: "read", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		o, err := f.NewObject(background, "folder/file.txt")
+		if err != nil {
+			return nil, err
+		}
+		content, err := read(o)
+		return readHolds(content, "the content of the file"), err
+	}},
+	{name: "read a range", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		o, err := f.NewObject(background, "folder/file.txt")
+		if err != nil {
+			return nil, err
+		}
+		content, err := read(o, &fs.RangeOption{Start: 4, End: 10})
+		return readHolds(content, "content"), err
+	}},
+	{name: "make folder", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		err := f.Mkdir(background, "folder/sub/made")
+		return func(c *fakeCloud) string {
+			if it := c.at("folder/sub/made"); it == nil || !it.folder {
+				return "no folder was made"
+			}
+			return ""
+		}, err
+	}},
+	{name: "remove folder", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		return gone("empty"), f.Rmdir(background, "empty")
+	}},
+	{name: "remove full folder", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		return func(*fakeCloud) string { return "a full folder was removed" }, f.Rmdir(background, "folder/sub")
+	}},
+	{name: "purge", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		return gone("folder/sub"), f.Purge(background, "folder/sub")
+	}},
+	{name: "remove", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		o, err := f.NewObject(background, "folder/other.txt")
+		if err != nil {
+			return nil, err
+		}
+		return gone("folder/other.txt"), o.Remove(background)
+	}},
+	{name: "move", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		o, err := f.NewObject(background, "folder/other.txt")
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.Move(background, o, "folder/sub/moved.txt")
+		return hasFile("folder/sub/moved.txt", "other"), err
+	}},
+	{name: "move folder", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		return hasFile("empty/moved/deep.txt", "deep"), f.DirMove(background, f, "folder/sub", "empty/moved")
+	}},
+	{name: "quota", run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := f.About(background)
+		return nothing, err
+	}},
+	{name: "renew the session", setup: func(c *fakeCloud) { c.alive = false }, run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := f.List(background, "folder")
+		return nothing, err
+	}},
+	{name: "renew protected data", setup: func(c *fakeCloud) { c.needsPCS, c.pcs = true, false }, run: func(f *Fs) (func(*fakeCloud) string, error) {
+		_, err := tryPut(f, "folder/new.txt", "new")
+		return hasFile("folder/new.txt", "new"), err
+	}},
+	{name: "sign in", slow: true, setup: func(c *fakeCloud) { c.alive = false }, run: func(f *Fs) (func(*fakeCloud) string, error) {
+		f.drive.service.session.password = "secret"
+		_, err := f.List(background, "folder")
+		return nothing, err
+	}},
+}
+
+func gone(path string) func(*fakeCloud) string {
+	return func(c *fakeCloud) string {
+		if c.at(path) != nil {
+			return path + " is still there"
+		}
+		return ""
+	}
+}
+
+func readHolds(got, want string) func(*fakeCloud) string {
+	return func(*fakeCloud) string {
+		if got != want {
+			return fmt.Sprintf("read %q", got)
+		}
+		return ""
+	}
+}
+
+// try runs one input and gives what is wrong with the outcome.
+func try(input spoilt) (complaint string) {
+	op := fuzzed[int(input.operation)%len(fuzzed)]
+	c := newFakeCloud()
+	folder := c.add("root", "folder", nil)
+	sub := c.add(folder.id, "sub", nil)
+	c.add("root", "empty", nil)
+	c.add(folder.id, "file.txt", []byte("the content of the file"))
+	c.add(folder.id, "other.txt", []byte("other"))
+	c.add(sub.id, "deep.txt", []byte("deep"))
+	before := c.paths()
+	if op.setup != nil {
+		op.setup(c)
+	}
+	spoiltKind, lie := "", false
+	c.spoil = func(number int, kind string, answer *fakeAnswer) {
+		if number == int(input.number)+1 {
+			spoiltKind = kind
+			truth := answer.body
+			spoilers[int(input.how)%len(spoilers)](answer, input.data)
+			if strings.HasPrefix(kind, "content-get") && len(answer.body) == len(truth) && !bytes.Equal(answer.body, truth) {
+				answer.body = truth // a wrong byte cannot be noticed by anybody
+			}
+			lie = kind == "retrieveItemDetailsInFolders" && !isPartOf(answer.body, truth)
+		}
+	}
+	defer func() {
+		if crash := recover(); crash != nil {
+			complaint = fmt.Sprintf("%s, with %s spoilt: panic: %v\n%s", op.name, spoiltKind, crash, debug.Stack())
+		}
+	}()
+	holds, err := op.run(c.drive(""))
+	if lie {
+		return ""
+	}
+	if err == nil {
+		if wrong := holds(c); wrong != "" {
+			return fmt.Sprintf("%s, with %s spoilt, is a success: %s", op.name, spoiltKind, wrong)
+		}
+	}
+	if err != nil && KindOf(err) == "" {
+		return fmt.Sprintf("%s, with %s spoilt: an error without a kind: %v", op.name, spoiltKind, err)
+	}
+	return c.lost(op.name, spoiltKind, before)
+}
+
+// isPartOf reports whether a spoilt listing says nothing that is not so, though
+// it may leave things out. A listing that makes a file of a folder, or gives it
+// another name, is a true one of another drive.
+func isPartOf(spoilt, truth []byte) bool {
+	said, so := map[string]bool{}, map[string]bool{}
+	for body, claims := range map[*[]byte]map[string]bool{&spoilt: said, &truth: so} {
+		var listings []driveItem
+		if json.NewDecoder(bytes.NewReader(*body)).Decode(&listings) != nil {
+			continue
+		}
+		for _, listing := range listings {
+			claims[listing.DriveID] = true
+			if listing.Items == nil {
+				continue
+			}
+			if len(*listing.Items) == 0 && listing.Count.or(0) == 0 {
+				claims["empty "+listing.DriveID] = true
+			}
+			for _, it := range *listing.Items {
+				claims[fmt.Sprint(listing.DriveID, it.DriveID, it.fullName(), it.Type, it.Size.or(-1))] = true
+			}
+		}
+	}
+	for claim := range said {
+		if !so[claim] {
+			return false
+		}
+	}
+	return true
+}
+
+// lost looks for what an operation may not have done: deleted what it was not
+// asked to delete, or left the name of a file without content.
+func (c *fakeCloud) lost(operation, kind string, before []string) string {
+	c.spoil = nil
+	c.limit = c.requests + 100
+	c.alive, c.needsPCS = true, false
+	may := map[string][]string{
+		"remove folder":      {"empty"},
+		"remove full folder": {},
+		"purge":              {"folder/sub", "folder/sub/deep.txt"},
+		"remove":             {"folder/other.txt"},
+		"move":               {"folder/other.txt"},
+		"move folder":        {"folder/sub", "folder/sub/deep.txt"},
+	}[operation]
+	f := c.drive("")
+	for _, path := range before {
+		if slices.Contains(may, path) {
+			continue
+		}
+		if c.at(path) == nil {
+			// A replacement that was cut short shows the new content under the name.
+			if o, err := f.NewObject(background, path); err != nil || o.Size() <= 0 {
+				return fmt.Sprintf("%s, with %s spoilt: %s is lost; there are %q", operation, kind, path, c.paths())
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,400 @@
+package icloud
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A listing that cannot be right is an error and never an empty folder.
+func TestListingThatCannotBeRight(t *testing.T) {
+	root := `"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK"`
+	for _, answer := range []string{
+		`[]`, `null`, `{}`, `[null]`, `"x"`, `[{}]`, `[1]`,
+		`[{` + root + `}]`,
+		`[{` + root + `,"items":null}]`,
+		`[{` + root + `,"items":null,"numberOfItems":3}]`,
+		`[{` + root + `,"items":{}}]`,
+		`[{` + root + `,"items":[{"name":"a"}]}]`,
+		`[{` + root + `,"items":[null]}]`,
+		`[{"drivewsid":"FOLDER::com.apple.CloudDocs::other","items":[]}]`,
+		`[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"UNKNOWN_ERROR"}]`,
+	} {
+		sim := startSimulator(t)
+		f := sim.open("")
+		f.drive.service.retries.tries = 2
+		sim.fault("list", "replace", jsonObject{"text": answer, "times": nil})
+		_, err := f.List(background, "")
+		assert.Error(t, err, answer)
+		assert.NotEqual(t, fs.ErrorDirNotFound, err, answer)
+	}
+}
+
+// One folder of many that is gone, or that fails, is one error; the others are
+// listed.
+func TestListFoldersWithAFailure(t *testing.T) {
+	for _, missing := range []string{"id-invalid", "not-found"} {
+		t.Run(missing, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.driveRules(jsonObject{"missing_folder": missing})
+			for i := range 10 {
+				sim.putFile(fmt.Sprintf("folder%d/file", i), "content")
+			}
+			f := sim.open("")
+			entries, err := f.List(background, "")
+			require.NoError(t, err)
+			sim.mutate("folder4", "erase", nil)
+			listed, errs := f.ListFolders(background, append(names(entries), "nowhere"))
+			for i := range 10 {
+				if i == 4 {
+					assert.Equal(t, fs.ErrorDirNotFound, errs[i])
+					continue
+				}
+				require.NoError(t, errs[i])
+				assert.Equal(t, []string{fmt.Sprintf("folder%d/file", i)}, names(listed[i]))
+			}
+			assert.Equal(t, fs.ErrorDirNotFound, errs[10])
+		})
+	}
+}
+
+// A listing is in the order of the names, and shows what the service counts.
+func TestListShowsWhatAppleCounts(t *testing.T) {
+	sim := startSimulator(t)
+	for _, name := range []string{"b", "a/2", "a/1", "a/c/3", "C", "é"} {
+		sim.putFile(name, "content")
+	}
+	f := sim.open("")
+	entries, err := f.List(background, "")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"C", "a", "b", "é"}, names(entries))
+	dir := entries[1].(*Directory)
+	assert.Equal(t, int64(3), dir.Items())
+	assert.Equal(t, int64(21), dir.Size())
+	assert.Equal(t, int64(3), dir.Children())
+	assert.NotEmpty(t, dir.ID())
+	assert.NotEmpty(t, dir.Version())
+	file := entries[2].(*Object)
+	assert.NotEmpty(t, file.ID())
+	before := file.Version()
+	sim.mutate("b", "touch", jsonObject{"modified_ms": 1_600_000_000_000})
+	again, err := f.List(background, "")
+	require.NoError(t, err)
+	assert.NotEqual(t, before, again[2].(*Object).Version(), "the version changes with the metadata")
+	assert.Equal(t, int64(1_600_000_000), again[2].ModTime(background).Unix())
+}
+
+// Folders that another device has moved, renamed or replaced are found where
+// they are now, and not where they were.
+func TestListFollowsOtherDevices(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("a/b/file", "content")
+	f := sim.open("")
+	list := func(dir string) ([]string, error) {
+		entries, err := f.List(background, dir)
+		return names(entries), err
+	}
+	_, err := list("a/b")
+	require.NoError(t, err)
+	sim.mutate("a/b", "rename", jsonObject{"to": "a/c"})
+	_, err = list("a/b")
+	assert.Equal(t, fs.ErrorDirNotFound, err)
+	found, err := list("a/c")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a/c/file"}, found)
+
+	sim.mutate("a/c", "trash", nil)
+	_, err = list("a/c")
+	assert.Equal(t, fs.ErrorDirNotFound, err)
+
+	sim.putFile("a/c/another", "content") // a new folder under the old name
+	found, err = list("a/c")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a/c/another"}, found)
+
+	sim.mutate("a", "rename", jsonObject{"to": "z"})
+	_, err = list("")
+	require.NoError(t, err, "a folder above is noticed when it is listed")
+	_, err = list("a/c")
+	assert.Equal(t, fs.ErrorDirNotFound, err)
+}
+
+// A file that another process has stored a moment ago is found: what a listing
+// does not show is looked for again.
+func TestNewObjectSeesOtherProcesses(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("store/one", "1")
+	f := sim.open("", configmap.Simple{"listing_age": "1h"})
+	_, err := f.NewObject(background, "store/one")
+	require.NoError(t, err)
+	sim.putFile("store/two", "2")
+	sim.resetCounts()
+	_, err = f.NewObject(background, "store/two")
+	require.NoError(t, err)
+	_, err = f.NewObject(background, "store/one")
+	require.NoError(t, err)
+	assert.Equal(t, 1, sim.counts()["total"])
+	_, err = f.NewObject(background, "store/three")
+	assert.Equal(t, fs.ErrorObjectNotFound, err)
+	assert.Equal(t, 2, sim.counts()["total"])
+}
+
+// A listing that has become old is not believed.
+func TestNewObjectDistrustsOldListings(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("file", "content")
+	f := sim.open("")
+	_, err := f.NewObject(background, "file")
+	require.NoError(t, err)
+	sim.mutate("file", "write", jsonObject{"text": "another content"})
+	now := time.Now().Add(time.Minute)
+	f.drive.folders.now = func() time.Time { return now }
+	o, err := f.NewObject(background, "file")
+	require.NoError(t, err)
+	assert.Equal(t, int64(15), o.Size())
+}
+
+// Files that are looked up at once share one listing.
+func TestLookupsShareAListing(t *testing.T) {
+	sim := startSimulator(t)
+	for i := range 20 {
+		sim.putFile(fmt.Sprintf("store/%02d", i), "content")
+	}
+	f := sim.open("store")
+	sim.resetCounts()
+	inParallel(20, 20, func(i int) {
+		_, err := f.NewObject(background, fmt.Sprintf("%02d", i))
+		assert.NoError(t, err)
+	})
+	assert.Equal(t, 1, sim.counts()["list"])
+}
+
+// What we change while a listing is under way is there afterwards, whether the
+// listing was answered before or after the change.
+func TestOwnChangesSurviveAListing(t *testing.T) {
+	for _, at := range []string{"arrival", "answer"} {
+		t.Run(at, func(t *testing.T) {
+			sim := startSimulator(t)
+			f := sim.open("")
+			put(t, f, "store/one", "1")
+			put(t, f, "store/two", "2")
+			doomed, err := f.NewObject(background, "store/two")
+			require.NoError(t, err)
+			sim.fault("list", "hold", jsonObject{"gate": "g", "at": at})
+			done := make(chan error)
+			go func() {
+				_, err := f.List(background, "store")
+				done <- err
+			}()
+			sim.control("POST", "wait", jsonObject{"kind": "list", "n": 2, "timeout_ms": 5000}, nil)
+			put(t, f, "store/three", "3")
+			put(t, f, "store/one", "one")
+			require.NoError(t, doomed.Remove(background))
+			sim.control("POST", "gates/release", jsonObject{"gate": "g"}, nil)
+			require.NoError(t, <-done)
+			sim.resetCounts()
+			_, err = f.NewObject(background, "store/three")
+			assert.NoError(t, err)
+			one, err := f.NewObject(background, "store/one")
+			require.NoError(t, err)
+			assert.Equal(t, int64(3), one.Size())
+			assert.Zero(t, sim.counts()["total"], "nothing was forgotten")
+			_, err = f.NewObject(background, "store/two")
+			assert.Equal(t, fs.ErrorObjectNotFound, err)
+		})
+	}
+}
+
+// ListR stops at the first failure, of the service or of the callback.
+func TestListRFails(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "seed", jsonObject{"prefix": "tree", "files": 50, "folders": 50, "size": 1, "seed": 1, "modified_ms": 0}, nil)
+	f := sim.open("")
+	f.drive.service.retries.tries = 1
+	enough := errors.New("enough")
+	assert.Equal(t, enough, f.ListR(background, "tree", func(fs.DirEntries) error { return enough }))
+	assert.Equal(t, fs.ErrorDirNotFound, f.ListR(background, "nowhere", func(fs.DirEntries) error { return nil }))
+	sim.fault("list", "status", status(500), jsonObject{"times": nil, "skip": 1})
+	assert.Equal(t, KindNetwork, KindOf(f.ListR(background, "tree", func(fs.DirEntries) error { return nil })))
+}
+
+// Below a share the items are listed and read, and not changed.
+func TestBelowAShare(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("shared/top.txt", "top")
+	sim.putFile("shared/below/file.txt", "below")
+	sim.putFile("shared/below/deeper/file.txt", "deeper")
+	sim.control("POST", "share", jsonObject{"path": "shared"}, nil)
+	f := sim.open("")
+	seen := map[string]fs.DirEntry{}
+	require.NoError(t, f.ListR(background, "", func(entries fs.DirEntries) error {
+		for _, entry := range entries {
+			seen[entry.Remote()] = entry
+		}
+		return nil
+	}))
+	require.Equal(t, []string{"shared", "shared/below", "shared/below/deeper", "shared/below/deeper/file.txt",
+		"shared/below/file.txt", "shared/top.txt"}, sortedKeys(seen))
+	owner, shared := seen["shared"].(*Directory).Owner()
+	assert.True(t, shared)
+	assert.Equal(t, "_owner", owner)
+	for remote, want := range map[string]string{
+		"shared/top.txt": "top", "shared/below/file.txt": "below", "shared/below/deeper/file.txt": "deeper",
+	} {
+		o := seen[remote].(*Object)
+		_, shared := o.Owner()
+		assert.True(t, shared, remote)
+		content, err := read(o)
+		require.NoError(t, err, remote)
+		assert.Equal(t, want, content)
+		again, err := f.NewObject(background, remote)
+		require.NoError(t, err)
+		assert.Equal(t, o.ID(), again.(*Object).ID())
+	}
+	_, err := tryPut(f, "shared/below/new.txt", "content")
+	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+	_, err = tryPut(f, "shared/below/file.txt", "content")
+	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+	assert.Equal(t, KindDenied, KindOf(seen["shared/below/file.txt"].(*Object).Remove(background)))
+	assert.Equal(t, KindDenied, KindOf(f.Mkdir(background, "shared/below/new")))
+	put(t, f, "shared/new.txt", "into the share itself")
+	assert.Equal(t, "into the share itself", sim.file("shared/new.txt"))
+}
+
+// Libraries of apps are folders of another zone: everything works in them.
+func TestAppLibrary(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+	f := sim.open("")
+	put(t, f, "Notes/folder/one.txt", "1")
+	put(t, f, "Notes/folder/one.txt", "one")
+	put(t, f, "plain.txt", "plain")
+	o, err := f.NewObject(background, "Notes/folder/one.txt")
+	require.NoError(t, err)
+	content, err := read(o)
+	require.NoError(t, err)
+	assert.Equal(t, "one", content)
+	entries, err := f.List(background, "")
+	require.NoError(t, err)
+	assert.True(t, entries[0].(*Directory).IsLibrary())
+	plain, err := f.NewObject(background, "plain.txt")
+	require.NoError(t, err)
+	moved, err := f.Move(background, plain, "Notes/folder/moved.txt")
+	require.NoError(t, err)
+	content, err = read(moved)
+	require.NoError(t, err, "the zone is part of the id")
+	assert.Equal(t, "plain", content)
+	require.NoError(t, moved.Remove(background))
+	require.NoError(t, o.Remove(background))
+	require.NoError(t, f.Rmdir(background, "Notes/folder"))
+	assert.Error(t, f.Purge(background, "Notes"))
+}
+
+// --- the cache itself
+
+func listed(names ...string) []*item {
+	var items []*item
+	for i, name := range names {
+		items = append(items, &item{id: fmt.Sprintf("FILE::zone::%08d-%d", i, i), name: name, shown: name})
+	}
+	return items
+}
+
+// Two items of one name are both listed, whatever the order they come in.
+func TestItemsOfOneName(t *testing.T) {
+	want := []string{"Notes", "file (00000003).txt", "notes (00000001)", "other", "same (00000005)", "file.txt"}
+	items := listed("Notes", "notes", "file.txt", "FILE.TXT", "other", "same", "same")
+	items[3].name, items[3].shown = "file.txt", "file.txt"
+	items[5].id, items[6].id = items[6].id, items[5].id
+	want[4] = "same (00000006)"
+	for range 20 {
+		slices.Reverse(items)
+		items = append(items[1:], items[0])
+		fresh := make([]*item, len(items))
+		for i, it := range items {
+			copied := *it
+			copied.shown = copied.name
+			fresh[i] = &copied
+		}
+		var shown []string
+		for _, it := range visible(arrange(fresh)) {
+			shown = append(shown, it.shown)
+		}
+		assert.ElementsMatch(t, append(want, "same"), shown)
+	}
+}
+
+// The cache keeps to its size, and forgets what was not used for long.
+func TestFoldersAreForgotten(t *testing.T) {
+	f := newFolders(100)
+	fill := func(id string, count int) {
+		names := make([]string, count)
+		for i := range names {
+			names[i] = fmt.Sprint("file", i)
+		}
+		f.end(f.begin(id), listed(names...))
+	}
+	for i := range 20 {
+		fill(fmt.Sprint("folder", i), 10)
+	}
+	assert.Equal(t, 100, f.items)
+	assert.False(t, f.known("folder9"))
+	assert.True(t, f.known("folder10"))
+	_, _, known := f.find("folder10", "file1")
+	require.True(t, known)
+	fill("one more", 10)
+	assert.True(t, f.known("folder10"), "it was used a moment ago")
+	fill("large", 10_000)
+	assert.True(t, f.known("large"))
+	assert.Equal(t, 10_000, f.items)
+	f.put("large", &item{id: "FILE::zone::new", name: "new", shown: "new"})
+	assert.Equal(t, 10_001, f.items)
+	f.drop("large", "FILE::zone::new")
+	f.forget("large")
+	assert.Equal(t, 0, f.items)
+	assert.Zero(t, f.recent.Len())
+}
+
+// A listing that was asked for before another one is not kept.
+func TestOlderListingIsNotKept(t *testing.T) {
+	f := newFolders(100)
+	moment := time.Now()
+	f.now = func() time.Time { moment = moment.Add(time.Second); return moment }
+	early, late := f.begin("folder"), f.begin("folder")
+	f.end(late, listed("new"))
+	shown := f.end(early, listed("old"))
+	assert.Equal(t, "old", shown[0].shown, "who asked gets what was answered")
+	child, _, _ := f.find("folder", "new")
+	assert.NotNil(t, child)
+	during := f.begin("folder")
+	f.forget("folder")
+	f.end(during, listed("old"))
+	assert.False(t, f.known("folder"))
+}
+
+func TestNamesOfLeftovers(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, name := range []string{"file.txt", "a.icloud-new-x", strings.Repeat("é", 127), strings.Repeat("x", 255), "with space "} {
+		made := replacementName(name, now, 0xabc)
+		assert.LessOrEqual(t, len(made), longestName)
+		assert.True(t, isLeftover(made), made)
+		parsed, ok := parseLeftover(made)
+		require.True(t, ok)
+		assert.True(t, parsed.replaces(name), made)
+		assert.False(t, parsed.replaces(name[1:]))
+		assert.Equal(t, now, parsed.made)
+		assert.NoError(t, checkName("", "", name))
+		assert.Equal(t, KindRefusedName, KindOf(checkName("", "", made)))
+	}
+	for _, name := range []string{"file.icloud-new-", "file.icloud-new-zz-00000000", ".icloud-new-65535680-00000001"} {
+		assert.False(t, isLeftover(name), name)
+	}
+}

@@ -1,0 +1,125 @@
+package icloud
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rclone/rclone/lib/encoder"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
+)
+
+// specialNames are names that services have trouble with, and whether the
+// service gets to see a replacement.
+var specialNames = map[string]bool{
+	"plain.txt": false, "no extension": false, ".hidden": false, "..two": false, "a.b.c": false,
+	"ends with a dot.": true, "ends with two dots..": true, " leading space": true, "trailing space ": true,
+	"tab\tinside": true, "\rleading CR": true, "trailing LF\n": true, "\x01control\x1f": true, "delete\x7f": true,
+	"back\\slash": true, "colon:question?star*": false, "quotes\"'`": false, "less<more>": false, "pipe|": false,
+	"percent%41": false, "hash#": false, "semicolon;": false, "{curly}[square]": false, "at@": false, "&amp;": false,
+	"emoji 👨‍👩‍👧‍👦": false, "日本語": false, "العربية": false, "ñ ü ş": false, "ﬁ ligature": false,
+	"invalid \xfe UTF-8": true, "NUL\x00": true, "CONFIG": false, "Dropbox": false, "~tilde": false, "$dollar": false,
+}
+
+// Every name comes back as it was given, whatever the service refuses of what
+// is guessed that it may refuse.
+func TestNamesGoRound(t *testing.T) {
+	sim := startSimulator(t)
+	refused := jsonObject{}
+	for _, rule := range []string{"empty", "dot-or-dot-dot", "slash", "backslash", "control", "too-long",
+		"trailing-dot", "leading-space", "trailing-space"} {
+		refused[rule] = true
+	}
+	sim.driveRules(jsonObject{"refuse_names": refused})
+	f := sim.open("")
+	want := map[string]bool{}
+	for name, replaced := range specialNames {
+		remote := encoder.Standard.Encode(name)
+		put(t, f, "folder/"+remote+"/"+remote, name)
+		want["folder/"+norm.NFC.String(remote)] = true
+		assert.Equal(t, replaced, inner(defaultEncoding, remote) != name, "%q", name)
+	}
+	f.DirCacheFlush()
+	entries, err := f.List(background, "folder")
+	require.NoError(t, err)
+	assert.Equal(t, sortedKeys(want), names(entries))
+	for name := range specialNames {
+		remote := encoder.Standard.Encode(name)
+		o, err := f.NewObject(background, "folder/"+remote+"/"+remote)
+		require.NoError(t, err, "%q", name)
+		content, err := read(o)
+		require.NoError(t, err)
+		assert.Equal(t, name, content)
+	}
+}
+
+// A name that the service refuses is said to be the reason.
+func TestNamesThatAreRefused(t *testing.T) {
+	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"refuse_names": jsonObject{"colon": true}})
+	f := sim.open("")
+	long := strings.Repeat("x", 256)
+	for _, name := range []string{"a:b", long, strings.Repeat("é", 128)} {
+		_, err := tryPut(f, name, "content")
+		assert.Equal(t, KindRefusedName, KindOf(err), "%v", err)
+		assert.Equal(t, KindRefusedName, KindOf(f.Mkdir(background, name)))
+	}
+	put(t, f, strings.Repeat("é", 127), "the longest")
+	put(t, f, "file", "content")
+	o, err := f.NewObject(background, "file")
+	require.NoError(t, err)
+	_, err = f.Move(background, o, long)
+	assert.Equal(t, KindRefusedName, KindOf(err))
+	put(t, f, strings.Repeat("é", 127), "is replaced, too")
+	assert.Equal(t, "is replaced, too", sim.file(strings.Repeat("é", 127)))
+}
+
+func TestNameKey(t *testing.T) {
+	for _, same := range [][2]string{
+		{"file", "FILE"}, {"é", norm.NFD.String("É")}, {"ｆｉｌｅ", "ＦＩＬＥ"}, {"σς", "ΣΣ"}, {"K", "k"},
+		{"a\\b", "a＼b"}, {"x ", "x␠"}, {"Ω", "Ω"},
+	} {
+		assert.Equal(t, nameKey(same[0]), nameKey(same[1]), "%q", same)
+	}
+	for _, different := range [][2]string{{"ß", "ss"}, {"i", "ı"}, {"ä", "a"}, {"a", "а"}} {
+		assert.NotEqual(t, nameKey(different[0]), nameKey(different[1]), "%q", different)
+	}
+	assert.Equal(t, coarseKey("straße"), coarseKey("STRASSE"))
+}
+
+// A name that the service takes for the same by a rule that we do not know is
+// found by a coarser one.
+func TestNamesThatTheServiceTakesForOne(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	put(t, f, "straße", "1")
+	put(t, f, "STRASSE", "2")
+	assert.Equal(t, []string{"STRASSE"}, sim.paths())
+	assert.Equal(t, "2", sim.file("STRASSE"))
+	require.NoError(t, f.Mkdir(background, "Füße"))
+	put(t, f, "FÜSSE/file", "in the same folder")
+	assert.Len(t, filesIn(sim), 2)
+}
+
+func FuzzNames(f *testing.F) {
+	for name := range specialNames {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		standard := encoder.Standard.Encode(raw)
+		if !norm.NFC.IsNormalString(standard) {
+			return // the form outside is NFC
+		}
+		sent := inner(defaultEncoding, standard)
+		assert.Equal(t, standard, outer(defaultEncoding, sent), "%q went as %q", raw, sent)
+		assert.Equal(t, standard, outer(defaultEncoding, norm.NFD.String(sent)))
+		assert.True(t, utf8.ValidString(sent))
+		assert.Equal(t, nameKey(sent), nameKey(norm.NFD.String(sent)))
+		if made := replacementName(sent, modified, 7); sent != "" && !isLeftover(sent) {
+			parsed, ok := parseLeftover(made)
+			assert.True(t, ok && parsed.replaces(sent), "%q", made)
+		}
+	})
+}

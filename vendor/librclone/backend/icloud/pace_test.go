@@ -1,0 +1,233 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
+)
+
+// The limiter keeps to its rate, slows down when it is told to, and speeds up
+// again. The time in these tests is not that of the clock.
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(100, 4)
+		calls := func(n int) time.Duration {
+			start := time.Now()
+			for range n {
+				require.NoError(t, l.begin(background, time.Hour))
+				l.end()
+			}
+			return time.Since(start)
+		}
+		assert.InDelta(t, 2.0, calls(200).Seconds(), 0.05, "100 calls a second")
+		l.refused(0)
+		assert.InDelta(t, 2.0, calls(100).Seconds(), 0.05, "half as many")
+		l.refused(10 * time.Second)
+		assert.InDelta(t, 10.0, calls(1).Seconds(), 0.1, "none while the service asked for it")
+		for range 100 {
+			l.refused(0)
+		}
+		assert.Equal(t, lowestRate, l.now)
+		for range 300 {
+			l.accepted()
+		}
+		assert.Equal(t, rate.Limit(100), l.now)
+
+		l.refused(2 * time.Hour)
+		err := l.begin(background, time.Hour)
+		var typed *Error
+		require.ErrorAs(t, err, &typed)
+		assert.Equal(t, KindThrottled, typed.Kind())
+		assert.Equal(t, 2*time.Hour, typed.RetryAfter())
+	})
+}
+
+func TestLimiterOfSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(0, 2)
+		require.NoError(t, l.begin(background, 0))
+		require.NoError(t, l.begin(background, 0))
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		assert.ErrorIs(t, l.begin(ctx, 0), context.DeadlineExceeded)
+		l.end()
+		assert.NoError(t, l.begin(background, 0))
+	})
+}
+
+// One limiter serves an account, as strict as its strictest remote wants.
+func TestLimiterOfAnAccount(t *testing.T) {
+	forgetAccounts()
+	a := limiterOf("User@example.com", 100, 4)
+	assert.Same(t, a, limiterOf("user@EXAMPLE.com", 50, 4))
+	assert.Equal(t, rate.Limit(50), a.highest)
+	limiterOf("user@example.com", 80, 4)
+	assert.Equal(t, rate.Limit(50), a.highest)
+	assert.NotSame(t, a, limiterOf("other@example.com", 80, 4))
+}
+
+func TestPauses(t *testing.T) {
+	r := retries{tries: 5, base: time.Second, longest: 10 * time.Second}
+	for next, longest := range map[int]time.Duration{2: time.Second, 3: 2 * time.Second, 4: 4 * time.Second, 5: 8 * time.Second} {
+		for range 50 {
+			wait, ok := r.pause(next, 0)
+			assert.True(t, ok)
+			assert.LessOrEqual(t, wait, longest)
+			assert.GreaterOrEqual(t, wait, longest/2)
+		}
+	}
+	_, ok := r.pause(6, 0)
+	assert.False(t, ok)
+	wait, ok := r.pause(2, 7*time.Second)
+	assert.True(t, ok)
+	assert.Equal(t, 7*time.Second, wait)
+	_, ok = r.pause(2, 11*time.Second)
+	assert.False(t, ok)
+}
+
+// Never more calls at once than configured; contents are no calls.
+func TestCallsAtOnce(t *testing.T) {
+	sim := startSimulator(t)
+	sim.rules(jsonObject{"transport": jsonObject{"latency_ms": 3}})
+	f := sim.open("", configmap.Simple{"calls_at_once": "3"})
+	require.NoError(t, f.Mkdir(background, "folder"))
+	inParallel(16, 64, func(i int) {
+		_, err := tryPut(f, fmt.Sprintf("folder/%d", i), "content")
+		assert.NoError(t, err)
+	})
+	var answer struct {
+		Kinds map[string]struct {
+			Most int `json:"max_in_flight"`
+		} `json:"kinds"`
+	}
+	sim.control("GET", "counts", nil, &answer)
+	for _, kind := range []string{"list", "upload-web", "update-documents", "create-folders"} {
+		assert.LessOrEqual(t, answer.Kinds[kind].Most, 3, kind)
+	}
+	assert.Greater(t, answer.Kinds["content-post"].Most, 1)
+}
+
+// A service that asks for more patience than configured gets it: the operation
+// fails and says for how long.
+func TestLongRetryAfter(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	sim.fault("list", "status", status(503), jsonObject{"headers": jsonObject{"retry-after": "3600"}, "times": nil})
+	for range 3 {
+		_, err := f.List(background, "")
+		var typed *Error
+		require.ErrorAs(t, err, &typed)
+		assert.Equal(t, KindThrottled, typed.Kind())
+		assert.InDelta(t, 3600, typed.RetryAfter().Seconds(), 5)
+	}
+	assert.Equal(t, 1, sim.counts()["list"], "nobody asks again before that")
+}
+
+func TestRetryAfterHeader(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": 0, "5": 5 * time.Second, "0": 0, "-3": 0, "x": 0, "99999999999": 0,
+		"Thu, 01 Jan 2026 00:01:00 GMT": time.Minute,
+		"Thu, 01 Jan 2025 00:01:00 GMT": 0,
+	} {
+		assert.Equal(t, want, retryAfter(http.Header{"Retry-After": {value}}, now), value)
+	}
+}
+
+// With one request in twenty failing in every way, everything gets through.
+func TestEverythingGetsThrough(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	f.drive.service.retries.base = 50 * time.Microsecond
+	for _, action := range []struct {
+		name string
+		more jsonObject
+	}{
+		{"status", status(503)}, {"status", status(429)}, {"status", status(500)},
+		{"reset-before", nil}, {"reset-after", nil}, {"truncate", jsonObject{"bytes": 20, "clean": false}},
+	} {
+		sim.fault("", action.name, action.more, jsonObject{"times": nil, "probability": 0.01})
+	}
+	inParallel(8, 200, func(i int) {
+		remote := fmt.Sprintf("folder%d/file%d", i%5, i%150)
+		content := strings.Repeat(fmt.Sprint(i, " "), 50)
+		o, err := tryPut(f, remote, content)
+		if !assert.NoError(t, err) {
+			return
+		}
+		if _, err := read(o); err != nil && !hasKind(err, KindNotFound) && !hasKind(err, KindChanged) {
+			assert.NoError(t, err) // others replace it
+		}
+	})
+	sim.control("DELETE", "faults", nil, nil)
+	for _, path := range sim.paths() {
+		assert.False(t, isLeftover(path), path)
+	}
+	assert.Len(t, filesIn(sim), 150)
+}
+
+// Texts name the operation, the file, the reason and what to do, and hold no
+// secret.
+func TestErrorTexts(t *testing.T) {
+	err := fail(KindThrottled, "list", "a/b", "the service answered 503").with("wait a while")
+	err.retryAfter = 90 * time.Second
+	assert.Equal(t, `list "a/b": the service answered 503 (asks to wait 1m30s): wait a while`, err.Error())
+	named := about(fail(KindNetwork, "", "", "no answer").from(errors.New("reset")), "read", "x")
+	assert.Equal(t, `read "x": no answer: reset`, named.Error())
+	assert.Equal(t, named, about(named, "other", "y"), "the first name counts")
+	for _, text := range []string{"Bad Request", "QUOTA_EXCEEDED: Quota exceeded", "Missing PCS cookies from the request"} {
+		assert.Equal(t, text, reasonIn([]byte(`{"reason":"`+text+`"}`)))
+	}
+	for _, text := range []string{"https://x.example/?s=abcdef", "tokenXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "a=b; c=d", "<html>"} {
+		assert.Empty(t, reasonIn([]byte(`{"reason":"`+text+`"}`)), text)
+	}
+}
+
+// No error of any operation holds an address, a cookie, a token or a password.
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	sim := startSimulator(t)
+	configuration := sim.configured(configmap.Simple{"tries": "1"})
+	secrets := []string{"correct horse", configuration["trust_token"], "https://", "icloud-content.com/", "tk=", "s=", "X-APPLE"}
+	for pair := range strings.SplitSeq(configuration["cookies"], "; ") {
+		if _, value, _ := strings.Cut(pair, "="); len(value) > 4 {
+			secrets = append(secrets, value)
+		}
+	}
+	sim.putFile("file.txt", "content")
+	for _, action := range []string{"reset-before", "status", "html-page", "replace"} {
+		for _, kind := range []string{"list", "by-id", "content-get", "upload-web", "content-post", "update-documents", "account-login", "signin-complete"} {
+			sim.control("DELETE", "faults", nil, nil)
+			f, err := sim.openConfigured("", configuration)
+			require.NoError(t, err)
+			o, err := f.NewObject(background, "file.txt")
+			require.NoError(t, err)
+			if strings.Contains(kind, "in") {
+				sim.control("POST", "session/end", status(421), nil)
+			}
+			sim.fault(kind, action, jsonObject{"times": nil, "status": 418, "text": `{"reason":"https://x?s=1"}`, "effect": true})
+			_, putErr := tryPut(f, "new.txt", "content")
+			_, readErr := read(o)
+			_, listErr := f.List(background, "")
+			for _, err := range []error{putErr, readErr, listErr} {
+				if err == nil {
+					continue
+				}
+				assert.NotEmpty(t, KindOf(err), "%v", err)
+				for _, secret := range secrets {
+					assert.NotContains(t, err.Error(), secret)
+					assert.NotContains(t, fmt.Sprintf("%+v", err), secret)
+				}
+			}
+		}
+	}
+}

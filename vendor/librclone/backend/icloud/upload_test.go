@@ -1,0 +1,395 @@
+package icloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
+	"github.com/rclone/rclone/fs/object"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
+)
+
+// stepFaults is what can happen to one request.
+var stepFaults = []struct {
+	action string
+	more   jsonObject
+}{
+	{"status", status(503)},
+	{"status", status(429)},
+	{"status", status(500)},
+	{"reset-before", nil},
+	{"reset-after", nil},
+	{"html-page", nil},
+	{"truncate", jsonObject{"bytes": 10, "clean": false}},
+}
+
+// Each step of an upload may fail once or twice, its answer may be lost or
+// unreadable: the file is there once, whole, and under its name.
+func TestUploadSurvivesFaults(t *testing.T) {
+	steps := map[string][]string{
+		"new":     {"list", "create-folders", "upload-web", "content-post", "update-documents"},
+		"replace": {"upload-web", "content-post", "update-documents", "trash", "rename"},
+	}
+	for what, kinds := range steps {
+		for _, kind := range kinds {
+			for _, fault := range stepFaults {
+				t.Run(fmt.Sprint(what, " ", kind, " ", fault.action, fault.more), func(t *testing.T) {
+					t.Parallel()
+					sim := startSimulator(t)
+					f := sim.openOwn("")
+					if what == "replace" {
+						put(t, f, "folder/file.txt", "the old content")
+					}
+					sim.fault(kind, fault.action, fault.more, jsonObject{"times": 2})
+					o := put(t, f, "folder/file.txt", "the new content")
+					assert.Equal(t, "the new content", sim.file("folder/file.txt"))
+					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.paths())
+					content, err := read(o)
+					require.NoError(t, err)
+					assert.Equal(t, "the new content", content)
+					listed, err := f.NewObject(background, "folder/file.txt")
+					require.NoError(t, err)
+					assert.Equal(t, o.(*Object).Version(), listed.(*Object).Version())
+				})
+			}
+		}
+	}
+}
+
+// Whenever a replacement fails for good, or the process is killed, the folder
+// shows the old or the new content under the name.
+func TestReplaceNeverLosesTheFile(t *testing.T) {
+	for _, kind := range []string{"upload-web", "content-post", "update-documents", "trash", "rename"} {
+		for _, action := range []string{"reset-before", "reset-after"} {
+			t.Run(kind+" "+action, func(t *testing.T) {
+				t.Parallel()
+				sim := startSimulator(t)
+				f := sim.openOwn("")
+				put(t, f, "file.txt", "the old content")
+				sim.fault(kind, action, jsonObject{"times": nil})
+				sim.fault("list", "reset-before", jsonObject{"times": nil}) // nothing can be found out either
+				ctx, kill := context.WithTimeout(background, time.Minute)
+				defer kill()
+				_, err := f.Put(ctx, strings.NewReader("the new content"), infoOf("file.txt", "the new content"))
+				require.Error(t, err)
+				sim.control("DELETE", "faults", nil, nil)
+
+				later := sim.openOwn("")
+				entries, err := later.List(background, "")
+				require.NoError(t, err)
+				require.Equal(t, []string{"file.txt"}, names(entries), "in the drive: %q", sim.paths())
+				content, err := read(entries[0].(fs.Object))
+				require.NoError(t, err)
+				assert.Contains(t, []string{"the old content", "the new content"}, content)
+
+				put(t, later, "file.txt", "the newest content")
+				assert.Equal(t, "the newest content", sim.file("file.txt"))
+				entries, err = later.List(background, "")
+				require.NoError(t, err)
+				assert.Equal(t, []string{"file.txt"}, names(entries))
+			})
+		}
+	}
+}
+
+// What a killed process has left is hidden, and removed a day later by whoever
+// writes into the folder.
+func TestLeftoversAreTidied(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	now := time.Now()
+	long := strings.Repeat("n", 250) + ".txt"
+	young, old := replacementName("file.txt", now.Add(-time.Hour), 1), replacementName("file.txt", now.Add(-48*time.Hour), 2)
+	oldLong := replacementName(long, now.Add(-48*time.Hour), 3)
+	orphan := replacementName("gone.txt", now.Add(-48*time.Hour), 4)
+	orphanLong := replacementName(strings.Repeat("x", 250), now.Add(-48*time.Hour), 5)
+	for _, name := range []string{"file.txt", long, young, old, oldLong, orphan, orphanLong} {
+		sim.putFile("folder/"+name, "content of "+name)
+	}
+	entries, err := f.List(background, "folder")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"folder/file.txt", "folder/gone.txt", "folder/" + long, "folder/" + orphanLong}, names(entries))
+	gone, err := f.NewObject(background, "folder/gone.txt")
+	require.NoError(t, err)
+	content, err := read(gone)
+	require.NoError(t, err)
+	assert.Equal(t, "content of "+orphan, content)
+
+	put(t, f, "folder/other.txt", "other")
+	assert.Equal(t, sortedOf("folder", "folder/file.txt", "folder/other.txt", "folder/"+long, "folder/"+young,
+		"folder/"+orphan, "folder/"+orphanLong), sim.paths())
+
+	put(t, f, "folder/gone.txt", "back")
+	assert.Equal(t, "back", sim.file("folder/gone.txt"))
+	assert.NotContains(t, sim.paths(), "folder/"+orphan)
+
+	file, err := f.NewObject(background, "folder/file.txt")
+	require.NoError(t, err)
+	require.NoError(t, file.Remove(background))
+	entries, err = f.List(background, "folder")
+	require.NoError(t, err)
+	assert.NotContains(t, names(entries), "folder/file.txt", "a deleted file does not come back")
+}
+
+func sortedOf(names ...string) []string {
+	set := map[string]bool{}
+	for _, name := range names {
+		set[name] = true
+	}
+	return sortedKeys(set)
+}
+
+// A reader that cannot seek is sent once. What fails is worth a retry to the
+// caller, who can begin again.
+func TestUploadOfAStream(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	stream := func() io.Reader { return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")) }
+	sim.fault("content-post", "status", status(503))
+	_, err := f.Put(background, stream(), infoOf("file.txt", "content"))
+	assert.True(t, fserrors.IsRetryError(err), "%v", err)
+	assert.Empty(t, sim.paths())
+	_, err = f.Put(background, stream(), infoOf("file.txt", "content"))
+	require.NoError(t, err)
+	assert.Equal(t, "content", sim.file("file.txt"))
+	// Failures before the content was touched are not the caller's business.
+	sim.fault("upload-web", "status", jsonObject{"times": 3}, status(503))
+	_, err = f.Put(background, stream(), infoOf("other.txt", "content"))
+	assert.NoError(t, err)
+}
+
+// A content that is not what was announced is no file.
+func TestUploadOfAWrongSize(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	for name, in := range map[string]io.Reader{
+		"short":          strings.NewReader("conten"),
+		"long":           strings.NewReader("content and more"),
+		"broken":         io.MultiReader(strings.NewReader("con"), iotest.ErrReader(errors.New("disk on fire"))),
+		"empty and more": strings.NewReader("x"),
+	} {
+		size := int64(7)
+		if name == "empty and more" {
+			size = 0
+		}
+		_, err := f.Put(background, in, object.NewStaticObjectInfo(name, modified, size, true, nil, nil))
+		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", name, err)
+	}
+	assert.Empty(t, sim.paths())
+	_, err := f.Put(background, strings.NewReader("x"), object.NewStaticObjectInfo("x", modified, -1, true, nil, nil))
+	assert.Equal(t, KindUnsupported, KindOf(err))
+}
+
+// guardedReader fails a test when it is read after it was taken back.
+type guardedReader struct {
+	t testing.TB
+	io.ReadSeeker
+	mu    sync.Mutex
+	taken bool
+}
+
+func newGuarded(t testing.TB, content string) *guardedReader {
+	return &guardedReader{t: t, ReadSeeker: strings.NewReader(content)}
+}
+
+func (g *guardedReader) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	assert.False(g.t, g.taken, "read after Put has returned")
+	return g.ReadSeeker.Read(p)
+}
+
+// When Put returns, nobody reads the content any more.
+func TestUploadLetsGoOfTheContent(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	f.drive.service.retries.tries = 2
+	sim.fault("content-post", "reset-before", jsonObject{"times": nil, "probability": 0.7})
+	large := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	inParallel(4, 24, func(i int) {
+		in := &guardedReader{t: t, ReadSeeker: bytes.NewReader(large)}
+		ctx, cancel := context.WithCancel(background)
+		if i%3 == 0 {
+			time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
+		}
+		_, _ = f.Put(ctx, in, object.NewStaticObjectInfo(fmt.Sprint("file", i), modified, int64(len(large)), true, nil, nil))
+		cancel()
+		in.mu.Lock()
+		in.taken = true
+		in.mu.Unlock()
+	})
+}
+
+// Retries begin where the reader was when it was given, which need not be 0.
+func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	in := strings.NewReader("headercontent")
+	_, err := in.Seek(6, io.SeekStart)
+	require.NoError(t, err)
+	sim.fault("content-post", "status", status(500), jsonObject{"times": 2})
+	_, err = f.Put(background, in, infoOf("file.txt", "content"))
+	require.NoError(t, err)
+	assert.Equal(t, "content", sim.file("file.txt"))
+}
+
+// A receipt for another size, or none, is no success.
+func TestUploadChecksTheReceipt(t *testing.T) {
+	for _, answer := range []string{
+		`{}`, `null`, `{"singleFile":null}`, `{"singleFile":{"size":7}}`,
+		`{"singleFile":{"size":6,"receipt":"r","fileChecksum":"c"}}`,
+	} {
+		sim := startSimulator(t)
+		f := sim.open("")
+		f.drive.service.retries.tries = 2
+		sim.fault("content-post", "replace", jsonObject{"text": answer, "times": nil, "effect": true})
+		_, err := tryPut(f, "file.txt", "content")
+		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", answer, err)
+		assert.Empty(t, sim.paths())
+	}
+}
+
+// Names that others took since the folder was listed are put right.
+func TestUploadNoticesATakenName(t *testing.T) {
+	for _, taken := range []string{"bounce", "refuse"} {
+		t.Run(taken, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.driveRules(jsonObject{"taken_name": taken})
+			f := sim.open("")
+			put(t, f, "folder/other.txt", "other")
+			sim.putFile("folder/File.txt", "of another device")
+			o := put(t, f, "folder/file.txt", "ours")
+			assert.Equal(t, "ours", sim.file("folder/file.txt"))
+			assert.Equal(t, []string{"folder", "folder/file.txt", "folder/other.txt"}, sim.paths())
+			content, err := read(o)
+			require.NoError(t, err)
+			assert.Equal(t, "ours", content)
+		})
+	}
+}
+
+// A folder that another device made under the name is used, and nothing is left
+// of ours.
+func TestMkdirNoticesATakenName(t *testing.T) {
+	for _, existing := range []string{"unknown", "already-exists", "bounce"} {
+		t.Run(existing, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.driveRules(jsonObject{"existing_folder": existing})
+			f := sim.open("")
+			put(t, f, "other.txt", "other")
+			sim.putFile("folder/theirs.txt", "theirs")
+			put(t, f, "folder/ours.txt", "ours")
+			assert.Equal(t, []string{"folder", "folder/ours.txt", "folder/theirs.txt", "other.txt"}, sim.paths())
+		})
+	}
+}
+
+// Many uploads at once into folders that are not there make each folder once.
+func TestUploadMakesFoldersOnce(t *testing.T) {
+	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"existing_folder": "bounce"})
+	sim.rules(jsonObject{"transport": jsonObject{"latency_ms": 5}})
+	f := sim.open("")
+	inParallel(16, 32, func(i int) {
+		_, err := tryPut(f, fmt.Sprintf("a/b/%d/file%d", i%2, i), "content")
+		assert.NoError(t, err)
+	})
+	assert.Len(t, sim.paths(), 4+32)
+	assert.Equal(t, 4, sim.counts()["create-folders"])
+}
+
+// A folder that was deleted or moved by another device is found out while
+// writing into it.
+func TestUploadIntoAFolderThatIsGone(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	put(t, f, "a/b/one.txt", "1")
+	sim.mutate("a/b", "trash", nil)
+	put(t, f, "a/b/two.txt", "2")
+	assert.Equal(t, []string{"a", "a/b", "a/b/two.txt"}, sim.paths())
+	sim.mutate("a", "rename", jsonObject{"to": "c"})
+	put(t, f, "a/b/three.txt", "3")
+	assert.Contains(t, []string{"a/b/three.txt c/b/two.txt", "c/b/three.txt c/b/two.txt"}, strings.Join(filesIn(sim), " "))
+}
+
+func filesIn(sim *simulator) []string {
+	var files []string
+	for _, path := range sim.paths() {
+		if !sim.tree()[path].Folder {
+			files = append(files, path)
+		}
+	}
+	return files
+}
+
+// A full storage is one clear error, and not repeated.
+func TestUploadOverQuota(t *testing.T) {
+	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"quota": 10})
+	f := sim.open("")
+	_, err := tryPut(f, "file.txt", "more than ten bytes")
+	assert.Equal(t, KindQuota, KindOf(err), "%v", err)
+	assert.ErrorContains(t, err, "file.txt")
+	assert.Equal(t, 1, sim.counts()["upload-web"])
+	assert.False(t, fserrors.IsRetryError(err))
+}
+
+// The time of an upload is kept in whole seconds, and listed as it was kept.
+func TestUploadKeepsTheTime(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	for i, at := range []time.Time{
+		time.Date(2001, 2, 3, 4, 5, 6, 999_999_999, time.UTC),
+		time.Date(1969, 12, 31, 23, 59, 58, 500_000_000, time.UTC),
+	} {
+		name := fmt.Sprint("file", i)
+		o, err := f.Put(background, strings.NewReader("x"), object.NewStaticObjectInfo(name, at, 1, true, nil, nil))
+		require.NoError(t, err)
+		f.DirCacheFlush()
+		listed, err := f.NewObject(background, name)
+		require.NoError(t, err)
+		assert.Equal(t, at.Unix(), o.ModTime(background).Unix())
+		assert.True(t, o.ModTime(background).Equal(listed.ModTime(background)), "%v %v", o.ModTime(background), listed.ModTime(background))
+	}
+}
+
+// A name goes in and out in NFC, whatever the service answers; both forms and
+// all cases are one file.
+func TestNamesAreOne(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	composed := "Été à Zürich.txt"
+	put(t, f, norm.NFD.String("dossier é/"+composed), "1")
+	put(t, f, "dossier é/"+composed, "2")
+	put(t, f, "DOSSIER É/"+strings.ToUpper(composed), "3")
+	assert.Equal(t, 2, len(sim.paths()), "%q", sim.paths())
+	entries, err := f.List(background, "dossier é")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"dossier é/" + strings.ToUpper(composed)}, names(entries))
+	o, err := f.NewObject(background, norm.NFD.String("Dossier é/été à zürich.txt"))
+	require.NoError(t, err)
+	content, err := read(o)
+	require.NoError(t, err)
+	assert.Equal(t, "3", content)
+}
+
+// openOwn opens a remote of a test that runs beside others.
+func (s *simulator) openOwn(root string) *Fs {
+	s.t.Helper()
+	configuration := s.configured()
+	configuration["session_file"] = s.t.TempDir() + "/session.json" // which keeps the accounts apart
+	f, err := s.openShared(root, configuration)
+	require.NoError(s.t, err)
+	return f
+}
