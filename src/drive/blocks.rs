@@ -145,9 +145,10 @@ impl Blocks {
 }
 
 impl Shared {
-    /// Bytes that one more run may have.
-    fn share(&self) -> u64 {
-        self.memory / ON_THEIR_WAY / (self.wanted.load(Ordering::Relaxed) as u64 + 1)
+    /// Blocks that one more run may have without being asked for them.
+    fn share(&self) -> usize {
+        let bytes = self.memory / ON_THEIR_WAY / (self.wanted.load(Ordering::Relaxed) as u64 + 1);
+        usize::try_from(bytes).unwrap_or(usize::MAX) / BLOCK
     }
 
     fn drop_blocks(&self, file: &CachedFile) {

@@ -40,7 +40,10 @@ enum Found {
 
 impl CachedFile {
     pub fn new(shared: Arc<Shared>, number: u64, file: File, size: u64) -> Self {
-        let reading = Mutex::new(Reading { window: Window::new(size), runs: Vec::new() });
+        let reading = Mutex::new(Reading {
+            window: Window::new(block_of(size.next_multiple_of(BLOCK as u64))),
+            runs: Vec::new(),
+        });
         Self { shared, number, file, size, reading, run_ended: Notify::new() }
     }
 
@@ -73,7 +76,7 @@ impl CachedFile {
         let content = self.block(first, block_of(part.end - 1) + 1 - first).await?;
         let offset = (part.start % BLOCK as u64) as usize;
         let end = content.len().min(usize::try_from(part.end - part.start).map_or(BLOCK, |length| offset + length));
-        self.read_ahead(first, end - offset);
+        self.read_ahead(first);
         Ok(content.slice(offset..end))
     }
 
@@ -106,9 +109,9 @@ impl CachedFile {
     }
 
     /// Notes that a block was read, and fetches what will be read next.
-    fn read_ahead(self: &Arc<Self>, block: usize, bytes: usize) {
+    fn read_ahead(self: &Arc<Self>, block: usize) {
         let mut reading = self.reading();
-        reading.window.note(block, bytes);
+        reading.window.note_read(block);
         if reading.runs.len() >= RUNS || self.shared.runs.available_permits() == 0 {
             return;
         }
@@ -125,6 +128,7 @@ impl CachedFile {
     }
 
     fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Run> {
+        reading.window.note_fetched(blocks.clone());
         let run = Arc::new(Run::new(blocks));
         reading.runs.push(Arc::clone(&run));
         self.shared.wanted.fetch_add(1, Ordering::Relaxed);
