@@ -210,12 +210,7 @@ impl Export {
             Ok(target) => target,
             Err(error) => return self.tally.ack(record, Err(error)).await,
         };
-        let content = match spool.finish().await {
-            Ok(content) => content,
-            Err(error) => {
-                return self.tally.ack(record, Err(status::text(crate::drive::Error::spool(&path, &error)))).await;
-            }
-        };
+        let content = spool.finish();
         while self.uploads.len() >= self.limit {
             self.uploads.join_next().await;
         }
