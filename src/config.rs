@@ -26,6 +26,9 @@ const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 /// What `rclone config show` prints in place of a password.
 const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
+/// The unit of settings about memory.
+const MIB: u64 = 1024 * 1024;
+
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -126,8 +129,9 @@ fn require(protocol: Protocol, own: &BTreeMap<String, String>) -> Result<(), Err
 /// Takes our own settings out of the map.
 fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
     Ok(Limits {
+        cache_memory: number(map, "cache_memory", 128)? as u64 * MIB,
         uploads: number(map, "uploads", 8)?.max(1),
-        spool_memory: number(map, "spool_memory", 32)? * 1024 * 1024,
+        spool_memory: number(map, "spool_memory", 32)? * MIB as usize,
         spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),
     })
 }

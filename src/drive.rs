@@ -4,6 +4,7 @@
 //! retries, budgets, content that is exactly as long as it should be. Nothing
 //! here knows gRPC or JSON, and nothing here is special to iCloud.
 
+mod blocks;
 mod content;
 mod error;
 mod excludes;
@@ -28,11 +29,14 @@ pub use spool::{Spool, Spooled, Spools};
 pub use walk::{Found, walk};
 
 use crate::rclone::{self, Entry, File, Item, Kind, Rclone, Remote, Sections, Time};
+use blocks::Blocks;
 use retry::{Attempts, retried};
 
 /// Bounds of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of memory for content of files that do not change.
+    pub cache_memory: u64,
     /// Uploads at once.
     pub uploads: usize,
     /// Bytes of memory for content that waits to be uploaded; more than that
@@ -46,6 +50,7 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Drive {
     remote: Remote,
+    blocks: Blocks,
     spools: Spools,
     uploads: Arc<Semaphore>,
 }
@@ -61,6 +66,7 @@ impl Drive {
         let remote = retried(|| Rclone::start().open(name, "/", sections.clone())).await;
         Ok(Self {
             remote: remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?,
+            blocks: Blocks::new(limits.cache_memory),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
         })
@@ -118,6 +124,12 @@ impl Drive {
         content::read(file, part)
     }
 
+    /// Reads a file that is never changed, only deleted, or a part of it: through
+    /// the cache. Exactly the listed bytes come, or an error.
+    pub fn read_unchanging(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
+        self.blocks.read(path, file, part)
+    }
+
     /// Makes a folder and its parents.
     ///
     /// # Errors
@@ -157,7 +169,9 @@ impl Drive {
         // Never closed, so the permit is there.
         let _permit = self.uploads.acquire().await;
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()));
-        let entry = retried(upload).await.map_err(|cause| Error::new("cannot store", path, cause))?;
+        let result = retried(upload).await;
+        self.blocks.forget(path);
+        let entry = result.map_err(|cause| Error::new("cannot store", path, cause))?;
         match entry.item {
             Item::File(file) => Ok(file),
             Item::Folder => {
@@ -172,8 +186,8 @@ impl Drive {
     /// # Errors
     /// [`Kind::NotFound`] if there is none.
     pub async fn delete(&self, path: &DrivePath, kept: Option<&File>) -> Result<(), Error> {
-        retried(|| self.remote.delete(path.as_str(), kept))
-            .await
-            .map_err(|cause| Error::new("cannot delete", path, cause))
+        let result = retried(|| self.remote.delete(path.as_str(), kept)).await;
+        self.blocks.forget(path);
+        result.map_err(|cause| Error::new("cannot delete", path, cause))
     }
 }

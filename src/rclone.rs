@@ -6,7 +6,7 @@ mod error;
 mod ffi;
 mod methods;
 
-use std::sync::Arc;
+use std::{os::fd::IntoRawFd, sync::Arc};
 
 use bytes::BytesMut;
 use once_cell::sync::OnceCell;
@@ -192,16 +192,20 @@ impl Remote {
     /// # Errors
     /// Whatever the service says; the path then holds what it held before.
     pub async fn upload(self, path: &str, modified: Time, content: Arc<Region>) -> Result<Entry, Error> {
-        let request = methods::Upload {
+        let scope = ffi::Scope::new();
+        let id = scope.id();
+        let mut request = methods::Upload {
             remote: self.id,
             path: path.to_owned(),
             seconds: modified.seconds,
             nanos: modified.nanos,
+            file: None,
         };
-        let scope = ffi::Scope::new();
-        let input = encode(scope.id(), &request)?;
         let entry: methods::Entry = blocking(scope, move || {
-            let answer = ffi::upload(&input, &content).map_err(|_| nul_in_input("upload"))?;
+            let no_descriptor = |error| Error::unexpected(format!("the spool cannot be lent: {error}"));
+            let descriptor = content.descriptor().map_err(no_descriptor)?.map(IntoRawFd::into_raw_fd);
+            request.file = descriptor.map(|descriptor| methods::SpoolFile { descriptor, size: content.size() });
+            let answer = ffi::upload(&encode(id, &request)?, content.memory()).map_err(|_| nul_in_input("upload"))?;
             decode(&answer)
         })
         .await?;

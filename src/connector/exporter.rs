@@ -246,12 +246,7 @@ impl Export {
             Ok(target) => target,
             Err(error) => return self.tally.ack(record, Err(error)).await,
         };
-        let content = match spool.finish().await {
-            Ok(content) => content,
-            Err(error) => {
-                return self.tally.ack(record, Err(drive::Error::spool(&path, &error).into())).await;
-            }
-        };
+        let content = spool.finish();
         while self.uploads.len() >= self.limit {
             self.uploads.join_next().await;
         }

@@ -166,9 +166,11 @@ impl Kloset {
     /// If there is none.
     pub async fn get(&self, resource: StorageResource, name: &str, part: Option<Range<u64>>) -> Result<Content, Error> {
         let folder = self.folder(resource)?;
+        let path = inside(folder.path(), name);
         match folder.file(name).await? {
+            Some(file) if layout::is_unchanging(resource) => Ok(self.drive.read_unchanging(&path, file, part)),
             Some(file) => Ok(self.drive.read(file, part)),
-            None => Err(Error::NoObject(inside(folder.path(), name))),
+            None => Err(Error::NoObject(path)),
         }
     }
 

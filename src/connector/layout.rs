@@ -19,6 +19,12 @@ pub fn folder(resource: StorageResource) -> Option<&'static str> {
 /// The resources that have a folder.
 pub const RESOURCES: [StorageResource; 3] = [StorageResource::Packfile, StorageResource::State, StorageResource::Lock];
 
+/// Whether an object is never stored again with other content: all but locks,
+/// which plakar refreshes.
+pub fn is_unchanging(resource: StorageResource) -> bool {
+    matches!(resource, StorageResource::Packfile | StorageResource::State)
+}
+
 /// Bytes of a MAC.
 const MAC: usize = 32;
 

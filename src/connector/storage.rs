@@ -101,7 +101,7 @@ impl store_server::Store for Storage {
                 None => break,
             }
         }
-        let content = spool.finish().await.map_err(|error| status::of(kloset.spool_error(resource, &name, &error)))?;
+        let content = spool.finish();
         kloset.put(resource, &name, &content).await.map_err(status::of)?;
         Ok(Response::new(PutResponse { bytes_written: i64::try_from(content.size()).unwrap_or(i64::MAX) }))
     }

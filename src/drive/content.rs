@@ -23,10 +23,15 @@ const AHEAD: usize = 2;
 #[derive(Debug)]
 pub struct Content {
     pieces: mpsc::Receiver<Result<Bytes, Error>>,
-    _scope: Scope,
+    _scope: Option<Scope>,
 }
 
 impl Content {
+    /// Content that comes from elsewhere, already checked.
+    pub fn of(pieces: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
+        Self { pieces, _scope: None }
+    }
+
     /// The next piece, never empty; none at the end.
     ///
     /// # Errors
@@ -59,11 +64,21 @@ impl Stream for Content {
 /// Reads a part of a file, or all of it. Exactly the bytes asked for come, less
 /// only what lies behind the listed end of the file; anything else is an error.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
-    let scope = Scope::of(&file);
-    let (sender, pieces) = mpsc::channel(AHEAD);
-    let transfer = Transfer { file, sender, under: scope.under(), buffer: BytesMut::new() };
-    tokio::task::spawn_blocking(move || transfer.run(part));
-    Content { pieces, _scope: scope }
+    Transfer::start(file, part, Manner { piece: PIECE, may_change: true })
+}
+
+/// Reads a part, which lies within it, of a file that nobody changes. It comes in
+/// pieces of `piece` bytes, but for the last and those where a connection broke.
+pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
+    Transfer::start(file, Some(part), Manner { piece, may_change: false })
+}
+
+/// How a file is read.
+struct Manner {
+    /// Bytes of a piece.
+    piece: usize,
+    /// Whether the file may be another one after a connection broke.
+    may_change: bool,
 }
 
 /// The producing end.
@@ -71,6 +86,7 @@ struct Transfer {
     file: File,
     sender: mpsc::Sender<Result<Bytes, Error>>,
     under: Under,
+    manner: Manner,
     buffer: BytesMut,
 }
 
@@ -81,6 +97,14 @@ enum Stop {
 }
 
 impl Transfer {
+    fn start(file: File, part: Option<Range<u64>>, manner: Manner) -> Content {
+        let scope = Scope::of(&file);
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let transfer = Self { file, sender, under: scope.under(), manner, buffer: BytesMut::new() };
+        tokio::task::spawn_blocking(move || transfer.run(part));
+        Content { pieces, _scope: Some(scope) }
+    }
+
     fn run(mut self, part: Option<Range<u64>>) {
         let wanted = match (part, self.file.size) {
             (Some(part), Some(size)) => Some(part.start.min(size)..part.end.min(size)),
@@ -120,14 +144,25 @@ impl Transfer {
     }
 
     /// One connection's worth. `at` moves past what was handed on.
+    ///
+    /// The last piece is handed on when the answer has ended with it: one that
+    /// goes on is not what was asked for.
     fn read_once(&mut self, at: &mut u64, wanted: &Range<u64>, whole: bool) -> Result<(), Stop> {
         let end = wanted.end;
         // A file read whole is asked for without an end, so that content longer
         // than listed shows.
         let length = (!whole).then_some(end - *at);
-        let mut reader = self.file.open(*at, length, *at > wanted.start, self.under).map_err(Stop::Failed)?;
+        let resume = self.manner.may_change && *at > wanted.start;
+        let mut reader = self.file.open(*at, length, resume, self.under).map_err(Stop::Failed)?;
         while *at < end {
             let result = self.fill(&mut reader, end - *at);
+            if *at + self.buffer.len() as u64 == end {
+                let last = std::mem::take(&mut self.buffer);
+                if self.fill(&mut reader, 1).map_err(Stop::Failed)? > 0 {
+                    return Err(Stop::Failed(self.goes_on(end, whole)));
+                }
+                self.buffer = last;
+            }
             *at += self.buffer.len() as u64;
             self.hand_on()?;
             match result {
@@ -136,16 +171,23 @@ impl Transfer {
                 Err(error) => return Err(Stop::Failed(error)),
             }
         }
-        if whole && self.fill(&mut reader, 1).is_ok_and(|more| more > 0) {
-            return Err(Stop::Failed(longer_than_listed(end)));
-        }
         Ok(())
+    }
+
+    fn goes_on(&self, end: u64, whole: bool) -> Error {
+        if whole && self.manner.may_change {
+            let text = format!("the content goes on after the {end} bytes that the listing gives");
+            return Error::new(Kind::Changed, text);
+        }
+        let mut error = Error::new(Kind::Damaged, format!("more content came than the bytes up to {end}"));
+        error.retry = true;
+        error
     }
 
     fn read_to_the_end(&mut self) -> Result<(), Stop> {
         let mut reader = self.file.open(0, None, false, self.under).map_err(Stop::Failed)?;
         loop {
-            let result = self.fill(&mut reader, PIECE as u64);
+            let result = self.fill(&mut reader, self.manner.piece as u64);
             self.hand_on()?;
             if result.map_err(Stop::Failed)? == 0 {
                 return Ok(());
@@ -154,7 +196,7 @@ impl Transfer {
     }
 
     fn fill(&mut self, reader: &mut Reader, most: u64) -> Result<usize, Error> {
-        let size = usize::try_from(most).map_or(PIECE, |most| most.min(PIECE));
+        let size = usize::try_from(most).map_or(self.manner.piece, |most| most.min(self.manner.piece));
         self.buffer = BytesMut::with_capacity(size);
         reader.read(&mut self.buffer)
     }
@@ -172,8 +214,4 @@ fn ended_early(at: u64, end: u64) -> Error {
     let mut error = Error::new(Kind::Damaged, format!("the content ended after {at} of {end} bytes"));
     error.retry = true;
     error
-}
-
-fn longer_than_listed(size: u64) -> Error {
-    Error::new(Kind::Changed, format!("the content goes on after the {size} bytes that the listing gives"))
 }

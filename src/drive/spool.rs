@@ -3,12 +3,18 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
+    ops::Range,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::{Bytes, BytesMut};
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -18,6 +24,8 @@ use crate::rclone::Region;
 
 /// The grain of the memory budget.
 const UNIT: usize = 64 * 1024;
+/// The grain of room on the disk.
+const ROOM: u64 = 16 * 1024 * 1024;
 
 /// Where spools are kept: in memory as far as the budget goes, else in files
 /// without a name, which are gone when the process is.
@@ -49,7 +57,7 @@ pub struct Spool {
 #[derive(Debug)]
 enum Held {
     Memory { bytes: BytesMut, budget: Option<OwnedSemaphorePermit> },
-    File { file: File, size: u64 },
+    File { file: File, size: u64, reserved: u64 },
 }
 
 /// Content that is complete. Its share of the budget is free when it is dropped.
@@ -67,7 +75,7 @@ impl Spooled {
 
     /// In bytes.
     pub fn size(&self) -> u64 {
-        self.content.len() as u64
+        self.content.size()
     }
 }
 
@@ -82,22 +90,14 @@ impl Spool {
     /// Adds content.
     ///
     /// # Errors
-    /// If the file cannot be made or written, as on a full disk.
+    /// If the file cannot be made or has no room, as on a full disk.
     pub async fn add(&mut self, chunk: Bytes) -> io::Result<()> {
         if let Held::Memory { bytes, budget } = &mut self.held {
-            let units = (bytes.len() + chunk.len()).div_ceil(UNIT);
-            let missing = units.saturating_sub(budget.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-            match self.spools.take(missing) {
-                Some(more) => {
-                    match budget {
-                        Some(budget) => budget.merge(more),
-                        None => *budget = Some(more),
-                    }
-                    bytes.extend_from_slice(&chunk);
-                    return Ok(());
-                }
-                None => self.move_to_file().await?,
+            if self.spools.make_room(bytes, budget, chunk.len()) {
+                bytes.extend_from_slice(&chunk);
+                return Ok(());
             }
+            self.move_to_file().await?;
         }
         self.append(chunk).await
     }
@@ -105,7 +105,7 @@ impl Spool {
     async fn move_to_file(&mut self) -> io::Result<()> {
         let folder = Arc::clone(&self.spools.folder);
         let file = spawn_blocking(move || tempfile::tempfile_in(&*folder)).await??;
-        let before = std::mem::replace(&mut self.held, Held::File { file, size: 0 });
+        let before = std::mem::replace(&mut self.held, Held::File { file, size: 0, reserved: 0 });
         match before {
             Held::Memory { bytes, .. } => self.append(bytes.freeze()).await,
             Held::File { .. } => Ok(()),
@@ -113,32 +113,65 @@ impl Spool {
     }
 
     async fn append(&mut self, chunk: Bytes) -> io::Result<()> {
-        let Held::File { file, size } = &mut self.held else {
+        let Held::File { file, size, reserved } = &mut self.held else {
             return Ok(());
         };
-        *size += chunk.len() as u64;
-        let mut file = file.try_clone()?;
-        spawn_blocking(move || file.write_all(&chunk)).await?
+        let (at, end) = (*size, *size + chunk.len() as u64);
+        let room = if end > *reserved { Some(*reserved..end.next_multiple_of(ROOM)) } else { None };
+        *reserved = room.as_ref().map_or(*reserved, |room| room.end);
+        *size = end;
+        let file = file.try_clone()?;
+        let write = move || {
+            if let Some(room) = room {
+                reserve(&file, room)?;
+            }
+            file.write_all_at(&chunk, at)
+        };
+        spawn_blocking(write).await?
     }
 
     /// Ends the content.
-    ///
-    /// # Errors
-    /// If the file cannot be mapped into memory.
-    pub async fn finish(self) -> io::Result<Spooled> {
-        match self.held {
-            Held::Memory { bytes, budget } => {
-                Ok(Spooled { content: Arc::new(Region::Memory(bytes.freeze())), _budget: budget })
-            }
-            Held::File { file, .. } => {
-                let content = spawn_blocking(move || Region::map(&file)).await??;
-                Ok(Spooled { content: Arc::new(content), _budget: None })
-            }
-        }
+    pub fn finish(self) -> Spooled {
+        let (content, budget) = match self.held {
+            Held::Memory { bytes, budget } => (Region::Memory(bytes.freeze()), budget),
+            Held::File { file, size, .. } => (Region::File { file, size }, None),
+        };
+        Spooled { content: Arc::new(content), _budget: budget }
+    }
+}
+
+/// Sets room on the disk aside, so that a full one shows before content is
+/// written that will not fit, and several spools do not count on the same room.
+fn reserve(file: &File, room: Range<u64>) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, room.start, room.end - room.start) {
+        // Not every file system can; then the writing itself shows it.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        result => Ok(result?),
     }
 }
 
 impl Spools {
+    /// Makes `bytes` large enough for `more`, if the budget has room for all that
+    /// it then takes.
+    fn make_room(&self, bytes: &mut BytesMut, budget: &mut Option<OwnedSemaphorePermit>, more: usize) -> bool {
+        let needed = bytes.len() + more;
+        let held = budget.as_ref().map_or(0, |budget| budget.num_permits() * UNIT);
+        if needed <= held {
+            return true;
+        }
+        // Twice as much each time, so that it is not copied for every chunk.
+        let wanted = needed.max(2 * held).next_multiple_of(UNIT);
+        let Some(permit) = self.take((wanted - held) / UNIT) else {
+            return false;
+        };
+        match budget {
+            Some(budget) => budget.merge(permit),
+            None => *budget = Some(permit),
+        }
+        bytes.reserve(wanted - bytes.len());
+        true
+    }
+
     fn take(&self, units: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(units).ok()?;
         // Refused only for want of room: the semaphore is never closed.
@@ -155,7 +188,7 @@ mod tests {
         for part in parts {
             spool.add(Bytes::from_static(part)).await.unwrap();
         }
-        spool.finish().await.unwrap()
+        spool.finish()
     }
 
     #[tokio::test]
@@ -166,8 +199,13 @@ mod tests {
         assert!(matches!(**first.content(), Region::Memory(_)));
 
         let second = spooled(&spools, &[b"three ", b"four"]).await;
-        assert!(matches!(**second.content(), Region::Mapped(_)));
-        assert_eq!(&***second.content(), b"three four");
+        let Region::File { file, size: 10 } = &**second.content() else {
+            panic!("{:?}", second.content());
+        };
+        let mut content = [0; 10];
+        file.read_exact_at(&mut content, 0).unwrap();
+        assert_eq!(&content, b"three four");
+        assert_eq!(file.metadata().unwrap().len(), 10);
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 
         drop(first);

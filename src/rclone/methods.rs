@@ -1,6 +1,6 @@
 //! The rc methods in use: their names, inputs and answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::RawFd};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
@@ -148,6 +148,14 @@ pub struct Upload {
     pub path: String,
     pub seconds: i64,
     pub nanos: i32,
+    pub file: Option<SpoolFile>,
+}
+
+/// A file that holds content. The descriptor is the Go side's to close.
+#[derive(Serialize)]
+pub struct SpoolFile {
+    pub descriptor: RawFd,
+    pub size: u64,
 }
 
 /// The answer of a method that has none.

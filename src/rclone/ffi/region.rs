@@ -1,39 +1,48 @@
-//! Bytes that can be lent to an upload.
+//! Content that can be lent to an upload.
 
-use std::{fs::File, io, ops::Deref};
+use std::{fs::File, io, os::fd::OwnedFd};
 
 use bytes::Bytes;
-use memmap2::Mmap;
 
 /// Content of known size that can be read again from its start.
 #[derive(Debug)]
 pub enum Region {
     /// Content in memory.
     Memory(Bytes),
-    /// Content of a file without a name.
-    Mapped(Mmap),
+    /// Content of a file that nobody changes.
+    File {
+        /// The file, from its first byte.
+        file: File,
+        /// How many bytes of it.
+        size: u64,
+    },
 }
 
 impl Region {
-    /// Maps a whole file.
-    ///
-    /// # Errors
-    /// If the system refuses the mapping.
-    pub fn map(file: &File) -> io::Result<Self> {
-        // SAFETY: a mapping is undefined if somebody else changes the file. The
-        // spool makes it without a name (drive/spool.rs), so nobody else can
-        // open it, and does not write to it after this.
-        unsafe { Mmap::map(file) }.map(Self::Mapped)
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
     }
-}
 
-impl Deref for Region {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+    /// What lies in memory.
+    pub fn memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
-            Self::Mapped(map) => map,
+            Self::File { .. } => &[],
+        }
+    }
+
+    /// A descriptor of the file, if it is one, to be given away.
+    ///
+    /// # Errors
+    /// If the process has too many.
+    pub fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Self::Memory(_) => Ok(None),
+            Self::File { file, .. } => Ok(Some(file.try_clone()?.into())),
         }
     }
 }

@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use crate::error::{Error, Result};
 use pipes::Pipes;
 pub use pipes::channel;
-pub use surroundings::Surroundings;
+pub use surroundings::{Running, Surroundings};
 
 /// How long the host waits for an answer before it calls a connector dead.
 /// plakar itself waits for ever.

@@ -176,3 +176,50 @@ pub(crate) fn violation(record: &Record, root: &str) -> Option<String> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    fn info(name: &str) -> FileInfo {
+        FileInfo { name: name.to_owned(), size: 5, nlink: 1, ..FileInfo::default() }
+    }
+
+    #[test]
+    fn a_file_is_the_same_when_kloset_says_so() {
+        let old = info("a");
+        let with = |change: fn(&mut FileInfo)| {
+            let mut new = old.clone();
+            change(&mut new);
+            same_file(&new, &old)
+        };
+        assert!(with(|_| ()));
+        assert!(with(|new| new.flags = 1));
+        assert!(with(|new| new.size = -1));
+        assert!(with(|new| new.nlink = 0x1_0001));
+        assert!(!with(|new| new.size = 6));
+        assert!(!with(|new| new.ino = 1));
+        assert!(!with(|new| new.mode = 0o600));
+        assert!(!with(|new| new.username.push('u')));
+        assert!(!with(|new| new.mod_time = Some(Timestamp { seconds: 0, nanos: 1 })));
+    }
+
+    #[test]
+    fn records_that_would_damage_a_snapshot_are_noted() {
+        let noted = |pathname: &str, name: &str| {
+            let record = Record { pathname: pathname.to_owned(), file_info: Some(info(name)), ..Record::default() };
+            violation(&record, "/docs").is_some()
+        };
+        assert!(!noted("/", "/"));
+        assert!(!noted("/docs", "docs"));
+        assert!(!noted("/docs/a", "a"));
+        assert!(noted("docs/a", "a"));
+        assert!(noted("/docs/", "docs"));
+        assert!(noted("/docs/../a", "a"));
+        assert!(noted("/docs/a", "b"));
+        assert!(noted("/other/a", "a"));
+        assert!(noted("/docsx", "docsx"));
+    }
+}

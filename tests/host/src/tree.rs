@@ -178,3 +178,29 @@ impl Tree {
 fn key(path: &str) -> Vec<String> {
     path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::Identity;
+
+    fn paths(tree: &Tree) -> Vec<&str> {
+        tree.iter().map(|item| item.record.pathname.as_str()).collect()
+    }
+
+    #[test]
+    fn folders_come_before_what_is_in_them_and_names_in_the_order_of_their_bytes() {
+        let tree = Tree::new().file("/a.txt", "").file("/a/b", "").folder("/a").folder("/").file("/B", "");
+        assert_eq!(paths(&tree), ["/", "/B", "/a", "/a/b", "/a.txt"]);
+    }
+
+    #[test]
+    fn a_restore_is_relative_and_has_all_parents() {
+        let mut snapshot = Snapshot::new(&Identity { root: "/x".to_owned(), ..Identity::default() });
+        for item in Tree::new().file("/x/y/z/f", "f").iter() {
+            snapshot.add(&item.record, None);
+        }
+        assert_eq!(paths(&snapshot.restore("/x")), ["/", "/y", "/y/z", "/y/z/f"]);
+        assert_eq!(paths(&snapshot.restore("/x/y/z/f")), ["/", "/f"]);
+    }
+}

@@ -1,7 +1,7 @@
 //! `plakar backup` and `plakar source`.
 
 use icloud_simulator::{Mutation, RequestKind, SeedTree};
-use plakar_host::Signal;
+use plakar_host::{Role, Signal};
 
 use super::{Installed, files};
 
@@ -156,4 +156,21 @@ async fn nothing_outlives_a_plakar_that_is_ended() {
         plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
     }
     plakar.must(["at", "@there", "check"]).await.unwrap();
+}
+
+/// I25
+#[tokio::test]
+async fn a_backup_runs_two_importers_and_both_end_with_it() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud:///docs").await;
+    icloud.hold(RequestKind::List, "listings");
+    let running = plakar.start(["at", &plakar.path("plain"), "backup", "@drive"]).unwrap();
+    icloud.until(RequestKind::List, 2).await;
+    let importers = || plakar.surroundings().processes().iter().filter(|one| one.serves(Role::Importer)).count();
+    assert_eq!(importers(), 2);
+    icloud.simulator.release("listings");
+    assert!(running.wait_with_output().await.unwrap().status.success());
+    plakar.surroundings().deserted().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! Klosets in the drive.
 
 use icloud_simulator::RequestKind;
+use plakar_host::{Role, Signal};
 
 use super::{Installed, files};
 
@@ -112,5 +113,25 @@ async fn passing_trouble_is_not_seen() {
     plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
     let output = plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
     assert!(output.contains("without errors"), "{output}");
+    plakar.must(["at", "@there", "check"]).await.unwrap();
+}
+
+/// S32: plakar's background process outlives the connector that it uses
+#[tokio::test]
+async fn a_connector_that_dies_in_the_background_is_started_again() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    installed.define("source", "drive", "icloud:///docs").await;
+    installed.define("store", "there", "icloud:///kloset").await;
+    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
+    let left = plakar.surroundings().processes();
+    let connectors: Vec<_> = left.iter().filter(|process| process.serves(Role::Storage)).collect();
+    assert!(!connectors.is_empty(), "{left:?}");
+    for connector in connectors {
+        connector.signal(Signal::KILL).unwrap();
+    }
+    plakar.surroundings().deserted().await.unwrap();
     plakar.must(["at", "@there", "check"]).await.unwrap();
 }

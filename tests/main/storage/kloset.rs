@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use plakar_host::{Backup, Kloset, Options, Resource};
+use plakar_host::{Backup, Executable, Host, Kloset, Options, Resource, Surroundings};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, assert_sound, digests};
@@ -71,4 +71,32 @@ async fn locks_of_others_are_respected_until_they_are_stale() {
     kloset.leave_lock(SystemTime::now() - Duration::from_secs(3600), true).await.unwrap();
     kloset.backup(&snapshot).await.unwrap();
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+}
+
+/// S31: `PLAKAR_RCLONE_PLUGIN` names the folder of the Go plugin's executables
+#[tokio::test]
+async fn klosets_of_the_go_plugin_are_read_and_written() {
+    let Some(plugin) = std::env::var_os("PLAKAR_RCLONE_PLUGIN") else {
+        eprintln!("skipped: PLAKAR_RCLONE_PLUGIN is not set");
+        return;
+    };
+    let go = Host::new(Executable::one_for_each_role(plugin), Surroundings::new().unwrap());
+    let disk = Disk::new();
+    disk.put("from/a", vec![1; 3_000_000]);
+    disk.put("from/sub/b", "b");
+    let options = Options::default();
+    let snapshot = disk.host.backup(&disk.settings_at("from"), &options, Backup::first()).await.unwrap();
+    for (name, maker, other) in [("theirs", &go, &disk.host), ("ours", &disk.host, &go)] {
+        let settings = disk.settings_at(name);
+        let store = maker.store(&settings).await.unwrap();
+        let id = Kloset::create(&store).await.unwrap().backup(&snapshot).await.unwrap();
+        store.into_connector().leave().await.unwrap();
+        let store = other.store(&settings).await.unwrap();
+        let kloset = Kloset::open(&store).await.unwrap();
+        kloset.check(id).await.unwrap();
+        assert_eq!(digests(&kloset.load(id).await.unwrap()), digests(&snapshot), "{name}");
+        kloset.backup(&snapshot).await.unwrap();
+        assert_eq!(kloset.snapshots().await.unwrap().len(), 2);
+        store.into_connector().leave().await.unwrap();
+    }
 }

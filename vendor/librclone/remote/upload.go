@@ -1,11 +1,13 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"sync"
 	"time"
@@ -16,16 +18,14 @@ import (
 	"github.com/rclone/rclone/fs/object"
 )
 
-// A region is memory that belongs to the caller and is lent for one upload. It
+// A region is content that belongs to the caller and is lent for one upload. It
 // can be read again from the start, which is what a retry needs. HTTP clients
 // may read a request's body after the request has failed, so the region can be
 // taken back: a read waits for nobody, a take-back waits for a running read.
 type region struct {
-	mu     sync.Mutex
-	bytes  []byte
-	offset int64
-	taken  bool
-	sought bool // the reader knows that it can start again
+	mu      sync.Mutex
+	content *io.SectionReader // nil when it was taken back
+	sought  bool              // the reader knows that it can start again
 }
 
 // startAgain is the failure of an upload that the backend could not repeat,
@@ -40,42 +40,32 @@ var errTaken = fmt.Errorf("the upload is over")
 func (r *region) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.taken {
+	if r.content == nil {
 		return 0, errTaken
 	}
-	if r.offset >= int64(len(r.bytes)) {
-		return 0, io.EOF
-	}
-	n := copy(p, r.bytes[r.offset:])
-	r.offset += int64(n)
-	return n, nil
+	return r.content.Read(p)
 }
 
 func (r *region) Seek(offset int64, whence int) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.taken {
+	if r.content == nil {
 		return 0, errTaken
 	}
-	switch whence {
-	case io.SeekCurrent:
-		offset += r.offset
-	case io.SeekEnd:
-		offset += int64(len(r.bytes))
-	}
-	if offset < 0 {
-		return 0, fmt.Errorf("seek to %d, before the start", offset)
-	}
 	r.sought = true
-	r.offset = offset
-	return offset, nil
+	return r.content.Seek(offset, whence)
 }
 
 func (r *region) takeBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.taken = true
-	r.bytes = nil
+	r.content = nil
+}
+
+// content is what an upload sends.
+type content struct {
+	io.ReaderAt
+	size int64 // bytes
 }
 
 type uploadRequest struct {
@@ -84,17 +74,22 @@ type uploadRequest struct {
 	Seconds int64  `json:"seconds"` // modification time
 	Nanos   int64  `json:"nanos"`
 	Scope   uint64 `json:"scope"`
+	File    *struct {
+		Descriptor uintptr `json:"descriptor"` // closed by the upload
+		Size       int64   `json:"size"`       // bytes
+	} `json:"file"` // that holds the content, instead of the memory given
 }
 
 // Upload stores content under a path, in place of what is there, and returns
-// the answer of a method as JSON. content is used until Upload returns and not
-// after.
-func Upload(input string, content []byte) string {
+// the answer of a method as JSON. The content is in memory, which is used until
+// Upload returns and not after, or else in the file that the input names: its
+// pages would count as memory of the process if they were mapped.
+func Upload(input string, memory []byte) string {
 	var in uploadRequest
 	err := json.Unmarshal([]byte(input), &in)
 	var entry *Entry
 	if err == nil {
-		entry, err = upload(in, content)
+		entry, err = upload(in, memory)
 	}
 	out := map[string]any{"answer": entry}
 	if err != nil {
@@ -107,7 +102,13 @@ func Upload(input string, content []byte) string {
 	return string(encoded)
 }
 
-func upload(in uploadRequest, content []byte) (*Entry, error) {
+func upload(in uploadRequest, memory []byte) (*Entry, error) {
+	sent := content{bytes.NewReader(memory), int64(len(memory))}
+	if in.File != nil {
+		file := os.NewFile(in.File.Descriptor, "spool")
+		defer file.Close()
+		sent = content{file, in.File.Size}
+	}
 	ctx, err := scoped(in.Scope)
 	if err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func upload(in uploadRequest, content []byte) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored, err := place(ctx, f, inward(in.Path), time.Unix(in.Seconds, in.Nanos), content)
+	stored, err := place(ctx, f, inward(in.Path), time.Unix(in.Seconds, in.Nanos), sent)
 	if err != nil {
 		return nil, err
 	}
@@ -126,13 +127,16 @@ func upload(in uploadRequest, content []byte) (*Entry, error) {
 
 // place makes the content appear under its path whole or not at all: where the
 // backend shows files while they grow, they grow under another name.
-func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, content []byte) (fs.Object, error) {
+func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
 	move := f.Features().Move
 	if !f.Features().PartialUploads || move == nil {
-		return put(ctx, f, remote, modTime, content)
+		return put(ctx, f, remote, modTime, sent)
 	}
-	partial, err := put(ctx, f, partialName(remote), modTime, content)
+	partial, err := put(ctx, f, partialName(remote), modTime, sent)
 	if err != nil {
+		if partial != nil {
+			_ = partial.Remove(ctx) // the failure to report is the first one
+		}
 		return nil, err
 	}
 	stored, err := move(ctx, partial, remote)
@@ -150,15 +154,14 @@ func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, conte
 }
 
 // put uploads and compares the size that the backend reports with what was sent.
-func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, content []byte) (fs.Object, error) {
-	lent := &region{bytes: content}
+// An object that comes with an error may be the one that was there before.
+func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
+	lent := &region{content: io.NewSectionReader(sent, 0, sent.size)}
 	defer lent.takeBack()
-	info := object.NewStaticObjectInfo(remote, modTime, int64(len(content)), true, map[hash.Type]string{}, f)
+	info := object.NewStaticObjectInfo(remote, modTime, sent.size, true, map[hash.Type]string{}, f)
 	stored, err := f.Put(ctx, lent, info)
-	if err == nil && stored.Size() >= 0 && stored.Size() != int64(len(content)) {
-		err = failf(kindDamaged, "%d bytes were sent but %d arrived", len(content), stored.Size())
-	}
-	if err != nil && stored != nil {
+	if err == nil && stored.Size() >= 0 && stored.Size() != sent.size {
+		err = fserrors.RetryError(failf(kindDamaged, "%d bytes were sent but %d arrived", sent.size, stored.Size()))
 		_ = stored.Remove(ctx) // half a file is worse than none; the failure to report is err
 	}
 	if err != nil && !lent.sought && fserrors.IsRetryError(err) {

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::within;
+use super::{Role, within};
 use crate::error::Result;
 
 /// A home, a folder for temporary files and a working folder, all of them empty
@@ -18,6 +18,30 @@ use crate::error::Result;
 pub struct Surroundings {
     root: TempDir,
     variables: BTreeMap<OsString, OsString>,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pid: Pid,
+    /// Its command line.
+    pub arguments: Vec<String>,
+}
+
+impl Running {
+    /// Whether it is a connector in a role.
+    pub fn serves(&self, role: Role) -> bool {
+        self.arguments.iter().any(|argument| argument == role.argument())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        Ok(kill_process(self.pid, signal)?)
+    }
 }
 
 impl Surroundings {
@@ -81,15 +105,19 @@ impl Surroundings {
     }
 
     /// The processes that have inherited the home; only where the system has `/proc`.
-    pub fn processes(&self) -> Vec<Pid> {
+    pub fn processes(&self) -> Vec<Running> {
         let home = [b"HOME=", self.home().as_os_str().as_encoded_bytes()].concat();
-        let inherited = |pid: &Pid| {
-            let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            variables.split(|byte| *byte == 0).any(|variable| variable == home)
+        let strings = |pid: Pid, file: &str| {
+            let content = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            content.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let running = |pid| Running {
+            pid,
+            arguments: strings(pid, "cmdline").iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
         };
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-        pids.filter(inherited).collect()
+        pids.filter(|pid| strings(*pid, "environ").contains(&home)).map(running).collect()
     }
 
     /// Waits until none of them is left.

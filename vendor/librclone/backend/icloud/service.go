@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -315,12 +316,15 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	if err := s.limiter.begin(ctx, s.retries.longest); err != nil {
 		return nil, err
 	}
-	defer s.limiter.end()
 	resp, err := s.http.Call(ctx, &opts)
+	if err != nil {
+		s.limiter.end()
+	}
 	var refused *refusal
 	switch {
 	case err == nil:
 		s.limiter.accepted()
+		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: s.limiter}
 		return resp, nil
 	case errors.As(err, &refused):
 		if refused.kind() == KindThrottled && r.host != "" { // sign-ins keep a time of their own
@@ -330,6 +334,19 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	default:
 		return nil, transportError(ctx, hostOf(root), err)
 	}
+}
+
+// slotBody holds the place of a call until its answer has been read.
+type slotBody struct {
+	io.ReadCloser
+	limiter *limiter
+	once    sync.Once
+}
+
+// Close implements io.Closer.
+func (b *slotBody) Close() error {
+	b.once.Do(b.limiter.end)
+	return b.ReadCloser.Close()
 }
 
 // decode reads the JSON of an answer.

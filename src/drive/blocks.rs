@@ -1,0 +1,157 @@
+//! A cache of file content, in blocks, for files that never change.
+//!
+//! plakar asks for one small range per blob, widened by a random bit so that no
+//! two are the same (K/repository/repository.go). So content is fetched and kept
+//! in blocks: whoever misses one fetches a run of them with one request, and
+//! whoever needs a block that is on its way waits for it.
+
+mod fetch;
+mod file;
+mod window;
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{DrivePath, content::Content};
+use crate::rclone::File;
+use file::CachedFile;
+
+/// Bytes of a block. A read that misses wastes half of one on average.
+const BLOCK: usize = 256 * 1024;
+/// Runs on their way at once, in the whole process.
+const RUNS: usize = 16;
+/// The part of the memory that the runs on their way may take together.
+const ON_THEIR_WAY: u64 = 4;
+/// Pieces that wait for whoever reads a part.
+const PIECES: usize = 4;
+
+/// The blocks of all files of a drive, within a budget of memory.
+#[derive(Debug, Clone)]
+pub struct Blocks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    files: Mutex<HashMap<DrivePath, Arc<CachedFile>>>,
+    blocks: Cache<Key, Bytes, Size>,
+    memory: u64,
+    /// Files are numbered, and no number is used twice: blocks of a file that was
+    /// dropped are out of reach.
+    next: AtomicU64,
+    runs: Semaphore,
+    /// Runs that have begun or wait to begin.
+    wanted: AtomicUsize,
+}
+
+/// A block of a numbered file.
+type Key = (u64, usize);
+
+#[derive(Debug, Clone)]
+struct Size;
+
+impl Weighter<Key, Bytes> for Size {
+    fn weight(&self, _: &Key, block: &Bytes) -> u64 {
+        block.len() as u64
+    }
+}
+
+impl Blocks {
+    /// A cache of `memory` bytes.
+    pub fn new(memory: u64) -> Self {
+        let blocks = usize::try_from(memory).unwrap_or(usize::MAX) / BLOCK;
+        // New blocks are read ahead and not used yet: half of the memory is
+        // theirs, so that often used ones do not push them out before their time.
+        let options = OptionsBuilder::new()
+            .shards(1)
+            .estimated_items_capacity(blocks.max(1))
+            .weight_capacity(memory)
+            .hot_allocation(0.5)
+            .build();
+        let blocks = match options {
+            Ok(options) => {
+                Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default())
+            }
+            // Only for options that are not set.
+            Err(_) => Cache::with_weighter(blocks.max(1), memory, Size),
+        };
+        Self(Arc::new(Shared {
+            files: Mutex::default(),
+            blocks,
+            memory,
+            next: AtomicU64::default(),
+            runs: Semaphore::new(RUNS),
+            wanted: AtomicUsize::default(),
+        }))
+    }
+
+    /// Reads a file that does not change, or a part of it. Exactly the bytes
+    /// asked for come, less only what lies behind the end of the file.
+    pub fn read(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
+        let Some(size) = file.size else {
+            return super::content::read(file, part);
+        };
+        let whole = part.is_none();
+        let part = part.unwrap_or(0..size);
+        let part = part.start.min(size)..part.end.min(size);
+        if whole && size > self.0.memory / ON_THEIR_WAY {
+            // It would push everything else out before it is of use itself.
+            return super::content::read(file, None);
+        }
+        let cached = self.file(path, file, size);
+        let (sender, pieces) = mpsc::channel(PIECES);
+        tokio::spawn(cached.send(part, sender));
+        Content::of(pieces)
+    }
+
+    /// Drops what is known of a file, because it was deleted or stored again.
+    pub fn forget(&self, path: &DrivePath) {
+        let forgotten = self.files().remove(path);
+        if let Some(forgotten) = forgotten {
+            self.0.drop_blocks(&forgotten);
+        }
+    }
+
+    fn file(&self, path: &DrivePath, file: File, size: u64) -> Arc<CachedFile> {
+        let mut files = self.files();
+        match files.get(path) {
+            Some(known) if known.is(&file) => Arc::clone(known),
+            other => {
+                if let Some(other) = other {
+                    self.0.drop_blocks(other);
+                }
+                let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+                let cached = Arc::new(CachedFile::new(Arc::clone(&self.0), number, file, size));
+                files.insert(path.clone(), Arc::clone(&cached));
+                cached
+            }
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<DrivePath, Arc<CachedFile>>> {
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Blocks that one more run may have without being asked for them.
+    fn share(&self) -> usize {
+        let bytes = self.memory / ON_THEIR_WAY / (self.wanted.load(Ordering::Relaxed) as u64 + 1);
+        usize::try_from(bytes).unwrap_or(usize::MAX) / BLOCK
+    }
+
+    fn drop_blocks(&self, file: &CachedFile) {
+        self.blocks.retain(|&(number, _), _| number != file.number());
+    }
+}

@@ -1,0 +1,117 @@
+//! Blocks on their way.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+
+use super::BLOCK;
+use crate::{
+    drive::content,
+    rclone::{Error, File},
+};
+
+/// A run of blocks that one request brings. It holds them until it ends, so that
+/// whoever waits for one gets it, whatever the cache does meanwhile.
+#[derive(Debug)]
+pub struct Run {
+    blocks: Range<usize>,
+    arrived: Mutex<Vec<Bytes>>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Clone)]
+enum Progress {
+    Arrived(usize),
+    Failed(Error),
+}
+
+impl Run {
+    pub fn new(blocks: Range<usize>) -> Self {
+        Self { blocks, arrived: Mutex::default(), progress: watch::Sender::new(Progress::Arrived(0)) }
+    }
+
+    pub fn blocks(&self) -> Range<usize> {
+        self.blocks.clone()
+    }
+
+    pub fn has(&self, block: usize) -> bool {
+        self.blocks.contains(&block)
+    }
+
+    /// A block of the run, as soon as it is there.
+    pub async fn block(&self, block: usize) -> Result<Bytes, Error> {
+        let position = block - self.blocks.start;
+        let mut progress = self.progress.subscribe();
+        let is_over = |progress: &Progress| match progress {
+            Progress::Arrived(count) => *count > position,
+            Progress::Failed(_) => true,
+        };
+        let failure = match progress.wait_for(is_over).await.as_deref() {
+            Ok(Progress::Failed(error)) => Some(error.clone()),
+            _ => None,
+        };
+        match (self.arrived().get(position), failure) {
+            (Some(content), None) => Ok(content.clone()),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(Error::unexpected("a block was lost on its way")),
+        }
+    }
+
+    /// Fetches the blocks of a file of `size` bytes; `keep` gets each.
+    ///
+    /// # Errors
+    /// If not all of them come, or more than they; who waits knows it then.
+    pub async fn fetch(&self, file: &File, size: u64, keep: impl Fn(usize, Bytes)) -> Result<(), ()> {
+        let start = (self.blocks.start * BLOCK) as u64;
+        let end = size.min((self.blocks.end * BLOCK) as u64);
+        let mut content = content::read_unchanging(file.clone(), start..end, BLOCK);
+        let mut block = BytesMut::new();
+        let mut at = start;
+        while at < end {
+            let wanted = BLOCK.min(usize::try_from(end - at).unwrap_or(BLOCK));
+            let piece = match content.next().await {
+                Some(Ok(piece)) => piece,
+                Some(Err(error)) => return self.fail(error),
+                None => return self.fail(Error::unexpected("content ended without a reason")),
+            };
+            // Pieces are blocks, but for the one in which a connection broke.
+            let whole = if block.is_empty() && piece.len() == wanted {
+                piece
+            } else {
+                block.extend_from_slice(&piece);
+                if block.len() < wanted {
+                    continue;
+                }
+                std::mem::take(&mut block).freeze()
+            };
+            if whole.len() != wanted {
+                return self.fail(Error::unexpected("pieces of content do not fit its blocks"));
+            }
+            at += wanted as u64;
+            self.add(whole, &keep);
+        }
+        Ok(())
+    }
+
+    fn add(&self, content: Bytes, keep: impl Fn(usize, Bytes)) {
+        let mut arrived = self.arrived();
+        keep(self.blocks.start + arrived.len(), content.clone());
+        arrived.push(content);
+        let count = arrived.len();
+        drop(arrived);
+        self.progress.send_replace(Progress::Arrived(count));
+    }
+
+    fn fail(&self, error: Error) -> Result<(), ()> {
+        self.progress.send_replace(Progress::Failed(error));
+        Err(())
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, Vec<Bytes>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,162 @@
+//! A file whose content is cached.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::{BLOCK, Shared, fetch::Run, window::Window};
+use crate::rclone::{Error, File};
+
+/// Runs of one file on their way at once. Who else misses a block waits until
+/// one has ended: by then it is known what larger runs are worth.
+const RUNS: usize = 4;
+
+/// A version of a file, and the way to its blocks.
+#[derive(Debug)]
+pub struct CachedFile {
+    shared: Arc<Shared>,
+    number: u64,
+    file: File,
+    size: u64,
+    reading: Mutex<Reading>,
+    run_ended: Notify,
+}
+
+#[derive(Debug)]
+struct Reading {
+    window: Window,
+    runs: Vec<Arc<Run>>,
+}
+
+enum Found {
+    Block(Bytes),
+    OnItsWay(Arc<Run>),
+    TooManyRuns,
+}
+
+impl CachedFile {
+    pub fn new(shared: Arc<Shared>, number: u64, file: File, size: u64) -> Self {
+        let reading = Mutex::new(Reading {
+            window: Window::new(block_of(size.next_multiple_of(BLOCK as u64))),
+            runs: Vec::new(),
+        });
+        Self { shared, number, file, size, reading, run_ended: Notify::new() }
+    }
+
+    /// Whether this is the file in the version that a listing gave.
+    pub fn is(&self, file: &File) -> bool {
+        self.file.version == file.version && Some(self.size) == file.size
+    }
+
+    /// No other file has this number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Sends a part of the content, which lies within the file.
+    pub async fn send(self: Arc<Self>, part: Range<u64>, pieces: mpsc::Sender<Result<Bytes, Error>>) {
+        let mut at = part.start;
+        while at < part.end {
+            let piece = self.piece(at..part.end).await;
+            at += piece.as_ref().map_or(0, Bytes::len) as u64;
+            let failed = piece.is_err();
+            if pieces.send(piece).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// What the first block of a part has of it.
+    async fn piece(self: &Arc<Self>, part: Range<u64>) -> Result<Bytes, Error> {
+        let first = block_of(part.start);
+        let content = self.block(first, block_of(part.end - 1) + 1 - first).await?;
+        let offset = (part.start % BLOCK as u64) as usize;
+        let end = content.len().min(usize::try_from(part.end - part.start).map_or(BLOCK, |length| offset + length));
+        self.read_ahead(first);
+        Ok(content.slice(offset..end))
+    }
+
+    /// A block, of a part that needs `asked` blocks from there on.
+    async fn block(self: &Arc<Self>, block: usize, asked: usize) -> Result<Bytes, Error> {
+        loop {
+            let run_ended = self.run_ended.notified();
+            let found = self.find(block, asked);
+            match found {
+                Found::Block(content) => return Ok(content),
+                Found::OnItsWay(run) => return run.block(block).await,
+                Found::TooManyRuns => run_ended.await,
+            }
+        }
+    }
+
+    fn find(self: &Arc<Self>, block: usize, asked: usize) -> Found {
+        let mut reading = self.reading();
+        if let Some(content) = self.shared.blocks.get(&(self.number, block)) {
+            return Found::Block(content);
+        }
+        if let Some(run) = reading.runs.iter().find(|run| run.has(block)) {
+            return Found::OnItsWay(Arc::clone(run));
+        }
+        if reading.runs.len() >= RUNS {
+            return Found::TooManyRuns;
+        }
+        let blocks = reading.window.run(block, asked, self.shared.share(), |block| self.is_there(&reading, block));
+        Found::OnItsWay(self.start(&mut reading, blocks))
+    }
+
+    /// Notes that a block was read, and fetches what will be read next.
+    fn read_ahead(self: &Arc<Self>, block: usize) {
+        let mut reading = self.reading();
+        reading.window.note_read(block);
+        if reading.runs.len() >= RUNS || self.shared.runs.available_permits() == 0 {
+            return;
+        }
+        let share = self.shared.share();
+        let is_there = |block| self.is_there(&reading, block);
+        if let Some(next) = reading.window.next(block, share, is_there) {
+            let blocks = reading.window.run(next, 1, share, is_there);
+            self.start(&mut reading, blocks);
+        }
+    }
+
+    fn is_there(&self, reading: &Reading, block: usize) -> bool {
+        reading.runs.iter().any(|run| run.has(block)) || self.shared.blocks.contains_key(&(self.number, block))
+    }
+
+    fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Run> {
+        reading.window.note_fetched(blocks.clone());
+        let run = Arc::new(Run::new(blocks));
+        reading.runs.push(Arc::clone(&run));
+        self.shared.wanted.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(Arc::clone(self).fetch(Arc::clone(&run)));
+        run
+    }
+
+    async fn fetch(self: Arc<Self>, run: Arc<Run>) {
+        // Never closed, so the permit is there.
+        let permit = self.shared.runs.acquire().await;
+        let keep = |block, content| self.shared.blocks.insert((self.number, block), content);
+        if run.fetch(&self.file, self.size, keep).await.is_err() {
+            // An answer that ends otherwise than it should is not to be trusted.
+            for block in run.blocks() {
+                self.shared.blocks.remove(&(self.number, block));
+            }
+        }
+        drop(permit);
+        self.shared.wanted.fetch_sub(1, Ordering::Relaxed);
+        self.reading().runs.retain(|other| !Arc::ptr_eq(other, &run));
+        self.run_ended.notify_waiters();
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn block_of(offset: u64) -> usize {
+    usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,181 @@
+//! How much to read at once: as much as has paid so far.
+
+use std::ops::Range;
+
+use super::BLOCK;
+
+/// A first look. At 20 to 50 MB/s this much comes in the time that a request
+/// takes to be answered (40 ms and more), so it doubles the cost at most.
+const FIRST: usize = 2 * 1024 * 1024 / BLOCK;
+/// Files up to this size are fetched whole. plakar's packfiles of a small backup
+/// have 0.5 to 1.5 MiB, most of it padding that nobody asks for.
+const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
+/// More at once would not make a transfer faster, only a wrong guess dearer.
+const LARGEST: usize = 8 * 1024 * 1024 / BLOCK;
+/// The largest range that plakar asks for is about 12 MiB; it is worth one request.
+const LARGEST_ASKED: usize = 16 * 1024 * 1024 / BLOCK;
+/// What is read in sequence is fetched this much before it is asked for.
+const LEAD: usize = 1024 * 1024 / BLOCK;
+/// Blocks that must have been read right before another to call that a sequence.
+const BEFORE: usize = 4;
+
+/// What has been fetched and read of one file, and so what a guess about it is
+/// worth.
+#[derive(Debug)]
+pub struct Window {
+    blocks: Box<[Block]>,
+    /// Blocks that were read since they were fetched.
+    read: usize,
+    /// Blocks that were fetched and not read.
+    unread: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    Unknown,
+    Fetched,
+    Read,
+}
+
+impl Window {
+    /// Of a file of so many blocks.
+    pub fn new(blocks: usize) -> Self {
+        Self { blocks: vec![Block::Unknown; blocks].into(), read: 0, unread: 0 }
+    }
+
+    /// Notes that a block was read.
+    pub fn note_read(&mut self, block: usize) {
+        if self.blocks[block] == Block::Fetched {
+            self.unread -= 1;
+        }
+        if self.blocks[block] != Block::Read {
+            self.read += 1;
+            self.blocks[block] = Block::Read;
+        }
+    }
+
+    /// Notes that blocks are fetched, again if they were before.
+    pub fn note_fetched(&mut self, run: Range<usize>) {
+        for block in &mut self.blocks[run] {
+            match block {
+                Block::Unknown => self.unread += 1,
+                Block::Fetched => {}
+                Block::Read => {
+                    self.read -= 1;
+                    self.unread += 1;
+                }
+            }
+            *block = Block::Fetched;
+        }
+    }
+
+    /// Blocks to fetch at once: so many that guesses, if they all turn out wrong,
+    /// have cost twice of what was of use.
+    fn size(&self, share: usize) -> usize {
+        let size = match self.blocks.len() {
+            ..=WHOLE => WHOLE,
+            _ => (2 * self.read).saturating_sub(self.unread).clamp(FIRST, LARGEST),
+        };
+        size.min(share).max(1)
+    }
+
+    /// The blocks to fetch when `missing` is, of a part that needs `asked` blocks
+    /// from there on: at least those, then what follows, then what comes before,
+    /// up to blocks that are there or on their way. One run may have `share`
+    /// blocks that nobody asked for.
+    pub fn run(&self, missing: usize, asked: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Range<usize> {
+        let most = self.size(share).max(asked.min(LARGEST_ASKED));
+        let mut run = missing..missing + 1;
+        while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
+            run.end += 1;
+        }
+        while run.len() < most && run.start > 0 && !is_there(run.start - 1) {
+            run.start -= 1;
+        }
+        run
+    }
+
+    /// The block to fetch next while `block` is being read: one a little ahead
+    /// that is missing, if the file is being read in sequence here.
+    pub fn next(&self, block: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Option<usize> {
+        let in_sequence =
+            block >= BEFORE && self.blocks[block - BEFORE..block].iter().all(|&before| before == Block::Read);
+        if !in_sequence || share < FIRST {
+            return None;
+        }
+        (block + 1..self.blocks.len().min(block + 1 + LEAD)).find(|&block| !is_there(block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: usize = 64 * 1024 * 1024 / BLOCK;
+    const PLENTY: usize = FILE;
+
+    /// Reads blocks one after the other; answers the runs that this takes.
+    fn read(order: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let mut window = Window::new(FILE);
+        let mut there = vec![false; FILE];
+        let mut runs = Vec::new();
+        for block in order {
+            if !there[block] {
+                let run = window.run(block, 1, PLENTY, |block| there[block]);
+                assert!(run.contains(&block) && !run.clone().any(|block| there[block]), "{run:?} for {block}");
+                window.note_fetched(run.clone());
+                there[run.clone()].fill(true);
+                runs.push(run);
+            }
+            window.note_read(block);
+        }
+        runs
+    }
+
+    #[test]
+    fn a_walk_through_a_file_takes_few_runs_in_either_direction() {
+        assert!(read(0..FILE).len() <= 10);
+        assert!(read((0..FILE).rev()).len() <= 10);
+    }
+
+    #[test]
+    fn scattered_reads_fetch_little_around_them() {
+        let runs = read((0..FILE).step_by(4 * FIRST));
+        assert!(runs.iter().all(|run| run.len() == FIRST), "{runs:?}");
+    }
+
+    #[test]
+    fn runs_shrink_when_they_stop_to_pay() {
+        let walk = 0..FILE / 4;
+        let scattered = (FILE / 4 + LARGEST..FILE).step_by(LARGEST);
+        let runs = read(walk.clone().chain(scattered));
+        assert!(runs.iter().any(|run| run.len() == LARGEST), "{runs:?}");
+        let fetched: usize = runs.iter().map(Range::len).sum();
+        assert!(fetched <= 3 * (walk.len() + runs.len()) + FIRST * runs.len(), "{runs:?}");
+    }
+
+    #[test]
+    fn a_small_file_is_one_run_wherever_it_is_read() {
+        let window = Window::new(6);
+        assert_eq!(window.run(4, 1, PLENTY, |_| false), 0..6);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_one_run_even_where_memory_is_short() {
+        let window = Window::new(FILE);
+        assert_eq!(window.run(10, 20, 1, |_| false), 10..30);
+        assert_eq!(window.run(10, 1, 1, |_| false), 10..11);
+    }
+
+    #[test]
+    fn only_a_sequence_is_read_ahead() {
+        let mut window = Window::new(FILE);
+        window.note_fetched(0..8);
+        let is_there = |block| block < 8;
+        window.note_read(6);
+        assert_eq!(window.next(6, PLENTY, is_there), None);
+        (0..6).for_each(|block| window.note_read(block));
+        assert_eq!(window.next(6, PLENTY, is_there), Some(8));
+        assert_eq!(window.next(2, PLENTY, is_there), None);
+    }
+}

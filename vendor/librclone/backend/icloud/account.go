@@ -1,0 +1,169 @@
+package icloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// pcsCookie gives access to Drive's data when Advanced Data Protection is on.
+const pcsCookie = "X-APPLE-WEBAUTH-PCS-Documents"
+
+// pcsTries is how often cookies for protected data are asked for: the first
+// request makes a trusted device send them, which takes a moment.
+const pcsTries = 3
+
+// accountAnswer is what accountLogin and validate tell about an account.
+type accountAnswer struct {
+	Webservices map[string]struct {
+		URL         string `json:"url"`
+		PCSRequired bool   `json:"pcsRequired"`
+	} `json:"webservices"`
+	ChallengeRequired bool `json:"hsaChallengeRequired"`
+	TermsUpdateNeeded bool `json:"termsUpdateNeeded"`
+}
+
+// elsewhere recognises the answer that sends an account to another iCloud.
+func (s *signer) elsewhere(refused *refusal) error {
+	var said struct {
+		Domain string `json:"domainToUse"`
+	}
+	if json.Unmarshal(refused.body, &said) != nil || said.Domain == "" {
+		return nil
+	}
+	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own")
+	e.final = true
+	return e
+}
+
+func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
+	var account accountAnswer
+	err := s.setup(ctx, state, "/accountLogin", map[string]any{
+		"accountCountryCode": proof.AccountCountry,
+		"dsWebAuthToken":     proof.SessionToken,
+		"extended_login":     true,
+		"trustToken":         proof.TrustToken,
+	}, &account)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		if e := s.elsewhere(refused); e != nil {
+			return e
+		}
+		if refused.kind() == KindNeedsLogin || refused.kind() == KindUnsupported {
+			return needsLogin(s.name, "iCloud does not accept the sign-in ("+refused.Error()+")")
+		}
+		return s.explain(state, "", refused)
+	}
+	if err != nil {
+		return err
+	}
+	if account.ChallengeRequired {
+		return s.turnedDown(state, "", "Apple no longer trusts this device and asks for a code")
+	}
+	return s.adopt(state, &account)
+}
+
+// validate asks for the addresses of the services, with the cookies that are there.
+func (s *signer) validate(ctx context.Context, state *SessionFile) error {
+	var account accountAnswer
+	err := s.setup(ctx, state, "/validate", nil, &account)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		if refused.kind() == KindThrottled || refused.status >= 500 {
+			return refused.err()
+		}
+		return fail(KindNeedsLogin, "", "", refused.Error()) // not final: a sign-in follows
+	}
+	if err != nil {
+		return err
+	}
+	if account.ChallengeRequired {
+		return fail(KindNeedsLogin, "", "", "iCloud asks for a code")
+	}
+	state.RenewedAt = time.Now().UTC()
+	return s.adopt(state, &account)
+}
+
+func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
+	drive, docs := account.Webservices[driveHost], account.Webservices[docsHost]
+	if drive.URL == "" || docs.URL == "" {
+		if account.TermsUpdateNeeded {
+			return termsPending(s.name)
+		}
+		e := fail(KindUnsupported, "sign in", s.name, "the account has no iCloud Drive").
+			with("open iCloud Drive once on icloud.com with this account")
+		e.final = true
+		return e
+	}
+	state.Endpoints = map[string]string{driveHost: drive.URL, docsHost: docs.URL}
+	state.PCSRequired = drive.PCSRequired
+	state.TermsPending = account.TermsUpdateNeeded
+	return nil
+}
+
+func termsPending(name string) *Error {
+	return needsLogin(name, "Apple's terms have changed").with("accept them on icloud.com, then try again")
+}
+
+// requestPCS asks for the cookies that Advanced Data Protection wants. The
+// trusted device sends them by itself when web access was approved, which only
+// a person can do; nobody is asked here.
+func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
+	kept := state.Cookies[:0:0]
+	for _, cookie := range state.Cookies {
+		if cookie.Name != pcsCookie {
+			kept = append(kept, cookie)
+		}
+	}
+	state.Cookies = kept
+	for try := 1; ; try++ {
+		var answer struct {
+			Status string `json:"status"`
+		}
+		err := s.setup(ctx, state, "/requestPCS", map[string]any{
+			"appName":               "iclouddrive",
+			"derivedFromUserAction": try == 1,
+		}, &answer)
+		var refused *refusal
+		switch {
+		case errors.As(err, &refused) && refused.kind() == KindThrottled:
+			return refused.err()
+		case errors.As(err, &refused):
+			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()) // not final: a sign-in may help
+		case err != nil:
+			return err
+		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
+			state.PCSRequired = true
+			state.RenewedAt = time.Now().UTC()
+			return nil
+		}
+		wait, ok := s.service.retries.pause(try+1, 0)
+		if !ok || try == pcsTries {
+			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").
+				with("approve it on a trusted device (Settings > your name > iCloud > Access iCloud Data on the Web), then sign in again")
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// setup sends a request to the host of accounts. A refusal is returned as such.
+func (s *signer) setup(ctx context.Context, state *SessionFile, path string, body, answer any) error {
+	r := request{method: http.MethodPost, path: path, body: body}
+	headers := map[string]string{}
+	if path != "/accountLogin" {
+		headers["Cookie"] = cookieHeader(state.Cookies)
+	}
+	resp, err := s.service.roundTrip(ctx, r, setupEndpoint, api.GetCommonHeaders(headers))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	state.Cookies = mergeCookies(state.Cookies, resp.Cookies())
+	return decode(ctx, resp, answer)
+}

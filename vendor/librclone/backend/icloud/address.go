@@ -1,0 +1,126 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// contents gives out the addresses that contents are read from. An address is
+// asked for once for each version of a file and kept while it works.
+type contents struct {
+	service *service
+
+	mu        sync.Mutex
+	addresses *simplelru.LRU[string, *address] // by id and etag
+	packages  *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
+	asking    map[string]chan struct{}         // closed when the answer is there
+}
+
+// address is where one version of a content can be read for a while.
+type address struct {
+	url      string
+	mark     string // of the content, to tell one version from another; may be ""
+	packaged bool
+}
+
+// mostAddresses bounds the addresses that are kept; each is about 700 bytes.
+const mostAddresses = 4096
+
+// mostPackages bounds the ids of packages that are kept.
+const mostPackages = 65536
+
+func newContents(service *service) *contents {
+	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
+	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
+	return &contents{service: service, addresses: addresses, packages: packages, asking: map[string]chan struct{}{}}
+}
+
+// isPackage reports whether a file is known to be a package.
+func (c *contents) isPackage(it *item) bool {
+	if it.packaged {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.packages.Contains(it.id)
+}
+
+// at gives the address of a content, other than the one that no longer works.
+func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, error) {
+	key := it.id + "\x00" + it.etag
+	for {
+		c.mu.Lock()
+		if known, ok := c.addresses.Get(key); ok && known != spent {
+			c.mu.Unlock()
+			return known, nil
+		}
+		asked, others := c.asking[key]
+		if !others {
+			asked = make(chan struct{})
+			c.asking[key] = asked
+		}
+		c.mu.Unlock()
+		if others {
+			select {
+			case <-asked:
+				continue // what it brought is there, or it is this one's turn
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		found, err := c.ask(ctx, it)
+		c.mu.Lock()
+		c.addresses.Remove(key)
+		if err == nil {
+			c.addresses.Add(key, found)
+			if found.packaged {
+				c.packages.Add(it.id, struct{}{})
+			}
+		}
+		delete(c.asking, key)
+		c.mu.Unlock()
+		close(asked)
+		return found, err
+	}
+}
+
+func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
+	zone, docID, err := c.document(ctx, it)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := fetch(ctx, c.service, request{
+		op: "read", host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(zone) + "/download/by_id",
+		params:  url.Values{"document_id": {docID}},
+		repeats: true,
+	}, func(answer *api.FileRequest) error {
+		if token, _ := tokenOf(answer); token == nil {
+			return damaged("no address for the content")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, packaged := tokenOf(answer)
+	return &address{url: token.URL, mark: token.Signature, packaged: packaged}, nil
+}
+
+// tokenOf gives the usable token of an answer: the one for a file or the one
+// for a package.
+func tokenOf(answer *api.FileRequest) (token *api.FileRequestToken, packaged bool) {
+	if token := answer.DataToken; token != nil && isHTTPS(token.URL) {
+		return token, false
+	}
+	if token := answer.PackageToken; token != nil && isHTTPS(token.URL) {
+		return token, true
+	}
+	return nil, false
+}
+

@@ -1,0 +1,65 @@
+package icloud
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// headersFor gives the headers for a content host. The cookies go to iCloud's
+// own domains only: elsewhere the address itself grants access.
+func (s *session) headersFor(address string) map[string]string {
+	headers := api.GetCommonHeaders(nil)
+	host := hostOf(address)
+	if strings.HasSuffix(host, ".icloud.com") || strings.HasSuffix(host, ".icloud.com.cn") {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		headers["Cookie"] = cookieHeader(s.state.Cookies)
+	}
+	return headers
+}
+
+func cookieHeader(cookies []Cookie) string {
+	var header strings.Builder
+	for _, cookie := range cookies {
+		if header.Len() > 0 {
+			header.WriteString("; ")
+		}
+		header.WriteString(cookie.Name + "=" + string(cookie.Value))
+	}
+	return header.String()
+}
+
+// mergeCookies gives old with the cookies of an answer in it, without changing
+// old: others may be sending it. An empty value deletes a cookie.
+func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
+	merged := append([]Cookie(nil), old...)
+	for _, cookie := range answered {
+		at := -1
+		for i := range merged {
+			if merged[i].Name == cookie.Name {
+				at = i
+			}
+		}
+		switch {
+		case cookie.Value == "" && at >= 0:
+			merged = append(merged[:at], merged[at+1:]...)
+		case cookie.Value == "":
+		case at >= 0:
+			merged[at].Value = Secret(cookie.Value)
+		default:
+			merged = append(merged, Cookie{Name: cookie.Name, Value: Secret(cookie.Value)})
+		}
+	}
+	return merged
+}
+
+func hasCookie(cookies []Cookie, name string) bool {
+	for _, cookie := range cookies {
+		if cookie.Name == name {
+			return true
+		}
+	}
+	return false
+}
