@@ -278,6 +278,17 @@ fn an_ended_session_gets_the_chosen_status_and_is_not_valid() {
 }
 
 #[test]
+fn without_web_access_a_session_looks_dead_and_the_state_tells_why() {
+    let simulator = start();
+    let client = Client::signed_in(&simulator);
+    simulator.rules(|rules| rules.account.web_access = false);
+    assert_eq!(client.list_all(&[ROOT]).status, 421);
+    assert_eq!(client.post(&format!("{SETUP}/requestPCS"), &json!({ "appName": "iclouddrive" })).status, 500);
+    let state = client.post(&format!("{SETUP}/requestWebAccessState"), &json!(null)).json();
+    assert_eq!(state["isICDRSDisabled"], true);
+}
+
+#[test]
 fn the_text_of_a_missing_session_is_apples() {
     let simulator = start();
     let reply = Client::new(&simulator).list_all(&[ROOT]);

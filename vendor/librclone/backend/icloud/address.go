@@ -123,4 +123,3 @@ func tokenOf(answer *api.FileRequest) (token *api.FileRequestToken, packaged boo
 	}
 	return nil, false
 }
-

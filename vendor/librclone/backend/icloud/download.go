@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/lib/rest"
 )
 

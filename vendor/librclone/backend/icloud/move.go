@@ -64,6 +64,7 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 	if err := checkName("move", path.Join(to.path, name), name); err != nil {
 		return nil, err
 	}
+	named := sameName(it.name, name)
 	if from.id != to.id {
 		moved, err := d.move(ctx, from, it, to)
 		if hasKind(err, KindExists) {
@@ -78,7 +79,7 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 		}
 		it = moved
 	}
-	if sameName(it.name, name) {
+	if named && sameName(it.name, name) {
 		return it, nil
 	}
 	renamed, err := d.rename(ctx, to, it, name)

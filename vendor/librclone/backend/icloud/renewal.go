@@ -3,6 +3,7 @@ package icloud
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"net/http"
 	"strconv"
 	"time"

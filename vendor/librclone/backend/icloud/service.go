@@ -345,7 +345,7 @@ type slotBody struct {
 
 // Close implements io.Closer.
 func (b *slotBody) Close() error {
-	b.once.Do(b.limiter.end)
+	defer b.once.Do(b.limiter.end)
 	return b.ReadCloser.Close()
 }
 

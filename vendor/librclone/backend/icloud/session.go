@@ -6,12 +6,10 @@ import (
 	iofs "io/fs"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 )
 
@@ -95,8 +93,8 @@ func (s *session) configure(state SessionFile, password Secret) error {
 		return nil
 	}
 	s.given = given
-	if password != "" {
-		s.password = password
+	if password != "" && password != s.password {
+		s.password, s.ended = password, nil
 	}
 	if s.path != "" {
 		file, err := LoadSessionFile(s.path)
@@ -298,4 +296,3 @@ func stampOf(path string) fileStamp {
 	}
 	return fileStamp{modified: info.ModTime(), size: info.Size()}
 }
-
