@@ -17,7 +17,8 @@ import (
 	"log/slog"
 	"unsafe"
 
-	_ "plakar-icloud/librclone/backends" // the backends of this build
+	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
+	_ "plakar-icloud/librclone/backends" // the other backends of this build
 	"plakar-icloud/librclone/remote"
 
 	"github.com/rclone/rclone/fs"
