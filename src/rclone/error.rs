@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::secret;
 
@@ -50,12 +50,71 @@ impl Kind {
     }
 }
 
+/// What is wrong with an account or the way to it, where that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Nobody has signed in.
+    NotSignedIn,
+    /// No sign-in waits for a code, or it waited too long.
+    NoChallenge,
+    /// The session is over and cannot be renewed.
+    SessionOver,
+    /// Apple no longer trusts this device and wants a code.
+    TrustOver,
+    /// The password was turned down.
+    WrongPassword,
+    /// The session is over and no password is stored to begin another.
+    NoPassword,
+    /// An app-specific password, which iCloud Drive does not take.
+    AppSpecificPassword,
+    /// The account is locked.
+    Locked,
+    /// Advanced Data Protection waits for an approval on a device.
+    AdpNotApproved,
+    /// Access to iCloud data on the web is off.
+    WebAccessOff,
+    /// Changed terms have to be accepted.
+    TermsPending,
+    /// The second factor is a security key.
+    SecurityKeys,
+    /// An account of mainland China, whose iCloud is another service.
+    MainlandChina,
+    /// Apple asks to come back later.
+    Throttled,
+    /// Apple's service itself is in trouble.
+    ServiceTrouble,
+    /// Apple's hosts are not reached.
+    NoNetwork,
+    /// The proxy does not work.
+    Proxy,
+    /// A certificate is not accepted.
+    Certificate,
+    /// This machine's clock is wrong.
+    Clock,
+    /// The code is not the right one.
+    WrongCode,
+    /// Too many wrong codes.
+    TooManyCodes,
+    /// The state folder cannot be used.
+    StateFolder,
+    /// plakar is of a version that this program does not go with.
+    PlakarVersion,
+    /// The account has no iCloud Drive.
+    NoDrive,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
 /// A failed operation. The text holds no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     /// What can be done about it.
     pub kind: Kind,
+    /// Finer than the kind, where the backend tells it.
+    pub cause: Option<Cause>,
     /// For a person, one line.
     pub text: String,
     /// Whether the same call may succeed later.
@@ -67,7 +126,7 @@ pub struct Error {
 impl Error {
     /// An error that arises on this side.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), retry: false, retry_after: None }
+        Self { kind, cause: None, text: text.into(), retry: false, retry_after: None }
     }
 
     /// A failure of ours or of rclone that should not happen.
@@ -80,6 +139,7 @@ impl Error {
 #[derive(Deserialize)]
 pub struct Failure {
     kind: Kind,
+    cause: Option<Cause>,
     text: String,
     #[serde(default)]
     retry: bool,
@@ -92,6 +152,7 @@ impl From<Failure> for Error {
         let one_line = failure.text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
             kind: failure.kind,
+            cause: failure.cause,
             text: secret::redact(&one_line).into_owned(),
             retry: failure.retry,
             retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),

@@ -35,6 +35,7 @@ func init() {
 	backend.Config = Questions
 	remote.Method("account/describe", "Tell the state of a session, without the network", describe)
 	remote.Method("account/adopt", "Put a session that rclone began into a session file", adopt)
+	remote.Method("account/export", "Give a session as rclone's backend iclouddrive keeps it", export)
 	remote.Method("account/forget", "Remove a session", forget)
 	remote.Method("account/reach", "Reach Apple's hosts, without an account", reach)
 	remote.Method("account/services", "Ask iCloud what the account may use", services)
@@ -95,6 +96,20 @@ func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
 		}
 		return nil
 	})
+}
+
+// exported is a session in the form of rclone's backend iclouddrive.
+type exported struct {
+	TrustToken string `json:"trust_token"`
+	Cookies    string `json:"cookies"`
+}
+
+func export(_ context.Context, in sessionRequest) (*exported, error) {
+	client, file, err := ofFile(in.SessionFile)
+	if err != nil {
+		return nil, err
+	}
+	return &exported{TrustToken: string(file.TrustToken), Cookies: client.GetCookieString()}, nil
 }
 
 // forget removes a session. The lock file stays: another process may hold it.
