@@ -29,7 +29,7 @@ pub use resolve::{Access, resolve};
 use tokio::process::Command;
 
 use crate::{
-    rclone::{Sections, account::Identity},
+    rclone::{Rclone, Sections, account::Identity},
     secret,
 };
 
@@ -296,10 +296,28 @@ pub async fn sections(state: &State, name: &str) -> Result<(&'static str, Sectio
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
     let access = resolve(&mut options, Some(name), Some(state.path()))?;
-    if let Some(command) = access.and_then(|access| access.password_command) {
-        options.insert("password".to_owned(), password_of(&command).await?);
+    if let Some(access) = access
+        && let Some(password) = access.commanded_password().await?
+    {
+        options.insert("password".to_owned(), password);
     }
     Ok((SECTION, Sections::from([(SECTION.to_owned(), options)])))
+}
+
+impl Access {
+    /// The password from its command, if that is where it comes from, in
+    /// rclone's obscured form.
+    ///
+    /// # Errors
+    /// If the command gives none.
+    pub async fn commanded_password(&self) -> Result<Option<String>, Error> {
+        let Some(command) = &self.password_command else {
+            return Ok(None);
+        };
+        let password = password_of(command).await?;
+        let obscured = Rclone::start().obscure(&password).await;
+        obscured.map(Some).map_err(|error| Error::PasswordCommand(error.text))
+    }
 }
 
 /// Whether a text is of the form `xxxx-xxxx-xxxx-xxxx` that Apple gives

@@ -192,9 +192,8 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
     match described {
         Err(error) => report.bad("session", error.text, Cause::StateFolder),
         Ok(described) if described.needs_login => {
-            let none = !described.has_trust && !described.has_cookies;
-            let usual = if none { Cause::NotSignedIn } else { Cause::SessionOver };
-            report.bad("session", described.reason, described.cause.unwrap_or(usual));
+            let cause = described.cause();
+            report.bad("session", described.reason, cause);
         }
         Ok(described) => {
             let until = described

@@ -9,9 +9,6 @@ use std::{
 use super::{Access, State};
 use crate::rclone::{Rclone, account::Description};
 
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
-
 /// When to tell, and how besides stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forecast {
@@ -31,11 +28,11 @@ struct Event {
 
 impl Event {
     fn of(described: &Description, warn_days: u64) -> Option<Self> {
-        let days_left = described.trust_left.map(|left| left.div_ceil(DAY));
+        let days_left = described.days_left();
         if described.needs_login {
             return Some(Self { name: "needs-login", reason: described.reason.clone(), days_left });
         }
-        let days = days_left.filter(|&days| days < warn_days)?;
+        let days = days_left.filter(|_| described.ends_within(warn_days))?;
         let reason = match days {
             0 => "Apple's trust in this device is due to end now".to_owned(),
             1 => "Apple's trust in this device ends within a day".to_owned(),

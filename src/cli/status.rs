@@ -13,9 +13,6 @@ use crate::{
     },
 };
 
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
-
 /// Tell the state of a session, and what the services answer.
 ///
 /// Asks iCloud, and renews the session if need be; it never has a code sent.
@@ -56,12 +53,12 @@ impl Status {
             ask(state, &name, &session_file).await?
         };
         let described = rclone.describe(&session_file).await?;
-        let days_left = described.trust_left.map(|left| left / DAY);
+        let days_left = described.days_left();
         let ending = match &answer {
             _ if described.needs_login => Ending::NeedsLogin,
             Answer::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
             Answer::Refused(..) => Ending::Unwell,
-            _ if days_left.is_some_and(|days| days < self.warn_days) => Ending::ExpiresSoon,
+            _ if described.ends_within(self.warn_days) => Ending::ExpiresSoon,
             _ => Ending::Well,
         };
         if self.json {
@@ -117,14 +114,16 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
     lines.push(("session", session));
     lines.push((
         "trust",
-        match (&described.trust_until, described.trust_left) {
-            (Some(until), Some(left)) => format!("{} days left, until about {}", left / DAY, output::day(until)),
+        match (&described.trust_until, described.days_left()) {
+            (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
             _ => "for how long is not known".to_owned(),
         },
     ));
     if let Some(renewed) = &described.renewed_at {
-        lines
-            .push(("renewed", format!("{}, {} sign-ins with this trust", output::minute(renewed), described.sign_ins)));
+        lines.push((
+            "renewed",
+            format!("{}, signed in {} times with this trust", output::minute(renewed), described.sign_ins),
+        ));
     }
     if described.pcs_required {
         lines.push(("protection", "Advanced Data Protection is on".to_owned()));

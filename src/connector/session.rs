@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::status;
 use crate::{
-    account::{self, Access, Forecast},
+    account::{Access, Forecast},
     config::Config,
     drive::{Drive, DrivePath},
     rclone::{Kind, Rclone},
@@ -58,8 +58,7 @@ impl Session {
         if let Some(access) = access {
             forecast.tell(access).await;
             WATCHED.set((forecast.clone(), access.clone())).ok();
-            if let Some(command) = &access.password_command {
-                let password = account::password_of(command).await.map_err(status::of)?;
+            if let Some(password) = access.commanded_password().await.map_err(status::of)? {
                 for options in sections.values_mut().filter(|options| options.contains_key("session_file")) {
                     options.insert("password".to_owned(), password.clone());
                 }

@@ -140,10 +140,28 @@ pub struct Description {
     /// Why, in words.
     #[serde(default)]
     pub reason: String,
-    /// Why.
-    pub cause: Option<Cause>,
     /// Until when a sign-in waits for its code, RFC 3339.
     pub waits_till: Option<String>,
+}
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
+impl Description {
+    /// Why a person has to sign in.
+    pub fn cause(&self) -> Cause {
+        Cause::told_by(&self.reason).unwrap_or(Cause::SessionOver)
+    }
+
+    /// Days of trust left, a begun one counted; none if that is not known.
+    pub fn days_left(&self) -> Option<u64> {
+        self.trust_left.map(|left| left.div_ceil(DAY))
+    }
+
+    /// Whether the trust is known to end within so many days.
+    pub fn ends_within(&self, days: u64) -> bool {
+        self.trust_left.is_some_and(|left| left < days.saturating_mul(DAY))
+    }
 }
 
 /// The way to Apple's hosts.
