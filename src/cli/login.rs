@@ -214,6 +214,9 @@ impl SignIn<'_> {
     }
 
     async fn answer(&self, answer: &str) -> Result<Step, Error> {
+        if answer.bytes().any(|byte| byte.is_ascii_digit()) {
+            secret::conceal(answer);
+        }
         let step = Rclone::start().answer_code(&self.name, &self.account.identity(self.state), answer).await?;
         match &step {
             Step::Code(question) if answer.is_empty() && self.login.code.is_none() => match self.login.way(question) {

@@ -7,7 +7,7 @@ use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
 /// Everything that must not be seen: what the state folder keeps, and what was typed.
 fn secrets(person: &Person) -> Vec<String> {
     let session = person.session();
-    let mut secrets = vec![PASSWORD.to_owned()];
+    let mut secrets = vec![PASSWORD.to_owned(), CODE.to_owned()];
     let mut add = |value: &serde_json::Value| {
         if let Some(text) = value.as_str().filter(|text| text.len() > 5) {
             secrets.push(text.to_owned());
