@@ -47,21 +47,13 @@ const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 failure, 2 wrong usage, \
 /// A command.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sign in to an Apple Account, and give the sign-in a name
     Login(login::Login),
-    /// List the accounts
     Accounts(accounts::Accounts),
-    /// Tell the state of a session, and what the services answer
     Status(status::Status),
-    /// Forget a session and its password
     Logout(accounts::Logout),
-    /// Write and read configurations
     Config(config::Config),
-    /// Find what is wrong, and try a round trip
     Doctor(doctor::Doctor),
-    /// Run the command that on_event would run
     NotifyTest(status::NotifyTest),
-    /// Print completions for a shell
     Completions(reference::Completions),
     /// Print the manual page
     Man,

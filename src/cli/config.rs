@@ -28,9 +28,7 @@ pub struct Config {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print a section for `plakar source import` and its like
     Show(Show),
-    /// Make an account of a section of rclone's configuration
     Import(Import),
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use icloud_simulator::RequestKind;
-use plakar_host::{Executable, Host, Importer, Options, Settings, Surroundings};
+use plakar_host::{Importer, Options, Settings};
 
 use crate::person::Person;
 
@@ -45,14 +45,8 @@ fn a_month_of_daily_runs_needs_no_code() {
 }
 
 async fn importer(person: &Person, on_event: &str) -> Importer {
-    let mut surroundings = Surroundings::new().unwrap();
-    for (name, value) in &person.variables {
-        surroundings.set(*name, value);
-    }
-    let host = Host::new(Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud")), surroundings);
     let settings = Settings::new("icloud://").with("account", "icloud").with("on_event", on_event);
-    let settings = settings.with("state_dir", person.state().display().to_string());
-    host.importer(&settings, &Options::default()).await.unwrap()
+    person.host().importer(&settings, &Options::default()).await.unwrap()
 }
 
 fn recorder(person: &Person) -> (String, PathBuf) {

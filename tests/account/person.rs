@@ -9,6 +9,7 @@ use std::{
 };
 
 use icloud_simulator::{Config, FaultAction, FaultRule, RequestKind, Simulator};
+use plakar_host::{Executable, Host, Surroundings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -113,6 +114,16 @@ impl Person {
 
     pub fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// A host whose connectors run in this person's environment.
+    pub fn host(&self) -> Host {
+        let mut surroundings = Surroundings::new().unwrap();
+        for (name, value) in &self.variables {
+            surroundings.set(*name, value);
+        }
+        surroundings.set("XDG_STATE_HOME", self.home.path().join(".local/state"));
+        Host::new(Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud")), surroundings)
     }
 
     /// The one session file.

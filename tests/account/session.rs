@@ -2,7 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use icloud_simulator::RequestKind;
+use icloud_simulator::{Content, RequestKind, Simulator};
+use plakar_host::{Backup, Options, Settings};
 
 use crate::person::{Person, finished};
 
@@ -78,4 +79,84 @@ fn a_read_only_state_folder_is_no_failure() {
     let status = person.run(&["status"]);
     set(0o700);
     status.ends(0);
+}
+
+/// Six folders of three files.
+fn furnish(simulator: &Simulator) {
+    for folder in 0..6_u64 {
+        for file in 0..3_u64 {
+            let content = Content::Generated { seed: folder * 10 + file, size: 5_000 };
+            simulator.put_file(&format!("folder {folder}/{file}.bin"), content, 1_700_000_000_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
+    let person = Person::signed_in();
+    furnish(&person.simulator);
+    let host = person.host();
+    let (settings, options) = (Settings::new("icloud://"), Options::default());
+    for status in [401, 421, 423] {
+        for requests in [0, 3, 9, 20] {
+            person.simulator.reset_counts();
+            person.simulator.end_sessions_after(requests, status);
+            let snapshot = host.backup(&settings, &options, Backup::first()).await.unwrap();
+            assert_eq!(snapshot.errors.len(), 0, "{status} after {requests}: {:?}", snapshot.errors);
+            assert_eq!(snapshot.contents().len(), 18, "{status} after {requests}");
+            assert_eq!(person.count(RequestKind::AccountLogin), 1, "{status} after {requests}");
+        }
+    }
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+}
+
+#[tokio::test]
+async fn six_connectors_share_a_renewal() {
+    let person = Person::signed_in();
+    furnish(&person.simulator);
+    let host = person.host();
+    let settings = Settings::new("icloud://").with("account", "icloud");
+    let options = Options::default();
+    let (first, second) =
+        (host.importer(&settings, &options).await.unwrap(), host.importer(&settings, &options).await.unwrap());
+    let exporter = host.exporter(&settings, &options).await.unwrap();
+    let stores = [
+        host.store(&settings).await.unwrap(),
+        host.store(&settings).await.unwrap(),
+        host.store(&settings).await.unwrap(),
+    ];
+    person.simulator.end_sessions(421);
+    let (a, b, c, d, e, f) = tokio::join!(
+        first.ping(),
+        second.ping(),
+        exporter.ping(),
+        stores[0].ping(),
+        stores[1].ping(),
+        stores[2].ping()
+    );
+    for ping in [a, b, c, d, e, f] {
+        ping.unwrap();
+    }
+    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+}
+
+#[tokio::test]
+async fn a_session_imported_from_rclone_is_adopted_and_its_renewal_kept() {
+    let person = Person::new();
+    furnish(&person.simulator);
+    let minted = person.simulator.mint_session();
+    let settings = Settings::new("icloud://")
+        .with("apple_id", &minted.apple_id)
+        .with("password", &minted.password)
+        .with("trust_token", &minted.trust_token)
+        .with("cookies", &minted.cookies);
+    person.simulator.end_sessions(421);
+    let host = person.host();
+    for sign_ins in [1, 1] {
+        let snapshot = host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+        assert_eq!(snapshot.contents().len(), 18);
+        // The second backup has the same stale cookies in its configuration.
+        assert_eq!(person.count(RequestKind::AccountLogin), sign_ins);
+    }
+    assert_eq!(person.session()["apple_id"], crate::person::APPLE_ID);
 }

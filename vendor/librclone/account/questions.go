@@ -163,14 +163,14 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 			id = c.Phones[0].ID
 		}
 		if c.number(id) == "" {
-			return ask(c, fmt.Sprintf("there is no phone %q", rest)), nil
+			return ask(c, fmt.Sprintf("There is no phone %q", rest)), nil
 		}
 		c.Sent = delivery{Way: way, PhoneID: id}
 		return send(ctx, file, s, c)
 	}
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(said)
 	if len(digits) < 4 || strings.Trim(digits, "0123456789") != "" {
-		return ask(c, "a code has six digits"), nil
+		return ask(c, "A code has six digits"), nil
 	}
 	err = s.verify(ctx, c.Sent, digits)
 	var refusal *failure
@@ -179,7 +179,9 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 		if err := c.save(file); err != nil {
 			return nil, err
 		}
-		return ask(c, "this is not the code, or a newer one was sent since"), nil
+		again := ask(c, "This is not the code, or a newer one was sent since")
+		again.Option.Help = "The newest code that Apple has sent counts; no new sign-in is needed"
+		return again, nil
 	}
 	if err != nil {
 		if causeOf(err) == causeTooManyCodes || causeOf(err) == causeNoChallenge {
