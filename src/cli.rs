@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod login;
 mod output;
+mod plakar;
 mod prompt;
 mod reference;
 mod status;

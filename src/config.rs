@@ -136,7 +136,7 @@ impl Config {
         let access = accounts(&mut sections, &keys)?;
         require(&sections[OWN_SECTION])?;
         let origin = origin(&sections, OWN_SECTION);
-        let section = OWN_SECTION.to_owned();
+        let section = named_by_account(&mut sections, access.as_ref());
         Ok(Self { protocol, top, origin, section, sections, listings, read_ahead, limits, access, forecast })
     }
 }
@@ -159,6 +159,21 @@ fn accounts(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access
     }
     let own = accesses.remove(OWN_SECTION).or_else(|| accesses.into_values().next());
     Ok(own.flatten())
+}
+
+/// Names the section to open as the account is named: errors of rclone say it.
+fn named_by_account(sections: &mut Sections, access: Option<&Access>) -> String {
+    let name = access.and_then(|access| access.name.clone()).filter(|name| !sections.contains_key(name));
+    match (name, sections.remove(OWN_SECTION)) {
+        (Some(name), Some(own)) => {
+            sections.insert(name.clone(), own);
+            name
+        }
+        (_, own) => {
+            sections.insert(OWN_SECTION.to_owned(), own.unwrap_or_default());
+            OWN_SECTION.to_owned()
+        }
+    }
 }
 
 fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {

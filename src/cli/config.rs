@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Ending, Error, Section, Which, output};
+use super::{Ending, Error, Section, Which, output, plakar};
 use crate::{
     account::{Account, State},
     rclone::Rclone,
@@ -58,17 +58,18 @@ struct Show {
 impl Show {
     async fn run(self, state: &State) -> Result<Ending, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
-        let location = if self.role == Section::Store { "icloud:///plakar" } else { "icloud://" };
-        let mut section = BTreeMap::from([("location", location.to_owned())]);
+        let mut section = BTreeMap::from([("location", plakar::location(self.role).to_owned())]);
         if self.secrets {
             let session_file = state.session_file(&account.apple_id, &account.client_id);
             let exported = Rclone::start().export(&session_file).await?;
             section.insert("apple_id", account.apple_id.clone());
             section.insert("trust_token", exported.trust_token);
-            section.insert("cookies", exported.cookies);
-            if let Some(password) = account.password() {
-                section.insert("password", password.to_owned());
-            }
+            // The trust and the password give new cookies, which plakar would
+            // show to everybody: it does not take them for a secret.
+            match account.password() {
+                Some(password) => section.insert("password", password.to_owned()),
+                None => section.insert("cookies", exported.cookies),
+            };
         } else {
             section.insert("account", name.clone());
             if state.must_be_named() {

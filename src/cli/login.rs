@@ -2,14 +2,13 @@
 
 use std::{
     io::{self, Write},
-    process::Stdio,
     time::Duration,
 };
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, Error, Section, output, prompt};
+use super::{Ending, Error, Section, output, plakar, prompt};
 use crate::{
     account::{self, Account, State, advice},
     rclone::{
@@ -310,11 +309,12 @@ impl SignIn<'_> {
     }
 
     fn done(&self) -> Result<Ending, Error> {
-        let lines: Vec<Vec<String>> =
-            [Section::Source, Section::Destination, Section::Store].map(|section| self.plakar_line(section)).into();
+        let lines: Vec<Vec<String>> = [Section::Source, Section::Destination, Section::Store]
+            .map(|section| plakar::line(section, &self.name, self.state))
+            .into();
         let session = self.state.session_file(&self.account.apple_id, &self.account.client_id);
         self.state.forget_marks_of(&session);
-        let shown: Vec<String> = lines.iter().map(|line| shell_line(line)).collect();
+        let shown: Vec<String> = lines.iter().map(|line| plakar::shown(line)).collect();
         if self.login.json {
             output::print_json(&json!({ "account": self.name, "state": "signed-in", "plakar": shown }))?;
         } else {
@@ -323,25 +323,13 @@ impl SignIn<'_> {
         if self.login.add {
             for (line, shown) in lines.iter().zip(&shown) {
                 output::tell(shown);
-                run_plakar(line)?;
+                plakar::run(line)?;
             }
         } else if !self.login.json {
             output::tell("To use it with plakar, as source, destination or store:");
             output::print(&(shown.join("\n") + "\n"))?;
         }
         Ok(Ending::Well)
-    }
-
-    fn plakar_line(&self, section: Section) -> Vec<String> {
-        let location = if section == Section::Store { "icloud:///plakar" } else { "icloud://" };
-        let mut line: Vec<String> =
-            ["plakar", section.name(), "add", &self.name, location, &format!("account={}", self.name)]
-                .map(str::to_owned)
-                .into();
-        if self.state.must_be_named() {
-            line.push(format!("state_dir={}", self.state.path().display()));
-        }
-        line
     }
 }
 
@@ -384,22 +372,4 @@ fn ask(question: &Question) -> Result<String, Error> {
 /// A letter for a choice: digits are codes.
 fn letter(number: usize) -> char {
     char::from(b'a' + u8::try_from(number % 26).unwrap_or_default())
-}
-
-/// A command line as a shell takes it.
-fn shell_line(words: &[String]) -> String {
-    let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@".contains(&byte));
-    let quoted =
-        words.iter().map(|word| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn run_plakar(line: &[String]) -> Result<(), Error> {
-    let run = std::process::Command::new(&line[0]).args(&line[1..]).stdin(Stdio::null()).status();
-    let status = run.map_err(Error::io("plakar cannot be run; is it on PATH?"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Error::Usage(format!("plakar did not take it ({status}): {}", shell_line(line))))
-    }
 }

@@ -89,8 +89,15 @@ async fn a_session_that_needs_a_login_is_told_and_named() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.end_trust();
-    let importer = importer(&person, "true").await;
-    let error = importer.ping().await.unwrap_err().to_string();
-    assert!(error.contains("plakar-icloud login"), "{error}");
+    let (command, record) = recorder(&person);
+    Command::new("mkfifo").arg(&record).status().unwrap();
+    let events = thread::spawn(move || fs::read_to_string(record).unwrap());
+    for _ in 0..2 {
+        let importer = importer(&person, &command).await;
+        let error = importer.ping().await.unwrap_err().to_string();
+        assert!(error.contains("plakar-icloud login"), "{error}");
+        importer.into_connector().leave().await.unwrap();
+    }
+    assert_eq!(events.join().unwrap(), "needs-login icloud 30\n");
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }

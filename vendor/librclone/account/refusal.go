@@ -37,6 +37,7 @@ const (
 	causeCertificate  = "certificate"
 	causeWrongCode    = "wrong-code"
 	causeTooManyCodes = "too-many-codes"
+	causeClock        = "clock"
 	causeStateFolder  = "state-folder"
 	causeNoDrive      = "no-drive"
 	causeOther        = "other"
@@ -175,6 +176,9 @@ func unreachable(ctx context.Context, err error) error {
 		dns          *net.DNSError
 	)
 	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		// Apple's certificates are renewed in time.
+		return made(causeClock, "the certificate of "+host+" is not valid at the time of this machine")
 	case errors.As(err, &verification), errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &name):
 		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+err.Error())
 	case errors.As(err, &operation) && operation.Op == "proxyconnect", strings.Contains(err.Error(), "proxyconnect"):

@@ -316,7 +316,8 @@ func (s *signIn) store(ctx context.Context, info *accountInfo) error {
 func cookiesOf(client *api.Session) []icloud.Cookie {
 	cookies := make([]icloud.Cookie, 0, len(client.Cookies))
 	for _, cookie := range client.Cookies {
-		if cookie.Value != "" {
+		// Those of the sign-in host are not for iCloud.
+		if cookie.Value != "" && !strings.HasSuffix(cookie.Domain, "apple.com") {
 			cookies = append(cookies, icloud.Cookie{Name: cookie.Name, Value: icloud.Secret(cookie.Value)})
 		}
 	}
