@@ -33,7 +33,7 @@ impl Drive {
         };
         simulator.seed(&seed("Documents", 240, 12, 8_000, 1));
         simulator.seed(&seed("Photos", 50, 4, 400_000, 1000));
-        for (seed, name) in ["Caf\u{e9} %41.txt", " leading space", "a:b", "empty"].into_iter().enumerate() {
+        for (seed, name) in ["Caf\u{e9} %41.txt", "100% sure", "a:b", "empty"].into_iter().enumerate() {
             let size = if name == "empty" { 0 } else { 100 };
             simulator.put_file(&folder(name), Content::Generated { seed: seed as u64, size }, MODIFIED);
         }

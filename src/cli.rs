@@ -1,21 +1,63 @@
-//! The command line.
+//! The command line: its grammar, and the commands for people.
+//!
+//! Results go to stdout ([`output`]), everything else to stderr; questions to
+//! the terminal itself ([`prompt`]).
 
-use clap::{Parser, Subcommand};
+mod accounts;
+mod config;
+mod doctor;
+mod login;
+mod output;
+mod plakar;
+mod prompt;
+mod reference;
+mod status;
 
-use crate::connector::Role;
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    account::{self, State},
+    connector::Role,
+    rclone,
+};
 
 /// Plakar backs up, restores and stores in iCloud.
 #[derive(Debug, Parser)]
-#[command(name = "plakar-icloud", version, about, long_about = None, arg_required_else_help = true)]
+#[command(
+    name = "plakar-icloud",
+    version,
+    about,
+    long_about = None,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
+)]
 pub struct Cli {
+    /// Folder of the accounts and sessions [default: $XDG_STATE_HOME/plakar-icloud]
+    #[arg(long, global = true, env = account::STATE_VARIABLE, value_name = "FOLDER", hide_env_values = true)]
+    state_dir: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 failure, 2 wrong usage, \
+    10 somebody has to sign in or to enter a code, 11 the trust ends soon";
 
 /// A command.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+enum Command {
+    Login(login::Login),
+    Accounts(accounts::Accounts),
+    Status(status::Status),
+    Logout(accounts::Logout),
+    Config(config::Config),
+    Doctor(doctor::Doctor),
+    NotifyTest(status::NotifyTest),
+    Completions(reference::Completions),
+    /// Print the manual page
+    Man,
     /// Serve plakar as a source of backups (plakar starts this)
     Importer,
     /// Serve plakar as a destination of restores (plakar starts this)
@@ -24,13 +66,115 @@ pub enum Command {
     Storage,
 }
 
-impl Command {
-    /// The connector that is asked for.
-    pub fn role(&self) -> Role {
+/// Which account.
+#[derive(Debug, Args)]
+struct Which {
+    /// Name of the account; it may be left out where there is only one
+    name: Option<String>,
+}
+
+/// A connector, as in `plakar source`, `plakar destination`, `plakar store`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Where backups come from
+    Source,
+    /// Where restores go
+    Destination,
+    /// Where backups are kept
+    Store,
+}
+
+impl Section {
+    fn name(self) -> &'static str {
         match self {
-            Self::Importer => Role::Importer,
-            Self::Exporter => Role::Exporter,
-            Self::Storage => Role::Storage,
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All is well.
+    Well,
+    /// What was asked for is not so.
+    Unwell,
+    /// Somebody has to sign in, or to enter a code.
+    NeedsLogin,
+    /// The trust ends soon.
+    ExpiresSoon,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Well => 0,
+            Ending::Unwell => 1,
+            Ending::NeedsLogin => 10,
+            Ending::ExpiresSoon => 11,
+        })
+    }
+}
+
+/// A command that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The accounts.
+    #[error(transparent)]
+    Account(#[from] account::Error),
+    /// rclone.
+    #[error(transparent)]
+    Rclone(#[from] rclone::Error),
+    /// The terminal, or a file that was named.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried, on what.
+        what: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Something that only the user can change.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |error| Self::Io { what, error }
+    }
+}
+
+impl Cli {
+    /// The connector that plakar asks for, if this is no command of a person's.
+    pub fn role(&self) -> Option<Role> {
+        match self.command {
+            Command::Importer => Some(Role::Importer),
+            Command::Exporter => Some(Role::Exporter),
+            Command::Storage => Some(Role::Storage),
+            _ => None,
+        }
+    }
+
+    /// Runs a command of a person's; a connector is none.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub async fn run(self) -> Result<Ending, Error> {
+        let state = || State::locate(self.state_dir.as_deref());
+        match self.command {
+            Command::Login(login) => login.run(&state()?).await,
+            Command::Accounts(accounts) => accounts.run(&state()?).await,
+            Command::Status(status) => status.run(&state()?).await,
+            Command::Logout(logout) => logout.run(&state()?).await,
+            Command::Config(config) => config.run(&state()?).await,
+            Command::Doctor(doctor) => doctor.run(&state()?).await,
+            Command::NotifyTest(test) => test.run(&state()?),
+            Command::Completions(completions) => completions.run(),
+            Command::Man => reference::man(),
+            Command::Importer | Command::Exporter | Command::Storage => Ok(Ending::Well),
         }
     }
 }

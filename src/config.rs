@@ -12,6 +12,7 @@ use std::{
 pub use location::Protocol;
 
 use crate::{
+    account::{self, Access, Forecast},
     drive::{DrivePath, Limits},
     rclone::Sections,
     secret,
@@ -19,6 +20,11 @@ use crate::{
 
 /// The section of the remote that the location speaks of; users name the others.
 const OWN_SECTION: &str = "_plakar";
+
+/// Our backend for iCloud Drive.
+const ICLOUD: &str = "icloud";
+/// rclone's, whose configurations ours takes.
+const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 
 /// Keys that plakar itself uses and leaves in the map.
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
@@ -29,9 +35,15 @@ const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 /// The unit of settings about memory.
 const MIB: u64 = 1024 * 1024;
 
+/// Days of trust below which a user is told, unless `warn_days` says otherwise.
+pub const WARN_DAYS: u16 = 7;
+
 /// A configuration that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The account that it names, or needs.
+    #[error(transparent)]
+    Account(#[from] account::Error),
     /// A location that leads nowhere.
     #[error("location {location:?} cannot be used: {why}")]
     Location {
@@ -79,6 +91,17 @@ pub struct Config {
     pub read_ahead: usize,
     /// Bounds of the drive.
     pub limits: Limits,
+    /// How the account is got at, where the section to open is iCloud's.
+    pub access: Option<Access>,
+    /// When and how to tell that somebody will have to sign in.
+    pub forecast: Forecast,
+}
+
+/// Our keys about accounts.
+struct AccountKeys {
+    account: Option<String>,
+    state_dir: Option<PathBuf>,
+    password_command: Option<String>,
 }
 
 impl Config {
@@ -87,6 +110,8 @@ impl Config {
     /// rclone's options come by their own names, plain or with `rclone_` in
     /// front, as `plakar source import [-rclone]` leaves them; those of another
     /// section NAME as `remote.NAME.option`. Their names are checked by rclone.
+    /// An account (`account=NAME`, or the only one) stands for the options of an
+    /// Apple ID.
     ///
     /// # Errors
     /// If a key is missing or one of ours has a value of the wrong form.
@@ -98,29 +123,67 @@ impl Config {
         let listings = number(&mut map, "listings", 8)?.max(1);
         let read_ahead = number(&mut map, "read_ahead", 16)?;
         let limits = limits(&mut map)?;
+        let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
+        let forecast = Forecast { warn_days, on_event: map.remove("on_event") };
+        let mut take = |key| map.remove(key).filter(|value| !value.is_empty());
+        let keys = AccountKeys {
+            account: take("account"),
+            state_dir: take("state_dir").map(PathBuf::from),
+            password_command: take("password_command"),
+        };
         let mut sections = sections(map);
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
-            own.entry("type".to_owned()).or_insert_with(|| "iclouddrive".to_owned());
+            own.entry("type".to_owned()).or_insert_with(|| ICLOUD.to_owned());
         }
-        require(protocol, own)?;
+        let access = accounts(&mut sections, &keys)?;
+        require(&sections[OWN_SECTION])?;
         let origin = origin(&sections, OWN_SECTION);
-        Ok(Self { protocol, top, origin, section: OWN_SECTION.to_owned(), sections, listings, read_ahead, limits })
+        let section = named_by_account(&mut sections, access.as_ref());
+        Ok(Self { protocol, top, origin, section, sections, listings, read_ahead, limits, access, forecast })
     }
 }
 
-fn require(protocol: Protocol, own: &BTreeMap<String, String>) -> Result<(), Error> {
+/// Gives every section of iCloud's its account, and our backend in place of
+/// rclone's, whose options it takes. Answers the access of the section to open;
+/// of another one if that one stands for it, as crypt does.
+fn accounts(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
+    let mut accesses = BTreeMap::new();
+    for (name, options) in sections.iter_mut() {
+        if !options.get("type").is_some_and(|kind| kind == ICLOUD || kind == ICLOUD_OF_RCLONE) {
+            continue;
+        }
+        options.insert("type".to_owned(), ICLOUD.to_owned());
+        let mut access = account::resolve(options, keys.account.as_deref(), keys.state_dir.as_deref())?;
+        if let (Some(access), Some(command)) = (&mut access, &keys.password_command) {
+            access.password_command = Some(command.clone());
+        }
+        accesses.insert(name.clone(), access);
+    }
+    let own = accesses.remove(OWN_SECTION).or_else(|| accesses.into_values().next());
+    Ok(own.flatten())
+}
+
+/// Names the section to open as the account is named: errors of rclone say it.
+fn named_by_account(sections: &mut Sections, access: Option<&Access>) -> String {
+    let name = access.and_then(|access| access.name.clone()).filter(|name| !sections.contains_key(name));
+    match (name, sections.remove(OWN_SECTION)) {
+        (Some(name), Some(own)) => {
+            sections.insert(name.clone(), own);
+            name
+        }
+        (_, own) => {
+            sections.insert(OWN_SECTION.to_owned(), own.unwrap_or_default());
+            OWN_SECTION.to_owned()
+        }
+    }
+}
+
+fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {
     match own.get("type").map(String::as_str) {
         None => {
             let why = "it names rclone's backend, such as sftp";
             Err(Error::Missing { key: "rclone_type", why })
-        }
-        Some("iclouddrive" | "icloud") if !own.contains_key("apple_id") => {
-            let why = match protocol {
-                Protocol::Icloud => "it is the Apple ID of the account to reach",
-                Protocol::Rclone => "backend iclouddrive needs the Apple ID of the account to reach",
-            };
-            Err(Error::Missing { key: "apple_id", why })
         }
         Some(_) => Ok(()),
     }
@@ -216,7 +279,8 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, Error> {
-        Config::read(pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
+        let state = ("state_dir", "/nowhere/state");
+        Config::read(pairs.iter().chain([&state]).map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
     #[test]
@@ -224,7 +288,7 @@ mod tests {
         for prefix in ["", "rclone_"] {
             let config =
                 read(&[("location", "icloud://"), (&format!("{prefix}apple_id"), "User@example.com")]).unwrap();
-            assert_eq!(config.sections[OWN_SECTION]["type"], "iclouddrive");
+            assert_eq!(config.sections[OWN_SECTION]["type"], "icloud");
             assert_eq!(config.sections[OWN_SECTION]["apple_id"], "User@example.com");
             assert_eq!(config.origin, "user@example.com");
         }
@@ -255,14 +319,14 @@ mod tests {
         ])
         .unwrap();
         let own: Vec<&str> = config.sections[OWN_SECTION].keys().map(String::as_str).collect();
-        assert_eq!(own, ["apple_id", "type"]);
+        assert_eq!(own, ["apple_id", "session_file", "type"]);
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let message = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().to_string();
         assert!(message(&[("apple_id", "user@example.com")]).contains("location"));
-        assert!(message(&[("location", "icloud://")]).contains("apple_id"));
+        assert!(message(&[("location", "icloud://")]).contains("plakar-icloud login"));
         assert!(message(&[("location", "rclone://")]).contains("rclone_type"));
         assert!(message(&[("location", "icloud://"), ("uploads", "many")]).contains("uploads=many"));
     }

@@ -82,6 +82,7 @@ pub async fn serve(role: Role, ends: Ends) -> io::Result<()> {
             }
         }
     }
+    session::tell_of_the_end().await;
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! Plakar backs up, restores and stores in iCloud, with rclone inside.
 //!
-//! What calls what, from plakar down to C:
+//! What calls what, from plakar and people down to C:
 //!
+//! - [`cli`] holds the commands for people: sign in, look, find out what is wrong;
 //! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
 //! - [`config`] reads what plakar hands to a connector;
+//! - [`account`] turns the name of an account into what rclone signs in with;
 //! - [`drive`] is what a connector works on: paths, walks, content, spools, retries;
 //! - [`rclone`] calls rclone in this process, with JSON for control and memory for
 //!   content; its child `ffi` is the only one that knows pointers.
 //!
 //! [`secret`] and [`log`] serve all of them.
 
+pub mod account;
 pub mod cli;
 pub mod config;
 pub mod connector;

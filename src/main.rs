@@ -3,7 +3,11 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
-use plakar_icloud::{cli::Cli, connector, log, secret};
+use plakar_icloud::{
+    cli::Cli,
+    connector::{self, Role},
+    log, secret,
+};
 use tokio::runtime;
 
 /// musl's own allocator is slow where threads pass memory to each other, as
@@ -17,20 +21,29 @@ const WORKERS: usize = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log::install();
-    match serve(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("plakar-icloud: {}", secret::redact(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
+    let result = match cli.role() {
+        Some(role) => serve(role).map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
+        None => run(cli),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("plakar-icloud: {}", secret::redact(&error));
+        ExitCode::FAILURE
+    })
 }
 
-fn serve(cli: &Cli) -> io::Result<()> {
+/// Runs a command of a person's.
+fn run(cli: Cli) -> Result<ExitCode, String> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let result = runtime.block_on(cli.run());
+    runtime.shutdown_background();
+    result.map(ExitCode::from).map_err(|error| error.to_string())
+}
+
+fn serve(role: Role) -> io::Result<()> {
     // Before any other thread runs: nobody else may ever see the real stdout.
     let ends = connector::Ends::take()?;
     let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let result = runtime.block_on(connector::serve(cli.command.role(), ends));
+    let result = runtime.block_on(connector::serve(role, ends));
     // Not dropped: that would wait for reads that block, and nobody wants them.
     runtime.shutdown_background();
     result.map_err(|error| {

@@ -2,6 +2,7 @@
 //!
 //! The only module that knows rclone's JSON. All of Go is behind [`ffi`].
 
+pub mod account;
 mod error;
 mod ffi;
 mod methods;
@@ -12,7 +13,7 @@ use bytes::BytesMut;
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use error::{Error, Kind};
+pub use error::{Cause, Error, Kind};
 pub use ffi::{region::Region, signals::use_alternate_stack};
 pub use methods::Sections;
 use methods::{Method, Nothing};
@@ -277,9 +278,29 @@ async fn call<M: Method>(request: M) -> Result<M::Answer, Error> {
 }
 
 fn call_blocking<A: DeserializeOwned>(input: &str, path: &str) -> Result<A, Error> {
+    decode(&rpc(input, path)?)
+}
+
+/// Calls a method of rclone's own, which answers without our frame.
+async fn call_plain<R: Serialize, A: DeserializeOwned + Send + 'static>(
+    path: &'static str,
+    request: &R,
+) -> Result<A, Error> {
+    let scope = ffi::Scope::new();
+    let input = serde_json::to_string(request)
+        .map_err(|error| Error::unexpected(format!("a request cannot be written: {error}")))?;
+    blocking(scope, move || {
+        let output = rpc(&input, path)?;
+        serde_json::from_str(&output)
+            .map_err(|error| Error::unexpected(format!("{path}: the answer cannot be read: {error}")))
+    })
+    .await
+}
+
+fn rpc(input: &str, path: &str) -> Result<String, Error> {
     let (status, output) = ffi::rpc(path, input).map_err(|_| nul_in_input(path))?;
     if status == 200 {
-        return decode(&output);
+        return Ok(output);
     }
     match serde_json::from_str::<error::RefusedCall>(&output) {
         Ok(refused) => Err(refused.into()),

@@ -1,16 +1,27 @@
 //! What Init sets up and every later call needs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use tokio::sync::OnceCell;
 use tonic::Status;
 
 use super::status;
 use crate::{
+    account::{Access, Forecast},
     config::Config,
     drive::{Drive, DrivePath},
     rclone::{Kind, Rclone},
 };
+
+/// The account in use. A process serves one connector, and that one account.
+static WATCHED: OnceLock<(Forecast, Access)> = OnceLock::new();
+
+/// Tells, at the end of a connector, if the session has ended meanwhile.
+pub async fn tell_of_the_end() {
+    if let Some((forecast, access)) = WATCHED.get() {
+        forecast.tell(access).await;
+    }
+}
 
 /// A connector's configuration, and its drive once something needs the network.
 #[derive(Debug)]
@@ -38,9 +49,22 @@ impl Session {
     /// # Errors
     /// If it cannot be opened; the next call tries again.
     pub async fn drive(&self) -> Result<&Drive, Status> {
-        let Config { section, sections, limits, .. } = &self.config;
-        let open = || Drive::open(section, sections.clone(), limits);
-        self.drive.get_or_try_init(open).await.map_err(status::of)
+        self.drive.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Drive, Status> {
+        let Config { section, sections, limits, access, forecast, .. } = &self.config;
+        let mut sections = sections.clone();
+        if let Some(access) = access {
+            forecast.tell(access).await;
+            WATCHED.set((forecast.clone(), access.clone())).ok();
+            if let Some(password) = access.commanded_password().await.map_err(status::of)? {
+                for options in sections.values_mut().filter(|options| options.contains_key("session_file")) {
+                    options.insert("password".to_owned(), password.clone());
+                }
+            }
+        }
+        Drive::open(section, sections, limits).await.map_err(status::of)
     }
 
     /// The folder or file that the location names.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::secret;
 
@@ -50,12 +50,96 @@ impl Kind {
     }
 }
 
+/// What is wrong with an account or the way to it, where that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Nobody has signed in.
+    NotSignedIn,
+    /// No sign-in waits for a code, or it waited too long.
+    NoChallenge,
+    /// The session is over and cannot be renewed.
+    SessionOver,
+    /// Apple no longer trusts this device and wants a code.
+    TrustOver,
+    /// The password was turned down.
+    WrongPassword,
+    /// The session is over and no password is stored to begin another.
+    NoPassword,
+    /// An app-specific password, which iCloud Drive does not take.
+    AppSpecificPassword,
+    /// The account is locked.
+    Locked,
+    /// Advanced Data Protection waits for an approval on a device.
+    AdpNotApproved,
+    /// Access to iCloud data on the web is off.
+    WebAccessOff,
+    /// Changed terms have to be accepted.
+    TermsPending,
+    /// The second factor is a security key.
+    SecurityKeys,
+    /// An account of mainland China, whose iCloud is another service.
+    MainlandChina,
+    /// Apple asks to come back later.
+    Throttled,
+    /// Apple's service itself is in trouble.
+    ServiceTrouble,
+    /// Apple's hosts are not reached.
+    NoNetwork,
+    /// The proxy does not work.
+    Proxy,
+    /// A certificate is not accepted.
+    Certificate,
+    /// This machine's clock is wrong.
+    Clock,
+    /// The code is not the right one.
+    WrongCode,
+    /// Too many wrong codes.
+    TooManyCodes,
+    /// The state folder cannot be used.
+    StateFolder,
+    /// plakar is of a version that this program does not go with.
+    PlakarVersion,
+    /// The account has no iCloud Drive.
+    NoDrive,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// The words in which the backend icloud tells its causes (vendor/librclone/
+/// backend/icloud: signin.go, session.go), the more particular first.
+const WORDS: [(&str, Cause); 13] = [
+    ("security key", Cause::SecurityKeys),
+    ("mainland China", Cause::MainlandChina),
+    ("terms have changed", Cause::TermsPending),
+    ("Advanced Data Protection", Cause::AdpNotApproved),
+    ("protected data", Cause::AdpNotApproved),
+    ("no longer trusts this device", Cause::TrustOver),
+    ("turned the password down", Cause::WrongPassword),
+    ("turned the stored password down", Cause::WrongPassword),
+    ("locked account", Cause::Locked),
+    ("no password is stored", Cause::NoPassword),
+    ("nobody has signed in", Cause::NotSignedIn),
+    ("no iCloud Drive", Cause::NoDrive),
+    ("iCloud refuses", Cause::SessionOver),
+];
+
+impl Cause {
+    /// The cause that a text of the backend icloud tells.
+    pub(super) fn told_by(text: &str) -> Option<Self> {
+        WORDS.iter().find(|(words, _)| text.contains(words)).map(|&(_, cause)| cause)
+    }
+}
+
 /// A failed operation. The text holds no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     /// What can be done about it.
     pub kind: Kind,
+    /// Finer than the kind, where the backend tells it.
+    pub cause: Option<Cause>,
     /// For a person, one line.
     pub text: String,
     /// Whether the same call may succeed later.
@@ -67,7 +151,7 @@ pub struct Error {
 impl Error {
     /// An error that arises on this side.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), retry: false, retry_after: None }
+        Self { kind, cause: None, text: text.into(), retry: false, retry_after: None }
     }
 
     /// A failure of ours or of rclone that should not happen.
@@ -80,6 +164,7 @@ impl Error {
 #[derive(Deserialize)]
 pub struct Failure {
     kind: Kind,
+    cause: Option<Cause>,
     text: String,
     #[serde(default)]
     retry: bool,
@@ -92,6 +177,10 @@ impl From<Failure> for Error {
         let one_line = failure.text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
             kind: failure.kind,
+            cause: failure.cause.or_else(|| match failure.kind {
+                Kind::NeedsLogin | Kind::Denied | Kind::Unsupported => Cause::told_by(&one_line),
+                _ => None,
+            }),
             text: secret::redact(&one_line).into_owned(),
             retry: failure.retry,
             retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),

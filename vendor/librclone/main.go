@@ -15,9 +15,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"unsafe"
 
-	_ "plakar-icloud/librclone/backends" // the backends of this build
+	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
+	_ "plakar-icloud/librclone/backends" // the other backends of this build
 	"plakar-icloud/librclone/remote"
 
 	"github.com/rclone/rclone/fs"
@@ -70,6 +72,10 @@ func RcloneFreeString(str *C.char) {
 	C.free(unsafe.Pointer(str))
 }
 
+// traceOfCalls is what rclone logs of every rc call: inputs and answers, and so
+// passwords and sessions.
+var traceOfCalls = regexp.MustCompile(`(?s)(rc: "[^"]*": (?:with parameters|reply)) .*`)
+
 // RcloneSetLog sends rclone's log to sink instead of stderr. With debug set it
 // is complete, else it holds warnings and errors. sink is called from any thread.
 //
@@ -82,7 +88,7 @@ func RcloneSetLog(debug C.bool, sink C.RcloneLogSink) {
 	fs.GetConfig(context.Background()).LogLevel = level
 	log.Handler.SetLevel(fs.LogLevelToSlog(level))
 	log.Handler.SetOutput(func(level slog.Level, text string) {
-		line := C.CString(text)
+		line := C.CString(traceOfCalls.ReplaceAllString(text, "$1 …"))
 		defer C.free(unsafe.Pointer(line))
 		C.RcloneCallLogSink(sink, C.int(level), line)
 	})

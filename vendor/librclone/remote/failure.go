@@ -21,6 +21,7 @@ import (
 // services put signatures.
 type Failure struct {
 	Kind         string `json:"kind"`
+	Cause        string `json:"cause,omitempty"` // finer than the kind, where a backend tells one
 	Text         string `json:"text"`
 	Retry        bool   `json:"retry"`          // the same call may succeed later
 	RetryAfterMS int64  `json:"retry_after_ms"` // what the service asked for, 0 if nothing
@@ -114,6 +115,10 @@ func failureOf(err error) *Failure {
 	f := &Failure{Kind: kindOf(err), Text: textOf(err), Retry: worthRetrying(err)}
 	if after := fserrors.RetryAfterErrorTime(err); !after.IsZero() {
 		f.RetryAfterMS = max(0, time.Until(after).Milliseconds())
+	}
+	var caused interface{ Cause() string }
+	if errors.As(err, &caused) {
+		f.Cause = caused.Cause()
 	}
 	var own interface{ RetryAfter() time.Duration }
 	if errors.As(err, &own) && own.RetryAfter() > 0 {

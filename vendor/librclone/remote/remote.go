@@ -145,9 +145,9 @@ func openHandles() string {
 		remotes.count(), objects.count(), readers.count(), scopes.count())
 }
 
-// method registers an rc method whose input and answer are structs. The member
+// Method registers an rc method whose input and answer are structs. The member
 // "scope" of the input, if any, names the scope that the call runs under.
-func method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
+func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
 	rc.Add(rc.Call{
 		Path:  path,
 		Title: title,
@@ -174,17 +174,17 @@ func method[In, Out any](path, title string, fn func(context.Context, In) (*Out,
 }
 
 func init() {
-	method("remote/check", "Check sections of a configuration without using the network", check)
-	method("remote/open", "Open a remote described by sections of a configuration", open)
-	method("remote/close", "Close a remote", closeRemote)
-	method("remote/list", "List folders of a remote, keeping their objects", list)
-	method("remote/stat", "Look one path up, keeping its object", stat)
-	method("remote/mkdir", "Make a folder and its parents", mkdir)
-	method("remote/rmdir", "Remove an empty folder", rmdir)
-	method("remote/delete", "Delete a file", remove)
-	method("remote/folder-time", "Set the modification time of a folder", folderTime)
-	method("remote/about", "Tell how much room there is", about)
-	method("object/open", "Open the content of a kept object", openObject)
+	Method("remote/check", "Check sections of a configuration without using the network", check)
+	Method("remote/open", "Open a remote described by sections of a configuration", open)
+	Method("remote/close", "Close a remote", closeRemote)
+	Method("remote/list", "List folders of a remote, keeping their objects", list)
+	Method("remote/stat", "Look one path up, keeping its object", stat)
+	Method("remote/mkdir", "Make a folder and its parents", mkdir)
+	Method("remote/rmdir", "Remove an empty folder", rmdir)
+	Method("remote/delete", "Delete a file", remove)
+	Method("remote/folder-time", "Set the modification time of a folder", folderTime)
+	Method("remote/about", "Tell how much room there is", about)
+	Method("object/open", "Open the content of a kept object", openObject)
 	// The answers of calls are kept by rclone for a minute, for whoever asks
 	// for a job's status. Nobody does here, and listings are large.
 	rc.Opt.JobExpireDuration = 0

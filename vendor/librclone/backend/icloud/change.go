@@ -35,6 +35,20 @@ func (d *drive) change(ctx context.Context, op, path string, body map[string]any
 	return only(answer.Items)
 }
 
+// changeItem sends a call about an item that is there. The answer has to be
+// about it: only a move into another zone may give it another id.
+func (d *drive) changeItem(ctx context.Context, op, path string, body map[string]any, it *item, zone string) (*driveItem, error) {
+	answer, err := d.change(ctx, op, path, body)
+	if err != nil {
+		return nil, err
+	}
+	answered := &item{id: answer.DriveID}
+	if answer.DriveID != "" && answered.docID() != it.docID() && (zone == it.zone() || answer.DriveID == rootID) {
+		return nil, damaged("an answer is about another item")
+	}
+	return answer, nil
+}
+
 // itemBody is how the calls about items name one.
 func itemBody(it *item, more map[string]any) []map[string]any {
 	entry := map[string]any{"drivewsid": it.id, "etag": it.etag, "clientId": it.id}
@@ -140,7 +154,7 @@ func itemError(op, on string, err error) error {
 // trash moves an item to the Trash. One that is gone already is no failure.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	err := d.attempt(ctx, "delete", in, it, func(it *item) error {
-		_, err := d.change(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)})
+		_, err := d.changeItem(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
 		return err
 	}, func(now *item) bool { return now == nil })
 	if err != nil && !isGone(err) {
@@ -155,7 +169,7 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 
 // trashUnchanged moves a folder to the Trash if it still has that etag.
 func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
-	_, err := d.change(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)})
+	_, err := d.changeItem(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
 	return err
 }
 
@@ -164,9 +178,9 @@ func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
 func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *item) error {
-		answer, err := d.change(ctx, "rename", "/renameItems", map[string]any{
+		answer, err := d.changeItem(ctx, "rename", "/renameItems", map[string]any{
 			"items": itemBody(it, map[string]any{"name": name}),
-		})
+		}, it, it.zone())
 		if err != nil {
 			return err
 		}
@@ -212,10 +226,10 @@ func (i *item) take(answer *driveItem, name string) {
 func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *item) error {
-		answer, err := d.change(ctx, "move", "/moveItems", map[string]any{
+		answer, err := d.changeItem(ctx, "move", "/moveItems", map[string]any{
 			"destinationDrivewsId": to.id,
 			"items":                itemBody(it, nil),
-		})
+		}, it, to.zone())
 		if err != nil {
 			return err
 		}

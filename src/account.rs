@@ -1,0 +1,104 @@
+//! Accounts: names for Apple IDs that somebody has signed in to, in a folder of
+//! this program's own, so that plakar's configuration holds no secret.
+//!
+//! The state folder has one file an account, which this module owns: which
+//! Apple ID, and how the password comes. The sessions are files of their own
+//! below `sessions`, owned by the Go side (package icloud): they change at every
+//! renewal, by any of the processes that share them, and serve accounts and
+//! configurations imported from rclone alike.
+
+pub mod advice;
+pub mod doctor;
+mod file;
+mod forecast;
+mod password;
+mod resolve;
+mod state;
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+pub use file::Account;
+pub use forecast::{Forecast, test_command};
+pub use password::{is_app_specific, password_of};
+pub use resolve::{Access, resolve};
+pub use state::{STATE_VARIABLE, State};
+
+use crate::rclone::{Sections, account::Identity};
+
+/// Something is wrong with the state folder or an account in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No place for the folder is known.
+    #[error("there is no place for the accounts: neither XDG_STATE_HOME nor HOME is set; set state_dir=/a/folder")]
+    Homeless,
+    /// A file or folder cannot be used.
+    #[error("{doing} {}: {error}; the accounts need a folder that this user can read and write", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// On which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A file of an account that is none.
+    #[error("{} is no account file: {why}; remove it and sign in again", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name that cannot name a file.
+    #[error("account name {0:?} cannot be used: give letters, digits, and -_. after the first")]
+    Name(String),
+    /// No account of that name.
+    #[error("there is no account {name:?} in {}; {known}: run plakar-icloud login {name}", folder.display())]
+    Unknown {
+        /// Which.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// The names that there are.
+        known: String,
+    },
+    /// No account at all.
+    #[error("nobody has signed in (no account in {}): run plakar-icloud login", .0.display())]
+    None(PathBuf),
+    /// More than one, and none is named.
+    #[error("there are several accounts ({0}): say which with account=NAME")]
+    Several(String),
+    /// The account is of another Apple ID than the configuration.
+    #[error("account {0:?} is of another Apple ID than option apple_id: leave one of them out")]
+    OtherAppleId(String),
+    /// The command for the password gave none.
+    #[error("the password command gave no password: {0}")]
+    PasswordCommand(String),
+}
+
+impl Account {
+    /// As rclone knows it.
+    pub fn identity(&self, state: &State) -> Identity {
+        Identity {
+            apple_id: self.apple_id.clone(),
+            client_id: self.client_id.clone(),
+            session_file: state.session_file(&self.apple_id, &self.client_id).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// Sections of a configuration that open an account, and the one to open.
+///
+/// # Errors
+/// If the account cannot be found or its password not be had.
+pub async fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
+    const SECTION: &str = "account";
+    let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
+    let access = resolve(&mut options, Some(name), Some(state.path()))?;
+    if let Some(access) = access
+        && let Some(password) = access.commanded_password().await?
+    {
+        options.insert("password".to_owned(), password);
+    }
+    Ok((SECTION, Sections::from([(SECTION.to_owned(), options)])))
+}

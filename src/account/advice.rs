@@ -1,0 +1,137 @@
+//! What a cause means to a person, and what to do next.
+
+use crate::rclone::Cause;
+
+/// One sentence that says what is wrong and one that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// What is wrong.
+    pub what: &'static str,
+    /// What to do.
+    pub next: String,
+}
+
+/// Whether a person has to sign in, or to approve something at Apple, before
+/// anything works again.
+pub fn needs_login(cause: Cause) -> bool {
+    use Cause::{
+        AdpNotApproved, AppSpecificPassword, Locked, NoChallenge, NoPassword, NotSignedIn, SecurityKeys, SessionOver,
+        TermsPending, TooManyCodes, TrustOver, WebAccessOff, WrongCode, WrongPassword,
+    };
+    matches!(
+        cause,
+        NotSignedIn
+            | NoChallenge
+            | SessionOver
+            | TrustOver
+            | WrongPassword
+            | NoPassword
+            | AppSpecificPassword
+            | Locked
+            | AdpNotApproved
+            | WebAccessOff
+            | TermsPending
+            | SecurityKeys
+            | WrongCode
+            | TooManyCodes
+    )
+}
+
+/// The advice for a cause, for the account of a name.
+pub fn of(cause: Cause, name: &str) -> Advice {
+    let login = format!("run: plakar-icloud login {name}").trim_end().to_owned();
+    let (what, next) = match cause {
+        Cause::NotSignedIn => ("Nobody has signed in.", login),
+        Cause::NoChallenge => (
+            "No sign-in is waiting for a code, or it waited too long.",
+            format!("begin anew; {login}"),
+        ),
+        Cause::SessionOver => ("The session is over and could not be renewed.", login),
+        Cause::TrustOver => ("Apple no longer trusts this device and wants a code, as it does about every 30 days.", login),
+        Cause::WrongPassword => (
+            "Apple turned the password down.",
+            format!("it was tried once and will not be tried again; with the password of the Apple Account, {login}"),
+        ),
+        Cause::NoPassword => (
+            "The session is over and no password is stored to begin another.",
+            format!("{login}; to have it renewed by itself, store the password or give --password-command"),
+        ),
+        Cause::AppSpecificPassword => (
+            "This is an app-specific password (xxxx-xxxx-xxxx-xxxx); iCloud Drive does not take those.",
+            "give the password of the Apple Account itself".to_owned(),
+        ),
+        Cause::Locked => (
+            "Apple has locked the account.",
+            format!("unlock it at https://iforgot.apple.com, then {login}"),
+        ),
+        Cause::AdpNotApproved => (
+            "Advanced Data Protection is on, and the access to it was not approved.",
+            format!("on an iPhone: Settings > your name > iCloud > Access iCloud Data on the Web; then {login} and approve the request on the device"),
+        ),
+        Cause::WebAccessOff => (
+            "Access to iCloud data on the web is off for this account.",
+            format!("on an iPhone: Settings > your name > iCloud > Access iCloud Data on the Web, switch it on; then {login}"),
+        ),
+        Cause::TermsPending => (
+            "Apple has changed its terms and waits for them to be accepted.",
+            format!("sign in at https://www.icloud.com and accept them; then {login}"),
+        ),
+        Cause::SecurityKeys => (
+            "The account's second factor is a security key, which this program cannot use.",
+            "use an account with trusted devices or phone numbers, or remove the keys on an iPhone: Settings > your name > Sign-In & Security > Security Keys".to_owned(),
+        ),
+        Cause::MainlandChina => (
+            "The account is one of mainland China, whose iCloud is another service that this program does not reach.",
+            "use an account of another region".to_owned(),
+        ),
+        Cause::Throttled => (
+            "Apple asks this address to come back later.",
+            "wait, and sign in no more often than needed: each try prolongs it".to_owned(),
+        ),
+        Cause::ServiceTrouble => (
+            "Apple's service is in trouble.",
+            "look at https://www.apple.com/support/systemstatus/ and try again later".to_owned(),
+        ),
+        Cause::NoNetwork => (
+            "Apple's hosts cannot be reached.",
+            "check the network, the name server and the firewall of this machine".to_owned(),
+        ),
+        Cause::Proxy => (
+            "The proxy does not work.",
+            "check HTTPS_PROXY and NO_PROXY, in the environment of whoever starts plakar".to_owned(),
+        ),
+        Cause::Certificate => (
+            "The certificate of Apple's host is not accepted: something between opens the connection, or the trusted certificates are missing or old.",
+            "install the system's ca-certificates, or name a file of trusted ones in SSL_CERT_FILE".to_owned(),
+        ),
+        Cause::Clock => (
+            "The clock of this machine is wrong.",
+            "set it, best by a time service (timedatectl set-ntp true)".to_owned(),
+        ),
+        Cause::WrongCode => (
+            "The code is not the right one, or a newer one was sent since.",
+            format!("give the right one; no new sign-in is needed: plakar-icloud login {name} --code CODE"),
+        ),
+        Cause::TooManyCodes => (
+            "Apple takes no more codes for now.",
+            format!("wait some hours; then {login}"),
+        ),
+        Cause::StateFolder => (
+            "The state folder cannot be used.",
+            "give this user a folder to write to: --state-dir, or state_dir= in plakar's configuration".to_owned(),
+        ),
+        Cause::PlakarVersion => (
+            "plakar is of a version that this program does not go with.",
+            "install plakar 1.1 or newer of the 1 series".to_owned(),
+        ),
+        Cause::NoDrive => (
+            "The account has no iCloud Drive.",
+            "open iCloud Drive once at https://www.icloud.com with this account".to_owned(),
+        ),
+        Cause::Other => (
+            "Something is wrong that has no name here.",
+            "make a report with plakar-icloud doctor --bundle FILE".to_owned(),
+        ),
+    };
+    Advice { what, next }
+}

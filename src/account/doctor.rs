@@ -1,0 +1,303 @@
+//! Finding the one thing that is wrong.
+//!
+//! The checks go from this machine outward, and each needs what the ones before
+//! it have shown. The first that fails is the cause: what comes after it would
+//! fail for the same reason.
+
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Error as AccountError, State};
+use crate::{
+    drive::{Drive, DrivePath, Limits},
+    rclone::{
+        Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time,
+        account::{Available, Description, Reached},
+    },
+};
+
+/// By how many seconds the clock may be off. Apple's limit is not known; its
+/// signed addresses and TLS certificates live longer.
+const CLOCK_TOLERANCE: u64 = 300;
+
+/// What the file of the round trip holds.
+const TRIAL: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
+
+/// One check and how it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// How long it took, where a service was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+    /// What is wrong, if this is where it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// All that was looked at, up to the check that failed.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// In the order that they were made in.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// The cause, if something is wrong.
+    pub fn cause(&self) -> Option<Cause> {
+        self.checks.iter().find_map(|check| check.cause)
+    }
+
+    fn good(&mut self, what: &'static str, seen: impl Into<String>) {
+        self.checks.push(Check { what, seen: seen.into(), milliseconds: None, cause: None });
+    }
+
+    fn timed(&mut self, what: &'static str, seen: impl Into<String>, begun: Instant) {
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).ok();
+        self.checks.push(Check { what, seen: seen.into(), milliseconds, cause: None });
+    }
+
+    fn bad(&mut self, what: &'static str, seen: impl Into<String>, cause: Cause) {
+        self.checks.push(Check { what, seen: seen.into(), milliseconds: None, cause: Some(cause) });
+    }
+}
+
+/// Examines an account and the way to it. With `trip`, ends with a file that is
+/// written, read back and removed.
+pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
+    let mut report = Report::default();
+    let account = state.choose(name);
+    if !machine(&mut report, state) || !network(&mut report, Rclone::start().reach().await) {
+        return report;
+    }
+    let (name, account) = match account {
+        Ok(found) => found,
+        Err(error @ (AccountError::None(_) | AccountError::Unknown { .. })) => {
+            report.bad("account", error.to_string(), Cause::NotSignedIn);
+            return report;
+        }
+        Err(error) => {
+            report.bad("account", error.to_string(), Cause::Other);
+            return report;
+        }
+    };
+    report.good("account", name.clone());
+    let session_file = state.session_file(&account.apple_id, &account.client_id);
+    let described = Rclone::start().describe(&session_file).await;
+    if !session(&mut report, described) {
+        return report;
+    }
+    let begun = Instant::now();
+    match open(state, &name).await {
+        Ok(remote) => match remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0)) {
+            Ok(entries) => report.timed("list", format!("{} entries in the top folder", entries.len()), begun),
+            Err(error) => {
+                let available = Rclone::start().services(&session_file).await.ok();
+                report.bad("list", error.text.clone(), cause_of(&error, available.as_ref()));
+                return report;
+            }
+        },
+        Err(OpenError::Account(error)) => {
+            report.bad("account", error.to_string(), Cause::NoPassword);
+            return report;
+        }
+        Err(OpenError::Rclone(error)) => {
+            report.bad("open", error.text.clone(), cause_of(&error, None));
+            return report;
+        }
+    }
+    if trip {
+        round_trip(&mut report, state, &name).await;
+    }
+    report
+}
+
+enum OpenError {
+    Account(AccountError),
+    Rclone(Error),
+}
+
+async fn open(state: &State, name: &str) -> Result<Remote, OpenError> {
+    let (section, sections) = super::sections(state, name).await.map_err(OpenError::Account)?;
+    Rclone::start().open(section, "", sections).await.map_err(OpenError::Rclone)
+}
+
+fn machine(report: &mut Report, state: &State) -> bool {
+    if let Err(error) = state.check_writable() {
+        report.bad("state folder", error.to_string(), Cause::StateFolder);
+        return false;
+    }
+    report.good("state folder", state.path().display().to_string());
+    match plakar_version() {
+        None => report.good("plakar", "not on PATH, not looked at"),
+        Some(version) if goes_with_us(&version) => report.good("plakar", version),
+        Some(version) => {
+            report.bad("plakar", version, Cause::PlakarVersion);
+            return false;
+        }
+    }
+    true
+}
+
+/// What `plakar version` prints first, if there is a plakar.
+pub fn plakar_version() -> Option<String> {
+    let run = Command::new("plakar").arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+/// The protocol of connectors is that of plakar 1.1, which 1.0 does not speak
+/// (plugins of another API version are not even looked for).
+fn goes_with_us(version: &str) -> bool {
+    let numbers = version.trim_start_matches("plakar/").trim_start_matches('v');
+    let mut numbers = numbers.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => major == 1 && minor >= 1,
+        // A development version of no number.
+        _ => true,
+    }
+}
+
+fn network(report: &mut Report, reached: Result<Reached, Error>) -> bool {
+    let reached = match reached {
+        Err(error) => {
+            report.bad("network", error.text.clone(), error.cause.unwrap_or(Cause::NoNetwork));
+            return false;
+        }
+        Ok(reached) => reached,
+    };
+    report.good("network", format!("Apple's hosts answer within {} ms", reached.milliseconds));
+    match reached.clock_ahead {
+        None => report.good("clock", "Apple named no time"),
+        Some(ahead) if ahead.unsigned_abs() <= CLOCK_TOLERANCE => report.good("clock", "right"),
+        Some(ahead) => {
+            let way = if ahead > 0 { "ahead of" } else { "behind" };
+            report.bad("clock", format!("{} seconds {way} Apple's", ahead.unsigned_abs()), Cause::Clock);
+            return false;
+        }
+    }
+    true
+}
+
+fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
+    match described {
+        Err(error) => report.bad("session", error.text, Cause::StateFolder),
+        Ok(described) if described.needs_login => {
+            let cause = described.cause();
+            report.bad("session", described.reason, cause);
+        }
+        Ok(described) => {
+            let until = described
+                .trust_until
+                .as_deref()
+                .map_or("a time that is not known", |until| &until[..until.len().min(10)]);
+            report.good("session", format!("there, trusted until {until}"));
+            return true;
+        }
+    }
+    false
+}
+
+/// The cause of a failed operation, made more precise by what iCloud says about
+/// the account: a session that is refused has several.
+pub fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
+    let vague = matches!(
+        error.cause,
+        None | Some(Cause::SessionOver | Cause::NotSignedIn | Cause::AdpNotApproved | Cause::Other)
+    );
+    if let (true, Kind::NeedsLogin | Kind::Denied, Some(available)) = (vague, error.kind, available) {
+        if available.web_access_off {
+            return Cause::WebAccessOff;
+        }
+        if available.terms_pending {
+            return Cause::TermsPending;
+        }
+        if available.protected && available.session == "alive" {
+            return Cause::AdpNotApproved;
+        }
+    }
+    error.cause.unwrap_or(match error.kind {
+        Kind::NeedsLogin => Cause::SessionOver,
+        Kind::Throttled => Cause::Throttled,
+        Kind::Network => Cause::ServiceTrouble,
+        _ => Cause::Other,
+    })
+}
+
+async fn round_trip(report: &mut Report, state: &State, name: &str) {
+    let (section, sections) = match super::sections(state, name).await {
+        Ok(found) => found,
+        Err(error) => return report.bad("account", error.to_string(), Cause::NoPassword),
+    };
+    let limits = Limits { cache_memory: 0, uploads: 1, spool_memory: TRIAL.len(), spool_dir: std::env::temp_dir() };
+    let drive = match Drive::open(section, sections, &limits).await {
+        Ok(drive) => drive,
+        Err(error) => return report.bad("open", error.to_string(), Cause::Other),
+    };
+    let remote = match open(state, name).await {
+        Ok(remote) => remote,
+        Err(OpenError::Rclone(error)) => return report.bad("open", error.text.clone(), cause_of(&error, None)),
+        Err(OpenError::Account(error)) => return report.bad("account", error.to_string(), Cause::NoPassword),
+    };
+    let path = format!("plakar-icloud doctor {}.txt", std::process::id());
+    let begun = Instant::now();
+    let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
+    let file = match remote.upload(&path, Time::now(), content).await {
+        Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
+        Ok(entry) => match entry.item {
+            Item::File(file) => file,
+            Item::Folder => return report.bad("write", "a folder is there afterwards", Cause::Other),
+        },
+    };
+    report.timed("write", format!("{} bytes as {path:?}", TRIAL.len()), begun);
+    let begun = Instant::now();
+    match read_back(file.clone()).await {
+        Ok(content) if content == TRIAL => report.timed("read", "the same bytes", begun),
+        Ok(content) => report.bad("read", format!("{} other bytes", content.len()), Cause::Other),
+        Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
+    }
+    let begun = Instant::now();
+    match DrivePath::parse(&path) {
+        Err(bad) => report.bad("remove", bad.to_string(), Cause::Other),
+        Ok(path) => match drive.delete(&path, Some(&file)).await {
+            Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
+            Err(error) => report.bad("remove", error.to_string(), Cause::Other),
+        },
+    }
+}
+
+async fn read_back(file: File) -> Result<Vec<u8>, Error> {
+    let read = move || {
+        let scope = Scope::of(&file);
+        let mut reader = file.open(0, None, false, scope.under())?;
+        let mut content = bytes::BytesMut::with_capacity(TRIAL.len() + 1);
+        reader.read(&mut content)?;
+        Ok(content.to_vec())
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(Error::unexpected(format!("the reading did not end: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plakars_that_speak_our_protocol() {
+        for version in ["plakar/v1.1.4", "plakar/v1.2.0-beta.1", "v1.1.0", "plakar/devel"] {
+            assert!(goes_with_us(version), "{version}");
+        }
+        for version in ["plakar/v1.0.6", "plakar/v2.0.0", "v0.9.1"] {
+            assert!(!goes_with_us(version), "{version}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Telling in time that somebody will have to sign in.
+
+use std::{
+    io,
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+};
+
+use super::{Access, State};
+use crate::rclone::{Rclone, account::Description};
+
+/// When to tell, and how besides stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forecast {
+    /// Days of trust below which it is told.
+    pub warn_days: u64,
+    /// A shell command to run, at most once for each thing that happens.
+    pub on_event: Option<String>,
+}
+
+/// What happened to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Event {
+    name: &'static str,
+    reason: String,
+    days_left: Option<u64>,
+}
+
+impl Event {
+    fn of(described: &Description, warn_days: u64) -> Option<Self> {
+        let days_left = described.days_left();
+        if described.needs_login {
+            return Some(Self { name: "needs-login", reason: described.reason.clone(), days_left });
+        }
+        let days = days_left.filter(|_| described.ends_within(warn_days))?;
+        let reason = match days {
+            0 => "Apple's trust in this device is due to end now".to_owned(),
+            1 => "Apple's trust in this device ends within a day".to_owned(),
+            days => format!("Apple's trust in this device ends in {days} days"),
+        };
+        Some(Self { name: "trust-expires", reason, days_left })
+    }
+
+    fn command(&self, command: &str, account: &str) -> Command {
+        let mut run = Command::new("/bin/sh");
+        run.args(["-c", command])
+            .env("PLAKAR_ICLOUD_EVENT", self.name)
+            .env("PLAKAR_ICLOUD_ACCOUNT", account)
+            .env("PLAKAR_ICLOUD_REASON", &self.reason)
+            .env("PLAKAR_ICLOUD_DAYS_LEFT", self.days_left.map(|days| days.to_string()).unwrap_or_default())
+            .stdin(Stdio::null())
+            // stdout may be plakar's connection.
+            .stdout(Stdio::null());
+        run
+    }
+}
+
+impl Forecast {
+    /// Looks at an account's session and tells what somebody should know: on
+    /// stderr once a day, by the command once an episode, which lasts until the
+    /// next login. Uses no network. What is wrong with the look itself is left
+    /// to the operations that need the session.
+    pub async fn tell(&self, access: &Access) {
+        let Ok(described) = Rclone::start().describe(&access.session_file).await else {
+            return;
+        };
+        let Some(event) = Event::of(&described, self.warn_days) else {
+            return;
+        };
+        let account = access.name.as_deref().unwrap_or_default();
+        let episode = described.trusted_at.as_deref().unwrap_or("unknown");
+        let key = mark_key(&access.session_file);
+        // One line a day: a backup has several processes.
+        if event.name != "needs-login"
+            && access.state.mark(&format!("{key}-{}-{episode}-{:?}", event.name, event.days_left))
+        {
+            log::warn!("{}: run plakar-icloud login {account}", event.reason);
+        }
+        let Some(command) = &self.on_event else {
+            return;
+        };
+        if access.state.mark(&format!("{key}-{}-{episode}", event.name)) {
+            // Not waited for: it may take longer than a backup.
+            if let Err(error) = event.command(command, account).spawn() {
+                log::warn!("on_event cannot be run: {error}");
+            }
+        }
+    }
+}
+
+fn mark_key(session_file: &Path) -> String {
+    session_file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl State {
+    /// Ends the episodes of a session: what happens next is told again.
+    pub fn forget_marks_of(&self, session_file: &Path) {
+        let key = mark_key(session_file) + "-";
+        let marks = std::fs::read_dir(self.path().join("marks")).into_iter().flatten().flatten();
+        for mark in marks.filter(|mark| mark.file_name().to_string_lossy().starts_with(&key)) {
+            // A mark that stays names a trust that is no longer there.
+            let _ = std::fs::remove_file(mark.path());
+        }
+    }
+}
+
+/// Runs a command as an event would, and waits for it.
+///
+/// # Errors
+/// If it cannot be run.
+pub fn test_command(command: &str, account: &str) -> io::Result<ExitStatus> {
+    let event = Event { name: "test", reason: "this is a test".to_owned(), days_left: None };
+    event.command(command, account).status()
+}

@@ -1,0 +1,78 @@
+//! From a configuration to an account.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Account, Error, State};
+
+/// How a connector gets at an account.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Where the accounts are.
+    pub state: State,
+    /// The account's name, if it has one.
+    pub name: Option<String>,
+    /// The file of its session.
+    pub session_file: PathBuf,
+    /// A shell command that prints the password, if that is where it comes from.
+    pub password_command: Option<String>,
+}
+
+/// Completes the options of rclone's backend from the account that is named, or
+/// the only one. Options that hold an Apple ID, as an imported configuration
+/// does, need no account; they get a session file, so that what is renewed
+/// survives.
+///
+/// # Errors
+/// If there is no such account, or the choice is not clear.
+pub fn resolve(
+    options: &mut BTreeMap<String, String>,
+    account: Option<&str>,
+    state_dir: Option<&Path>,
+) -> Result<Option<Access>, Error> {
+    let given = options.get("apple_id").cloned();
+    let state = match State::locate(state_dir) {
+        Ok(state) => state,
+        // What is configured in full works without a place to keep anything.
+        Err(_) if given.is_some() && account.is_none() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (name, account) = match (account, &given) {
+        (None, Some(apple_id)) => named_alike(&state, apple_id, options.get("client_id")),
+        (name, _) => {
+            let (name, account) = state.choose(name)?;
+            (Some(name), Some(account))
+        }
+    };
+    let mut password_command = None;
+    if let Some(account) = &account {
+        if given.is_some_and(|given| !given.eq_ignore_ascii_case(&account.apple_id)) {
+            return Err(Error::OtherAppleId(name.unwrap_or_default()));
+        }
+        options.insert("apple_id".to_owned(), account.apple_id.clone());
+        if !account.client_id.is_empty() {
+            options.insert("client_id".to_owned(), account.client_id.clone());
+        }
+        if let (Some(password), false) = (account.password(), options.contains_key("password")) {
+            options.insert("password".to_owned(), password.to_owned());
+        }
+        password_command.clone_from(&account.password_command);
+    }
+    let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+    let session_file = match of("session_file") {
+        "" => state.session_file(of("apple_id"), of("client_id")),
+        named => PathBuf::from(named),
+    };
+    options.insert("session_file".to_owned(), session_file.to_string_lossy().into_owned());
+    Ok(Some(Access { state, name, session_file, password_command }))
+}
+
+/// The account of an Apple ID, for the password that a configuration lacks. An
+/// account that cannot be read is none: the configuration does not name it.
+fn named_alike(state: &State, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
+    let client_id = client_id.map(String::as_str).unwrap_or_default();
+    let alike = |account: &Account| account.apple_id.eq_ignore_ascii_case(apple_id) && account.client_id == client_id;
+    state.accounts().ok().and_then(|accounts| accounts.into_iter().find(|(_, account)| alike(account))).unzip()
+}

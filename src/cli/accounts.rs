@@ -1,0 +1,80 @@
+//! `accounts` and `logout`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Ending, Error, Which, output};
+use crate::{account::State, rclone::Rclone};
+
+/// List the accounts.
+#[derive(Debug, Args)]
+pub struct Accounts {
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Accounts {
+    /// Lists them, with what is known without asking Apple.
+    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        let mut listed = Vec::new();
+        for (name, account) in state.accounts()? {
+            let session_file = state.session_file(&account.apple_id, &account.client_id);
+            let described = Rclone::start().describe(&session_file).await?;
+            listed.push((name, account, described));
+        }
+        if self.json {
+            let accounts = listed.iter().map(|(name, account, described)| {
+                json!({
+                    "name": name, "apple_id": account.apple_id, "needs_login": described.needs_login,
+                    "trust_until": described.trust_until, "password_kept": account.password().is_some(),
+                    "password_command": account.password_command.is_some(),
+                })
+            });
+            output::print_json(&accounts.collect::<Vec<_>>())?;
+        } else if listed.is_empty() {
+            output::tell("There is no account yet: run plakar-icloud login");
+        } else {
+            let width = listed.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+            for (name, account, described) in &listed {
+                let state = match &described.trust_until {
+                    _ if described.needs_login => "needs login".to_owned(),
+                    Some(until) => format!("trusted until {}", output::day(until)),
+                    None => "signed in".to_owned(),
+                };
+                output::print(&format!("{name:<width$}  {}  {state}\n", account.apple_id))?;
+            }
+        }
+        Ok(Ending::Well)
+    }
+}
+
+/// Forget a session and its password.
+///
+/// Apple keeps this computer in its list of trusted browsers; it can be taken
+/// out there, at https://account.apple.com.
+#[derive(Debug, Args)]
+pub struct Logout {
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Logout {
+    /// Removes the account and its session.
+    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        let (name, account) = state.choose(self.which.name.as_deref())?;
+        let session_file = state.session_file(&account.apple_id, &account.client_id);
+        state.remove(&name)?;
+        // Another name may stand for the same Apple ID.
+        let shared = state
+            .accounts()?
+            .iter()
+            .any(|(_, other)| state.session_file(&other.apple_id, &other.client_id) == session_file);
+        if !shared {
+            Rclone::start().forget(&session_file).await?;
+            state.forget_marks_of(&session_file);
+        }
+        output::tell(&format!("Account {name} is forgotten; plakar's configuration may still name it."));
+        Ok(Ending::Well)
+    }
+}

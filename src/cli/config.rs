@@ -1,0 +1,182 @@
+//! `config`: what goes into plakar, and what comes from rclone.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+
+use super::{Ending, Error, Section, Which, output, plakar};
+use crate::{
+    account::{Account, State},
+    rclone::Rclone,
+    secret,
+};
+
+/// What `rclone config show` prints in place of a password.
+const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
+
+/// Write and read configurations.
+#[derive(Debug, Args)]
+pub struct Config {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Show(Show),
+    Import(Import),
+}
+
+impl Config {
+    /// Does either.
+    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        match self.command {
+            Command::Show(show) => show.run(state).await,
+            Command::Import(import) => import.run(state).await,
+        }
+    }
+}
+
+/// Print a section for `plakar source import` and its like.
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    which: Which,
+    /// What the section is for
+    #[arg(long, value_enum, default_value = "source")]
+    role: Section,
+    /// Print the secrets in place of the account's name: for another machine
+    #[arg(long)]
+    secrets: bool,
+}
+
+impl Show {
+    async fn run(self, state: &State) -> Result<Ending, Error> {
+        let (name, account) = state.choose(self.which.name.as_deref())?;
+        let mut section = BTreeMap::from([("location", plakar::location(self.role).to_owned())]);
+        if self.secrets {
+            let session_file = state.session_file(&account.apple_id, &account.client_id);
+            let exported = Rclone::start().export(&session_file).await?;
+            section.insert("apple_id", account.apple_id.clone());
+            section.insert("trust_token", exported.trust_token);
+            // The trust and the password give new cookies, which plakar would
+            // show to everybody: it does not take them for a secret.
+            match account.password() {
+                Some(password) => section.insert("password", password.to_owned()),
+                None => section.insert("cookies", exported.cookies),
+            };
+        } else {
+            section.insert("account", name.clone());
+            if state.must_be_named() {
+                section.insert("state_dir", state.path().display().to_string());
+            }
+        }
+        // YAML takes JSON, and plakar reads both.
+        output::print_json(&BTreeMap::from([(name, section)]))?;
+        Ok(Ending::Well)
+    }
+}
+
+/// Make an account of a section of rclone's configuration.
+///
+/// Reads a file such as rclone.conf, or what `rclone config dump` prints. The
+/// output of `rclone config show` lacks the password; the account then works as
+/// long as its session can be renewed without.
+#[derive(Debug, Args)]
+struct Import {
+    /// The section [default: the only one of iCloud]
+    section: Option<String>,
+    /// The file [default: stdin]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Name of the account [default: that of the section]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Import {
+    async fn run(self, state: &State) -> Result<Ending, Error> {
+        let text = match &self.file {
+            Some(file) => fs::read_to_string(file).map_err(Error::io(format!("cannot read {}", file.display())))?,
+            None => {
+                let mut text = String::new();
+                io::stdin().read_to_string(&mut text).map_err(Error::io("cannot read stdin"))?;
+                text
+            }
+        };
+        let mut sections = sections(&text);
+        sections.retain(|name, options| {
+            options.get("type").is_some_and(|kind| kind == "iclouddrive" || kind == "icloud")
+                && self.section.as_ref().is_none_or(|wanted| wanted == name)
+        });
+        let names = sections.keys().cloned().collect::<Vec<_>>().join(", ");
+        let (section, options) = match (sections.pop_first(), sections.is_empty()) {
+            (Some(one), true) => one,
+            (Some(_), false) => {
+                return Err(Error::Usage(format!("there are several sections of iCloud ({names}): name one")));
+            }
+            (None, _) => return Err(Error::Usage("there is no section of type iclouddrive in it".to_owned())),
+        };
+        let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+        for key in ["password", "trust_token", "cookies"] {
+            secret::conceal(of(key));
+        }
+        if of("apple_id").is_empty() {
+            return Err(Error::Usage(format!("section {section} has no apple_id")));
+        }
+        let mut account = Account::new(of("apple_id"), of("client_id"));
+        if !matches!(of("password"), "" | HIDDEN_PASSWORD) {
+            account.keep_password(of("password").to_owned());
+        }
+        let name = self.name.unwrap_or(section);
+        let identity = account.identity(state);
+        if !of("trust_token").is_empty() || !of("cookies").is_empty() {
+            Rclone::start().adopt(&identity, of("trust_token"), of("cookies")).await?;
+        }
+        state.save(&name, &account)?;
+        output::tell(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
+        Ok(Ending::Well)
+    }
+}
+
+/// The sections of a configuration: JSON as `rclone config dump` prints it, or
+/// an rclone.conf. A value there goes to the end of its line, whatever is in it.
+fn sections(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    if let Ok(dumped) = serde_json::from_str(text) {
+        return dumped;
+    }
+    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut current = None;
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            current = Some(sections.entry(name.to_owned()).or_default());
+        } else if let (Some(section), Some((key, value))) = (&mut current, line.split_once('=')) {
+            section.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_goes_to_the_end_of_its_line() {
+        let text = "# mine\n[a]\ntype = iclouddrive\ncookies = A=\"v=1\"; B=2\n\n[b]\ntype = local\n";
+        let found = sections(text);
+        assert_eq!(found["a"]["cookies"], "A=\"v=1\"; B=2");
+        assert_eq!(found["b"]["type"], "local");
+    }
+
+    #[test]
+    fn a_dump_is_read() {
+        let found = sections(r#"{"a":{"type":"iclouddrive","apple_id":"user@example.com"}}"#);
+        assert_eq!(found["a"]["apple_id"], "user@example.com");
+    }
+}

@@ -1,0 +1,166 @@
+//! `status` and `notify-test`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Ending, Error, Which, output};
+use crate::{
+    account::{self, State, advice, doctor},
+    config::WARN_DAYS,
+    rclone::{
+        Cause, Rclone,
+        account::{Available, Description},
+    },
+};
+
+/// Tell the state of a session, and what the services answer.
+///
+/// Asks iCloud, and renews the session if need be; it never has a code sent.
+/// Exit codes: 0 all is well, 10 somebody has to sign in, 11 the trust ends
+/// within --warn-days.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    which: Which,
+    /// Days of trust below which the exit code is 11
+    #[arg(long, value_name = "N", default_value_t = u64::from(WARN_DAYS))]
+    warn_days: u64,
+    /// Tell what is known here, without asking iCloud
+    #[arg(long)]
+    offline: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What iCloud answered.
+enum Answer {
+    NotAsked,
+    Listed(Option<Available>),
+    Refused(Cause, String),
+}
+
+impl Status {
+    /// Tells the state of one account.
+    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        let (name, account) = state.choose(self.which.name.as_deref())?;
+        let session_file = state.session_file(&account.apple_id, &account.client_id);
+        let rclone = Rclone::start();
+        let before = rclone.describe(&session_file).await?;
+        let answer = if self.offline || before.needs_login {
+            Answer::NotAsked
+        } else {
+            ask(state, &name, &session_file).await?
+        };
+        let described = rclone.describe(&session_file).await?;
+        let days_left = described.days_left();
+        let ending = match &answer {
+            _ if described.needs_login => Ending::NeedsLogin,
+            Answer::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
+            Answer::Refused(..) => Ending::Unwell,
+            _ if described.ends_within(self.warn_days) => Ending::ExpiresSoon,
+            _ => Ending::Well,
+        };
+        if self.json {
+            let (services, refused) = match &answer {
+                Answer::Listed(Some(available)) => (Some(&available.services), None),
+                Answer::Refused(cause, text) => (None, Some(json!({ "cause": cause, "text": text }))),
+                _ => (None, None),
+            };
+            output::print_json(&json!({
+                "account": name, "apple_id": account.apple_id,
+                "state": match ending {
+                    Ending::Well => "ok",
+                    Ending::NeedsLogin => "needs-login",
+                    Ending::ExpiresSoon => "expires-soon",
+                    Ending::Unwell => "failed",
+                },
+                "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
+                "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
+                "protected": described.pcs_required, "services": services, "refused": refused,
+            }))?;
+        } else {
+            output::print(&shown(&name, &account.apple_id, &described, &answer))?;
+        }
+        Ok(ending)
+    }
+}
+
+/// Lists the top folder, which renews the session where that is needed, and
+/// asks what the services are.
+async fn ask(state: &State, name: &str, session_file: &std::path::Path) -> Result<Answer, Error> {
+    let rclone = Rclone::start();
+    let (section, sections) = account::sections(state, name).await?;
+    let remote = rclone.open(section, "", sections).await?;
+    let listed = remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0));
+    let available = rclone.services(session_file).await.ok();
+    Ok(match listed {
+        Ok(_) => Answer::Listed(available),
+        Err(error) => Answer::Refused(doctor::cause_of(&error, available.as_ref()), error.text),
+    })
+}
+
+fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -> String {
+    let mut lines = vec![("account", format!("{name} ({apple_id})"))];
+    let session = match answer {
+        _ if described.needs_login => format!("needs login: {}; run plakar-icloud login {name}", described.reason),
+        Answer::NotAsked => "there (iCloud was not asked)".to_owned(),
+        Answer::Listed(_) => "alive".to_owned(),
+        Answer::Refused(cause, text) => {
+            let advice = advice::of(*cause, name);
+            format!("{} ({text}) {}", advice.what, advice.next)
+        }
+    };
+    lines.push(("session", session));
+    lines.push((
+        "trust",
+        match (&described.trust_until, described.days_left()) {
+            (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
+            _ => "for how long is not known".to_owned(),
+        },
+    ));
+    if let Some(renewed) = &described.renewed_at {
+        lines.push((
+            "renewed",
+            format!("{}, signed in {} times with this trust", output::minute(renewed), described.sign_ins),
+        ));
+    }
+    if described.pcs_required {
+        lines.push(("protection", "Advanced Data Protection is on".to_owned()));
+    }
+    if let Some(till) = &described.waits_till {
+        lines.push(("sign-in", format!("waits for its code until {}", output::minute(till))));
+    }
+    if let Answer::Listed(Some(available)) = answer {
+        let services = available.services.iter().map(|(name, state)| format!("{name} {state}"));
+        lines.push(("services", services.collect::<Vec<_>>().join(", ")));
+        if available.terms_pending {
+            lines.push(("terms", advice::of(Cause::TermsPending, name).what.to_owned()));
+        }
+    }
+    lines.into_iter().map(|(what, text)| format!("{what:<11} {text}\n")).collect()
+}
+
+/// Run the command that on_event would run.
+///
+/// It gets PLAKAR_ICLOUD_EVENT (test; else trust-expires or needs-login),
+/// PLAKAR_ICLOUD_ACCOUNT, PLAKAR_ICLOUD_REASON and PLAKAR_ICLOUD_DAYS_LEFT.
+#[derive(Debug, Args)]
+pub struct NotifyTest {
+    /// The command, as on_event= in plakar's configuration has it
+    #[arg(value_name = "COMMAND")]
+    command: String,
+    /// Name of the account to tell it
+    #[arg(long, value_name = "NAME", default_value = "")]
+    account: String,
+}
+
+impl NotifyTest {
+    /// Runs the command once.
+    pub fn run(self, _: &State) -> Result<Ending, Error> {
+        let status =
+            account::test_command(&self.command, &self.account).map_err(Error::io("the command cannot be run"))?;
+        output::tell(&format!("The command ended with {status}."));
+        Ok(if status.success() { Ending::Well } else { Ending::Unwell })
+    }
+}

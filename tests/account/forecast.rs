@@ -1,0 +1,103 @@
+//! Telling in time that somebody will have to sign in.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use icloud_simulator::RequestKind;
+use plakar_host::{Importer, Options, Settings};
+
+use crate::person::Person;
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// An RFC 3339 time so many days ago.
+fn days_ago(days: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let then = format!("@{}", i64::try_from(now).unwrap() - days * DAY);
+    let date = Command::new("date").args(["-u", "-d", &then, "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    String::from_utf8(date.stdout).unwrap().trim().to_owned()
+}
+
+/// Thirty days of a daily look. Instead of the clock, the beginning of the trust
+/// moves; the simulator's clock moves, too.
+#[test]
+fn a_month_of_daily_runs_needs_no_code() {
+    let person = Person::signed_in();
+    for day in 0..30 {
+        person.change_session(|session| session["trusted_at"] = days_ago(day).into());
+        let ran = person.run(&["status", "--json"]);
+        // On day 23 a moment less than seven days is left.
+        let (code, state) = if day < 23 { (0, "ok") } else { (11, "expires-soon") };
+        assert_eq!(ran.code, code, "day {day}: {ran:?}");
+        assert_eq!(ran.json()["state"], state, "day {day}");
+        person.simulator.advance_clock(DAY);
+    }
+    assert_eq!(person.count(RequestKind::PushCode) + person.count(RequestKind::VerifyCode), 0);
+    assert!(person.count(RequestKind::AccountLogin) >= 20, "the sessions of a day were renewed");
+    person.change_session(|session| session["trusted_at"] = days_ago(30).into());
+    person.run(&["status"]).ends(10);
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+}
+
+async fn importer(person: &Person, on_event: &str) -> Importer {
+    let settings = Settings::new("icloud://").with("account", "icloud").with("on_event", on_event);
+    person.host().importer(&settings, &Options::default()).await.unwrap()
+}
+
+fn recorder(person: &Person) -> (String, PathBuf) {
+    let record = person.file("events");
+    let line = "$PLAKAR_ICLOUD_EVENT $PLAKAR_ICLOUD_ACCOUNT $PLAKAR_ICLOUD_DAYS_LEFT";
+    (format!("echo \"{line}\" >> {}", record.display()), record)
+}
+
+#[test]
+fn a_command_can_be_tried() {
+    let person = Person::new();
+    let (command, record) = recorder(&person);
+    person.run(&["notify-test", &command, "--account", "icloud"]).ends(0);
+    assert_eq!(fs::read_to_string(record).unwrap(), "test icloud \n");
+    person.run(&["notify-test", "exit 3"]).ends(1);
+}
+
+#[tokio::test]
+async fn a_connector_tells_once_an_episode() {
+    let person = Person::signed_in();
+    person.change_session(|session| session["trusted_at"] = days_ago(26).into());
+    let (command, record) = recorder(&person);
+    // The connector does not wait for the command, but a reader of a pipe does.
+    Command::new("mkfifo").arg(&record).status().unwrap();
+    let events = thread::spawn(move || fs::read_to_string(record).unwrap());
+    for _ in 0..3 {
+        let importer = importer(&person, &command).await;
+        importer.ping().await.unwrap();
+        importer.close().await.unwrap();
+    }
+    let marks = || fs::read_dir(person.state().join("marks")).map_or(0, Iterator::count);
+    assert_eq!(marks(), 2, "one for the line of the day, one for the command");
+    person.sign_in();
+    assert_eq!(marks(), 0, "a login ends the episode");
+    assert_eq!(events.join().unwrap(), "trust-expires icloud 4\n");
+}
+
+#[tokio::test]
+async fn a_session_that_needs_a_login_is_told_and_named() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    person.simulator.end_trust();
+    let (command, record) = recorder(&person);
+    Command::new("mkfifo").arg(&record).status().unwrap();
+    let events = thread::spawn(move || fs::read_to_string(record).unwrap());
+    for _ in 0..2 {
+        let importer = importer(&person, &command).await;
+        let error = importer.ping().await.unwrap_err().to_string();
+        assert!(error.contains("plakar-icloud login"), "{error}");
+        importer.into_connector().leave().await.unwrap();
+    }
+    assert_eq!(events.join().unwrap(), "needs-login icloud 30\n");
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+}

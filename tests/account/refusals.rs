@@ -1,0 +1,120 @@
+//! What Apple turns down. Each refusal has one name and one next step, and none
+//! is asked for twice.
+
+use icloud_simulator::{AccountRules, RequestKind};
+
+use crate::person::{APPLE_ID, CODE, Person, Ran};
+
+/// What a login in JSON says at its end.
+#[track_caller]
+fn cause(ran: Ran, code: i32) -> String {
+    ran.ends(code).json()["cause"].as_str().unwrap_or_default().to_owned()
+}
+
+fn refused_at_once(change: impl FnOnce(&mut AccountRules), code: i32) -> (Person, String) {
+    let person = Person::new();
+    person.simulator.rules(|rules| change(&mut rules.account));
+    let cause = cause(person.begin(&["--json"]), code);
+    (person, cause)
+}
+
+fn refused_after_the_code(change: impl FnOnce(&mut AccountRules), code: i32) -> (Person, String) {
+    let person = Person::new();
+    person.simulator.rules(|rules| change(&mut rules.account));
+    person.begin(&[]).ends(10);
+    let cause = cause(person.run(&["login", "--code", CODE, "--json"]), code);
+    (person, cause)
+}
+
+#[test]
+fn a_wrong_password_is_tried_once_and_not_kept() {
+    let person = Person::new();
+    let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait", "--json"];
+    assert_eq!(cause(person.run_with(&arguments, "wrong battery"), 10), "wrong-password");
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+    assert_eq!(person.run(&["accounts"]).stdout, "");
+}
+
+#[test]
+fn an_app_specific_password_is_not_sent() {
+    let person = Person::new();
+    let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--json"];
+    assert_eq!(cause(person.run_with(&arguments, "abcd-efgh-ijkl-mnop\n"), 10), "app-specific-password");
+    assert_eq!(person.simulator.counts().total.requests, 0);
+}
+
+#[test]
+fn a_locked_account() {
+    let (person, cause) = refused_at_once(|rules| rules.locked = true, 10);
+    assert_eq!(cause, "locked");
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+}
+
+#[test]
+fn security_keys_are_named() {
+    let (person, cause) = refused_at_once(|rules| rules.security_keys = vec!["blue key".to_owned()], 10);
+    assert_eq!(cause, "security-keys");
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+    let text = person.begin(&[]).stderr;
+    assert!(text.contains("blue key"), "{text}");
+}
+
+#[test]
+fn a_sign_in_is_not_repeated_where_apple_throttles() {
+    for (status, kind) in [(503, RequestKind::SigninInit), (429, RequestKind::SigninComplete)] {
+        let person = Person::new();
+        person.answer(kind, status, &[("Retry-After", "600")]);
+        assert_eq!(cause(person.begin(&["--json"]), 1), "throttled");
+        assert_eq!(person.count(kind), 1);
+    }
+}
+
+#[test]
+fn too_many_wrong_codes() {
+    let person = Person::new();
+    person.simulator.rules(|rules| rules.account.code_tries = 2);
+    person.begin(&[]).ends(10);
+    for _ in 0..2 {
+        person.run(&["login", "--code", "000000"]).ends(10);
+    }
+    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 10), "too-many-codes");
+}
+
+#[test]
+fn a_code_for_nothing() {
+    let person = Person::new();
+    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 10), "no-challenge");
+    assert_eq!(person.simulator.counts().total.requests, 0);
+}
+
+#[test]
+fn a_challenge_expires() {
+    let person = Person::new();
+    person.begin(&[]).ends(10);
+    let mut path = None;
+    for entry in person.state().join("sessions").read_dir().unwrap() {
+        path = Some(entry.unwrap().path()).filter(|path| path.to_string_lossy().ends_with(".challenge")).or(path);
+    }
+    let path = path.unwrap();
+    let mut challenge: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    challenge["expires"] = "2020-01-01T00:00:00Z".into();
+    std::fs::write(&path, challenge.to_string()).unwrap();
+    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 10), "no-challenge");
+    assert!(!path.exists());
+    assert_eq!(person.count(RequestKind::VerifyCode), 0);
+}
+
+#[test]
+fn mainland_china() {
+    assert_eq!(refused_after_the_code(|rules| rules.mainland_china = true, 1).1, "mainland-china");
+}
+
+#[test]
+fn terms_that_wait() {
+    assert_eq!(refused_after_the_code(|rules| rules.terms_pending = true, 10).1, "terms-pending");
+}
+
+#[test]
+fn web_access_that_is_off() {
+    assert_eq!(refused_after_the_code(|rules| rules.web_access = false, 10).1, "web-access-off");
+}

@@ -1,0 +1,162 @@
+//! Renewing, sharing and ending a session.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use icloud_simulator::{Content, RequestKind, Simulator};
+use plakar_host::{Backup, Options, Settings};
+
+use crate::person::{Person, finished};
+
+#[test]
+fn a_dead_session_is_renewed_without_a_code() {
+    for status in [401, 421] {
+        let person = Person::signed_in();
+        person.simulator.end_sessions(status);
+        person.run(&["status"]).ends(0);
+        assert_eq!(person.count(RequestKind::AccountLogin), 1, "{status}");
+        assert_eq!(person.count(RequestKind::PushCode), 0);
+        // The next process has what this one got.
+        person.simulator.reset_counts();
+        person.run(&["status"]).ends(0);
+        assert_eq!(person.count(RequestKind::AccountLogin), 0);
+    }
+}
+
+#[test]
+fn six_processes_sign_in_once() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    let processes: Vec<_> = (0..6).map(|_| person.spawn(&["status"])).collect();
+    for process in processes {
+        finished(process).ends(0);
+    }
+    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+}
+
+#[test]
+fn protected_data_gets_fresh_cookies_by_itself() {
+    let person = Person::new();
+    person.simulator.rules(|rules| rules.account.advanced_data_protection = true);
+    person.sign_in();
+    person.simulator.end_pcs();
+    person.run(&["status"]).ends(0);
+}
+
+#[test]
+fn trust_that_is_over_needs_a_person_and_pushes_nothing() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    person.simulator.end_trust();
+    for _ in 0..2 {
+        let status = person.run(&["status"]).ends(10);
+        assert!(status.stdout.contains("plakar-icloud login icloud"), "{status:?}");
+    }
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+    person.sign_in();
+    person.run(&["status"]).ends(0);
+}
+
+#[test]
+fn a_password_that_was_changed_is_tried_once() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    person.simulator.rules(|rules| rules.account.password = "another".to_owned());
+    for _ in 0..3 {
+        person.run(&["status"]).ends(10);
+    }
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+}
+
+#[test]
+fn a_read_only_state_folder_is_no_failure() {
+    let person = Person::signed_in();
+    let folders = [person.state(), person.state().join("sessions"), person.state().join("accounts")];
+    let set =
+        |mode| folders.iter().for_each(|folder| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap());
+    set(0o500);
+    person.simulator.end_sessions(421);
+    let status = person.run(&["status"]);
+    set(0o700);
+    status.ends(0);
+}
+
+/// Six folders of three files.
+fn furnish(simulator: &Simulator) {
+    for folder in 0..6_u64 {
+        for file in 0..3_u64 {
+            let content = Content::Generated { seed: folder * 10 + file, size: 5_000 };
+            simulator.put_file(&format!("folder {folder}/{file}.bin"), content, 1_700_000_000_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
+    let person = Person::signed_in();
+    furnish(&person.simulator);
+    let host = person.host();
+    let (settings, options) = (Settings::new("icloud://"), Options::default());
+    for status in [401, 421, 423] {
+        for requests in [0, 3, 9, 20] {
+            person.simulator.reset_counts();
+            person.simulator.end_sessions_after(requests, status);
+            let snapshot = host.backup(&settings, &options, Backup::first()).await.unwrap();
+            assert_eq!(snapshot.errors.len(), 0, "{status} after {requests}: {:?}", snapshot.errors);
+            assert_eq!(snapshot.contents().len(), 18, "{status} after {requests}");
+            assert_eq!(person.count(RequestKind::AccountLogin), 1, "{status} after {requests}");
+        }
+    }
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+}
+
+#[tokio::test]
+async fn six_connectors_share_a_renewal() {
+    let person = Person::signed_in();
+    furnish(&person.simulator);
+    let host = person.host();
+    let settings = Settings::new("icloud://").with("account", "icloud");
+    let options = Options::default();
+    let (first, second) =
+        (host.importer(&settings, &options).await.unwrap(), host.importer(&settings, &options).await.unwrap());
+    let exporter = host.exporter(&settings, &options).await.unwrap();
+    let stores = [
+        host.store(&settings).await.unwrap(),
+        host.store(&settings).await.unwrap(),
+        host.store(&settings).await.unwrap(),
+    ];
+    person.simulator.end_sessions(421);
+    let (a, b, c, d, e, f) = tokio::join!(
+        first.ping(),
+        second.ping(),
+        exporter.ping(),
+        stores[0].ping(),
+        stores[1].ping(),
+        stores[2].ping()
+    );
+    for ping in [a, b, c, d, e, f] {
+        ping.unwrap();
+    }
+    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+}
+
+#[tokio::test]
+async fn a_session_imported_from_rclone_is_adopted_and_its_renewal_kept() {
+    let person = Person::new();
+    furnish(&person.simulator);
+    let minted = person.simulator.mint_session();
+    let settings = Settings::new("icloud://")
+        .with("apple_id", &minted.apple_id)
+        .with("password", &minted.password)
+        .with("trust_token", &minted.trust_token)
+        .with("cookies", &minted.cookies);
+    person.simulator.end_sessions(421);
+    let host = person.host();
+    for sign_ins in [1, 1] {
+        let snapshot = host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+        assert_eq!(snapshot.contents().len(), 18);
+        // The second backup has the same stale cookies in its configuration.
+        assert_eq!(person.count(RequestKind::AccountLogin), sign_ins);
+    }
+    assert_eq!(person.session()["apple_id"], crate::person::APPLE_ID);
+}

@@ -1,0 +1,199 @@
+//! The ways to a session.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use icloud_simulator::{CodeAnswer, RequestKind, SrpProtocol, TrustedPhone};
+
+use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
+
+#[test]
+fn two_calls_sign_in() {
+    for protocol in [SrpProtocol::S2k, SrpProtocol::S2kFo] {
+        let person = Person::new();
+        person.simulator.rules(|rules| rules.account.protocol = protocol);
+        let begun = person.begin(&[]).ends(10);
+        assert!(begun.stderr.contains("sent a code to your trusted devices"), "{begun:?}");
+        assert_eq!(begun.stdout, "");
+        let done = person.run(&["login", "--code", "123 456"]).ends(0);
+        assert!(done.stdout.contains("plakar source add icloud icloud:// account=icloud\n"), "{done:?}");
+        assert_eq!(person.count(RequestKind::SigninComplete), 1);
+        assert_eq!(person.count(RequestKind::PushCode), 1);
+        person.run(&["status"]).ends(0);
+    }
+}
+
+#[test]
+fn only_the_owner_can_read_the_state() {
+    let person = Person::new();
+    person.begin(&[]).ends(10);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files = |folder: &str| {
+        fs::read_dir(person.state().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    // The challenge holds tokens too.
+    assert!(files("sessions").iter().any(|path| path.to_string_lossy().ends_with(".challenge")));
+    let check = || {
+        for folder in ["accounts", "sessions"] {
+            assert_eq!(mode(&person.state().join(folder)), 0o700, "{folder}");
+            files(folder).iter().for_each(|path| assert_eq!(mode(path), 0o600, "{}", path.display()));
+        }
+    };
+    check();
+    person.run(&["login", "--code", CODE]).ends(0);
+    check();
+    assert!(!files("sessions").iter().any(|path| path.to_string_lossy().ends_with(".challenge")));
+}
+
+#[test]
+fn a_wrong_code_asks_again_without_a_new_sign_in() {
+    for status in [401, 400, 412] {
+        let person = Person::new();
+        person.simulator.rules(|rules| rules.account.wrong_code_status = status);
+        person.begin(&[]).ends(10);
+        let wrong = person.run(&["login", "--code", "000000"]).ends(10);
+        assert!(wrong.stderr.contains("not the code"), "{wrong:?}");
+        person.run(&["login", "--code", CODE]).ends(0);
+        assert_eq!(person.count(RequestKind::SigninInit), 1);
+        assert_eq!(person.count(RequestKind::PushCode), 1);
+    }
+}
+
+#[test]
+fn a_right_code_is_right_however_it_is_answered() {
+    for answer in [
+        CodeAnswer::NoContent,
+        CodeAnswer::ConflictWithToken,
+        CodeAnswer::ConflictWithoutToken,
+        CodeAnswer::PreconditionFailed,
+    ] {
+        let person = Person::new();
+        person.simulator.rules(|rules| rules.account.code_answer = answer);
+        person.sign_in();
+        person.run(&["status"]).ends(0);
+    }
+}
+
+#[test]
+fn a_code_that_was_not_pushed_is_not_waited_for() {
+    let person = Person::new();
+    person.simulator.rules(|rules| rules.account.push_refused = true);
+    let begun = person.begin(&["--json"]).ends(10).json();
+    assert_eq!(begun["how"], "Apple did not send a code to your devices");
+    let ways: Vec<&str> = begun["ways"].as_array().unwrap().iter().map(|way| way["answer"].as_str().unwrap()).collect();
+    assert_eq!(ways, ["resend", "sms 1", "voice 1"]);
+    let sent = person.run(&["login", "--sms", "--no-wait"]).ends(10);
+    assert!(sent.stderr.contains("SMS to +00 ••• ••• ••12"), "{sent:?}");
+    person.run(&["login", "--code", "654321"]).ends(0);
+    assert_eq!(person.count(RequestKind::SigninInit), 1);
+}
+
+#[test]
+fn the_phone_can_be_chosen() {
+    let phone = |id, number: &str| TrustedPhone { id, number: number.to_owned(), mode: "sms".to_owned() };
+    for nested in [false, true] {
+        let person = Person::new();
+        person.simulator.rules(|rules| {
+            rules.account.trusted_devices = false;
+            rules.account.nested_auth_state = nested;
+            rules.account.phones = vec![phone(3, "+00 12"), phone(7, "+00 34")];
+        });
+        let begun = person.begin(&[]).ends(10);
+        assert!(begun.stderr.contains("SMS to +00 12"), "{begun:?}");
+        let other = person.run(&["login", "--sms", "--phone", "2", "--no-wait"]).ends(10);
+        assert!(other.stderr.contains("SMS to +00 34"), "{other:?}");
+        let called = person.run(&["login", "--call", "--phone", "2", "--no-wait"]).ends(10);
+        assert!(called.stderr.contains("calls +00 34"), "{called:?}");
+        person.run(&["login", "--code", "654321"]).ends(0);
+        assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 3));
+    }
+}
+
+#[test]
+fn a_code_is_sent_again_only_when_asked() {
+    let person = Person::new();
+    person.simulator.rules(|rules| rules.account.push_renews_code = true);
+    person.begin(&[]).ends(10);
+    // The same call again goes on with what is pending.
+    person.run(&["login", "--no-wait"]).ends(10);
+    assert_eq!(person.count(RequestKind::PushCode), 1);
+    person.run(&["login", "--resend", "--no-wait"]).ends(10);
+    assert_eq!(person.count(RequestKind::PushCode), 2);
+    person.run(&["login", "--code", CODE]).ends(10);
+    person.run(&["login", "--code", "123457"]).ends(0);
+    assert_eq!(person.count(RequestKind::SigninInit), 1);
+}
+
+#[test]
+fn an_account_without_a_second_factor_needs_no_code() {
+    for repair in [false, true] {
+        let person = Person::new();
+        person.simulator.rules(|rules| {
+            rules.account.two_factor = false;
+            rules.account.repair_required = repair;
+        });
+        person.begin(&[]).ends(0);
+        person.run(&["status"]).ends(0);
+    }
+}
+
+#[test]
+fn protected_data_is_approved_at_the_login() {
+    let person = Person::new();
+    person.simulator.rules(|rules| {
+        rules.account.advanced_data_protection = true;
+        rules.account.pcs_approval_after = 1;
+    });
+    person.begin(&[]).ends(10);
+    let done = person.run(&["login", "--code", CODE]).ends(0);
+    assert!(done.stderr.contains("Access iCloud Data on the Web"), "{done:?}");
+    assert_eq!(person.count(RequestKind::RequestPcs), 2);
+    person.run(&["status"]).ends(0);
+    assert_eq!(person.count(RequestKind::RequestPcs), 2);
+}
+
+#[test]
+fn the_password_may_come_from_a_command_and_need_not_be_kept() {
+    let person = Person::new();
+    let command = format!("echo '{PASSWORD}'");
+    person.run(&["login", "--apple-id", APPLE_ID, "--password-command", &command, "--no-wait"]).ends(10);
+    person.run(&["login", "--code", CODE]).ends(0);
+    let account = || fs::read_to_string(person.state().join("accounts/icloud.json")).unwrap();
+    assert!(!account().contains("\"password\"") && account().contains("password_command"), "{}", account());
+    person.simulator.end_sessions(421);
+    person.run(&["status"]).ends(0);
+
+    person.begin(&["--no-store-password", "--restart"]).ends(10);
+    person.run(&["login", "--code", CODE]).ends(0);
+    assert!(!account().contains("password"), "{}", account());
+}
+
+#[test]
+fn accounts_have_names_and_are_forgotten() {
+    let person = Person::signed_in();
+    person.run_with(&["login", "work", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait"], PASSWORD).ends(10);
+    person.run(&["login", "work", "--code", CODE]).ends(0);
+    let listed = person.run(&["accounts"]).ends(0);
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
+    let several = person.run(&["status"]).ends(1);
+    assert!(several.stderr.contains("icloud, work"), "{several:?}");
+    person.run(&["logout", "icloud"]).ends(0);
+    // The session belongs to the Apple ID, which still has a name.
+    person.run(&["status"]).ends(0);
+    person.run(&["logout"]).ends(0);
+    assert!(
+        !person
+            .state()
+            .join("sessions")
+            .read_dir()
+            .unwrap()
+            .any(|entry| { entry.unwrap().path().extension().is_some_and(|ending| ending == "json") })
+    );
+}
+
+#[test]
+fn a_script_without_a_terminal_is_told_what_to_give() {
+    let person = Person::new();
+    let ran = person.run(&["login", "--apple-id", APPLE_ID]).ends(1);
+    assert!(ran.stderr.contains("--password-stdin"), "{ran:?}");
+    assert_eq!(person.simulator.counts().total.requests, 0);
+}

@@ -1,0 +1,123 @@
+// Package account signs a person in to an Apple Account and looks at the
+// session that comes of it.
+//
+// The sign-in is a backend configuration of rclone: the questions that
+// config/create and config/update give to the backend "icloud" are the ones of
+// this package (see Questions). It stands on rclone's own client for the
+// requests. What rclone's own questions lack is why it exists: which of Apple's
+// refusals it was, whether the code was really sent, another try after a wrong
+// code, choice of a phone, a sign-in that a second process completes, and the
+// approval that Advanced Data Protection needs.
+//
+// Session files are read and written by package icloud alone; this one keeps a
+// challenge, a sign-in that waits for its code, in a file beside it.
+package account
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/remote"
+
+	"github.com/rclone/rclone/backend/iclouddrive"
+	rclonefs "github.com/rclone/rclone/fs"
+)
+
+func init() {
+	backend, err := rclonefs.Find("icloud")
+	if err != nil { // it is imported above
+		panic(err)
+	}
+	backend.Config = Questions
+	remote.Method("account/describe", "Tell the state of a session, without the network", describe)
+	remote.Method("account/adopt", "Put a session that rclone began into a session file", adopt)
+	remote.Method("account/export", "Give a session as rclone's backend iclouddrive keeps it", export)
+	remote.Method("account/forget", "Remove a session", forget)
+	remote.Method("account/reach", "Reach Apple's hosts, without an account", reach)
+	remote.Method("account/services", "Ask iCloud what the account may use", services)
+}
+
+// sessionRequest names a session.
+type sessionRequest struct {
+	SessionFile string `json:"session_file"`
+}
+
+// description is a session and the sign-in that is under way for it.
+type description struct {
+	icloud.SessionStatus
+	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds, if known
+	WaitsTill *time.Time `json:"waits_till,omitempty"` // of a sign-in that waits for a code
+}
+
+func describe(_ context.Context, in sessionRequest) (*description, error) {
+	file, err := icloud.LoadSessionFile(in.SessionFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = new(icloud.SessionFile), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	out := &description{SessionStatus: file.Describe(now)}
+	if left, known := out.SessionStatus.TrustLeft(now); known {
+		seconds := int64(left / time.Second)
+		out.TrustLeft = &seconds
+	}
+	if waiting, err := loadChallenge(in.SessionFile); err == nil {
+		out.WaitsTill = &waiting.Expires
+	}
+	return out, nil
+}
+
+// adoptRequest is a session as rclone's backend iclouddrive keeps it.
+type adoptRequest struct {
+	SessionFile string `json:"session_file"`
+	AppleID     string `json:"apple_id"`
+	ClientID    string `json:"client_id"`
+	TrustToken  string `json:"trust_token"`
+	Cookies     string `json:"cookies"`
+}
+
+// adopt stores a session that came from elsewhere. Nothing is known of when its
+// trust began, so nothing is forecast for it.
+func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
+	return &struct{}{}, icloud.UpdateSessionFile(ctx, in.SessionFile, func(file *icloud.SessionFile) error {
+		*file = icloud.SessionFile{
+			AppleID:    in.AppleID,
+			ClientID:   in.ClientID,
+			TrustToken: icloud.Secret(in.TrustToken),
+		}
+		for _, cookie := range iclouddrive.ReadCookies(in.Cookies) {
+			file.Cookies = append(file.Cookies, icloud.Cookie{Name: cookie.Name, Value: icloud.Secret(cookie.Value)})
+		}
+		return nil
+	})
+}
+
+// exported is a session in the form of rclone's backend iclouddrive.
+type exported struct {
+	TrustToken string `json:"trust_token"`
+	Cookies    string `json:"cookies"`
+}
+
+func export(_ context.Context, in sessionRequest) (*exported, error) {
+	client, file, err := ofFile(in.SessionFile)
+	if err != nil {
+		return nil, err
+	}
+	return &exported{TrustToken: string(file.TrustToken), Cookies: client.GetCookieString()}, nil
+}
+
+// forget removes a session. The lock file stays: another process may hold it.
+func forget(_ context.Context, in sessionRequest) (*struct{}, error) {
+	for _, path := range []string{in.SessionFile, challengePath(in.SessionFile)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return &struct{}{}, nil
+}

@@ -1,0 +1,119 @@
+package account
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// challengeLife is for how long a sign-in waits for its code. Apple's own limit
+// is not documented; its sign-in page gives up after about as long.
+const challengeLife = 15 * time.Minute
+
+// challenge is a sign-in whose password was accepted and whose code is missing.
+type challenge struct {
+	AppleID    string        `json:"apple_id"`
+	ClientID   string        `json:"client_id"`
+	FrameID    string        `json:"frame_id"`
+	Scnt       icloud.Secret `json:"scnt"`
+	SessionID  icloud.Secret `json:"session_id"`
+	Attributes icloud.Secret `json:"auth_attributes"`
+	Token      icloud.Secret `json:"session_token"`
+	Country    string        `json:"account_country"`
+	Expires    time.Time     `json:"expires"`
+	Phones     []phone       `json:"phones"`
+	Sent       delivery      `json:"sent"`
+}
+
+// phone is a trusted phone number, as far as Apple shows it.
+type phone struct {
+	ID     int    `json:"id"`
+	Number string `json:"number"`
+}
+
+// delivery is how the code was sent.
+type delivery struct {
+	Way     string `json:"way"` // wayDevices, waySMS or wayCall
+	PhoneID int    `json:"phone_id,omitempty"`
+	Refused bool   `json:"refused,omitempty"` // Apple would not send it
+}
+
+const (
+	wayDevices = "devices"
+	waySMS     = "sms"
+	wayCall    = "voice"
+)
+
+func challengePath(sessionFile string) string { return sessionFile + ".challenge" }
+
+// keep takes the state of a sign-in out of rclone's client.
+func (c *challenge) keep(s *api.Session) {
+	c.FrameID, c.ClientID, c.Country = s.FrameID, s.ClientID, s.AccountCountry
+	c.Scnt, c.SessionID = icloud.Secret(s.Scnt), icloud.Secret(s.SessionID)
+	c.Attributes, c.Token = icloud.Secret(s.AuthAttributes), icloud.Secret(s.SessionToken)
+}
+
+// resume puts it back.
+func (c *challenge) resume() *api.Session {
+	s := api.NewSession()
+	s.FrameID, s.ClientID, s.AccountCountry = c.FrameID, c.ClientID, c.Country
+	s.Scnt, s.SessionID = string(c.Scnt), string(c.SessionID)
+	s.AuthAttributes, s.SessionToken = string(c.Attributes), string(c.Token)
+	return s
+}
+
+func (c *challenge) number(id int) string {
+	for _, known := range c.Phones {
+		if known.ID == id {
+			return known.Number
+		}
+	}
+	return ""
+}
+
+var errNoChallenge = &failure{kind: icloud.KindNeedsLogin, cause: causeNoChallenge, text: "no sign-in is waiting for a code, or it waited too long"}
+
+func loadChallenge(sessionFile string) (*challenge, error) {
+	data, err := os.ReadFile(challengePath(sessionFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoChallenge
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := new(challenge)
+	if json.Unmarshal(data, c) != nil || !time.Now().Before(c.Expires) {
+		_ = os.Remove(challengePath(sessionFile)) // of no use to anybody, and it holds tokens
+		return nil, errNoChallenge
+	}
+	return c, nil
+}
+
+// save replaces the file as a whole, readable by its owner only.
+func (c *challenge) save(sessionFile string) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	path := challengePath(sessionFile)
+	err = os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = os.WriteFile(path+".new", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return &failure{kind: icloud.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be kept: " + err.Error()}
+	}
+	return nil
+}
+
+func dropChallenge(sessionFile string) { _ = os.Remove(challengePath(sessionFile)) } // it expires by itself

@@ -1,0 +1,233 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/rclone/rclone/fs/config/obscure"
+)
+
+// States of the questions. A caller that drives them by config/create and
+// config/update tells the questions apart by these, and with stateStop, which
+// is no question, the causes behind it.
+const (
+	stateCode    = "code"    // a code was sent, or can be sent another way
+	stateApprove = "approve" // protected data waits for an approval on a device
+	stateStop    = "stop"    // followed by a space and the cause: nothing more to ask
+)
+
+// Answers to the question for the code, besides the code itself.
+const (
+	answerResend = "resend"
+	answerSMS    = waySMS  // followed by a space and the number of the phone
+	answerCall   = wayCall // the same
+)
+
+// Questions signs in, as the configuration of the backend icloud. The options
+// apple_id, password and session_file have to be given; the session goes to
+// that file and the trust with it. A sign-in of before is replaced only when
+// the new one is complete.
+//
+// Once the password was accepted, the state is in a file beside the session, so
+// that another process can answer the question.
+func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
+	file, _ := m.Get("session_file")
+	appleID, _ := m.Get("apple_id")
+	if file == "" || appleID == "" {
+		return nil, fmt.Errorf("icloud: the options apple_id and session_file are needed; plakar-icloud login %s sets both", name)
+	}
+	out, err := answer(ctx, file, strings.ToLower(appleID), m, in)
+	if err == nil {
+		return out, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return &fs.ConfigOut{State: stateStop + " " + causeOf(err), Error: err.Error()}, nil
+}
+
+func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
+	switch in.State {
+	case "":
+		obscured, _ := m.Get("password")
+		password, err := obscure.Reveal(obscured)
+		if err != nil || password == "" {
+			return nil, &failure{icloud.KindBadConfig, causePassword, "a password is needed to sign in"}
+		}
+		clientID, _ := m.Get("client_id")
+		return begin(ctx, file, &signIn{appleID: appleID, clientID: clientID, file: file}, password)
+	case stateCode:
+		return code(ctx, file, in.Result)
+	case stateApprove:
+		return approve(ctx, file)
+	}
+	return nil, fmt.Errorf("icloud: there is no question %q", in.State)
+}
+
+// begin proves the password and has a code sent.
+func begin(ctx context.Context, file string, s *signIn, password string) (*fs.ConfigOut, error) {
+	dropChallenge(file)
+	if err := s.prove(ctx, password); err != nil {
+		return nil, err
+	}
+	if !s.client.Requires2FA() {
+		return finish(ctx, file, s)
+	}
+	state, err := s.secondFactor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &challenge{AppleID: s.appleID, Expires: time.Now().Add(challengeLife), Phones: state.phones}
+	c.Sent = delivery{Way: wayDevices}
+	if state.noDevices && len(state.phones) > 0 {
+		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
+	}
+	return send(ctx, file, s, c)
+}
+
+// send has the code sent as c.Sent says, and asks for it. That Apple refuses is
+// part of the question: there are other ways.
+func send(ctx context.Context, file string, s *signIn, c *challenge) (*fs.ConfigOut, error) {
+	said := ""
+	err := s.send(ctx, c.Sent)
+	var refusal *failure
+	switch {
+	case errors.As(err, &refusal) && refusal.cause == causeNoChallenge:
+		dropChallenge(file)
+		return nil, err
+	case errors.As(err, &refusal):
+		said = refusal.text
+	case err != nil:
+		return nil, err
+	}
+	c.Sent.Refused = said != ""
+	c.keep(s.client)
+	if err := c.save(file); err != nil {
+		return nil, err
+	}
+	return ask(c, said), nil
+}
+
+// ask is the question for the code. Its help says how the code comes, its
+// examples are the other answers that are possible.
+func ask(c *challenge, said string) *fs.ConfigOut {
+	option := &fs.Option{Name: "code", Required: true}
+	number := c.number(c.Sent.PhoneID)
+	switch {
+	case c.Sent.Refused && c.Sent.Way == wayDevices:
+		option.Help = "Apple did not send a code to your devices"
+	case c.Sent.Refused:
+		option.Help = "Apple did not send a code to " + number
+	case c.Sent.Way == wayDevices:
+		option.Help = "Apple has sent a code to your trusted devices"
+	case c.Sent.Way == waySMS:
+		option.Help = "Apple has sent a code by SMS to " + number
+	case c.Sent.Way == wayCall:
+		option.Help = "Apple calls " + number + " and says a code"
+	}
+	option.Examples = append(option.Examples, fs.OptionExample{Value: answerResend, Help: "send it again"})
+	for _, known := range c.Phones {
+		id := strconv.Itoa(known.ID)
+		option.Examples = append(option.Examples,
+			fs.OptionExample{Value: answerSMS + " " + id, Help: "send it by SMS to " + known.Number},
+			fs.OptionExample{Value: answerCall + " " + id, Help: "call " + known.Number})
+	}
+	return &fs.ConfigOut{State: stateCode, Option: option, Error: said}
+}
+
+// code takes the answer to the question for the code. A wrong one is asked for
+// again, without a new sign-in.
+func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
+	c, err := loadChallenge(file)
+	if err != nil {
+		return nil, err
+	}
+	s := &signIn{appleID: c.AppleID, clientID: c.ClientID, file: file, client: c.resume()}
+	way, rest, _ := strings.Cut(strings.TrimSpace(said), " ")
+	switch way {
+	case "":
+		return ask(c, ""), nil
+	case answerResend:
+		return send(ctx, file, s, c)
+	case answerSMS, answerCall:
+		id, err := strconv.Atoi(strings.TrimSpace(rest))
+		if err != nil && len(c.Phones) == 1 {
+			id = c.Phones[0].ID
+		}
+		if c.number(id) == "" {
+			return ask(c, fmt.Sprintf("There is no phone %q", rest)), nil
+		}
+		c.Sent = delivery{Way: way, PhoneID: id}
+		return send(ctx, file, s, c)
+	}
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(said)
+	if len(digits) < 4 || strings.Trim(digits, "0123456789") != "" {
+		return ask(c, "A code has six digits"), nil
+	}
+	err = s.verify(ctx, c.Sent, digits)
+	var refusal *failure
+	if errors.As(err, &refusal) && refusal.cause == causeWrongCode {
+		c.keep(s.client)
+		if err := c.save(file); err != nil {
+			return nil, err
+		}
+		again := ask(c, "This is not the code, or a newer one was sent since")
+		again.Option.Help = "The newest code that Apple has sent counts; no new sign-in is needed"
+		return again, nil
+	}
+	if err != nil {
+		if causeOf(err) == causeTooManyCodes || causeOf(err) == causeNoChallenge {
+			dropChallenge(file)
+		}
+		return nil, err
+	}
+	dropChallenge(file) // the code is spent
+	return finish(ctx, file, s)
+}
+
+// finish gets the session and stores it.
+func finish(ctx context.Context, file string, s *signIn) (*fs.ConfigOut, error) {
+	account, err := s.accountLogin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store(ctx, account); err != nil {
+		return nil, err
+	}
+	if err := account.usable(); err != nil {
+		return nil, err
+	}
+	access, err := webAccessOf(ctx, s.client)
+	if err == nil && access.Off {
+		return nil, &failure{icloud.KindNeedsLogin, causeWebAccess, "access to iCloud data on the web is off"}
+	}
+	if account.Webservices[driveService].PCSRequired {
+		return approve(ctx, file)
+	}
+	return nil, nil
+}
+
+// approve asks for the cookies that give access to protected data. The first
+// request makes a trusted device ask its owner; each further one looks whether
+// the owner has approved.
+func approve(ctx context.Context, file string) (*fs.ConfigOut, error) {
+	approved, err := requestPCS(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	if approved {
+		return nil, nil
+	}
+	return &fs.ConfigOut{State: stateApprove, Option: &fs.Option{
+		Name: "approve",
+		Help: "Advanced Data Protection is on: approve the access on one of your devices",
+	}}, nil
+}
