@@ -16,7 +16,9 @@ use plakar_protocol::importer::{
     CloseRequest, CloseResponse, ImportRequest, ImportResponse, InitRequest, InitResponse, OpenRequest, OpenResponse,
     PingRequest, PingResponse, importer_server,
 };
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -126,8 +128,8 @@ async fn serve_from_memory() -> Result<(), Failure> {
 /// An importer of one file that is the same piece again and again.
 struct Memory;
 
-type Records = tokio_stream::wrappers::ReceiverStream<Result<ImportResponse, Status>>;
-type Pieces = tokio_stream::Iter<std::vec::IntoIter<Result<OpenResponse, Status>>>;
+type Records = ReceiverStream<Result<ImportResponse, Status>>;
+type Pieces = ReceiverStream<Result<OpenResponse, Status>>;
 
 #[tonic::async_trait]
 impl importer_server::Importer for Memory {
@@ -143,7 +145,7 @@ impl importer_server::Importer for Memory {
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Records>, Status> {
-        let (records, stream) = tokio::sync::mpsc::channel(2);
+        let (records, stream) = mpsc::channel(2);
         let file_info = FileInfo { name: "large.bin".to_owned(), size: SIZE.cast_signed(), ..FileInfo::default() };
         let record = Record { pathname: "/large.bin".to_owned(), file_info: Some(file_info), ..Record::default() };
         tokio::spawn(async move {
@@ -157,9 +159,14 @@ impl importer_server::Importer for Memory {
     }
 
     async fn open(&self, _: Request<OpenRequest>) -> Result<Response<Pieces>, Status> {
-        let piece = Bytes::from(vec![7; PIECE]);
-        let pieces: Vec<_> = (0..SIZE / PIECE as u64).map(|_| Ok(OpenResponse { chunk: piece.clone() })).collect();
-        Ok(Response::new(tokio_stream::iter(pieces)))
+        // From a thread of its own, as the connectors have one for each content.
+        let (pieces, stream) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            let piece = Bytes::from(vec![7; PIECE]);
+            let count = SIZE / PIECE as u64;
+            (0..count).all(|_| pieces.blocking_send(Ok(OpenResponse { chunk: piece.clone() })).is_ok())
+        });
+        Ok(Response::new(Pieces::new(stream)))
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {

@@ -442,6 +442,8 @@ fn below_the_top_of_a_share_the_drive_host_refuses() {
 
     let children = client.get(&format!("{DOCS}/v1/enumerate/{}", inner["item_id"].as_str().unwrap())).json();
     let url = children["drive_item"][0]["item_info"]["urls"]["url_download"].as_str().unwrap().to_owned();
+    let deep = simulator.snapshot().into_iter().find(|item| item.path.ends_with("deep.txt")).unwrap();
+    assert_eq!(client.content_url(&deep.drive_id).status, 404);
     let redirect = client.get(&url);
     assert_eq!(redirect.status, 330);
     assert_eq!(client.get(redirect.header("location")).body, b"deep");

@@ -97,3 +97,21 @@ fn mixed(word: u64) -> u64 {
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_part_of_a_generated_content_is_the_same_as_in_the_whole() {
+        let content = Content::Generated { seed: 7, size: 1003 };
+        let whole = content.read(0, u64::MAX);
+        assert_eq!(whole.len(), 1003);
+        for (offset, length) in [(0, 1), (3, 10), (8, 8), (15, 2), (999, 100), (1003, 1)] {
+            let end = (offset + length).min(1003);
+            assert_eq!(content.read(offset, length), whole[offset as usize..end as usize], "{offset}+{length}");
+        }
+        assert_ne!(whole, Content::Generated { seed: 8, size: 1003 }.read(0, 1003));
+        assert_ne!(whole[..8], whole[8..16]);
+    }
+}

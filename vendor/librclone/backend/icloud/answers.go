@@ -171,7 +171,6 @@ type itemsAnswer struct {
 // itemStatus is the refusal of one item within an answer that is a success.
 type itemStatus struct {
 	status string
-	etag   string // the item's present one, with statusConflict
 }
 
 func (s *itemStatus) Error() string {
@@ -192,6 +191,6 @@ func only(items []driveItem) (*driveItem, error) {
 	case "":
 		return nil, damaged("an answer about one item does not say whether it was done")
 	default:
-		return nil, &itemStatus{status: status, etag: items[0].ETag}
+		return nil, &itemStatus{status: status}
 	}
 }

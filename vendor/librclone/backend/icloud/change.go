@@ -58,13 +58,10 @@ func itemBody(it *item, more map[string]any) []map[string]any {
 	return []map[string]any{entry}
 }
 
-// conflict gives the present etag when a change was refused for an old one.
-func conflict(err error) (etag string, is bool) {
+// isConflict reports whether a change was refused because the item has changed.
+func isConflict(err error) bool {
 	var status *itemStatus
-	if errors.As(err, &status) && status.status == statusConflict {
-		return status.etag, true
-	}
-	return "", false
+	return errors.As(err, &status) && status.status == statusConflict
 }
 
 // present looks for an item in its folder by its id. It is nil when the item is
@@ -101,18 +98,12 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		// A status that is not understood may come from a change that was made.
-		etag, conflicting := conflict(err)
+		// A refusal for an old etag may come from a move to elsewhere, and a
+		// status that is not understood from a change that was made.
 		var status *itemStatus
 		answered := errors.As(err, &status)
 		if try == mostAttempts || !answered && !outcomeUnknown(err) {
 			return itemError(op, on, err)
-		}
-		if conflicting && etag != "" && etag != it.etag {
-			current := *it
-			current.etag = etag
-			it = &current
-			continue
 		}
 		now, lookErr := d.present(ctx, in, it.id)
 		if lookErr != nil {
@@ -123,7 +114,7 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 			return nil
 		case now == nil:
 			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
-		case answered && !conflicting && !isGone(err):
+		case answered && !isConflict(err) && !isGone(err):
 			return itemError(op, on, err)
 		}
 		it = now
@@ -339,17 +330,16 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 			}},
 		})
 		if err == nil {
-			made, err := newItem(answer)
-			if err != nil || !made.folder {
-				return nil, fail(KindDamaged, "make folder", on, "the answer is not about a folder")
+			made, bad := d.madeFolder(in, answer)
+			err = bad
+			if err == nil {
+				d.folders.put(in.id, made)
+				d.folders.started(made.id)
+				if nameKey(made.name) == nameKey(name) {
+					return made, nil
+				}
+				return d.otherFolder(ctx, in, made, name)
 			}
-			made.parent = in.id
-			d.folders.put(in.id, made)
-			d.folders.started(made.id)
-			if nameKey(made.name) == nameKey(name) {
-				return made, nil
-			}
-			return d.otherFolder(ctx, in, made, name)
 		}
 		// A folder that exists already is answered with one of several statuses,
 		// and so are passing troubles: the listing tells.
@@ -372,6 +362,21 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 			return nil, itemError("make folder", on, err)
 		}
 	}
+}
+
+// madeFolder checks the answer about a new folder: it must be a new one.
+func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
+	made, err := newItem(answer)
+	if err != nil {
+		return nil, err
+	}
+	within := (&item{id: answer.ParentID}).docID()
+	if !made.folder || made.id == rootID || made.id == in.id || within != "" && within != (&item{id: in.id}).docID() ||
+		d.folders.findID(in.id, made.id) != nil {
+		return nil, damaged("the answer is not about a new folder")
+	}
+	made.parent = in.id
+	return made, nil
 }
 
 // otherFolder is called when the service gave a new folder another name: the

@@ -19,7 +19,7 @@ type folders struct {
 	mu      sync.Mutex
 	byID    map[string]*folder
 	recent  *list.List // of *folder with known contents, the last used first
-	items   int        // in all folders with known contents
+	items   int        // in all folders with known contents, and these folders
 	longest int        // items kept; more only within one folder
 	now     func() time.Time
 }
@@ -60,13 +60,21 @@ func (f *folders) at(id string) *folder {
 	return known
 }
 
+// children gives what is known of a folder, nil for nothing; mu is held.
+func (f *folders) children(id string) map[string]*item {
+	if in := f.byID[id]; in != nil {
+		return in.children
+	}
+	return nil
+}
+
 // find gives a child by its name. known is false when the folder's contents are
 // not; listed is when they were asked for.
 func (f *folders) find(id, name string) (child *item, listed time.Time, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	in := f.at(id)
-	if in.children == nil {
+	in := f.byID[id]
+	if in == nil || in.children == nil {
 		return nil, time.Time{}, false
 	}
 	f.recent.MoveToFront(in.element)
@@ -78,7 +86,7 @@ func (f *folders) findCoarsely(id, name string) *item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	wanted := coarseKey(name)
-	for _, child := range f.at(id).children {
+	for _, child := range f.children(id) {
 		if coarseKey(child.name) == wanted {
 			return child
 		}
@@ -90,7 +98,7 @@ func (f *folders) findCoarsely(id, name string) *item {
 func (f *folders) findID(id, childID string) *item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, child := range f.at(id).children {
+	for _, child := range f.children(id) {
 		if child.id == childID {
 			return child
 		}
@@ -102,7 +110,7 @@ func (f *folders) findID(id, childID string) *item {
 func (f *folders) known(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.at(id).children != nil
+	return f.children(id) != nil
 }
 
 // leftovers gives the uploads in a folder that nobody will finish.
@@ -110,7 +118,7 @@ func (f *folders) leftovers(id string) []*item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var found []*item
-	children := f.at(id).children
+	children := f.children(id)
 	for _, child := range children {
 		if made, ok := parseLeftover(child.name); ok && hidden(children, child) && f.now().Sub(made.made) > leftoverAge {
 			found = append(found, child)
@@ -124,7 +132,7 @@ func (f *folders) leftoversOf(id, name string) []*item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var found []*item
-	for _, child := range f.at(id).children {
+	for _, child := range f.children(id) {
 		if made, ok := parseLeftover(child.name); ok && made.replaces(name) {
 			found = append(found, child)
 		}
@@ -160,6 +168,7 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 	if in.listings == 0 {
 		in.journal = nil
 	}
+	defer f.release(in)
 	if listed == nil {
 		return nil
 	}
@@ -172,7 +181,7 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 		in.children = children
 		in.listed = t.started
 		in.element = f.recent.PushFront(in)
-		f.items += len(children)
+		f.items += 1 + len(children)
 		f.shrink()
 	}
 	return visible(children)
@@ -286,7 +295,10 @@ func (f *folders) drop(id, childID string) { f.record(id, change{drop: childID})
 func (f *folders) record(id string, made change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	in := f.at(id)
+	in := f.byID[id]
+	if in == nil {
+		return
+	}
 	if in.listings > 0 {
 		in.journal = append(in.journal, made)
 	}
@@ -333,6 +345,7 @@ func (f *folders) forget(id string) {
 	if in, ok := f.byID[id]; ok {
 		f.empty(in)
 		in.listed = f.now()
+		f.release(in)
 	}
 }
 
@@ -343,6 +356,7 @@ func (f *folders) forgetAll() {
 	for _, in := range f.byID {
 		f.empty(in)
 		in.listed = f.now()
+		f.release(in)
 	}
 }
 
@@ -351,7 +365,7 @@ func (f *folders) empty(in *folder) {
 	if in.children == nil {
 		return
 	}
-	f.items -= len(in.children)
+	f.items -= 1 + len(in.children)
 	f.recent.Remove(in.element)
 	in.children, in.element = nil, nil
 }
@@ -362,9 +376,14 @@ func (f *folders) shrink() {
 	for f.items > f.longest && f.recent.Len() > 1 {
 		in := f.recent.Back().Value.(*folder)
 		f.empty(in)
-		if in.listings == 0 && len(in.filling) == 0 {
-			delete(f.byID, in.id)
-		}
+		f.release(in)
+	}
+}
+
+// release lets go of the record of a folder that nobody needs; mu is held.
+func (f *folders) release(in *folder) {
+	if in.children == nil && in.listings == 0 && len(in.filling) == 0 {
+		delete(f.byID, in.id)
 	}
 }
 
@@ -375,7 +394,14 @@ func (f *folders) fill(ctx context.Context, id string) (done func(), err error) 
 	f.mu.Unlock()
 	select {
 	case turn <- struct{}{}:
-		return func() { <-turn }, nil
+		return func() {
+			<-turn
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if in := f.byID[id]; in != nil && in.filling == turn {
+				f.release(in)
+			}
+		}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

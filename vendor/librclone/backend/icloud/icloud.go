@@ -42,15 +42,22 @@ type Fs struct {
 }
 
 func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Options, d *drive) (fs.Fs, error) {
-	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, m: m, drive: d}
-	f.features = (&fs.Features{
-		CaseInsensitive:         true,
-		CanHaveEmptyDirectories: true,
-	}).Fill(ctx, f)
+	at := func(root string) *Fs {
+		f := &Fs{name: name, root: root, opt: opt, m: m, drive: d}
+		f.features = (&fs.Features{
+			CaseInsensitive:         true,
+			CanHaveEmptyDirectories: true,
+		}).Fill(ctx, f)
+		if !opt.ServerSideCopy {
+			f.features.Copy = nil
+		}
+		return f
+	}
+	f := at(strings.Trim(root, "/"))
 	if f.root == "" {
 		return f, nil
 	}
-	parent := &Fs{name: name, root: parentOf(f.root), opt: opt, m: m, drive: d, features: f.features}
+	parent := at(parentOf(f.root))
 	found, err := parent.lookup(ctx, path.Base(f.root))
 	switch {
 	case errors.Is(err, fs.ErrorObjectNotFound):
@@ -60,10 +67,6 @@ func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Opti
 	case found.folder:
 		return f, nil
 	}
-	parent.features = (&fs.Features{
-		CaseInsensitive:         true,
-		CanHaveEmptyDirectories: true,
-	}).Fill(ctx, parent)
 	return parent, fs.ErrorIsFile
 }
 
@@ -229,7 +232,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 			f.drive.folders.forget(empty.id)
 			return nil
 		}
-		if _, changed := conflict(err); attempt == mostAttempts || ctx.Err() != nil || !changed && !outcomeUnknown(err) {
+		if attempt == mostAttempts || ctx.Err() != nil || !isConflict(err) && !outcomeUnknown(err) {
 			return itemError("remove folder", at.path, err)
 		}
 		f.drive.folders.forget(in.id) // the next look finds out whether it is gone

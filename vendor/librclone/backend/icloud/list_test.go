@@ -301,7 +301,7 @@ func TestAppLibrary(t *testing.T) {
 // --- the cache itself
 
 func listed(names ...string) []*item {
-	var items []*item
+	items := []*item{}
 	for i, name := range names {
 		items = append(items, &item{id: fmt.Sprintf("FILE::zone::%08d-%d", i, i), name: name, shown: name})
 	}
@@ -345,22 +345,31 @@ func TestFoldersAreForgotten(t *testing.T) {
 	for i := range 20 {
 		fill(fmt.Sprint("folder", i), 10)
 	}
-	assert.Equal(t, 100, f.items)
-	assert.False(t, f.known("folder9"))
-	assert.True(t, f.known("folder10"))
-	_, _, known := f.find("folder10", "file1")
+	assert.Equal(t, 9*11, f.items)
+	assert.False(t, f.known("folder10"))
+	assert.True(t, f.known("folder11"))
+	_, _, known := f.find("folder11", "file1")
 	require.True(t, known)
 	fill("one more", 10)
-	assert.True(t, f.known("folder10"), "it was used a moment ago")
+	assert.True(t, f.known("folder11"), "it was used a moment ago")
+	assert.False(t, f.known("folder12"))
 	fill("large", 10_000)
 	assert.True(t, f.known("large"))
-	assert.Equal(t, 10_000, f.items)
-	f.put("large", &item{id: "FILE::zone::new", name: "new", shown: "new"})
 	assert.Equal(t, 10_001, f.items)
+	f.put("large", &item{id: "FILE::zone::new", name: "new", shown: "new"})
+	assert.Equal(t, 10_002, f.items)
 	f.drop("large", "FILE::zone::new")
 	f.forget("large")
-	assert.Equal(t, 0, f.items)
+	for i := range 200 {
+		fill(fmt.Sprint("empty", i), 0)
+	}
+	assert.Equal(t, 100, f.items, "an empty folder takes room, too")
+	f.find("unheard of", "x")
+	f.drop("unheard of", "x")
+	f.forgetAll()
+	assert.Zero(t, f.items)
 	assert.Zero(t, f.recent.Len())
+	assert.Empty(t, f.byID)
 }
 
 // A listing that was asked for before another one is not kept.

@@ -54,6 +54,9 @@ const (
 )
 
 func init() {
+	// rclone prepares its cipher at the first use, without a lock
+	// (fs/config/obscure, crypt); remotes may be opened at once.
+	_ = obscure.MustObscure("")
 	fs.Register(&fs.RegInfo{
 		Name:        "icloud",
 		Description: "iCloud Drive and Photos, for unattended use",
@@ -161,6 +164,18 @@ const (
 	firstPause = 250 * time.Millisecond
 )
 
+// withoutStars is a configuration in which hiddenPassword is no password.
+type withoutStars struct{ configmap.Mapper }
+
+// Get implements configmap.Getter.
+func (m withoutStars) Get(key string) (string, bool) {
+	value, ok := m.Mapper.Get(key)
+	if key == "password" && value == hiddenPassword {
+		return "", true
+	}
+	return value, ok
+}
+
 // parseOptions reads the configuration of a remote.
 func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
 	opt := new(Options)
@@ -184,6 +199,20 @@ func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
 	return opt, Secret(password), nil
 }
 
+// NewSessionFile gives the session that options hold, as for an account that was
+// set up with rclone.
+func NewSessionFile(opt *Options) *SessionFile {
+	state := &SessionFile{
+		AppleID:    opt.AppleID,
+		ClientID:   opt.ClientID,
+		TrustToken: Secret(opt.TrustToken),
+	}
+	for _, cookie := range iclouddrive.ReadCookies(opt.Cookies) {
+		state.Cookies = append(state.Cookies, Cookie{Name: cookie.Name, Value: Secret(cookie.Value)})
+	}
+	return state
+}
+
 // drives holds the drive of each account, so that all remotes of an account in
 // this process share one session, one pace and one cache.
 var drives = struct {
@@ -193,14 +222,7 @@ var drives = struct {
 
 // openDrive gives the drive of the account that a configuration names.
 func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options, password Secret) (*drive, error) {
-	state := SessionFile{
-		AppleID:    opt.AppleID,
-		ClientID:   opt.ClientID,
-		TrustToken: Secret(opt.TrustToken),
-	}
-	for _, cookie := range iclouddrive.ReadCookies(opt.Cookies) {
-		state.Cookies = append(state.Cookies, Cookie{Name: cookie.Name, Value: Secret(cookie.Value)})
-	}
+	state := NewSessionFile(opt)
 	drives.Lock()
 	defer drives.Unlock()
 	key := strings.ToLower(opt.AppleID) + "\x00" + opt.SessionFile
@@ -208,7 +230,7 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 	if !known {
 		d = newDrive(ctx, name, opt)
 	}
-	if err := d.service.session.configure(state, password); err != nil {
+	if err := d.service.session.configure(*state, password); err != nil {
 		return nil, err
 	}
 	drives.of[key] = d
@@ -249,7 +271,7 @@ func assembleDrive(service *service, opt *Options) *drive {
 // that is given names a file.
 func NewFs(ctx context.Context, name, root string, m configmap.Mapper) (fs.Fs, error) {
 	if service, _ := m.Get("service"); service == servicePhotos {
-		return iclouddrive.NewServiceFs(ctx, name, root, m)
+		return iclouddrive.NewServiceFs(ctx, name, root, withoutStars{m})
 	} else if service != "" && service != serviceDrive {
 		return nil, fail(KindBadConfig, "open", name, fmt.Sprintf("there is no service %q", service)).with("the services are drive and photos")
 	}
