@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"unsafe"
 
 	_ "plakar-icloud/librclone/backends" // the backends of this build
@@ -31,6 +32,9 @@ import (
 // written into the user's home, get this place.
 const noDirectory = "/dev/null/rclone"
 
+// gcPercent is by how much the heap may grow between two collections.
+const gcPercent = 50
+
 func init() {
 	// Exit is the caller's business: rclone would end the process on SIGINT
 	// and SIGTERM from a goroutine of its own.
@@ -41,6 +45,9 @@ func init() {
 //
 //export RcloneInitialize
 func RcloneInitialize() {
+	// Content is garbage as soon as it was handed on: a small heap that is
+	// collected often, instead of as much garbage as there is content in use.
+	debug.SetGCPercent(gcPercent)
 	_ = config.SetConfigPath("") // fails for reserved file names only
 	_ = config.SetCacheDir(noDirectory)
 	librclone.Initialize()
