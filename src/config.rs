@@ -194,7 +194,7 @@ fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
     Ok(Limits {
         cache_memory: number(map, "cache_memory", 128)? as u64 * MIB,
         uploads: number(map, "uploads", 8)?.max(1),
-        spool_memory: number(map, "spool_memory", 32)? * MIB as usize,
+        spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
         spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),
     })
 }

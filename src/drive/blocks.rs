@@ -31,12 +31,14 @@ use file::CachedFile;
 
 /// Bytes of a block. A read that misses wastes half of one on average.
 const BLOCK: usize = 256 * 1024;
-/// Runs on their way at once, in the whole process.
-const RUNS: usize = 16;
-/// The part of the memory that the runs on their way may take together.
+/// Runs on their way at once, in the whole process. Go keeps up to 4 MiB of each
+/// that came faster than it was read (net/http, HTTP/2 transport).
+const RUNS: usize = 8;
+/// The part of the memory that is for runs on their way; the rest is for blocks
+/// that have arrived.
 const ON_THEIR_WAY: u64 = 4;
 /// Pieces that wait for whoever reads a part.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
 
 /// The blocks of all files of a drive, within a budget of memory.
 #[derive(Debug, Clone)]
@@ -70,13 +72,14 @@ impl Weighter<Key, Bytes> for Size {
 impl Blocks {
     /// A cache of `memory` bytes.
     pub fn new(memory: u64) -> Self {
-        let blocks = usize::try_from(memory).unwrap_or(usize::MAX) / BLOCK;
+        let kept = memory - memory / ON_THEIR_WAY;
+        let blocks = usize::try_from(kept).unwrap_or(usize::MAX) / BLOCK;
         // New blocks are read ahead and not used yet: half of the memory is
         // theirs, so that often used ones do not push them out before their time.
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(blocks.max(1))
-            .weight_capacity(memory)
+            .weight_capacity(kept)
             .hot_allocation(0.5)
             .build();
         let blocks = match options {
@@ -84,7 +87,7 @@ impl Blocks {
                 Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default())
             }
             // Only for options that are not set.
-            Err(_) => Cache::with_weighter(blocks.max(1), memory, Size),
+            Err(_) => Cache::with_weighter(blocks.max(1), kept, Size),
         };
         Self(Arc::new(Shared {
             files: Mutex::default(),

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"runtime/debug"
 	"unsafe"
 
 	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
@@ -33,6 +34,9 @@ import (
 // written into the user's home, get this place.
 const noDirectory = "/dev/null/rclone"
 
+// gcPercent is by how much the heap may grow between two collections.
+const gcPercent = 50
+
 func init() {
 	// Exit is the caller's business: rclone would end the process on SIGINT
 	// and SIGTERM from a goroutine of its own.
@@ -43,6 +47,9 @@ func init() {
 //
 //export RcloneInitialize
 func RcloneInitialize() {
+	// Content is garbage as soon as it was handed on: a small heap that is
+	// collected often, instead of as much garbage as there is content in use.
+	debug.SetGCPercent(gcPercent)
 	_ = config.SetConfigPath("") // fails for reserved file names only
 	_ = config.SetCacheDir(noDirectory)
 	librclone.Initialize()

@@ -1,0 +1,42 @@
+//! Memory under many Gets or Puts at once.
+
+use futures_util::future::join_all;
+use plakar_host::{Resource, Store};
+
+use crate::drive::{Drive, MIB, bytes, get};
+
+/// The cache, and what everything else may take.
+const MOST_KIB: u64 = (128 + 64) * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_gets_at_once_stay_within_bounds() {
+    const PACKFILE: u64 = 24 * MIB;
+    let drive = Drive::new();
+    let macs: Vec<_> = (0..16).map(|number| drive.packfile(number, PACKFILE)).collect();
+    let store = drive.store(&drive.settings()).await;
+    let walk = async |mac| {
+        for at in (0..PACKFILE).step_by(MIB as usize) {
+            assert_eq!(get(&store, mac, at, MIB).await.unwrap().len() as u64, MIB);
+        }
+    };
+    join_all(macs.into_iter().map(walk)).await;
+    must_be_within(&store, MOST_KIB);
+}
+
+/// Content of 144 MiB, with little of the cache in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn nine_puts_at_once_stay_within_bounds() {
+    let drive = Drive::new();
+    let store = drive.store(&drive.settings()).await;
+    store.create("config").await.unwrap();
+    let contents = (0..9).map(|number| (number, bytes(number, 16 * MIB))).collect::<Vec<_>>();
+    let put = async |(number, content)| store.put(Resource::Packfile, [number; 32], content).await.unwrap();
+    join_all(contents.into_iter().map(put)).await;
+    must_be_within(&store, MOST_KIB - 96 * 1024);
+}
+
+fn must_be_within(store: &Store, most: u64) {
+    let resident = store.connector().resident().unwrap();
+    eprintln!("{resident:?}");
+    assert!(resident.most <= most, "{resident:?}");
+}

@@ -1,0 +1,217 @@
+//! Random operations and faults, beside a store in memory.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+use plakar_host::{Mac, Range, Resource, Store, digest};
+use proptest::{prelude::*, sample::select, test_runner::Config};
+
+use crate::drive::{Drive, bytes, status};
+
+const OBJECTS: u8 = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put {
+        resource: Resource,
+        object: u8,
+    },
+    Get {
+        resource: Resource,
+        object: u8,
+        from: f64,
+        length: u32,
+    },
+    GetWhole {
+        resource: Resource,
+        object: u8,
+    },
+    Delete {
+        resource: Resource,
+        object: u8,
+    },
+    List {
+        resource: Resource,
+    },
+    /// The other process does what follows.
+    Switch,
+    /// A process ends, and another takes its place.
+    Restart,
+    Fault {
+        kind: RequestKind,
+        action: FaultAction,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let resource = || select(vec![Resource::Packfile, Resource::Packfile, Resource::State, Resource::Lock]);
+    let object = || 0..OBJECTS;
+    let step = prop_oneof![
+        5 => (resource(), object()).prop_map(|(resource, object)| Step::Put { resource, object }),
+        8 => (resource(), object(), 0.0..1.0_f64, 1..2_000_000_u32)
+            .prop_map(|(resource, object, from, length)| Step::Get { resource, object, from, length }),
+        2 => (resource(), object()).prop_map(|(resource, object)| Step::GetWhole { resource, object }),
+        2 => (resource(), object()).prop_map(|(resource, object)| Step::Delete { resource, object }),
+        2 => resource().prop_map(|resource| Step::List { resource }),
+        2 => Just(Step::Switch),
+        1 => Just(Step::Restart),
+        3 => (kind(), action()).prop_map(|(kind, action)| Step::Fault { kind, action }),
+    ];
+    prop::collection::vec(step, 5..40)
+}
+
+fn kind() -> impl Strategy<Value = RequestKind> {
+    select(vec![
+        RequestKind::List,
+        RequestKind::ById,
+        RequestKind::ContentGet,
+        RequestKind::UploadWeb,
+        RequestKind::ContentPost,
+        RequestKind::UpdateDocuments,
+        RequestKind::Trash,
+    ])
+}
+
+fn action() -> impl Strategy<Value = FaultAction> {
+    select(vec![
+        status(503),
+        status(429),
+        FaultAction::ResetBefore,
+        FaultAction::ResetAfter,
+        FaultAction::ResetStream,
+        FaultAction::Truncate { bytes: 100, clean: false },
+        FaultAction::Truncate { bytes: 100, clean: true },
+    ])
+}
+
+/// Some empty, some small, some larger than what is fetched whole.
+fn packed(object: u8) -> Bytes {
+    bytes(object, [0, 1_000, 700_001, 5_300_000][usize::from(object)])
+}
+
+struct Run {
+    drive: Drive,
+    stores: [Store; 2],
+    acting: usize,
+    expected: BTreeMap<(u8, Mac), Bytes>,
+    /// Grows, so that a lock is never stored with the same content twice.
+    locks: u32,
+}
+
+fn folder(resource: Resource) -> u8 {
+    match resource {
+        Resource::Packfile => 0,
+        Resource::State => 1,
+        Resource::Lock => 2,
+    }
+}
+
+fn mac(resource: Resource, object: u8) -> Mac {
+    match resource {
+        Resource::Packfile => digest(&packed(object)),
+        Resource::State => [object | 0x40; 32],
+        Resource::Lock => [object | 0x80; 32],
+    }
+}
+
+impl Run {
+    async fn new() -> Self {
+        let drive = Drive::new();
+        // So little that blocks are dropped all the time.
+        let settings = drive.settings().with("cache_memory", "2");
+        let stores = [drive.store(&settings).await, drive.store(&settings).await];
+        stores[0].create("config").await.unwrap();
+        Self { drive, stores, acting: 0, expected: BTreeMap::new(), locks: 0 }
+    }
+
+    async fn restart(&mut self) {
+        let settings = self.drive.settings().with("cache_memory", "2");
+        self.stores[self.acting] = self.drive.store(&settings).await;
+    }
+
+    async fn take(&mut self, step: &Step) {
+        let store = &self.stores[self.acting];
+        let say = |error: &plakar_host::Error| format!("{step:?}: {}", error.message());
+        match *step {
+            Step::Put { resource, object } => {
+                let content = if resource == Resource::Lock {
+                    self.locks += 1;
+                    Bytes::from(format!("lock {}", self.locks))
+                } else {
+                    packed(object)
+                };
+                let size = content.len() as i64;
+                let mac = mac(resource, object);
+                let written =
+                    store.put(resource, mac, content.clone()).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                assert_eq!(written, size);
+                self.expected.insert((folder(resource), mac), content);
+            }
+            Step::Get { resource, object, from, length } => {
+                let mac = mac(resource, object);
+                let expected = self.expected.get(&(folder(resource), mac));
+                let size = expected.map_or(1000, Bytes::len);
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size")]
+                let offset = (from * size as f64) as u64;
+                let got = store.get(resource, mac, Some(Range { offset, length })).await;
+                let part = |content: &Bytes| {
+                    content.slice(offset as usize..content.len().min(offset as usize + length as usize))
+                };
+                self.compare(step, got, expected.map(part));
+            }
+            Step::GetWhole { resource, object } => {
+                let mac = mac(resource, object);
+                let got = store.get(resource, mac, None).await;
+                self.compare(step, got, self.expected.get(&(folder(resource), mac)).cloned());
+            }
+            Step::Delete { resource, object } => {
+                let mac = mac(resource, object);
+                store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                self.expected.remove(&(folder(resource), mac));
+            }
+            Step::List { resource } => {
+                let mut listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                listed.sort_unstable();
+                let expected: Vec<Mac> =
+                    self.expected.keys().filter(|key| key.0 == folder(resource)).map(|key| key.1).collect();
+                assert_eq!(listed, expected, "{step:?}");
+            }
+            Step::Switch => self.acting = 1 - self.acting,
+            Step::Restart => self.restart().await,
+            Step::Fault { kind, ref action } => {
+                self.drive.simulator.add_fault(FaultRule::new(kind, action.clone()).times(1));
+            }
+        }
+    }
+
+    /// What is not there may be read nevertheless where another process has
+    /// deleted it, but never as something else.
+    fn compare(&self, step: &Step, got: plakar_host::Result<Bytes>, expected: Option<Bytes>) {
+        match (got, expected) {
+            (Ok(got), Some(expected)) => assert_eq!(got, expected, "{step:?}"),
+            (Err(error), Some(_)) => panic!("{step:?}: {}", error.message()),
+            (_, None) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, max_shrink_iters: 40, ..Config::default() })]
+
+    #[test]
+    fn a_kloset_is_what_a_store_in_memory_is(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run::new().await;
+            for step in &steps {
+                run.take(step).await;
+            }
+        });
+    }
+}
+
+/// More with `PROPTEST_CASES`, which `Config::default` reads.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6)
+}

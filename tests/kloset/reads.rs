@@ -1,0 +1,158 @@
+//! What reads cost, and answers that are not what they should be.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+use plakar_host::{Resource, digest};
+
+use crate::drive::{Drive, MIB, bytes, get, path, status};
+
+#[tokio::test]
+async fn small_reads_of_a_small_packfile_are_one_transfer() {
+    let drive = Drive::new();
+    let mac = drive.packfile(1, MIB + 5);
+    let content = bytes(1, MIB + 5);
+    let store = drive.store(&drive.settings()).await;
+    for at in (0..MIB).rev().step_by(10_007) {
+        assert_eq!(
+            get(&store, mac, at, 3000).await.unwrap(),
+            content.slice(at as usize..content.len().min(at as usize + 3000))
+        );
+    }
+    assert_eq!((drive.requests(RequestKind::ById), drive.requests(RequestKind::ContentGet)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_walk_through_a_large_packfile_takes_few_large_requests() {
+    let drive = Drive::new();
+    let size = 64 * MIB + 12_345;
+    let mac = drive.packfile(2, size);
+    let content = bytes(2, size);
+    let store = drive.store(&drive.settings()).await;
+    for at in (0..size).step_by(65_537) {
+        assert_eq!(
+            get(&store, mac, at, 65_537).await.unwrap(),
+            content.slice(at as usize..size.min(at + 65_537) as usize)
+        );
+    }
+    assert!(drive.requests(RequestKind::ContentGet) <= 12, "{}", drive.requests(RequestKind::ContentGet));
+    assert_eq!(drive.fetched(), size);
+}
+
+#[tokio::test]
+async fn a_file_in_the_midst_of_a_packfile_is_fetched_with_little_around_it() {
+    let drive = Drive::new();
+    let mac = drive.packfile(3, 64 * MIB);
+    let store = drive.store(&drive.settings()).await;
+    for at in (10 * MIB..50 * MIB).step_by(5 * MIB as usize) {
+        get(&store, mac, at + 77, 5 * MIB).await.unwrap();
+    }
+    assert!(drive.fetched() <= 52 * MIB, "{}", drive.fetched());
+    assert!(drive.requests(RequestKind::ContentGet) <= 8, "{}", drive.requests(RequestKind::ContentGet));
+}
+
+#[tokio::test]
+async fn scattered_reads_do_not_fetch_a_large_packfile() {
+    let drive = Drive::new();
+    let mac = drive.packfile(4, 64 * MIB);
+    let store = drive.store(&drive.settings()).await;
+    for at in (0..10).map(|n| (n * 7 % 10) * 6 * MIB) {
+        get(&store, mac, at + 1000, 1500).await.unwrap();
+    }
+    assert!(drive.fetched() <= 20 * MIB, "{}", drive.fetched());
+}
+
+#[tokio::test]
+async fn who_misses_the_same_at_once_shares_one_transfer() {
+    let drive = Drive::new();
+    let mac = drive.packfile(5, 2 * MIB);
+    let content = bytes(5, 2 * MIB);
+    let store = drive.store(&drive.settings()).await;
+    let reads = (0..64).map(|n| get(&store, mac, n * 30_000, 20_000));
+    for (n, read) in join_all(reads).await.into_iter().enumerate() {
+        assert_eq!(read.unwrap(), content.slice(n * 30_000..n * 30_000 + 20_000));
+    }
+    assert_eq!(drive.requests(RequestKind::ContentGet), 1);
+    assert_eq!(drive.requests(RequestKind::List), 3, "the top, the kloset, the packfiles");
+}
+
+/// plakar reads each new state twice (K/repository/repository.go RebuildState).
+#[tokio::test]
+async fn a_state_that_is_read_again_costs_nothing() {
+    let drive = Drive::new();
+    let content = bytes(6, 20 * MIB);
+    let mac = digest(&content);
+    let first = drive.store(&drive.settings()).await;
+    first.create("config").await.unwrap();
+    first.put(Resource::State, mac, content.clone()).await.unwrap();
+    let second = drive.store(&drive.settings()).await;
+    drive.simulator.reset_counts();
+    assert_eq!(second.get(Resource::State, mac, None).await.unwrap(), content);
+    let once = drive.simulator.counts().total.requests;
+    assert_eq!(second.get(Resource::State, mac, None).await.unwrap(), content);
+    assert_eq!(drive.simulator.counts().total.requests, once);
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_stored_again_is_not_served_from_memory() {
+    let drive = Drive::new();
+    let store = drive.store(&drive.settings()).await;
+    store.create("config").await.unwrap();
+    let packfile = bytes(7, MIB);
+    let mac = digest(&packfile);
+    store.put(Resource::Packfile, mac, packfile.clone()).await.unwrap();
+    assert_eq!(get(&store, mac, 5, 10).await.unwrap(), packfile.slice(5..15));
+    store.delete(Resource::Packfile, mac).await.unwrap();
+    get(&store, mac, 5, 10).await.unwrap_err();
+
+    let lock = [9; 32];
+    for text in ["first", "second, longer", "3rd"] {
+        store.put(Resource::Lock, lock, Bytes::from(text)).await.unwrap();
+        assert_eq!(store.get(Resource::Lock, lock, None).await.unwrap(), text);
+    }
+    assert_eq!(store.list(Resource::Lock).await.unwrap(), [lock]);
+}
+
+#[tokio::test]
+async fn answers_that_are_short_overlong_or_refused_are_asked_for_again() {
+    let faults = [
+        FaultAction::Truncate { bytes: 300_000, clean: false },
+        FaultAction::Truncate { bytes: 300_000, clean: true },
+        FaultAction::Overlong { bytes: 10 },
+        FaultAction::ResetBefore,
+        FaultAction::ResetStream,
+        FaultAction::HtmlPage,
+        status(503),
+        status(429),
+    ];
+    for (n, action) in faults.into_iter().enumerate() {
+        for kind in [RequestKind::ContentGet, RequestKind::ById] {
+            let drive = Drive::new();
+            let number = u8::try_from(n).unwrap();
+            let mac = drive.packfile(number, 6 * MIB);
+            let store = drive.store(&drive.settings()).await;
+            let fault = drive.simulator.add_fault(FaultRule::new(kind, action.clone()).times(1));
+            let read = get(&store, mac, MIB + 100, 2 * MIB).await;
+            let read = read.unwrap_or_else(|error| panic!("{action:?} of {kind:?}: {}", error.message()));
+            assert_eq!(
+                read,
+                bytes(number, 6 * MIB).slice(MIB as usize + 100..3 * MIB as usize + 100),
+                "{action:?} of {kind:?}"
+            );
+            assert_eq!(drive.simulator.faults_applied()[&fault], 1, "{action:?} of {kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_keeps_failing_says_why_and_a_later_one_works() {
+    let drive = Drive::new();
+    let mac = drive.packfile(8, MIB);
+    let store = drive.store(&drive.settings().with("tries", "2")).await;
+    let truncated = FaultAction::Truncate { bytes: 1000, clean: true };
+    let fault = drive.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, truncated));
+    let message = get(&store, mac, 5000, 100).await.unwrap_err().message();
+    assert!(message.contains(&path("packfiles", mac)[17..]) && !message.contains('\n'), "{message}");
+    drive.simulator.remove_fault(fault);
+    assert_eq!(get(&store, mac, 5000, 100).await.unwrap(), bytes(8, MIB).slice(5000..5100));
+}
