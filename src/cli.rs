@@ -1,7 +1,7 @@
 //! The command line: its grammar, and the commands for people.
 //!
-//! Results go to stdout ([`output`]), everything else to stderr; questions to
-//! the terminal itself ([`prompt`]).
+//! Results go to stdout (`output`), everything else to stderr; questions to
+//! the terminal itself (`prompt`).
 
 mod accounts;
 mod config;

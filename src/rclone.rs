@@ -1,6 +1,6 @@
 //! rclone in this process: typed calls, kept objects, content.
 //!
-//! The only module that knows rclone's JSON. All of Go is behind [`ffi`].
+//! The only module that knows rclone's JSON. All of Go is behind `ffi`.
 
 pub mod account;
 mod error;

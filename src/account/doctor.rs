@@ -14,12 +14,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Error as AccountError, State};
-use crate::{
-    drive::{Drive, DrivePath, Limits},
-    rclone::{
-        Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time,
-        account::{Available, Description, Reached},
-    },
+use crate::rclone::{
+    Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time,
+    account::{Available, Description, Reached},
 };
 
 /// By how many seconds the clock may be off. Apple's limit is not known; its
@@ -97,38 +94,32 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
         return report;
     }
     let begun = Instant::now();
-    match open(state, &name).await {
-        Ok(remote) => match remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0)) {
-            Ok(entries) => report.timed("list", format!("{} entries in the top folder", entries.len()), begun),
-            Err(error) => {
-                let available = Rclone::start().services(&session_file).await.ok();
-                report.bad("list", error.text.clone(), cause_of(&error, available.as_ref()));
-                return report;
-            }
-        },
-        Err(OpenError::Account(error)) => {
-            report.bad("account", error.to_string(), Cause::NoPassword);
+    let (section, sections) = match super::sections(state, &name).await {
+        Ok(found) => found,
+        Err(error) => {
+            report.bad("password", error.to_string(), Cause::NoPassword);
             return report;
         }
-        Err(OpenError::Rclone(error)) => {
+    };
+    let remote = match Rclone::start().open(section, "", sections).await {
+        Ok(remote) => remote,
+        Err(error) => {
             report.bad("open", error.text.clone(), cause_of(&error, None));
+            return report;
+        }
+    };
+    match remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0)) {
+        Ok(entries) => report.timed("list", format!("{} entries in the top folder", entries.len()), begun),
+        Err(error) => {
+            let available = Rclone::start().services(&session_file).await.ok();
+            report.bad("list", error.text.clone(), cause_of(&error, available.as_ref()));
             return report;
         }
     }
     if trip {
-        round_trip(&mut report, state, &name).await;
+        round_trip(&mut report, remote).await;
     }
     report
-}
-
-enum OpenError {
-    Account(AccountError),
-    Rclone(Error),
-}
-
-async fn open(state: &State, name: &str) -> Result<Remote, OpenError> {
-    let (section, sections) = super::sections(state, name).await.map_err(OpenError::Account)?;
-    Rclone::start().open(section, "", sections).await.map_err(OpenError::Rclone)
 }
 
 fn machine(report: &mut Report, state: &State) -> bool {
@@ -233,21 +224,7 @@ pub fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
     })
 }
 
-async fn round_trip(report: &mut Report, state: &State, name: &str) {
-    let (section, sections) = match super::sections(state, name).await {
-        Ok(found) => found,
-        Err(error) => return report.bad("account", error.to_string(), Cause::NoPassword),
-    };
-    let limits = Limits { cache_memory: 0, uploads: 1, spool_memory: TRIAL.len(), spool_dir: std::env::temp_dir() };
-    let drive = match Drive::open(section, sections, &limits).await {
-        Ok(drive) => drive,
-        Err(error) => return report.bad("open", error.to_string(), Cause::Other),
-    };
-    let remote = match open(state, name).await {
-        Ok(remote) => remote,
-        Err(OpenError::Rclone(error)) => return report.bad("open", error.text.clone(), cause_of(&error, None)),
-        Err(OpenError::Account(error)) => return report.bad("account", error.to_string(), Cause::NoPassword),
-    };
+async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
     let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
@@ -266,12 +243,9 @@ async fn round_trip(report: &mut Report, state: &State, name: &str) {
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
     }
     let begun = Instant::now();
-    match DrivePath::parse(&path) {
-        Err(bad) => report.bad("remove", bad.to_string(), Cause::Other),
-        Ok(path) => match drive.delete(&path, Some(&file)).await {
-            Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
-            Err(error) => report.bad("remove", error.to_string(), Cause::Other),
-        },
+    match remote.delete(&path, Some(&file)).await {
+        Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
+        Err(error) => report.bad("remove", error.text.clone(), cause_of(&error, None)),
     }
 }
 
