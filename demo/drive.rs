@@ -1,7 +1,12 @@
 //! The simulated iCloud of the demo, and what is in it.
 
-use icloud_simulator::{Config, Content, MintedSession, Mutation, RequestKind, Rules, SeedTree, Simulator};
-use plakar_host::{Executable, Host, Options, Settings, Surroundings};
+use std::process::Stdio;
+
+use icloud_simulator::{AccountRules, Config, Content, Mutation, RequestKind, Rules, SeedTree, Simulator};
+use plakar_host::{Settings, Surroundings};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use super::{Digests, FILES, Failure};
 
@@ -9,12 +14,16 @@ use super::{Digests, FILES, Failure};
 pub const LATENCY_MS: u64 = 20;
 /// 2024-05-17 12:00:00 UTC in milliseconds since 1970.
 const MODIFIED: i64 = 1_715_947_200_000;
-/// The simulator's password, "correct horse", in the form in which rclone keeps passwords.
-const PASSWORD: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
+/// The name under which the account is kept.
+const ACCOUNT: &str = "icloud";
+/// `login` ends with it when Apple has sent a code.
+const NEEDS_CODE: i32 = 10;
 
 pub struct Drive {
     pub simulator: Simulator,
-    session: MintedSession,
+    rules: AccountRules,
+    /// Where the account and its session are kept.
+    state: TempDir,
 }
 
 impl Drive {
@@ -41,12 +50,12 @@ impl Drive {
             let content = Content::Generated { seed, size: 12 * 1024 * 1024 };
             simulator.put_file(&folder(&format!("Videos/{seed}.mov")), content, MODIFIED);
         }
-        let session = simulator.mint_session();
-        Ok(Self { simulator, session })
+        let rules = simulator.rules(|rules| rules.account.clone());
+        Ok(Self { simulator, rules, state: TempDir::new()? })
     }
 
-    pub fn account(&self) -> String {
-        self.session.apple_id.clone()
+    pub fn apple_id(&self) -> &str {
+        &self.rules.apple_id
     }
 
     /// Surroundings from which the simulator can be reached, and nothing else.
@@ -57,26 +66,41 @@ impl Drive {
         Ok(surroundings.with("HTTPS_PROXY", self.simulator.proxy_url()).with("SSL_CERT_FILE", authority))
     }
 
-    /// A folder of the drive, with a session that is signed in.
+    /// A folder of the drive, for somebody who has signed in.
     pub fn settings(&self, folder: &str) -> Settings {
         Settings::new(&format!("icloud:///{folder}"))
-            .with("apple_id", &self.session.apple_id)
-            .with("trust_token", &self.session.trust_token)
-            .with("cookies", &self.session.cookies)
+            .with("account", ACCOUNT)
+            .with("state_dir", self.state.path().to_string_lossy())
     }
 
-    /// Signs in anew, without the cookies.
+    /// Signs in by password and then by the code that the service sends.
     pub async fn sign_in(&self) -> Result<(), Failure> {
-        let settings = self.settings("").without("cookies").with("password", PASSWORD);
-        let host = Host::new(program(), self.surroundings()?);
-        let importer = host.importer(&settings, &Options::default()).await?;
-        importer.ping().await?;
-        importer.close().await?;
-        importer.into_connector().leave().await?;
-        if self.counted(RequestKind::SigninComplete) == 0 {
-            return Err("no sign-in reached the service".into());
+        let surroundings = self.surroundings()?;
+        let password = ["--apple-id", self.apple_id(), "--password-stdin", "--no-wait"];
+        self.login(&surroundings, &password, &self.rules.password, NEEDS_CODE).await?;
+        self.login(&surroundings, &["--code", &self.rules.code], "", 0).await
+    }
+
+    async fn login(
+        &self,
+        surroundings: &Surroundings,
+        arguments: &[&str],
+        input: &str,
+        wanted: i32,
+    ) -> Result<(), Failure> {
+        let mut command = Command::new(PROGRAM);
+        surroundings.apply(&mut command);
+        command.arg("--state-dir").arg(self.state.path()).args(["login", ACCOUNT]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut login = command.spawn()?;
+        if let Some(mut stdin) = login.stdin.take() {
+            stdin.write_all(input.as_bytes()).await?;
         }
-        Ok(())
+        let output = login.wait_with_output().await?;
+        if output.status.code() == Some(wanted) {
+            return Ok(());
+        }
+        Err(format!("login ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
     }
 
     /// What another device does between two backups; returns how many files of
@@ -116,9 +140,7 @@ impl Drive {
 }
 
 /// The program that the demo shows.
-pub fn program() -> Executable {
-    Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud"))
-}
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
 pub fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

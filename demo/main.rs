@@ -69,7 +69,7 @@ async fn tell<W: Way>(drive: &Drive, way: W) -> Result<(), Failure> {
     let mut report = Report::new(drive);
     report.line(&format!("A simulated iCloud, {} ms for every answer, {}.", drive::LATENCY_MS, W::NAME))?;
     report.step("sign in", None, drive.sign_in()).await?;
-    report.verified(&format!("{}, by password and trust token", drive.account()))?;
+    report.verified(&format!("{}, by password and code", drive.apple_id()))?;
     back_up(drive, &mut report, &way).await?;
     restore(drive, &mut report, &way).await?;
     keep(drive, &mut report, &way).await?;

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use plakar_host::{Backup, Host, Kloset, Options, Settings, Snapshot, SnapshotId, Store, Tree};
+use plakar_host::{Backup, Executable, Host, Kloset, Options, Settings, Snapshot, SnapshotId, Store, Tree};
 use tempfile::TempDir;
 
 use super::{FILES, Failure, KLOSET, RESTORED, Way};
-use crate::drive::{Drive, program};
+use crate::drive::{Drive, PROGRAM};
 
 pub struct ThroughHost {
     host: Host,
@@ -24,7 +24,7 @@ pub struct ThroughHost {
 impl ThroughHost {
     pub fn new(drive: &Drive) -> Result<Self, Failure> {
         Ok(Self {
-            host: Host::new(program(), drive.surroundings()?),
+            host: Host::new(Executable::with_role_argument(PROGRAM), drive.surroundings()?),
             files: drive.settings(FILES),
             restored: drive.settings(RESTORED),
             kloset: drive.settings(KLOSET),

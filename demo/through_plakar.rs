@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use plakar_host::Plakar;
 
 use super::{FILES, Failure, KLOSET, RESTORED, Way};
-use crate::drive::Drive;
+use crate::drive::{Drive, PROGRAM};
 
 pub struct ThroughPlakar {
     plakar: Plakar,
@@ -17,7 +17,7 @@ impl ThroughPlakar {
     pub async fn new(executable: PathBuf, drive: &Drive) -> Result<Self, Failure> {
         let plakar = Plakar::new(executable, drive.surroundings()?).await?;
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");
-        let package = plakar.pack(&manifest, Path::new(env!("CARGO_BIN_EXE_plakar-icloud"))).await?;
+        let package = plakar.pack(&manifest, Path::new(PROGRAM)).await?;
         plakar.install(&package).await?;
         for (role, name, folder) in
             [("source", "drive", FILES), ("destination", "drive", RESTORED), ("store", "there", KLOSET)]

@@ -75,6 +75,9 @@ fn receipt_signature_and_size_must_be_those_of_the_upload() {
     assert_eq!(update("receipt", json!("other")), 400);
     assert_eq!(update("fileChecksum", json!("other")), 400);
     assert_eq!(update("size", json!(4)), 400);
+    let mut invented = update_body(&ticket, &posted["singleFile"], "root", "a.txt");
+    invented["document_id"] = json!("INVENTED");
+    assert_eq!(client.post(&format!("{DOCS}/ws/{ZONE}/update/documents"), &invented).status, 400);
     assert_eq!(update("unrelated", json!(1)), 200);
 }
 
@@ -147,7 +150,9 @@ fn an_unknown_or_trashed_folder_takes_no_document() {
     simulator.make_folders("gone");
     let folder = client.in_root("gone");
     client.change("moveItemsToTrash", &folder, &json!({}));
-    for document in ["NOWHERE", folder["docwsid"].as_str().unwrap()] {
+    simulator.add_app_library("Pages", "com.apple.Pages");
+    let library = client.in_root("Pages");
+    for document in ["NOWHERE", folder["docwsid"].as_str().unwrap(), library["item_id"].as_str().unwrap()] {
         assert_eq!(client.upload(ZONE, document, "a.txt", b"x").status, 412);
     }
 }

@@ -114,8 +114,8 @@ fn a_locked_zone_rejects_a_second_write() {
         }
         let body = json!({ "destinationDrivewsId": ROOT, "folders": [{ "clientId": "x", "name": "second" }] });
         let rejected = client.post(&format!("{DRIVE}/createFolders"), &body);
-        assert_eq!((rejected.status, &rejected.json()["serverErrorCode"]), (409, &json!("ZONE_BUSY")));
         simulator.release("gate");
+        assert_eq!((rejected.status, &rejected.json()["serverErrorCode"]), (409, &json!("ZONE_BUSY")));
         assert_eq!(first.join().unwrap()["status"], "OK");
     });
     assert_eq!(client.create_folder(ROOT, "second")["status"], "OK");

@@ -2,7 +2,7 @@
 
 mod client;
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use client::{Client, ROOT};
@@ -72,14 +72,15 @@ fn probability_is_drawn_from_the_seed() {
 #[test]
 fn a_reset_before_has_no_effect_and_a_reset_after_has() {
     let (simulator, client) = start();
-    for (action, folders) in
-        [(FaultAction::ResetBefore, 0), (FaultAction::ResetStream, 0), (FaultAction::ResetAfter, 1)]
-    {
+    let actions =
+        [(FaultAction::ResetBefore, 0, true), (FaultAction::ResetStream, 0, false), (FaultAction::ResetAfter, 1, true)];
+    for (action, folders, whole_connection) in actions {
         let id = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, action));
         let body = json!({ "destinationDrivewsId": ROOT, "folders": [{ "clientId": "x", "name": "new" }] });
         let url = "https://p123-drivews.icloud.com/createFolders";
         let sent = client.try_send(ureq::http::Method::POST, url, &[], body.to_string().as_bytes());
-        assert!(sent.is_err());
+        let reset = matches!(&sent, Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionReset);
+        assert_eq!((sent.is_err(), reset), (true, whole_connection));
         assert_eq!(simulator.snapshot().len(), folders);
         assert_eq!(simulator.requests().last().unwrap().status, None);
         simulator.remove_fault(id);
@@ -133,17 +134,17 @@ fn a_gate_holds_before_the_effect_after_it_and_in_mid_body() {
         simulator.reset_counts();
         let action = FaultAction::Hold { gate: String::from("gate"), at };
         let rule = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, action));
-        let created = std::thread::scope(|scope| {
+        let (created, held) = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| client.create_folder(ROOT, "new"));
             simulator.wait_for_blocking(RequestKind::CreateFolders, 1, LONG).unwrap();
             while simulator.faults_applied()[&rule] == 0 || simulator.snapshot().len() < folders {
                 std::thread::yield_now();
             }
-            assert_eq!(simulator.snapshot().len(), folders, "{at:?}");
-            assert_eq!(simulator.counts().total.in_flight, 1);
+            let held = (simulator.snapshot().len(), simulator.counts().total.in_flight);
             simulator.release("gate");
-            waiting.join().unwrap()
+            (waiting.join().unwrap(), held)
         });
+        assert_eq!(held, (folders, 1), "{at:?}");
         assert_eq!(created["status"], "OK");
         simulator.clear_faults();
         simulator.close_gate("gate");

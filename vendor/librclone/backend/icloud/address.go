@@ -90,14 +90,13 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 }
 
 func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
-	zone, docID, err := c.document(ctx, it)
-	if err != nil {
-		return nil, err
+	if it.inShare() && it.itemID != "" {
+		return c.askShared(ctx, it)
 	}
 	answer, err := fetch(ctx, c.service, request{
-		op: "read", host: docsHost, method: http.MethodGet,
-		path:    "/ws/" + url.PathEscape(zone) + "/download/by_id",
-		params:  url.Values{"document_id": {docID}},
+		host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
+		params:  url.Values{"document_id": {it.docID()}},
 		repeats: true,
 	}, func(answer *api.FileRequest) error {
 		if token, _ := tokenOf(answer); token == nil {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/rclone/rclone/fs"
@@ -22,9 +21,9 @@ import (
 const mostAttempts = 4
 
 // change sends a call about one item.
-func (d *drive) change(ctx context.Context, op, path string, body map[string]any) (*driveItem, error) {
+func (d *drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
 	answer, err := fetch[itemsAnswer](ctx, d.service, request{
-		op: op, host: driveHost, method: http.MethodPost, path: path, body: body,
+		host: driveHost, method: http.MethodPost, path: path, body: body, zone: zone,
 	}, nil)
 	if err != nil {
 		return nil, err
@@ -37,8 +36,8 @@ func (d *drive) change(ctx context.Context, op, path string, body map[string]any
 
 // changeItem sends a call about an item that is there. The answer has to be
 // about it: only a move into another zone may give it another id.
-func (d *drive) changeItem(ctx context.Context, op, path string, body map[string]any, it *item, zone string) (*driveItem, error) {
-	answer, err := d.change(ctx, op, path, body)
+func (d *drive) changeItem(ctx context.Context, path string, body map[string]any, it *item, zone string) (*driveItem, error) {
+	answer, err := d.change(ctx, path, body, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +143,8 @@ func itemError(op, on string, err error) error {
 
 // trash moves an item to the Trash. One that is gone already is no failure.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
-	err := d.attempt(ctx, "delete", in, it, func(it *item) error {
-		_, err := d.changeItem(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
-		return err
-	}, func(now *item) bool { return now == nil })
+	err := d.attempt(ctx, "delete", in, it, func(it *item) error { return d.trashUnchanged(ctx, it) },
+		func(now *item) bool { return now == nil })
 	if err != nil && !isGone(err) {
 		return err
 	}
@@ -158,9 +155,14 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	return nil
 }
 
-// trashUnchanged moves a folder to the Trash if it still has that etag.
+// trashUnchanged moves an item to the Trash if it still has that etag. When it
+// has another, the service may say that all is well and do nothing; what tells
+// is the parent that the item has in the answer.
 func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
-	_, err := d.changeItem(ctx, "delete", "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
+	answer, err := d.changeItem(ctx, "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
+	if err == nil && answer.ParentID != trashID {
+		return &itemStatus{status: statusConflict}
+	}
 	return err
 }
 
@@ -169,7 +171,7 @@ func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
 func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *item) error {
-		answer, err := d.changeItem(ctx, "rename", "/renameItems", map[string]any{
+		answer, err := d.changeItem(ctx, "/renameItems", map[string]any{
 			"items": itemBody(it, map[string]any{"name": name}),
 		}, it, it.zone())
 		if err != nil {
@@ -217,12 +219,15 @@ func (i *item) take(answer *driveItem, name string) {
 func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *item) error {
-		answer, err := d.changeItem(ctx, "move", "/moveItems", map[string]any{
+		answer, err := d.changeItem(ctx, "/moveItems", map[string]any{
 			"destinationDrivewsId": to.id,
 			"items":                itemBody(it, nil),
 		}, it, to.zone())
 		if err != nil {
 			return err
+		}
+		if arrived := (&item{id: answer.ParentID}).docID(); answer.ParentID != "" && arrived != (&item{id: to.id}).docID() {
+			return damaged("an answer has the item in another folder")
 		}
 		moved = *it
 		moved.take(answer, it.name)
@@ -286,19 +291,19 @@ func (d *drive) settle(ctx context.Context, in place, it *item, name string) (*i
 	return nil, fail(KindChanged, "name", on, "another device keeps taking this name")
 }
 
-// holder finds who has a name that was refused to an item; nil when nobody has.
+// holder finds who has a name that was refused to an item of ours (nil when it
+// is not stored yet); nil when nobody has.
 func (d *drive) holder(ctx context.Context, in place, it *item, name string) (*item, error) {
 	begun := d.folders.now()
-	holder, err := d.lookup(ctx, in, name, func(child *item, listed time.Time) bool {
-		return !listed.Before(begun)
-	})
+	got, err := d.lookup(ctx, in, name, func(got found) bool { return !got.listed.Before(begun) })
 	if err != nil {
 		return nil, err
 	}
+	holder := got.like
 	if holder == nil {
 		holder = d.folders.findCoarsely(in.id, name)
 	}
-	if holder != nil && holder.id == it.id {
+	if holder != nil && it != nil && holder.id == it.id {
 		return nil, nil
 	}
 	return holder, nil
@@ -318,17 +323,17 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		return nil, err
 	}
 	defer done()
-	if child, _, _ := d.folders.find(in.id, name); child != nil {
-		return child, nil
+	if got, _ := d.folders.find(in.id, name); got.like != nil {
+		return got.like, nil
 	}
 	for try := 1; ; try++ {
-		answer, err := d.change(ctx, "make folder", "/createFolders", map[string]any{
+		answer, err := d.change(ctx, "/createFolders", map[string]any{
 			"destinationDrivewsId": in.id,
 			"folders": []map[string]any{{
 				"clientId": "FOLDER::UNKNOWN_ZONE::TempId-" + uuid.NewString(),
 				"name":     name,
 			}},
-		})
+		}, in.zone())
 		if err == nil {
 			made, bad := d.madeFolder(in, answer)
 			err = bad
@@ -351,7 +356,7 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		if listed.err != nil {
 			return nil, listed.err
 		}
-		child := pick(listed.items, name)
+		_, child := pick(listed.items, name)
 		if child == nil {
 			child = d.folders.findCoarsely(in.id, name)
 		}
@@ -386,7 +391,7 @@ func (d *drive) otherFolder(ctx context.Context, in place, made *item, name stri
 	if listed.err != nil {
 		return nil, listed.err
 	}
-	holder := pick(listed.items, name)
+	_, holder := pick(listed.items, name)
 	if holder == nil {
 		holder = d.folders.findCoarsely(in.id, name)
 	}

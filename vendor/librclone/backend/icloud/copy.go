@@ -15,64 +15,83 @@ import (
 // option here, every copy is checked, and after one that is not right no other
 // is made.
 
-// Copy implements fs.Copier where the option server_side_copy is set. The
-// service lays the copy beside the original; a move and a rename put it right.
+// Copy implements fs.Copier where the option server_side_copy is set. A copy is
+// a document of its own that no folder shows until it gets its name.
 func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
 	o, ok := src.(*Object)
-	if !ok || o.fs.drive != f.drive || !f.opt.ServerSideCopy || f.drive.copyBroken.Load() {
+	if !ok || o.fs.drive != f.drive || f.drive.copyBroken.Load() {
 		return nil, fs.ErrorCantCopy
 	}
 	names := f.names(remote)
-	if len(names) == 0 {
+	it := o.state.Load()
+	if len(names) == 0 || it.itemID == "" || it.size < 0 || it.shared() {
 		return nil, fs.ErrorCantCopy
 	}
 	to, err := f.drive.walk(ctx, names[:len(names)-1], true)
 	if err != nil {
 		return nil, err
 	}
-	it := o.state.Load()
-	copied, err := f.drive.duplicate(ctx, o.folder(), it)
-	if err != nil {
+	if to.zone() != it.zone() {
+		return nil, fs.ErrorCantCopy // how a copy gets into another zone nobody has seen
+	}
+	copied, err := f.drive.put(ctx, to, names[len(names)-1], func(ctx context.Context) (*document, error) {
+		return f.drive.duplicate(ctx, it)
+	})
+	if hasKind(err, KindUnsupported) || hasKind(err, KindDamaged) {
 		fs.Debugf(o, "icloud: the service makes no copies: %v", err)
 		f.drive.copyBroken.Store(true)
 		return nil, fs.ErrorCantCopy
 	}
-	placed, err := f.drive.relocate(ctx, o.folder(), copied, to, names[len(names)-1])
 	if err != nil {
-		return nil, about(err, "copy", path.Join(f.root, remote))
+		return nil, about(err, "copy to", path.Join(f.root, remote))
 	}
-	return f.newObject(remote, placed), nil
+	return f.newObject(remote, copied), nil
 }
 
-// duplicate makes a copy of a file beside it.
-func (d *drive) duplicate(ctx context.Context, in place, it *item) (*item, error) {
+// duplicate makes a copy of a file.
+func (d *drive) duplicate(ctx context.Context, it *item) (*document, error) {
 	raw, err := fetch(ctx, d.service, request{
-		op: "copy", host: docsHost, method: http.MethodPost, path: "/v1/item/copy/" + url.PathEscape(it.itemID),
+		host: docsHost, method: http.MethodPost, path: "/v1/item/copy/" + url.PathEscape(it.itemID), zone: it.zone(),
 		body: map[string]any{"info_to_update": map[string]any{}},
 	}, func(raw *api.DriveItemRaw) error {
 		if raw.ItemID == "" || raw.ItemID == it.itemID {
-			return damaged("a copy without an id")
+			return damaged("a copy without an id of its own")
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	listed := d.listOne(ctx, in)
-	if listed.err != nil {
-		return nil, listed.err
+	doc, err := d.lookUp(ctx, it.zone(), raw.ItemID)
+	if err != nil {
+		return nil, err
 	}
-	for _, child := range listed.items {
-		if child.itemID != raw.ItemID {
-			continue
-		}
-		if child.size == it.size && child.modified.Equal(it.modified) {
-			return child, nil
-		}
-		if err := d.trash(ctx, in, child); err != nil {
-			return nil, err
-		}
+	if doc.DocumentID == it.docID() || doc.Size != it.size && doc.Data.Size != it.size {
 		return nil, damaged("the copy is not like the original")
 	}
-	return nil, damaged("the copy is not where the original is")
+	return &document{
+		docID:    doc.DocumentID,
+		modified: it.modified,
+		file: api.SingleFileInfo{
+			Size:               it.size,
+			Signature:          doc.Data.Signature,
+			ReferenceSignature: doc.Data.ReferenceSignature,
+			WrappingKey:        doc.Data.WrappingKey,
+		},
+	}, nil
+}
+
+// lookUp asks for a document by the id of its item.
+func (d *drive) lookUp(ctx context.Context, zone, itemID string) (*api.Document, error) {
+	return fetch(ctx, d.service, request{
+		host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(zone) + "/list/lookup_by_id",
+		params:  url.Values{"document_id": {itemID}, "unified_format": {"false"}},
+		repeats: true,
+	}, func(doc *api.Document) error {
+		if doc.DocumentID == "" {
+			return damaged("a document without an id")
+		}
+		return nil
+	})
 }

@@ -107,44 +107,49 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 // a listing no older than begun, unless believe is set: then an older listing
 // will do, because the service itself notices when it is wrong.
 func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (*item, error) {
-	return d.lookup(ctx, in, name, func(child *item, listed time.Time) bool {
-		return child != nil || believe || !listed.Before(begun)
+	got, err := d.lookup(ctx, in, name, func(got found) bool {
+		return got.like != nil || believe || !got.listed.Before(begun)
 	})
+	return got.like, err
 }
 
 // lookup finds a child in a listing that is good enough, or in a new one.
-func (d *drive) lookup(ctx context.Context, in place, name string, good func(*item, time.Time) bool) (*item, error) {
+func (d *drive) lookup(ctx context.Context, in place, name string, good func(found) bool) (found, error) {
 	for range mostListings {
-		child, listed, known := d.folders.find(in.id, name)
-		if known && good(child, listed) {
-			return child, nil
+		if got, known := d.folders.find(in.id, name); known && good(got) {
+			return got, nil
 		}
 		var shown *[]*item
 		err := d.refresh(ctx, in, func() bool {
-			child, listed, known := d.folders.find(in.id, name)
-			return known && good(child, listed)
+			got, known := d.folders.find(in.id, name)
+			return known && good(got)
 		}, &shown)
 		if err != nil {
-			return nil, err
+			return found{}, err
 		}
 		if shown != nil { // the cache may have lost it again, to other changes or for want of room
-			return pick(*shown, name), nil
+			exact, like := pick(*shown, name)
+			return found{exact: exact, like: like}, nil
 		}
 	}
-	return nil, fail(KindChanged, "list", in.path, "the folder does not stop changing")
+	return found{}, fail(KindChanged, "list", in.path, "the folder does not stop changing")
 }
 
 // mostListings is how often a folder is listed to find one item.
 const mostListings = 4
 
-func pick(shown []*item, name string) *item {
-	key := nameKey(name)
+// pick finds an item by its name in what was listed, as children.find does.
+func pick(shown []*item, name string) (exact, like *item) {
+	key, folded := nameKey(name), foldKey(name)
 	for _, child := range shown {
 		if nameKey(child.shown) == key {
-			return child
+			return child, child
+		}
+		if foldKey(child.shown) == folded {
+			like = child
 		}
 	}
-	return nil
+	return nil, like
 }
 
 // refresh lists a folder for all who wait for it, unless the contents have

@@ -45,6 +45,7 @@ type Error struct {
 	retryAfter time.Duration
 	sentinel   error // rclone's own error for this case, if it has one
 	cause      error // a cause whose text is safe to show
+	busy       bool  // another write to the same zone was under way
 	final      bool  // repeating the call cannot help: what could be done was done
 }
 

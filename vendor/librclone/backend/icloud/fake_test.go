@@ -125,7 +125,9 @@ func (it *fakeItem) driveID() string {
 
 func (c *fakeCloud) form(it *fakeItem) jsonObject {
 	form := jsonObject{"drivewsid": it.driveID(), "etag": strconv.Itoa(it.etag), "status": "OK", "item_id": "item-" + it.id}
-	if parent := c.items[it.parent]; parent != nil {
+	if it.trashed {
+		form["parentId"] = trashID
+	} else if parent := c.items[it.parent]; parent != nil {
 		form["parentId"] = parent.driveID()
 	}
 	if it.folder {
@@ -228,7 +230,8 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			Path     string
 			Starting string `json:"starting_document_id"`
 		}
-		Data struct{ Size int64 }
+		Data     struct{ Size int64 }
+		Conflict bool `json:"allow_conflict"`
 	}
 	doc := func(driveID string) *fakeItem {
 		parts := strings.Split(driveID, "::")
@@ -319,6 +322,9 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		parent, content := c.items[body.Path.Starting], c.uploads[body.DocumentID]
 		if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
 			return say(412, jsonObject{})
+		}
+		if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict {
+			return say(409, jsonObject{"reason": "Uniqueness constraint violation. Rejecting update"})
 		}
 		c.change++
 		it := c.items[body.DocumentID]

@@ -3,7 +3,6 @@ package icloud
 import (
 	"container/list"
 	"context"
-	"strings"
 	"sync"
 	"time"
 )
@@ -27,8 +26,8 @@ type folders struct {
 // folder is what is known of one folder.
 type folder struct {
 	id       string
-	children map[string]*item // by nameKey of the shown name; nil while not known
-	listed   time.Time        // when the listing was asked for that children come from
+	children *children // nil while not known
+	listed   time.Time // when the listing was asked for that children come from
 	element  *list.Element
 
 	// filling is held while the folder is being listed or a child folder made,
@@ -60,84 +59,100 @@ func (f *folders) at(id string) *folder {
 	return known
 }
 
-// children gives what is known of a folder, nil for nothing; mu is held.
-func (f *folders) children(id string) map[string]*item {
+// contents gives what is known of a folder, nil for nothing; mu is held.
+func (f *folders) contents(id string) *children {
 	if in := f.byID[id]; in != nil {
 		return in.children
 	}
 	return nil
 }
 
-// find gives a child by its name. known is false when the folder's contents are
-// not; listed is when they were asked for.
-func (f *folders) find(id, name string) (child *item, listed time.Time, known bool) {
+// found is what a look-up by name gave.
+type found struct {
+	exact  *item     // the child of that name
+	like   *item     // that, or one whose name differs by case
+	listed time.Time // when the listing was asked for
+}
+
+// find looks for a child by its name. known is false when the folder's contents
+// are not.
+func (f *folders) find(id, name string) (got found, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	in := f.byID[id]
 	if in == nil || in.children == nil {
-		return nil, time.Time{}, false
+		return found{}, false
 	}
 	f.recent.MoveToFront(in.element)
-	return in.children[nameKey(name)], in.listed, true
+	exact, like := in.children.find(name)
+	return found{exact: exact, like: like, listed: in.listed}, true
 }
 
-// findCoarsely is find by a rule that takes more names for the same.
-func (f *folders) findCoarsely(id, name string) *item {
+// each calls look with what is known of a folder until that is content.
+func (f *folders) each(id string, look func(*children, *item) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := coarseKey(name)
-	for _, child := range f.children(id) {
-		if coarseKey(child.name) == wanted {
-			return child
+	known := f.contents(id)
+	if known == nil {
+		return
+	}
+	for _, child := range known.byName {
+		if look(known, child) {
+			return
 		}
 	}
-	return nil
+}
+
+// findCoarsely gives a child by a rule that takes more names for the same.
+func (f *folders) findCoarsely(id, name string) (match *item) {
+	wanted := coarseKey(name)
+	f.each(id, func(_ *children, child *item) bool {
+		if coarseKey(child.name) == wanted {
+			match = child
+		}
+		return match != nil
+	})
+	return match
 }
 
 // findID gives a child by its id, if the contents are known.
-func (f *folders) findID(id, childID string) *item {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, child := range f.children(id) {
+func (f *folders) findID(id, childID string) (match *item) {
+	f.each(id, func(_ *children, child *item) bool {
 		if child.id == childID {
-			return child
+			match = child
 		}
-	}
-	return nil
+		return match != nil
+	})
+	return match
 }
 
 // known reports whether the contents of a folder are known.
 func (f *folders) known(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.children(id) != nil
+	return f.contents(id) != nil
 }
 
 // leftovers gives the uploads in a folder that nobody will finish.
-func (f *folders) leftovers(id string) []*item {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var found []*item
-	children := f.children(id)
-	for _, child := range children {
-		if made, ok := parseLeftover(child.name); ok && hidden(children, child) && f.now().Sub(made.made) > leftoverAge {
-			found = append(found, child)
+func (f *folders) leftovers(id string) (left []*item) {
+	f.each(id, func(known *children, child *item) bool {
+		if made, ok := parseLeftover(child.name); ok && known.hides(child) && f.now().Sub(made.made) > leftoverAge {
+			left = append(left, child)
 		}
-	}
-	return found
+		return false
+	})
+	return left
 }
 
 // leftoversOf gives the unfinished replacements of a file in a folder.
-func (f *folders) leftoversOf(id, name string) []*item {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var found []*item
-	for _, child := range f.children(id) {
+func (f *folders) leftoversOf(id, name string) (left []*item) {
+	f.each(id, func(_ *children, child *item) bool {
 		if made, ok := parseLeftover(child.name); ok && made.replaces(name) {
-			found = append(found, child)
+			left = append(left, child)
 		}
-	}
-	return found
+		return false
+	})
+	return left
 }
 
 // ticket is a listing under way.
@@ -172,118 +187,19 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 	if listed == nil {
 		return nil
 	}
-	children := arrange(listed)
+	arranged := arrange(listed)
 	for _, change := range made {
-		apply(children, change)
+		arranged.apply(change)
 	}
 	if !t.started.Before(in.listed) {
 		f.empty(in)
-		in.children = children
+		in.children = arranged
 		in.listed = t.started
 		in.element = f.recent.PushFront(in)
-		f.items += 1 + len(children)
+		f.items += 1 + len(arranged.byName)
 		f.shrink()
 	}
-	return visible(children)
-}
-
-// arrange puts the children of a folder under the names that they are shown
-// with. The order of a listing does not matter for the outcome.
-func arrange(listed []*item) map[string]*item {
-	children := make(map[string]*item, len(listed))
-	var unfinished []*item
-	for _, child := range listed {
-		if isLeftover(child.name) {
-			unfinished = append(unfinished, child)
-			continue
-		}
-		placeChild(children, child)
-	}
-	for _, child := range unfinished {
-		placeChild(children, child)
-	}
-	for _, child := range unfinished {
-		standIn(children, child)
-	}
-	return children
-}
-
-// placeChild adds a child. Where the service has two items of one name, the one with
-// the smaller id keeps it; the other's name gets a part of its id.
-func placeChild(children map[string]*item, child *item) {
-	key := nameKey(child.shown)
-	other, taken := children[key]
-	if !taken || other.id == child.id {
-		children[key] = child
-		return
-	}
-	if child.id < other.id {
-		children[key] = child
-		child = other
-	}
-	renamed := *child // which others may hold
-	stem, extension := splitName(child.name)
-	renamed.shown = stem + " (" + shortID(child.docID()) + ")"
-	if extension != "" {
-		renamed.shown += "." + extension
-	}
-	children[nameKey(renamed.shown)] = &renamed
-}
-
-func shortID(docID string) string {
-	return strings.ToLower(docID[:min(8, len(docID))])
-}
-
-// standIn shows a complete replacement under the name of the file that it
-// replaces when that file is gone: the process that made it was killed between
-// the two steps that end a replacement. Of several the newest counts.
-func standIn(children map[string]*item, child *item) {
-	made, _ := parseLeftover(child.name)
-	if made.hash != "" {
-		return // the whole name is not known; the file is shown as it is
-	}
-	key := nameKey(made.name)
-	if holder, taken := children[key]; taken {
-		held, ok := parseLeftover(holder.name)
-		if !ok || held.made.After(made.made) {
-			return
-		}
-		older := *holder
-		older.shown = older.name
-		children[nameKey(older.shown)] = &older
-	}
-	delete(children, nameKey(child.shown))
-	stand := *child
-	stand.shown = made.name
-	children[key] = &stand
-}
-
-// hidden reports whether a child is a leftover that listings leave out.
-func hidden(children map[string]*item, child *item) bool {
-	made, ok := parseLeftover(child.name)
-	if !ok || child.shown != child.name {
-		return false
-	}
-	if made.hash == "" {
-		return true
-	}
-	for _, other := range children {
-		if other != child && made.replaces(other.name) {
-			return true
-		}
-	}
-	return false
-}
-
-// visible gives what a listing shows, in no order.
-func visible(children map[string]*item) []*item {
-	shown := make([]*item, 0, len(children))
-	for _, child := range children {
-		if !hidden(children, child) {
-			shown = append(shown, child)
-		}
-	}
-	return shown
+	return arranged.visible()
 }
 
 // put records that an item of ours is now in a folder, whatever it was before.
@@ -303,31 +219,10 @@ func (f *folders) record(id string, made change) {
 		in.journal = append(in.journal, made)
 	}
 	if in.children != nil {
-		before := len(in.children)
-		apply(in.children, made)
-		f.items += len(in.children) - before
+		before := len(in.children.byName)
+		in.children.apply(made)
+		f.items += len(in.children.byName) - before
 		f.shrink()
-	}
-}
-
-// apply changes known contents.
-func apply(children map[string]*item, made change) {
-	gone := made.drop
-	if made.put != nil {
-		gone = made.put.id
-		if same := children[nameKey(made.put.shown)]; same != nil && same.id == gone {
-			children[nameKey(made.put.shown)] = made.put
-			return
-		}
-	}
-	for key, child := range children {
-		if child.id == gone {
-			delete(children, key)
-			break
-		}
-	}
-	if made.put != nil {
-		placeChild(children, made.put)
 	}
 }
 
@@ -365,7 +260,7 @@ func (f *folders) empty(in *folder) {
 	if in.children == nil {
 		return
 	}
-	f.items -= 1 + len(in.children)
+	f.items -= 1 + len(in.children.byName)
 	f.recent.Remove(in.element)
 	in.children, in.element = nil, nil
 }

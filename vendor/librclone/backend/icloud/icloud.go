@@ -58,13 +58,13 @@ func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Opti
 		return f, nil
 	}
 	parent := at(parentOf(f.root))
-	found, err := parent.lookup(ctx, path.Base(f.root))
+	it, err := parent.lookup(ctx, path.Base(f.root))
 	switch {
 	case errors.Is(err, fs.ErrorObjectNotFound):
 		return f, nil
 	case err != nil:
 		return nil, err
-	case found.folder:
+	case it.folder:
 		return f, nil
 	}
 	return parent, fs.ErrorIsFile
@@ -122,11 +122,11 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 			return nil, err
 		}
 		oldest := begun.Add(-d.age)
-		found, err := d.lookup(ctx, parent, names[len(names)-1], func(child *item, listed time.Time) bool {
-			if child == nil {
-				return !listed.Before(begun)
+		got, err := d.lookup(ctx, parent, names[len(names)-1], func(got found) bool {
+			if got.exact == nil {
+				return !got.listed.Before(begun)
 			}
-			return !listed.Before(oldest)
+			return !got.listed.Before(oldest)
 		})
 		if isGone(err) && attempt == 1 {
 			d.folders.forget(parent.parent) // it led to a folder that is gone
@@ -137,10 +137,10 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 			return nil, fs.ErrorObjectNotFound
 		case err != nil:
 			return nil, about(err, "find", path.Join(f.root, remote))
-		case found == nil:
+		case got.like == nil:
 			return nil, fs.ErrorObjectNotFound
 		}
-		return found, nil
+		return got.like, nil
 	}
 }
 
@@ -148,14 +148,14 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 // option listing_age is believed; for a file that it does not show, the folder
 // is listed again.
 func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
-	found, err := f.lookup(ctx, remote)
+	it, err := f.lookup(ctx, remote)
 	if err != nil {
 		return nil, err
 	}
-	if found.folder {
+	if it.folder {
 		return nil, fs.ErrorIsDir
 	}
-	return f.newObject(remote, found), nil
+	return f.newObject(remote, it), nil
 }
 
 // Put implements fs.Fs. The size of the content has to be known. When in is an
@@ -184,7 +184,10 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 		if err != nil {
 			return nil, about(err, "upload", on)
 		}
-		it, err := f.drive.put(ctx, parent, names[len(names)-1], content, src.ModTime(ctx))
+		name := names[len(names)-1]
+		it, err := f.drive.put(ctx, parent, name, func(ctx context.Context) (*document, error) {
+			return f.drive.send(ctx, parent, name, content, src.ModTime(ctx))
+		})
 		if err == nil {
 			return it, nil
 		}

@@ -222,7 +222,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error)
 		}
 	}
 	r := request{
-		op: "list", host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
+		host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
 	}
 	doubts := 0

@@ -115,7 +115,7 @@ func (f *Fs) About(ctx context.Context) (*fs.Usage, error) {
 		} `json:"storageUsageInfo"`
 	}
 	answer, err := fetch(ctx, f.drive.service, request{
-		op: "ask for the quota", host: setupHost, method: http.MethodPost, path: "/storageUsageInfo", repeats: true,
+		host: setupHost, method: http.MethodPost, path: "/storageUsageInfo", repeats: true,
 	}, func(answer *storage) error {
 		if answer.Info == nil || answer.Info.Used == nil || answer.Info.Total == nil {
 			return damaged("an answer without the storage of the account")

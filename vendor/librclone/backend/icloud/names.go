@@ -24,7 +24,8 @@ import (
 //	/ \ control characters, DEL,     rclone has never sent them (its default
 //	"." and ".."                     encoding replaces them): taken as refused
 //	invalid UTF-8                    cannot be written in JSON: refused
-//	case, NFC and NFD                one name for the service (known)
+//	NFC and NFD                      one name for the service (known)
+//	upper and lower case             one name or two: see foldKey
 //	longer than 255 bytes of UTF-8   guessed from APFS, where its clients keep
 //	                                 the same names: refused here
 //	leading and trailing dots and    guessed: taken by the web service, trouble
@@ -51,32 +52,43 @@ func outer(enc encoder.MultiEncoder, name string) string {
 	return enc.ToStandardName(norm.NFC.String(name))
 }
 
-// nameKey is equal for two names that are one name for the service, and for a
-// name and its encoded form. Like strings.EqualFold it folds character by
-// character: a coarser rule ("ß" and "ss") could take one file for another.
+// nameKey is equal for two names that differ in their Unicode form only, and
+// for a name and its encoded form. Such names are one for the service.
 func nameKey(name string) string {
-	composed := norm.NFC.String(defaultEncoding.Decode(norm.NFC.String(name)))
-	folded := strings.Map(foldRune, composed)
-	return norm.NFC.String(folded)
+	return norm.NFC.String(defaultEncoding.Decode(norm.NFC.String(name)))
 }
 
-// foldRune gives the smallest of the characters that differ from r by case only.
+// foldKey is equal for two names that also differ in case. Whether such names
+// are one for the service is not certain: rclone takes it for granted, and
+// somebody has seen two of them in one folder through the web's interface, so
+// one is never taken for the other when something is replaced or deleted,
+// unless the service refuses to have both. Like strings.EqualFold it folds
+// character by character.
+func foldKey(name string) string {
+	return norm.NFC.String(strings.Map(foldRune, nameKey(name)))
+}
+
+// foldRune gives one of the characters that differ from r by case only; it is r
+// itself for the lower-case letters that most names consist of.
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
-		if 'a' <= r && r <= 'z' {
-			return r - 'a' + 'A'
+		if 'A' <= r && r <= 'Z' {
+			return r - 'A' + 'a'
 		}
 		return r
 	}
-	least := r
+	most := r
 	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-		least = min(least, next)
+		if next < utf8.RuneSelf {
+			return foldRune(next)
+		}
+		most = max(most, next)
 	}
-	return least
+	return most
 }
 
-// coarseKey folds as far as Unicode goes. It serves to find what the service
-// takes for the same name when nameKey finds nothing.
+// coarseKey folds as far as Unicode goes ("ß" and "ss"). It serves to find what
+// the service takes for the same name when the others find nothing.
 func coarseKey(name string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(name)))
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/lib/encoder"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,17 +77,58 @@ func TestNamesThatAreRefused(t *testing.T) {
 	assert.Equal(t, "is replaced, too", sim.file(strings.Repeat("é", 127)))
 }
 
-func TestNameKey(t *testing.T) {
-	for _, same := range [][2]string{
-		{"file", "FILE"}, {"é", norm.NFD.String("É")}, {"ｆｉｌｅ", "ＦＩＬＥ"}, {"σς", "ΣΣ"}, {"K", "k"},
-		{"a\\b", "a＼b"}, {"x ", "x␠"}, {"Ω", "Ω"},
-	} {
+func TestNameKeys(t *testing.T) {
+	for _, same := range [][2]string{{"é", norm.NFD.String("é")}, {"a\\b", "a＼b"}, {"x ", "x␠"}, {"Ω", "Ω"}} {
 		assert.Equal(t, nameKey(same[0]), nameKey(same[1]), "%q", same)
 	}
+	for _, like := range [][2]string{{"file", "FILE"}, {"é", norm.NFD.String("É")}, {"ｆｉｌｅ", "ＦＩＬＥ"}, {"σς", "ΣΣ"}, {"K", "k"}} {
+		assert.NotEqual(t, nameKey(like[0]), nameKey(like[1]), "%q", like)
+		assert.Equal(t, foldKey(like[0]), foldKey(like[1]), "%q", like)
+	}
 	for _, different := range [][2]string{{"ß", "ss"}, {"i", "ı"}, {"ä", "a"}, {"a", "а"}} {
-		assert.NotEqual(t, nameKey(different[0]), nameKey(different[1]), "%q", different)
+		assert.NotEqual(t, foldKey(different[0]), foldKey(different[1]), "%q", different)
 	}
 	assert.Equal(t, coarseKey("straße"), coarseKey("STRASSE"))
+	assert.Equal(t, "0123abcd", foldKey("0123abcd"), "what most names are folds to itself")
+}
+
+// Where upper and lower case are two names, neither file is ever taken for the
+// other; where they are one, the second replaces the first.
+func TestNamesThatDifferByCase(t *testing.T) {
+	for rule, files := range map[string][]string{
+		"case-sensitive": {"Dir/Case.md", "Dir/case.md"},
+		"ignoring-case":  {"Dir/case.md"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.driveRules(jsonObject{"name_matching": rule})
+			f := sim.open("")
+			put(t, f, "Dir/Case.md", "upper")
+			put(t, f, "Dir/case.md", "lower")
+			assert.Equal(t, files, filesIn(sim))
+			entries, err := f.List(background, "dir")
+			require.NoError(t, err)
+			require.Len(t, entries, len(files))
+			for _, entry := range entries {
+				content, err := read(entry.(fs.Object))
+				require.NoError(t, err)
+				want := "lower"
+				if strings.HasSuffix(entry.Remote(), "Case.md") {
+					want = "upper"
+				}
+				assert.Equal(t, want, content)
+			}
+			o, err := f.NewObject(background, "DIR/CASE.MD")
+			require.NoError(t, err)
+			require.NoError(t, o.Update(background, strings.NewReader("third"), infoOf("", "third")))
+			assert.Contains(t, files, "Dir/case.md")
+			if rule == "case-sensitive" {
+				assert.Equal(t, []string{"Dir/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
+			} else {
+				assert.Equal(t, []string{"Dir/CASE.MD"}, filesIn(sim))
+			}
+		})
+	}
 }
 
 // A name that the service takes for the same by a rule that we do not know is

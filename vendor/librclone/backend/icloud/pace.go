@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -164,6 +165,59 @@ func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 		wait = wait/2 + rand.N(wait/2+1) // spread, so that parallel calls do not come back together
 	}
 	return max(wait, asked), true
+}
+
+// Writes of several processes to one zone shut each other out for about a
+// second each, so one needs more patience than for a failure.
+const (
+	busyTries = 4 // times the usual number
+	busyPause = 5 * time.Second
+)
+
+// forError adapts the retries to a failure.
+func (r retries) forError(err error) retries {
+	var typed *Error
+	if errors.As(err, &typed) && typed.busy {
+		r.tries *= busyTries
+		r.longest = min(r.longest, busyPause)
+	}
+	return r
+}
+
+// zones keeps writes to one zone apart, once the service has turned one away
+// for another that was under way. People have seen it do so; when exactly is
+// not known, so writes begin side by side.
+type zones struct {
+	mu    sync.Mutex
+	turns map[string]chan struct{} // of the zones in which writes go one by one
+}
+
+// enter waits for the turn of a write.
+func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error) {
+	z.mu.Lock()
+	turn := z.turns[zone]
+	z.mu.Unlock()
+	if zone == "" || turn == nil {
+		return func() {}, nil
+	}
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// crowded is told that a write was turned away.
+func (z *zones) crowded(zone string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.turns == nil {
+		z.turns = map[string]chan struct{}{}
+	}
+	if z.turns[zone] == nil {
+		z.turns[zone] = make(chan struct{}, 1)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -26,6 +26,7 @@ type service struct {
 	session *session
 	limiter *limiter
 	retries retries
+	zones   zones
 }
 
 // largestAnswer bounds what is read of an answer, in bytes. A listing takes
@@ -58,6 +59,7 @@ func newRESTClient(client *http.Client) *rest.Client {
 // refusal is an answer with a status that is no success.
 type refusal struct {
 	status     int
+	code       string // of the service for the reason
 	reason     string // a short text of the service, safe to show
 	retryAfter time.Duration
 	location   string // where it sends on to
@@ -80,6 +82,12 @@ func newRefusal(resp *http.Response) *refusal {
 	}
 	r.body, _ = io.ReadAll(io.LimitReader(resp.Body, largestRefusal)) // what cannot be read explains nothing
 	r.reason = reasonIn(r.body)
+	var said struct {
+		Code string `json:"serverErrorCode"`
+	}
+	if json.Unmarshal(r.body, &said) == nil {
+		r.code = said.Code
+	}
 	return r
 }
 
@@ -121,8 +129,28 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
+// Codes and texts of the service, as people have seen them.
+const (
+	codeZoneBusy  = "ZONE_BUSY"
+	textZoneBusy  = "Op-Lock"
+	codeNameTaken = "UNIQUE_FIELD_ERROR"
+	textNameTaken = "Uniqueness constraint"
+)
+
+// busy reports whether the call was turned away because of another write to the
+// same zone; nothing was done then.
+func (r *refusal) busy() bool {
+	return r.status == http.StatusConflict && (r.code == codeZoneBusy || strings.Contains(r.reason, textZoneBusy))
+}
+
 // kind is what the status means on the API hosts.
 func (r *refusal) kind() string {
+	switch {
+	case r.busy():
+		return KindThrottled
+	case r.code == codeNameTaken, strings.Contains(r.reason, textNameTaken):
+		return KindExists
+	}
 	switch r.status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return KindThrottled
@@ -150,6 +178,7 @@ func (r *refusal) err() *Error {
 	e := fail(r.kind(), "", "", "").is(sentinels[r.kind()])
 	e.why = r.Error()
 	e.retryAfter = r.retryAfter
+	e.busy = r.busy()
 	if e.kind == KindQuota {
 		e.advice = "free some space in iCloud or extend the storage plan"
 	}
@@ -165,14 +194,14 @@ const (
 
 // request is one call to the API.
 type request struct {
-	op      string // what it does, for texts
 	host    string // "" for the requests of a sign-in
 	method  string
 	path    string
 	params  url.Values
 	body    any
-	repeats bool // doing it twice does no harm, so an answer lost or unreadable is asked for again
-	tries   int  // fewer than usual, when set
+	zone    string // that it writes to, "" when it only reads
+	repeats bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
+	tries   int    // fewer than usual, when set
 }
 
 // fetch performs a request and checks its answer. An answer that check refuses
@@ -197,7 +226,7 @@ func fetch[T any](ctx context.Context, s *service, r request, check func(*T) err
 		if !r.worthRepeating(err) {
 			return nil, err
 		}
-		wait, ok := allowed.pause(try+1, retryAfterOf(err))
+		wait, ok := allowed.forError(err).pause(try+1, retryAfterOf(err))
 		if !ok {
 			return nil, err
 		}
@@ -258,7 +287,12 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 		if err != nil {
 			return err
 		}
+		leave, err := s.zones.enter(ctx, r.zone)
+		if err != nil {
+			return err
+		}
 		err = s.exchange(ctx, r, root, access.cookieHeader(), answer)
+		leave()
 		var refused *refusal
 		if !errors.As(err, &refused) {
 			if err == nil {
@@ -267,6 +301,9 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 			return err
 		}
 		if refused.kind() != KindNeedsLogin {
+			if refused.busy() {
+				s.zones.crowded(r.zone)
+			}
 			s.session.proven(access)
 			return refused.err()
 		}
@@ -306,7 +343,7 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	if r.body != nil {
 		body, err := json.Marshal(r.body)
 		if err != nil {
-			return nil, fail(KindUnsupported, r.op, "", "the request cannot be written").from(err)
+			return nil, fail(KindUnsupported, "", "", "the request cannot be written").from(err)
 		}
 		opts.Body = bytes.NewReader(body)
 	} else if r.method == http.MethodPost {
@@ -327,7 +364,7 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: s.limiter}
 		return resp, nil
 	case errors.As(err, &refused):
-		if refused.kind() == KindThrottled && r.host != "" { // sign-ins keep a time of their own
+		if refused.kind() == KindThrottled && !refused.busy() && r.host != "" { // sign-ins keep a time of their own
 			s.limiter.refused(refused.retryAfter)
 		}
 		return nil, refused

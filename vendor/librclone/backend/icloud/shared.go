@@ -31,7 +31,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 		Items *[]api.DriveItemRaw `json:"drive_item"`
 	}
 	listed, err := fetch(ctx, l.service, request{
-		op: "list", host: docsHost, method: http.MethodGet, path: "/v1/enumerate/" + url.PathEscape(of.itemID),
+		host: docsHost, method: http.MethodGet, path: "/v1/enumerate/" + url.PathEscape(of.itemID),
 		params: url.Values{"limit": {strconv.Itoa(mostEnumerated)}}, repeats: true,
 	}, func(answer *answer) error {
 		if answer.Items == nil {
@@ -74,29 +74,28 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 	return items, nil
 }
 
-// document gives the ids by which the content of an item below a share is read.
-func (c *contents) document(ctx context.Context, it *item) (zone, docID string, err error) {
-	if !it.byItemID() {
-		return it.zone(), it.docID(), nil
-	}
-	doc, err := fetch(ctx, c.service, request{
-		op: "read", host: docsHost, method: http.MethodGet,
-		path:    "/ws/" + url.PathEscape(it.zone()) + "/list/lookup_by_id",
-		params:  url.Values{"document_id": {it.itemID}, "unified_format": {"false"}},
-		repeats: true,
-	}, func(doc *api.Document) error {
-		if doc.DocumentID == "" {
-			return damaged("a document without an id")
+// inShare reports whether the item is below a share, where contents have
+// addresses of another kind.
+func (i *item) inShare() bool {
+	kind, _, _ := api.DeconstructDriveID(i.id)
+	return i.byItemID() || strings.Contains(kind, "IN_SHARED")
+}
+
+// askShared asks for the address of a content below a share: it is part of what
+// the service tells of the item.
+func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
+	raw, err := fetch(ctx, c.service, request{
+		host: docsHost, method: http.MethodGet, path: "/v1/item/" + url.PathEscape(it.itemID), repeats: true,
+	}, func(raw *api.DriveItemRaw) error {
+		if raw.ItemInfo == nil || !isHTTPS(raw.ItemInfo.Urls.URLDownload) {
+			return damaged("no address for the content")
 		}
 		return nil
 	})
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	if doc.Zone == "" {
-		return it.zone(), doc.DocumentID, nil
-	}
-	return doc.Zone, doc.DocumentID, nil
+	return &address{url: raw.ItemInfo.Urls.URLDownload, mark: raw.ItemInfo.Version}, nil
 }
 
 // writable refuses changes of what can only be read.

@@ -181,6 +181,9 @@ func signInDamaged() error {
 // needs.
 func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFile, r request) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
+	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
+		headers = map[string]string{"Accept": "*/*"}
+	}
 	resp, err := s.service.roundTrip(ctx, r, authEndpoint, headers)
 	if err != nil {
 		var refused *refusal

@@ -16,11 +16,19 @@ import (
 )
 
 // An upload takes three requests: upload/web gives an address, the content is
-// sent there, update/documents makes it a document of a folder. Nothing is to
-// be seen before the third.
+// sent there, update/documents makes it a file of a folder. Nothing is to be
+// seen before the third.
 
-// put stores content under a name in a folder, in place of what is there.
-func (d *drive) put(ctx context.Context, in place, name string, content *source, modified time.Time) (*item, error) {
+// document is a content that the service has and that no folder shows yet.
+type document struct {
+	docID    string
+	file     api.SingleFileInfo
+	modified time.Time
+}
+
+// put makes a document a file of a folder, in place of what has its name.
+// prepare brings the document.
+func (d *drive) put(ctx context.Context, in place, name string, prepare func(context.Context) (*document, error)) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("upload", on, name); err != nil {
 		return nil, err
@@ -28,35 +36,63 @@ func (d *drive) put(ctx context.Context, in place, name string, content *source,
 	if err := in.writable("upload to"); err != nil {
 		return nil, err
 	}
-	old, err := d.child(ctx, in, name, time.Time{}, true)
+	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	if old == nil {
-		made, err := d.store(ctx, in, name, content, modified)
-		if err != nil {
-			return nil, about(err, "upload", on)
-		}
-		// A name that somebody took since the folder was listed.
-		if nameKey(made.name) != nameKey(name) {
-			made, err = d.settle(ctx, in, made, name)
-		}
-		d.tidy(ctx, in)
-		return made, err
+	if got.exact != nil && got.exact.folder {
+		return nil, folderInTheWay(on)
 	}
-	if old.folder {
-		return nil, fail(KindExists, "upload", on, "a folder has this name").is(fs.ErrorIsDir)
+	doc, err := prepare(ctx)
+	if err != nil {
+		return nil, about(err, "upload", on)
 	}
-	made, err := d.replace(ctx, in, old, name, content, modified)
+	made, err := d.putDocument(ctx, in, got.exact, name, doc)
+	if hasKind(err, KindChanged) || isGone(err) {
+		d.folders.forget(in.id)
+	}
 	d.tidy(ctx, in)
 	return made, about(err, "upload", on)
 }
 
-// replace stores content in place of a file. At every moment the old or the new
+func folderInTheWay(on string) error {
+	return fail(KindExists, "upload", on, "a folder has this name").is(fs.ErrorIsDir)
+}
+
+func (d *drive) putDocument(ctx context.Context, in place, old *item, name string, doc *document) (*item, error) {
+	if old == nil {
+		made, err := d.register(ctx, in, name, doc)
+		if err == nil && nameKey(made.name) == nameKey(name) {
+			return made, nil
+		}
+		if err == nil {
+			return d.settle(ctx, in, made, name)
+		}
+		if !hasKind(err, KindExists) && !hasKind(err, KindChanged) {
+			return nil, err
+		}
+		// Somebody took the name since the folder was listed, or the service
+		// takes it for the same as another.
+		holder, lookErr := d.holder(ctx, in, nil, name)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		if holder == nil {
+			return nil, err
+		}
+		if holder.folder {
+			return nil, folderInTheWay(path.Join(in.path, name))
+		}
+		old = holder
+	}
+	return d.replace(ctx, in, old, name, doc)
+}
+
+// replace puts a document in place of a file. At every moment the old or the new
 // content is complete in the folder: see leftoverMark for what is there when
 // the process is killed.
-func (d *drive) replace(ctx context.Context, in place, old *item, name string, content *source, modified time.Time) (*item, error) {
-	made, err := d.store(ctx, in, replacementName(name, d.folders.now(), rand.Uint32()), content, modified)
+func (d *drive) replace(ctx context.Context, in place, old *item, name string, doc *document) (*item, error) {
+	made, err := d.register(ctx, in, replacementName(name, d.folders.now(), rand.Uint32()), doc)
 	if err != nil {
 		return nil, err
 	}
@@ -114,28 +150,13 @@ func (d *drive) tidy(ctx context.Context, in place) {
 	}
 }
 
-// receipt is what proves that a content has been sent.
-type receipt struct {
-	docID string
-	file  api.SingleFileInfo
-}
-
-// store makes a new document. Its name is the service's choice when the wanted
-// one is taken.
-func (d *drive) store(ctx context.Context, in place, name string, content *source, modified time.Time) (*item, error) {
-	sent, err := d.send(ctx, in, name, content)
-	if err != nil {
-		return nil, err
-	}
-	return d.register(ctx, in, name, sent, modified)
-}
-
 // send brings the content to the service. A failed transfer begins again with a
 // new address and with the content from its start.
-func (d *drive) send(ctx context.Context, in place, name string, content *source) (*receipt, error) {
+func (d *drive) send(ctx context.Context, in place, name string, content *source, modified time.Time) (*document, error) {
 	for try := 1; ; try++ {
 		sent, err := d.sendOnce(ctx, in, name, content)
 		if err == nil {
+			sent.modified = modified
 			return sent, nil
 		}
 		if ctx.Err() != nil {
@@ -154,9 +175,9 @@ func (d *drive) send(ctx context.Context, in place, name string, content *source
 	}
 }
 
-func (d *drive) sendOnce(ctx context.Context, in place, name string, content *source) (*receipt, error) {
+func (d *drive) sendOnce(ctx context.Context, in place, name string, content *source) (*document, error) {
 	tickets, err := fetch(ctx, d.service, request{
-		op: "upload", host: docsHost, method: http.MethodPost, path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
+		host: docsHost, method: http.MethodPost, path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
 		repeats: true,
 		body: map[string]any{
 			"filename":     name,
@@ -178,7 +199,7 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 	if err != nil {
 		return nil, err
 	}
-	return &receipt{docID: ticket.DocumentID, file: *file}, nil
+	return &document{docID: ticket.DocumentID, file: *file}, nil
 }
 
 // transfer sends the bytes. The body is nobody's when it returns.
@@ -251,32 +272,35 @@ func transferRefused(refused *refusal) error {
 	return e
 }
 
-// register makes a sent content a document of a folder.
-func (d *drive) register(ctx context.Context, in place, name string, sent *receipt, modified time.Time) (*item, error) {
+// register makes a document a file of a folder. A name that is taken is a
+// failure of the kind KindExists; should the service ignore that it was asked to
+// refuse, the file has a name of the service's choice.
+func (d *drive) register(ctx context.Context, in place, name string, doc *document) (*item, error) {
 	info := api.NewUpdateFileInfo()
-	info.DocumentID = sent.docID
+	info.AllowConflict = false
+	info.DocumentID = doc.docID
 	info.Path.Path = name
 	info.Path.StartingDocumentID = (&item{id: in.id}).docID()
-	info.Data.Receipt = sent.file.Receipt
-	info.Data.Signature = sent.file.Signature
-	info.Data.ReferenceSignature = sent.file.ReferenceSignature
-	info.Data.WrappingKey = sent.file.WrappingKey
-	info.Data.Size = sent.file.Size
-	info.Mtime = modified.Unix() * 1000
+	info.Data.Receipt = doc.file.Receipt
+	info.Data.Signature = doc.file.Signature
+	info.Data.ReferenceSignature = doc.file.ReferenceSignature
+	info.Data.WrappingKey = doc.file.WrappingKey
+	info.Data.Size = doc.file.Size
+	info.Mtime = doc.modified.Unix() * 1000
 	info.Btime = info.Mtime
 	info.FileFlags.IsExecutable = false
-	id := api.ConstructDriveID(sent.docID, in.zone(), "FILE")
+	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
 		answer, err := fetch(ctx, d.service, request{
-			op: "upload", host: docsHost, method: http.MethodPost,
-			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info,
-		}, checkRegistered(sent))
+			host: docsHost, method: http.MethodPost,
+			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info, zone: in.zone(),
+		}, checkRegistered(doc))
 		if err == nil {
-			doc := answer.Results[0].Document
+			said := answer.Results[0].Document
 			made := &item{
-				id: id, itemID: doc.ItemID, parent: in.id, etag: doc.Etag,
-				name: doc.Name, shown: doc.Name, size: sent.file.Size, modified: modified.Truncate(time.Second),
+				id: id, itemID: said.ItemID, parent: in.id, etag: said.Etag,
+				name: said.Name, shown: said.Name, size: doc.file.Size, modified: doc.modified.Truncate(time.Second),
 			}
 			d.folders.put(in.id, made)
 			return made, nil
@@ -285,16 +309,13 @@ func (d *drive) register(ctx context.Context, in place, name string, sent *recei
 			return nil, ctx.Err()
 		}
 		if try == mostAttempts || !outcomeUnknown(err) {
-			if hasKind(err, KindChanged) || isGone(err) {
-				d.folders.forget(in.id)
-			}
 			return nil, in.refused(err)
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		if now != nil && now.size == sent.file.Size {
+		if now != nil && now.size == doc.file.Size {
 			return now, nil
 		}
 	}
@@ -302,16 +323,16 @@ func (d *drive) register(ctx context.Context, in place, name string, sent *recei
 
 // checkRegistered: a document is stored when the answer shows it, whole, with
 // our id. An answer that leaves something out is followed by a look.
-func checkRegistered(sent *receipt) func(*api.DocumentUpdateResponse) error {
+func checkRegistered(sent *document) func(*api.DocumentUpdateResponse) error {
 	return func(answer *api.DocumentUpdateResponse) error {
 		if answer.Status.StatusCode != 0 {
-			return fail(KindUnsupported, "", "", "the service answered with code "+strconv.Itoa(answer.Status.StatusCode))
+			return refusedDocument(answer.Status.StatusCode, answer.Status.ErrorMessage)
 		}
 		if len(answer.Results) != 1 {
 			return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
 		}
-		if code := answer.Results[0].Status.StatusCode; code != 0 {
-			return fail(KindUnsupported, "", "", "the service answered with code "+strconv.Itoa(code))
+		if status := answer.Results[0].Status; status.StatusCode != 0 {
+			return refusedDocument(status.StatusCode, status.ErrorMessage)
 		}
 		doc := answer.Results[0].Document
 		switch {
@@ -322,6 +343,16 @@ func checkRegistered(sent *receipt) func(*api.DocumentUpdateResponse) error {
 		}
 		return nil
 	}
+}
+
+// refusedDocument is for a failure within an answer that is a success. Its code
+// is taken for an HTTP status, which it looks like.
+func refusedDocument(code int, message string) error {
+	refused := &refusal{status: code}
+	if plainText.MatchString(message) {
+		refused.reason = message
+	}
+	return refused.err()
 }
 
 func isHTTPS(address string) bool {

@@ -111,11 +111,11 @@ func (d *drive) ancestors(names []string) map[string]bool {
 	ids := map[string]bool{rootID: true}
 	id := rootID
 	for _, name := range names {
-		child, _, _ := d.folders.find(id, name)
-		if child == nil {
+		got, _ := d.folders.find(id, name)
+		if got.like == nil {
 			break
 		}
-		id = child.id
+		id = got.like.id
 		ids[id] = true
 	}
 	return ids

@@ -1,0 +1,162 @@
+package icloud
+
+import "strings"
+
+// children are the contents of one folder under the names that they are shown
+// with.
+type children struct {
+	byName map[string]*item  // by nameKey of the shown name
+	folded map[string]string // foldKey to nameKey, where the two differ
+}
+
+// arrange makes the contents of what was listed. The order of a listing does
+// not matter for the outcome.
+func arrange(listed []*item) *children {
+	c := &children{byName: make(map[string]*item, len(listed)), folded: map[string]string{}}
+	var unfinished []*item
+	for _, child := range listed {
+		if isLeftover(child.name) {
+			unfinished = append(unfinished, child)
+			continue
+		}
+		c.place(child)
+	}
+	for _, child := range unfinished {
+		c.place(child)
+	}
+	for _, child := range unfinished {
+		c.standIn(child)
+	}
+	return c
+}
+
+func (c *children) set(key string, child *item) {
+	c.byName[key] = child
+	if folded := foldKey(child.shown); folded != key {
+		c.folded[folded] = key
+	}
+}
+
+func (c *children) remove(key string) {
+	if child := c.byName[key]; child != nil {
+		if folded := foldKey(child.shown); c.folded[folded] == key {
+			delete(c.folded, folded)
+		}
+	}
+	delete(c.byName, key)
+}
+
+// find gives the child of a name, and one whose name may differ by case.
+func (c *children) find(name string) (exact, like *item) {
+	if exact = c.byName[nameKey(name)]; exact != nil {
+		return exact, exact
+	}
+	folded := foldKey(name)
+	if like = c.byName[folded]; like != nil {
+		return nil, like
+	}
+	if key, ok := c.folded[folded]; ok {
+		return nil, c.byName[key]
+	}
+	return nil, nil
+}
+
+// place adds a child. Where the service has two items of one name, the one with
+// the smaller id keeps it; the other's name gets a part of its id.
+func (c *children) place(child *item) {
+	key := nameKey(child.shown)
+	other, taken := c.byName[key]
+	if !taken || other.id == child.id {
+		c.set(key, child)
+		return
+	}
+	if child.id < other.id {
+		c.set(key, child)
+		child = other
+	}
+	renamed := *child // which others may hold
+	stem, extension := splitName(child.name)
+	renamed.shown = stem + " (" + shortID(child.docID()) + ")"
+	if extension != "" {
+		renamed.shown += "." + extension
+	}
+	c.set(nameKey(renamed.shown), &renamed)
+}
+
+func shortID(docID string) string {
+	return strings.ToLower(docID[:min(8, len(docID))])
+}
+
+// standIn shows a complete replacement under the name of the file that it
+// replaces when that file is gone: the process that made it was killed between
+// the two steps that end a replacement. Of several the newest counts.
+func (c *children) standIn(child *item) {
+	made, _ := parseLeftover(child.name)
+	if made.hash != "" {
+		return // the whole name is not known; the file is shown as it is
+	}
+	key := nameKey(made.name)
+	if holder, taken := c.byName[key]; taken {
+		held, ok := parseLeftover(holder.name)
+		if !ok || held.made.After(made.made) {
+			return
+		}
+		older := *holder
+		older.shown = older.name
+		c.set(nameKey(older.shown), &older)
+	}
+	c.remove(nameKey(child.shown))
+	stand := *child
+	stand.shown = made.name
+	c.set(key, &stand)
+}
+
+// hides reports whether a child is a leftover that listings leave out.
+func (c *children) hides(child *item) bool {
+	made, ok := parseLeftover(child.name)
+	if !ok || child.shown != child.name {
+		return false
+	}
+	if made.hash == "" {
+		return true
+	}
+	for _, other := range c.byName {
+		if other != child && made.replaces(other.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// visible gives what a listing shows, in no order.
+func (c *children) visible() []*item {
+	shown := make([]*item, 0, len(c.byName))
+	for _, child := range c.byName {
+		if !c.hides(child) {
+			shown = append(shown, child)
+		}
+	}
+	return shown
+}
+
+// apply makes a change of our own.
+func (c *children) apply(made change) {
+	gone := made.drop
+	if made.put != nil {
+		gone = made.put.id
+		key := nameKey(made.put.shown)
+		if same := c.byName[key]; same != nil && same.id == gone {
+			c.set(key, made.put)
+			return
+		}
+	}
+	for key, child := range c.byName {
+		if child.id == gone {
+			c.remove(key)
+			break
+		}
+	}
+	if made.put != nil {
+		c.place(made.put)
+	}
+}
