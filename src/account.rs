@@ -63,7 +63,7 @@ pub enum Error {
         known: String,
     },
     /// No account at all.
-    #[error("nobody has signed in (no account in {}): run plakar-icloud login", .0.display())]
+    #[error("nobody has signed in (no account in {}): run plakar-icloud login, or give an apple_id", .0.display())]
     None(PathBuf),
     /// More than one, and none is named.
     #[error("there are several accounts ({0}): say which with account=NAME")]

@@ -1,6 +1,6 @@
 //! A simulated iCloud, and the connectors on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use icloud_simulator::{Config, Content, FaultAction, FaultRule, HoldAt, MintedSession, RequestKind, Simulator};
 use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Snapshot, Surroundings};
@@ -71,6 +71,16 @@ impl ICloud {
 
     pub async fn backup_after(&self, location: &str, parent: &Snapshot) -> Snapshot {
         self.host.backup(&self.settings(location), &Options::default(), Backup::after(parent)).await.unwrap()
+    }
+
+    /// Files and folders that are left behind, but for the session, which is
+    /// kept on purpose.
+    pub fn traces(&self) -> Vec<PathBuf> {
+        let surroundings = self.host.surroundings();
+        let sessions = surroundings.home().join(".local/state/plakar-icloud/sessions");
+        let mut traces = surroundings.traces().unwrap();
+        traces.retain(|path| !path.starts_with(&sessions) && !sessions.starts_with(path));
+        traces
     }
 
     pub fn fail(&self, kind: RequestKind, status: u16) -> FaultRule {

@@ -48,7 +48,7 @@ async fn no_file_is_left_that_was_not_asked_for() {
     Kloset::create(&store).await.unwrap().backup(&snapshot).await.unwrap();
     store.close().await.unwrap();
     store.into_connector().leave().await.unwrap();
-    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(icloud.traces(), Vec::<PathBuf>::new());
 }
 
 /// S34

@@ -134,7 +134,7 @@ async fn content_waits_in_a_spool_that_leaves_nothing() {
     let tree = Tree::new().folder("/").file("/large.bin", content.read(0, content.size()));
     restore(&icloud, &settings, &tree).await;
     assert_eq!(below(&icloud, "/to")["/large.bin"], content.sha256());
-    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
 /// E18, E19: what `-o` and `@name:folder` leave of the settings

@@ -96,7 +96,7 @@ async fn a_put_that_is_reset_is_not_stored() {
     assert_eq!(icloud.count(RequestKind::UploadWeb), 0);
     store.put(Resource::Packfile, mac, content).await.unwrap();
     assert_eq!(store.list(Resource::Packfile).await.unwrap(), [mac]);
-    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
 /// S14
@@ -176,7 +176,7 @@ async fn nine_packfiles_at_once_stay_small_in_memory() {
     });
     puts.unwrap();
     assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 9);
-    assert_eq!(icloud.host.surroundings().traces().unwrap(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
     let (Some(idle), Some(busy)) = (idle, busy) else { return };
     let grown = busy.anonymous.saturating_sub(idle.anonymous) / 1024;
     assert!(grown < 96, "{grown} MiB for nine packfiles of 24 MiB and a spool of 8 MiB");
