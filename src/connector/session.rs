@@ -38,8 +38,8 @@ impl Session {
     /// # Errors
     /// If it cannot be opened; the next call tries again.
     pub async fn drive(&self) -> Result<&Drive, Status> {
-        let Config { section, sections, limits, .. } = &self.config;
-        let open = || Drive::open(section, sections.clone(), limits);
+        let Config { section, sections, origin, limits, .. } = &self.config;
+        let open = || Drive::open(section, sections.clone(), origin, limits);
         self.drive.get_or_try_init(open).await.map_err(status::of)
     }
 
