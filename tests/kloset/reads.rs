@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 use plakar_host::{Resource, digest};
 
-use crate::drive::{Drive, MIB, bytes, get, path, status};
+use crate::drive::{Drive, MIB, bytes, get, path, status, until};
 
 #[tokio::test]
 async fn small_reads_of_a_small_packfile_are_one_transfer() {
@@ -167,6 +167,9 @@ async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
     let content = bytes(11, size);
     let first = drive.store(&settings).await;
     assert_eq!(get(&first, mac, 0, size).await.unwrap(), content);
+    // They are written after they are handed on.
+    let kept = || std::fs::read_dir(folder.path().join("blocks")).map_or(0, Iterator::count);
+    until(|| kept() == 37).await;
     first.into_connector().leave().await.unwrap();
     drive.simulator.reset_counts();
     for damaged in [false, true] {

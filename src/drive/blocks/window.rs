@@ -89,9 +89,10 @@ impl Window {
         while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
             run.end += 1;
         }
-        // A short rest of the file is not worth a request of its own.
-        let rest = self.blocks.len() - run.end;
-        if rest <= most / 2 && !(run.end..self.blocks.len()).any(&is_there) {
+        // A short rest, up to the end or to what is there, is not worth a request
+        // of its own.
+        let rest = (run.end..self.blocks.len()).take_while(|&block| !is_there(block)).count();
+        if rest <= most / 2 {
             run.end += rest;
         }
         while run.len() < most && run.start > 0 && !is_there(run.start - 1) {
