@@ -191,8 +191,10 @@ fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// Takes our own settings out of the map.
 fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
+    let cache_size = number(map, "cache_size", 4096)? as u64 * MIB;
     Ok(Limits {
         cache_memory: number(map, "cache_memory", 128)? as u64 * MIB,
+        cache_disk: map.remove("cache_dir").map(|folder| (PathBuf::from(folder), cache_size)),
         uploads: number(map, "uploads", 8)?.max(1),
         spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
         spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),

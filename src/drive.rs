@@ -37,6 +37,8 @@ use retry::{Attempts, retried};
 pub struct Limits {
     /// Bytes of memory for content of files that do not change.
     pub cache_memory: u64,
+    /// A folder for the same and how many bytes it may have, if any.
+    pub cache_disk: Option<(PathBuf, u64)>,
     /// Uploads at once.
     pub uploads: usize,
     /// Bytes of memory for content that waits to be uploaded; more than that
@@ -56,17 +58,18 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// Opens the section `name` of `sections`.
+    /// Opens the section `name` of `sections`. `origin` tells it from the drives
+    /// of other accounts.
     ///
     /// # Errors
     /// Whatever rclone says about configuration, network and session.
-    pub async fn open(name: &str, sections: Sections, limits: &Limits) -> Result<Self, Error> {
+    pub async fn open(name: &str, sections: Sections, origin: &str, limits: &Limits) -> Result<Self, Error> {
         // The top is "/" and not "", as in the Go plugin: for backends that know
         // the difference (local, sftp) it is the root of the file system.
         let remote = retried(|| Rclone::start().open(name, "/", sections.clone())).await;
         Ok(Self {
             remote: remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?,
-            blocks: Blocks::new(limits.cache_memory),
+            blocks: Blocks::new(limits.cache_memory, limits.cache_disk.clone(), origin),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
         })

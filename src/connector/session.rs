@@ -53,7 +53,7 @@ impl Session {
     }
 
     async fn open(&self) -> Result<Drive, Status> {
-        let Config { section, sections, limits, access, forecast, .. } = &self.config;
+        let Config { section, sections, origin, limits, access, forecast, .. } = &self.config;
         let mut sections = sections.clone();
         if let Some(access) = access {
             forecast.tell(access).await;
@@ -64,7 +64,7 @@ impl Session {
                 }
             }
         }
-        Drive::open(section, sections, limits).await.map_err(status::of)
+        Drive::open(section, sections, origin, limits).await.map_err(status::of)
     }
 
     /// The folder or file that the location names.

@@ -5,6 +5,7 @@
 //! in blocks: whoever misses one fetches a run of them with one request, and
 //! whoever needs a block that is on its way waits for it.
 
+mod disk;
 mod fetch;
 mod file;
 mod window;
@@ -12,6 +13,7 @@ mod window;
 use std::{
     collections::HashMap,
     ops::Range,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -27,6 +29,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{DrivePath, content::Content};
 use crate::rclone::File;
+use disk::Disk;
 use file::CachedFile;
 
 /// Bytes of a block. A read that misses wastes half of one on average.
@@ -49,6 +52,9 @@ struct Shared {
     files: Mutex<HashMap<DrivePath, Arc<CachedFile>>>,
     blocks: Cache<Key, Bytes, Size>,
     memory: u64,
+    disk: Option<Arc<Disk>>,
+    /// What tells the drive from others that use the same folder.
+    origin: String,
     /// Files are numbered, and no number is used twice: blocks of a file that was
     /// dropped are out of reach.
     next: AtomicU64,
@@ -70,8 +76,9 @@ impl Weighter<Key, Bytes> for Size {
 }
 
 impl Blocks {
-    /// A cache of `memory` bytes.
-    pub fn new(memory: u64) -> Self {
+    /// A cache of `memory` bytes, and of some bytes in a folder if that is given.
+    /// `origin` tells the drive from others.
+    pub fn new(memory: u64, disk: Option<(PathBuf, u64)>, origin: &str) -> Self {
         let kept = memory - memory / ON_THEIR_WAY;
         let blocks = usize::try_from(kept).unwrap_or(usize::MAX) / BLOCK;
         // New blocks are read ahead and not used yet: half of the memory is
@@ -93,6 +100,8 @@ impl Blocks {
             files: Mutex::default(),
             blocks,
             memory,
+            disk: disk.map(|(folder, size)| Arc::new(Disk::new(&folder, size))),
+            origin: origin.to_owned(),
             next: AtomicU64::default(),
             runs: Semaphore::new(RUNS),
             wanted: AtomicUsize::default(),
@@ -108,7 +117,7 @@ impl Blocks {
         let whole = part.is_none();
         let part = part.unwrap_or(0..size);
         let part = part.start.min(size)..part.end.min(size);
-        if whole && size > self.0.memory / ON_THEIR_WAY {
+        if whole && self.0.disk.is_none() && size > self.0.memory / ON_THEIR_WAY {
             // It would push everything else out before it is of use itself.
             return super::content::read(file, None);
         }
@@ -135,7 +144,7 @@ impl Blocks {
                     self.0.drop_blocks(other);
                 }
                 let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-                let cached = Arc::new(CachedFile::new(Arc::clone(&self.0), number, file, size));
+                let cached = Arc::new(CachedFile::new(Arc::clone(&self.0), number, path, file, size));
                 files.insert(path.clone(), Arc::clone(&cached));
                 cached
             }

@@ -23,13 +23,13 @@ async fn sixteen_gets_at_once_stay_within_bounds() {
     must_be_within(&store, MOST_KIB);
 }
 
-/// Content of 144 MiB, with little of the cache in use.
+/// Content of 72 MiB, with little of the cache in use.
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_puts_at_once_stay_within_bounds() {
     let drive = Drive::new();
     let store = drive.store(&drive.settings()).await;
     store.create("config").await.unwrap();
-    let contents = (0..9).map(|number| (number, bytes(number, 16 * MIB))).collect::<Vec<_>>();
+    let contents = (0..9).map(|number| (number, bytes(number, 8 * MIB))).collect::<Vec<_>>();
     let put = async |(number, content)| store.put(Resource::Packfile, [number; 32], content).await.unwrap();
     join_all(contents.into_iter().map(put)).await;
     must_be_within(&store, MOST_KIB - 96 * 1024);

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 use plakar_host::{Resource, digest};
 
-use crate::drive::{Drive, MIB, bytes, get, path, status};
+use crate::drive::{Drive, MIB, bytes, get, path, status, until};
 
 #[tokio::test]
 async fn small_reads_of_a_small_packfile_are_one_transfer() {
@@ -155,4 +155,31 @@ async fn a_read_that_keeps_failing_says_why_and_a_later_one_works() {
     assert!(message.contains(&path("packfiles", mac)[17..]) && !message.contains('\n'), "{message}");
     drive.simulator.remove_fault(fault);
     assert_eq!(get(&store, mac, 5000, 100).await.unwrap(), bytes(8, MIB).slice(5000..5100));
+}
+
+#[tokio::test]
+async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
+    let drive = Drive::new();
+    let size = 9 * MIB + 4321;
+    let mac = drive.packfile(11, size);
+    let folder = tempfile::TempDir::new().unwrap();
+    let settings = drive.settings().with("cache_dir", folder.path().join("blocks").to_string_lossy());
+    let content = bytes(11, size);
+    let first = drive.store(&settings).await;
+    assert_eq!(get(&first, mac, 0, size).await.unwrap(), content);
+    // They are written after they are handed on.
+    let kept = || std::fs::read_dir(folder.path().join("blocks")).map_or(0, Iterator::count);
+    until(|| kept() == 37).await;
+    first.into_connector().leave().await.unwrap();
+    drive.simulator.reset_counts();
+    for damaged in [false, true] {
+        if damaged {
+            for block in std::fs::read_dir(folder.path().join("blocks")).unwrap() {
+                std::fs::write(block.unwrap().path(), "damaged").unwrap();
+            }
+        }
+        let next = drive.store(&settings).await;
+        assert_eq!(get(&next, mac, 0, size).await.unwrap(), content);
+        assert_eq!(drive.requests(RequestKind::ContentGet) > 0, damaged);
+    }
 }

@@ -61,13 +61,20 @@ impl Run {
         }
     }
 
-    /// Fetches the blocks of a file of `size` bytes; `keep` gets each.
+    /// Fetches blocks of a file of `size` bytes, the next ones of the run; `keep`
+    /// gets each.
     ///
     /// # Errors
     /// If not all of them come, or more than they; who waits knows it then.
-    pub async fn fetch(&self, file: &File, size: u64, keep: impl Fn(usize, Bytes)) -> Result<(), ()> {
-        let start = (self.blocks.start * BLOCK) as u64;
-        let end = size.min((self.blocks.end * BLOCK) as u64);
+    pub async fn fetch(
+        &self,
+        blocks: Range<usize>,
+        file: &File,
+        size: u64,
+        keep: impl Fn(usize, &Bytes),
+    ) -> Result<(), ()> {
+        let start = (blocks.start * BLOCK) as u64;
+        let end = size.min((blocks.end * BLOCK) as u64);
         let mut content = content::read_unchanging(file.clone(), start..end, BLOCK);
         let mut block = BytesMut::new();
         let mut at = start;
@@ -97,13 +104,20 @@ impl Run {
         Ok(())
     }
 
-    fn add(&self, content: Bytes, keep: impl Fn(usize, Bytes)) {
+    /// Adds the next block; `keep` gets it too.
+    pub fn add(&self, content: Bytes, keep: impl Fn(usize, &Bytes)) {
         let mut arrived = self.arrived();
-        keep(self.blocks.start + arrived.len(), content.clone());
+        keep(self.blocks.start + arrived.len(), &content);
         arrived.push(content);
         let count = arrived.len();
         drop(arrived);
         self.progress.send_replace(Progress::Arrived(count));
+    }
+
+    /// The blocks that have arrived, of those given.
+    pub fn arrived_of(&self, blocks: Range<usize>) -> Vec<Bytes> {
+        let first = blocks.start - self.blocks.start;
+        self.arrived().iter().skip(first).take(blocks.len()).cloned().collect()
     }
 
     fn fail(&self, error: Error) -> Result<(), ()> {

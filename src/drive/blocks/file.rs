@@ -6,10 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::spawn_blocking,
+};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{BLOCK, Shared, fetch::Run, window::Window};
-use crate::rclone::{Error, File};
+use crate::{
+    drive::DrivePath,
+    rclone::{Error, File},
+};
 
 /// Runs of one file on their way at once. Who else misses a block waits until
 /// one has ended: by then it is known what larger runs are worth.
@@ -20,6 +27,8 @@ const RUNS: usize = 4;
 pub struct CachedFile {
     shared: Arc<Shared>,
     number: u64,
+    /// Of the file in this version, for every process.
+    identity: u128,
     file: File,
     size: u64,
     reading: Mutex<Reading>,
@@ -39,12 +48,13 @@ enum Found {
 }
 
 impl CachedFile {
-    pub fn new(shared: Arc<Shared>, number: u64, file: File, size: u64) -> Self {
+    pub fn new(shared: Arc<Shared>, number: u64, path: &DrivePath, file: File, size: u64) -> Self {
+        let identity = xxh3_128(format!("{}\0{path}\0{}\0{size}", shared.origin, file.version).as_bytes());
         let reading = Mutex::new(Reading {
             window: Window::new(block_of(size.next_multiple_of(BLOCK as u64))),
             runs: Vec::new(),
         });
-        Self { shared, number, file, size, reading, run_ended: Notify::new() }
+        Self { shared, number, identity, file, size, reading, run_ended: Notify::new() }
     }
 
     /// Whether this is the file in the version that a listing gave.
@@ -139,17 +149,60 @@ impl CachedFile {
     async fn fetch(self: Arc<Self>, run: Arc<Run>) {
         // Never closed, so the permit is there.
         let permit = self.shared.runs.acquire().await;
-        let keep = |block, content| self.shared.blocks.insert((self.number, block), content);
-        if run.fetch(&self.file, self.size, keep).await.is_err() {
-            // An answer that ends otherwise than it should is not to be trusted.
-            for block in run.blocks() {
-                self.shared.blocks.remove(&(self.number, block));
+        let keep = |block, content: &Bytes| self.shared.blocks.insert((self.number, block), content.clone());
+        let mut next = run.blocks().start;
+        while next < run.blocks().end {
+            if let Some(content) = self.from_disk(next).await {
+                run.add(content, keep);
+                next += 1;
+                continue;
             }
+            let missing = next..self.end_of_missing(next, run.blocks().end);
+            if run.fetch(missing.clone(), &self.file, self.size, keep).await.is_err() {
+                // An answer that ends otherwise than it should is not to be trusted.
+                for block in run.blocks() {
+                    self.shared.blocks.remove(&(self.number, block));
+                }
+                break;
+            }
+            next = missing.end;
+            self.to_disk(missing.start, run.arrived_of(missing)).await;
         }
         drop(permit);
         self.shared.wanted.fetch_sub(1, Ordering::Relaxed);
         self.reading().runs.retain(|other| !Arc::ptr_eq(other, &run));
         self.run_ended.notify_waiters();
+    }
+
+    async fn from_disk(&self, block: usize) -> Option<Bytes> {
+        let disk = Arc::clone(self.shared.disk.as_ref()?);
+        let key = self.key(block);
+        let start = (block * BLOCK) as u64;
+        let size = usize::try_from(self.size - start).map_or(BLOCK, |rest| rest.min(BLOCK));
+        // Fails only when the process ends.
+        spawn_blocking(move || disk.get(key, size)).await.ok()?
+    }
+
+    /// Where blocks begin again that are on disk, or the end.
+    fn end_of_missing(&self, first: usize, end: usize) -> usize {
+        let on_disk = |&block: &usize| self.shared.disk.as_ref().is_some_and(|disk| disk.has(self.key(block)));
+        (first + 1..end).find(on_disk).unwrap_or(end)
+    }
+
+    async fn to_disk(&self, first: usize, contents: Vec<Bytes>) {
+        let Some(disk) = self.shared.disk.clone() else {
+            return;
+        };
+        let blocks: Vec<_> = contents.into_iter().enumerate().map(|(n, content)| (self.key(first + n), content)).collect();
+        let write = move || blocks.into_iter().try_for_each(|(key, content)| disk.put(key, &content));
+        if let Ok(Err(error)) = spawn_blocking(write).await {
+            log::info!("blocks are not kept on disk: {error}");
+        }
+    }
+
+    /// The name of a block for every process.
+    fn key(&self, block: usize) -> u128 {
+        self.identity ^ xxh3_128(&(block as u64).to_le_bytes())
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {

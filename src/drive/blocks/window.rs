@@ -89,6 +89,12 @@ impl Window {
         while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
             run.end += 1;
         }
+        // A short rest, up to the end or to what is there, is not worth a request
+        // of its own.
+        let rest = (run.end..self.blocks.len()).take_while(|&block| !is_there(block)).count();
+        if rest <= most / 2 {
+            run.end += rest;
+        }
         while run.len() < most && run.start > 0 && !is_there(run.start - 1) {
             run.start -= 1;
         }
@@ -158,6 +164,13 @@ mod tests {
     fn a_small_file_is_one_run_wherever_it_is_read() {
         let window = Window::new(6);
         assert_eq!(window.run(4, 1, PLENTY, |_| false), 0..6);
+    }
+
+    #[test]
+    fn a_short_rest_comes_along() {
+        let window = Window::new(FILE);
+        assert_eq!(window.run(FILE - FIRST - FIRST / 2, 1, PLENTY, |_| false).end, FILE);
+        assert_eq!(window.run(FILE - 2 * FIRST, 1, PLENTY, |_| false).end, FILE - FIRST);
     }
 
     #[test]

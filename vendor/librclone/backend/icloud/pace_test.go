@@ -157,6 +157,32 @@ type crowdBody struct {
 
 func (b *crowdBody) Close() error { b.closed(); return b.ReadCloser.Close() }
 
+// A service that turns writes away while another one is under way gets them
+// one by one, after a few refusals.
+func TestWritesToABusyZone(t *testing.T) {
+	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"zone_lock": true})
+	sim.rules(jsonObject{"transport": jsonObject{"latency_ms": 5}})
+	f := sim.open("")
+	inParallel(16, 64, func(i int) {
+		_, err := tryPut(f, fmt.Sprintf("folder%d/file%d", i%4, i), "content")
+		assert.NoError(t, err)
+	})
+	assert.Len(t, filesIn(sim), 64)
+	counts := sim.counts()
+	t.Log(counts)
+	assert.Less(t, counts["update-documents"], 64+32, "refusals end when they are noticed")
+	assert.Equal(t, rate.Inf, f.drive.service.limiter.now, "it is no reason to be slower")
+
+	// Another process writes, too.
+	other := sim.openOwn("")
+	inParallel(4, 40, func(i int) {
+		_, err := tryPut([]*Fs{f, other}[i%2], fmt.Sprintf("both/file%d", i), "content")
+		assert.NoError(t, err)
+	})
+	assert.Len(t, filesIn(sim), 104)
+}
+
 // A service that asks for more patience than configured gets it: the operation
 // fails and says for how long.
 func TestLongRetryAfter(t *testing.T) {

@@ -1,0 +1,177 @@
+//! Blocks on disk, for whoever reads the same again in another process.
+//!
+//! One file a block, put in place by a rename, with a checksum at its end: what a
+//! crash or a full disk leaves behind is not taken for content. Processes need no
+//! lock, because a file that is there never changes.
+
+use std::{
+    fs::{self, DirBuilder, File, FileTimes},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Bytes of the checksum.
+const CHECKSUM: usize = 16;
+/// What the names of blocks end with; other files of the folder are left alone.
+const SUFFIX: &str = ".block";
+/// The part of the budget that may be written before it is looked after again,
+/// and that is made free then.
+const SLACK: u64 = 16;
+
+/// A folder of blocks, which processes share.
+#[derive(Debug)]
+pub struct Disk {
+    folder: PathBuf,
+    /// In bytes.
+    budget: u64,
+    /// Bytes that this process has written since it last looked at the folder.
+    written: AtomicU64,
+}
+
+impl Disk {
+    /// Blocks of at most `budget` bytes in a folder, which is made when the first
+    /// one is kept.
+    pub fn new(folder: &Path, budget: u64) -> Self {
+        // Looks at the folder at the first block: what others left counts too.
+        Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget) }
+    }
+
+    /// Whether a block seems to be there.
+    pub fn has(&self, key: u128) -> bool {
+        self.path(key).exists()
+    }
+
+    /// A block of so many bytes, if it is there and what it was.
+    pub fn get(&self, key: u128, size: usize) -> Option<Bytes> {
+        let path = self.path(key);
+        let mut content = Bytes::from(fs::read(&path).ok()?);
+        if content.len() == size + CHECKSUM {
+            let checksum = content.split_off(size);
+            if checksum[..] == checksum_of(key, &content) {
+                touch(&path);
+                return Some(content);
+            }
+        }
+        log::info!("a block in {} is damaged and dropped", self.folder.display());
+        let _ = fs::remove_file(path); // another process may have been first
+        None
+    }
+
+    /// Keeps a block.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is there then.
+    pub fn put(&self, key: u128, content: &[u8]) -> io::Result<()> {
+        if content.len() as u64 + CHECKSUM as u64 > self.budget / SLACK {
+            return Ok(());
+        }
+        if self.written.fetch_add(content.len() as u64, Ordering::Relaxed) >= self.budget / SLACK {
+            self.written.store(0, Ordering::Relaxed);
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            self.make_room()?;
+        }
+        let mut file = tempfile::Builder::new().prefix("new-").suffix(SUFFIX).tempfile_in(&self.folder)?;
+        file.write_all(content)?;
+        file.write_all(&checksum_of(key, content))?;
+        file.persist(self.path(key))?;
+        Ok(())
+    }
+
+    /// Deletes the blocks that were not read for longest, until the budget has
+    /// room again for what several processes write before they look.
+    fn make_room(&self) -> io::Result<()> {
+        let mut blocks = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().ends_with(SUFFIX) {
+                continue;
+            }
+            // One that is gone meanwhile takes no room.
+            if let Ok(data) = entry.metadata() {
+                blocks.push((data.modified()?, data.len(), entry.path()));
+            }
+        }
+        blocks.sort_unstable();
+        let mut size: u64 = blocks.iter().map(|(_, size, _)| size).sum();
+        for (_, length, path) in blocks {
+            if size <= self.budget - self.budget / SLACK * 4 {
+                break;
+            }
+            let _ = fs::remove_file(path); // another process may have been first
+            size -= length;
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: u128) -> PathBuf {
+        self.folder.join(format!("{key:032x}{SUFFIX}"))
+    }
+}
+
+/// The key is part of it, so that a block under another's name is noticed.
+fn checksum_of(key: u128, content: &[u8]) -> [u8; CHECKSUM] {
+    (xxh3_128(content) ^ key).to_le_bytes()
+}
+
+/// Notes that a block was read; it is only deleted earlier where that fails.
+fn touch(path: &Path) {
+    let times = FileTimes::new().set_modified(SystemTime::now());
+    let _ = File::open(path).and_then(|file| file.set_times(times));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(folder: &Path) -> Vec<PathBuf> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn a_block_comes_back_as_it_was_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), 1 << 20);
+        disk.put(1, b"content").unwrap();
+        assert_eq!(disk.get(1, 7).unwrap(), "content");
+        assert_eq!(Disk::new(folder.path(), 1 << 20).get(1, 7).unwrap(), "content");
+        assert_eq!(disk.get(2, 7), None);
+
+        for damage in [b"conten".as_slice(), b"contant and more", b""] {
+            disk.put(1, b"content").unwrap();
+            fs::write(disk.path(1), damage).unwrap();
+            assert_eq!(disk.get(1, 7), None);
+            assert!(!disk.has(1), "a damaged block was kept");
+        }
+        disk.put(1, b"content").unwrap();
+        fs::rename(disk.path(1), disk.path(2)).unwrap();
+        assert_eq!(disk.get(2, 7), None, "another block was taken for it");
+    }
+
+    #[test]
+    fn the_folder_stays_within_its_budget_and_foreign_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes"), "mine").unwrap();
+        let disks = [Disk::new(folder.path(), 64_000), Disk::new(folder.path(), 64_000)];
+        for key in 0..200 {
+            disks[key % 2].put(key as u128, &[0; 1_000]).unwrap();
+            let size: u64 = blocks(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+            assert!(size <= 64_000, "{size} bytes after {key} blocks");
+        }
+        assert!(disks[0].has(199) && !disks[0].has(0));
+        assert!(folder.path().join("notes").exists());
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_written_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(Disk::new(&file, 1 << 20).put(1, b"content").is_err());
+    }
+}
