@@ -146,7 +146,8 @@ async fn run() -> Result<bool, Failure> {
     let to = bench.path("restored");
     let restore = bench.plakar("restore them", 30, packed, &["restore", "-to", &to]).await?;
     let check = bench.plakar("check", 36, any, &["check"]).await?;
-    let ls = bench.plakar("ls -recursive", 14, any, &["ls", "-recursive", &format!("{}:/", bench.latest().await?)]).await?;
+    let ls =
+        bench.plakar("ls -recursive", 14, any, &["ls", "-recursive", &format!("{}:/", bench.latest().await?)]).await?;
     bench.plakar("first maintenance", 40, any, &["maintenance"]).await?;
     bench.large_file().await?;
     bench.puts().await?;

@@ -4,12 +4,7 @@
 
 use std::{env, fs, path::Path};
 
-const DEFINITIONS: [&str; 4] = [
-    "connectors.proto",
-    "importer.proto",
-    "exporter.proto",
-    "storage.proto",
-];
+const DEFINITIONS: [&str; 4] = ["connectors.proto", "importer.proto", "exporter.proto", "storage.proto"];
 
 #[test]
 fn generated_code_is_that_of_the_definitions() {
@@ -17,11 +12,7 @@ fn generated_code_is_that_of_the_definitions() {
     let checked_in = crate_dir.join("src/generated");
     let fresh = tempfile::tempdir().unwrap();
     let files = protox::compile(DEFINITIONS, [crate_dir.join("proto")]).unwrap();
-    tonic_prost_build::configure()
-        .bytes(".")
-        .out_dir(fresh.path())
-        .compile_fds(files)
-        .unwrap();
+    tonic_prost_build::configure().bytes(".").out_dir(fresh.path()).compile_fds(files).unwrap();
 
     for file in fs::read_dir(fresh.path()).unwrap() {
         let file = file.unwrap();
@@ -42,9 +33,5 @@ fn generated_code_is_that_of_the_definitions() {
 
 /// The folder that the module path in `src/lib.rs` gives a generated file.
 fn placed(name: &str) -> String {
-    if name.starts_with("plakar.") {
-        format!("plakar/{name}")
-    } else {
-        name.to_owned()
-    }
+    if name.starts_with("plakar.") { format!("plakar/{name}") } else { name.to_owned() }
 }

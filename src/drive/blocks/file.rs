@@ -193,7 +193,8 @@ impl CachedFile {
         let Some(disk) = self.shared.disk.clone() else {
             return;
         };
-        let blocks: Vec<_> = contents.into_iter().enumerate().map(|(n, content)| (self.key(first + n), content)).collect();
+        let blocks: Vec<_> =
+            contents.into_iter().enumerate().map(|(n, content)| (self.key(first + n), content)).collect();
         let write = move || blocks.into_iter().try_for_each(|(key, content)| disk.put(key, &content));
         if let Ok(Err(error)) = spawn_blocking(write).await {
             log::info!("blocks are not kept on disk: {error}");

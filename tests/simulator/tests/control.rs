@@ -62,9 +62,10 @@ fn a_tree_is_filled_changed_and_read_back() {
 fn rules_are_merged_and_a_wrong_one_is_refused() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let base = simulator.proxy_url();
+    post(&base, "rules", &json!({ "account": { "code": "222222" } }));
     post(&base, "rules", &json!({ "drive": { "max_batch": 1, "over_batch": "first-only" } }));
     let rules = get(&base, "rules");
-    assert_eq!((&rules["drive"]["max_batch"], &rules["account"]["code"]), (&json!(1), &json!("123456")));
+    assert_eq!((&rules["drive"]["max_batch"], &rules["account"]["code"]), (&json!(1), &json!("222222")));
     assert_eq!(control(&base, Method::POST, "rules", br#"{"drive":{"max_batch":"many"}}"#).0, 400);
 }
 

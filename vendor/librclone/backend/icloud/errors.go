@@ -58,7 +58,13 @@ func (e *Error) Error() string {
 	if text != "" {
 		text += ": "
 	}
-	text += e.why
+	return text + e.Reason()
+}
+
+// Reason is the text without the operation and the name that it was on, for a
+// caller who tells these in words of its own.
+func (e *Error) Reason() string {
+	text := e.why
 	if e.cause != nil {
 		text += ": " + e.cause.Error()
 	}
