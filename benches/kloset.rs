@@ -5,6 +5,8 @@
 //! Counts come from the service's side, so they are over all processes. Fails
 //! if a row takes more requests or bytes than it should.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -152,7 +152,7 @@ impl CachedFile {
         let keep = |block, content: &Bytes| self.shared.blocks.insert((self.number, block), content.clone());
         let mut next = run.blocks().start;
         while next < run.blocks().end {
-            if let Some(content) = self.from_disk(next).await {
+            if let Some(content) = self.on_disk(next).await {
                 run.add(content, keep);
                 next += 1;
                 continue;
@@ -174,7 +174,7 @@ impl CachedFile {
         self.run_ended.notify_waiters();
     }
 
-    async fn from_disk(&self, block: usize) -> Option<Bytes> {
+    async fn on_disk(&self, block: usize) -> Option<Bytes> {
         let disk = Arc::clone(self.shared.disk.as_ref()?);
         let key = self.key(block);
         let start = (block * BLOCK) as u64;

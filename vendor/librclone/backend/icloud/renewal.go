@@ -72,31 +72,26 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 // perform renews at Apple and stores the outcome. Cheaper ways that fail for
 // want of a session end in a sign-in.
 func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) error {
-	from := approved
 	password := s.secret()
+	from := map[renewal]origin{renewEndpoints: configured, renewPCS: approved, renewAll: signedIn}[how]
 	var err error
 	if how != renewAll {
-		attempt := state.clone()
-		err = s.signIn(ctx, &attempt, password, how)
-		if err == nil {
-			*state = attempt
-		}
-		if how == renewEndpoints {
-			from = configured
+		err = s.signIn(ctx, state, password, how)
+		if hasKind(err, KindNeedsLogin) && !isFinal(err) {
+			from = signedIn
 		}
 	}
-	if how == renewAll || hasKind(err, KindNeedsLogin) && !isFinal(err) {
+	if from == signedIn {
 		if err := s.mayTry(state, password); err != nil {
 			return err
 		}
-		from = signedIn
 		err = s.signIn(ctx, state, password, renewAll)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return s.failed(err, state)
+		return s.failed(err, state, from)
 	}
 	s.store(state, from)
 	return nil
@@ -139,7 +134,7 @@ func (s *session) mayTry(state *SessionFile, password Secret) error {
 const mostSignIns = 20
 
 // failed keeps what a failed renewal teaches.
-func (s *session) failed(err error, state *SessionFile) error {
+func (s *session) failed(err error, state *SessionFile, tried origin) error {
 	var typed *Error
 	if !errors.As(err, &typed) {
 		return err
@@ -149,10 +144,10 @@ func (s *session) failed(err error, state *SessionFile) error {
 		named.op, named.on = "sign in", s.name
 	}
 	named.final = true
-	switch named.kind {
-	case KindNeedsLogin:
+	switch {
+	case named.kind == KindNeedsLogin:
 		return s.end(&named, state)
-	case KindThrottled:
+	case named.kind == KindThrottled && tried == signedIn:
 		wait := named.retryAfter
 		if wait == 0 {
 			wait = unnamedWait

@@ -8,11 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs/fshttp"
@@ -32,9 +28,6 @@ type service struct {
 // largestAnswer bounds what is read of an answer, in bytes. A listing takes
 // about 600 bytes an item and comes in one piece.
 const largestAnswer = 1 << 30
-
-// largestRefusal bounds what is read of the body of a failed call, in bytes.
-const largestRefusal = 64 << 10
 
 // userAgent is the browser that rclone's client says to be.
 var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
@@ -56,135 +49,6 @@ func newRESTClient(client *http.Client) *rest.Client {
 	})
 }
 
-// refusal is an answer with a status that is no success.
-type refusal struct {
-	status     int
-	code       string // of the service for the reason
-	reason     string // a short text of the service, safe to show
-	retryAfter time.Duration
-	location   string // where it sends on to
-	body       []byte
-}
-
-func (r *refusal) Error() string {
-	text := "the service answered " + strconv.Itoa(r.status)
-	if r.reason != "" {
-		text += " (" + r.reason + ")"
-	}
-	return text
-}
-
-func newRefusal(resp *http.Response) *refusal {
-	defer func() { _ = resp.Body.Close() }()
-	r := &refusal{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, time.Now())}
-	if to, err := resp.Location(); err == nil {
-		r.location = to.String()
-	}
-	r.body, _ = io.ReadAll(io.LimitReader(resp.Body, largestRefusal)) // what cannot be read explains nothing
-	r.reason = reasonIn(r.body)
-	var said struct {
-		Code string `json:"serverErrorCode"`
-	}
-	if json.Unmarshal(r.body, &said) == nil {
-		r.code = said.Code
-	}
-	return r
-}
-
-// plainText is text that can hold neither an address nor a token.
-var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
-
-// reasonIn finds the words of the service for a failure.
-func reasonIn(body []byte) string {
-	var said struct {
-		Reason       string `json:"reason"`
-		ErrorReason  string `json:"errorReason"`
-		ErrorMessage string `json:"error_message"`
-		Error        any    `json:"error"`
-	}
-	if json.Unmarshal(body, &said) != nil {
-		return ""
-	}
-	text, _ := said.Error.(string)
-	for _, candidate := range []string{said.Reason, said.ErrorReason, said.ErrorMessage, text} {
-		if candidate != "" && plainText.MatchString(candidate) {
-			return candidate
-		}
-	}
-	return ""
-}
-
-// retryAfter reads the header of that name: seconds or a date.
-func retryAfter(header http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if value == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
-}
-
-// Codes and texts of the service, as people have seen them.
-const (
-	codeZoneBusy  = "ZONE_BUSY"
-	textZoneBusy  = "Op-Lock"
-	codeNameTaken = "UNIQUE_FIELD_ERROR"
-	textNameTaken = "Uniqueness constraint"
-)
-
-// busy reports whether the call was turned away because of another write to the
-// same zone; nothing was done then.
-func (r *refusal) busy() bool {
-	return r.status == http.StatusConflict && (r.code == codeZoneBusy || strings.Contains(r.reason, textZoneBusy))
-}
-
-// kind is what the status means on the API hosts.
-func (r *refusal) kind() string {
-	switch {
-	case r.busy():
-		return KindThrottled
-	case r.code == codeNameTaken, strings.Contains(r.reason, textNameTaken):
-		return KindExists
-	}
-	switch r.status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return KindThrottled
-	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked:
-		return KindNeedsLogin
-	case http.StatusForbidden:
-		return KindDenied
-	case http.StatusNotFound, http.StatusGone:
-		return KindNotFound
-	case http.StatusConflict, http.StatusPreconditionFailed:
-		return KindChanged
-	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
-		return KindQuota
-	}
-	if strings.Contains(strings.ToLower(r.reason), "quota") {
-		return KindQuota
-	}
-	if r.status >= 500 || r.status == http.StatusRequestTimeout {
-		return KindNetwork
-	}
-	return KindUnsupported
-}
-
-func (r *refusal) err() *Error {
-	e := fail(r.kind(), "", "", "").is(sentinels[r.kind()])
-	e.why = r.Error()
-	e.retryAfter = r.retryAfter
-	e.busy = r.busy()
-	if e.kind == KindQuota {
-		e.advice = "free some space in iCloud or extend the storage plan"
-	}
-	return e
-}
-
 // The hosts of the service, under their names in an account's list.
 const (
 	driveHost = api.WsDrive
@@ -201,16 +65,11 @@ type request struct {
 	body    any
 	zone    string // that it writes to, "" when it only reads
 	repeats bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
-	tries   int    // fewer than usual, when set
 }
 
 // fetch performs a request and checks its answer. An answer that check refuses
 // is treated like one that cannot be read.
 func fetch[T any](ctx context.Context, s *service, r request, check func(*T) error) (*T, error) {
-	allowed := s.retries
-	if r.tries > 0 {
-		allowed.tries = min(allowed.tries, r.tries)
-	}
 	for try := 1; ; try++ {
 		answer := new(T)
 		err := s.send(ctx, r, answer)
@@ -226,7 +85,7 @@ func fetch[T any](ctx context.Context, s *service, r request, check func(*T) err
 		if !r.worthRepeating(err) {
 			return nil, err
 		}
-		wait, ok := allowed.forError(err).pause(try+1, retryAfterOf(err))
+		wait, ok := s.retries.forError(err).pause(try+1, retryAfterOf(err))
 		if !ok {
 			return nil, err
 		}
@@ -304,7 +163,9 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 			if refused.busy() {
 				s.zones.crowded(r.zone)
 			}
-			s.session.proven(access)
+			if refused.status < 500 && refused.kind() != KindThrottled && refused.kind() != KindDenied {
+				s.session.proven(access)
+			}
 			return refused.err()
 		}
 		if renewals == mostRenewals {

@@ -35,25 +35,28 @@ type signer struct {
 }
 
 func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret, how renewal) error {
-	switch how {
-	case renewEndpoints:
-		return s.validate(ctx, state)
-	case renewPCS:
-		return s.requestPCS(ctx, state)
-	}
 	for try := 1; ; try++ {
 		attempt := state.clone()
-		attempt.Cookies, attempt.Endpoints = nil, nil
-		err := s.signIn(ctx, &attempt, password)
+		var err error
+		switch how {
+		case renewEndpoints:
+			err = s.validate(ctx, &attempt)
+		case renewPCS:
+			err = s.requestPCS(ctx, &attempt)
+		default:
+			attempt.Cookies, attempt.Endpoints = nil, nil
+			err = s.signIn(ctx, &attempt, password)
+		}
 		if err == nil {
 			*state = attempt
 			return nil
 		}
 		state.Refused = attempt.Refused
-		if ctx.Err() != nil || !hasKind(err, KindNetwork) || isFinal(err) || try == signInTries {
+		again := hasKind(err, KindNetwork) || how != renewAll && (hasKind(err, KindThrottled) || hasKind(err, KindDamaged))
+		if ctx.Err() != nil || !again || isFinal(err) || how == renewAll && try == signInTries {
 			return err
 		}
-		wait, ok := s.service.retries.pause(try+1, 0)
+		wait, ok := s.service.retries.pause(try+1, retryAfterOf(err))
 		if !ok {
 			return err
 		}
@@ -82,7 +85,9 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 			return err
 		}
 	}
-	state.TrustToken = Secret(proof.TrustToken)
+	if state.TrustToken != Secret(proof.TrustToken) { // Apple has renewed the trust
+		state.TrustToken, state.TrustedAt, state.SignIns = Secret(proof.TrustToken), time.Now().UTC(), 0
+	}
 	state.SessionToken = Secret(proof.SessionToken)
 	state.Country = proof.AccountCountry
 	state.RenewedAt = time.Now().UTC()

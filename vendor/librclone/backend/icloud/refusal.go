@@ -1,0 +1,143 @@
+package icloud
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// largestRefusal bounds what is read of the body of a failed call, in bytes.
+const largestRefusal = 64 << 10
+
+// refusal is an answer with a status that is no success.
+type refusal struct {
+	status     int
+	code       string // of the service for the reason
+	reason     string // a short text of the service, safe to show
+	retryAfter time.Duration
+	location   string // where it sends on to
+	body       []byte
+}
+
+func (r *refusal) Error() string {
+	text := "the service answered " + strconv.Itoa(r.status)
+	if r.reason != "" {
+		text += " (" + r.reason + ")"
+	}
+	return text
+}
+
+func newRefusal(resp *http.Response) *refusal {
+	defer func() { _ = resp.Body.Close() }()
+	r := &refusal{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, time.Now())}
+	if to, err := resp.Location(); err == nil {
+		r.location = to.String()
+	}
+	r.body, _ = io.ReadAll(io.LimitReader(resp.Body, largestRefusal)) // what cannot be read explains nothing
+	r.reason = reasonIn(r.body)
+	var said struct {
+		Code string `json:"serverErrorCode"`
+	}
+	if json.Unmarshal(r.body, &said) == nil {
+		r.code = said.Code
+	}
+	return r
+}
+
+// plainText is text that can hold neither an address nor a token.
+var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
+
+// reasonIn finds the words of the service for a failure.
+func reasonIn(body []byte) string {
+	var said struct {
+		Reason       string `json:"reason"`
+		ErrorReason  string `json:"errorReason"`
+		ErrorMessage string `json:"error_message"`
+		Error        any    `json:"error"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	text, _ := said.Error.(string)
+	for _, candidate := range []string{said.Reason, said.ErrorReason, said.ErrorMessage, text} {
+		if candidate != "" && plainText.MatchString(candidate) {
+			return candidate
+		}
+	}
+	return ""
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if value == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// Codes and texts of the service, as people have seen them.
+const (
+	codeZoneBusy  = "ZONE_BUSY"
+	textZoneBusy  = "Op-Lock"
+	codeNameTaken = "UNIQUE_FIELD_ERROR"
+	textNameTaken = "Uniqueness constraint"
+)
+
+// busy reports whether the call was turned away because of another write to the
+// same zone; nothing was done then.
+func (r *refusal) busy() bool {
+	return r.status == http.StatusConflict && (r.code == codeZoneBusy || strings.Contains(r.reason, textZoneBusy))
+}
+
+// kind is what the status means on the API hosts.
+func (r *refusal) kind() string {
+	switch {
+	case r.busy():
+		return KindThrottled
+	case r.code == codeNameTaken, strings.Contains(r.reason, textNameTaken):
+		return KindExists
+	}
+	switch r.status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return KindThrottled
+	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked:
+		return KindNeedsLogin
+	case http.StatusForbidden:
+		return KindDenied
+	case http.StatusNotFound, http.StatusGone:
+		return KindNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return KindChanged
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+		return KindQuota
+	}
+	if strings.Contains(strings.ToLower(r.reason), "quota") {
+		return KindQuota
+	}
+	if r.status >= 500 || r.status == http.StatusRequestTimeout {
+		return KindNetwork
+	}
+	return KindUnsupported
+}
+
+func (r *refusal) err() *Error {
+	e := fail(r.kind(), "", "", "").is(sentinels[r.kind()])
+	e.why = r.Error()
+	e.retryAfter = r.retryAfter
+	e.busy = r.busy()
+	if e.kind == KindQuota {
+		e.advice = "free some space in iCloud or extend the storage plan"
+	}
+	return e
+}
