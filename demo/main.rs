@@ -116,7 +116,7 @@ async fn keep(drive: &Drive, report: &mut Report<'_>, way: &impl Way) -> Result<
     let objects = drive.files(KLOSET);
     let of = |folder: &str| objects.keys().filter(|path| path.starts_with(folder)).count();
     report.expect("locks left", of("/locks/") as u64, 0)?;
-    report.verified(&format!("{} packfiles, {} states, no lock", of("/packfiles/"), of("/states/")))?;
+    report.verified(&format!("packfiles: {}, states: {}, no lock left", of("/packfiles/"), of("/states/")))?;
     report.step("check it", None, way.check()).await?;
     report.verified("every chunk is what its name says")?;
     let back = report.step("restore from it", None, way.restore_kept()).await?;

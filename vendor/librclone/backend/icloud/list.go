@@ -26,6 +26,8 @@ type lister struct {
 	proved  atomic.Bool  // the service has answered a list of several
 	proving sync.Mutex   // held by the list that finds it out
 	closed  atomic.Bool  // the Drive host does not list below shares
+
+	complained sync.Once // about fewer items than the service counts
 }
 
 // heaviest is how many items one request should bring, as far as the service's
@@ -146,24 +148,17 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 	for i, target := range targets {
 		tickets[i] = l.folders.begin(target.id)
 	}
-	answers, err := l.ask(ctx, targets)
-	listings := make([]listing, len(targets))
+	listings, err := l.ask(ctx, targets)
 	var again []int
-	for i, target := range targets {
-		var listed []*item
-		answer := answerFor(answers, target, len(targets))
-		switch {
-		case err != nil && len(targets) > 1 && mayBeForOneOfThem(err), err == nil && answer == nil && len(targets) > 1:
-			again = append(again, i)
-		case err != nil:
-			listings[i].err = err
-		case answer == nil:
-			listings[i].err = damaged("a listing is of another folder")
-		default:
-			listings[i].self = answer
-			listed, listings[i].err = itemsOf(answer, target)
+	for i := range listings {
+		if err != nil {
+			listings[i] = listing{err: err}
 		}
-		listings[i].items = l.folders.end(tickets[i], listed)
+		shown := l.folders.end(tickets[i], listings[i].items)
+		listings[i].items = shown
+		if len(targets) > 1 && mayBeForOneOfThem(listings[i].err) {
+			again = append(again, i)
+		}
 	}
 	if len(again) > 0 {
 		l.listAgain(ctx, targets, again, listings)
@@ -178,10 +173,13 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 func mayBeForOneOfThem(err error) bool {
 	switch KindOf(err) {
 	case KindUnsupported, KindNotFound, KindDenied, KindDamaged, KindChanged, KindQuota:
-		return !isFinal(err)
+		return !isFinal(err) && !errors.Is(err, errFolderGone)
 	}
 	return false
 }
+
+// errFolderGone is within the failures that are about one folder for certain.
+var errFolderGone = errors.New("it is in the Trash or deleted")
 
 // listAgain asks in smaller lists for what a list did not bring.
 func (l *lister) listAgain(ctx context.Context, targets []target, again []int, listings []listing) {
@@ -208,8 +206,9 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 	}
 }
 
-// ask sends one listing request.
-func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error) {
+// ask sends one listing request. An answer that cannot be right is asked for
+// again; what cannot be right in the end is a failure of its folder.
+func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	asked := make([]map[string]any, len(targets))
 	for i, target := range targets {
 		asked[i] = map[string]any{
@@ -225,25 +224,36 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]driveItem, error)
 		host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
 	}
-	doubts := 0
-	answers, err := fetch(ctx, l.service, r, func(answers *[]driveItem) error {
-		if len(*answers) == 0 {
-			return damaged("an empty answer to a listing")
-		}
+	listings := make([]listing, len(targets))
+	short := 0
+	_, err := fetch(ctx, l.service, r, func(answers *[]driveItem) error {
 		if missing := missingItems(*answers); missing != "" {
-			doubts++
-			if doubts <= mostDoubts {
+			short++
+			if short <= mostShort {
 				return damaged(missing)
 			}
-			fs.Logf(nil, "icloud: %s, and stays so", missing)
+			l.complained.Do(func() { fs.Logf(nil, "icloud: %s, and stays so", missing) })
+		}
+		for i, target := range targets {
+			answer := answerFor(*answers, target, len(targets))
+			if answer == nil {
+				listings[i] = listing{err: damaged("an answer to a listing leaves a folder out")}
+			} else {
+				listings[i].self = answer
+				listings[i].items, listings[i].err = itemsOf(answer, target)
+			}
+			if len(targets) == 1 && hasKind(listings[i].err, KindDamaged) {
+				return listings[i].err
+			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return *answers, nil
+	return listings, err
 }
+
+// mostShort is how often a listing is asked for again that has fewer items than
+// the service counts.
+const mostShort = 2
 
 // missingItems complains about a folder of which the service counts more items
 // than it lists. In every answer of Apple that is known the two are the same;
@@ -277,12 +287,12 @@ func answerFor(answers []driveItem, wanted target, asked int) *driveItem {
 func itemsOf(answer *driveItem, of target) ([]*item, error) {
 	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
 		if isGone(&itemStatus{status: status}) {
-			return nil, fail(KindNotFound, "", "", "the folder is gone")
+			return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 		}
 		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
 	}
 	if answer.ParentID == trashID {
-		return nil, fail(KindNotFound, "", "", "the folder is in the Trash")
+		return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 	}
 	if answer.Items == nil {
 		if answer.Count != nil && *answer.Count == 0 {
