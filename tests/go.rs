@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn the_go_module_passes_its_own_tests() {
     let status = Command::new("go")
-        .args(["test", "-race", "./..."])
+        .args(["test", "-race", "-timeout", "30m", "./..."])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/vendor/librclone"))
         .env("GOTOOLCHAIN", "local")
         .status()

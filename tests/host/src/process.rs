@@ -22,7 +22,7 @@ pub use surroundings::{Running, Surroundings};
 
 /// How long the host waits for an answer before it calls a connector dead.
 /// plakar itself waits for ever.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Which of its services a connector is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
