@@ -203,7 +203,9 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
 pub fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
     let vague = matches!(
         error.cause,
-        None | Some(Cause::SessionOver | Cause::NotSignedIn | Cause::AdpNotApproved | Cause::Other)
+        None | Some(
+            Cause::SessionOver | Cause::NotSignedIn | Cause::AdpNotApproved | Cause::WebAccessOff | Cause::Other
+        )
     );
     if let (true, Kind::NeedsLogin | Kind::Denied, Some(available)) = (vague, error.kind, available) {
         if available.web_access_off {

@@ -140,6 +140,7 @@ pub struct Description {
     /// Why, in words.
     #[serde(default)]
     pub reason: String,
+    cause: Option<Cause>,
     /// Until when a sign-in waits for its code, RFC 3339.
     pub waits_till: Option<String>,
 }
@@ -150,7 +151,7 @@ const DAY: u64 = 24 * 60 * 60;
 impl Description {
     /// Why a person has to sign in.
     pub fn cause(&self) -> Cause {
-        Cause::told_by(&self.reason).unwrap_or(Cause::SessionOver)
+        self.cause.unwrap_or(Cause::SessionOver)
     }
 
     /// Days of trust left, a begun one counted; none if that is not known.

@@ -107,31 +107,6 @@ pub enum Cause {
     Other,
 }
 
-/// The words in which the backend icloud tells its causes (vendor/librclone/
-/// backend/icloud: signin.go, session.go), the more particular first.
-const WORDS: [(&str, Cause); 13] = [
-    ("security key", Cause::SecurityKeys),
-    ("mainland China", Cause::MainlandChina),
-    ("terms have changed", Cause::TermsPending),
-    ("Advanced Data Protection", Cause::AdpNotApproved),
-    ("protected data", Cause::AdpNotApproved),
-    ("no longer trusts this device", Cause::TrustOver),
-    ("turned the password down", Cause::WrongPassword),
-    ("turned the stored password down", Cause::WrongPassword),
-    ("locked account", Cause::Locked),
-    ("no password is stored", Cause::NoPassword),
-    ("nobody has signed in", Cause::NotSignedIn),
-    ("no iCloud Drive", Cause::NoDrive),
-    ("iCloud refuses", Cause::SessionOver),
-];
-
-impl Cause {
-    /// The cause that a text of the backend icloud tells.
-    pub(super) fn told_by(text: &str) -> Option<Self> {
-        WORDS.iter().find(|(words, _)| text.contains(words)).map(|&(_, cause)| cause)
-    }
-}
-
 /// A failed operation. The text holds no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
@@ -177,10 +152,7 @@ impl From<Failure> for Error {
         let one_line = failure.text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
             kind: failure.kind,
-            cause: failure.cause.or_else(|| match failure.kind {
-                Kind::NeedsLogin | Kind::Denied | Kind::Unsupported => Cause::told_by(&one_line),
-                _ => None,
-            }),
+            cause: failure.cause,
             text: secret::redact(&one_line).into_owned(),
             retry: failure.retry,
             retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),

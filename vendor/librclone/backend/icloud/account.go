@@ -35,7 +35,7 @@ func (s *signer) elsewhere(refused *refusal) error {
 	if json.Unmarshal(refused.body, &said) != nil || said.Domain == "" {
 		return nil
 	}
-	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own")
+	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own").because(CauseMainlandChina)
 	e.final = true
 	return e
 }
@@ -62,7 +62,7 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 		return err
 	}
 	if account.ChallengeRequired {
-		return s.turnedDown(state, "", "Apple no longer trusts this device and asks for a code")
+		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
 	return s.adopt(state, &account)
 }
@@ -94,7 +94,7 @@ func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
 		if account.TermsUpdateNeeded {
 			return termsPending(s.name)
 		}
-		e := fail(KindUnsupported, "sign in", s.name, "the account has no iCloud Drive").
+		e := fail(KindUnsupported, "sign in", s.name, "the account has no iCloud Drive").because(CauseNoDrive).
 			with("open iCloud Drive once on icloud.com with this account")
 		e.final = true
 		return e
@@ -106,7 +106,7 @@ func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
 }
 
 func termsPending(name string) *Error {
-	return needsLogin(name, "Apple's terms have changed").with("accept them on icloud.com, then try again")
+	return needsLogin(name, "Apple's terms have changed").because(CauseTermsPending).with("accept them on icloud.com, then try again")
 }
 
 // requestPCS asks for the cookies that Advanced Data Protection wants. The
@@ -133,7 +133,8 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 		case errors.As(err, &refused) && refused.kind() == KindThrottled:
 			return refused.err()
 		case errors.As(err, &refused):
-			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()) // not final: a sign-in may help
+			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()).
+				because(CauseADPNotApproved) // not final: a sign-in may help
 		case err != nil:
 			return err
 		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
@@ -143,7 +144,7 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 		}
 		wait, ok := s.service.retries.pause(try+1, 0)
 		if !ok || try == pcsTries {
-			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").
+			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
 				with("approve it on a trusted device (Settings > your name > iCloud > Access iCloud Data on the Web), then sign in again")
 		}
 		if err := sleep(ctx, wait); err != nil {

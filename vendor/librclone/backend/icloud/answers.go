@@ -23,6 +23,7 @@ const (
 
 // driveItem is an item in the answers of the Drive host, as far as it is used.
 // Every member may be missing: what must be there is checked where it is used.
+// The items in a folder are read apart; see folderAnswer.
 type driveItem struct {
 	DriveID   string          `json:"drivewsid"`
 	ItemID    string          `json:"item_id"`
@@ -39,7 +40,6 @@ type driveItem struct {
 	Children  *number         `json:"directChildrenCount"`
 	Count     *number         `json:"numberOfItems"`
 	ShareID   json.RawMessage `json:"shareID"`
-	Items     *[]driveItem    `json:"items"`
 }
 
 // number is an integer that is written as a number or as a text.

@@ -67,6 +67,18 @@ func TestRequestsOfMoves(t *testing.T) {
 	assert.Equal(t, "1", content)
 }
 
+// A folder that we have written into is removed with two requests, though its
+// etag has changed since it was made.
+func TestRequestsOfRmdir(t *testing.T) {
+	sim := startSimulator(t)
+	f := sim.open("")
+	o := put(t, f, "folder/file", "content")
+	require.NoError(t, o.Remove(background))
+	sim.resetCounts()
+	require.NoError(t, f.Rmdir(background, "folder"))
+	assert.Equal(t, map[string]int{"total": 2, "list": 1, "trash": 1}, sim.counts())
+}
+
 // A file that is moved to where one is takes its place; a folder does not.
 func TestMoveToATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
@@ -142,6 +154,20 @@ func TestFoldersChangeTheirEtags(t *testing.T) {
 	sim.mutate("c", "etag", nil)
 	require.NoError(t, f.Purge(background, "c"))
 	assert.Equal(t, []string{"a"}, sim.paths())
+}
+
+// Apple may answer a deletion with success and do nothing; the parent that the
+// item has in the answer tells.
+func TestRemoveThatDidNothing(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("folder/file", "content")
+	f := sim.open("")
+	o, err := f.NewObject(background, "folder/file")
+	require.NoError(t, err)
+	sim.fault("trash", "replace", jsonObject{"effect": false, "text": `{"items":[{"drivewsid":"` + o.(*Object).ID() +
+		`","status":"OK","etag":"x","parentId":"` + sim.tree()["folder"].DriveID + `"}]}`})
+	require.NoError(t, o.Remove(background))
+	assert.Equal(t, []string{"folder"}, sim.paths())
 }
 
 func TestAbout(t *testing.T) {

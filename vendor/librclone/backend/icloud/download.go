@@ -54,22 +54,27 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 
 // open asks for the content from the present position on until that works.
 func (r *contentReader) open() error {
-	for renewed := false; ; r.try++ {
+	for renewed := 0; ; r.try++ {
 		err := r.openOnce()
 		if err == nil || r.ctx.Err() != nil {
 			return err
 		}
 		var spent *addressSpent
-		if errors.As(err, &spent) && !renewed {
-			renewed = true
-			continue
+		if errors.As(err, &spent) {
+			renewed++
+			if renewed > mostAddressesTried {
+				return fail(KindDenied, "", "", spent.Error())
+			}
+		}
+		if spent != nil && renewed == 1 {
+			continue // an address that served for a while is over at some time
 		}
 		if isFinal(err) || spent == nil && !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
 			return err
 		}
 		wait, ok := r.contents.service.retries.pause(r.try+1, retryAfterOf(err))
 		if !ok && spent != nil {
-			return fail(KindNetwork, "", "", spent.Error())
+			return fail(KindDenied, "", "", spent.Error())
 		}
 		if !ok {
 			return err
@@ -79,6 +84,10 @@ func (r *contentReader) open() error {
 		}
 	}
 }
+
+// mostAddressesTried is how many addresses of a content are given up that are
+// refused one after the other.
+const mostAddressesTried = 3
 
 // addressSpent is the refusal of an address that worked before or was just given.
 type addressSpent struct{ refused *refusal }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -94,6 +95,29 @@ func TestDownloadOfTooMuch(t *testing.T) {
 	sim.fault("content-get", "overlong", jsonObject{"times": nil, "bytes": 5})
 	_, err = read(o)
 	assert.Error(t, err)
+}
+
+// endless gives contents without their length and with more after their end.
+type endless struct{ *fakeCloud }
+
+func (e endless) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := e.fakeCloud.RoundTrip(req)
+	if err == nil && fakeKind(req) == "content-get" {
+		resp.ContentLength = -1
+		resp.Body = io.NopCloser(io.MultiReader(resp.Body, strings.NewReader(" and more")))
+	}
+	return resp, err
+}
+
+func TestDownloadWithoutALength(t *testing.T) {
+	c := newFakeCloud()
+	c.add("root", "file", []byte("content"))
+	f := c.drive("")
+	f.drive.service.http = newRESTClient(&http.Client{Transport: endless{c}})
+	o, err := f.NewObject(background, "file")
+	require.NoError(t, err)
+	_, err = read(o)
+	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
 }
 
 // An address that is used up is renewed, also in the middle of a file.

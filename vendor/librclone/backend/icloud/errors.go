@@ -29,6 +29,25 @@ const (
 	KindRefusedName = "refused-name" // the service takes no such name
 )
 
+// Causes of failures that have to do with the account, as Error.Cause and
+// SessionStatus.Cause return them: finer than the kind, for whoever explains to
+// a person what to do.
+const (
+	CauseNotSignedIn    = "not-signed-in"    // nobody has signed in
+	CauseTrustOver      = "trust-over"       // Apple no longer trusts this device
+	CauseWrongPassword  = "wrong-password"   // Apple turned the password down
+	CauseLocked         = "locked"           // Apple refuses sign-ins, as for a locked account
+	CauseSecurityKeys   = "security-keys"    // Apple asks for a security key
+	CauseMainlandChina  = "mainland-china"   // the account is on another iCloud
+	CauseTermsPending   = "terms-pending"    // Apple waits for its terms to be accepted
+	CauseADPNotApproved = "adp-not-approved" // Advanced Data Protection waits for an approval
+	CauseWebAccessOff   = "web-access-off"   // a fresh session is refused, as when web access is off
+	CauseNoPassword     = "no-password"      // the session is over and no password is stored
+	CauseThrottled      = "throttled"        // Apple asked to come back later
+	CauseNoDrive        = "no-drive"         // the account has no iCloud Drive
+	CauseSessionOver    = "session-over"     // any other reason to sign in again
+)
+
 // Error is what every operation of this backend fails with, apart from the
 // few cases in which rclone compares with one of its own errors by identity
 // (fs.ErrorObjectNotFound from NewObject, fs.ErrorDirNotFound from List, and
@@ -43,10 +62,11 @@ type Error struct {
 	why        string
 	advice     string
 	retryAfter time.Duration
-	sentinel   error // rclone's own error for this case, if it has one
-	cause      error // a cause whose text is safe to show
-	busy       bool  // another write to the same zone was under way
-	final      bool  // repeating the call cannot help: what could be done was done
+	cause      string // one of the causes, or ""
+	sentinel   error  // rclone's own error for this case, if it has one
+	inner      error  // what it comes from, if its text is safe to show
+	busy       bool   // another write to the same zone was under way
+	final      bool   // repeating the call cannot help: what could be done was done
 }
 
 // Error implements error.
@@ -65,8 +85,8 @@ func (e *Error) Error() string {
 // caller who tells these in words of its own.
 func (e *Error) Reason() string {
 	text := e.why
-	if e.cause != nil {
-		text += ": " + e.cause.Error()
+	if e.inner != nil {
+		text += ": " + e.inner.Error()
 	}
 	if e.retryAfter > 0 {
 		text += fmt.Sprintf(" (asks to wait %v)", e.retryAfter.Round(time.Second))
@@ -80,19 +100,22 @@ func (e *Error) Reason() string {
 // Kind is one of the Kind constants.
 func (e *Error) Kind() string { return e.kind }
 
+// Cause is one of the Cause constants, or "" where the kind says all.
+func (e *Error) Cause() string { return e.cause }
+
 // RetryAfter is how long the service asked to be left alone, 0 if it named no
 // time.
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
 // Unwrap gives rclone's own error for the case, so that errors.Is works, and
-// the cause.
+// what the failure comes from.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	if e.sentinel != nil {
 		errs = append(errs, e.sentinel)
 	}
-	if e.cause != nil {
-		errs = append(errs, e.cause)
+	if e.inner != nil {
+		errs = append(errs, e.inner)
 	}
 	if e.retryAfter > 0 {
 		errs = append(errs, fserrors.NewErrorRetryAfter(e.retryAfter))
@@ -162,7 +185,12 @@ func (e *Error) with(advice string) *Error {
 	return e
 }
 
-func (e *Error) from(cause error) *Error {
+func (e *Error) from(inner error) *Error {
+	e.inner = inner
+	return e
+}
+
+func (e *Error) because(cause string) *Error {
 	e.cause = cause
 	return e
 }

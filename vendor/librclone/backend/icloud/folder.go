@@ -19,7 +19,8 @@ type folders struct {
 	byID    map[string]*folder
 	recent  *list.List // of *folder with known contents, the last used first
 	items   int        // in all folders with known contents, and these folders
-	longest int        // items kept; more only within one folder
+	largest *folder    // of those with known contents; it is not counted against longest
+	longest int        // items kept
 	now     func() time.Time
 }
 
@@ -126,13 +127,6 @@ func (f *folders) findID(id, childID string) (match *item) {
 	return match
 }
 
-// known reports whether the contents of a folder are known.
-func (f *folders) known(id string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.contents(id) != nil
-}
-
 // leftovers gives the uploads in a folder that nobody will finish.
 func (f *folders) leftovers(id string) (left []*item) {
 	f.each(id, func(known *children, child *item) bool {
@@ -196,7 +190,10 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 		in.children = arranged
 		in.listed = t.started
 		in.element = f.recent.PushFront(in)
-		f.items += 1 + len(arranged.byName)
+		f.items += in.size()
+		if f.largest == nil || in.size() > f.largest.size() {
+			f.largest = in
+		}
 		f.shrink()
 	}
 	return arranged.visible()
@@ -260,16 +257,34 @@ func (f *folders) empty(in *folder) {
 	if in.children == nil {
 		return
 	}
-	f.items -= 1 + len(in.children.byName)
+	f.items -= in.size()
 	f.recent.Remove(in.element)
 	in.children, in.element = nil, nil
+	if f.largest == in {
+		f.largest = nil
+		for at := f.recent.Front(); at != nil; at = at.Next() {
+			if other := at.Value.(*folder); f.largest == nil || other.size() > f.largest.size() {
+				f.largest = other
+			}
+		}
+	}
 }
 
-// shrink forgets folders that were not used for long; mu is held. The last used
-// one stays, whatever its size.
+// size is what a folder with known contents counts.
+func (in *folder) size() int { return 1 + len(in.children.byName) }
+
+// shrink forgets folders that were not used for long; mu is held. The largest
+// one stays, whatever its size: listing it again and again would cost most.
 func (f *folders) shrink() {
-	for f.items > f.longest && f.recent.Len() > 1 {
-		in := f.recent.Back().Value.(*folder)
+	for f.items > f.longest {
+		at := f.recent.Back()
+		if at.Value.(*folder) == f.largest {
+			at = at.Prev()
+		}
+		if at == nil || f.items-f.largest.size() <= f.longest {
+			return
+		}
+		in := at.Value.(*folder)
 		f.empty(in)
 		f.release(in)
 	}

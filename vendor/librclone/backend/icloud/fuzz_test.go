@@ -418,20 +418,17 @@ func try(input spoilt) (complaint string) {
 func isPartOf(spoilt, truth []byte) bool {
 	said, so := map[string]bool{}, map[string]bool{}
 	for body, claims := range map[*[]byte]map[string]bool{&spoilt: said, &truth: so} {
-		var listings []driveItem
-		if json.NewDecoder(bytes.NewReader(*body)).Decode(&listings) != nil {
+		var listing listingAnswer
+		if listing.readFrom(json.NewDecoder(bytes.NewReader(*body))) != nil {
 			continue
 		}
-		for _, listing := range listings {
-			claims[listing.DriveID] = true
-			if listing.Items == nil {
-				continue
+		for _, folder := range listing.folders {
+			claims[folder.DriveID] = true
+			if folder.items != nil && len(folder.items) == 0 && folder.Count.or(0) == 0 {
+				claims["empty "+folder.DriveID] = true
 			}
-			if len(*listing.Items) == 0 && listing.Count.or(0) == 0 {
-				claims["empty "+listing.DriveID] = true
-			}
-			for _, it := range *listing.Items {
-				claims[fmt.Sprint(listing.DriveID, it.DriveID, it.fullName(), it.Type, it.Size.or(-1))] = true
+			for _, it := range folder.items {
+				claims[fmt.Sprint(folder.DriveID, it.id, it.name, it.folder, it.size)] = true
 			}
 		}
 	}

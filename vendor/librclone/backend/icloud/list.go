@@ -68,6 +68,9 @@ type listing struct {
 
 // list lists folders, with one outcome for each.
 func (l *lister) list(ctx context.Context, targets []target) []listing {
+	if len(targets) > 0 && l.cut(targets, 0) == len(targets) {
+		return l.listBatch(ctx, targets)
+	}
 	listings := make([]listing, len(targets))
 	var wait sync.WaitGroup
 	turns := make(chan struct{}, listWorkers)
@@ -226,8 +229,8 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	}
 	listings := make([]listing, len(targets))
 	short := 0
-	_, err := fetch(ctx, l.service, r, func(answers *[]driveItem) error {
-		if missing := missingItems(*answers); missing != "" {
+	_, err := fetch(ctx, l.service, r, func(answer *listingAnswer) error {
+		if missing := missingItems(answer.folders); missing != "" {
 			short++
 			if short <= mostShort {
 				return damaged(missing)
@@ -235,12 +238,12 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 			l.complained.Do(func() { fs.Logf(nil, "icloud: %s, and stays so", missing) })
 		}
 		for i, target := range targets {
-			answer := answerFor(*answers, target, len(targets))
-			if answer == nil {
+			folder := answerFor(answer.folders, target, len(targets))
+			if folder == nil {
 				listings[i] = listing{err: damaged("an answer to a listing leaves a folder out")}
 			} else {
-				listings[i].self = answer
-				listings[i].items, listings[i].err = itemsOf(answer, target)
+				listings[i].self = &folder.driveItem
+				listings[i].items, listings[i].err = itemsOf(folder, target)
 			}
 			if len(targets) == 1 && hasKind(listings[i].err, KindDamaged) {
 				return listings[i].err
@@ -258,10 +261,10 @@ const mostShort = 2
 // missingItems complains about a folder of which the service counts more items
 // than it lists. In every answer of Apple that is known the two are the same;
 // should they differ for a reason, the listing is taken after some doubt.
-func missingItems(answers []driveItem) string {
-	for _, answer := range answers {
-		if answer.Items != nil && answer.Count != nil && int64(*answer.Count) > int64(len(*answer.Items)) {
-			return fmt.Sprintf("a listing has %d of %d items", len(*answer.Items), *answer.Count)
+func missingItems(folders []folderAnswer) string {
+	for _, folder := range folders {
+		if folder.items != nil && folder.wrong == nil && folder.Count.or(0) > int64(len(folder.items)) {
+			return fmt.Sprintf("a listing has %d of %d items", len(folder.items), *folder.Count)
 		}
 	}
 	return ""
@@ -269,14 +272,14 @@ func missingItems(answers []driveItem) string {
 
 // answerFor finds the answer about a folder. Answers come in the order of the
 // questions; one about a missing folder may not say which.
-func answerFor(answers []driveItem, wanted target, asked int) *driveItem {
+func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
 		if _, z, d := api.DeconstructDriveID(answers[i].DriveID); z == zone && d == docID {
 			return &answers[i]
 		}
 	}
-	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" && answers[0].Items == nil {
+	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" && answers[0].items == nil {
 		return &answers[0]
 	}
 	return nil
@@ -284,7 +287,7 @@ func answerFor(answers []driveItem, wanted target, asked int) *driveItem {
 
 // itemsOf checks the answer about a folder. An answer without a list of items
 // is no empty folder, unless it says that it is one.
-func itemsOf(answer *driveItem, of target) ([]*item, error) {
+func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
 		if isGone(&itemStatus{status: status}) {
 			return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
@@ -294,25 +297,21 @@ func itemsOf(answer *driveItem, of target) ([]*item, error) {
 	if answer.ParentID == trashID {
 		return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 	}
-	if answer.Items == nil {
-		if answer.Count != nil && *answer.Count == 0 {
-			return []*item{}, nil
-		}
+	switch {
+	case answer.wrong != nil:
+		return nil, answer.wrong
+	case answer.items == nil && answer.Count != nil && *answer.Count == 0:
+		return []*item{}, nil
+	case answer.items == nil:
 		return nil, damaged("a listing without its items")
 	}
-	items := make([]*item, 0, len(*answer.Items))
-	for i := range *answer.Items {
-		child, err := newItem(&(*answer.Items)[i])
-		if err != nil {
-			return nil, err
-		}
+	for _, child := range answer.items {
 		child.parent = of.id
 		if child.share == nil && of.shared {
 			child.share = of.share
 		}
-		items = append(items, child)
 	}
-	return items, nil
+	return answer.items, nil
 }
 
 // isGone reports whether a failure says that an id is no longer there.

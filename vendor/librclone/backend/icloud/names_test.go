@@ -106,6 +106,14 @@ func TestNamesThatDifferByCase(t *testing.T) {
 			put(t, f, "Dir/Case.md", "upper")
 			put(t, f, "Dir/case.md", "lower")
 			assert.Equal(t, files, filesIn(sim))
+			_, err := tryPut(f, "dir", "a file beside the folder Dir")
+			if rule == "case-sensitive" {
+				require.NoError(t, err)
+				assert.Equal(t, append(files, "dir"), filesIn(sim))
+				require.NoError(t, must(f.NewObject(background, "dir")).Remove(background))
+			} else {
+				assert.ErrorIs(t, err, fs.ErrorIsDir)
+			}
 			entries, err := f.List(background, "dir")
 			require.NoError(t, err)
 			require.Len(t, entries, len(files))

@@ -136,7 +136,7 @@ the configuration.`,
 			Default:  fs.Duration(defaultListingAge),
 		}, {
 			Name:     "cache_items",
-			Help:     "Most items of listings to keep in memory.\n\nAn item takes about half a kilobyte. One folder is kept whatever its size.",
+			Help:     "Most items of listings to keep in memory.\n\nAn item takes about half a kilobyte. The largest folder is kept beside them, whatever its size.",
 			Advanced: true,
 			Default:  defaultCacheItems,
 		}, {
@@ -155,7 +155,7 @@ the configuration.`,
 
 const (
 	defaultBatch       = 20
-	defaultTries       = 8
+	defaultTries       = 6
 	defaultLongestWait = 5 * time.Minute
 	defaultListingAge  = 30 * time.Second
 	defaultCacheItems  = 50_000

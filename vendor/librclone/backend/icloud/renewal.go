@@ -49,7 +49,7 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 			return s.end(termsPending(s.name), &state)
 		}
 		return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")").
-			with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), &state)
+			because(CauseWebAccessOff).with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), &state)
 	}
 	unlock := s.lock(ctx)
 	defer unlock()
@@ -103,17 +103,17 @@ func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) 
 func (s *session) mayTry(state *SessionFile, password Secret) error {
 	now := s.now()
 	if wait := state.Refused.NotBefore.Sub(now); wait > 0 {
-		e := fail(KindThrottled, "sign in", s.name, "Apple asked for no sign-in for a while")
+		e := fail(KindThrottled, "sign in", s.name, "Apple asked for no sign-in for a while").because(CauseThrottled)
 		e.retryAfter, e.final = wait, true
 		return e
 	}
 	switch {
-	case state.TrustToken == "":
-		return s.end(needsLogin(s.name, "nobody has signed in, or the sign-in was not completed"), state)
+	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
+		return s.end(needsLogin(s.name, "nobody has signed in, or the sign-in was not completed").because(CauseNotSignedIn), state)
 	case state.refuses(state.Refused.TrustToken, state.TrustToken), state.refuses(state.Refused.Password, password):
-		return s.end(needsLogin(s.name, state.Refused.Reason), state)
+		return s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
 	case password == "" && state.SessionToken == "":
-		return s.end(needsLogin(s.name, "the session is over and no password is stored to begin another"), state)
+		return s.end(needsLogin(s.name, "the session is over and no password is stored to begin another").because(CauseNoPassword), state)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *session) mayTry(state *SessionFile, password Secret) error {
 		s.signIns = s.signIns[1:]
 	}
 	if len(s.signIns) >= mostSignIns {
-		e := failf(KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns)
+		e := failf(KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns).because(CauseThrottled)
 		e.retryAfter, e.final = s.signIns[0].Add(time.Hour).Sub(now), true
 		return e
 	}
@@ -148,6 +148,7 @@ func (s *session) failed(err error, state *SessionFile, tried origin) error {
 	case named.kind == KindNeedsLogin:
 		return s.end(&named, state)
 	case named.kind == KindThrottled && tried == signedIn:
+		named.cause = CauseThrottled
 		wait := named.retryAfter
 		if wait == 0 {
 			wait = unnamedWait
@@ -218,7 +219,7 @@ func (s *session) adoptFile(state *SessionFile) bool {
 	}
 	// The other members count too: a login may have brought a trust token, a
 	// process may have been turned down.
-	if file.TrustToken != "" {
+	if file.TrustToken != "" || file.SessionToken != "" {
 		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
 		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
 	}
@@ -241,6 +242,6 @@ func (s *session) take(file *SessionFile, from origin) {
 func needsLogin(name, why string) *Error {
 	e := fail(KindNeedsLogin, "sign in", name, why)
 	e.advice = "sign in again (plakar-icloud login, or rclone config reconnect)"
-	e.final = true
+	e.cause, e.final = CauseSessionOver, true
 	return e
 }

@@ -251,7 +251,13 @@ func (b *slotBody) Close() error {
 // decode reads the JSON of an answer.
 func decode(ctx context.Context, resp *http.Response, answer any) error {
 	limited := &io.LimitedReader{R: resp.Body, N: largestAnswer}
-	err := json.NewDecoder(limited).Decode(answer)
+	decoder := json.NewDecoder(limited)
+	var err error
+	if own, ok := answer.(streamed); ok {
+		err = own.readFrom(decoder)
+	} else {
+		err = decoder.Decode(answer)
+	}
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, largestRefusal)) // so that the connection can be used again
 		return nil

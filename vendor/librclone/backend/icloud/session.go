@@ -142,7 +142,7 @@ func (a *access) root(host string) (string, error) {
 	}
 	address := a.endpoints[host]
 	if !strings.HasPrefix(address, "https://") {
-		return "", fail(KindUnsupported, "", "", "the account has no iCloud Drive").
+		return "", fail(KindUnsupported, "", "", "the account has no iCloud Drive").because(CauseNoDrive).
 			with("open iCloud Drive once on icloud.com with this account")
 	}
 	return address, nil

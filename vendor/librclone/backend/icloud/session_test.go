@@ -87,19 +87,19 @@ func TestSessionNeedsLogin(t *testing.T) {
 		name     string
 		prepare  func(*simulator, configmap.Simple)
 		requests string // of which kind there may be one, ever
-		says     string
+		cause    string
 	}{
 		{"trust is over", func(sim *simulator, _ configmap.Simple) { sim.control("POST", "trust/end", nil, nil) },
-			"signin-complete", "no longer trusts"},
+			"signin-complete", CauseTrustOver},
 		{"password is wrong", func(sim *simulator, _ configmap.Simple) { sim.rules(wrong) },
-			"signin-complete", "turned the password down"},
+			"signin-complete", CauseWrongPassword},
 		{"account is locked", func(sim *simulator, _ configmap.Simple) {
 			sim.rules(jsonObject{"account": jsonObject{"locked": true}})
-		}, "signin-complete", "locked"},
+		}, "signin-complete", CauseLocked},
 		{"no password", func(_ *simulator, configuration configmap.Simple) { configuration["password"] = hiddenPassword },
-			"authorize", "no password is stored"},
+			"authorize", CauseNoPassword},
 		{"no trust token", func(_ *simulator, configuration configmap.Simple) { configuration["trust_token"] = "" },
-			"authorize", "nobody has signed in"},
+			"authorize", CauseNotSignedIn},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sim := startSimulator(t)
@@ -120,7 +120,10 @@ func TestSessionNeedsLogin(t *testing.T) {
 				inParallel(4, 8, func(int) {
 					_, err := f.List(background, "")
 					assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
-					assert.ErrorContains(t, err, test.says)
+					var typed *Error
+					if assert.ErrorAs(t, err, &typed) {
+						assert.Equal(t, test.cause, typed.Cause(), "%v", err)
+					}
 					assert.True(t, fserrors.IsFatalError(err))
 					assert.False(t, fserrors.IsRetryError(err))
 				})
@@ -276,10 +279,12 @@ func TestSignInSaysWhy(t *testing.T) {
 		rules jsonObject
 		kind  string
 		says  string
+		cause string
 	}{
-		{jsonObject{"mainland_china": true}, KindUnsupported, "mainland China"},
-		{jsonObject{"web_access": false}, KindNeedsLogin, "Access iCloud Data on the Web"},
-		{jsonObject{"terms_pending": true}, KindNeedsLogin, "terms"},
+		{jsonObject{"mainland_china": true}, KindUnsupported, "mainland China", CauseMainlandChina},
+		{jsonObject{"web_access": false}, KindNeedsLogin, "Access iCloud Data on the Web", CauseWebAccessOff},
+		{jsonObject{"terms_pending": true}, KindNeedsLogin, "terms", CauseTermsPending},
+		{jsonObject{"advanced_data_protection": true, "pcs_approval_after": 1000}, KindNeedsLogin, "Advanced Data Protection", CauseADPNotApproved},
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
@@ -288,7 +293,9 @@ func TestSignInSaysWhy(t *testing.T) {
 		_, err := f.List(background, "")
 		assert.Equal(t, test.kind, KindOf(err), "%v: %v", test.rules, err)
 		assert.ErrorContains(t, err, test.says)
-		t.Log(err)
+		var typed *Error
+		require.ErrorAs(t, err, &typed)
+		assert.Equal(t, test.cause, typed.Cause())
 	}
 }
 
@@ -303,6 +310,19 @@ func TestSignInVariants(t *testing.T) {
 		_, err := f.List(background, "")
 		assert.NoError(t, err, "%v", rules)
 	}
+}
+
+// An account without a second factor has no trust token; what it has of its
+// last sign-in is enough to renew the session.
+func TestSessionWithoutASecondFactor(t *testing.T) {
+	sim := startSimulator(t)
+	sim.rules(jsonObject{"account": jsonObject{"two_factor": false}})
+	path := filepath.Join(t.TempDir(), "s.json")
+	require.NoError(t, SaveSessionFile(path, &SessionFile{AppleID: "user@example.com", SessionToken: "of an older sign-in"}))
+	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path, "trust_token": "", "cookies": ""}))
+	require.NoError(t, err)
+	_, err = f.List(background, "")
+	assert.NoError(t, err)
 }
 
 // Without a password the proof of the last sign-in renews the session.
@@ -457,8 +477,9 @@ func TestSessionStatus(t *testing.T) {
 	assert.True(t, known)
 	assert.Equal(t, 5*24*time.Hour, left)
 	assert.False(t, status.NeedsLogin)
-	file.refuse("", "the trust is over")
+	file.refuse("", CauseTrustOver, "the trust is over")
 	assert.True(t, file.Describe(now).NeedsLogin)
+	assert.Equal(t, CauseTrustOver, file.Describe(now).Cause)
 	encoded, err := json.Marshal(file.Describe(now))
 	require.NoError(t, err)
 	assert.NotContains(t, string(encoded), "hunter2")

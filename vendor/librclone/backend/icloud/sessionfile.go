@@ -77,22 +77,24 @@ type SessionFile struct {
 }
 
 // Refusals are fingerprints of credentials that Apple has turned down. A
-// fingerprint is a slow hash cut to 8 bytes; the credential cannot be had from it.
+// fingerprint is a slow hash of which 3 bytes are kept: enough to know the
+// credential again, too little to find it by trying.
 type Refusals struct {
 	Salt       string    `json:"salt,omitempty"`
 	Password   string    `json:"password,omitempty"`
 	TrustToken string    `json:"trust_token,omitempty"`
-	Reason     string    `json:"reason,omitempty"`    // what was turned down, in words
+	Cause      string    `json:"cause,omitempty"`     // why, as of Error.Cause
+	Reason     string    `json:"reason,omitempty"`    // the same in words
 	NotBefore  time.Time `json:"not_before,omitzero"` // Apple asked for no sign-in before
 }
 
 // refuse keeps that the trust token, or with a password the password, was
 // turned down, and why.
-func (f *SessionFile) refuse(password Secret, why string) {
+func (f *SessionFile) refuse(password Secret, cause, why string) {
 	if f.Refused.Salt == "" {
 		f.Refused.Salt = uuid.NewString()
 	}
-	f.Refused.Reason = why
+	f.Refused.Cause, f.Refused.Reason = cause, why
 	if password != "" {
 		f.Refused.Password = f.fingerprint(password)
 	} else {
@@ -107,7 +109,7 @@ func (f *SessionFile) refuses(fingerprint string, credential Secret) bool {
 
 const (
 	fingerprintRounds = 100_000
-	fingerprintBytes  = 8
+	fingerprintBytes  = 3
 )
 
 func (f *SessionFile) fingerprint(credential Secret) string {
@@ -253,7 +255,8 @@ type SessionStatus struct {
 	// NeedsLogin is true when a person has to sign in: there is no trust, it is
 	// over, or Apple has turned it or the password down.
 	NeedsLogin bool   `json:"needs_login"`
-	Reason     string `json:"reason,omitempty"` // why, in words
+	Cause      string `json:"cause,omitempty"`  // why, as of Error.Cause
+	Reason     string `json:"reason,omitempty"` // the same in words
 }
 
 // Describe gives the state of the session at a time.
@@ -271,12 +274,15 @@ func (f *SessionFile) Describe(now time.Time) SessionStatus {
 		status.TrustUntil = f.TrustedAt.AddDate(0, 0, TrustDays)
 	}
 	switch {
-	case f.TrustToken == "" && len(f.Cookies) == 0:
-		status.Reason = "nobody has signed in"
+	case f.TrustToken == "" && f.SessionToken == "" && len(f.Cookies) == 0:
+		status.Cause, status.Reason = CauseNotSignedIn, "nobody has signed in"
 	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.Refused.Password != "":
-		status.Reason = f.Refused.Reason
+		status.Cause, status.Reason = f.Refused.Cause, f.Refused.Reason
 	}
-	status.NeedsLogin = status.Reason != ""
+	status.NeedsLogin = status.Cause != ""
+	if !status.NeedsLogin && f.Refused.NotBefore.After(now) {
+		status.Cause, status.Reason = CauseThrottled, "Apple asked for no sign-in before "+f.Refused.NotBefore.UTC().Format(time.RFC3339)
+	}
 	return status
 }
 

@@ -154,6 +154,10 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	if !ok {
 		return signInDamaged()
 	}
+	trust := []string{}
+	if proof.TrustToken != "" {
+		trust = append(trust, proof.TrustToken)
+	}
 	_, err = s.auth(ctx, proof, state, request{
 		method: http.MethodPost, path: "/signin/complete", params: remember,
 		body: map[string]any{
@@ -162,7 +166,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 			"m2":          base64.StdEncoding.EncodeToString(m2),
 			"c":           challenge.C,
 			"rememberMe":  true,
-			"trustTokens": []string{proof.TrustToken},
+			"trustTokens": trust,
 		},
 	})
 	var refused *refusal
@@ -255,7 +259,7 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	}
 	switch {
 	case refused.kind() == KindThrottled:
-		e := refused.err().with("wait before signing in again; Apple limits sign-ins by address")
+		e := refused.err().because(CauseThrottled).with("wait before signing in again; Apple limits sign-ins by address")
 		e.final = true
 		return e
 	case refused.status >= 500:
@@ -263,24 +267,24 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 		e.final = true
 		return e
 	case refused.status == http.StatusConflict && len(said.SecurityKey) > 0:
-		return s.turnedDown(state, "", "Apple no longer trusts this device and asks for a security key")
+		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
 	case refused.status == http.StatusConflict:
-		return s.turnedDown(state, "", "Apple no longer trusts this device and asks for a code")
+		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	case code == codeLocked, refused.status == http.StatusForbidden && code != codeWrongPassword:
-		return s.turnedDown(state, password, "Apple refuses the sign-in, as it does for a locked account").
+		return s.turnedDown(state, password, CauseLocked, "Apple refuses the sign-in, as it does for a locked account").
 			with("unlock the account at iforgot.apple.com if it is locked, then sign in again")
 	case code == codeWrongPassword, refused.status == http.StatusUnauthorized:
-		return s.turnedDown(state, password, "Apple turned the password down").
+		return s.turnedDown(state, password, CauseWrongPassword, "Apple turned the password down").
 			with("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	}
 	e := refused.err()
 	e.kind, e.sentinel, e.final = KindNeedsLogin, nil, true
-	return e.with("sign in again")
+	return e.because(CauseSessionOver).with("sign in again")
 }
 
 // turnedDown keeps what is not to be sent again: the password, or without one
 // the trust token.
-func (s *signer) turnedDown(state *SessionFile, password Secret, why string) *Error {
-	state.refuse(password, why)
-	return needsLogin(s.name, why)
+func (s *signer) turnedDown(state *SessionFile, password Secret, cause, why string) *Error {
+	state.refuse(password, cause, why)
+	return needsLogin(s.name, why).because(cause)
 }

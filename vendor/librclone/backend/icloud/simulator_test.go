@@ -182,10 +182,6 @@ func (s *simulator) fault(kind, action string, more ...jsonObject) int {
 
 func status(code int) jsonObject { return jsonObject{"status": code} }
 
-type counted struct {
-	Requests, BytesIn, BytesOut, MaxInFlight int
-}
-
 // counts gives the number of requests by kind.
 func (s *simulator) counts() map[string]int {
 	s.t.Helper()

@@ -1,0 +1,97 @@
+package icloud
+
+import "encoding/json"
+
+// listingAnswer is the answer to a listing: an array of folders with their
+// items. A folder may have a hundred thousand items, at 600 bytes each, so they
+// are turned into what is kept of them one by one, as they arrive.
+type listingAnswer struct {
+	folders []folderAnswer
+}
+
+// folderAnswer is one folder of a listing.
+type folderAnswer struct {
+	driveItem
+	items []*item // nil when the answer has none
+	wrong error   // about one of them
+}
+
+// streamed is an answer that reads itself.
+type streamed interface {
+	readFrom(*json.Decoder) error
+}
+
+func (a *listingAnswer) readFrom(in *json.Decoder) error {
+	a.folders = nil
+	return eachIn(in, '[', func() {}, func() error {
+		var folder folderAnswer
+		if err := folder.readFrom(in); err != nil {
+			return err
+		}
+		a.folders = append(a.folders, folder)
+		return nil
+	})
+}
+
+func (f *folderAnswer) readFrom(in *json.Decoder) error {
+	members := map[string]json.RawMessage{}
+	err := eachIn(in, '{', func() {}, func() error {
+		name, err := in.Token()
+		if err != nil {
+			return err
+		}
+		if name == "items" {
+			return f.readItems(in)
+		}
+		var member json.RawMessage
+		if err := in.Decode(&member); err != nil {
+			return err
+		}
+		members[name.(string)] = member // a member's name is always one
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	object, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(object, &f.driveItem)
+}
+
+func (f *folderAnswer) readItems(in *json.Decoder) error {
+	return eachIn(in, '[', func() { f.items = []*item{} }, func() error {
+		var answered driveItem
+		if err := in.Decode(&answered); err != nil {
+			return err
+		}
+		it, err := newItem(&answered)
+		if err != nil {
+			f.wrong = err
+			return nil
+		}
+		f.items = append(f.items, it)
+		return nil
+	})
+}
+
+// eachIn reads an array or an object, by its opening delimiter, calling begun
+// and then read for each member. A null has neither.
+func eachIn(in *json.Decoder, open json.Delim, begun func(), read func() error) error {
+	token, err := in.Token()
+	if err != nil || token == nil {
+		return err
+	}
+	if token != open {
+		return &json.UnmarshalTypeError{Value: "another value", Offset: in.InputOffset()}
+	}
+	begun()
+	for in.More() {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	_, err = in.Token()
+	return err
+}
