@@ -30,8 +30,9 @@ pub enum Found {
 /// the bytewise order of their paths, which is the order plakar reads its parent
 /// snapshot in, and a folder's items together, by name.
 ///
-/// Folders that `excludes` cover are found but not listed. At most `calls` calls are under way; the walk waits for whoever takes what is
-/// found and ends when nobody does.
+/// Folders that `excludes` cover are found but not listed. At most `calls` calls
+/// are under way; the walk waits for whoever takes what is found and ends when
+/// nobody does.
 ///
 /// # Errors
 /// If the top itself cannot be listed, or nothing can. Any other failure is handed

@@ -46,9 +46,3 @@ func (h *handles[T]) take(id uint64) (T, bool) {
 	delete(h.values, id)
 	return value, ok
 }
-
-func (h *handles[T]) count() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.values)
-}

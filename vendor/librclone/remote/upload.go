@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ type startAgain struct{ error }
 
 func (e *startAgain) Unwrap() error { return e.error }
 
-var errTaken = fmt.Errorf("the upload is over")
+var errTaken = errors.New("the upload is over")
 
 func (r *region) Read(p []byte) (int, error) {
 	r.mu.Lock()
@@ -128,8 +129,7 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 // place makes the content appear under its path whole or not at all: where the
 // backend shows files while they grow, they grow under another name.
 func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
-	move := f.Features().Move
-	if !f.Features().PartialUploads || move == nil {
+	if !f.Features().PartialUploads || f.Features().Move == nil {
 		return put(ctx, f, remote, modTime, sent)
 	}
 	partial, err := put(ctx, f, partialName(remote), modTime, sent)
@@ -139,17 +139,39 @@ func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent 
 		}
 		return nil, err
 	}
-	stored, err := move(ctx, partial, remote)
-	if err != nil {
-		// Not every server renames over an existing file.
-		if old, oldErr := f.NewObject(ctx, remote); oldErr == nil && old.Remove(ctx) == nil {
-			stored, err = move(ctx, partial, remote)
-		}
-	}
+	stored, err := moveOver(ctx, f, partial, remote)
 	if err != nil {
 		_ = partial.Remove(ctx) // the failure to report is the first one
 		return nil, err
 	}
+	return stored, nil
+}
+
+// moveOver gives a file the name of another that is there. Not every server
+// renames over an existing file, so the other may have to step aside first; it
+// is gone only when the new one has its name.
+func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (fs.Object, error) {
+	move := f.Features().Move
+	stored, err := move(ctx, partial, remote)
+	if err == nil {
+		return stored, nil
+	}
+	old, oldErr := f.NewObject(ctx, remote)
+	if oldErr != nil {
+		return nil, err
+	}
+	aside, asideErr := move(ctx, old, partialName(remote))
+	if asideErr != nil {
+		return nil, err
+	}
+	stored, err = move(ctx, partial, remote)
+	if err != nil {
+		if _, backErr := move(ctx, aside, remote); backErr != nil {
+			err = fmt.Errorf("%w; what was there before is now %s (%v)", err, aside.Remote(), backErr)
+		}
+		return nil, err
+	}
+	_ = aside.Remove(ctx) // the upload has succeeded; a file with the suffix is known as left over
 	return stored, nil
 }
 

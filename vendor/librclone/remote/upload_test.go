@@ -1,0 +1,92 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/rclone/rclone/backend/local"
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/require"
+)
+
+// stubborn is a local folder on a server that renames over no existing file and,
+// for the renames counted in fails, fails.
+func stubborn(t *testing.T, fails ...int) fs.Fs {
+	f, err := fs.NewFs(t.Context(), ":local:"+t.TempDir())
+	require.NoError(t, err)
+	rename, count := f.Features().Move, 0
+	f.Features().Move = func(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
+		count++
+		for _, fail := range fails {
+			if fail == count {
+				return nil, errors.New("the connection broke")
+			}
+		}
+		if _, err := f.NewObject(ctx, remote); err == nil {
+			return nil, errors.New("a file is there")
+		}
+		return rename(ctx, src, remote)
+	}
+	return f
+}
+
+func store(t *testing.T, f fs.Fs, text string) error {
+	_, err := place(t.Context(), f, "folder/name", time.Unix(1, 0), content{bytes.NewReader([]byte(text)), int64(len(text))})
+	return err
+}
+
+// contents are the files of the folder, by name, those that step aside as "".
+func contents(t *testing.T, f fs.Fs) map[string]string {
+	entries, err := f.List(t.Context(), "folder")
+	require.NoError(t, err)
+	found := map[string]string{}
+	for _, entry := range entries {
+		reader, err := entry.(fs.Object).Open(t.Context())
+		require.NoError(t, err)
+		text, err := io.ReadAll(reader)
+		require.NoError(t, err)
+		require.NoError(t, reader.Close())
+		name := entry.Remote()
+		if strings.HasSuffix(name, PartialSuffix) {
+			name = ""
+		}
+		found[name] = string(text)
+	}
+	return found
+}
+
+func TestReplaceWhereNothingIsRenamedOver(t *testing.T) {
+	f := stubborn(t)
+	require.NoError(t, store(t, f, "old"))
+	require.NoError(t, store(t, f, "new"))
+	require.Equal(t, map[string]string{"folder/name": "new"}, contents(t, f))
+}
+
+func TestReplaceThatFailsLeavesTheOldFile(t *testing.T) {
+	for name, fails := range map[string][]int{"rename": {2}, "aside": {2, 3}, "rename again": {4}} {
+		t.Run(name, func(t *testing.T) {
+			f := stubborn(t, fails...)
+			require.NoError(t, store(t, f, "old"))
+			err := store(t, f, "new")
+			if name == "rename" { // the second way works
+				require.NoError(t, err)
+				require.Equal(t, map[string]string{"folder/name": "new"}, contents(t, f))
+				return
+			}
+			require.Error(t, err)
+			require.Equal(t, map[string]string{"folder/name": "old"}, contents(t, f))
+		})
+	}
+}
+
+func TestReplaceThatCannotBeUndoneSaysWhereTheOldFileIs(t *testing.T) {
+	f := stubborn(t, 4, 5)
+	require.NoError(t, store(t, f, "old"))
+	require.ErrorContains(t, store(t, f, "new"), "what was there before is now folder/.")
+	require.Equal(t, map[string]string{"": "old"}, contents(t, f))
+}
