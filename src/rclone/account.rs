@@ -2,13 +2,16 @@
 //!
 //! The session file belongs to the Go side (package icloud): here it is a path.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Cause, Error, Rclone, call, call_plain,
-    methods::{Adopt, Describe, Export, Forget, Nothing, Reach, Services},
+    methods::{Method, Nothing, method},
 };
 use crate::secret;
 
@@ -197,6 +200,49 @@ pub struct Exported {
     /// As a `Cookie` header has them.
     pub cookies: String,
 }
+
+/// Tells the state of a session, without the network.
+#[derive(Serialize)]
+struct Describe {
+    session_file: PathBuf,
+}
+method!("account/describe", Describe, Description);
+
+/// Stores a session that rclone began.
+#[derive(Serialize)]
+struct Adopt {
+    #[serde(flatten)]
+    who: Identity,
+    trust_token: String,
+    cookies: String,
+}
+method!("account/adopt", Adopt, Nothing);
+
+/// Gives a session as rclone's backend iclouddrive keeps it.
+#[derive(Serialize)]
+struct Export {
+    session_file: PathBuf,
+}
+method!("account/export", Export, Exported);
+
+/// Removes a session.
+#[derive(Serialize)]
+struct Forget {
+    session_file: PathBuf,
+}
+method!("account/forget", Forget, Nothing);
+
+/// Reaches Apple's hosts, without an account.
+#[derive(Serialize)]
+struct Reach {}
+method!("account/reach", Reach, Reached);
+
+/// Asks iCloud what an account may use.
+#[derive(Serialize)]
+struct Services {
+    session_file: PathBuf,
+}
+method!("account/services", Services, Available);
 
 impl Rclone {
     /// Begins a sign-in: proves the password, once, and has a code sent.

@@ -1,14 +1,10 @@
-//! The rc methods in use: their names, inputs and answers.
+//! The rc methods of a remote: their names, inputs and answers.
 
-use std::{collections::BTreeMap, os::fd::RawFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::RawFd};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-use super::{
-    account::{Available, Description, Exported, Identity, Reached},
-    error::Failure,
-    ffi,
-};
+use super::{error::Failure, ffi};
 
 /// An rc method of ours, by its input.
 pub trait Method: Serialize + Send + 'static {
@@ -18,6 +14,7 @@ pub trait Method: Serialize + Send + 'static {
     type Answer: DeserializeOwned + Send + 'static;
 }
 
+/// Makes an input's type a method.
 macro_rules! method {
     ($path:literal, $input:ty, $answer:ty) => {
         impl Method for $input {
@@ -26,6 +23,8 @@ macro_rules! method {
         }
     };
 }
+
+pub(super) use method;
 
 /// Sections of an rclone configuration: by name, options by theirs.
 pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
@@ -161,49 +160,6 @@ pub struct SpoolFile {
     pub descriptor: RawFd,
     pub size: u64,
 }
-
-/// Tells the state of a session, without the network.
-#[derive(Serialize)]
-pub struct Describe {
-    pub session_file: PathBuf,
-}
-method!("account/describe", Describe, Description);
-
-/// Stores a session that rclone began.
-#[derive(Serialize)]
-pub struct Adopt {
-    #[serde(flatten)]
-    pub who: Identity,
-    pub trust_token: String,
-    pub cookies: String,
-}
-method!("account/adopt", Adopt, Nothing);
-
-/// Gives a session as rclone's backend iclouddrive keeps it.
-#[derive(Serialize)]
-pub struct Export {
-    pub session_file: PathBuf,
-}
-method!("account/export", Export, Exported);
-
-/// Removes a session.
-#[derive(Serialize)]
-pub struct Forget {
-    pub session_file: PathBuf,
-}
-method!("account/forget", Forget, Nothing);
-
-/// Reaches Apple's hosts, without an account.
-#[derive(Serialize)]
-pub struct Reach {}
-method!("account/reach", Reach, Reached);
-
-/// Asks iCloud what an account may use.
-#[derive(Serialize)]
-pub struct Services {
-    pub session_file: PathBuf,
-}
-method!("account/services", Services, Available);
 
 /// The answer of a method that has none.
 #[derive(Deserialize)]
