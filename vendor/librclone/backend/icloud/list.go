@@ -226,6 +226,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	r := request{
 		host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
+		believed: len(targets) > 1, // it may be for one of them or for their number: smaller lists tell
 	}
 	listings := make([]listing, len(targets))
 	short := 0
@@ -270,8 +271,8 @@ func missingItems(folders []folderAnswer) string {
 	return ""
 }
 
-// answerFor finds the answer about a folder. Answers come in the order of the
-// questions; one about a missing folder may not say which.
+// answerFor finds the answer about a folder. The one answer to one question may
+// not say which.
 func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
@@ -279,7 +280,7 @@ func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 			return &answers[i]
 		}
 	}
-	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" && answers[0].items == nil {
+	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" {
 		return &answers[0]
 	}
 	return nil
@@ -294,13 +295,13 @@ func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 		}
 		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
 	}
-	if answer.ParentID == trashID {
+	if answer.inTrash() {
 		return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 	}
 	switch {
 	case answer.wrong != nil:
 		return nil, answer.wrong
-	case answer.items == nil && answer.Count != nil && *answer.Count == 0:
+	case answer.items == nil && answer.saysEmpty():
 		return []*item{}, nil
 	case answer.items == nil:
 		return nil, damaged("a listing without its items")
@@ -312,6 +313,15 @@ func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 		}
 	}
 	return answer.items, nil
+}
+
+// saysEmpty reports whether the folder is said to have nothing in it.
+func (f *folderAnswer) saysEmpty() bool {
+	said := f.Count
+	if said == nil {
+		said = f.Children
+	}
+	return said != nil && *said == 0
 }
 
 // isGone reports whether a failure says that an id is no longer there.

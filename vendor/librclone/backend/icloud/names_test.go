@@ -131,7 +131,7 @@ func TestNamesThatDifferByCase(t *testing.T) {
 			require.NoError(t, o.Update(background, strings.NewReader("third"), infoOf("", "third")))
 			assert.Contains(t, files, "Dir/case.md")
 			if rule == "case-sensitive" {
-				assert.Equal(t, []string{"Dir/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
+				assert.Equal(t, []string{"DIR/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
 			} else {
 				assert.Equal(t, []string{"Dir/CASE.MD"}, filesIn(sim))
 			}

@@ -460,7 +460,7 @@ func TestSessionTakesReplacedCookies(t *testing.T) {
 	require.NoError(t, err)
 	sim.fault("list", "status", status(404), jsonObject{"headers": jsonObject{"set-cookie": "ignored=1"}})
 	_, _ = f.List(background, "")
-	f.drive.service.session.merge([]*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
+	f.drive.service.session.merge(f.drive.service.session.current(), []*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
 	require.NoError(t, f.Shutdown(background))
 	file, err := LoadSessionFile(path)
 	require.NoError(t, err)
