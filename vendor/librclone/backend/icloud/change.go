@@ -126,6 +126,9 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 			continue
 		}
 		it = now
+		if isGone(err) {
+			err = damaged("the service lists it and says that it is not there")
+		}
 		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
 			return itemError(op, on, waitErr)
 		}
@@ -153,11 +156,12 @@ func itemError(op, on string, err error) error {
 	return fail(kind, op, on, status.Error())
 }
 
-// trash moves an item to the Trash. One that is gone already is no failure.
+// trash moves an item to the Trash. One that its folder no longer has is no
+// failure.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	err := d.attempt(ctx, "delete", in, it, func(it *item) error { return d.trashUnchanged(ctx, it) },
 		func(_, now *item) bool { return now == nil })
-	if err != nil && !isGone(err) {
+	if err != nil {
 		return err
 	}
 	d.folders.drop(in.id, it.id)

@@ -67,6 +67,7 @@ type Error struct {
 	inner      error  // what it comes from, if its text is safe to show
 	busy       bool   // another write to the same zone was under way
 	doubtful   bool   // a refusal that may be none a moment later
+	answered   bool   // the service said so, by a status
 	final      bool   // repeating the call cannot help: what could be done was done
 }
 
@@ -215,6 +216,12 @@ func isFinal(err error) bool {
 func isDoubtful(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.doubtful && !typed.final
+}
+
+// isAnswered reports whether a failure is one that the service told of.
+func isAnswered(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.answered
 }
 
 // finally marks a failure as one that was repeated often enough.

@@ -251,6 +251,9 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 		if !passing && !isGone(err) && !hasKind(err, KindChanged) && !outcomeUnknown(err) {
 			return itemError("remove folder", at.path, err)
 		}
+		if isGone(err) {
+			err = damaged("the service lists it and says that it is not there")
+		}
 		if waitErr := f.drive.service.retries.wait(ctx, attempt+1, err); waitErr != nil {
 			return itemError("remove folder", at.path, waitErr)
 		}

@@ -163,6 +163,7 @@ func (r *refusal) err() *Error {
 	e.retryAfter = r.retryAfter
 	e.busy = r.busy()
 	e.doubtful = r.doubtful()
+	e.answered = true
 	if e.kind == KindQuota {
 		e.advice = "free some space in iCloud or extend the storage plan"
 	}

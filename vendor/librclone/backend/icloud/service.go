@@ -72,8 +72,12 @@ type request struct {
 	zone    string // that it writes to, "" when it only reads
 	repeats bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
 
-	believed bool // a status that says that the call is wrong is taken at its word
+	believed bool // what the service says is wrong is taken at its word, soon
 }
+
+// believedTries is how often a call is sent that is believed to be wrong when
+// the service fails at it.
+const believedTries = 2
 
 // fetch performs a request and checks its answer. An answer that check refuses
 // is treated like one that cannot be read.
@@ -91,6 +95,9 @@ func fetch[T any](ctx context.Context, s *service, r request, check func(*T) err
 			return nil, ctx.Err()
 		}
 		if !r.worthRepeating(err) {
+			return nil, err
+		}
+		if r.believed && isAnswered(err) && !hasKind(err, KindThrottled) && try >= believedTries {
 			return nil, err
 		}
 		if err := s.retries.wait(ctx, try+1, err); err != nil {
