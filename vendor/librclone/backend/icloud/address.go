@@ -13,7 +13,8 @@ import (
 // contents gives out the addresses that contents are read from. An address is
 // asked for once for each version of a file and kept while it works.
 type contents struct {
-	service *service
+	service   *service
+	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
 
 	mu        sync.Mutex
 	addresses *simplelru.LRU[string, *address] // by id and etag
@@ -34,10 +35,10 @@ const mostAddresses = 4096
 // mostPackages bounds the ids of packages that are kept.
 const mostPackages = 65536
 
-func newContents(service *service) *contents {
+func newContents(service *service, unchanged func(context.Context, *item) bool) *contents {
 	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
 	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
-	return &contents{service: service, addresses: addresses, packages: packages, asking: map[string]chan struct{}{}}
+	return &contents{service: service, unchanged: unchanged, addresses: addresses, packages: packages, asking: map[string]chan struct{}{}}
 }
 
 // isPackage reports whether a file is known to be a package.
@@ -114,10 +115,10 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 // tokenOf gives the usable token of an answer: the one for a file or the one
 // for a package.
 func tokenOf(answer *api.FileRequest) (token *api.FileRequestToken, packaged bool) {
-	if token := answer.DataToken; token != nil && isHTTPS(token.URL) {
+	if token := answer.DataToken; token != nil && isSafe(token.URL) {
 		return token, false
 	}
-	if token := answer.PackageToken; token != nil && isHTTPS(token.URL) {
+	if token := answer.PackageToken; token != nil && isSafe(token.URL) {
 		return token, true
 	}
 	return nil, false

@@ -124,7 +124,11 @@ func newItem(answered *driveItem) (*item, error) {
 		i.name = docID
 	}
 	i.shown = i.name
-	switch said := strings.ToUpper(answered.Type); {
+	said := strings.ToUpper(answered.Type)
+	if said == "" {
+		said = kind
+	}
+	switch {
 	case said == "APP_LIBRARY", said == "APP_CONTAINER":
 		i.folder, i.library = true, true
 	case said == "PACKAGE":
@@ -162,6 +166,9 @@ func (i *item) owner() string {
 	return share.Zone.Owner
 }
 
+// inTrash reports whether the answer has the item in the Trash.
+func (d *driveItem) inTrash() bool { return (&item{id: d.ParentID}).docID() == trashID }
+
 // itemsAnswer is what the changing calls of the Drive host answer.
 type itemsAnswer struct {
 	Items   []driveItem `json:"items"`
@@ -171,6 +178,19 @@ type itemsAnswer struct {
 // itemStatus is the refusal of one item within an answer that is a success.
 type itemStatus struct {
 	status string
+}
+
+// settled reports whether the refusal means what it says, so that the same
+// change is not tried again. Of the others people have seen "UNKNOWN", which
+// rclone repeats or looks after.
+func (s *itemStatus) settled() bool {
+	said := strings.ToUpper(s.status)
+	for _, word := range []string{"EXIST", "DENIED", "FORBIDDEN", "INVALID", "QUOTA"} {
+		if strings.Contains(said, word) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *itemStatus) Error() string {

@@ -15,8 +15,7 @@ import (
 // has changed it since, the service says so and nothing is done. When an answer
 // is lost, a listing tells whether the change was made.
 
-// mostAttempts is how often a change is tried that others get in the way of, or
-// whose answer is lost.
+// mostAttempts is how often a change is tried that others get in the way of.
 const mostAttempts = 4
 
 // change sends a call about one item.
@@ -84,9 +83,16 @@ func (d *drive) present(ctx context.Context, in place, id string) (*item, error)
 	return nil, nil
 }
 
+// unchanged reports whether an item is for certain what it was.
+func (d *drive) unchanged(ctx context.Context, it *item) bool {
+	now, err := d.present(ctx, place{id: it.parent}, it.id)
+	return err == nil && now != nil && it.etag != "" && now.etag == it.etag && now.size == it.size
+}
+
 // attempt runs a change of an item until it is made. done tells, from what the
-// folder has of the item now (nil for nothing), whether it has been made.
-func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send func(*item) error, done func(*item) bool) error {
+// item was and what the folder has of it now (nil for nothing), whether it has
+// been made.
+func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send func(*item) error, done func(was, now *item) bool) error {
 	on := path.Join(in.path, it.shown)
 	if err := it.writable(op, on); err != nil {
 		return err
@@ -100,7 +106,7 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		// status that is not understood from a change that was made.
 		var status *itemStatus
 		answered := errors.As(err, &status)
-		if try == mostAttempts || !answered && !outcomeUnknown(err) {
+		if !answered && !outcomeUnknown(err) && !isGone(err) && !hasKind(err, KindChanged) {
 			return itemError(op, on, err)
 		}
 		now, lookErr := d.present(ctx, in, it.id)
@@ -108,14 +114,24 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 			return itemError(op, on, lookErr)
 		}
 		switch {
-		case done(now):
+		case done(it, now):
 			return nil
 		case now == nil:
 			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
-		case answered && !isConflict(err) && !isGone(err):
+		case answered && status.settled() && !isGone(err):
 			return itemError(op, on, err)
 		}
+		if isConflict(err) && try < mostAttempts && now.etag != it.etag {
+			it = now
+			continue
+		}
 		it = now
+		if isGone(err) {
+			err = damaged("the service lists it and says that it is not there")
+		}
+		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
+			return itemError(op, on, waitErr)
+		}
 	}
 }
 
@@ -140,11 +156,12 @@ func itemError(op, on string, err error) error {
 	return fail(kind, op, on, status.Error())
 }
 
-// trash moves an item to the Trash. One that is gone already is no failure.
+// trash moves an item to the Trash. One that its folder no longer has is no
+// failure.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	err := d.attempt(ctx, "delete", in, it, func(it *item) error { return d.trashUnchanged(ctx, it) },
-		func(now *item) bool { return now == nil })
-	if err != nil && !isGone(err) {
+		func(_, now *item) bool { return now == nil })
+	if err != nil {
 		return err
 	}
 	d.folders.drop(in.id, it.id)
@@ -159,7 +176,7 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 // is the parent that the item has in the answer.
 func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
 	answer, err := d.changeItem(ctx, "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
-	if err == nil && answer.ParentID != trashID {
+	if err == nil && !answer.inTrash() {
 		return &itemStatus{status: statusConflict}
 	}
 	return err
@@ -176,11 +193,14 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 		if err != nil {
 			return err
 		}
+		if answer.ETag == it.etag || !sameName(answer.fullName(), name) {
+			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look tells
+		}
 		renamed = *it
-		renamed.take(answer, name)
+		renamed.take(answer)
 		return nil
-	}, func(now *item) bool {
-		if now == nil || nameKey(now.name) != nameKey(name) {
+	}, func(was, now *item) bool {
+		if now == nil || sameName(now.name, was.name) && !sameName(now.name, name) {
 			return false
 		}
 		renamed = *now
@@ -196,12 +216,11 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 	return &renamed, nil
 }
 
-// take updates an item from the answer to a change that meant to name it so.
-func (i *item) take(answer *driveItem, name string) {
+// take updates an item from the answer to a change.
+func (i *item) take(answer *driveItem) {
 	if answer.ETag != "" {
 		i.etag = answer.ETag
 	}
-	i.name = name
 	if answer.Name != "" {
 		i.name = answer.fullName()
 	}
@@ -225,13 +244,14 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		if err != nil {
 			return err
 		}
-		if arrived := (&item{id: answer.ParentID}).docID(); answer.ParentID != "" && arrived != (&item{id: to.id}).docID() {
-			return damaged("an answer has the item in another folder")
+		arrived := (&item{id: answer.ParentID}).docID()
+		if arrived != (&item{id: to.id}).docID() && (arrived != "" || answer.ETag == it.etag) {
+			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look tells
 		}
 		moved = *it
-		moved.take(answer, it.name)
+		moved.take(answer)
 		return nil
-	}, func(now *item) bool {
+	}, func(_, now *item) bool {
 		if now != nil {
 			return false
 		}

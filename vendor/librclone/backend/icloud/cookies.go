@@ -8,11 +8,13 @@ import (
 )
 
 // headersFor gives the headers for a content host. The cookies go to iCloud's
-// own domains only: elsewhere the address itself grants access.
-func (s *session) headersFor(address string) map[string]string {
+// own domain only: elsewhere the address itself grants access. rclone's client
+// sends them everywhere, so where that is not enough (denied) Apple's domain for
+// contents gets them, too.
+func (s *session) headersFor(address string, denied bool) map[string]string {
 	headers := api.GetCommonHeaders(nil)
-	host := hostOf(address)
-	if strings.HasSuffix(host, ".icloud.com") || strings.HasSuffix(host, ".icloud.com.cn") {
+	host := strings.TrimSuffix(hostOf(address), ".cn")
+	if strings.HasSuffix(host, ".icloud.com") || denied && strings.HasSuffix(host, ".icloud-content.com") {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		headers["Cookie"] = cookieHeader(s.state.Cookies)

@@ -1,6 +1,8 @@
 package icloud
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +26,7 @@ type contentReader struct {
 	learned  func() // called when the file turns out to be a package
 
 	from   *address
+	denied bool // by one address after the other
 	body   io.ReadCloser
 	pos    int64 // of the next byte
 	end    int64 // behind the last byte; -1 while not known
@@ -47,9 +50,22 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 	}
 	if err := r.open(); err != nil {
 		cancel()
+		if it.mayBeEmpty() && refusedAsWrong(err) {
+			return io.NopCloser(bytes.NewReader(nil)), nil
+		}
 		return nil, about(err, "read", on)
 	}
 	return r, nil
+}
+
+// mayBeEmpty: the service has no address for an empty file, and may leave out
+// its size.
+func (i *item) mayBeEmpty() bool { return i.size < 0 && !i.packaged && !i.shared() }
+
+// refusedAsWrong reports whether the service answered 400 as often as asked.
+func refusedAsWrong(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.doubtful && typed.kind == KindUnsupported
 }
 
 // open asks for the content from the present position on until that works.
@@ -62,8 +78,10 @@ func (r *contentReader) open() error {
 		var spent *addressSpent
 		if errors.As(err, &spent) {
 			renewed++
+			r.denied = renewed > 1
+			err = fail(KindDenied, "", "", spent.Error())
 			if renewed > mostAddressesTried {
-				return fail(KindDenied, "", "", spent.Error())
+				return err
 			}
 		}
 		if spent != nil && renewed == 1 {
@@ -72,14 +90,7 @@ func (r *contentReader) open() error {
 		if isFinal(err) || spent == nil && !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
 			return err
 		}
-		wait, ok := r.contents.service.retries.pause(r.try+1, retryAfterOf(err))
-		if !ok && spent != nil {
-			return fail(KindDenied, "", "", spent.Error())
-		}
-		if !ok {
-			return err
-		}
-		if err := sleep(r.ctx, wait); err != nil {
+		if err := r.contents.service.retries.wait(r.ctx, r.try+1, err); err != nil {
 			return err
 		}
 	}
@@ -104,16 +115,18 @@ func (r *contentReader) openOnce() error {
 	resp, err := r.get(from.url)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		switch refused.status {
-		case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
-			if _, err := r.address(from); err != nil {
-				return finally(err)
-			}
-			return &addressSpent{refused}
-		case http.StatusRequestedRangeNotSatisfiable:
+		switch {
+		case refused.status == http.StatusRequestedRangeNotSatisfiable:
 			return fail(KindChanged, "", "", "the content is shorter than listed").with("list the folder again")
+		case refused.kind() == KindThrottled, refused.kind() == KindNetwork:
+			return refused.err()
 		}
-		return refused.err()
+		// Whatever it does not like, another address is the way to something
+		// better; if it is the session, asking for one renews that.
+		if _, err := r.address(from); err != nil {
+			return finally(err)
+		}
+		return &addressSpent{refused}
 	}
 	if err != nil {
 		return err
@@ -142,7 +155,7 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.from != nil && r.from.mark != from.mark {
+	if r.from != nil && r.from.mark != from.mark && !r.contents.unchanged(r.ctx, r.it) {
 		return nil, fail(KindChanged, "", "", "the file was replaced while it was read").with("read it again")
 	}
 	if from.packaged && !r.it.packaged {
@@ -175,7 +188,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		headers["Range"] = fmt.Sprintf("bytes=%d-", r.pos)
 	}
 	for range mostRedirects {
-		for name, value := range r.contents.service.session.headersFor(address) {
+		for name, value := range r.contents.service.session.headersFor(address, r.denied) {
 			headers[name] = value
 		}
 		resp, err := r.contents.service.http.Call(r.ctx, &rest.Opts{
@@ -191,7 +204,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		if refused.status < 300 || refused.status >= 400 || refused.location == "" {
 			return nil, refused
 		}
-		if !isHTTPS(refused.location) {
+		if !isSafe(refused.location) {
 			return nil, damaged("the service sends on to an address that is not secure")
 		}
 		address = refused.location
@@ -202,12 +215,18 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 
 // accept checks that an answer is the wanted part of the content.
 func (r *contentReader) accept(resp *http.Response) error {
+	if err := unpack(resp); err != nil {
+		return err
+	}
 	length, total := resp.ContentLength, int64(-1)
 	switch resp.StatusCode {
-	case http.StatusOK:
+	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
 		total = length
-		if r.pos != 0 {
-			return damaged("the whole content came where a part was asked for")
+		if r.pos < 0 && total < 0 {
+			return damaged("the end of a content was asked for and its length is not told")
+		}
+		if r.pos < 0 {
+			r.pos = max(0, total+r.pos)
 		}
 		r.more = r.end >= 0
 	case http.StatusPartialContent:
@@ -222,7 +241,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 		if r.end < 0 || r.end > all && all >= 0 {
 			r.end = all
 		}
-		if r.end >= 0 && r.end != end {
+		if r.end >= 0 && end > r.end { // less than was asked for is followed by another request
 			return damaged("another part of the content came than was asked for")
 		}
 	default:
@@ -237,7 +256,35 @@ func (r *contentReader) accept(resp *http.Response) error {
 	if r.end < 0 || r.size >= 0 && r.end > r.size {
 		r.end = r.size
 	}
+	if resp.StatusCode == http.StatusOK && r.pos > 0 {
+		if _, err := io.CopyN(io.Discard, resp.Body, r.pos); err != nil {
+			return transportError(r.ctx, "the host of the content", err)
+		}
+	}
 	return nil
+}
+
+// unpack undoes a compression that was not asked for.
+func unpack(resp *http.Response) error {
+	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); {
+	case encoding == "", encoding == "identity":
+	case encoding == "gzip" && resp.StatusCode == http.StatusOK:
+		unpacked, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return damaged("the content is not packed as it says")
+		}
+		resp.Body = &unpackedBody{Reader: unpacked, Closer: resp.Body}
+		resp.ContentLength = -1
+	default:
+		return damaged("the content came in a form that nobody asked for")
+	}
+	return nil
+}
+
+// unpackedBody reads through a decompressor and closes what is below it.
+type unpackedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // parseContentRange reads "bytes 0-9/100"; end is behind the last byte, total
@@ -299,15 +346,12 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	if err == io.EOF && r.end < 0 {
 		return 0, io.EOF // nobody knows better where it ends
 	}
-	wait, ok := r.contents.service.retries.pause(r.try+1, 0)
-	if !ok {
-		return 0, fail(KindNetwork, "", "", fmt.Sprintf("the content breaks off at byte %d of %d", r.pos, r.end))
-	}
-	r.try++
 	_ = r.body.Close()
-	if err := sleep(r.ctx, wait); err != nil {
+	broken := failf(KindNetwork, "", "", "the content breaks off at byte %d of %d", r.pos, r.end)
+	if err := r.contents.service.retries.wait(r.ctx, r.try+1, broken); err != nil {
 		return 0, err
 	}
+	r.try++
 	return 0, r.open()
 }
 

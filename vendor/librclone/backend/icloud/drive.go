@@ -20,6 +20,7 @@ type drive struct {
 	age      time.Duration // how old a listing may be that something is found in
 
 	copyBroken atomic.Bool // the service made a copy that was none
+	foldsCase  atomic.Bool // the service took two names for one that differ by case
 }
 
 // place is a folder that a path led to.
@@ -79,11 +80,12 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	at := driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
-		child, err := d.child(ctx, at, name, begun, create)
+		got, err := d.child(ctx, at, name, begun, create)
 		if err != nil {
 			return place{}, about(err, "list", at.path)
 		}
-		if child == nil && create {
+		child := got.like
+		if create && got.exact == nil && (child == nil || !d.foldsCase.Load()) {
 			child, err = d.makeFolder(ctx, at, name)
 			if err != nil {
 				return place{}, err
@@ -102,15 +104,14 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	return at, nil
 }
 
-// child finds what a folder has under a name; nil when there is nothing. What
+// child finds what a folder has under a name. What
 // is known is taken for present; what is not known to be there is looked for in
 // a listing no older than begun, unless believe is set: then an older listing
 // will do, because the service itself notices when it is wrong.
-func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (*item, error) {
-	got, err := d.lookup(ctx, in, name, func(got found) bool {
+func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (found, error) {
+	return d.lookup(ctx, in, name, func(got found) bool {
 		return got.like != nil || believe || !got.listed.Before(begun)
 	})
-	return got.like, err
 }
 
 // lookup finds a child in a listing that is good enough, or in a new one.

@@ -66,6 +66,8 @@ type Error struct {
 	sentinel   error  // rclone's own error for this case, if it has one
 	inner      error  // what it comes from, if its text is safe to show
 	busy       bool   // another write to the same zone was under way
+	doubtful   bool   // a refusal that may be none a moment later
+	answered   bool   // the service said so, by a status
 	final      bool   // repeating the call cannot help: what could be done was done
 }
 
@@ -207,6 +209,19 @@ func hasKind(err error, kind string) bool { return KindOf(err) == kind }
 func isFinal(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.final
+}
+
+// isDoubtful reports whether a failure is a refusal that may be none a moment
+// later.
+func isDoubtful(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.doubtful && !typed.final
+}
+
+// isAnswered reports whether a failure is one that the service told of.
+func isAnswered(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.answered
 }
 
 // finally marks a failure as one that was repeated often enough.

@@ -11,6 +11,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // fakeCloud is a very small iCloud within the process, for tests that need
@@ -27,6 +29,17 @@ type fakeCloud struct {
 	password string
 	srp      *fakeSRP
 
+	// listings are those of the drive before its first change, by the request;
+	// clouds that begin alike share them.
+	listings *sync.Map
+	begun    int // changes before
+
+	// quiet: a change with a stale etag is answered like one that was made.
+	quiet bool
+
+	// instead gives the answer to a request that is not carried out, or nil.
+	instead func(number int, kind string) *fakeAnswer
+	// spoil changes the answer to a request that was carried out.
 	spoil func(number int, kind string, answer *fakeAnswer)
 	limit int // requests after which the client must be in a loop
 }
@@ -45,8 +58,10 @@ type fakeAnswer struct {
 	status int
 	header http.Header
 	body   []byte
-	broken bool // the connection breaks in the middle of the body
-	lost   bool // there is no answer, but the request was carried out
+	broken bool          // the connection breaks in the middle of the body
+	lost   bool          // there is no answer, but the request was carried out
+	hung   bool          // there is no answer, and the connection stays
+	slow   time.Duration // between two bytes of the body
 }
 
 func newFakeCloud() *fakeCloud {
@@ -164,14 +179,27 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		panic(fmt.Sprintf("more than %d requests: a loop", c.limit))
 	}
 	kind := fakeKind(req)
-	answer := c.answer(kind, req, sent)
-	if c.spoil != nil {
-		c.spoil(c.requests, kind, answer)
+	var answer *fakeAnswer
+	if c.instead != nil {
+		answer = c.instead(c.requests, kind)
+	}
+	if answer == nil {
+		answer = c.answer(kind, req, sent)
+		if c.spoil != nil {
+			c.spoil(c.requests, kind, answer)
+		}
 	}
 	if answer.lost {
 		return nil, io.ErrUnexpectedEOF
 	}
+	if answer.hung {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
 	var body io.Reader = bytes.NewReader(answer.body)
+	if answer.slow > 0 {
+		body = &slowReader{body, answer.slow}
+	}
 	if answer.broken {
 		body = io.MultiReader(bytes.NewReader(answer.body[:len(answer.body)/2]), brokenReader{})
 	}
@@ -180,6 +208,17 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		Body: io.NopCloser(body), ContentLength: int64(len(answer.body)), ProtoMajor: 1, ProtoMinor: 1,
 	}
 	return resp, nil
+}
+
+// slowReader gives a byte at a time, each after a pause.
+type slowReader struct {
+	io.Reader
+	pause time.Duration
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	time.Sleep(r.pause) // of the test's own time
+	return r.Reader.Read(p[:min(1, len(p))])
 }
 
 type brokenReader struct{}
@@ -250,6 +289,8 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			switch {
 			case it == nil:
 				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+			case wanted.Etag != strconv.Itoa(it.etag) && c.quiet:
+				items = append(items, c.form(it))
 			case wanted.Etag != strconv.Itoa(it.etag):
 				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ETAG_CONFLICT", "etag": strconv.Itoa(it.etag)})
 			default:
@@ -262,6 +303,13 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 	}
 	switch kind {
 	case "retrieveItemDetailsInFolders":
+		if c.listings != nil && c.change == c.begun {
+			if known, ok := c.listings.Load(string(sent)); ok {
+				answer := say(200, nil)
+				answer.body = known.([]byte)
+				return answer
+			}
+		}
 		var asked []struct{ Drivewsid string }
 		_ = json.Unmarshal(sent, &asked)
 		listings := []jsonObject{}
@@ -281,7 +329,11 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			listing["items"], listing["numberOfItems"] = children, len(children)
 			listings = append(listings, listing)
 		}
-		return say(200, listings)
+		answer := say(200, listings)
+		if c.listings != nil && c.change == c.begun {
+			c.listings.Store(string(sent), answer.body)
+		}
+		return answer
 	case "createFolders":
 		parent := doc(body.Destination)
 		if parent == nil || len(body.Folders) != 1 {

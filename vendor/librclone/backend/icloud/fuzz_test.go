@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,10 +194,13 @@ func replaceAt(value any, at *int, replacement any) any {
 }
 
 // drive opens the fake cloud as a process of its own would.
-func (c *fakeCloud) drive(password Secret) *Fs {
+func (c *fakeCloud) drive(password Secret) *Fs { return driveBy(c, password) }
+
+// driveBy opens it through something that comes between.
+func driveBy(transport http.RoundTripper, password Secret) *Fs {
 	opt := &Options{Enc: defaultEncoding, BatchSize: 20, CacheItems: 1000, ListingAge: fs.Duration(time.Minute)}
 	service := &service{
-		http:    newRESTClient(&http.Client{Transport: c}),
+		http:    newRESTClient(&http.Client{Transport: transport}),
 		limiter: newLimiter(0, 8),
 		retries: retries{tries: 4, longest: time.Millisecond},
 	}
@@ -366,6 +370,9 @@ func readHolds(got, want string) func(*fakeCloud) string {
 	}
 }
 
+// firstListings are those of the drive that every input begins with.
+var firstListings sync.Map
+
 // try runs one input and gives what is wrong with the outcome.
 func try(input spoilt) (complaint string) {
 	op := fuzzed[int(input.operation)%len(fuzzed)]
@@ -376,6 +383,7 @@ func try(input spoilt) (complaint string) {
 	c.add(folder.id, "file.txt", []byte("the content of the file"))
 	c.add(folder.id, "other.txt", []byte("other"))
 	c.add(sub.id, "deep.txt", []byte("deep"))
+	c.listings, c.begun = &firstListings, c.change
 	before := c.paths()
 	if op.setup != nil {
 		op.setup(c)

@@ -210,19 +210,27 @@ func (f *Fs) Mkdir(ctx context.Context, dir string) error {
 // Rmdir implements fs.Fs. The folder is listed first, and goes to the Trash
 // only if it did not change since: nothing that is in it is ever deleted.
 func (f *Fs) Rmdir(ctx context.Context, dir string) error {
+	unknown := false // whether an attempt has removed it
 	for attempt := 1; ; attempt++ {
 		in, at, err := f.folderToDelete(ctx, dir)
+		if unknown && err == fs.ErrorDirNotFound {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
+		if err := at.writable("remove folder"); err != nil {
+			return err
+		}
 		listed := f.drive.listOne(ctx, at)
-		if isGone(listed.err) {
+		switch {
+		case isGone(listed.err) && unknown:
+			return nil
+		case isGone(listed.err):
 			return fs.ErrorDirNotFound
-		}
-		if listed.err != nil {
+		case listed.err != nil:
 			return listed.err
-		}
-		if len(listed.items) > 0 || listed.self.Children.or(0) > 0 {
+		case len(listed.items) > 0 || listed.self.Children.or(0) > 0:
 			return fs.ErrorDirectoryNotEmpty
 		}
 		empty := *at.item
@@ -230,14 +238,26 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 			empty.etag = listed.self.ETag
 		}
 		err = f.drive.trashUnchanged(ctx, &empty)
-		if err == nil || isGone(err) {
+		if err == nil {
 			f.drive.folders.drop(in.id, empty.id)
 			f.drive.folders.forget(empty.id)
 			return nil
 		}
-		if attempt == mostAttempts || ctx.Err() != nil || !isConflict(err) && !outcomeUnknown(err) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var status *itemStatus
+		passing := errors.As(err, &status) && !status.settled()
+		if !passing && !isGone(err) && !hasKind(err, KindChanged) && !outcomeUnknown(err) {
 			return itemError("remove folder", at.path, err)
 		}
+		if isGone(err) {
+			err = damaged("the service lists it and says that it is not there")
+		}
+		if waitErr := f.drive.service.retries.wait(ctx, attempt+1, err); waitErr != nil {
+			return itemError("remove folder", at.path, waitErr)
+		}
+		unknown = true
 		f.drive.folders.forget(in.id) // the next look finds out whether it is gone
 	}
 }

@@ -26,8 +26,6 @@ type lister struct {
 	proved  atomic.Bool  // the service has answered a list of several
 	proving sync.Mutex   // held by the list that finds it out
 	closed  atomic.Bool  // the Drive host does not list below shares
-
-	complained sync.Once // about fewer items than the service counts
 }
 
 // heaviest is how many items one request should bring, as far as the service's
@@ -43,13 +41,14 @@ type target struct {
 	itemID string
 	share  json.RawMessage
 	weight int64 // items expected in it
+	empty  bool  // as its parent has it
 	shared bool
 }
 
 func targetOf(folder *item) target {
 	return target{
 		id: folder.id, itemID: folder.itemID, share: folder.share, shared: folder.shared(),
-		weight: max(1, folder.children),
+		weight: max(1, folder.children), empty: folder.children == 0,
 	}
 }
 
@@ -171,12 +170,14 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 	return listings
 }
 
-// mayBeForOneOfThem: the service may refuse a list for one folder in it, or
-// for being a list.
+// mayBeForOneOfThem: the service may refuse a list, or fail at it, for one
+// folder in it or for being a list.
 func mayBeForOneOfThem(err error) bool {
 	switch KindOf(err) {
 	case KindUnsupported, KindNotFound, KindDenied, KindDamaged, KindChanged, KindQuota:
 		return !isFinal(err) && !errors.Is(err, errFolderGone)
+	case KindNetwork:
+		return !isFinal(err) && isAnswered(err)
 	}
 	return false
 }
@@ -184,13 +185,18 @@ func mayBeForOneOfThem(err error) bool {
 // errFolderGone is within the failures that are about one folder for certain.
 var errFolderGone = errors.New("it is in the Trash or deleted")
 
-// listAgain asks in smaller lists for what a list did not bring.
+// listAgain asks in smaller lists for what a list did not bring; one by one
+// where the service failed at it, until it is clear that it fails at all of them.
 func (l *lister) listAgain(ctx context.Context, targets []target, again []int, listings []listing) {
 	got := len(targets) - len(again)
 	size := max(1, got, len(again)/2)
-	worked := true
-	for start := 0; start < len(again); start += size {
-		part := again[start:min(start+size, len(again))]
+	step := size
+	if hasKind(listings[again[0]].err, KindNetwork) {
+		step = 1
+	}
+	worked, failures := true, 0
+	for start := 0; start < len(again) && failures < mostFailures; start += step {
+		part := again[start:min(start+step, len(again))]
 		some := make([]target, len(part))
 		for i, at := range part {
 			some[i] = targets[at]
@@ -198,6 +204,10 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 		for i, outcome := range l.listTogether(ctx, some) {
 			listings[part[i]] = outcome
 			worked = worked && outcome.err == nil
+			failures++
+			if !hasKind(outcome.err, KindNetwork) {
+				failures = 0
+			}
 		}
 	}
 	if worked { // so nothing but the length of the list was wrong
@@ -208,6 +218,10 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 		}
 	}
 }
+
+// mostFailures is how many folders are asked for one by one that the service
+// fails at, one after the other.
+const mostFailures = 3
 
 // ask sends one listing request. An answer that cannot be right is asked for
 // again; what cannot be right in the end is a failure of its folder.
@@ -226,6 +240,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	r := request{
 		host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
+		believed: len(targets) > 1, // it may be for one of them or for their number: smaller lists tell
 	}
 	listings := make([]listing, len(targets))
 	short := 0
@@ -235,7 +250,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 			if short <= mostShort {
 				return damaged(missing)
 			}
-			l.complained.Do(func() { fs.Logf(nil, "icloud: %s, and stays so", missing) })
+			fs.Logf(nil, "icloud: %s, and stays so: something may be missing", missing)
 		}
 		for i, target := range targets {
 			folder := answerFor(answer.folders, target, len(targets))
@@ -264,14 +279,14 @@ const mostShort = 2
 func missingItems(folders []folderAnswer) string {
 	for _, folder := range folders {
 		if folder.items != nil && folder.wrong == nil && folder.Count.or(0) > int64(len(folder.items)) {
-			return fmt.Sprintf("a listing has %d of %d items", len(folder.items), *folder.Count)
+			return fmt.Sprintf("the listing of %q has %d of %d items", folder.fullName(), len(folder.items), *folder.Count)
 		}
 	}
 	return ""
 }
 
-// answerFor finds the answer about a folder. Answers come in the order of the
-// questions; one about a missing folder may not say which.
+// answerFor finds the answer about a folder. The one answer to one question may
+// not say which.
 func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
@@ -279,7 +294,7 @@ func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 			return &answers[i]
 		}
 	}
-	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" && answers[0].items == nil {
+	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" {
 		return &answers[0]
 	}
 	return nil
@@ -294,13 +309,13 @@ func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 		}
 		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
 	}
-	if answer.ParentID == trashID {
+	if answer.inTrash() {
 		return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 	}
 	switch {
 	case answer.wrong != nil:
 		return nil, answer.wrong
-	case answer.items == nil && answer.Count != nil && *answer.Count == 0:
+	case answer.items == nil && (answer.saysEmpty() || of.empty && answer.Count.or(0) == 0):
 		return []*item{}, nil
 	case answer.items == nil:
 		return nil, damaged("a listing without its items")
@@ -312,6 +327,15 @@ func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 		}
 	}
 	return answer.items, nil
+}
+
+// saysEmpty reports whether the folder is said to have nothing in it.
+func (f *folderAnswer) saysEmpty() bool {
+	said := f.Count
+	if said == nil {
+		said = f.Children
+	}
+	return said != nil && *said == 0
 }
 
 // isGone reports whether a failure says that an id is no longer there.

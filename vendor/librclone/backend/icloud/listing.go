@@ -1,6 +1,9 @@
 package icloud
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // listingAnswer is the answer to a listing: an array of folders with their
 // items. A folder may have a hundred thousand items, at 600 bytes each, so they
@@ -34,7 +37,8 @@ func (a *listingAnswer) readFrom(in *json.Decoder) error {
 }
 
 func (f *folderAnswer) readFrom(in *json.Decoder) error {
-	members := map[string]json.RawMessage{}
+	var members bytes.Buffer // all but the items, as an object
+	separator := byte('{')
 	err := eachIn(in, '{', func() {}, func() error {
 		name, err := in.Token()
 		if err != nil {
@@ -47,17 +51,19 @@ func (f *folderAnswer) readFrom(in *json.Decoder) error {
 		if err := in.Decode(&member); err != nil {
 			return err
 		}
-		members[name.(string)] = member // a member's name is always one
-		return nil
+		key, err := json.Marshal(name)
+		members.WriteByte(separator)
+		separator = ','
+		members.Write(key)
+		members.WriteByte(':')
+		members.Write(member)
+		return err
 	})
-	if err != nil {
+	if err != nil || members.Len() == 0 {
 		return err
 	}
-	object, err := json.Marshal(members)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(object, &f.driveItem)
+	members.WriteByte('}')
+	return json.Unmarshal(members.Bytes(), &f.driveItem)
 }
 
 func (f *folderAnswer) readItems(in *json.Decoder) error {

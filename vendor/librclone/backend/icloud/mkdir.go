@@ -8,7 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// makeFolder makes a folder, or finds the one that somebody made meanwhile.
+// makeFolder makes a folder, or finds the one that somebody made meanwhile. A
+// folder whose name differs by case is used only when the service takes the two
+// names for the same.
 func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
@@ -22,7 +24,7 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		return nil, err
 	}
 	defer done()
-	if got, _ := d.folders.find(in.id, name); got.like != nil {
+	if got, _ := d.folders.find(in.id, name); got.exact != nil || got.like != nil && d.foldsCase.Load() {
 		return got.like, nil
 	}
 	for try := 1; ; try++ {
@@ -48,24 +50,38 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		// A folder that exists already is answered with one of several statuses,
 		// and so are passing troubles: the listing tells.
 		var status *itemStatus
-		if ctx.Err() != nil || !errors.As(err, &status) && !outcomeUnknown(err) {
+		refused := errors.As(err, &status) || hasKind(err, KindExists) || hasKind(err, KindChanged)
+		if ctx.Err() != nil || !refused && !outcomeUnknown(err) {
 			return nil, about(in.refused(err), "make folder", on)
 		}
-		listed := d.listOne(ctx, in)
-		if listed.err != nil {
-			return nil, listed.err
+		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
+		switch {
+		case lookErr != nil:
+			return nil, lookErr
+		case exact != nil:
+			return exact, nil
+		case like != nil && refused:
+			d.foldsCase.Store(true)
+			return like, nil
 		}
-		_, child := pick(listed.items, name)
-		if child == nil {
-			child = d.folders.findCoarsely(in.id, name)
-		}
-		if child != nil {
-			return child, nil
-		}
-		if try == mostAttempts {
-			return nil, itemError("make folder", on, err)
+		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
+			return nil, itemError("make folder", on, in.refused(waitErr))
 		}
 	}
+}
+
+// holderOfFolder lists a folder to find who has a name that was refused to a new
+// folder: exactly that name, or one that the service may take for the same.
+func (d *drive) holderOfFolder(ctx context.Context, in place, name string) (exact, like *item, err error) {
+	listed := d.listOne(ctx, in)
+	if listed.err != nil {
+		return nil, nil, listed.err
+	}
+	exact, like = pick(listed.items, name)
+	if like == nil {
+		like = d.folders.findCoarsely(in.id, name)
+	}
+	return exact, like, nil
 }
 
 // madeFolder checks the answer about a new folder: it must be a new one.
@@ -86,16 +102,16 @@ func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
 // otherFolder is called when the service gave a new folder another name: the
 // folder that has the name is taken, and the new one, which is empty, removed.
 func (d *drive) otherFolder(ctx context.Context, in place, made *item, name string) (*item, error) {
-	listed := d.listOne(ctx, in)
-	if listed.err != nil {
-		return nil, listed.err
-	}
-	_, holder := pick(listed.items, name)
-	if holder == nil {
-		holder = d.folders.findCoarsely(in.id, name)
-	}
-	if holder == nil || holder.id == made.id {
+	exact, holder, err := d.holderOfFolder(ctx, in, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case holder == nil:
 		return d.rename(ctx, in, made, name)
+	case holder.id == made.id: // the answer had the name wrong
+		return holder, nil
+	case exact == nil:
+		d.foldsCase.Store(true)
 	}
 	if err := d.trash(ctx, in, made); err != nil {
 		return nil, err

@@ -131,11 +131,35 @@ func TestNamesThatDifferByCase(t *testing.T) {
 			require.NoError(t, o.Update(background, strings.NewReader("third"), infoOf("", "third")))
 			assert.Contains(t, files, "Dir/case.md")
 			if rule == "case-sensitive" {
-				assert.Equal(t, []string{"Dir/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
+				assert.Equal(t, []string{"DIR/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
 			} else {
 				assert.Equal(t, []string{"Dir/CASE.MD"}, filesIn(sim))
 			}
 		})
+	}
+}
+
+// Where upper and lower case are two names, folders that differ by it keep their
+// files apart; where they are one, they are one folder, which is found out once.
+func TestFoldersThatDifferByCase(t *testing.T) {
+	for rule, want := range map[string][]string{
+		"case-sensitive": {"DOCS/b", "Docs/a", "docs/a", "docs/b"},
+		"ignoring-case":  {"Docs/a", "Docs/b"},
+	} {
+		for _, existing := range []string{"unknown", "already-exists", "bounce"} {
+			t.Run(rule+" "+existing, func(t *testing.T) {
+				sim := startSimulator(t)
+				sim.driveRules(jsonObject{"name_matching": rule, "existing_folder": existing})
+				f := sim.open("")
+				for _, path := range []string{"Docs/a", "docs/a", "docs/b", "DOCS/b"} {
+					put(t, f, path, path)
+					assert.NoError(t, holdsContent(f, path, path))
+				}
+				assert.Equal(t, want, filesIn(sim))
+				made := map[string]int{"case-sensitive": 3, "ignoring-case": 2}
+				assert.Equal(t, made[rule], sim.counts()["create-folders"])
+			})
+		}
 	}
 }
 

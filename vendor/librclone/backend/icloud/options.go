@@ -36,6 +36,7 @@ type Options struct {
 	BatchSize      int                  `config:"batch_size"`
 	Tries          int                  `config:"tries"`
 	LongestWait    fs.Duration          `config:"longest_wait"`
+	Silence        fs.Duration          `config:"silence"`
 	ListingAge     fs.Duration          `config:"listing_age"`
 	CacheItems     int                  `config:"cache_items"`
 	ServerSideCopy bool                 `config:"server_side_copy"`
@@ -130,6 +131,11 @@ the configuration.`,
 			Advanced: true,
 			Default:  fs.Duration(defaultLongestWait),
 		}, {
+			Name:     "silence",
+			Help:     "Time after which a request is given up on which no byte moves.\n\n0 leaves it to rclone's own --timeout.",
+			Advanced: true,
+			Default:  fs.Duration(defaultSilence),
+		}, {
 			Name:     "listing_age",
 			Help:     "How old a listing may be that a file is looked up in.\n\nChanges that other devices made since are not seen.",
 			Advanced: true,
@@ -155,8 +161,9 @@ the configuration.`,
 
 const (
 	defaultBatch       = 20
-	defaultTries       = 6
+	defaultTries       = 8
 	defaultLongestWait = 5 * time.Minute
+	defaultSilence     = time.Minute
 	defaultListingAge  = 30 * time.Second
 	defaultCacheItems  = 50_000
 
@@ -245,7 +252,7 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 
 func newDrive(ctx context.Context, name string, opt *Options) *drive {
 	service := &service{
-		http:    newRESTClient(newHTTPClient(ctx)),
+		http:    newRESTClient(newHTTPClient(ctx, time.Duration(opt.Silence))),
 		limiter: limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
 		retries: retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait)},
 	}
@@ -258,13 +265,9 @@ func assembleDrive(service *service, opt *Options) *drive {
 	folders := newFolders(opt.CacheItems)
 	lister := &lister{service: service, folders: folders}
 	lister.batch.Store(int64(max(1, opt.BatchSize)))
-	return &drive{
-		service:  service,
-		folders:  folders,
-		lister:   lister,
-		contents: newContents(service),
-		age:      time.Duration(opt.ListingAge),
-	}
+	d := &drive{service: service, folders: folders, lister: lister, age: time.Duration(opt.ListingAge)}
+	d.contents = newContents(service, d.unchanged)
+	return d
 }
 
 // NewFs opens a remote. It uses the network only to find out whether a root

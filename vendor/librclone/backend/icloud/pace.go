@@ -28,7 +28,7 @@ type limiter struct {
 const (
 	lowestRate   = rate.Limit(0.5) // calls a second
 	slowDown     = 0.5             // on each refusal
-	speedUp      = 1.05            // on each success below the highest rate
+	speedUp      = 1.25            // on each success below the highest rate; rclone's pacer has 1.33
 	callsAtOnce  = 1               // no bursts: this is what rclone's pacer does too
 	defaultRate  = 100
 	defaultSlots = 16
@@ -159,27 +159,50 @@ func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 	if next > r.tries || asked > r.longest {
 		return 0, false
 	}
-	wait := r.base << min(next-2, 16)
-	wait = min(wait, r.longest)
+	wait := min(r.base<<min(next-2, 16), r.longest, longestPause)
 	if wait > 0 {
 		wait = wait/2 + rand.N(wait/2+1) // spread, so that parallel calls do not come back together
 	}
 	return max(wait, asked), true
 }
 
-// Writes of several processes to one zone shut each other out for about a
-// second each, so one needs more patience than for a failure.
+// longestPause bounds the pauses that nobody asked for.
+const longestPause = 30 * time.Second
+
+// wait waits before try number next of a step that failed so. It gives the
+// failure when the step was tried often enough.
+func (r retries) wait(ctx context.Context, next int, err error) error {
+	pause, ok := r.forError(err).pause(next, retryAfterOf(err))
+	if !ok {
+		return err
+	}
+	return sleep(ctx, pause)
+}
+
+// How often failures of some kinds are worth a repetition. Writes of several
+// processes to one zone shut each other out for about a second each; a service
+// that asks for patience gets it; what is called wrong mostly is; and a silent
+// service has been waited for already.
 const (
-	busyTries = 4 // times the usual number
-	busyPause = 5 * time.Second
+	busyTries      = 4 // times the usual number
+	silentTries    = 3
+	throttledTries = 2 // times the usual number
+	doubtfulTries  = 3
 )
 
 // forError adapts the retries to a failure.
 func (r retries) forError(err error) retries {
 	var typed *Error
-	if errors.As(err, &typed) && typed.busy {
+	switch {
+	case !errors.As(err, &typed):
+	case typed.busy:
 		r.tries *= busyTries
-		r.longest = min(r.longest, busyPause)
+	case typed.kind == KindThrottled:
+		r.tries *= throttledTries
+	case typed.doubtful:
+		r.tries = min(r.tries, doubtfulTries)
+	case errors.Is(err, errSilent):
+		r.tries = min(r.tries, silentTries)
 	}
 	return r
 }

@@ -86,32 +86,58 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Codes and texts of the service, as people have seen them.
-const (
-	codeZoneBusy  = "ZONE_BUSY"
-	textZoneBusy  = "Op-Lock"
-	codeNameTaken = "UNIQUE_FIELD_ERROR"
-	textNameTaken = "Uniqueness constraint"
+// Codes and texts of the service, as people have seen them. Which member of an
+// answer they come in differs from host to host.
+var (
+	saysZoneBusy  = []string{"ZONE_BUSY", "OP-LOCK"}
+	saysNameTaken = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
 )
+
+// says reports whether one of some texts, in capitals, is in the answer.
+func (r *refusal) says(texts []string) bool {
+	said := strings.ToUpper(r.code + " " + r.reason + " " + string(r.body))
+	for _, text := range texts {
+		if strings.Contains(said, text) {
+			return true
+		}
+	}
+	return false
+}
 
 // busy reports whether the call was turned away because of another write to the
 // same zone; nothing was done then.
 func (r *refusal) busy() bool {
-	return r.status == http.StatusConflict && (r.code == codeZoneBusy || strings.Contains(r.reason, textZoneBusy))
+	return r.status == http.StatusConflict && r.says(saysZoneBusy)
 }
+
+// doubtful reports whether the same call may be accepted a moment later though
+// the status says that it is wrong. rclone's backend repeats after both: "icloud
+// is a mess, sometimes returns 400 on a perfectly fine request".
+func (r *refusal) doubtful() bool {
+	switch r.status {
+	case http.StatusBadRequest:
+		return r.kind() == KindUnsupported
+	case http.StatusConflict:
+		return r.kind() == KindChanged
+	}
+	return false
+}
+
+// statusSessionOver is what pyicloud knows of as another way to say 421.
+const statusSessionOver = 450
 
 // kind is what the status means on the API hosts.
 func (r *refusal) kind() string {
 	switch {
 	case r.busy():
 		return KindThrottled
-	case r.code == codeNameTaken, strings.Contains(r.reason, textNameTaken):
+	case r.status < 500 && r.says(saysNameTaken):
 		return KindExists
 	}
 	switch r.status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return KindThrottled
-	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked:
+	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked, statusSessionOver:
 		return KindNeedsLogin
 	case http.StatusForbidden:
 		return KindDenied
@@ -122,7 +148,7 @@ func (r *refusal) kind() string {
 	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
 		return KindQuota
 	}
-	if strings.Contains(strings.ToLower(r.reason), "quota") {
+	if strings.Contains(strings.ToUpper(r.code+r.reason), "QUOTA") {
 		return KindQuota
 	}
 	if r.status >= 500 || r.status == http.StatusRequestTimeout {
@@ -136,6 +162,8 @@ func (r *refusal) err() *Error {
 	e.why = r.Error()
 	e.retryAfter = r.retryAfter
 	e.busy = r.busy()
+	e.doubtful = r.doubtful()
+	e.answered = true
 	if e.kind == KindQuota {
 		e.advice = "free some space in iCloud or extend the storage plan"
 	}

@@ -188,11 +188,11 @@ func TestCookiesStayAtHome(t *testing.T) {
 		"https://icloud.com.example.org/":                       false,
 		"https://noticloud.com/":                                false,
 	} {
-		_, has := s.headersFor(address)["Cookie"]
+		_, has := s.headersFor(address, false)["Cookie"]
 		assert.Equal(t, sent, has, address)
 	}
 	header := http.Header{}
-	for name, value := range s.headersFor("https://p31-contentws.icloud.com/") {
+	for name, value := range s.headersFor("https://p31-contentws.icloud.com/", false) {
 		header.Set(name, value)
 	}
 	assert.Equal(t, "a=secret", header.Get("Cookie"))

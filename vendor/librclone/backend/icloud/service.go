@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -33,13 +34,17 @@ const largestAnswer = 1 << 30
 // userAgent is the browser that rclone's client says to be.
 var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
 
-// newHTTPClient has rclone's proxy, certificate and timeout settings.
-func newHTTPClient(ctx context.Context) *http.Client {
+// newHTTPClient has rclone's proxy, certificate and timeout settings, and gives
+// up requests on which nothing moves for longer than silence.
+func newHTTPClient(ctx context.Context, silence time.Duration) *http.Client {
 	client := fshttp.NewClient(ctx)
 	if transport, ok := client.Transport.(*fshttp.Transport); ok {
 		transport.SetRequestFilter(func(req *http.Request) {
 			req.Header.Set("User-Agent", userAgent)
 		})
+	}
+	if silence > 0 {
+		client.Transport = &attentive{next: client.Transport, silence: silence}
 	}
 	return client
 }
@@ -66,7 +71,13 @@ type request struct {
 	body    any
 	zone    string // that it writes to, "" when it only reads
 	repeats bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
+
+	believed bool // what the service says is wrong is taken at its word, soon
 }
+
+// believedTries is how often a call is sent that is believed to be wrong when
+// the service fails at it.
+const believedTries = 2
 
 // fetch performs a request and checks its answer. An answer that check refuses
 // is treated like one that cannot be read.
@@ -86,11 +97,10 @@ func fetch[T any](ctx context.Context, s *service, r request, check func(*T) err
 		if !r.worthRepeating(err) {
 			return nil, err
 		}
-		wait, ok := s.retries.forError(err).pause(try+1, retryAfterOf(err))
-		if !ok {
+		if r.believed && isAnswered(err) && !hasKind(err, KindThrottled) && try >= believedTries {
 			return nil, err
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := s.retries.wait(ctx, try+1, err); err != nil {
 			return nil, err
 		}
 	}
@@ -116,10 +126,11 @@ func (r request) worthRepeating(err error) bool {
 	case KindNetwork, KindDamaged:
 		return r.repeats
 	}
-	return false
+	return r.repeats && isDoubtful(err) && !r.believed
 }
 
-// outcomeUnknown reports whether a call that failed so may have been carried out.
+// outcomeUnknown reports whether a call that failed so may have been carried
+// out, or may be when it is repeated.
 func outcomeUnknown(err error) bool {
 	if isFinal(err) {
 		return false
@@ -128,7 +139,7 @@ func outcomeUnknown(err error) bool {
 	case KindNetwork, KindDamaged:
 		return true
 	}
-	return false
+	return isDoubtful(err)
 }
 
 // mostRenewals is how many renewals one call waits for: what another process
@@ -151,7 +162,7 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 		if err != nil {
 			return err
 		}
-		err = s.exchange(ctx, r, root, access.cookieHeader(), answer)
+		err = s.exchange(ctx, r, root, access, answer)
 		leave()
 		var refused *refusal
 		if !errors.As(err, &refused) {
@@ -180,14 +191,14 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 
 // exchange sends a request and reads its answer. A status that is no success is
 // returned as a *refusal.
-func (s *service) exchange(ctx context.Context, r request, root, cookies string, answer any) error {
-	headers := api.GetCommonHeaders(map[string]string{"Cookie": cookies})
+func (s *service) exchange(ctx context.Context, r request, root string, access *access, answer any) error {
+	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.cookieHeader()})
 	resp, err := s.roundTrip(ctx, r, root, headers)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	s.session.merge(resp.Cookies())
+	s.session.merge(access, resp.Cookies())
 	return decode(ctx, resp, answer)
 }
 
@@ -283,6 +294,16 @@ func hostOf(address string) string {
 		return u.Hostname()
 	}
 	return "the service"
+}
+
+// isSafe reports whether nobody on the way can read what goes to an address.
+func isSafe(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	host := u.Hostname()
+	return u.Scheme == "https" || u.Scheme == "http" && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 // damaged is a check's complaint about an answer.

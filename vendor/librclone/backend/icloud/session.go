@@ -141,7 +141,7 @@ func (a *access) root(host string) (string, error) {
 		return setupEndpoint, nil
 	}
 	address := a.endpoints[host]
-	if !strings.HasPrefix(address, "https://") {
+	if !isSafe(address) {
 		return "", fail(KindUnsupported, "", "", "the account has no iCloud Drive").because(CauseNoDrive).
 			with("open iCloud Drive once on icloud.com with this account")
 	}
@@ -152,6 +152,14 @@ func (a *access) cookieHeader() string { return cookieHeader(a.cookies) }
 
 func (s *session) present() *access {
 	return &access{generation: s.generation, cookies: s.state.Cookies, endpoints: s.state.Endpoints}
+}
+
+// current gives the present credentials, whether or not calls can be made with
+// them.
+func (s *session) current() *access {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.present()
 }
 
 // usable reports whether calls can be made with the present credentials.
@@ -248,13 +256,17 @@ func (s *session) lock(ctx context.Context) (unlock func()) {
 }
 
 // merge takes over the cookies that an answer sets. They replace those of the
-// same name without being new credentials: nothing is renewed by them.
-func (s *session) merge(cookies []*http.Cookie) {
+// same name without being new credentials: nothing is renewed by them. Those of
+// a session that has been renewed meanwhile would spoil the new one.
+func (s *session) merge(used *access, cookies []*http.Cookie) {
 	if len(cookies) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if used.generation != s.generation {
+		return
+	}
 	before := cookieHeader(s.state.Cookies)
 	s.state.Cookies = mergeCookies(s.state.Cookies, cookies)
 	s.rotated = s.rotated || cookieHeader(s.state.Cookies) != before

@@ -460,7 +460,7 @@ func TestSessionTakesReplacedCookies(t *testing.T) {
 	require.NoError(t, err)
 	sim.fault("list", "status", status(404), jsonObject{"headers": jsonObject{"set-cookie": "ignored=1"}})
 	_, _ = f.List(background, "")
-	f.drive.service.session.merge([]*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
+	f.drive.service.session.merge(f.drive.service.session.current(), []*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
 	require.NoError(t, f.Shutdown(background))
 	file, err := LoadSessionFile(path)
 	require.NoError(t, err)
@@ -496,4 +496,28 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(data), "hunter2", "or it could not be read again")
 	assert.NotContains(t, errors.New(file.TrustToken.String()).Error(), "hunter2")
+}
+
+// A wrong password is sent once by all processes together: Apple has locked an
+// account after two.
+func TestWrongPasswordLocksNothing(t *testing.T) {
+	sim := startSimulator(t)
+	configuration := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "s.json")})
+	sim.rules(jsonObject{"account": jsonObject{"password": "another", "lock_after": 2}})
+	sim.control("POST", "session/end", status(421), nil)
+	for range 3 {
+		f, err := sim.openConfigured("", configuration)
+		require.NoError(t, err)
+		inParallel(4, 8, func(int) {
+			_, err := f.List(background, "")
+			assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+		})
+	}
+	assert.Equal(t, 1, sim.counts()["signin-complete"])
+	configuration["session_file"] = filepath.Join(t.TempDir(), "fresh.json")
+	sim.rules(jsonObject{"account": jsonObject{"password": "correct horse"}})
+	f, err := sim.openConfigured("", configuration)
+	require.NoError(t, err)
+	_, err = f.List(background, "")
+	assert.NoError(t, err, "the account is not locked")
 }

@@ -87,7 +87,7 @@ func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	raw, err := fetch(ctx, c.service, request{
 		host: docsHost, method: http.MethodGet, path: "/v1/item/" + url.PathEscape(it.itemID), repeats: true,
 	}, func(raw *api.DriveItemRaw) error {
-		if raw.ItemInfo == nil || !isHTTPS(raw.ItemInfo.Urls.URLDownload) {
+		if raw.ItemInfo == nil || !isSafe(raw.ItemInfo.Urls.URLDownload) {
 			return damaged("no address for the content")
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -68,7 +69,7 @@ func (d *drive) putDocument(ctx context.Context, in place, old *item, name strin
 		if err == nil {
 			return d.settle(ctx, in, made, name)
 		}
-		if !hasKind(err, KindExists) && !hasKind(err, KindChanged) {
+		if !hasKind(err, KindExists) && !hasKind(err, KindChanged) && !hasKind(err, KindRefusedName) {
 			return nil, err
 		}
 		// Somebody took the name since the folder was listed, or the service
@@ -77,10 +78,12 @@ func (d *drive) putDocument(ctx context.Context, in place, old *item, name strin
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		if holder == nil {
+		switch {
+		case holder == nil:
 			return nil, err
-		}
-		if holder.folder {
+		case holder.docID() == doc.docID && doc.fits(holder): // an answer was lost, and the file is there
+			return holder, nil
+		case holder.folder:
 			return nil, folderInTheWay(path.Join(in.path, name))
 		}
 		old = holder
@@ -165,11 +168,10 @@ func (d *drive) send(ctx context.Context, in place, name string, content *source
 		if isFinal(err) || !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
 			return nil, err
 		}
-		wait, ok := d.service.retries.pause(try+1, retryAfterOf(err))
-		if !ok || !content.again() {
+		if !content.again() {
 			return nil, err
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := d.service.retries.wait(ctx, try+1, err); err != nil {
 			return nil, err
 		}
 	}
@@ -186,7 +188,7 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 			"content_type": api.GetContentTypeForFile(name),
 		},
 	}, func(tickets *[]api.UploadResponse) error {
-		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !isHTTPS((*tickets)[0].URL) {
+		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !isSafe((*tickets)[0].URL) {
 			return damaged("no address for an upload")
 		}
 		return nil
@@ -209,12 +211,13 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		return nil, sourceFailed(err)
 	}
 	size := content.size
+	used := d.service.session.current()
 	resp, err := d.service.http.Call(ctx, &rest.Opts{
 		Method:        http.MethodPost,
 		RootURL:       address,
 		Body:          body,
 		ContentLength: &size,
-		ExtraHeaders:  d.service.session.headersFor(address),
+		ExtraHeaders:  d.service.session.headersFor(address, false),
 		NoRedirect:    true,
 	})
 	if failed := body.end(err == nil); failed != nil {
@@ -234,6 +237,9 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		return nil, transportError(ctx, hostOf(address), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if strings.HasSuffix(hostOf(address), ".icloud.com") {
+		d.service.session.merge(used, resp.Cookies())
+	}
 	var answer struct {
 		File *api.SingleFileInfo `json:"singleFile"`
 	}
@@ -245,7 +251,7 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		return nil, damaged("no receipt for the content")
 	case file.Size != content.size:
 		return nil, damaged("the service received " + strconv.FormatInt(file.Size, 10) + " bytes of " + strconv.FormatInt(content.size, 10))
-	case file.Signature == "", content.size > 0 && file.Receipt == "": // an empty file gets no receipt
+	case content.size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
 		return nil, damaged("an incomplete receipt for the content")
 	}
 	return answer.File, nil
@@ -259,16 +265,17 @@ func sourceFailed(err error) error {
 	return e
 }
 
-// transferRefused reads the statuses of the hosts that take contents, where a
-// refused address is one that is used up.
+// transferRefused reads the statuses of the hosts that take contents. An address
+// that is refused is used up; asking for another one also renews the session, if
+// that is what is over.
 func transferRefused(refused *refusal) error {
 	e := refused.err()
-	switch refused.status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
-		http.StatusConflict, http.StatusGone, http.StatusPreconditionFailed:
-		e.kind, e.sentinel = KindNetwork, nil
-		e.why = "the address for the content is refused: " + refused.Error()
+	switch e.kind {
+	case KindQuota, KindThrottled, KindNetwork:
+		return e
 	}
+	e.kind, e.sentinel, e.doubtful = KindNetwork, nil, false
+	e.why = "the address for the content is refused: " + refused.Error()
 	return e
 }
 
@@ -292,10 +299,17 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
+		var other string // the id that the answer has, should it be another one
 		answer, err := fetch(ctx, d.service, request{
 			host: docsHost, method: http.MethodPost,
 			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info, zone: in.zone(),
-		}, checkRegistered(doc))
+		}, func(answer *api.DocumentUpdateResponse) error {
+			err := checkRegistered(doc, answer)
+			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
+				other = api.ConstructDriveID(answer.Results[0].Document.DocumentID, in.zone(), "FILE")
+			}
+			return err
+		})
 		if err == nil {
 			said := answer.Results[0].Document
 			made := &item{
@@ -308,42 +322,56 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if try == mostAttempts || !outcomeUnknown(err) {
+		if !outcomeUnknown(err) {
 			return nil, in.refused(err)
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		if now != nil && now.size == doc.file.Size {
+		if now == nil && other != "" {
+			now = d.folders.findID(in.id, other)
+			if now != nil && !sameName(now.name, name) {
+				now = nil
+			}
+		}
+		if now != nil && doc.fits(now) {
 			return now, nil
+		}
+		if err := d.service.retries.wait(ctx, try+1, err); err != nil {
+			return nil, in.refused(err)
 		}
 	}
 }
 
+// fits reports whether an item that has the document's id is the document. The
+// service may leave out the size of an empty file.
+func (doc *document) fits(it *item) bool { return max(0, it.size) == doc.file.Size }
+
 // checkRegistered: a document is stored when the answer shows it, whole, with
 // our id. An answer that leaves something out is followed by a look.
-func checkRegistered(sent *document) func(*api.DocumentUpdateResponse) error {
-	return func(answer *api.DocumentUpdateResponse) error {
-		if answer.Status.StatusCode != 0 {
-			return refusedDocument(answer.Status.StatusCode, answer.Status.ErrorMessage)
-		}
-		if len(answer.Results) != 1 {
-			return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
-		}
-		if status := answer.Results[0].Status; status.StatusCode != 0 {
-			return refusedDocument(status.StatusCode, status.ErrorMessage)
-		}
-		doc := answer.Results[0].Document
-		switch {
-		case doc == nil, doc.DocumentID != sent.docID, doc.Name == "", doc.Etag == "":
-			return damaged("the answer is not about the document that was sent")
-		case doc.Size != sent.file.Size && doc.Data.Size != sent.file.Size:
-			return damaged("the service stored another size than was sent")
-		}
-		return nil
+func checkRegistered(sent *document, answer *api.DocumentUpdateResponse) error {
+	if code := answer.Status.StatusCode; !accepted(code) {
+		return refusedDocument(code, answer.Status.ErrorMessage)
 	}
+	if len(answer.Results) != 1 {
+		return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
+	}
+	if status := answer.Results[0].Status; !accepted(status.StatusCode) {
+		return refusedDocument(status.StatusCode, status.ErrorMessage)
+	}
+	doc := answer.Results[0].Document
+	switch {
+	case doc == nil, doc.DocumentID != sent.docID, doc.Name == "", doc.Etag == "":
+		return damaged("the answer is not about the document that was sent")
+	case doc.Size != sent.file.Size && doc.Data.Size != sent.file.Size:
+		return damaged("the service stored another size than was sent")
+	}
+	return nil
 }
+
+// accepted reports whether a code within an answer is one of success.
+func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
 // refusedDocument is for a failure within an answer that is a success. Its code
 // is taken for an HTTP status, which it looks like.
@@ -353,9 +381,4 @@ func refusedDocument(code int, message string) error {
 		refused.reason = message
 	}
 	return refused.err()
-}
-
-func isHTTPS(address string) bool {
-	u, err := url.Parse(address)
-	return err == nil && u.Scheme == "https" && u.Host != ""
 }

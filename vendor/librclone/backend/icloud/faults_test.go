@@ -1,0 +1,276 @@
+package icloud
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// workday does everything that can be done with a drive, and checks each step
+// by what the backend says of it.
+func workday(f *Fs) error {
+	content := numbered(3000)
+	steps := []struct {
+		name string
+		run  func() error
+	}{
+		{"make folders", func() error { return f.Mkdir(background, "a/b") }},
+		{"upload", func() error { _, err := tryPut(f, "a/b/new.txt", content); return err }},
+		{"upload an empty file", func() error { _, err := tryPut(f, "a/b/empty", ""); return err }},
+		{"replace", func() error { _, err := tryPut(f, "folder/file.txt", content); return err }},
+		{"list", func() error {
+			entries, err := f.List(background, "a/b")
+			if err == nil && len(entries) != 2 {
+				err = fmt.Errorf("listed %q", names(entries))
+			}
+			return err
+		}},
+		{"read", func() error { return holdsContent(f, "folder/file.txt", content) }},
+		{"read the empty file", func() error { return holdsContent(f, "a/b/empty", "") }},
+		{"read a range", func() error {
+			return holdsContent(f, "a/b/new.txt", content[1000:2001], &fs.RangeOption{Start: 1000, End: 2000})
+		}},
+		{"move", func() error {
+			o, err := f.NewObject(background, "a/b/new.txt")
+			if err == nil {
+				_, err = f.Move(background, o, "folder/moved.txt")
+			}
+			return err
+		}},
+		{"move a folder", func() error { return f.DirMove(background, f, "a/b", "folder/b") }},
+		{"remove", func() error {
+			o, err := f.NewObject(background, "folder/other.txt")
+			if err == nil {
+				err = o.Remove(background)
+			}
+			return err
+		}},
+		{"remove a folder", func() error { return f.Rmdir(background, "a") }},
+		{"purge", func() error { return f.Purge(background, "full") }},
+	}
+	for _, step := range steps {
+		if err := step.run(); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+func holdsContent(f *Fs, path, want string, options ...fs.OpenOption) error {
+	o, err := f.NewObject(background, path)
+	if err != nil {
+		return err
+	}
+	got, err := read(o, options...)
+	if err == nil && got != want {
+		err = fmt.Errorf("%s: %d bytes that are not the content", path, len(got))
+	}
+	return err
+}
+
+// cloudForWorkday is the drive that a workday begins with.
+func cloudForWorkday() *fakeCloud {
+	c := newFakeCloud()
+	folder := c.add("root", "folder", nil)
+	c.add(folder.id, "file.txt", []byte("the old content"))
+	c.add(folder.id, "other.txt", []byte("other"))
+	c.add(c.add("root", "full", nil).id, "file", []byte("content"))
+	c.limit = 5000
+	return c
+}
+
+// assertWorkday checks what a workday leaves in the drive.
+func assertWorkday(t *testing.T, c *fakeCloud, err error) {
+	t.Helper()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"folder", "folder/b", "folder/b/empty", "folder/file.txt", "folder/moved.txt"}, c.paths())
+	content := numbered(3000)
+	assert.Equal(t, content, string(c.at("folder/file.txt").content))
+	assert.Equal(t, content, string(c.at("folder/moved.txt").content))
+	assert.Empty(t, c.at("folder/b/empty").content)
+}
+
+// patientDrive waits as a real one does, in the time of the test.
+func patientDrive(transport http.RoundTripper) *Fs {
+	f := driveBy(&attentive{next: transport, silence: defaultSilence}, "")
+	f.drive.service.retries = retries{tries: defaultTries, base: firstPause, longest: defaultLongestWait}
+	return f
+}
+
+// refusing is the answer with a status and nothing done.
+func refusing(status int, body string, header ...string) func() *fakeAnswer {
+	return func() *fakeAnswer {
+		answer := &fakeAnswer{status: status, header: http.Header{}, body: []byte(body)}
+		for i := 0; i < len(header); i += 2 {
+			answer.header.Set(header[i], header[i+1])
+		}
+		return answer
+	}
+}
+
+// faultsBefore happen to a request that is not carried out.
+var faultsBefore = map[string]func() *fakeAnswer{
+	"429": refusing(429, "", "Retry-After", "7"),
+	"429 by a date": func() *fakeAnswer {
+		return refusing(429, "", "Retry-After", time.Now().Add(9*time.Second).UTC().Format(http.TimeFormat))()
+	},
+	"503":          refusing(503, "busy"),
+	"503 for long": refusing(503, "", "Retry-After", "240"),
+	"500":          refusing(500, `{"reason":"internal"}`),
+	"502":          refusing(502, "<html>bad gateway</html>"),
+	"504":          refusing(504, ""),
+	"408":          refusing(408, ""),
+	"400":          refusing(400, `{"reason":"Bad Request"}`),
+	"409":          refusing(409, `{"reason":"Conflict"}`),
+	"zone busy":    refusing(409, `{"errorCode":"ZONE_BUSY"}`),
+	"401":          refusing(401, ""),
+	"421":          refusing(421, ""),
+	"423":          refusing(423, ""),
+	"450":          refusing(450, ""),
+	"no answer":    func() *fakeAnswer { return &fakeAnswer{lost: true} },
+	"silence":      func() *fakeAnswer { return &fakeAnswer{hung: true} },
+	"a page":       refusing(200, "<html>Welcome to the hotel's network</html>"),
+	"nothing":      refusing(200, ""),
+	"no content":   refusing(204, ""),
+}
+
+// faultsAfter happen to the answer of a request that was carried out.
+var faultsAfter = map[string]func(*fakeAnswer){
+	"answer lost":        func(answer *fakeAnswer) { answer.lost = true },
+	"silence":            func(answer *fakeAnswer) { answer.hung = true },
+	"answer breaks off":  func(answer *fakeAnswer) { answer.broken = true },
+	"answer is cut":      func(answer *fakeAnswer) { answer.body = answer.body[:len(answer.body)/2] },
+	"answer is empty":    func(answer *fakeAnswer) { answer.body = nil },
+	"answer is a page":   func(answer *fakeAnswer) { answer.body = []byte("<html></html>") },
+	"answer is slow":     func(answer *fakeAnswer) { answer.slow = defaultSilence - time.Second },
+	"503 all the same":   func(answer *fakeAnswer) { answer.status = 503 },
+	"500 all the same":   func(answer *fakeAnswer) { answer.status = 500 },
+	"400 all the same":   func(answer *fakeAnswer) { answer.status = 400 },
+	"another one's page": func(answer *fakeAnswer) { answer.body = []byte(`{"items":[],"folders":[],"results":[]}`) },
+}
+
+// Whatever happens to any one request of everything that can be done, and to the
+// one that repeats it, all is done, once, and nothing else.
+func TestEveryRequestMayFail(t *testing.T) {
+	c := cloudForWorkday()
+	assertWorkday(t, c, workday(c.drive("")))
+	requests := c.requests
+	run := func(name string, prepare func(c *fakeCloud)) {
+		synctest.Test(t, func(t *testing.T) {
+			c := cloudForWorkday()
+			prepare(c)
+			err := workday(patientDrive(c))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				return
+			}
+			assertWorkday(t, c, err)
+		})
+	}
+	for number := 1; number <= requests; number++ {
+		for name, fault := range faultsBefore {
+			for _, times := range []int{1, 2} {
+				if times == 2 && (fault().status == 401 || fault().status == 421 || fault().status == 423 || fault().status == 450) {
+					continue // a session that is refused right after a sign-in is one for a person to look at
+				}
+				run(fmt.Sprintf("request %d: %s, %d times", number, name, times), func(c *fakeCloud) {
+					c.instead = func(now int, _ string) *fakeAnswer {
+						if now >= number && now < number+times {
+							return fault()
+						}
+						return nil
+					}
+				})
+			}
+		}
+		for name, fault := range faultsAfter {
+			run(fmt.Sprintf("request %d: %s", number, name), func(c *fakeCloud) {
+				c.spoil = func(now int, _ string, answer *fakeAnswer) {
+					if now == number {
+						fault(answer)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A content host that says that the session is over gets another address, and
+// the session is renewed if it is.
+func TestSessionEndsInATransfer(t *testing.T) {
+	for _, kind := range []string{"content-get", "content-post"} {
+		for _, status := range []int{401, 421, 423, 450} {
+			c := cloudForWorkday()
+			logins := 0
+			ended := false
+			c.instead = func(_ int, now string) *fakeAnswer {
+				if now == "accountLogin" {
+					logins++
+				}
+				if now == kind && !ended {
+					ended, c.alive = true, false
+					return refusing(status, "")()
+				}
+				return nil
+			}
+			assertWorkday(t, c, workday(c.drive("")))
+			assert.Equal(t, 1, logins, "%s %d", kind, status)
+		}
+	}
+}
+
+// A service that is silent for ever is an error in the end, and says so.
+func TestSilenceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cloudForWorkday()
+		f := patientDrive(c)
+		_, err := f.List(background, "folder")
+		require.NoError(t, err)
+		c.instead = func(int, string) *fakeAnswer { return &fakeAnswer{hung: true} }
+		begun := time.Now()
+		_, err = f.List(background, "folder")
+		assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+		assert.ErrorIs(t, err, errSilent)
+		assert.Less(t, time.Since(begun), 5*time.Minute)
+	})
+}
+
+// slowSource is a content that its reader waits for.
+type slowSource struct{ *strings.Reader }
+
+func (s slowSource) Read(p []byte) (int, error) {
+	time.Sleep(2 * defaultSilence) // of the test's own time
+	return s.Reader.Read(p[:min(5, len(p))])
+}
+
+// The time that the caller takes is not the service's: not to give a content,
+// and not to read one.
+func TestSilenceOfTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cloudForWorkday()
+		f := patientDrive(c)
+		_, err := f.Put(background, slowSource{strings.NewReader("content")}, infoOf("slow", "content"))
+		require.NoError(t, err)
+		o, err := f.NewObject(background, "slow")
+		require.NoError(t, err)
+		in, err := o.Open(background)
+		require.NoError(t, err)
+		requests := c.requests
+		for _, want := range "content" {
+			time.Sleep(2 * defaultSilence) // of the test's own time
+			var got [1]byte
+			_, err := in.Read(got[:])
+			require.NoError(t, err)
+			assert.Equal(t, byte(want), got[0])
+		}
+		require.NoError(t, in.Close())
+		assert.Equal(t, requests, c.requests)
+	})
+}

@@ -1,0 +1,452 @@
+package icloud
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// reshape changes the JSON of the answers of a kind ("" for all).
+func reshape(kind string, change func(value any)) func(c *fakeCloud) {
+	return func(c *fakeCloud) {
+		c.spoil = func(_ int, now string, answer *fakeAnswer) {
+			var value any
+			if kind != "" && now != kind || json.Unmarshal(answer.body, &value) != nil {
+				return
+			}
+			change(value)
+			answer.body, _ = json.Marshal(value)
+		}
+	}
+}
+
+// eachObject calls change with every object within a value.
+func eachObject(value any, change func(object jsonObject)) {
+	switch value := value.(type) {
+	case jsonObject:
+		change(value)
+		for _, member := range value {
+			eachObject(member, change)
+		}
+	case []any:
+		for _, member := range value {
+			eachObject(member, change)
+		}
+	}
+}
+
+// without takes members out of every object.
+func without(members ...string) func(any) {
+	return func(value any) {
+		eachObject(value, func(object jsonObject) {
+			for _, member := range members {
+				delete(object, member)
+			}
+		})
+	}
+}
+
+// replaced gives a member of every object that has it another value.
+func replaced(member string, with func(old any) any) func(any) {
+	return func(value any) {
+		eachObject(value, func(object jsonObject) {
+			if old, ok := object[member]; ok {
+				object[member] = with(old)
+			}
+		})
+	}
+}
+
+func always(value any) func(any) any { return func(any) any { return value } }
+
+// otherForms are answers that nobody has seen of Apple and that rclone's client
+// takes all the same, so another service may give them.
+var otherForms = map[string]func(c *fakeCloud){
+	"a deletion without the parent":      reshape("moveItemsToTrash", without("parentId")),
+	"the Trash as a drive id":            reshape("moveItemsToTrash", replaced("parentId", always("FOLDER::com.apple.CloudDocs::TRASH_ROOT"))),
+	"a deletion with the old parent":     reshape("moveItemsToTrash", replaced("parentId", always(rootID))),
+	"a rename without a name":            reshape("renameItems", without("name", "extension")),
+	"a rename with the stem alone":       reshape("renameItems", without("extension")),
+	"a rename without an etag":           reshape("renameItems", without("etag")),
+	"a rename with the status alone":     reshape("renameItems", without("name", "extension", "etag", "parentId", "drivewsid", "type", "size")),
+	"a move without a parent":            reshape("moveItems", without("parentId")),
+	"a move with the old parent":         reshape("moveItems", replaced("parentId", always(rootID))),
+	"a move with the status alone":       reshape("moveItems", without("name", "extension", "etag", "parentId", "drivewsid", "type", "size")),
+	"a new folder without a parent":      reshape("createFolders", without("parentId")),
+	"a new folder without a name":        reshape("createFolders", without("name")),
+	"a new folder without a type":        reshape("createFolders", without("type")),
+	"an update without codes":            reshape("documents", without("status_code")),
+	"an update with codes of HTTP":       reshape("documents", replaced("status_code", always(200))),
+	"an update without statuses":         reshape("documents", without("status")),
+	"an update without an etag":          reshape("documents", without("etag")),
+	"an update without a name":           reshape("documents", without("name")),
+	"an update without sizes":            reshape("documents", without("size")),
+	"an update with the data's size":     reshape("documents", func(value any) { delete(within(value, "results", "document"), "size") }),
+	"two results of an update":           reshape("documents", func(value any) { doubled(value.(jsonObject), "results") }),
+	"listings without statuses":          reshape("retrieveItemDetailsInFolders", without("status")),
+	"listings without types":             reshape("retrieveItemDetailsInFolders", without("type")),
+	"listings without counters":          reshape("retrieveItemDetailsInFolders", without("numberOfItems", "fileCount", "directChildrenCount", "assetQuota")),
+	"listings without parents":           reshape("retrieveItemDetailsInFolders", without("parentId")),
+	"listings that do not say of what":   reshape("retrieveItemDetailsInFolders", func(value any) { delete(value.([]any)[0].(jsonObject), "drivewsid") }),
+	"listings without the folder's name": reshape("retrieveItemDetailsInFolders", func(value any) { delete(value.([]any)[0].(jsonObject), "name") }),
+	"empty listings without items":       reshape("retrieveItemDetailsInFolders", withoutEmpty("items", "numberOfItems")),
+	"empty listings of the parent's word": reshape("retrieveItemDetailsInFolders", func(value any) {
+		for _, folder := range value.([]any) {
+			delete(folder.(jsonObject), "directChildrenCount")
+			withoutEmpty("items", "numberOfItems")(folder)
+		}
+	}),
+	"empty listings that are null":        reshape("retrieveItemDetailsInFolders", replaced("items", func(old any) any { return orNull(old) })),
+	"sizes as texts":                      reshape("retrieveItemDetailsInFolders", replaced("size", func(old any) any { return fmt.Sprint(old) })),
+	"no size of an empty file":            reshape("", withoutZero("size")),
+	"times with fractions":                reshape("", replaced("dateModified", always("2024-03-05T06:07:08.123456Z"))),
+	"times with a zone":                   reshape("", replaced("dateModified", always("2024-03-05T06:07:08+02:00"))),
+	"times that are none":                 reshape("", replaced("dateModified", always("yesterday"))),
+	"times as numbers":                    reshape("", replaced("dateModified", always(1709618828000))),
+	"receipts without a checksum":         reshape("content-post", without("fileChecksum", "referenceChecksum", "wrappingKey")),
+	"contents without a signature":        reshape("by_id", without("signature", "double_etag", "document_id")),
+	"a second token that is null":         reshape("by_id", func(value any) { value.(jsonObject)["package_token"] = nil }),
+	"more members than anybody has heard": reshape("", func(value any) { eachObject(value, func(o jsonObject) { o["x-unheard-of"] = []any{nil, 1} }) }),
+	"stale etags that are accepted": func(c *fakeCloud) {
+		c.quiet = true
+		c.spoil = func(_ int, kind string, _ *fakeAnswer) {
+			if kind == "retrieveItemDetailsInFolders" || kind == "documents" { // so that every etag that is known is stale once
+				for _, it := range c.items {
+					if it.etag%7 != 0 {
+						c.change += 7 - c.change%7
+						it.etag = c.change
+					}
+				}
+			}
+		}
+	},
+}
+
+func within(value any, list, member string) jsonObject {
+	return value.(jsonObject)[list].([]any)[0].(jsonObject)[member].(jsonObject)
+}
+
+func doubled(object jsonObject, list string) {
+	if members, ok := object[list].([]any); ok {
+		object[list] = append(members, members...)
+	}
+}
+
+func orNull(old any) any {
+	if list, ok := old.([]any); ok && len(list) == 0 {
+		return nil
+	}
+	return old
+}
+
+// withoutEmpty takes members out of the folders that have nothing in them.
+func withoutEmpty(members ...string) func(any) {
+	return func(value any) {
+		eachObject(value, func(object jsonObject) {
+			if list, ok := object["items"].([]any); ok && len(list) == 0 {
+				without(members...)(object)
+			}
+		})
+	}
+}
+
+// withoutZero takes a member out where it is 0, as encoders that omit such do.
+func withoutZero(member string) func(any) {
+	return func(value any) {
+		eachObject(value, func(object jsonObject) {
+			if object[member] == 0.0 {
+				delete(object, member)
+			}
+		})
+	}
+}
+
+// Answers in other forms lead to the same outcome.
+func TestOtherForms(t *testing.T) {
+	for name, form := range otherForms {
+		t.Run(name, func(t *testing.T) {
+			c := cloudForWorkday()
+			form(c)
+			assertWorkday(t, c, workday(c.drive("")))
+		})
+	}
+}
+
+// A service that gives a document an id of its own choice is believed when the
+// folder shows it.
+func TestDocumentsGetOtherIDs(t *testing.T) {
+	c := cloudForWorkday()
+	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		var value any
+		if kind != "documents" || answer.status != 200 || json.Unmarshal(answer.body, &value) != nil {
+			return
+		}
+		doc := within(value, "results", "document")
+		old := doc["document_id"].(string)
+		it := c.items[old]
+		delete(c.items, old)
+		it.id = "own-" + old
+		c.items[it.id], doc["document_id"] = it, it.id
+		answer.body, _ = json.Marshal(value)
+	}
+	assertWorkday(t, c, workday(c.drive("")))
+}
+
+// contentsBy changes the answers of the content host, or their requests.
+type contentsBy struct {
+	*fakeCloud
+	before func(*http.Request)
+	after  func(*http.Response)
+}
+
+func (b *contentsBy) RoundTrip(req *http.Request) (*http.Response, error) {
+	content := fakeKind(req) == "content-get"
+	if content && b.before != nil {
+		b.before(req)
+	}
+	resp, err := b.fakeCloud.RoundTrip(req)
+	if content && err == nil && b.after != nil {
+		b.after(resp)
+	}
+	return resp, err
+}
+
+// Content hosts that know no ranges, give less than was asked for, tell no
+// length or pack what they send give the right bytes all the same.
+func TestOtherFormsOfContents(t *testing.T) {
+	for name, form := range map[string]*contentsBy{
+		"no ranges":           {before: func(req *http.Request) { req.Header.Del("Range") }},
+		"no length":           {after: func(resp *http.Response) { resp.ContentLength = -1 }},
+		"no ranges or length": {before: func(req *http.Request) { req.Header.Del("Range") }, after: func(resp *http.Response) { resp.ContentLength = -1 }},
+		"packed": {before: func(req *http.Request) { req.Header.Del("Range") }, after: func(resp *http.Response) {
+			if resp.StatusCode != 200 {
+				return
+			}
+			var packed bytes.Buffer
+			writer := gzip.NewWriter(&packed)
+			_, _ = io.Copy(writer, resp.Body)
+			_ = writer.Close()
+			resp.ContentLength = int64(packed.Len())
+			resp.Body = io.NopCloser(&packed)
+			resp.Header.Set("Content-Encoding", "gzip")
+		}},
+		"less than was asked for": {after: func(resp *http.Response) {
+			start, end, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
+			if !ok || end-start < 100 {
+				return
+			}
+			resp.ContentLength = 100
+			resp.Body = io.NopCloser(io.LimitReader(resp.Body, 100))
+			resp.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, start+99, total))
+		}},
+		"cookies wanted": {after: func(resp *http.Response) {
+			if !strings.Contains(resp.Request.Header.Get("Cookie"), "WEB=alive") {
+				resp.StatusCode = 401
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			form.fakeCloud = cloudForWorkday()
+			f := driveBy(form, "")
+			assertWorkday(t, form.fakeCloud, workday(f))
+			form.items["0"] = &fakeItem{id: "0", parent: "root", name: "unsized", content: []byte("0123456789")}
+			part, err := read(&unsized{must(f.NewObject(background, "unsized")).(*Object)}, &fs.RangeOption{Start: -1, End: 3})
+			if name == "no ranges or length" || name == "packed" {
+				assert.Equal(t, KindDamaged, KindOf(err), "the end of nobody knows what")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "789", part)
+		})
+	}
+}
+
+// unsized is a file of which the service names no size.
+type unsized struct{ *Object }
+
+func (o *unsized) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
+	it := *o.state.Load()
+	it.size = -1
+	o.state.Store(&it)
+	return o.Object.Open(ctx, options...)
+}
+
+// A token's signature that is another one each time is no other content; only
+// the item itself tells.
+func TestSignaturesThatChange(t *testing.T) {
+	for name, replaced := range map[string]bool{"the same content": false, "another content": true} {
+		t.Run(name, func(t *testing.T) {
+			c := cloudForWorkday()
+			asked, spent := 0, false
+			c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+				if kind == "by_id" {
+					asked++
+					answer.body = bytes.Replace(answer.body, []byte(`"signature":"mark`), []byte(`"signature":"x`+strconv.Itoa(asked)), 1)
+				}
+				if kind == "content-get" && !spent {
+					spent, answer.broken = true, true
+					if replaced {
+						it := c.at("folder/file.txt")
+						c.change++
+						it.etag, it.content = c.change, []byte("A CONTENT LIKE IT")[:len(it.content)]
+					}
+				} else if kind == "content-get" && asked == 1 {
+					answer.status, answer.body = 410, nil
+				}
+			}
+			o, err := c.drive("").NewObject(background, "folder/file.txt")
+			require.NoError(t, err)
+			content, err := read(o)
+			if replaced {
+				assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "the old content", content)
+			assert.Equal(t, 2, asked)
+		})
+	}
+}
+
+// The name that an upload has got, though its answer was lost and the listings
+// are late, is not taken for somebody else's.
+func TestUploadMeetsItself(t *testing.T) {
+	c := cloudForWorkday()
+	registered := 0
+	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		switch {
+		case kind == "documents" && registered == 0:
+			registered++
+			answer.lost = true
+		case kind == "documents":
+			registered++
+			*answer = *refusing(409, `{"reason":"Uniqueness constraint violation. Rejecting update"}`)()
+		case kind == "retrieveItemDetailsInFolders" && registered == 1:
+			answer.body = []byte(`[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]`)
+		}
+	}
+	f := c.drive("")
+	_, err := tryPut(f, "new.txt", "content")
+	require.NoError(t, err)
+	assert.Equal(t, 2, registered)
+	require.NotNil(t, c.at("new.txt"))
+	assert.Equal(t, "content", string(c.at("new.txt").content))
+	for _, it := range c.items {
+		assert.False(t, it.trashed, it.name)
+	}
+}
+
+// An empty file whose size is not told and which has no address is read as one.
+func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
+	c := cloudForWorkday()
+	c.add("root", "empty", []byte{})
+	reshape("", withoutZero("size"))(c)
+	c.instead = func(_ int, kind string) *fakeAnswer {
+		if kind == "by_id" {
+			return refusing(400, `{"reason":"Bad Request"}`)()
+		}
+		return nil
+	}
+	f := c.drive("")
+	assert.NoError(t, holdsContent(f, "empty", ""))
+	assert.Error(t, holdsContent(f, "folder/file.txt", "the old content"), "one with a size is not")
+}
+
+// A 404 to a deletion is no deletion.
+func TestDeletionsThatWereNone(t *testing.T) {
+	for _, status := range []int{404, 410, 412} {
+		c := cloudForWorkday()
+		c.add("root", "empty", nil)
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind == "moveItemsToTrash" {
+				return refusing(status, "")()
+			}
+			return nil
+		}
+		f := c.drive("")
+		o := must(f.NewObject(background, "folder/file.txt"))
+		assert.Error(t, o.Remove(background), status)
+		assert.Error(t, f.Purge(background, "full"), status)
+		assert.Error(t, f.Rmdir(background, "empty"), status)
+		assert.Len(t, c.paths(), 6)
+	}
+}
+
+// Cookies that come late, with the answer to a call of a session that is over,
+// do not spoil the one after it.
+func TestLateCookies(t *testing.T) {
+	c := cloudForWorkday()
+	f := c.drive("")
+	s := f.drive.service.session
+	late := s.current()
+	c.alive = false
+	_, err := f.List(background, "folder")
+	require.NoError(t, err)
+	s.merge(late, []*http.Cookie{{Name: "WEB", Value: "dead"}})
+	assert.Contains(t, s.current().cookieHeader(), "WEB=alive")
+	s.merge(s.current(), []*http.Cookie{{Name: "WEB", Value: "rotated"}})
+	assert.Contains(t, s.current().cookieHeader(), "WEB=rotated")
+}
+
+// Refusals are recognised by what they say, in whatever member they say it.
+func TestRefusalsInOtherWords(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"serverErrorCode":"ZONE_BUSY","reason":"x"}`:     KindThrottled,
+		`{"errorCode":"ZONE_BUSY"}`:                        KindThrottled,
+		`{"error":{"code":"ZONE_BUSY"}}`:                   KindThrottled,
+		`{"reason":"Op-Lock: another write is under way"}`: KindThrottled,
+		`zone_busy`: KindThrottled,
+		`{"serverErrorCode":"UNIQUE_FIELD_ERROR"}`:                            KindExists,
+		`{"errorReason":"Uniqueness constraint violation. Rejecting update"}`: KindExists,
+		`{"error_message":"ALREADY_EXISTS"}`:                                  KindExists,
+		`{"reason":"does not exist"}`:                                         KindChanged,
+		`{}`:                                                                  KindChanged,
+		`{"requestUUID":"ab-cd","errorReason":"Conflict","errorCode":409,"x":null}`: KindChanged,
+	} {
+		resp := &http.Response{StatusCode: 409, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
+		assert.Equal(t, want, newRefusal(resp).kind(), body)
+	}
+}
+
+// Only what nobody can read on the way is a safe address.
+func TestSafeAddresses(t *testing.T) {
+	for address, safe := range map[string]bool{
+		"https://cvws.icloud-content.com/B/x": true, "http://127.0.0.1:8080/x": true, "http://[::1]/": true, "http://localhost:1/": true,
+		"http://cvws.icloud-content.com/": false, "http://127.0.0.1.example.org/": false, "http://localhost.example.org/": false,
+		"https:///x": false, "ftp://127.0.0.1/": false, "": false, "/x": false,
+	} {
+		assert.Equal(t, safe, isSafe(address), address)
+	}
+}
+
+// Both tokens of rclone's form of the answer are read.
+func TestTokens(t *testing.T) {
+	file, archive := &api.FileRequestToken{URL: "https://a.example/"}, &api.FileRequestToken{URL: "https://b.example/"}
+	for _, test := range []struct {
+		answer   api.FileRequest
+		want     *api.FileRequestToken
+		packaged bool
+	}{
+		{api.FileRequest{DataToken: file}, file, false},
+		{api.FileRequest{PackageToken: archive}, archive, true},
+		{api.FileRequest{DataToken: &api.FileRequestToken{}, PackageToken: archive}, archive, true},
+		{api.FileRequest{DataToken: file, PackageToken: archive}, file, false},
+		{api.FileRequest{}, nil, false},
+	} {
+		token, packaged := tokenOf(&test.answer)
+		assert.Equal(t, test.want, token)
+		assert.Equal(t, test.packaged, packaged)
+	}
+}

@@ -1,0 +1,130 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// errSilent is why a request is given up on which nothing moves. rclone's own
+// time limit (--timeout) is one of the connection: over HTTP/2 other requests
+// keep that alive.
+var errSilent = errors.New("nothing came for too long")
+
+// receiptRate is the rate at which a content host is given time to store what
+// it has received before it answers, in bytes a second.
+const receiptRate = 10 << 20
+
+// attentive gives up requests on which no byte moves for a while. The time that
+// the caller takes, to give the next part of a content or to read one, does not
+// count.
+type attentive struct {
+	next    http.RoundTripper
+	silence time.Duration
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *attentive) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	watch := &watch{silence: a.silence, timer: time.AfterFunc(a.silence, func() { cancel(errSilent) })}
+	req = req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
+	}
+	resp, err := a.next.RoundTrip(req)
+	watch.answer()
+	if err != nil {
+		err = watch.reason(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &receivedBody{ReadCloser: resp.Body, watch: watch, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+// watch ends a request when it is not told in time that something moved.
+type watch struct {
+	silence time.Duration
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	answered bool // the time of the request is over, that of the answer begins
+}
+
+// pause stops the clock while a request waits for the caller.
+func (w *watch) pause() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.answered {
+		w.timer.Stop()
+	}
+}
+
+// resume starts it again, with some time more.
+func (w *watch) resume(more time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.answered {
+		w.timer.Reset(w.silence + more)
+	}
+}
+
+func (w *watch) answer() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = true
+	w.timer.Stop()
+}
+
+// reason gives why something failed under the watch.
+func (w *watch) reason(ctx context.Context, err error) error {
+	if err != io.EOF && context.Cause(ctx) == errSilent {
+		return errSilent
+	}
+	return err
+}
+
+// sentBody is the body of a request. Only its reader may be slow.
+type sentBody struct {
+	io.ReadCloser
+	watch *watch
+	sent  int64
+}
+
+// Read implements io.Reader.
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.watch.pause()
+	n, err := b.ReadCloser.Read(p)
+	b.sent += int64(n)
+	b.watch.resume(time.Duration(b.sent/receiptRate) * time.Second)
+	return n, err
+}
+
+// receivedBody is the body of an answer. Only its reads are timed.
+type receivedBody struct {
+	io.ReadCloser
+	watch  *watch
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Read implements io.Reader.
+func (b *receivedBody) Read(p []byte) (int, error) {
+	b.watch.timer.Reset(b.watch.silence)
+	n, err := b.ReadCloser.Read(p)
+	b.watch.timer.Stop()
+	if err != nil {
+		err = b.watch.reason(b.ctx, err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *receivedBody) Close() error {
+	b.watch.timer.Stop()
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
+}
