@@ -8,11 +8,6 @@ use std::{
 use super::Error;
 use crate::secret;
 
-/// Whether somebody can be asked.
-pub fn can_ask() -> bool {
-    terminal().is_ok()
-}
-
 fn terminal() -> io::Result<File> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     if terminal.is_terminal() { Ok(terminal) } else { Err(io::ErrorKind::NotFound.into()) }
@@ -33,9 +28,7 @@ pub fn line(question: &str) -> Result<String, Error> {
 /// Asks for a password; what is typed does not show. Ctrl-C ends it, and leaves
 /// the terminal as it was.
 pub fn password(question: &str) -> Result<String, Error> {
-    if !can_ask() {
-        return Err(no_terminal());
-    }
+    terminal().map_err(|_| no_terminal())?;
     let password = rpassword::prompt_password(question).map_err(Error::io("no password was read"))?;
     secret::conceal(&password);
     Ok(password)

@@ -42,7 +42,25 @@ pub enum Step {
         cause: Cause,
         /// What Apple said, one line.
         text: String,
+        /// For how long Apple asked to be left alone, in seconds.
+        retry_after: Option<u64>,
     },
+}
+
+impl Step {
+    /// An end that arises on this side.
+    pub fn stopped(cause: Cause, text: &str) -> Self {
+        Self::Stopped { cause, text: text.to_owned(), retry_after: None }
+    }
+}
+
+/// How the password of a sign-in is had.
+#[derive(Clone, Copy)]
+pub enum Password<'a> {
+    /// It is this.
+    Typed(&'a str),
+    /// A shell command prints it.
+    Command(&'a str),
 }
 
 /// The question for a code.
@@ -63,6 +81,7 @@ struct ConfigOut {
     state: String,
     option: Option<ConfigOption>,
     error: String,
+    result: String,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +112,7 @@ impl From<ConfigOut> for Step {
             _ => Self::Stopped {
                 cause: serde_json::from_value(cause.into()).unwrap_or(Cause::Other),
                 text: secret::redact(&out.error).into_owned(),
+                retry_after: out.result.parse().ok(),
             },
         }
     }
@@ -203,7 +223,7 @@ impl Rclone {
     ///
     /// # Errors
     /// If rclone cannot ask; what Apple refuses is a [`Step::Stopped`].
-    pub async fn sign_in(self, name: &str, who: &Identity, password: &str) -> Result<Step, Error> {
+    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>) -> Result<Step, Error> {
         let options = Options { non_interactive: true, obscure: true, ..Options::default() };
         self.configure(name, who, Some(password), options).await
     }
@@ -231,7 +251,7 @@ impl Rclone {
         self,
         name: &str,
         who: &Identity,
-        password: Option<&str>,
+        password: Option<Password<'_>>,
         opt: Options<'_>,
     ) -> Result<Step, Error> {
         let mut parameters =
@@ -239,8 +259,10 @@ impl Rclone {
         if !who.client_id.is_empty() {
             parameters.insert("client_id", &who.client_id);
         }
-        if let Some(password) = password {
-            parameters.insert("password", password);
+        match password {
+            Some(Password::Typed(password)) => drop(parameters.insert("password", password)),
+            Some(Password::Command(command)) => drop(parameters.insert("password_command", command)),
+            None => {}
         }
         // Without "continue", which wants a section that this process made: what
         // a sign-in needs to go on is in the file beside the session.

@@ -223,7 +223,8 @@ func (s *session) warn(err error) {
 func (s *session) complain(err error) {
 	if !s.warned {
 		s.warned = true
-		fs.Logf(nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
+		// rclone's "notice" ranks below a warning, and is not shown.
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
 	}
 }
 
