@@ -145,8 +145,13 @@ pub fn of(cause: Cause, name: &str) -> Advice {
 }
 
 impl Advice {
-    /// All of it in one line, with what was said in between.
+    /// All of it in one line, with what was said in between if that is more.
     pub fn line(&self, said: &str) -> String {
-        format!("{} ({}). Next: {}", self.what.trim_end_matches('.'), said.trim_end_matches('.'), self.next)
+        let (what, said) = (self.what.trim_end_matches('.'), said.trim_end_matches('.'));
+        if said.eq_ignore_ascii_case(what) {
+            format!("{what}. Next: {}", self.next)
+        } else {
+            format!("{what} ({said}). Next: {}", self.next)
+        }
     }
 }

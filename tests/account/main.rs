@@ -3,6 +3,7 @@
 //!
 //! - [`sign_in`]: the ways to a session
 //! - [`refusals`]: what Apple turns down, and the one cause that is named
+//! - [`variants`]: answers that are as good in other words
 //! - [`terminal`]: a sign-in at a real terminal
 //! - [`password`]: kept, fetched by a command, or not to be had
 //! - [`session`]: renewing, sharing, ending
@@ -21,3 +22,4 @@ mod secrets;
 mod session;
 mod sign_in;
 mod terminal;
+mod variants;

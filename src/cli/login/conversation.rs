@@ -210,10 +210,13 @@ impl SignIn<'_> {
             output::tell(&format!("Signed in as {}; the account is called {}.", self.account.apple_id, self.name));
         }
         if self.login.add {
-            for (line, shown) in lines.iter().zip(&shown) {
+            let add = |(line, shown): (&Vec<String>, &String)| {
                 output::tell(shown);
-                plakar::run(line)?;
-            }
+                plakar::run(line)
+            };
+            // One that is there already does not keep the others out.
+            let added: Vec<_> = lines.iter().zip(&shown).map(add).collect();
+            added.into_iter().collect::<Result<(), Error>>()?;
         } else if !self.login.json {
             output::tell("To use it with plakar, as source, destination or store:");
             output::print(&(shown.join("\n") + "\n"))?;
