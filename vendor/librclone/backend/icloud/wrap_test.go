@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	_ "github.com/rclone/rclone/backend/crypt" // one of the ways in which this backend is used
+	"github.com/rclone/rclone/backend/iclouddrive"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -56,12 +57,22 @@ func TestCrypt(t *testing.T) {
 	}
 }
 
-// Photos are rclone's own affair.
-func TestPhotosAreDelegated(t *testing.T) {
+// Photos are rclone's own affair, on a session of ours.
+func TestPhotosOpenOnTheSession(t *testing.T) {
 	sim := startSimulator(t)
-	configuration := sim.configured(configmap.Simple{"service": "photos", "trust_token": "", "password": hiddenPassword})
-	_, err := NewFs(sim.context(), "photos", "", registered(configuration))
-	assert.ErrorContains(t, err, "missing icloud trust token", "rclone's words")
+	forgetAccounts()
+	configuration := sim.configured(configmap.Simple{"service": "photos"})
+	sim.control("POST", "session/end", status(421), nil)
+	f, err := NewFs(sim.context(), "photos", "", registered(configuration))
+	require.NoError(t, err)
+	assert.IsType(t, (*iclouddrive.PhotosFs)(nil), f)
+	assert.Equal(t, 1, sim.counts()["account-login"])
+
+	forgetAccounts()
+	configuration = sim.configured(configmap.Simple{"service": "photos", "trust_token": "", "cookies": ""})
+	_, err = NewFs(sim.context(), "photos", "", registered(configuration))
+	assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+
 	_, err = NewFs(sim.context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
 	assert.Equal(t, KindBadConfig, KindOf(err))
 }
