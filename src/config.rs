@@ -30,7 +30,7 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
 /// What `rclone config show` prints in place of a password.
-const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
+pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// The unit of settings about memory.
 const MIB: u64 = 1024 * 1024;

@@ -125,16 +125,22 @@ impl Login {
         Ok(waits.is_some())
     }
 
-    /// The way that the flags ask the code to come.
-    fn way(&self, question: &Question) -> Option<String> {
-        let word = match (self.resend, self.sms, self.call) {
-            (true, ..) => return Some("resend".to_owned()),
-            (_, true, _) => "sms",
-            (_, _, true) => "voice",
-            _ if self.phone.is_some() => "sms",
-            _ => return None,
+    /// How the code is to come: the word for it and which of the phones.
+    fn wish(&self) -> Option<(&'static str, usize)> {
+        let word = if self.call { "voice" } else { "sms" };
+        let wanted = self.sms || self.call || self.phone.is_some();
+        wanted.then(|| (word, self.phone.unwrap_or(1)))
+    }
+
+    /// The answer to a question that stands for what the flags ask for.
+    fn way(&self, question: &Question) -> Result<Option<String>, Error> {
+        let Some((word, place)) = self.wish() else {
+            return Ok(self.resend.then(|| "resend".to_owned()));
         };
-        let mut ways = question.ways.iter().filter(|(way, _)| way.split(' ').next() == Some(word));
-        Some(ways.nth(self.phone.unwrap_or(1).max(1) - 1).map_or_else(|| format!("{word} ?"), |(way, _)| way.clone()))
+        let ways: Vec<_> = question.ways.iter().filter(|(way, _)| way.split(' ').next() == Some(word)).collect();
+        match place.checked_sub(1).and_then(|index| ways.get(index)) {
+            Some((way, _)) => Ok(Some(way.clone())),
+            None => Err(Error::Usage(format!("Apple names {} trusted phones, and no number {place}", ways.len()))),
+        }
     }
 }

@@ -219,12 +219,13 @@ pub struct Exported {
 }
 
 impl Rclone {
-    /// Begins a sign-in: proves the password, once, and has a code sent.
+    /// Begins a sign-in: proves the password, once, and has a code sent, by
+    /// `wish`: empty, or "sms" or "voice" and the place of a phone in the list.
     ///
     /// # Errors
     /// If rclone cannot ask; what Apple refuses is a [`Step::Stopped`].
-    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>) -> Result<Step, Error> {
-        let options = Options { non_interactive: true, obscure: true, ..Options::default() };
+    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, wish: &str) -> Result<Step, Error> {
+        let options = Options { non_interactive: true, obscure: true, result: wish, ..Options::default() };
         self.configure(name, who, Some(password), options).await
     }
 

@@ -103,9 +103,25 @@ fn the_phone_can_be_chosen() {
         assert!(other.stderr.contains("SMS to +00 34"), "{other:?}");
         let called = person.run(&["login", "--call", "--phone", "2", "--no-wait"]).ends(10);
         assert!(called.stderr.contains("calls +00 34"), "{called:?}");
+        let none = person.run(&["login", "--sms", "--phone", "3", "--no-wait"]).ends(1);
+        assert!(none.stderr.contains("2 trusted phones, and no number 3"), "{none:?}");
         person.run(&["login", "--code", "654321"]).ends(0);
         assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 3));
     }
+}
+
+/// A code that is pushed would be made void by the one that was asked for.
+#[test]
+fn a_code_comes_once_the_way_that_was_asked_for() {
+    let person = Person::new();
+    let begun = person.begin(&["--sms"]).ends(10);
+    assert!(begun.stderr.contains("SMS to +00"), "{begun:?}");
+    assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 1));
+    person.run(&["login", "--code", "654321"]).ends(0);
+
+    let none = person.begin(&["--restart", "--call", "--phone", "2"]).ends(10);
+    assert!(none.stderr.contains("1 trusted phones, and no number 2"), "{none:?}");
+    assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 1));
 }
 
 #[test]

@@ -69,7 +69,8 @@ impl SignIn<'_> {
         }
         let rclone = Rclone::start();
         let password = command.as_deref().map_or(Password::Typed(&typed), Password::Command);
-        let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password).await?;
+        let wish = login.wish().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
+        let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &wish).await?;
         // Kept once Apple has accepted it, which is before the code.
         if !matches!(step, Step::Stopped { .. }) || stored_anyway(&step) {
             match command {
@@ -79,13 +80,13 @@ impl SignIn<'_> {
             }
             self.state.save(&self.name, &self.account)?;
         }
-        match &step {
-            Step::Code(question) => match login.way(question) {
-                Some(way) => self.answer(&way).await,
-                None => Ok(step),
-            },
-            _ => Ok(step),
+        if matches!(step, Step::Code(_)) && !login.no_wait && !login.json {
+            let session_file = self.state.session_file(&self.account.apple_id, &self.account.client_id);
+            if let Some(till) = rclone.describe(&session_file).await?.waits_till {
+                output::tell(&format!("A code is waited for until {}.", output::minute(&till)));
+            }
         }
+        Ok(step)
     }
 
     /// Gives a code, or chooses another way for it to come.
@@ -94,15 +95,12 @@ impl SignIn<'_> {
             secret::conceal(answer);
         }
         let step = Rclone::start().answer_code(&self.name, &self.account.identity(self.state), answer).await?;
-        match &step {
-            Step::Code(question) if answer.is_empty() && self.login.code.is_none() => match self.login.way(question) {
-                Some(way) => {
-                    Ok(Rclone::start().answer_code(&self.name, &self.account.identity(self.state), &way).await?)
-                }
-                None => Ok(step),
-            },
-            _ => Ok(step),
+        if let (Step::Code(question), true) = (&step, answer.is_empty() && self.login.code.is_none())
+            && let Some(way) = self.login.way(question)?
+        {
+            return Ok(Rclone::start().answer_code(&self.name, &self.account.identity(self.state), &way).await?);
         }
+        Ok(step)
     }
 
     /// Goes on until nothing is left to ask.

@@ -70,7 +70,7 @@ func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs
 		if err != nil {
 			return nil, err
 		}
-		return s.begin(ctx, password)
+		return s.begin(ctx, password, in.Result)
 	case stateCode:
 		return code(ctx, file, in.Result)
 	case stateApprove:
@@ -99,8 +99,9 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) 
 	return password, nil
 }
 
-// begin proves the password and has a code sent.
-func (s *signIn) begin(ctx context.Context, password icloud.Secret) (*fs.ConfigOut, error) {
+// begin proves the password and has a code sent: as wish says, which is empty,
+// or answerSMS or answerCall and the place of a phone in the list, from 1 on.
+func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
 	wanted, err := s.prove(ctx, password)
 	if err != nil {
@@ -124,6 +125,16 @@ func (s *signIn) begin(ctx context.Context, password icloud.Secret) (*fs.ConfigO
 	c.Sent = delivery{Way: wayDevices}
 	if state.noDevices && len(state.phones) > 0 {
 		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
+	}
+	if way, number, _ := strings.Cut(wish, " "); way != "" {
+		place, _ := strconv.Atoi(number) // 0 is no place
+		if place < 1 || place > len(c.Phones) {
+			c.Sent.Refused = true
+			c.keep(s.client)
+			said := fmt.Sprintf("Apple names %d trusted phones, and no number %s", len(c.Phones), number)
+			return ask(c, said), c.save(s.file)
+		}
+		c.Sent = delivery{Way: way, PhoneID: c.Phones[place-1].ID}
 	}
 	return s.have(ctx, c)
 }
