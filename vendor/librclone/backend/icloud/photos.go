@@ -42,8 +42,10 @@ func (o photosOptions) Get(key string) (string, bool) {
 		return cookieHeader(o.session.state.Cookies), true
 	case optTrustToken:
 		return string(o.session.state.TrustToken), true
-	case "password":
-		return "", true // nobody but us signs in
+	case "password", "client_id":
+		// Nobody but us signs in. Where a validation fails, rclone would: without
+		// a client id that ends before a password is tried.
+		return "", true
 	}
 	return o.Mapper.Get(key)
 }
