@@ -11,7 +11,6 @@ pub mod advice;
 pub mod doctor;
 mod file;
 mod forecast;
-mod password;
 mod resolve;
 mod state;
 
@@ -19,7 +18,6 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub use file::Account;
 pub use forecast::{Forecast, test_command};
-pub use password::{is_app_specific, password_of};
 pub use resolve::{Access, resolve};
 pub use state::{STATE_VARIABLE, State};
 
@@ -50,10 +48,12 @@ pub enum Error {
         why: String,
     },
     /// A name that cannot name a file.
-    #[error("account name {0:?} cannot be used: give letters, digits, and -_. after the first")]
+    #[error(
+        "an account cannot be called {0:?}: a name has up to 64 letters, digits and -_. and begins with a letter or digit"
+    )]
     Name(String),
     /// No account of that name.
-    #[error("there is no account {name:?} in {}; {known}: run plakar-icloud login {name}", folder.display())]
+    #[error("there is no account {name:?} in {} ({known}): run plakar-icloud login {name}", folder.display())]
     Unknown {
         /// Which.
         name: String,
@@ -66,14 +66,11 @@ pub enum Error {
     #[error("nobody has signed in (no account in {}): run plakar-icloud login, or give an apple_id", .0.display())]
     None(PathBuf),
     /// More than one, and none is named.
-    #[error("there are several accounts ({0}): say which with account=NAME")]
+    #[error("there are several accounts ({0}): say which, by its name or with account=NAME in plakar's configuration")]
     Several(String),
     /// The account is of another Apple ID than the configuration.
     #[error("account {0:?} is of another Apple ID than option apple_id: leave one of them out")]
     OtherAppleId(String),
-    /// The command for the password gave none.
-    #[error("the password command gave no password: {0}")]
-    PasswordCommand(String),
 }
 
 impl Account {
@@ -90,15 +87,10 @@ impl Account {
 /// Sections of a configuration that open an account, and the one to open.
 ///
 /// # Errors
-/// If the account cannot be found or its password not be had.
-pub async fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
+/// If the account cannot be found.
+pub fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
-    let access = resolve(&mut options, Some(name), Some(state.path()))?;
-    if let Some(access) = access
-        && let Some(password) = access.commanded_password().await?
-    {
-        options.insert("password".to_owned(), password);
-    }
+    resolve(&mut options, Some(name), Some(state.path()))?;
     Ok((SECTION, Sections::from([(SECTION.to_owned(), options)])))
 }

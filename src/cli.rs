@@ -13,9 +13,11 @@ mod prompt;
 mod reference;
 mod status;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use output::tell;
 
 use crate::{
     account::{self, State},
@@ -27,7 +29,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "plakar-icloud",
-    version,
+    version = VERSION.as_str(),
     about,
     long_about = None,
     arg_required_else_help = true,
@@ -35,12 +37,26 @@ use crate::{
 )]
 pub struct Cli {
     /// Folder of the accounts and sessions [default: $XDG_STATE_HOME/plakar-icloud]
-    #[arg(long, global = true, env = account::STATE_VARIABLE, value_name = "FOLDER", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = account::STATE_VARIABLE,
+        value_name = "FOLDER",
+        hide_env_values = true,
+        display_order = 100
+    )]
     state_dir: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     command: Command,
 }
+
+/// Ours and that of rclone, which decides whether a sign-in is possible.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut lines = include_str!("../vendor/librclone/go.mod").lines();
+    let rclone = lines.find_map(|line| line.trim().strip_prefix("github.com/rclone/rclone v")).unwrap_or("?");
+    format!("{} (rclone {rclone})", env!("CARGO_PKG_VERSION"))
+});
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 failure, 2 wrong usage, \
     10 somebody has to sign in or to enter a code, 11 the trust ends soon";

@@ -30,7 +30,7 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
 /// What `rclone config show` prints in place of a password.
-const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
+pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// The unit of settings about memory.
 const MIB: u64 = 1024 * 1024;
@@ -154,10 +154,10 @@ fn accounts(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access
             continue;
         }
         options.insert("type".to_owned(), ICLOUD.to_owned());
-        let mut access = account::resolve(options, keys.account.as_deref(), keys.state_dir.as_deref())?;
-        if let (Some(access), Some(command)) = (&mut access, &keys.password_command) {
-            access.password_command = Some(command.clone());
+        if let Some(command) = &keys.password_command {
+            options.insert("password_command".to_owned(), command.clone());
         }
+        let access = account::resolve(options, keys.account.as_deref(), keys.state_dir.as_deref())?;
         accesses.insert(name.clone(), access);
     }
     let own = accesses.remove(OWN_SECTION).or_else(|| accesses.into_values().next());

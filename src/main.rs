@@ -4,9 +4,9 @@ use std::{io, process::ExitCode};
 
 use clap::Parser;
 use plakar_icloud::{
-    cli::Cli,
+    cli::{self, Cli},
     connector::{self, Role},
-    log, secret,
+    log,
 };
 use tokio::runtime;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         None => run(cli),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("plakar-icloud: {}", secret::redact(&error));
+        cli::tell(&format!("plakar-icloud: {error}"));
         ExitCode::FAILURE
     })
 }

@@ -37,40 +37,48 @@ pub fn needs_login(cause: Cause) -> bool {
     )
 }
 
-/// The advice for a cause, for the account of a name.
+/// The advice for a cause, for the account of a name; empty for none in
+/// particular.
 pub fn of(cause: Cause, name: &str) -> Advice {
-    let login = format!("run: plakar-icloud login {name}").trim_end().to_owned();
+    let command = format!("plakar-icloud login {name}").trim_end().to_owned();
+    let login = format!("run {command}");
     let (what, next) = match cause {
         Cause::NotSignedIn => ("Nobody has signed in.", login),
-        Cause::NoChallenge => (
-            "No sign-in is waiting for a code, or it waited too long.",
-            format!("begin anew; {login}"),
-        ),
+        Cause::NoChallenge => {
+            ("No sign-in is waiting for a code, or it waited too long.", format!("begin a new one: {command}"))
+        }
         Cause::SessionOver => ("The session is over and could not be renewed.", login),
-        Cause::TrustOver => ("Apple no longer trusts this device and wants a code, as it does about every 30 days.", login),
+        Cause::TrustOver => {
+            ("Apple no longer trusts this machine and wants a code, as it does about every 30 days.", login)
+        }
         Cause::WrongPassword => (
             "Apple turned the password down.",
-            format!("it was tried once and will not be tried again; with the password of the Apple Account, {login}"),
+            format!("it was sent once and is not sent again; {login} and give the password that you use at icloud.com"),
         ),
         Cause::NoPassword => (
-            "The session is over and no password is stored to begin another.",
-            format!("{login}; to have it renewed by itself, store the password or give --password-command"),
+            "The session is over and there is no password to begin another.",
+            format!("{login}; to have it renewed by itself, let the password be kept or give --password-command"),
         ),
         Cause::AppSpecificPassword => (
             "This is an app-specific password (xxxx-xxxx-xxxx-xxxx); iCloud Drive does not take those.",
-            "give the password of the Apple Account itself".to_owned(),
+            format!("{login} and give the password of the Apple Account itself, the one that you use at icloud.com"),
         ),
         Cause::Locked => (
-            "Apple has locked the account.",
+            "Apple refuses sign-ins to this account, as it does when it is locked.",
             format!("unlock it at https://iforgot.apple.com, then {login}"),
         ),
         Cause::AdpNotApproved => (
-            "Advanced Data Protection is on, and the access to it was not approved.",
-            format!("on an iPhone: Settings > your name > iCloud > Access iCloud Data on the Web; then {login} and approve the request on the device"),
+            "Advanced Data Protection is on, and the access to the data was not approved.",
+            format!(
+                "on an iPhone, switch on Settings > your name > iCloud > Access iCloud Data on the Web; \
+                 then {login} and approve the request that the device shows"
+            ),
         ),
         Cause::WebAccessOff => (
             "Access to iCloud data on the web is off for this account.",
-            format!("on an iPhone: Settings > your name > iCloud > Access iCloud Data on the Web, switch it on; then {login}"),
+            format!(
+                "on an iPhone, switch on Settings > your name > iCloud > Access iCloud Data on the Web; then {login}"
+            ),
         ),
         Cause::TermsPending => (
             "Apple has changed its terms and waits for them to be accepted.",
@@ -78,7 +86,9 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         ),
         Cause::SecurityKeys => (
             "The account's second factor is a security key, which this program cannot use.",
-            "use an account with trusted devices or phone numbers, or remove the keys on an iPhone: Settings > your name > Sign-In & Security > Security Keys".to_owned(),
+            "use an account with trusted devices or phone numbers, or remove the keys on an iPhone: Settings > \
+             your name > Sign-In & Security > Security Keys"
+                .to_owned(),
         ),
         Cause::MainlandChina => (
             "The account is one of mainland China, whose iCloud is another service that this program does not reach.",
@@ -101,7 +111,8 @@ pub fn of(cause: Cause, name: &str) -> Advice {
             "check HTTPS_PROXY and NO_PROXY, in the environment of whoever starts plakar".to_owned(),
         ),
         Cause::Certificate => (
-            "The certificate of Apple's host is not accepted: something between opens the connection, or the trusted certificates are missing or old.",
+            "The certificate of Apple's host is not accepted: something between opens the connection, or the \
+             trusted certificates are missing or old.",
             "install the system's ca-certificates, or name a file of trusted ones in SSL_CERT_FILE".to_owned(),
         ),
         Cause::Clock => (
@@ -110,12 +121,9 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         ),
         Cause::WrongCode => (
             "The code is not the right one, or a newer one was sent since.",
-            format!("give the right one; no new sign-in is needed: plakar-icloud login {name} --code CODE"),
+            format!("give the newest one; no new sign-in is needed: {command} --code CODE"),
         ),
-        Cause::TooManyCodes => (
-            "Apple takes no more codes for now.",
-            format!("wait some hours; then {login}"),
-        ),
+        Cause::TooManyCodes => ("Apple takes no more codes for now.", format!("wait some hours; then {login}")),
         Cause::StateFolder => (
             "The state folder cannot be used.",
             "give this user a folder to write to: --state-dir, or state_dir= in plakar's configuration".to_owned(),
@@ -134,4 +142,16 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         ),
     };
     Advice { what, next }
+}
+
+impl Advice {
+    /// All of it in one line, with what was said in between if that is more.
+    pub fn line(&self, said: &str) -> String {
+        let (what, said) = (self.what.trim_end_matches('.'), said.trim_end_matches('.'));
+        if said.eq_ignore_ascii_case(what) {
+            format!("{what}. Next: {}", self.next)
+        } else {
+            format!("{what} ({said}). Next: {}", self.next)
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Error as AccountError, State};
+use super::{Account, Error as AccountError, State};
 use crate::rclone::{
     Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time,
     account::{Available, Description, Reached},
@@ -94,32 +94,44 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
         return report;
     }
     let begun = Instant::now();
-    let (section, sections) = match super::sections(state, &name).await {
-        Ok(found) => found,
-        Err(error) => {
-            report.bad("password", error.to_string(), Cause::NoPassword);
+    let remote = match look(state, &name, &account).await {
+        Ok((remote, entries)) => {
+            report.timed("list", format!("{entries} entries in the top folder"), begun);
+            remote
+        }
+        Err((cause, text)) => {
+            report.bad("list", text, cause);
             return report;
         }
     };
-    let remote = match Rclone::start().open(section, "", sections).await {
-        Ok(remote) => remote,
-        Err(error) => {
-            report.bad("open", error.text.clone(), cause_of(&error, None));
-            return report;
-        }
-    };
-    match remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0)) {
-        Ok(entries) => report.timed("list", format!("{} entries in the top folder", entries.len()), begun),
-        Err(error) => {
-            let available = Rclone::start().services(&session_file).await.ok();
-            report.bad("list", error.text.clone(), cause_of(&error, available.as_ref()));
-            return report;
-        }
-    }
     if trip {
         round_trip(&mut report, remote).await;
     }
     report
+}
+
+/// Opens an account and lists its top folder, which renews the session where that
+/// is needed. Answers the remote and the number of entries.
+///
+/// # Errors
+/// The cause, and what was said.
+pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
+    let (section, sections) = super::sections(state, name).map_err(|error| (Cause::Other, error.to_string()))?;
+    let rclone = Rclone::start();
+    let opened = rclone.open(section, "", sections).await;
+    let listed = match opened {
+        Ok(remote) => remote.list(vec![String::new()]).await.map(|listed| (remote, listed)),
+        Err(error) => Err(error),
+    };
+    let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.len())));
+    match listed {
+        Ok(found) => Ok(found),
+        Err(error) => {
+            let session_file = state.session_file(&account.apple_id, &account.client_id);
+            let available = rclone.services(&session_file).await.ok();
+            Err((cause_of(&error, available.as_ref()), error.text))
+        }
+    }
 }
 
 fn machine(report: &mut Report, state: &State) -> bool {
@@ -200,7 +212,7 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
 
 /// The cause of a failed operation, made more precise by what iCloud says about
 /// the account: a session that is refused has several.
-pub fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
+fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
     let vague = matches!(
         error.cause,
         None | Some(

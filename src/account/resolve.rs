@@ -16,8 +16,6 @@ pub struct Access {
     pub name: Option<String>,
     /// The file of its session.
     pub session_file: PathBuf,
-    /// A shell command that prints the password, if that is where it comes from.
-    pub password_command: Option<String>,
 }
 
 /// Completes the options of rclone's backend from the account that is named, or
@@ -46,7 +44,6 @@ pub fn resolve(
             (Some(name), Some(account))
         }
     };
-    let mut password_command = None;
     if let Some(account) = &account {
         if given.is_some_and(|given| !given.eq_ignore_ascii_case(&account.apple_id)) {
             return Err(Error::OtherAppleId(name.unwrap_or_default()));
@@ -55,10 +52,10 @@ pub fn resolve(
         if !account.client_id.is_empty() {
             options.insert("client_id".to_owned(), account.client_id.clone());
         }
-        if let (Some(password), false) = (account.password(), options.contains_key("password")) {
-            options.insert("password".to_owned(), password.to_owned());
+        let known = [("password", account.password()), ("password_command", account.password_command.as_deref())];
+        for (key, value) in known.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            options.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
-        password_command.clone_from(&account.password_command);
     }
     let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
     let session_file = match of("session_file") {
@@ -66,7 +63,7 @@ pub fn resolve(
         named => PathBuf::from(named),
     };
     options.insert("session_file".to_owned(), session_file.to_string_lossy().into_owned());
-    Ok(Some(Access { state, name, session_file, password_command }))
+    Ok(Some(Access { state, name, session_file }))
 }
 
 /// The account of an Apple ID, for the password that a configuration lacks. An

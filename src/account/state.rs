@@ -89,7 +89,8 @@ impl State {
             Ok(text) => Account::parse(&text).map_err(|why| Error::Damaged { path, why }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let names: Vec<String> = self.accounts()?.into_iter().map(|(name, _)| name).collect();
-                let known = if names.is_empty() { "there is none yet".to_owned() } else { names.join(", ") + " exist" };
+                let known =
+                    if names.is_empty() { "none yet".to_owned() } else { format!("only: {}", names.join(", ")) };
                 Err(Error::Unknown { name: name.to_owned(), folder: self.0.clone(), known })
             }
             Err(error) => Err(Error::File { doing: "cannot read", path, error }),

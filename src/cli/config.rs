@@ -12,12 +12,10 @@ use clap::{Args, Subcommand};
 use super::{Ending, Error, Section, Which, output, plakar};
 use crate::{
     account::{Account, State},
+    config::HIDDEN_PASSWORD,
     rclone::Rclone,
     secret,
 };
-
-/// What `rclone config show` prints in place of a password.
-const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// Write and read configurations.
 #[derive(Debug, Args)]

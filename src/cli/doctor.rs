@@ -2,9 +2,8 @@
 
 use std::{
     env,
-    fmt::Write,
     fs::OpenOptions,
-    io::Write as _,
+    io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -71,16 +70,16 @@ fn shown(report: &Report, name: &str) -> String {
     for check in &report.checks {
         let mark = if check.cause.is_some() { "FAILED" } else { "ok" };
         let time = check.milliseconds.map(|ms| format!(" ({ms} ms)")).unwrap_or_default();
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{mark:<6}  {:<12}  {}{time}", check.what, check.seen);
+        text += &output::row(&format!("{mark:<6}  {}", check.what), 21, &format!("{}{time}", check.seen));
     }
-    let _ = match report.cause() {
-        None => writeln!(text, "\nAll is well."),
+    text += "\n";
+    match report.cause() {
+        None => text += "All is well.\n",
         Some(cause) => {
             let advice = advice::of(cause, name);
-            writeln!(text, "\n{}\nNext: {}.", advice.what, advice.next.trim_end_matches('.'))
+            text += &(output::row("Cause:", 6, advice.what) + &output::row("Next:", 6, &advice.next));
         }
-    };
+    }
     text
 }
 

@@ -1,8 +1,9 @@
 //! The one place that writes to stdout.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::Error;
 use crate::secret;
@@ -22,9 +23,33 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     print(&(text + "\n"))
 }
 
-/// Tells a person something that is no result, on stderr.
+/// Tells a person something that is no result, on stderr: one line, which a
+/// terminal gets broken between words.
 pub fn tell(text: &str) {
-    eprintln!("{}", secret::redact(text));
+    let text = secret::redact(text);
+    if io::stderr().is_terminal() {
+        eprintln!("{}", textwrap::fill(&text, between_words("")));
+    } else {
+        eprintln!("{text}");
+    }
+}
+
+/// A line of a table: a label, and a text that stays in its column.
+pub fn row(label: &str, width: usize, text: &str) -> String {
+    let line = format!("{label:<width$} {text}");
+    let line =
+        if io::stdout().is_terminal() { textwrap::fill(&line, between_words(&" ".repeat(width + 1))) } else { line };
+    line + "\n"
+}
+
+/// Lines of the terminal's width. No word is broken: commands and addresses stay
+/// what they are.
+fn between_words(indent: &str) -> Options<'_> {
+    Options::with_termwidth()
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
 }
 
 /// The day of an RFC 3339 time.

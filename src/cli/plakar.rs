@@ -40,6 +40,7 @@ pub fn run(line: &[String]) -> Result<(), Error> {
     if status.success() {
         Ok(())
     } else {
-        Err(Error::Usage(format!("plakar did not take it ({status}): {}", shown(line))))
+        let why = "see above; what is there already can be removed with plakar's rm";
+        Err(Error::Usage(format!("plakar did not take it ({status}): {}: {why}", shown(line))))
     }
 }

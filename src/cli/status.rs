@@ -50,7 +50,10 @@ impl Status {
         let answer = if self.offline || before.needs_login {
             Answer::NotAsked
         } else {
-            ask(state, &name, &session_file).await?
+            match doctor::look(state, &name, &account).await {
+                Ok(_) => Answer::Listed(rclone.services(&session_file).await.ok()),
+                Err((cause, text)) => Answer::Refused(cause, text),
+            }
         };
         let described = rclone.describe(&session_file).await?;
         let days_left = described.days_left();
@@ -86,35 +89,25 @@ impl Status {
     }
 }
 
-/// Lists the top folder, which renews the session where that is needed, and
-/// asks what the services are.
-async fn ask(state: &State, name: &str, session_file: &std::path::Path) -> Result<Answer, Error> {
-    let rclone = Rclone::start();
-    let (section, sections) = account::sections(state, name).await?;
-    let remote = rclone.open(section, "", sections).await?;
-    let listed = remote.list(vec![String::new()]).await.and_then(|mut listed| listed.swap_remove(0));
-    let available = rclone.services(session_file).await.ok();
-    Ok(match listed {
-        Ok(_) => Answer::Listed(available),
-        Err(error) => Answer::Refused(doctor::cause_of(&error, available.as_ref()), error.text),
-    })
-}
-
 fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -> String {
     let mut lines = vec![("account", format!("{name} ({apple_id})"))];
+    // The backend says to a person what to do in words of its own.
+    let needs_login = |cause| {
+        let advice = advice::of(cause, name);
+        format!("needs login. {} Next: {}", advice.what, advice.next)
+    };
     let session = match answer {
-        _ if described.needs_login => format!("needs login: {}; run plakar-icloud login {name}", described.reason),
+        _ if described.needs_login => needs_login(described.cause()),
         Answer::NotAsked => "there (iCloud was not asked)".to_owned(),
         Answer::Listed(_) => "alive".to_owned(),
-        Answer::Refused(cause, text) => {
-            let advice = advice::of(*cause, name);
-            format!("{} ({text}) {}", advice.what, advice.next)
-        }
+        Answer::Refused(cause, _) if advice::needs_login(*cause) => needs_login(*cause),
+        Answer::Refused(cause, text) => advice::of(*cause, name).line(text),
     };
     lines.push(("session", session));
     lines.push((
         "trust",
         match (&described.trust_until, described.days_left()) {
+            (Some(_), Some(0)) => "over".to_owned(),
             (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
             _ => "for how long is not known".to_owned(),
         },
@@ -122,7 +115,7 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
     if let Some(renewed) = &described.renewed_at {
         lines.push((
             "renewed",
-            format!("{}, signed in {} times with this trust", output::minute(renewed), described.sign_ins),
+            format!("{}, by sign-in number {} of this trust", output::minute(renewed), described.sign_ins),
         ));
     }
     if described.pcs_required {
@@ -133,12 +126,13 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
     }
     if let Answer::Listed(Some(available)) = answer {
         let services = available.services.iter().map(|(name, state)| format!("{name} {state}"));
-        lines.push(("services", services.collect::<Vec<_>>().join(", ")));
+        let services = services.collect::<Vec<_>>().join(", ");
+        lines.push(("services", if services.is_empty() { "not known".to_owned() } else { services }));
         if available.terms_pending {
             lines.push(("terms", advice::of(Cause::TermsPending, name).what.to_owned()));
         }
     }
-    lines.into_iter().map(|(what, text)| format!("{what:<11} {text}\n")).collect()
+    lines.into_iter().map(|(what, text)| output::row(what, 11, &text)).collect()
 }
 
 /// Run the command that on_event would run.

@@ -54,17 +54,11 @@ impl Session {
 
     async fn open(&self) -> Result<Drive, Status> {
         let Config { section, sections, origin, limits, access, forecast, .. } = &self.config;
-        let mut sections = sections.clone();
         if let Some(access) = access {
             forecast.tell(access).await;
             WATCHED.set((forecast.clone(), access.clone())).ok();
-            if let Some(password) = access.commanded_password().await.map_err(status::of)? {
-                for options in sections.values_mut().filter(|options| options.contains_key("session_file")) {
-                    options.insert("password".to_owned(), password.clone());
-                }
-            }
         }
-        Drive::open(section, sections, origin, limits).await.map_err(status::of)
+        Drive::open(section, sections.clone(), origin, limits).await.map_err(status::of)
     }
 
     /// The folder or file that the location names.

@@ -45,7 +45,25 @@ pub enum Step {
         cause: Cause,
         /// What Apple said, one line.
         text: String,
+        /// For how long Apple asked to be left alone, in seconds.
+        retry_after: Option<u64>,
     },
+}
+
+impl Step {
+    /// An end that arises on this side.
+    pub fn stopped(cause: Cause, text: &str) -> Self {
+        Self::Stopped { cause, text: text.to_owned(), retry_after: None }
+    }
+}
+
+/// How the password of a sign-in is had.
+#[derive(Clone, Copy)]
+pub enum Password<'a> {
+    /// It is this.
+    Typed(&'a str),
+    /// A shell command prints it.
+    Command(&'a str),
 }
 
 /// The question for a code.
@@ -66,6 +84,7 @@ struct ConfigOut {
     state: String,
     option: Option<ConfigOption>,
     error: String,
+    result: String,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +115,7 @@ impl From<ConfigOut> for Step {
             _ => Self::Stopped {
                 cause: serde_json::from_value(cause.into()).unwrap_or(Cause::Other),
                 text: secret::redact(&out.error).into_owned(),
+                retry_after: out.result.parse().ok(),
             },
         }
     }
@@ -245,12 +265,13 @@ struct Services {
 method!("account/services", Services, Available);
 
 impl Rclone {
-    /// Begins a sign-in: proves the password, once, and has a code sent.
+    /// Begins a sign-in: proves the password, once, and has a code sent, by
+    /// `wish`: empty, or "sms" or "voice" and the place of a phone in the list.
     ///
     /// # Errors
     /// If rclone cannot ask; what Apple refuses is a [`Step::Stopped`].
-    pub async fn sign_in(self, name: &str, who: &Identity, password: &str) -> Result<Step, Error> {
-        let options = Options { non_interactive: true, obscure: true, ..Options::default() };
+    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, wish: &str) -> Result<Step, Error> {
+        let options = Options { non_interactive: true, obscure: true, result: wish, ..Options::default() };
         self.configure(name, who, Some(password), options).await
     }
 
@@ -277,7 +298,7 @@ impl Rclone {
         self,
         name: &str,
         who: &Identity,
-        password: Option<&str>,
+        password: Option<Password<'_>>,
         opt: Options<'_>,
     ) -> Result<Step, Error> {
         let mut parameters =
@@ -285,8 +306,10 @@ impl Rclone {
         if !who.client_id.is_empty() {
             parameters.insert("client_id", &who.client_id);
         }
-        if let Some(password) = password {
-            parameters.insert("password", password);
+        match password {
+            Some(Password::Typed(password)) => drop(parameters.insert("password", password)),
+            Some(Password::Command(command)) => drop(parameters.insert("password_command", command)),
+            None => {}
         }
         // Without "continue", which wants a section that this process made: what
         // a sign-in needs to go on is in the file beside the session.

@@ -8,8 +8,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use icloud_simulator::RequestKind;
-use plakar_host::{Importer, Options, Settings};
+use icloud_simulator::{Content, RequestKind};
+use plakar_host::{Backup, Host, Importer, Options, PATIENCE, Settings};
 
 use crate::person::Person;
 
@@ -23,20 +23,36 @@ fn days_ago(days: i64) -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
-/// Thirty days of a daily look. Instead of the clock, the beginning of the trust
-/// moves; the simulator's clock moves, too.
-#[test]
-fn a_month_of_daily_runs_needs_no_code() {
+/// Thirty days of daily backups. Instead of the clock, the beginning of the trust
+/// moves; the simulator's clock moves, too, and its sessions end.
+#[tokio::test]
+async fn a_month_of_daily_backups_needs_no_code() {
     let person = Person::signed_in();
+    person.simulator.put_file("a.txt", Content::Bytes(b"a".to_vec().into()), 1_700_000_000_000);
+    let host = person.host();
+    let mut told = Vec::new();
     for day in 0..30 {
         person.change_session(|session| session["trusted_at"] = days_ago(day).into());
-        let ran = person.run(&["status", "--json"]);
+        let importer = importer(&host, "true").await;
+        let snapshot = importer.import(Backup::first()).await.unwrap();
+        assert_eq!((snapshot.contents().len(), snapshot.errors.len()), (1, 0), "day {day}");
+        let mut connector = importer.into_connector();
+        connector.hang_up();
+        connector.wait(PATIENCE).await.unwrap();
+        let stderr = connector.stderr();
+        if !stderr.is_empty() {
+            assert_eq!(stderr.lines().count(), 1, "day {day}: {stderr}");
+            assert!(stderr.contains("run plakar-icloud login icloud"), "day {day}: {stderr}");
+            told.push(day);
+        }
+        let status = person.run(&["status", "--json"]);
         // On day 23 a moment less than seven days is left.
         let (code, state) = if day < 23 { (0, "ok") } else { (11, "expires-soon") };
-        assert_eq!(ran.code, code, "day {day}: {ran:?}");
-        assert_eq!(ran.json()["state"], state, "day {day}");
+        assert_eq!(status.code, code, "day {day}: {status:?}");
+        assert_eq!(status.json()["state"], state, "day {day}");
         person.simulator.advance_clock(DAY);
     }
+    assert_eq!(told, (23..30).collect::<Vec<_>>(), "a line a day, from the right one on");
     assert_eq!(person.count(RequestKind::PushCode) + person.count(RequestKind::VerifyCode), 0);
     assert!(person.count(RequestKind::AccountLogin) >= 20, "the sessions of a day were renewed");
     person.change_session(|session| session["trusted_at"] = days_ago(30).into());
@@ -44,9 +60,9 @@ fn a_month_of_daily_runs_needs_no_code() {
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
-async fn importer(person: &Person, on_event: &str) -> Importer {
+async fn importer(host: &Host, on_event: &str) -> Importer {
     let settings = Settings::new("icloud://").with("account", "icloud").with("on_event", on_event);
-    person.host().importer(&settings, &Options::default()).await.unwrap()
+    host.importer(&settings, &Options::default()).await.unwrap()
 }
 
 fn recorder(person: &Person) -> (String, PathBuf) {
@@ -72,8 +88,9 @@ async fn a_connector_tells_once_an_episode() {
     // The connector does not wait for the command, but a reader of a pipe does.
     Command::new("mkfifo").arg(&record).status().unwrap();
     let events = thread::spawn(move || fs::read_to_string(record).unwrap());
+    let host = person.host();
     for _ in 0..3 {
-        let importer = importer(&person, &command).await;
+        let importer = importer(&host, &command).await;
         importer.ping().await.unwrap();
         importer.close().await.unwrap();
     }
@@ -92,12 +109,13 @@ async fn a_session_that_needs_a_login_is_told_and_named() {
     let (command, record) = recorder(&person);
     Command::new("mkfifo").arg(&record).status().unwrap();
     let events = thread::spawn(move || fs::read_to_string(record).unwrap());
+    let host = person.host();
     for _ in 0..2 {
-        let importer = importer(&person, &command).await;
+        let importer = importer(&host, &command).await;
         let error = importer.ping().await.unwrap_err().to_string();
         assert!(error.contains("plakar-icloud login"), "{error}");
         importer.into_connector().leave().await.unwrap();
     }
-    assert_eq!(events.join().unwrap(), "needs-login icloud 30\n");
+    assert_eq!(events.join().unwrap(), "needs-login icloud 0\n");
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }

@@ -3,6 +3,9 @@
 //!
 //! - [`sign_in`]: the ways to a session
 //! - [`refusals`]: what Apple turns down, and the one cause that is named
+//! - [`variants`]: answers that are as good in other words
+//! - [`terminal`]: a sign-in at a real terminal
+//! - [`password`]: kept, fetched by a command, or not to be had
 //! - [`session`]: renewing, sharing, ending
 //! - [`forecast`]: telling in time
 //! - [`doctor`]: one cause, and the round trip
@@ -12,8 +15,11 @@
 mod configuration;
 mod doctor;
 mod forecast;
+mod password;
 mod person;
 mod refusals;
 mod secrets;
 mod session;
 mod sign_in;
+mod terminal;
+mod variants;

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 pub const APPLE_ID: &str = "user@example.com";
 pub const PASSWORD: &str = "correct horse";
 pub const CODE: &str = "123456";
+
+/// The user id that owns no files.
+const NOBODY: u32 = 65534;
 
 /// What a command left.
 #[derive(Debug)]
@@ -96,16 +100,54 @@ impl Person {
 
     /// Starts a command without a terminal.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        Command::new("setsid")
-            .arg(env!("CARGO_BIN_EXE_plakar-icloud"))
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// The same as a user who owns nothing of this person's; only root can.
+    pub fn spawn_as_nobody(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.spawn().unwrap()
+    }
+
+    /// Lets everybody read this person's files, and the person itself no longer
+    /// write to the state folder.
+    pub fn let_everybody_read(&self) {
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(self.home.path(), 0o755);
+        for folder in [".local", ".local/state"] {
+            set(&self.file(folder), 0o755);
+        }
+        for folder in ["accounts", "sessions", ""] {
+            let folder = self.state().join(folder);
+            let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|path| path.is_file()).for_each(|path| set(&path, 0o444));
+            set(&folder, 0o555);
+        }
+    }
+
+    /// Runs another program than ours.
+    pub fn run_program(&self, program: &Path, arguments: &[&str]) -> Ran {
+        finished(self.command_of(program, arguments).spawn().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_plakar-icloud")), arguments)
+    }
+
+    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command
+            .arg(program)
             .args(arguments)
             .env_clear()
             .envs(&self.variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     pub fn state(&self) -> PathBuf {

@@ -1,7 +1,9 @@
 //! What Apple turns down. Each refusal has one name and one next step, and none
 //! is asked for twice.
 
-use icloud_simulator::{AccountRules, RequestKind};
+use std::collections::BTreeMap;
+
+use icloud_simulator::{AccountRules, FaultAction, FaultRule, RequestKind};
 
 use crate::person::{APPLE_ID, CODE, Person, Ran};
 
@@ -36,14 +38,6 @@ fn a_wrong_password_is_tried_once_and_not_kept() {
 }
 
 #[test]
-fn an_app_specific_password_is_not_sent() {
-    let person = Person::new();
-    let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--json"];
-    assert_eq!(cause(person.run_with(&arguments, "abcd-efgh-ijkl-mnop\n"), 10), "app-specific-password");
-    assert_eq!(person.simulator.counts().total.requests, 0);
-}
-
-#[test]
 fn a_locked_account() {
     let (person, cause) = refused_at_once(|rules| rules.locked = true, 10);
     assert_eq!(cause, "locked");
@@ -61,12 +55,44 @@ fn security_keys_are_named() {
 
 #[test]
 fn a_sign_in_is_not_repeated_where_apple_throttles() {
-    for (status, kind) in [(503, RequestKind::SigninInit), (429, RequestKind::SigninComplete)] {
+    use RequestKind::{Authorize, Federate, SigninComplete, SigninInit};
+    for (status, kind) in [(503, Authorize), (429, Federate), (503, SigninInit), (429, SigninComplete)] {
         let person = Person::new();
         person.answer(kind, status, &[("Retry-After", "600")]);
-        assert_eq!(cause(person.begin(&["--json"]), 1), "throttled");
+        let refused = person.begin(&["--json"]).ends(1).json();
+        assert_eq!(refused["cause"], "throttled");
+        assert_eq!(refused["retry_after"], 600);
+        assert!(refused["said"].as_str().unwrap().contains("asks to wait 10m0s"), "{refused}");
         assert_eq!(person.count(kind), 1);
     }
+}
+
+/// What an old client, or a stale configuration, gets.
+#[test]
+fn a_session_token_that_is_not_valid() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    let body = r#"{"success":false,"error":"Invalid Session Token"}"#.to_owned();
+    let refusal = FaultAction::Status { status: 400, body, headers: BTreeMap::new() };
+    person.simulator.add_fault(FaultRule::new(RequestKind::AccountLogin, refusal));
+    let refused = person.run(&["status", "--json"]).ends(10).json()["refused"].clone();
+    assert_eq!(refused["cause"], "session-over");
+    assert!(refused["text"].as_str().unwrap().contains("Invalid Session Token"), "{refused}");
+    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+    person.simulator.clear_faults();
+    person.sign_in();
+}
+
+/// A configuration of rclone that was finished without the code.
+#[test]
+fn a_configuration_without_a_trust_token() {
+    let person = Person::new();
+    let section = format!("[drive]\ntype = iclouddrive\napple_id = {APPLE_ID}\n");
+    person.run_with(&["config", "import"], &section).ends(0);
+    let status = person.run(&["status", "--json"]).ends(10).json();
+    assert_eq!(status["state"], "needs-login");
+    assert!(status["reason"].as_str().unwrap().contains("nobody has signed in"), "{status}");
+    assert_eq!(person.simulator.counts().total.requests, 0);
 }
 
 #[test]
@@ -116,5 +142,14 @@ fn terms_that_wait() {
 
 #[test]
 fn web_access_that_is_off() {
-    assert_eq!(refused_after_the_code(|rules| rules.web_access = false, 10).1, "web-access-off");
+    for protected in [false, true] {
+        let refused = refused_after_the_code(
+            |rules| {
+                rules.web_access = false;
+                rules.advanced_data_protection = protected;
+            },
+            10,
+        );
+        assert_eq!(refused.1, "web-access-off", "protected: {protected}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use plakar_host::{Backup, Options, PATIENCE, Plakar, Settings};
+
 use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
 
 /// Everything that must not be seen: what the state folder keeps, and what was typed.
@@ -46,10 +48,73 @@ fn no_output_shows_one_even_at_the_highest_level() {
     let bundle = fs::read_to_string(bundle).unwrap();
     assert!(!bundle.contains(APPLE_ID), "{bundle}");
     seen.push(bundle);
+    none_shows(&seen, first.iter().chain(&last));
+}
+
+#[track_caller]
+fn none_shows<'a>(seen: &[String], secrets: impl Iterator<Item = &'a String>) {
     assert!(seen.iter().any(|text| text.contains("debug")), "the log was on");
-    for secret in first.iter().chain(&last) {
-        for text in &seen {
+    for secret in secrets {
+        for text in seen {
             assert!(!text.contains(secret), "{secret} is in:\n{text}");
+        }
+    }
+}
+
+/// The log of a backup whose session is renewed on the way and dies at the end.
+#[tokio::test]
+async fn no_connector_logs_one() {
+    let mut person = Person::new();
+    person.variables.insert("PLAKAR_ICLOUD_LOG", "debug".to_owned());
+    let minted = person.simulator.mint_session();
+    person.simulator.put_file("a.txt", icloud_simulator::Content::Bytes(b"a".to_vec().into()), 1_700_000_000_000);
+    let settings = Settings::new("icloud://")
+        .with("apple_id", &minted.apple_id)
+        .with("password", &minted.password)
+        .with("trust_token", &minted.trust_token)
+        .with("cookies", &minted.cookies);
+    let mut seen = Vec::new();
+    let mut known = vec![minted.password.clone(), minted.trust_token.clone()];
+    for step in 0..3 {
+        if step > 0 {
+            person.simulator.end_sessions(421);
+        }
+        if step > 1 {
+            person.simulator.end_trust();
+        }
+        let importer = person.host().importer(&settings, &Options::default()).await.unwrap();
+        let outcome = importer.import(Backup::first()).await;
+        assert_eq!(outcome.is_ok(), step < 2, "{outcome:?}");
+        seen.push(format!("{:?}", outcome.err().map(|error| error.to_string())));
+        let session = person.session();
+        known.extend(session["session_token"].as_str().map(str::to_owned));
+        let cookies = session["cookies"].as_array().unwrap().iter().map(|cookie| cookie["value"].as_str().unwrap());
+        known.extend(cookies.filter(|value| value.len() > 5).map(str::to_owned));
+        let mut connector = importer.into_connector();
+        connector.hang_up();
+        connector.wait(PATIENCE).await.unwrap();
+        seen.push(connector.stderr());
+    }
+    none_shows(&seen, known.iter());
+}
+
+/// What plakar's configuration holds of an account is a name.
+#[test]
+fn plakar_has_none_to_show() {
+    let Some(executable) = Plakar::on_path() else {
+        eprintln!("skipped: plakar is not on PATH");
+        return;
+    };
+    let mut person = Person::signed_in();
+    person.variables.insert("PATH", format!("{}:/usr/bin:/bin", executable.parent().unwrap().display()));
+    person.run_program(&executable, &["-disable-security-check"]).ends(0);
+    person.begin(&[]).ends(10);
+    person.run(&["login", "--code", CODE, "--add"]).ends(0);
+    for section in ["source", "destination", "store"] {
+        let shown = person.run_program(&executable, &[section, "show", "-secrets", "icloud"]).ends(0).stdout;
+        assert!(shown.contains("account: icloud"), "{shown}");
+        for secret in secrets(&person) {
+            assert!(!shown.contains(&secret), "{secret} is in:\n{shown}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Renewing, sharing and ending a session.
 
-use std::{fs, os::unix::fs::PermissionsExt};
-
 use icloud_simulator::{Content, RequestKind, Simulator};
 use plakar_host::{Backup, Options, Settings};
 
@@ -68,17 +66,19 @@ fn a_password_that_was_changed_is_tried_once() {
     assert_eq!(person.count(RequestKind::SigninComplete), 1);
 }
 
+/// Somebody else's files stand for a read-only file system: root may write to its
+/// own whatever their mode.
 #[test]
-fn a_read_only_state_folder_is_no_failure() {
+fn a_read_only_state_folder_is_one_warning() {
     let person = Person::signed_in();
-    let folders = [person.state(), person.state().join("sessions"), person.state().join("accounts")];
-    let set =
-        |mode| folders.iter().for_each(|folder| fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap());
-    set(0o500);
-    person.simulator.end_sessions(421);
-    let status = person.run(&["status"]);
-    set(0o700);
-    status.ends(0);
+    person.let_everybody_read();
+    for _ in 0..2 {
+        person.simulator.end_sessions(421);
+        let status = finished(person.spawn_as_nobody(&["status"])).ends(0);
+        assert_eq!(status.stderr.lines().count(), 1, "{status:?}");
+        assert!(status.stderr.contains("not shared with other processes"), "{status:?}");
+    }
+    assert_eq!(person.count(RequestKind::AccountLogin), 2);
 }
 
 /// Six folders of three files.
@@ -138,6 +138,27 @@ async fn six_connectors_share_a_renewal() {
         ping.unwrap();
     }
     assert_eq!(person.count(RequestKind::AccountLogin), 1);
+}
+
+/// Photos are rclone's own; the session is the account's, renewed by our rules.
+#[tokio::test]
+async fn photos_open_on_the_session_of_an_account() {
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    let settings = Settings::new("icloud://").with("account", "icloud").with("service", "photos");
+    let importer = person.host().importer(&settings, &Options::default()).await.unwrap();
+    // The simulator has no photos: it gets as far as asking for them.
+    let error = importer.ping().await.unwrap_err().to_string();
+    assert!(error.contains("discover zones"), "{error}");
+    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+
+    person.simulator.end_sessions(421);
+    person.simulator.end_trust();
+    let importer = person.host().importer(&settings, &Options::default()).await.unwrap();
+    let error = importer.ping().await.unwrap_err().to_string();
+    assert!(error.contains("plakar-icloud login"), "{error}");
+    assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use icloud_simulator::{CodeAnswer, RequestKind, SrpProtocol, TrustedPhone};
 
-use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
+use crate::person::{APPLE_ID, CODE, PASSWORD, Person, finished};
 
 #[test]
 fn two_calls_sign_in() {
@@ -103,9 +103,25 @@ fn the_phone_can_be_chosen() {
         assert!(other.stderr.contains("SMS to +00 34"), "{other:?}");
         let called = person.run(&["login", "--call", "--phone", "2", "--no-wait"]).ends(10);
         assert!(called.stderr.contains("calls +00 34"), "{called:?}");
+        let none = person.run(&["login", "--sms", "--phone", "3", "--no-wait"]).ends(1);
+        assert!(none.stderr.contains("2 trusted phones, and no number 3"), "{none:?}");
         person.run(&["login", "--code", "654321"]).ends(0);
         assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 3));
     }
+}
+
+/// A code that is pushed would be made void by the one that was asked for.
+#[test]
+fn a_code_comes_once_the_way_that_was_asked_for() {
+    let person = Person::new();
+    let begun = person.begin(&["--sms"]).ends(10);
+    assert!(begun.stderr.contains("SMS to +00"), "{begun:?}");
+    assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 1));
+    person.run(&["login", "--code", "654321"]).ends(0);
+
+    let none = person.begin(&["--restart", "--call", "--phone", "2"]).ends(10);
+    assert!(none.stderr.contains("1 trusted phones, and no number 2"), "{none:?}");
+    assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 1));
 }
 
 #[test]
@@ -149,22 +165,66 @@ fn protected_data_is_approved_at_the_login() {
     assert_eq!(person.count(RequestKind::RequestPcs), 2);
     person.run(&["status"]).ends(0);
     assert_eq!(person.count(RequestKind::RequestPcs), 2);
+    assert_eq!(person.count(RequestKind::DeviceConsent), 1, "the devices are made to ask once");
 }
 
 #[test]
-fn the_password_may_come_from_a_command_and_need_not_be_kept() {
+fn a_sign_in_ends_when_the_drive_answers() {
     let person = Person::new();
-    let command = format!("echo '{PASSWORD}'");
-    person.run(&["login", "--apple-id", APPLE_ID, "--password-command", &command, "--no-wait"]).ends(10);
-    person.run(&["login", "--code", CODE]).ends(0);
-    let account = || fs::read_to_string(person.state().join("accounts/icloud.json")).unwrap();
-    assert!(!account().contains("\"password\"") && account().contains("password_command"), "{}", account());
-    person.simulator.end_sessions(421);
+    person.begin(&[]).ends(10);
+    person.answer(RequestKind::List, 503, &[("Retry-After", "3600")]);
+    let refused = person.run(&["login", "--code", CODE, "--json"]).ends(1).json();
+    assert_eq!(refused["cause"], "throttled");
+    person.simulator.clear_faults();
+    // The code is spent, and the session is there.
     person.run(&["status"]).ends(0);
+    assert_eq!(person.count(RequestKind::SigninInit), 1);
+}
 
-    person.begin(&["--no-store-password", "--restart"]).ends(10);
+#[test]
+fn a_name_belongs_to_one_apple_id() {
+    let person = Person::signed_in();
+    for name in [&["icloud"][..], &[]] {
+        let arguments = [&["login", "--apple-id", "other@example.com", "--password-stdin"], name].concat();
+        let other = person.run_with(&arguments, PASSWORD).ends(1);
+        assert!(other.stderr.contains("user@example.com"), "{other:?}");
+    }
+    for name in ["a b", "../x", "-x", "é", &"x".repeat(65)] {
+        let odd = person.run(&["login", "--apple-id", APPLE_ID, "--", name]).ends(1);
+        assert!(odd.stderr.contains("letters, digits"), "{odd:?}");
+    }
+    assert_eq!(person.simulator.counts().total.requests, 0);
+}
+
+#[test]
+fn two_sign_ins_at_once_leave_one_that_can_be_completed() {
+    let person = Person::new();
+    let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait"];
+    let begun: Vec<_> = (0..2).map(|_| person.spawn(&arguments)).collect();
+    for mut process in begun {
+        std::io::Write::write_all(&mut process.stdin.take().unwrap(), PASSWORD.as_bytes()).unwrap();
+        finished(process).ends(10);
+    }
     person.run(&["login", "--code", CODE]).ends(0);
-    assert!(!account().contains("password"), "{}", account());
+    person.run(&["status"]).ends(0);
+}
+
+#[test]
+fn the_lines_for_plakar_are_run_with_add() {
+    let mut person = Person::new();
+    let record = person.file("ran");
+    let plakar = person.file("plakar");
+    fs::write(&plakar, format!("#!/bin/sh\necho \"$@\" >> {}\n", record.display())).unwrap();
+    fs::set_permissions(&plakar, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", plakar.parent().unwrap().display());
+    person.variables.insert("PATH", path);
+    person.begin(&[]).ends(10);
+    person.run(&["login", "--code", CODE, "--add"]).ends(0);
+    let ran = fs::read_to_string(record).unwrap();
+    let expected = "source add icloud icloud:// account=icloud\n\
+                    destination add icloud icloud:// account=icloud\n\
+                    store add icloud icloud:///plakar account=icloud\n";
+    assert_eq!(ran, expected, "names, and no secret");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub enum RequestKind {
     RequestPcs,
     /// `requestWebAccessState`.
     WebAccessState,
+    /// `enableDeviceConsentForPCS`: has devices ask their owner.
+    DeviceConsent,
     /// `storageUsageInfo`: quota.
     StorageUsage,
     /// `retrieveItemDetailsInFolders`.
@@ -162,6 +164,7 @@ fn of_setup(path: &str) -> RequestKind {
         Some("/validate") => RequestKind::Validate,
         Some("/requestPCS") => RequestKind::RequestPcs,
         Some("/requestWebAccessState") => RequestKind::WebAccessState,
+        Some("/enableDeviceConsentForPCS") => RequestKind::DeviceConsent,
         Some("/storageUsageInfo") => RequestKind::StorageUsage,
         _ => RequestKind::Unknown,
     }

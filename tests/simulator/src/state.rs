@@ -98,6 +98,7 @@ impl State {
             | RequestKind::Validate
             | RequestKind::RequestPcs
             | RequestKind::WebAccessState
+            | RequestKind::DeviceConsent
             | RequestKind::StorageUsage => Ok(setup::answer(account, rules, drive.tree.stored_bytes(), now, message)),
             RequestKind::List => drivews::list(drive, drive_rules, message),
             RequestKind::ListDetails => drivews::details(drive, message),

@@ -64,6 +64,9 @@ func describe(_ context.Context, in sessionRequest) (*description, error) {
 	now := time.Now()
 	out := &description{SessionStatus: file.Describe(now)}
 	if left, known := out.SessionStatus.TrustLeft(now); known {
+		if out.Cause == icloud.CauseTrustOver { // before its time
+			left = 0
+		}
 		seconds := int64(left / time.Second)
 		out.TrustLeft = &seconds
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
@@ -102,14 +101,7 @@ func (c *challenge) save(sessionFile string) error {
 	if err != nil {
 		return err
 	}
-	path := challengePath(sessionFile)
-	err = os.MkdirAll(filepath.Dir(path), 0o700)
-	if err == nil {
-		err = os.WriteFile(path+".new", data, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
+	err = icloud.ReplaceFile(challengePath(sessionFile), data)
 	if err != nil {
 		return &failure{kind: icloud.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be kept: " + err.Error()}
 	}

@@ -43,7 +43,7 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 		resp, err := client.Do(request)
 		if err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, &failure{icloud.KindNetwork, causeNetwork, "no answer from " + request.URL.Host + " in time"}
+				return nil, &failure{kind: icloud.KindNetwork, cause: causeNetwork, text: "no answer from " + request.URL.Host + " in time"}
 			}
 			return nil, unreachable(ctx, err)
 		}
@@ -57,11 +57,15 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	return out, nil
 }
 
-// webAccess is what the account's owner allows on the web.
+// webAccess is what the account's owner allows on the web. Apple leaves out what
+// does not concern the account. (ICDRS, whose state it tells too, is the recovery
+// service that Advanced Data Protection switches off.)
 type webAccess struct {
-	Off       bool `json:"isICDRSDisabled"`
-	Consented bool `json:"isDeviceConsentedForPCS"`
+	Allowed   *bool `json:"isWebAccessAllowed"`
+	Consented *bool `json:"isDeviceConsentedForPCS"` // to the access to protected data
 }
+
+func (a webAccess) off() bool { return a.Allowed != nil && !*a.Allowed }
 
 func webAccessOf(ctx context.Context, client *api.Session) (webAccess, error) {
 	var access webAccess
@@ -73,7 +77,7 @@ func webAccessOf(ctx context.Context, client *api.Session) (webAccess, error) {
 		return access, refused(r)
 	}
 	if json.Unmarshal(r.body, &access) != nil {
-		return access, &failure{icloud.KindDamaged, causeOther, "the state of web access cannot be read"}
+		return access, &failure{kind: icloud.KindDamaged, cause: causeOther, text: "the state of web access cannot be read"}
 	}
 	return access, nil
 }
@@ -91,7 +95,7 @@ type servicesAnswer struct {
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	client, _, err := ofFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, &failure{icloud.KindNeedsLogin, causeNotSignedIn, "nobody has signed in"}
+		return nil, &failure{kind: icloud.KindNeedsLogin, cause: causeNotSignedIn, text: "nobody has signed in"}
 	}
 	if err != nil {
 		return nil, err
@@ -119,11 +123,14 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 			out.Services[shown] = "active"
 		}
 	}
-	if info.ChallengeRequired {
+	if info.wantsCode() {
 		out.Session = causeTrustOver
 	}
+	if info.Info != nil && info.Info.WebAccess != nil {
+		out.WebAccessOff = !*info.Info.WebAccess
+	}
 	if access, err := webAccessOf(ctx, client); err == nil {
-		out.WebAccessOff = access.Off
+		out.WebAccessOff = out.WebAccessOff || access.off()
 	}
 	return out, nil
 }

@@ -21,7 +21,9 @@ import (
 const (
 	stateCode    = "code"    // a code was sent, or can be sent another way
 	stateApprove = "approve" // protected data waits for an approval on a device
-	stateStop    = "stop"    // followed by a space and the cause: nothing more to ask
+	// stateStop is followed by a space and the cause; Error says it in words, and
+	// Result holds the seconds that Apple asks to wait, if it does.
+	stateStop = "stop"
 )
 
 // Answers to the question for the code, besides the code itself.
@@ -51,19 +53,24 @@ func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.Confi
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return &fs.ConfigOut{State: stateStop + " " + causeOf(err), Error: err.Error()}, nil
+	out = &fs.ConfigOut{State: stateStop + " " + causeOf(err), Error: err.Error()}
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) && later.RetryAfter() > 0 {
+		out.Result = strconv.Itoa(int(later.RetryAfter().Seconds()))
+	}
+	return out, nil
 }
 
 func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
 	switch in.State {
 	case "":
-		obscured, _ := m.Get("password")
-		password, err := obscure.Reveal(obscured)
-		if err != nil || password == "" {
-			return nil, &failure{icloud.KindBadConfig, causePassword, "a password is needed to sign in"}
-		}
 		clientID, _ := m.Get("client_id")
-		return begin(ctx, file, &signIn{appleID: appleID, clientID: clientID, file: file}, password)
+		s := &signIn{appleID: appleID, clientID: clientID, file: file}
+		password, err := passwordIn(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		return s.begin(ctx, password, in.Result)
 	case stateCode:
 		return code(ctx, file, in.Result)
 	case stateApprove:
@@ -72,16 +79,45 @@ func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs
 	return nil, fmt.Errorf("icloud: there is no question %q", in.State)
 }
 
-// begin proves the password and has a code sent.
-func begin(ctx context.Context, file string, s *signIn, password string) (*fs.ConfigOut, error) {
-	dropChallenge(file)
-	if err := s.prove(ctx, password); err != nil {
+// passwordIn gives the password of the options, or of the command in them.
+func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) {
+	obscured, _ := m.Get("password")
+	command, _ := m.Get("password_command")
+	clear, err := obscure.Reveal(obscured)
+	password := icloud.Secret(clear)
+	switch {
+	case command != "":
+		if password, err = icloud.PasswordOf(ctx, command); err != nil {
+			return "", err
+		}
+	case err != nil || password == "":
+		return "", &failure{kind: icloud.KindBadConfig, cause: causeOther, text: "a password is needed to sign in"}
+	}
+	if icloud.IsAppSpecific(password) {
+		return "", &failure{kind: icloud.KindNeedsLogin, cause: causeAppSpecific, text: "nothing was sent to Apple"}
+	}
+	return password, nil
+}
+
+// begin proves the password and has a code sent: as wish says, which is empty,
+// or answerSMS or answerCall and the place of a phone in the list, from 1 on.
+func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string) (*fs.ConfigOut, error) {
+	dropChallenge(s.file)
+	wanted, err := s.prove(ctx, password)
+	if err != nil {
 		return nil, err
 	}
-	if !s.client.Requires2FA() {
-		return finish(ctx, file, s)
+	if wanted == nil {
+		account, err := s.accountLogin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !account.wantsCode() {
+			return s.finish(ctx, account)
+		}
+		wanted = new(reply)
 	}
-	state, err := s.secondFactor(ctx)
+	state, err := s.secondFactor(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -90,18 +126,28 @@ func begin(ctx context.Context, file string, s *signIn, password string) (*fs.Co
 	if state.noDevices && len(state.phones) > 0 {
 		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
 	}
-	return send(ctx, file, s, c)
+	if way, number, _ := strings.Cut(wish, " "); way != "" {
+		place, _ := strconv.Atoi(number) // 0 is no place
+		if place < 1 || place > len(c.Phones) {
+			c.Sent.Refused = true
+			c.keep(s.client)
+			said := fmt.Sprintf("Apple names %d trusted phones, and no number %s", len(c.Phones), number)
+			return ask(c, said), c.save(s.file)
+		}
+		c.Sent = delivery{Way: way, PhoneID: c.Phones[place-1].ID}
+	}
+	return s.have(ctx, c)
 }
 
-// send has the code sent as c.Sent says, and asks for it. That Apple refuses is
+// have has the code sent as c.Sent says, and asks for it. That Apple refuses is
 // part of the question: there are other ways.
-func send(ctx context.Context, file string, s *signIn, c *challenge) (*fs.ConfigOut, error) {
+func (s *signIn) have(ctx context.Context, c *challenge) (*fs.ConfigOut, error) {
 	said := ""
 	err := s.send(ctx, c.Sent)
 	var refusal *failure
 	switch {
 	case errors.As(err, &refusal) && refusal.cause == causeNoChallenge:
-		dropChallenge(file)
+		dropChallenge(s.file)
 		return nil, err
 	case errors.As(err, &refusal):
 		said = refusal.text
@@ -110,7 +156,7 @@ func send(ctx context.Context, file string, s *signIn, c *challenge) (*fs.Config
 	}
 	c.Sent.Refused = said != ""
 	c.keep(s.client)
-	if err := c.save(file); err != nil {
+	if err := c.save(s.file); err != nil {
 		return nil, err
 	}
 	return ask(c, said), nil
@@ -156,7 +202,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	case "":
 		return ask(c, ""), nil
 	case answerResend:
-		return send(ctx, file, s, c)
+		return s.have(ctx, c)
 	case answerSMS, answerCall:
 		id, err := strconv.Atoi(strings.TrimSpace(rest))
 		if err != nil && len(c.Phones) == 1 {
@@ -166,13 +212,13 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 			return ask(c, fmt.Sprintf("There is no phone %q", rest)), nil
 		}
 		c.Sent = delivery{Way: way, PhoneID: id}
-		return send(ctx, file, s, c)
+		return s.have(ctx, c)
 	}
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(said)
 	if len(digits) < 4 || strings.Trim(digits, "0123456789") != "" {
 		return ask(c, "A code has six digits"), nil
 	}
-	err = s.verify(ctx, c.Sent, digits)
+	account, err := s.verify(ctx, c.Sent, digits)
 	var refusal *failure
 	if errors.As(err, &refusal) && refusal.cause == causeWrongCode {
 		c.keep(s.client)
@@ -190,27 +236,20 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 		return nil, err
 	}
 	dropChallenge(file) // the code is spent
-	return finish(ctx, file, s)
+	return s.finish(ctx, account)
 }
 
-// finish gets the session and stores it.
-func finish(ctx context.Context, file string, s *signIn) (*fs.ConfigOut, error) {
-	account, err := s.accountLogin(ctx)
-	if err != nil {
-		return nil, err
-	}
+// finish stores the session.
+func (s *signIn) finish(ctx context.Context, account *accountInfo) (*fs.ConfigOut, error) {
 	if err := s.store(ctx, account); err != nil {
 		return nil, err
 	}
 	if err := account.usable(); err != nil {
 		return nil, err
 	}
-	access, err := webAccessOf(ctx, s.client)
-	if err == nil && access.Off {
-		return nil, &failure{icloud.KindNeedsLogin, causeWebAccess, "access to iCloud data on the web is off"}
-	}
 	if account.Webservices[driveService].PCSRequired {
-		return approve(ctx, file)
+		askDevices(ctx, s.file)
+		return approve(ctx, s.file)
 	}
 	return nil, nil
 }

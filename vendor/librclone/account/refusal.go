@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
 )
@@ -24,6 +24,7 @@ const (
 	causeSessionOver  = "session-over"
 	causeTrustOver    = "trust-over"
 	causePassword     = "wrong-password"
+	causeAppSpecific  = icloud.CauseAppSpecific
 	causeLocked       = "locked"
 	causeADP          = "adp-not-approved"
 	causeWebAccess    = "web-access-off"
@@ -46,6 +47,7 @@ const (
 // failure is an error of this package.
 type failure struct {
 	kind, cause, text string
+	retryAfter        time.Duration
 }
 
 func (f *failure) Error() string { return f.text }
@@ -55,6 +57,9 @@ func (f *failure) Kind() string { return f.kind }
 
 // Cause is one of the causes.
 func (f *failure) Cause() string { return f.cause }
+
+// RetryAfter is how long Apple asked to be left alone, 0 if it named no time.
+func (f *failure) RetryAfter() time.Duration { return f.retryAfter }
 
 func causeOf(err error) string {
 	var typed interface{ Cause() string }
@@ -66,9 +71,11 @@ func causeOf(err error) string {
 
 // reply is what Apple answered.
 type reply struct {
-	status int
-	header http.Header
-	body   []byte
+	status     int
+	hasToken   bool   // it carries a session token
+	sendsTo    string // the host of a redirection
+	retryAfter time.Duration
+	body       []byte
 }
 
 // serviceError is how Apple's sign-in says what is wrong.
@@ -107,15 +114,17 @@ func refused(r *reply) *failure {
 	if said.Message != "" {
 		status += ": " + said.Message
 	}
-	login := func(cause, text string) *failure { return &failure{icloud.KindNeedsLogin, cause, text} }
+	login := func(cause, text string) *failure {
+		return &failure{kind: icloud.KindNeedsLogin, cause: cause, text: text}
+	}
 	switch {
 	case r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable:
-		if after := r.header.Get("Retry-After"); after != "" {
-			status += ", and asks to wait " + after + " seconds"
+		if r.retryAfter > 0 {
+			status += fmt.Sprintf(", and asks to wait %v", r.retryAfter.Round(time.Second))
 		}
-		return &failure{icloud.KindThrottled, causeThrottled, status}
+		return &failure{icloud.KindThrottled, causeThrottled, status, r.retryAfter}
 	case r.status >= 500:
-		return &failure{icloud.KindNetwork, causeService, status}
+		return &failure{kind: icloud.KindNetwork, cause: causeService, text: status}
 	case said.Code == codeWrongPassword:
 		return login(causePassword, status)
 	case said.Code == codeWrongCode:
@@ -132,41 +141,30 @@ func refused(r *reply) *failure {
 	return login(causeOther, status)
 }
 
-// ofClient finds the answer in the error of rclone's client, which gives it as
-// text: "HTTP error 503 (...) returned body: ..." and "sign in failed: 401
-// Unauthorized: ..."; for 403 it says "incorrect username or password", which
-// Apple says with 401. The texts are those of the pinned version (backend/
-// iclouddrive/api/session.go, lib/rest/rest.go).
-func ofClient(ctx context.Context, err error) error {
-	text := err.Error()
-	if strings.HasSuffix(text, "incorrect username or password") {
-		return refused(&reply{status: http.StatusForbidden})
-	}
-	found := answerInText.FindStringSubmatch(text)
-	if found == nil {
-		return unreachable(ctx, err)
-	}
-	r := &reply{header: http.Header{}, body: []byte(strings.ReplaceAll(found[2], `\"`, `"`))}
-	_, _ = fmt.Sscan(found[1], &r.status) // digits
-	return refused(r)
-}
-
-var answerInText = regexp.MustCompile(`(?s)(?:HTTP error|sign in failed:) (\d{3})\D[^{]*(\{.*\})?`)
-
 // unreachable says why no answer came. The text has no URL in it.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	host := "Apple"
+	why := err.Error()
 	var inURL *url.Error
 	for errors.As(err, &inURL) {
 		if u, parseErr := url.Parse(inURL.URL); parseErr == nil && u.Host != "" {
 			host = u.Host
 		}
-		err = inURL.Err
+		err, why = inURL.Err, inURL.Err.Error()
 	}
-	made := func(cause, text string) *failure { return &failure{icloud.KindNetwork, cause, text} }
+	var ours *icloud.Error
+	if errors.As(err, &ours) {
+		if ours.Kind() != icloud.KindNetwork {
+			return err
+		}
+		why = ours.Reason()
+	}
+	made := func(cause, text string) *failure {
+		return &failure{kind: icloud.KindNetwork, cause: cause, text: text}
+	}
 	var (
 		verification *tls.CertificateVerificationError
 		unknown      x509.UnknownAuthorityError
@@ -180,17 +178,20 @@ func unreachable(ctx context.Context, err error) error {
 		// Apple's certificates are renewed in time.
 		return made(causeClock, "the certificate of "+host+" is not valid at the time of this machine")
 	case errors.As(err, &verification), errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &name):
-		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+err.Error())
-	case errors.As(err, &operation) && operation.Op == "proxyconnect", strings.Contains(err.Error(), "proxyconnect"):
-		return made(causeProxy, "the proxy on the way to "+host+" does not work: "+err.Error())
+		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+why)
+	case errors.As(err, &operation) && operation.Op == "proxyconnect", strings.Contains(why, "proxyconnect"):
+		return made(causeProxy, "the proxy on the way to "+host+" does not work: "+why)
 	case errors.As(err, &dns):
 		return made(causeNetwork, "the name "+host+" cannot be resolved")
 	}
 	// A proxy that refuses gives its status line as the error (net/http, dialConn).
 	for status := http.StatusBadRequest; status <= http.StatusNetworkAuthenticationRequired; status++ {
-		if text := http.StatusText(status); text != "" && err.Error() == text {
+		if text := http.StatusText(status); text != "" && (why == text || strings.HasSuffix(why, ": "+text)) {
 			return made(causeProxy, "the proxy on the way to "+host+" refuses: "+text)
 		}
 	}
-	return made(causeNetwork, "no answer from "+host+": "+err.Error())
+	if ours != nil {
+		return made(causeNetwork, why)
+	}
+	return made(causeNetwork, "no answer from "+host+": "+why)
 }

@@ -12,20 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The texts are those of rclone's client for answers that were seen.
-func TestAnswersInTheTextOfTheClient(t *testing.T) {
-	for _, test := range []struct{ text, cause string }{
-		{`authSRPComplete: sign in failed: 401 Unauthorized: {"serviceErrors":[{"code":"-20101","message":"Check it."}]}`, causePassword},
-		{`authSRPComplete: sign in failed: incorrect username or password`, causeLocked},
-		{`authSRPInit: HTTP error 503 (503 Service Unavailable) returned body: ""`, causeThrottled},
-		{`authSRPInit: HTTP error 429 (429 Too Many Requests) returned body: "{\"x\":1}"`, causeThrottled},
-		{`authFederate: HTTP error 500 (500 Internal Server Error) returned body: "<html>"`, causeService},
-		{`authSRPInit: HTTP error 401 (401 Unauthorized) returned body: "{\"service_errors\":[{\"code\":\"-20209\"}]}"`, causeLocked},
-	} {
-		assert.Equal(t, test.cause, causeOf(ofClient(context.Background(), errors.New(test.text))), test.text)
-	}
-}
-
 func TestWhyNobodyAnswers(t *testing.T) {
 	for _, test := range []struct {
 		err   error
@@ -58,6 +44,7 @@ func TestRefusalsOfACode(t *testing.T) {
 		{403, `{"serviceErrors":[{"code":"-20209"}]}`, causeLocked},
 		{401, `{"serviceErrors":[{"code":"-20528"}]}`, causeNoChallenge},
 		{503, ``, causeThrottled},
+		{409, `{"securityCode":{"valid":false}}`, causeWrongCode},
 	} {
 		assert.Equal(t, test.cause, causeOf(refusedCode(&reply{status: test.status, body: []byte(test.body)})), "%d %s", test.status, test.body)
 	}

@@ -34,19 +34,29 @@ type signIn struct {
 }
 
 // prove shows Apple that the password is known, without sending it. It is tried
-// once, whatever comes of it.
-func (s *signIn) prove(ctx context.Context, password string) error {
+// once, whatever comes of it. Where Apple wants the second factor, wanted is
+// what it says about that.
+func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *reply, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
-	if err := s.client.SignIn(ctx, s.appleID, password); err != nil {
-		return ofClient(ctx, err)
+	answer, err := icloud.Prove(ctx, s.client, s.appleID, password)
+	if err != nil {
+		return nil, unreachable(ctx, err)
 	}
-	return nil
+	if answer == nil {
+		return nil, nil
+	}
+	r := &reply{status: answer.Status, retryAfter: answer.RetryAfter, body: answer.Body}
+	if r.status == http.StatusConflict {
+		return r, nil
+	}
+	return nil, refused(r)
 }
 
 // call sends one request and takes the headers that the next one needs.
 func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, error) {
 	opts.IgnoreStatus = true
+	opts.NoRedirect = true // which says where the account is, and is no way to it
 	var body json.RawMessage
 	resp, err := client.Request(ctx, opts, nil, &body)
 	if resp == nil {
@@ -59,20 +69,17 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &syntax) {
 		return nil, unreachable(ctx, err)
 	}
-	// rclone's client takes these from an answer with a JSON body only.
-	for name, field := range map[string]*string{
-		"scnt":                       &client.Scnt,
-		"X-Apple-ID-Session-Id":      &client.SessionID,
-		"X-Apple-Session-Token":      &client.SessionToken,
-		"X-Apple-TwoSV-Trust-Token":  &client.TrustToken,
-		"X-Apple-Auth-Attributes":    &client.AuthAttributes,
-		"X-Apple-ID-Account-Country": &client.AccountCountry,
-	} {
-		if value := resp.Header.Get(name); value != "" {
-			*field = value
-		}
+	icloud.TakeHeaders(client, resp.Header) // rclone's client does with a JSON body only
+	r := &reply{
+		status:     resp.StatusCode,
+		hasToken:   resp.Header.Get("X-Apple-Session-Token") != "",
+		retryAfter: icloud.RetryAfter(resp.Header, time.Now()),
+		body:       body,
 	}
-	return &reply{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	if to, err := resp.Location(); err == nil {
+		r.sendsTo = to.Hostname()
+	}
+	return r, nil
 }
 
 func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
@@ -95,14 +102,26 @@ type factor struct {
 	noDevices bool
 }
 
-func (s *signIn) secondFactor(ctx context.Context) (*factor, error) {
-	r, err := s.auth(ctx, http.MethodGet, "", nil)
+// secondFactor asks what there is. Where Apple does not say, a code can be
+// entered all the same.
+func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, error) {
+	said, err := factorIn(wanted)
 	if err != nil {
 		return nil, err
 	}
-	if !r.good() {
+	r, err := s.auth(ctx, http.MethodGet, "", nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.good():
+		return factorIn(r)
+	case refused(r).cause == causeThrottled:
 		return nil, refused(r)
 	}
+	return said, nil
+}
+
+func factorIn(r *reply) (*factor, error) {
 	type number struct {
 		ID       int    `json:"id"`
 		WithDial string `json:"numberWithDialCode"`
@@ -122,12 +141,12 @@ func (s *signIn) secondFactor(ctx context.Context) (*factor, error) {
 	if json.Unmarshal(r.body, &said) != nil {
 		return &factor{}, nil // a code can be entered all the same
 	}
-	if len(said.SecurityKey) > 0 && string(said.SecurityKey) != "null" {
+	if key := string(said.SecurityKey); key != "" && key != "null" && key != "{}" {
 		text := "the account has security keys as its second factor"
 		if len(said.KeyNames) > 0 {
 			text += " (" + strings.Join(said.KeyNames, ", ") + ")"
 		}
-		return nil, &failure{icloud.KindUnsupported, causeSecurityKeys, text}
+		return nil, &failure{kind: icloud.KindUnsupported, cause: causeSecurityKeys, text: text}
 	}
 	offered := said.numbers
 	if said.Nested != nil && len(offered.Phones) == 0 && offered.Phone == nil {
@@ -166,9 +185,10 @@ func (s *signIn) send(ctx context.Context, how delivery) error {
 
 // verify hands in a code, and makes this device a trusted one.
 //
-// Since 2026 Apple answers 409 to a right code too. What counts then is the
-// answer's own word, and at last whether the trust is granted.
-func (s *signIn) verify(ctx context.Context, how delivery, code string) error {
+// Since 2026 Apple answers 409 to a right code too, with or without a token.
+// What counts then is the answer's own word, and at last whether the trust or
+// the session is granted.
+func (s *signIn) verify(ctx context.Context, how delivery, code string) (*accountInfo, error) {
 	path := "/verify/trusteddevice/securitycode"
 	body := map[string]any{"securityCode": map[string]string{"code": code}}
 	if how.Way != wayDevices {
@@ -177,7 +197,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) error {
 	}
 	r, err := s.auth(ctx, http.MethodPost, path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var said struct {
 		Code struct {
@@ -185,20 +205,27 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) error {
 		} `json:"securityCode"`
 	}
 	_ = json.Unmarshal(r.body, &said) // without one the status decides
-	if !r.good() && !said.Code.Valid && r.header.Get("X-Apple-Session-Token") == "" {
-		return refusedCode(r)
+	ambiguous := r.status == http.StatusConflict || r.status == http.StatusPreconditionFailed
+	if !r.good() && !said.Code.Valid && !(ambiguous && r.hasToken) {
+		return nil, refusedCode(r)
 	}
 	trust, err := s.auth(ctx, http.MethodGet, "/2sv/trust", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !trust.good() {
-		failed := refused(trust)
+	account, err := s.accountLogin(ctx)
+	if err == nil && !account.wantsCode() || trust.good() {
+		return account, err
+	}
+	if ambiguous && !said.Code.Valid {
+		return nil, refusedCode(r)
+	}
+	failed := refused(trust)
+	if failed.cause != causeThrottled && failed.cause != causeService {
 		failed.cause = causeOther
-		failed.text = "the code is right, but Apple does not trust this device: " + failed.text
-		return failed
 	}
-	return nil
+	failed.text = "the code is right, but Apple does not trust this device: " + failed.text
+	return nil, failed
 }
 
 // refusedCode is for the host's answer to a code: 401 is no wrong password here.
@@ -223,15 +250,25 @@ type accountInfo struct {
 	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
 	ChallengeRequired bool   `json:"hsaChallengeRequired"`
 	DomainToUse       string `json:"domainToUse"`
+	Info              *struct {
+		FactorVersion int   `json:"hsaVersion"`
+		WebAccess     *bool `json:"isWebAccessAllowed"`
+	} `json:"dsInfo"`
+}
+
+// wantsCode: accounts without the present kind of second factor say that they
+// are challenged, too, and work.
+func (a *accountInfo) wantsCode() bool {
+	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
 // usable says what keeps the account from being used.
 func (a *accountInfo) usable() error {
 	switch {
 	case a.TermsUpdateNeeded:
-		return &failure{icloud.KindNeedsLogin, causeTerms, "Apple's terms have changed and were not accepted yet"}
+		return &failure{kind: icloud.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
 	case a.Webservices[driveService].URL == "" || a.Webservices[docsService].URL == "":
-		return &failure{icloud.KindUnsupported, causeNoDrive, "the account has no iCloud Drive"}
+		return &failure{kind: icloud.KindUnsupported, cause: causeNoDrive, text: "the account has no iCloud Drive"}
 	}
 	return nil
 }
@@ -252,11 +289,15 @@ func (s *signIn) accountLogin(ctx context.Context) (*accountInfo, error) {
 func infoIn(r *reply) (*accountInfo, error) {
 	info := new(accountInfo)
 	_ = json.Unmarshal(r.body, info) // then nothing is known, as below
+	if info.DomainToUse == "" && strings.HasSuffix(r.sendsTo, ".com.cn") {
+		info.DomainToUse = r.sendsTo
+	}
 	switch {
-	case r.status == http.StatusFound && info.DomainToUse != "":
-		return nil, &failure{icloud.KindUnsupported, causeChina, "the account is one of mainland China (" + info.DomainToUse + ")"}
+	case info.DomainToUse != "" && len(info.Webservices) == 0:
+		text := "the account is one of mainland China (" + info.DomainToUse + ")"
+		return nil, &failure{kind: icloud.KindUnsupported, cause: causeChina, text: text}
 	case r.status == http.StatusUnauthorized || r.status == http.StatusMisdirectedRequest:
-		return nil, &failure{icloud.KindNeedsLogin, causeSessionOver, "iCloud does not accept the session"}
+		return nil, &failure{kind: icloud.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
 	case !r.good():
 		failed := refused(r)
 		if failed.cause == causeLocked || failed.cause == causePassword {
@@ -339,7 +380,7 @@ func ofFile(path string) (*api.Session, *icloud.SessionFile, error) {
 }
 
 // requestPCS asks once for the cookies for protected data, and puts them into
-// the session file. Apple shows the request on the trusted devices.
+// the session file. Apple has a trusted device send them.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 	client, _, err := ofFile(path)
 	if err != nil {
@@ -349,17 +390,26 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !r.good() {
-		failed := refused(r)
-		if failed.cause != causeThrottled {
-			failed.cause = causeADP
-		}
-		return false, failed
-	}
 	var said struct {
-		Status string `json:"status"`
+		Status    string `json:"status"`
+		WebAccess *bool  `json:"isWebAccessAllowed"`
 	}
 	_ = json.Unmarshal(r.body, &said) // then it is no success
+	off := said.WebAccess != nil && !*said.WebAccess
+	if !r.good() && !off {
+		failed := refused(r)
+		if failed.cause == causeThrottled {
+			return false, failed
+		}
+		failed.cause = causeADP
+		access, err := webAccessOf(ctx, client)
+		if off = err == nil && access.off(); !off {
+			return false, failed
+		}
+	}
+	if off {
+		return false, &failure{kind: icloud.KindNeedsLogin, cause: causeWebAccess, text: "access to iCloud data on the web is off"}
+	}
 	has := slices.ContainsFunc(client.Cookies, func(c *http.Cookie) bool { return c.Name == pcsCookie })
 	if said.Status != "success" || !has {
 		return false, nil
@@ -370,4 +420,17 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 		file.RenewedAt = time.Now().UTC()
 		return nil
 	})
+}
+
+// askDevices makes the trusted devices ask their owner to approve the access to
+// protected data, where Apple says that nobody has yet. That it fails is not
+// the end: the owner can allow it in the settings.
+func askDevices(ctx context.Context, path string) {
+	client, _, err := ofFile(path)
+	if err != nil {
+		return
+	}
+	if access, err := webAccessOf(ctx, client); err == nil && access.Consented != nil && !*access.Consented {
+		_, _ = setup(ctx, client, "/enableDeviceConsentForPCS", map[string]any{"appName": "iclouddrive"})
+	}
 }

@@ -15,6 +15,7 @@ pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now:
         RequestKind::Validate => validate(account, rules, now, message),
         RequestKind::RequestPcs => request_pcs(account, rules, now, message),
         RequestKind::WebAccessState => web_access_state(account, rules, now, message),
+        RequestKind::DeviceConsent => device_consent(account, rules, now, message),
         RequestKind::StorageUsage => storage_usage(account, rules, used_bytes, now, message),
         _ => Err(Answer::empty(404)),
     };
@@ -72,8 +73,22 @@ fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message
 
 fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
-    let adp = rules.account.advanced_data_protection;
-    Ok(Answer::json(200, &json!({ "isICDRSDisabled": !rules.account.web_access, "isDeviceConsentedForPCS": !adp })))
+    let protected = rules.account.advanced_data_protection;
+    let consented = !protected || account.pcs_requests >= rules.account.pcs_approval_after;
+    Ok(Answer::json(
+        200,
+        &json!({
+            "isWebAccessAllowed": rules.account.web_access,
+            "isICDRSDisabled": protected,
+            "isDeviceConsentedForPCS": consented,
+        }),
+    ))
+}
+
+fn device_consent(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    account.session_of(message, &rules.session, now).map_err(refused)?;
+    let sent = rules.account.advanced_data_protection && rules.account.web_access;
+    Ok(Answer::json(200, &json!({ "isDeviceConsentNotificationSent": sent })))
 }
 
 fn storage_usage(

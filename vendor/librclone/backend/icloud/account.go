@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -25,6 +26,15 @@ type accountAnswer struct {
 	} `json:"webservices"`
 	ChallengeRequired bool `json:"hsaChallengeRequired"`
 	TermsUpdateNeeded bool `json:"termsUpdateNeeded"`
+	Info              *struct {
+		FactorVersion int `json:"hsaVersion"`
+	} `json:"dsInfo"`
+}
+
+// wantsCode: accounts without the present kind of second factor say that they
+// are challenged, too, and work.
+func (a *accountAnswer) wantsCode() bool {
+	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
 // elsewhere recognises the answer that sends an account to another iCloud.
@@ -32,7 +42,8 @@ func (s *signer) elsewhere(refused *refusal) error {
 	var said struct {
 		Domain string `json:"domainToUse"`
 	}
-	if json.Unmarshal(refused.body, &said) != nil || said.Domain == "" {
+	_ = json.Unmarshal(refused.body, &said) // then where it sends on to decides
+	if said.Domain == "" && !strings.HasSuffix(hostOf(refused.location), ".com.cn") {
 		return nil
 	}
 	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own").because(CauseMainlandChina)
@@ -61,7 +72,7 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 	if err != nil {
 		return err
 	}
-	if account.ChallengeRequired {
+	if account.wantsCode() {
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
 	return s.adopt(state, &account)
@@ -81,8 +92,11 @@ func (s *signer) validate(ctx context.Context, state *SessionFile) error {
 	if err != nil {
 		return err
 	}
-	if account.ChallengeRequired {
+	if account.wantsCode() {
 		return fail(KindNeedsLogin, "", "", "iCloud asks for a code")
+	}
+	if len(account.Webservices) == 0 {
+		return fail(KindNeedsLogin, "", "", "iCloud names no services for this session")
 	}
 	state.RenewedAt = time.Now().UTC()
 	return s.adopt(state, &account)

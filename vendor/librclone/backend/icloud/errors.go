@@ -33,19 +33,20 @@ const (
 // SessionStatus.Cause return them: finer than the kind, for whoever explains to
 // a person what to do.
 const (
-	CauseNotSignedIn    = "not-signed-in"    // nobody has signed in
-	CauseTrustOver      = "trust-over"       // Apple no longer trusts this device
-	CauseWrongPassword  = "wrong-password"   // Apple turned the password down
-	CauseLocked         = "locked"           // Apple refuses sign-ins, as for a locked account
-	CauseSecurityKeys   = "security-keys"    // Apple asks for a security key
-	CauseMainlandChina  = "mainland-china"   // the account is on another iCloud
-	CauseTermsPending   = "terms-pending"    // Apple waits for its terms to be accepted
-	CauseADPNotApproved = "adp-not-approved" // Advanced Data Protection waits for an approval
-	CauseWebAccessOff   = "web-access-off"   // a fresh session is refused, as when web access is off
-	CauseNoPassword     = "no-password"      // the session is over and no password is stored
-	CauseThrottled      = "throttled"        // Apple asked to come back later
-	CauseNoDrive        = "no-drive"         // the account has no iCloud Drive
-	CauseSessionOver    = "session-over"     // any other reason to sign in again
+	CauseNotSignedIn    = "not-signed-in"         // nobody has signed in
+	CauseTrustOver      = "trust-over"            // Apple no longer trusts this device
+	CauseWrongPassword  = "wrong-password"        // Apple turned the password down
+	CauseAppSpecific    = "app-specific-password" // which iCloud Drive does not take
+	CauseLocked         = "locked"                // Apple refuses sign-ins, as for a locked account
+	CauseSecurityKeys   = "security-keys"         // Apple asks for a security key
+	CauseMainlandChina  = "mainland-china"        // the account is on another iCloud
+	CauseTermsPending   = "terms-pending"         // Apple waits for its terms to be accepted
+	CauseADPNotApproved = "adp-not-approved"      // Advanced Data Protection waits for an approval
+	CauseWebAccessOff   = "web-access-off"        // a fresh session is refused, as when web access is off
+	CauseNoPassword     = "no-password"           // the session is over and no password is stored
+	CauseThrottled      = "throttled"             // Apple asked to come back later
+	CauseNoDrive        = "no-drive"              // the account has no iCloud Drive
+	CauseSessionOver    = "session-over"          // any other reason to sign in again
 )
 
 // Error is what every operation of this backend fails with, apart from the

@@ -211,7 +211,7 @@ func driveBy(transport http.RoundTripper, password Secret) *Fs {
 		Cookies:   []Cookie{{"WEB", "alive"}, {pcsCookie, "old"}},
 		Endpoints: map[string]string{driveHost: "https://p1-drivews.icloud.com", docsHost: "https://p1-docws.icloud.com"},
 	}
-	_ = service.session.configure(state, password)
+	_ = service.session.configure(state, password, "")
 	return &Fs{name: "fuzz", opt: opt, drive: assembleDrive(service, opt)}
 }
 

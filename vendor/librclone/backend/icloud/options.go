@@ -30,17 +30,18 @@ type Options struct {
 	Cookies    string `config:"cookies"`
 	ClientID   string `config:"client_id"`
 
-	SessionFile    string               `config:"session_file"`
-	CallsPerSecond float64              `config:"calls_per_second"`
-	CallsAtOnce    int                  `config:"calls_at_once"`
-	BatchSize      int                  `config:"batch_size"`
-	Tries          int                  `config:"tries"`
-	LongestWait    fs.Duration          `config:"longest_wait"`
-	Silence        fs.Duration          `config:"silence"`
-	ListingAge     fs.Duration          `config:"listing_age"`
-	CacheItems     int                  `config:"cache_items"`
-	ServerSideCopy bool                 `config:"server_side_copy"`
-	Enc            encoder.MultiEncoder `config:"encoding"`
+	PasswordCommand string               `config:"password_command"`
+	SessionFile     string               `config:"session_file"`
+	CallsPerSecond  float64              `config:"calls_per_second"`
+	CallsAtOnce     int                  `config:"calls_at_once"`
+	BatchSize       int                  `config:"batch_size"`
+	Tries           int                  `config:"tries"`
+	LongestWait     fs.Duration          `config:"longest_wait"`
+	Silence         fs.Duration          `config:"silence"`
+	ListingAge      fs.Duration          `config:"listing_age"`
+	CacheItems      int                  `config:"cache_items"`
+	ServerSideCopy  bool                 `config:"server_side_copy"`
+	Enc             encoder.MultiEncoder `config:"encoding"`
 }
 
 const (
@@ -97,6 +98,14 @@ func init() {
 			Help:     "Client ID for iCloud API access.",
 			Advanced: true,
 			Default:  defaultClientID,
+		}, {
+			Name: "password_command",
+			Help: `Shell command that prints the password.
+
+It runs when a session has to be renewed by a sign-in, and not before: one
+process of those that share a session file runs it, once. It counts more than
+a password.`,
+			Advanced: true,
 		}, {
 			Name: "session_file",
 			Help: `File that keeps the session and shares it between processes.
@@ -171,18 +180,6 @@ const (
 	firstPause = 250 * time.Millisecond
 )
 
-// withoutStars is a configuration in which hiddenPassword is no password.
-type withoutStars struct{ configmap.Mapper }
-
-// Get implements configmap.Getter.
-func (m withoutStars) Get(key string) (string, bool) {
-	value, ok := m.Mapper.Get(key)
-	if key == "password" && value == hiddenPassword {
-		return "", true
-	}
-	return value, ok
-}
-
 // parseOptions reads the configuration of a remote.
 func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
 	opt := new(Options)
@@ -237,7 +234,7 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 	if !known {
 		d = newDrive(ctx, name, opt)
 	}
-	if err := d.service.session.configure(*state, password); err != nil {
+	if err := d.service.session.configure(*state, password, opt.PasswordCommand); err != nil {
 		return nil, err
 	}
 	drives.of[key] = d
@@ -250,12 +247,16 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 	return d, nil
 }
 
-func newDrive(ctx context.Context, name string, opt *Options) *drive {
-	service := &service{
+func newService(ctx context.Context, opt *Options) *service {
+	return &service{
 		http:    newRESTClient(newHTTPClient(ctx, time.Duration(opt.Silence))),
 		limiter: limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
 		retries: retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait)},
 	}
+}
+
+func newDrive(ctx context.Context, name string, opt *Options) *drive {
+	service := newService(ctx, opt)
 	signer := &signer{service: service, name: name}
 	service.session = newSession(name, opt.SessionFile, signer.renew)
 	return assembleDrive(service, opt)
@@ -274,7 +275,7 @@ func assembleDrive(service *service, opt *Options) *drive {
 // that is given names a file.
 func NewFs(ctx context.Context, name, root string, m configmap.Mapper) (fs.Fs, error) {
 	if service, _ := m.Get("service"); service == servicePhotos {
-		return iclouddrive.NewServiceFs(ctx, name, root, withoutStars{m})
+		return openPhotos(ctx, name, root, m)
 	} else if service != "" && service != serviceDrive {
 		return nil, fail(KindBadConfig, "open", name, fmt.Sprintf("there is no service %q", service)).with("the services are drive and photos")
 	}

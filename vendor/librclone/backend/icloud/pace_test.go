@@ -210,7 +210,7 @@ func TestRetryAfterHeader(t *testing.T) {
 		"Thu, 01 Jan 2026 00:01:00 GMT": time.Minute,
 		"Thu, 01 Jan 2025 00:01:00 GMT": 0,
 	} {
-		assert.Equal(t, want, retryAfter(http.Header{"Retry-After": {value}}, now), value)
+		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {value}}, now), value)
 	}
 }
 

@@ -20,7 +20,10 @@ type refusal struct {
 	reason     string // a short text of the service, safe to show
 	retryAfter time.Duration
 	location   string // where it sends on to
+	header     http.Header
 	body       []byte
+
+	answersPassword bool // in a sign-in: it is about the password
 }
 
 func (r *refusal) Error() string {
@@ -33,7 +36,7 @@ func (r *refusal) Error() string {
 
 func newRefusal(resp *http.Response) *refusal {
 	defer func() { _ = resp.Body.Close() }()
-	r := &refusal{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, time.Now())}
+	r := &refusal{status: resp.StatusCode, header: resp.Header, retryAfter: RetryAfter(resp.Header, time.Now())}
 	if to, err := resp.Location(); err == nil {
 		r.location = to.String()
 	}
@@ -71,8 +74,8 @@ func reasonIn(body []byte) string {
 	return ""
 }
 
-// retryAfter reads the header of that name: seconds or a date.
-func retryAfter(header http.Header, now time.Time) time.Duration {
+// RetryAfter reads the header of that name: seconds or a date. It is 0 without one.
+func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value == "" {
 		return 0

@@ -72,18 +72,21 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 // perform renews at Apple and stores the outcome. Cheaper ways that fail for
 // want of a session end in a sign-in.
 func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) error {
-	password := s.secret()
 	from := map[renewal]origin{renewEndpoints: configured, renewPCS: approved, renewAll: signedIn}[how]
 	var err error
 	if how != renewAll {
-		err = s.signIn(ctx, state, password, how)
+		err = s.signIn(ctx, state, "", how)
 		if hasKind(err, KindNeedsLogin) && !isFinal(err) {
 			from = signedIn
 		}
 	}
 	if from == signedIn {
-		if err := s.mayTry(state, password); err != nil {
+		if err := s.mayTry(state); err != nil {
 			return err
+		}
+		password, refused := s.passwordFor(ctx, state)
+		if refused != nil {
+			return refused
 		}
 		err = s.signIn(ctx, state, password, renewAll)
 	}
@@ -100,7 +103,7 @@ func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) 
 // mayTry holds the rules that keep sign-ins rare: nothing that Apple has turned
 // down is sent again, nothing is sent before the time that Apple named, and a
 // session that keeps ending does not become a storm.
-func (s *session) mayTry(state *SessionFile, password Secret) error {
+func (s *session) mayTry(state *SessionFile) error {
 	now := s.now()
 	if wait := state.Refused.NotBefore.Sub(now); wait > 0 {
 		e := fail(KindThrottled, "sign in", s.name, "Apple asked for no sign-in for a while").because(CauseThrottled)
@@ -110,10 +113,8 @@ func (s *session) mayTry(state *SessionFile, password Secret) error {
 	switch {
 	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
 		return s.end(needsLogin(s.name, "nobody has signed in, or the sign-in was not completed").because(CauseNotSignedIn), state)
-	case state.refuses(state.Refused.TrustToken, state.TrustToken), state.refuses(state.Refused.Password, password):
+	case state.refuses(state.Refused.TrustToken, state.TrustToken):
 		return s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
-	case password == "" && state.SessionToken == "":
-		return s.end(needsLogin(s.name, "the session is over and no password is stored to begin another").because(CauseNoPassword), state)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,6 +26,7 @@ type session struct {
 
 	mu         sync.Mutex
 	password   Secret      // "" when none is known
+	command    string      // that prints it, "" for none
 	given      string      // the credentials in the configuration that was read last
 	state      SessionFile // what is shared, whether or not a file is used
 	generation int         // counts the changes of the credentials
@@ -84,9 +85,10 @@ func newSession(name, path string, signIn signInFunc) *session {
 // configure takes the credentials of a configuration: at the start, and when
 // they are others than in the configuration that was read before, as after a
 // new login. The session file counts more than the configuration.
-func (s *session) configure(state SessionFile, password Secret) error {
+func (s *session) configure(state SessionFile, password Secret, command string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.command = command
 	first := s.given == ""
 	given := cookieHeader(state.Cookies) + "\x00" + string(state.TrustToken) + "\x00" + string(password)
 	if given == s.given {
@@ -127,12 +129,6 @@ func (s *session) saveTo(remote string, save func(*SessionFile)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.savers[remote] = save
-}
-
-func (s *session) secret() Secret {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.password
 }
 
 // root is the address of a service.
@@ -235,7 +231,8 @@ func (s *session) warn(err error) {
 func (s *session) complain(err error) {
 	if !s.warned {
 		s.warned = true
-		fs.Logf(nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
+		// rclone's "notice" ranks below a warning, and is not shown.
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
 	}
 }
 

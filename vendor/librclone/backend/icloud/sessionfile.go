@@ -154,7 +154,7 @@ func SaveSessionFile(path string, file *SessionFile) error {
 	if err != nil {
 		return fail(KindBadConfig, "write session file", path, "it cannot be written as JSON").from(err)
 	}
-	if err := replaceFile(path, append(data, '\n')); err != nil {
+	if err := ReplaceFile(path, append(data, '\n')); err != nil {
 		return fail(KindBadConfig, "write session file", path, "it cannot be written").from(pathless(err)).
 			with("give the account a folder that can be written to")
 	}
@@ -201,8 +201,9 @@ func lockSessionFile(ctx context.Context, path string) (unlock func(), err error
 	return func() { _ = lock.Close() }, nil
 }
 
-// replaceFile writes a file so that a reader sees the old or the new one.
-func replaceFile(path string, data []byte) error {
+// ReplaceFile writes a file of mode 0600 so that a reader sees the old or the new
+// one, making its folder, of mode 0700, when there is none.
+func ReplaceFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

@@ -75,10 +75,13 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	if password == "" {
 		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
 	} else if err := s.prove(ctx, proof, state, password); err != nil {
-		return err
+		return s.explain(state, password, err)
 	}
 	if err := s.accountLogin(ctx, proof, state); err != nil {
 		return err
+	}
+	if len(state.Cookies) == 0 {
+		return needsLogin(s.name, "iCloud accepted the sign-in and gave no session")
 	}
 	if state.PCSRequired && !hasCookie(state.Cookies, pcsCookie) {
 		if err := s.requestPCS(ctx, state); err != nil {
@@ -96,7 +99,29 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	return nil
 }
 
-// prove shows Apple that the password is known, without sending it.
+// Refused is an answer of Apple's sign-in that is no success.
+type Refused struct {
+	Status     int
+	RetryAfter time.Duration // that Apple asked to be left alone for, 0 if it named no time
+	Body       []byte
+}
+
+// Prove shows Apple, once, that a person knows the password of an account. The
+// session needs a client id; it takes the headers that the rest of the sign-in
+// stands on. The answer is nil for a success; its status is 409 where Apple
+// wants the second factor. err says why no answer came.
+func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
+	s := &signer{service: newService(ctx, &Options{AppleID: appleID, CallsPerSecond: defaultRate, CallsAtOnce: defaultSlots})}
+	err := s.prove(ctx, session, &SessionFile{AppleID: appleID}, password)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return &Refused{Status: refused.status, RetryAfter: refused.retryAfter, Body: refused.body}, nil
+	}
+	return nil, err
+}
+
+// prove shows Apple that the password is known, without sending it. What Apple
+// refuses is a *refusal.
 func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFile, password Secret) error {
 	account := strings.ToLower(state.AppleID) // it is part of the proof, in this form
 	frame := "auth-" + proof.FrameID
@@ -159,7 +184,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 		trust = append(trust, proof.TrustToken)
 	}
 	_, err = s.auth(ctx, proof, state, request{
-		method: http.MethodPost, path: "/signin/complete", params: remember,
+		method: http.MethodPost, path: proofPath, params: remember,
 		body: map[string]any{
 			"accountName": account,
 			"m1":          base64.StdEncoding.EncodeToString(m1),
@@ -170,15 +195,18 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 		},
 	})
 	var refused *refusal
-	if !errors.As(err, &refused) {
-		return err
+	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed {
+		// An account without a second factor.
+		_, err = s.auth(ctx, proof, state, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
 	}
-	if refused.status == http.StatusPreconditionFailed {
-		_, err = s.auth(ctx, proof, state, request{method: http.MethodPost, path: "/repair/complete", body: map[string]any{}})
-		return s.explain(state, password, err)
-	}
-	return s.explain(state, password, refused)
+	return err
 }
+
+// The requests that answer for the password.
+const (
+	proofPath  = "/signin/complete"
+	repairPath = "/repair/complete"
+)
 
 func signInDamaged() error {
 	e := fail(KindDamaged, "", "", "the challenge of Apple's sign-in is not what it should be")
@@ -187,47 +215,51 @@ func signInDamaged() error {
 }
 
 // auth sends one request of a sign-in and takes the headers that the next one
-// needs.
+// needs, from a refusal too: the second factor follows on one.
 func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFile, r request) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
 	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
 		headers = map[string]string{"Accept": "*/*"}
 	}
 	resp, err := s.service.roundTrip(ctx, r, authEndpoint, headers)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		refused.answersPassword = r.path == proofPath || r.path == repairPath
+		TakeHeaders(proof, refused.header)
+	}
 	if err != nil {
-		var refused *refusal
-		if errors.As(err, &refused) && r.path != "/signin/complete" {
-			return nil, s.explain(state, "", refused)
-		}
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	state.Cookies = mergeCookies(state.Cookies, resp.Cookies())
-	for name, field := range map[string]*string{
-		"scnt":                       &proof.Scnt,
-		"X-Apple-ID-Session-Id":      &proof.SessionID,
-		"X-Apple-Session-Token":      &proof.SessionToken,
-		"X-Apple-TwoSV-Trust-Token":  &proof.TrustToken,
-		"X-Apple-Auth-Attributes":    &proof.AuthAttributes,
-		"X-Apple-ID-Account-Country": &proof.AccountCountry,
-	} {
-		if value := resp.Header.Get(name); value != "" {
-			*field = value
-		}
-	}
+	TakeHeaders(proof, resp.Header)
 	body, err := readSmall(ctx, resp)
 	if err != nil {
 		return nil, err
 	}
-	// Some failures come as a success whose real status is in this header.
-	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 {
-		refused := &refusal{status: status, reason: reasonIn(body), body: body}
-		if r.path == "/signin/complete" {
-			return nil, refused
-		}
-		return nil, s.explain(state, "", refused)
+	// The proof of a password can fail as a success whose real status is in this
+	// header.
+	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 && r.path == proofPath {
+		return nil, &refusal{status: status, reason: reasonIn(body), body: body, answersPassword: true}
 	}
 	return body, nil
+}
+
+// TakeHeaders puts what an answer of the sign-in host carries in its headers
+// into the session.
+func TakeHeaders(session *api.Session, header http.Header) {
+	for name, field := range map[string]*string{
+		"scnt":                       &session.Scnt,
+		"X-Apple-ID-Session-Id":      &session.SessionID,
+		"X-Apple-Session-Token":      &session.SessionToken,
+		"X-Apple-TwoSV-Trust-Token":  &session.TrustToken,
+		"X-Apple-Auth-Attributes":    &session.AuthAttributes,
+		"X-Apple-ID-Account-Country": &session.AccountCountry,
+	} {
+		if value := header.Get(name); value != "" {
+			*field = value
+		}
+	}
 }
 
 // Codes of Apple's sign-in for what went wrong.
@@ -237,22 +269,27 @@ const (
 )
 
 // explain says what a refused sign-in means, and keeps what must not be tried
-// again. password is the one that was proved, "" in the steps before.
+// again: the password only where the answer is about it.
 func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	var refused *refusal
 	if !errors.As(err, &refused) {
 		return err
 	}
+	if !refused.answersPassword {
+		password = ""
+	}
+	type serviceError struct {
+		Code string `json:"code"`
+	}
 	var said struct {
-		Errors []struct {
-			Code string `json:"code"`
-		} `json:"serviceErrors"`
+		Errors      []serviceError  `json:"serviceErrors"`
+		Other       []serviceError  `json:"service_errors"` // both are seen, mostly together
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 	}
 	_ = json.Unmarshal(refused.body, &said) // without one the status decides
 	code := ""
-	if len(said.Errors) > 0 {
-		code = said.Errors[0].Code
+	if all := append(said.Errors, said.Other...); len(all) > 0 {
+		code = all[0].Code
 	}
 	if e := s.elsewhere(refused); e != nil {
 		return e

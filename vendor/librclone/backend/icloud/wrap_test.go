@@ -56,12 +56,21 @@ func TestCrypt(t *testing.T) {
 	}
 }
 
-// Photos are rclone's own affair.
-func TestPhotosAreDelegated(t *testing.T) {
+// Photos are rclone's own affair, on a session of ours.
+func TestPhotosOpenOnTheSession(t *testing.T) {
 	sim := startSimulator(t)
-	configuration := sim.configured(configmap.Simple{"service": "photos", "trust_token": "", "password": hiddenPassword})
+	forgetAccounts()
+	configuration := sim.configured(configmap.Simple{"service": "photos"})
+	sim.control("POST", "session/end", status(421), nil)
 	_, err := NewFs(sim.context(), "photos", "", registered(configuration))
-	assert.ErrorContains(t, err, "missing icloud trust token", "rclone's words")
+	assert.ErrorContains(t, err, "authStart", "rclone's client of Photos has no way to the simulator here")
+	assert.Equal(t, 1, sim.counts()["account-login"])
+
+	forgetAccounts()
+	configuration = sim.configured(configmap.Simple{"service": "photos", "trust_token": "", "cookies": ""})
+	_, err = NewFs(sim.context(), "photos", "", registered(configuration))
+	assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+
 	_, err = NewFs(sim.context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
 	assert.Equal(t, KindBadConfig, KindOf(err))
 }

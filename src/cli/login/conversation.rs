@@ -1,0 +1,265 @@
+//! The conversation of a sign-in, from the password to the lines for plakar.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::Login;
+use crate::{
+    account::{Account, State, advice, doctor},
+    cli::{Ending, Error, Section, output, plakar, prompt},
+    rclone::{
+        Cause, Rclone,
+        account::{Password, Question, Step},
+    },
+    secret,
+};
+
+/// How long an approval on a device is waited for.
+const APPROVAL_TIME: u64 = 5 * 60;
+/// How often Apple is asked whether it was given, in seconds.
+const APPROVAL_POLL: u64 = 5;
+
+/// A sign-in that is under way.
+pub struct SignIn<'a> {
+    /// What the account is called.
+    pub name: String,
+    /// Where it goes.
+    pub state: &'a State,
+    /// How it was asked for.
+    pub login: &'a Login,
+    /// As it will be stored.
+    pub account: Account,
+}
+
+impl SignIn<'_> {
+    /// Asks for the password and proves it, which has a code sent.
+    pub async fn begin(&mut self, known: Option<Account>) -> Result<Step, Error> {
+        let login = self.login;
+        if login.code.is_some() {
+            return Ok(Step::stopped(Cause::NoChallenge, "there is no such account"));
+        }
+        let apple_id = match (&login.apple_id, &known) {
+            (Some(id), _) => id.clone(),
+            (None, Some(known)) => known.apple_id.clone(),
+            (None, None) => prompt::line("Apple ID: ")?,
+        };
+        if apple_id.trim().is_empty() {
+            return Err(Error::Usage(
+                "an Apple ID is needed: it is the e-mail address or phone number that you sign in with".to_owned(),
+            ));
+        }
+        let client_id = known.as_ref().map(|known| known.client_id.clone()).unwrap_or_default();
+        self.account = Account::new(&apple_id, &client_id);
+        let command = login.password_command.clone().or_else(|| known.and_then(|known| known.password_command));
+        let command = command.filter(|_| !login.password_stdin);
+        let typed = match &command {
+            Some(_) => String::new(),
+            None if login.password_stdin => prompt::password_of_stdin()?,
+            None => prompt::password(&format!("Password of {} (does not show): ", self.account.apple_id))?,
+        };
+        if command.is_none() && typed.is_empty() {
+            return Err(Error::Usage("no password was given; nothing was sent to Apple".to_owned()));
+        }
+        if !login.json {
+            output::tell("Signing in...");
+        }
+        let rclone = Rclone::start();
+        let password = command.as_deref().map_or(Password::Typed(&typed), Password::Command);
+        let wish = login.wish().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
+        let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &wish).await?;
+        // Kept once Apple has accepted it, which is before the code.
+        if !matches!(step, Step::Stopped { .. }) || stored_anyway(&step) {
+            match command {
+                Some(command) => self.account.password_command = Some(command),
+                None if login.no_store_password => {}
+                None => self.account.keep_password(rclone.obscure(&typed).await?),
+            }
+            self.state.save(&self.name, &self.account)?;
+        }
+        if matches!(step, Step::Code(_)) && !login.no_wait && !login.json {
+            let session_file = self.state.session_file(&self.account.apple_id, &self.account.client_id);
+            if let Some(till) = rclone.describe(&session_file).await?.waits_till {
+                output::tell(&format!("A code is waited for until {}.", output::minute(&till)));
+            }
+        }
+        Ok(step)
+    }
+
+    /// Gives a code, or chooses another way for it to come.
+    pub async fn answer(&self, answer: &str) -> Result<Step, Error> {
+        if answer.bytes().any(|byte| byte.is_ascii_digit()) {
+            secret::conceal(answer);
+        }
+        let step = Rclone::start().answer_code(&self.name, &self.account.identity(self.state), answer).await?;
+        if let (Step::Code(question), true) = (&step, answer.is_empty() && self.login.code.is_none())
+            && let Some(way) = self.login.way(question)?
+        {
+            return Ok(Rclone::start().answer_code(&self.name, &self.account.identity(self.state), &way).await?);
+        }
+        Ok(step)
+    }
+
+    /// Goes on until nothing is left to ask.
+    pub async fn converse(self, mut step: Step) -> Result<Ending, Error> {
+        loop {
+            step = match step {
+                Step::Code(question) if self.login.no_wait || self.login.code.is_some() || self.login.json => {
+                    return self.leave(&question);
+                }
+                Step::Code(question) => {
+                    let answer = ask(&question)?;
+                    self.answer(&answer).await?
+                }
+                Step::Approval => match self.wait_for_approval().await? {
+                    Some(step) => step,
+                    None => Step::stopped(Cause::AdpNotApproved, "no approval came in time"),
+                },
+                Step::Stopped { cause, text, retry_after } => return self.stopped(cause, &text, retry_after),
+                Step::Done => return self.done().await,
+            }
+        }
+    }
+
+    /// Ends while the code is under way.
+    fn leave(&self, question: &Question) -> Result<Ending, Error> {
+        let ways: Vec<_> = question.ways.iter().map(|(way, text)| json!({ "answer": way, "does": text })).collect();
+        if self.login.json {
+            output::print_json(&json!({
+                "account": self.name, "state": "code", "said": question.said, "how": question.how, "ways": ways,
+            }))?;
+        } else {
+            if let Some(said) = &question.said {
+                output::tell(&format!("{said}."));
+            }
+            output::tell(&format!("{}.", question.how));
+            output::tell(&format!(
+                "Give the code within a quarter of an hour: plakar-icloud login {} --code CODE",
+                self.name
+            ));
+        }
+        Ok(Ending::NeedsLogin)
+    }
+
+    /// Waits for somebody to approve the access on a device. Ctrl-C ends it.
+    async fn wait_for_approval(&self) -> Result<Option<Step>, Error> {
+        output::tell("Advanced Data Protection is on: the access has to be approved on one of your devices.");
+        output::tell("If no request shows up there: Settings > your name > iCloud > Access iCloud Data on the Web.");
+        let shows_time = io::stderr().is_terminal() && !self.login.json;
+        for left in (0..APPROVAL_TIME).rev() {
+            if shows_time {
+                eprint!("\rWaiting for your approval, {}:{:02} left (Ctrl-C ends it) ", left / 60, left % 60);
+                let _ = io::stderr().flush(); // it is a mere display
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if left % APPROVAL_POLL == 0 {
+                let step = Rclone::start().look_for_approval(&self.name, &self.account.identity(self.state)).await?;
+                if !matches!(
+                    step,
+                    Step::Approval | Step::Stopped { cause: Cause::NoNetwork | Cause::ServiceTrouble, .. }
+                ) {
+                    if shows_time {
+                        eprintln!();
+                    }
+                    return Ok(Some(step));
+                }
+            }
+        }
+        if shows_time {
+            eprintln!();
+        }
+        Ok(None)
+    }
+
+    fn stopped(&self, cause: Cause, text: &str, retry_after: Option<u64>) -> Result<Ending, Error> {
+        let advice = advice::of(cause, &self.name);
+        if self.login.json {
+            let value = json!({
+                "account": self.name, "state": "failed", "cause": cause, "what": advice.what, "next": advice.next,
+                "said": secret::redact(text), "retry_after": retry_after,
+            });
+            output::print_json(&value)?;
+        } else {
+            let whose = if self.account.apple_id.is_empty() { &self.name } else { &self.account.apple_id };
+            output::tell(&format!("Not signed in as {whose}. {}", advice.line(text)));
+        }
+        // A code that was wrong or is still missing is not the end of it.
+        Ok(if advice::needs_login(cause) { Ending::NeedsLogin } else { Ending::Unwell })
+    }
+
+    /// Tells how to go on, once iCloud Drive has answered: a sign-in may be
+    /// accepted by an account whose data is not to be had.
+    async fn done(&self) -> Result<Ending, Error> {
+        if let Err((cause, text)) = doctor::look(self.state, &self.name, &self.account).await {
+            return self.stopped(cause, &text, None);
+        }
+        let lines: Vec<Vec<String>> = [Section::Source, Section::Destination, Section::Store]
+            .map(|section| plakar::line(section, &self.name, self.state))
+            .into();
+        let session = self.state.session_file(&self.account.apple_id, &self.account.client_id);
+        self.state.forget_marks_of(&session);
+        let shown: Vec<String> = lines.iter().map(|line| plakar::shown(line)).collect();
+        if self.login.json {
+            output::print_json(&json!({ "account": self.name, "state": "signed-in", "plakar": shown }))?;
+        } else {
+            output::tell(&format!("Signed in as {}; the account is called {}.", self.account.apple_id, self.name));
+        }
+        if self.login.add {
+            let add = |(line, shown): (&Vec<String>, &String)| {
+                output::tell(shown);
+                plakar::run(line)
+            };
+            // One that is there already does not keep the others out.
+            let added: Vec<_> = lines.iter().zip(&shown).map(add).collect();
+            added.into_iter().collect::<Result<(), Error>>()?;
+        } else if !self.login.json {
+            output::tell("To use it with plakar, as source, destination or store:");
+            output::print(&(shown.join("\n") + "\n"))?;
+        }
+        Ok(Ending::Well)
+    }
+}
+
+/// Whether the password was accepted although the sign-in stopped: what stopped
+/// it is something that a person clears up at Apple.
+fn stored_anyway(step: &Step) -> bool {
+    matches!(step, Step::Stopped { cause: Cause::TermsPending | Cause::WebAccessOff | Cause::AdpNotApproved, .. })
+}
+
+/// Asks for the code.
+fn ask(question: &Question) -> Result<String, Error> {
+    if let Some(said) = &question.said {
+        output::tell(&format!("{said}."));
+    }
+    output::tell(&format!("{}.", question.how));
+    let others = question.ways.iter().enumerate();
+    for (number, (_, does)) in others {
+        output::tell(&format!("  {}: {does}", letter(number)));
+    }
+    loop {
+        let answer = prompt::line("Code, or a letter from above: ")?;
+        if answer.is_empty() {
+            return Err(Error::Usage(
+                "no code was given; the sign-in waits for it: run plakar-icloud login again".to_owned(),
+            ));
+        }
+        let chosen = question
+            .ways
+            .iter()
+            .enumerate()
+            .find(|(number, _)| letter(*number).to_string().eq_ignore_ascii_case(&answer));
+        match chosen {
+            Some((_, (way, _))) => return Ok(way.clone()),
+            None if answer.bytes().any(|byte| byte.is_ascii_digit()) => return Ok(answer),
+            None => output::tell("A code has six digits."),
+        }
+    }
+}
+
+/// A letter for a choice: digits are codes.
+fn letter(number: usize) -> char {
+    char::from(b'a' + u8::try_from(number % 26).unwrap_or_default())
+}

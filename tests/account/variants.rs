@@ -1,0 +1,156 @@
+//! What Apple may answer in other words than the simulator does by itself. Where
+//! rclone's client goes on, so does a sign-in here.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+
+use crate::person::{CODE, Person, Ran};
+
+fn say(person: &Person, kind: RequestKind, status: u16, headers: &[(&str, &str)], body: &str) {
+    let headers: BTreeMap<_, _> = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    person.simulator.add_fault(FaultRule::new(kind, FaultAction::Status { status, body: body.to_owned(), headers }));
+}
+
+#[track_caller]
+fn cause(ran: Ran, code: i32) -> String {
+    ran.ends(code).json()["cause"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A code can be entered without what this would tell.
+#[test]
+fn what_the_second_factor_is_need_not_be_told() {
+    for (status, body) in [(404, ""), (500, "{}"), (200, "<html>"), (200, "{}"), (204, "")] {
+        let person = Person::new();
+        say(&person, RequestKind::AuthState, status, &[], body);
+        person.sign_in();
+    }
+}
+
+#[test]
+fn a_push_may_be_refused_or_unknown() {
+    for status in [404, 409, 412, 500] {
+        let person = Person::new();
+        say(&person, RequestKind::PushCode, status, &[], "");
+        let begun = person.begin(&[]).ends(10);
+        assert!(begun.stderr.contains("did not send a code"), "{begun:?}");
+        person.run(&["login", "--code", CODE]).ends(0);
+    }
+}
+
+#[test]
+fn security_keys_may_be_told_with_the_password() {
+    let person = Person::new();
+    let body = r#"{"authType":"hsa2","fsaChallenge":{"challenge":"c2ltdWxhdGVk"},"keyNames":["blue key"]}"#;
+    say(&person, RequestKind::SigninComplete, 409, &[], body);
+    assert_eq!(cause(person.begin(&["--json"]), 10), "security-keys");
+    assert_eq!(person.count(RequestKind::PushCode), 0);
+}
+
+#[test]
+fn a_failed_proof_may_look_like_a_success() {
+    let person = Person::new();
+    say(&person, RequestKind::SigninComplete, 200, &[("X-Apple-I-Rscd", "401")], "{}");
+    assert_eq!(cause(person.begin(&["--json"]), 10), "wrong-password");
+}
+
+#[test]
+fn a_conflict_without_a_word_is_a_wrong_code() {
+    for body in ["", "{}", r#"{"securityCode":{"valid":false}}"#] {
+        let person = Person::new();
+        person.begin(&[]).ends(10);
+        say(&person, RequestKind::VerifyCode, 409, &[], body);
+        let wrong = person.run(&["login", "--code", CODE]).ends(10);
+        assert!(wrong.stderr.contains("not the code"), "{wrong:?}");
+        person.simulator.clear_faults();
+        person.run(&["login", "--code", CODE]).ends(0);
+    }
+}
+
+/// The session of a right code is of use for as long as it lasts.
+#[test]
+fn trust_may_be_refused() {
+    for (status, body) in [(412, "{}"), (204, "")] {
+        let person = Person::new();
+        person.begin(&[]).ends(10);
+        say(&person, RequestKind::Trust, status, &[], body);
+        person.run(&["login", "--code", CODE]).ends(0);
+        person.run(&["status"]).ends(0);
+    }
+}
+
+#[test]
+fn mainland_china_may_be_an_address_alone() {
+    let location = [("Location", "https://setup.icloud.com.cn/setup/ws/1/accountLogin")];
+    let person = Person::new();
+    person.begin(&[]).ends(10);
+    say(&person, RequestKind::AccountLogin, 302, &location, "");
+    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 1), "mainland-china");
+
+    let person = Person::signed_in();
+    person.simulator.end_sessions(421);
+    say(&person, RequestKind::AccountLogin, 302, &location, "");
+    assert_eq!(person.run(&["status", "--json"]).ends(1).json()["refused"]["cause"], "mainland-china");
+}
+
+/// What an account says of itself at its sign-in, if it says it at all.
+#[test]
+fn accounts_say_more_or_less_of_themselves() {
+    let services = r#""webservices":{
+        "drivews":{"url":"https://p123-drivews.icloud.com:443"},
+        "docws":{"url":"https://p123-docws.icloud.com:443"}}"#;
+    for (rest, code) in [
+        ("", 0),
+        (r#","dsInfo":null"#, 0),
+        (r#","dsInfo":{"hsaVersion":0},"hsaChallengeRequired":true"#, 0),
+        (r#","dsInfo":{"hsaVersion":1},"hsaChallengeRequired":true"#, 0),
+        (r#","dsInfo":{"hsaVersion":2},"hsaChallengeRequired":true"#, 10),
+    ] {
+        let person = Person::signed_in();
+        let cookie = person.session()["cookies"].as_array().unwrap().iter().fold(String::new(), |found, cookie| {
+            let name = cookie["name"].as_str().unwrap();
+            if name == "X-APPLE-WEBAUTH-TOKEN" {
+                format!("{name}={}", cookie["value"].as_str().unwrap())
+            } else {
+                found
+            }
+        });
+        // One request fails, as of a session that is over; the cookie goes on.
+        person.simulator.add_fault(
+            FaultRule::new(
+                RequestKind::List,
+                FaultAction::Status { status: 421, body: String::new(), headers: BTreeMap::new() },
+            )
+            .times(1),
+        );
+        say(&person, RequestKind::AccountLogin, 200, &[("Set-Cookie", &cookie)], &format!("{{{services}{rest}}}"));
+        person.run(&["status"]).ends(code);
+    }
+}
+
+#[test]
+fn the_state_of_web_access_need_not_be_told() {
+    let person = Person::new();
+    person.simulator.rules(|rules| {
+        rules.account.advanced_data_protection = true;
+        rules.account.pcs_approval_after = 1;
+    });
+    say(&person, RequestKind::WebAccessState, 404, &[], "");
+    person.sign_in();
+
+    let person = Person::new();
+    person.simulator.rules(|rules| {
+        rules.account.advanced_data_protection = true;
+        rules.account.pcs_approval_after = 1;
+    });
+    say(&person, RequestKind::DeviceConsent, 404, &[], "");
+    person.sign_in();
+}
+
+#[test]
+fn services_may_be_missing() {
+    let person = Person::new();
+    person.begin(&[]).ends(10);
+    say(&person, RequestKind::AccountLogin, 200, &[], r#"{"dsInfo":{"hsaVersion":2},"webservices":{}}"#);
+    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 1), "no-drive");
+}

@@ -1,0 +1,77 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// commandTime is how long a command for the password may take. It may have to
+// ask somebody, or another machine.
+const commandTime = time.Minute
+
+// commandGrace is how long its children may keep its output open after that.
+const commandGrace = time.Second
+
+// PasswordOf runs a shell command: the first line that it prints is the
+// password. What it says on stderr goes to ours.
+func PasswordOf(ctx context.Context, command string) (Secret, error) {
+	limited, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	run := exec.CommandContext(limited, "/bin/sh", "-c", command)
+	run.Stderr = os.Stderr
+	run.WaitDelay = commandGrace
+	printed, err := run.Output()
+	password, _, _ := strings.Cut(string(printed), "\n")
+	password = strings.TrimSuffix(password, "\r")
+	failed := func(why string) error {
+		return fail(KindNeedsLogin, "", "", "the password command gave no password: "+why).because(CauseNoPassword).
+			with("run it by hand and see that it prints the password")
+	}
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.Is(limited.Err(), context.DeadlineExceeded):
+		return "", failed("it did not end within a minute")
+	case err != nil:
+		return "", failed(err.Error())
+	case password == "":
+		return "", failed("it printed nothing")
+	}
+	return Secret(password), nil
+}
+
+var appSpecific = regexp.MustCompile(`^\s*[a-z]{4}(-[a-z]{4}){3}\s*$`)
+
+// IsAppSpecific reports whether a password has the form that Apple gives
+// app-specific ones, xxxx-xxxx-xxxx-xxxx. The web sign-in, and with it iCloud
+// Drive, takes none of them.
+func IsAppSpecific(password Secret) bool { return appSpecific.MatchString(string(password)) }
+
+// passwordFor gives the password for a sign-in; "" where the proof of the last
+// one has to do. Only whoever renews calls it, so no two commands run at once.
+func (s *session) passwordFor(ctx context.Context, state *SessionFile) (Secret, error) {
+	s.mu.Lock()
+	password, command := s.password, s.command
+	s.mu.Unlock()
+	if command != "" {
+		var err error
+		if password, err = PasswordOf(ctx, command); err != nil {
+			return "", s.failed(err, state, signedIn)
+		}
+	}
+	switch {
+	case IsAppSpecific(password):
+		why := needsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not take")
+		return "", s.end(why.because(CauseAppSpecific).with("sign in again with the password of the Apple Account"), state)
+	case state.refuses(state.Refused.Password, password):
+		return "", s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
+	case password == "" && state.SessionToken == "":
+		return "", s.end(needsLogin(s.name, "the session is over and no password is stored to begin another").because(CauseNoPassword), state)
+	}
+	return password, nil
+}
