@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::layout::{self, CONFIG, RESOURCES};
 use crate::{
     drive::{self, Content, Drive, DrivePath, Folder, Spool, Spooled},
-    rclone::{File, Item, Time},
+    rclone::{File, Item, Kind, Time},
 };
 
 /// What goes wrong with a kloset.
@@ -167,11 +167,26 @@ impl Kloset {
     pub async fn get(&self, resource: StorageResource, name: &str, part: Option<Range<u64>>) -> Result<Content, Error> {
         let folder = self.folder(resource)?;
         let path = inside(folder.path(), name);
-        match folder.file(name).await? {
-            Some(file) if layout::is_unchanging(resource) => Ok(self.drive.read_unchanging(&path, file, part)),
-            Some(file) => Ok(self.drive.read(file, part)),
-            None => Err(Error::NoObject(path)),
+        let no_object = || Error::NoObject(path.clone());
+        let read = |file: &File| {
+            if layout::is_unchanging(resource) {
+                self.drive.read_unchanging(&path, file.clone(), part.clone())
+            } else {
+                self.drive.read(file.clone(), part.clone())
+            }
+        };
+        let file = folder.file(name).await?.ok_or_else(no_object)?;
+        let mut content = read(&file);
+        let Err(error) = content.begin().await else {
+            return Ok(content);
+        };
+        if !matches!(error.kind, Kind::NotFound | Kind::Changed) {
+            return Ok(content);
         }
+        // Another process has stored it again, as it does with its lock, or has
+        // deleted it.
+        let instead = folder.file_instead_of(name, &file).await?.ok_or_else(no_object)?;
+        Ok(if instead.version == file.version { content } else { read(&instead) })
     }
 
     /// Deletes an object; one that is not there is deleted.

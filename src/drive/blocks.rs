@@ -25,7 +25,7 @@ use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::{DrivePath, content::Content};
 use crate::rclone::File;
@@ -34,12 +34,17 @@ use file::CachedFile;
 
 /// Bytes of a block. A read that misses wastes half of one on average.
 const BLOCK: usize = 256 * 1024;
-/// Runs on their way at once, in the whole process. Go keeps up to 4 MiB of each
-/// that came faster than it was read (net/http, HTTP/2 transport).
-const RUNS: usize = 8;
-/// The part of the memory that is for runs on their way; the rest is for blocks
-/// that have arrived.
-const ON_THEIR_WAY: u64 = 4;
+/// The most runs on their way at once, in the whole process. Go keeps up to 4 MiB
+/// of each that came faster than it was read (net/http, HTTP/2 transport).
+const RUNS: usize = 4;
+/// Percent of the memory that blocks may have. Go and gRPC have the rest for them,
+/// before and after they are here.
+const KEPT: u64 = 65;
+/// Percent of the memory that the blocks of all runs on their way may have.
+const ON_THEIR_WAY: u64 = 25;
+/// The part of that for blocks that are used often; the rest is for new ones,
+/// which were read ahead and must not go before they are used.
+const OFTEN_USED: f64 = 0.25;
 /// Pieces that wait for whoever reads a part.
 const PIECES: usize = 2;
 
@@ -51,14 +56,15 @@ pub struct Blocks(Arc<Shared>);
 struct Shared {
     files: Mutex<HashMap<DrivePath, Arc<CachedFile>>>,
     blocks: Cache<Key, Bytes, Size>,
-    memory: u64,
     disk: Option<Arc<Disk>>,
     /// What tells the drive from others that use the same folder.
     origin: String,
     /// Files are numbered, and no number is used twice: blocks of a file that was
     /// dropped are out of reach.
     next: AtomicU64,
-    runs: Semaphore,
+    /// Blocks that may be on their way in all runs together.
+    room: Semaphore,
+    rooms: usize,
     /// Runs that have begun or wait to begin.
     wanted: AtomicUsize,
 }
@@ -79,15 +85,14 @@ impl Blocks {
     /// A cache of `memory` bytes, and of some bytes in a folder if that is given.
     /// `origin` tells the drive from others.
     pub fn new(memory: u64, disk: Option<(PathBuf, u64)>, origin: &str) -> Self {
-        let kept = memory - memory / ON_THEIR_WAY;
-        let blocks = usize::try_from(kept).unwrap_or(usize::MAX) / BLOCK;
-        // New blocks are read ahead and not used yet: half of the memory is
-        // theirs, so that often used ones do not push them out before their time.
+        let kept = memory / 100 * KEPT;
+        let blocks = in_blocks(kept);
+        let rooms = in_blocks(memory / 100 * ON_THEIR_WAY).max(1);
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(blocks.max(1))
             .weight_capacity(kept)
-            .hot_allocation(0.5)
+            .hot_allocation(OFTEN_USED)
             .build();
         let blocks = match options {
             Ok(options) => {
@@ -99,11 +104,11 @@ impl Blocks {
         Self(Arc::new(Shared {
             files: Mutex::default(),
             blocks,
-            memory,
             disk: disk.map(|(folder, size)| Arc::new(Disk::new(&folder, size))),
             origin: origin.to_owned(),
             next: AtomicU64::default(),
-            runs: Semaphore::new(RUNS),
+            room: Semaphore::new(rooms),
+            rooms,
             wanted: AtomicUsize::default(),
         }))
     }
@@ -112,15 +117,11 @@ impl Blocks {
     /// asked for come, less only what lies behind the end of the file.
     pub fn read(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
         let Some(size) = file.size else {
+            // Without a size nobody can tell whether a block is complete.
             return super::content::read(file, part);
         };
-        let whole = part.is_none();
         let part = part.unwrap_or(0..size);
         let part = part.start.min(size)..part.end.min(size);
-        if whole && self.0.disk.is_none() && size > self.0.memory / ON_THEIR_WAY {
-            // It would push everything else out before it is of use itself.
-            return super::content::read(file, None);
-        }
         let cached = self.file(path, file, size);
         let (sender, pieces) = mpsc::channel(PIECES);
         tokio::spawn(cached.send(part, sender));
@@ -159,11 +160,21 @@ impl Blocks {
 impl Shared {
     /// Blocks that one more run may have without being asked for them.
     fn share(&self) -> usize {
-        let bytes = self.memory / ON_THEIR_WAY / (self.wanted.load(Ordering::Relaxed) as u64 + 1);
-        usize::try_from(bytes).unwrap_or(usize::MAX) / BLOCK
+        self.rooms / (self.wanted.load(Ordering::Relaxed) + 1)
+    }
+
+    /// Waits until a run of so many blocks may begin.
+    async fn room_for(&self, blocks: usize) -> Option<SemaphorePermit<'_>> {
+        let rooms = blocks.max(self.rooms / RUNS).clamp(1, self.rooms);
+        // None only if it were closed, which it never is.
+        self.room.acquire_many(u32::try_from(rooms).unwrap_or(u32::MAX)).await.ok()
     }
 
     fn drop_blocks(&self, file: &CachedFile) {
         self.blocks.retain(|&(number, _), _| number != file.number());
     }
+}
+
+fn in_blocks(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX) / BLOCK
 }

@@ -22,6 +22,8 @@ const AHEAD: usize = 2;
 /// The content of a file, piece by piece. Dropping it ends the transfer.
 #[derive(Debug)]
 pub struct Content {
+    /// The first piece, if it was waited for.
+    first: Option<Result<Bytes, Error>>,
     pieces: mpsc::Receiver<Result<Bytes, Error>>,
     _scope: Option<Scope>,
 }
@@ -29,7 +31,21 @@ pub struct Content {
 impl Content {
     /// Content that comes from elsewhere, already checked.
     pub fn of(pieces: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
-        Self { pieces, _scope: None }
+        Self { first: None, pieces, _scope: None }
+    }
+
+    /// Waits until the first piece is there, or the end.
+    ///
+    /// # Errors
+    /// If an error comes before any piece; [`Self::next`] gives it too.
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        if self.first.is_none() {
+            self.first = self.pieces.recv().await;
+        }
+        match &self.first {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// The next piece, never empty; none at the end.
@@ -37,7 +53,10 @@ impl Content {
     /// # Errors
     /// If the content cannot be had in full. Nothing follows an error.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        self.pieces.recv().await
+        match self.first.take() {
+            None => self.pieces.recv().await,
+            first => first,
+        }
     }
 
     /// All of it.
@@ -57,7 +76,10 @@ impl Stream for Content {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.pieces.poll_recv(context)
+        match self.first.take() {
+            None => self.pieces.poll_recv(context),
+            first => Poll::Ready(first),
+        }
     }
 }
 
@@ -102,7 +124,7 @@ impl Transfer {
         let (sender, pieces) = mpsc::channel(AHEAD);
         let transfer = Self { file, sender, under: scope.under(), manner, buffer: BytesMut::new() };
         tokio::task::spawn_blocking(move || transfer.run(part));
-        Content { pieces, _scope: Some(scope) }
+        Content { first: None, pieces, _scope: Some(scope) }
     }
 
     fn run(mut self, part: Option<Range<u64>>) {

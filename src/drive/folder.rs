@@ -63,6 +63,19 @@ impl Folder {
         Ok(known.files.get(name).cloned())
     }
 
+    /// The file of a name after the one that `stale` stands for could not be had:
+    /// somebody else may have stored it again or deleted it.
+    ///
+    /// # Errors
+    /// If the listing fails.
+    pub async fn file_instead_of(&self, name: &str, stale: &File) -> Result<Option<File>, Error> {
+        let mut known = self.known.lock().await;
+        if known.files.get(name).is_none_or(|file| file.version == stale.version) {
+            self.refresh(&mut known).await?;
+        }
+        Ok(known.files.get(name).cloned())
+    }
+
     async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
         let entries = match self.drive.list_one(&self.path).await {
             Ok(entries) => entries,
@@ -97,10 +110,14 @@ impl Folder {
     /// If it is still there.
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
         let path = self.child(name)?;
-        let known = self.known.lock().await.files.remove(name);
+        let known = self.known.lock().await.files.get(name).cloned();
         match self.drive.delete(&path, known.as_ref()).await {
             Err(error) if error.kind() != Kind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => {
+                // Only now: a listing meanwhile would have brought it back.
+                self.known.lock().await.files.remove(name);
+                Ok(())
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
 use plakar_host::{Resource, digest};
 
 use crate::drive::{Drive, MIB, bytes, get, path, status, until};
@@ -82,15 +82,46 @@ async fn a_state_that_is_read_again_costs_nothing() {
     let drive = Drive::new();
     let content = bytes(6, 20 * MIB);
     let mac = digest(&content);
-    let first = drive.store(&drive.settings()).await;
-    first.create("config").await.unwrap();
-    first.put(Resource::State, mac, content.clone()).await.unwrap();
-    let second = drive.store(&drive.settings()).await;
-    drive.simulator.reset_counts();
-    assert_eq!(second.get(Resource::State, mac, None).await.unwrap(), content);
+    drive.simulator.put_file(&path("states", mac), Content::Generated { seed: 6, size: 20 * MIB }, 1_700_000_000_000);
+    // Of which 65 % are for content: just enough.
+    let store = drive.store(&drive.settings().with("cache_memory", "31")).await;
+    assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
     let once = drive.simulator.counts().total.requests;
-    assert_eq!(second.get(Resource::State, mac, None).await.unwrap(), content);
+    assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
     assert_eq!(drive.simulator.counts().total.requests, once);
+}
+
+/// Memory is for what is read again soon, not a bound on what can be read.
+#[tokio::test]
+async fn what_does_not_fit_into_memory_is_read_all_the_same() {
+    let drive = Drive::new();
+    let mac = drive.packfile(12, 9 * MIB + 1);
+    for memory in ["0", "1", "4"] {
+        let store = drive.store(&drive.settings().with("cache_memory", memory)).await;
+        let whole = store.get(Resource::Packfile, mac, None).await.unwrap();
+        assert_eq!(whole, bytes(12, 9 * MIB + 1));
+        assert_eq!(
+            get(&store, mac, MIB + 1, 6 * MIB).await.unwrap(),
+            whole.slice(MIB as usize + 1..7 * MIB as usize + 1)
+        );
+    }
+}
+
+/// plakar lists locks and then reads each of them, while others refresh theirs.
+#[tokio::test]
+async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() {
+    let drive = Drive::new();
+    let (store, other) = (drive.store(&drive.settings()).await, drive.store(&drive.settings()).await);
+    store.create("config").await.unwrap();
+    let (refreshed, deleted) = ([10; 32], [11; 32]);
+    other.put(Resource::Lock, refreshed, Bytes::from("first")).await.unwrap();
+    other.put(Resource::Lock, deleted, Bytes::from("first")).await.unwrap();
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 2);
+    other.put(Resource::Lock, refreshed, Bytes::from("second, longer")).await.unwrap();
+    other.delete(Resource::Lock, deleted).await.unwrap();
+    assert_eq!(store.get(Resource::Lock, refreshed, None).await.unwrap(), "second, longer");
+    let message = store.get(Resource::Lock, deleted, None).await.unwrap_err().message();
+    assert!(message.contains("is not there"), "{message}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::SystemTime,
 };
 
@@ -32,6 +32,8 @@ pub struct Disk {
     budget: u64,
     /// Bytes that this process has written since it last looked at the folder.
     written: AtomicU64,
+    /// Whether the user knows that it cannot be used.
+    told: AtomicBool,
 }
 
 impl Disk {
@@ -39,7 +41,7 @@ impl Disk {
     /// one is kept.
     pub fn new(folder: &Path, budget: u64) -> Self {
         // Looks at the folder at the first block: what others left counts too.
-        Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget) }
+        Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget), told: AtomicBool::new(false) }
     }
 
     /// Whether a block seems to be there.
@@ -81,6 +83,17 @@ impl Disk {
         file.write_all(&checksum_of(key, content))?;
         file.persist(self.path(key))?;
         Ok(())
+    }
+
+    /// Tells that blocks cannot be kept, once: each further one is tried all the
+    /// same, for a full disk may have room again.
+    pub fn tell(&self, error: &io::Error) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            log::warn!(
+                "blocks cannot be kept in cache_dir={folder}: {error}; give a folder that can be written, with room for cache_size="
+            );
+        }
     }
 
     /// Deletes the blocks that were not read for longest, until the budget has

@@ -122,7 +122,7 @@ impl CachedFile {
     fn read_ahead(self: &Arc<Self>, block: usize) {
         let mut reading = self.reading();
         reading.window.note_read(block);
-        if reading.runs.len() >= RUNS || self.shared.runs.available_permits() == 0 {
+        if reading.runs.len() >= RUNS || self.shared.room.available_permits() == 0 {
             return;
         }
         let share = self.shared.share();
@@ -147,8 +147,7 @@ impl CachedFile {
     }
 
     async fn fetch(self: Arc<Self>, run: Arc<Run>) {
-        // Never closed, so the permit is there.
-        let permit = self.shared.runs.acquire().await;
+        let room = self.shared.room_for(run.blocks().len()).await;
         let keep = |block, content: &Bytes| self.shared.blocks.insert((self.number, block), content.clone());
         let mut next = run.blocks().start;
         while next < run.blocks().end {
@@ -168,7 +167,7 @@ impl CachedFile {
             next = missing.end;
             self.to_disk(missing.start, run.arrived_of(missing)).await;
         }
-        drop(permit);
+        drop(room);
         self.shared.wanted.fetch_sub(1, Ordering::Relaxed);
         self.reading().runs.retain(|other| !Arc::ptr_eq(other, &run));
         self.run_ended.notify_waiters();
@@ -195,10 +194,12 @@ impl CachedFile {
         };
         let blocks: Vec<_> =
             contents.into_iter().enumerate().map(|(n, content)| (self.key(first + n), content)).collect();
-        let write = move || blocks.into_iter().try_for_each(|(key, content)| disk.put(key, &content));
-        if let Ok(Err(error)) = spawn_blocking(write).await {
-            log::info!("blocks are not kept on disk: {error}");
-        }
+        let write = move || {
+            let written = blocks.into_iter().try_for_each(|(key, content)| disk.put(key, &content));
+            written.unwrap_or_else(|error| disk.tell(&error));
+        };
+        // Fails only when the process ends.
+        let _ = spawn_blocking(write).await;
     }
 
     /// The name of a block for every process.

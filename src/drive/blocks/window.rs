@@ -10,10 +10,9 @@ const FIRST: usize = 2 * 1024 * 1024 / BLOCK;
 /// Files up to this size are fetched whole. plakar's packfiles of a small backup
 /// have 0.5 to 1.5 MiB, most of it padding that nobody asks for.
 const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
-/// More at once would not make a transfer faster, only a wrong guess dearer.
-const LARGEST: usize = 8 * 1024 * 1024 / BLOCK;
-/// The largest range that plakar asks for is about 12 MiB; it is worth one request.
-const LARGEST_ASKED: usize = 16 * 1024 * 1024 / BLOCK;
+/// More at once would not make a transfer faster, only a wrong guess dearer. The
+/// largest range that plakar asks for, about 12 MiB, is one run.
+const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
 /// What is read in sequence is fetched this much before it is asked for.
 const LEAD: usize = 1024 * 1024 / BLOCK;
 /// Blocks that must have been read right before another to call that a sequence.
@@ -84,7 +83,7 @@ impl Window {
     /// up to blocks that are there or on their way. One run may have `share`
     /// blocks that nobody asked for.
     pub fn run(&self, missing: usize, asked: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Range<usize> {
-        let most = self.size(share).max(asked.min(LARGEST_ASKED));
+        let most = self.size(share).max(asked.min(LARGEST));
         let mut run = missing..missing + 1;
         while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
             run.end += 1;

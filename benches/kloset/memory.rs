@@ -1,0 +1,91 @@
+//! One process under many Gets and Puts at once.
+
+use futures_util::future::try_join_all;
+use icloud_simulator::Content;
+use plakar_host::{Mac, Range, Resource, Store};
+
+use super::{Failure, MIB, Table, service::Service};
+
+/// As plakar makes them.
+const PACKFILE: u64 = 64 * MIB;
+/// The largest range that plakar asks for.
+const RANGE: u64 = 12 * MIB;
+/// At once; each walks through a packfile and must not fetch it twice.
+const GETS: u8 = 16;
+/// plakar's concurrency on a machine of eight cores, and the last one.
+const PUTS: u8 = 9;
+const PACKFILES: u32 = 10_000;
+/// The default `cache_memory`, and what everything else may take.
+const MOST: u64 = (128 + 64) * MIB;
+
+pub async fn run(table: &mut Table) -> Result<(), Failure> {
+    let service = Service::new()?;
+    let large: Vec<Mac> = (0..GETS).map(|number| [number; 32]).collect();
+    for mac in &large {
+        put_packfile(&service, *mac, PACKFILE);
+    }
+    for (name, length) in [("64 KiB", MIB / 16), ("1 MiB", MIB), ("12 MiB", RANGE)] {
+        let (_home, store) = service.store().await?;
+        let walks = async {
+            try_join_all(large.iter().map(|mac| walk(&store, *mac, length))).await?;
+            Ok(())
+        };
+        let cost = service.cost(walks).await?;
+        let name = format!("16 Gets at once, {name} a time");
+        table.row(&name, &cost.figures(), cost.down <= u64::from(GETS) * PACKFILE * 11 / 10);
+        say(table, "", &store);
+    }
+
+    let (_home, store) = service.store().await?;
+    put_at_once(&store).await?;
+    say(table, "9 Puts at once of 64 MiB", &store);
+
+    for number in 0..PACKFILES {
+        let mut mac = [0xaa; 32];
+        mac[..4].copy_from_slice(&number.to_be_bytes());
+        put_packfile(&service, mac, 1000);
+    }
+    let (_home, store) = service.store().await?;
+    store.list(Resource::Packfile).await?;
+    say(table, "List of 10,000 packfiles", &store);
+    try_join_all(large.iter().map(|mac| walk(&store, *mac, RANGE))).await?;
+    put_at_once(&store).await?;
+    say(table, "16 Gets, then 9 Puts among them", &store);
+    Ok(())
+}
+
+fn put_packfile(service: &Service, mac: Mac, size: u64) {
+    let name: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = Content::Generated { seed: mac[0].into(), size };
+    service.simulator.put_file(&format!("kloset/packfiles/{name}"), content, 1_700_000_000_000);
+}
+
+async fn walk(store: &Store, mac: Mac, length: u64) -> Result<(), Failure> {
+    for offset in (0..PACKFILE).step_by(usize::try_from(length)?) {
+        let range = Range { offset, length: u32::try_from(length)? };
+        let content = store.get(Resource::Packfile, mac, Some(range)).await?;
+        if content.len() as u64 != length.min(PACKFILE - offset) {
+            return Err("a range came that is not the one asked for".into());
+        }
+    }
+    Ok(())
+}
+
+async fn put_at_once(store: &Store) -> Result<(), Failure> {
+    let content = Content::Generated { seed: 99, size: PACKFILE }.read(0, PACKFILE);
+    let puts = (0..PUTS).map(|number| store.put(Resource::Packfile, [0xf0 | number; 32], content.clone()));
+    try_join_all(puts).await?;
+    Ok(())
+}
+
+fn say(table: &mut Table, name: &str, store: &Store) {
+    match store.connector().resident() {
+        Some(resident) => {
+            let (most, anonymous) = (resident.most / 1024, resident.anonymous / 1024);
+            let figures = format!("{most:>5} MiB of memory at most, of it now {anonymous} in no file");
+            // A debug build holds more before its first request.
+            table.row(name, &figures, resident.most * 1024 <= MOST || cfg!(debug_assertions));
+        }
+        None => table.row(name, "memory cannot be told on this system", true),
+    }
+}

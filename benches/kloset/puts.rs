@@ -1,0 +1,41 @@
+//! A Put of a packfile, by how many are there.
+
+use icloud_simulator::Content;
+use plakar_host::Resource;
+
+use super::{Cost, Failure, MIB, Table, service::Service};
+
+/// Small, so that only what a Put costs besides its content counts.
+const SIZE: usize = 4096;
+
+/// When the packfiles lay there already, in milliseconds since 1970.
+const BEFORE: i64 = 1_700_000_000_000;
+
+pub async fn run(table: &mut Table) -> Result<(), Failure> {
+    let mut fewest = None;
+    for packfiles in [100, 1_000, 10_000] {
+        let [first, next] = costs(packfiles).await?;
+        // The first one lists the folder, to know what is there: at most a tenth of
+        // what a packfile has.
+        let name = format!("first Put among {packfiles} packfiles");
+        let same = fewest.get_or_insert([first.requests, next.requests]);
+        table.row(&name, &first.figures(), first.requests == same[0] && first.down <= 64 * MIB / 10);
+        // An answer to an upload has a few hundred bytes.
+        table.row("  next Put", &next.figures(), next.requests == same[1] && next.down < SIZE as u64);
+    }
+    Ok(())
+}
+
+async fn costs(packfiles: u32) -> Result<[Cost; 2], Failure> {
+    let service = Service::new()?;
+    for number in 0..packfiles {
+        let path = format!("kloset/packfiles/{number:064x}");
+        service.simulator.put_file(&path, Content::Generated { seed: 1, size: 1000 }, BEFORE);
+    }
+    let (_home, store) = service.store().await?;
+    let put = async |number: u8| {
+        store.put(Resource::Packfile, [number; 32], vec![number; SIZE].into()).await?;
+        Ok(())
+    };
+    Ok([service.cost(put(0xfe)).await?, service.cost(put(0xff)).await?])
+}

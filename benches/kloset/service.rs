@@ -1,0 +1,73 @@
+//! A simulated iCloud, and processes that serve a kloset in it.
+
+use std::{path::PathBuf, time::Instant};
+
+use icloud_simulator::{Config, RequestKind, Simulator};
+use plakar_host::{Executable, Host, Settings, Store, Surroundings};
+
+use super::{Cost, Failure};
+
+/// From a request to its answer, in milliseconds.
+const LATENCY: u64 = 40;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
+
+pub struct Service {
+    pub simulator: Simulator,
+    /// For the files of a run.
+    pub folder: tempfile::TempDir,
+}
+
+impl Service {
+    pub fn new() -> Result<Self, Failure> {
+        let simulator = Simulator::start(Config::default())?;
+        simulator.rules(|rules| rules.transport.latency_ms = LATENCY);
+        let folder = tempfile::tempdir()?;
+        simulator.write_ca(folder.path().join("ca.pem"))?;
+        Ok(Self { simulator, folder })
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
+    }
+
+    pub fn surroundings(&self) -> Result<Surroundings, Failure> {
+        let authority = PathBuf::from(self.path("ca.pem"));
+        Ok(Surroundings::new()?.with("HTTPS_PROXY", self.simulator.proxy_url()).with("SSL_CERT_FILE", authority))
+    }
+
+    pub fn settings(&self) -> Settings {
+        let session = self.simulator.mint_session();
+        Settings::new("icloud:///kloset")
+            .with("apple_id", session.apple_id)
+            .with("trust_token", session.trust_token)
+            .with("cookies", session.cookies)
+            .with("session_file", self.path("session/session.json"))
+    }
+
+    /// A process of its own, and its home, which must outlive it.
+    pub async fn store(&self) -> Result<(Host, Store), Failure> {
+        let host = Host::new(Executable::with_role_argument(PROGRAM), self.surroundings()?);
+        let store = host.store(&self.settings()).await?;
+        Ok((host, store))
+    }
+
+    /// Prints what the last work has asked for.
+    pub fn print_requests(&self) {
+        for entry in self.simulator.requests() {
+            let range = entry.range.unwrap_or_default();
+            let subject = entry.subjects.first().map_or("", String::as_str);
+            println!("    {:?} {subject} {range} {} bytes", entry.kind, entry.bytes_out);
+        }
+    }
+
+    pub async fn cost(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<Cost, Failure> {
+        self.simulator.reset_counts();
+        let began = Instant::now();
+        work.await?;
+        let took = began.elapsed();
+        let counts = self.simulator.counts();
+        let up = counts.kinds.get(&RequestKind::ContentPost).map_or(0, |count| count.bytes_in);
+        Ok(Cost { requests: counts.total.requests, down: counts.total.bytes_out, up, took })
+    }
+}
