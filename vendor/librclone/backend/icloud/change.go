@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"golang.org/x/text/unicode/norm"
 )
@@ -244,8 +245,8 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		if err != nil {
 			return err
 		}
-		arrived := (&item{id: answer.ParentID}).docID()
-		if arrived != (&item{id: to.id}).docID() && (arrived != "" || answer.ETag == it.etag) {
+		arrived := api.GetDocIDFromDriveID(answer.ParentID)
+		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || answer.ETag == it.etag) {
 			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look tells
 		}
 		moved = *it
@@ -305,7 +306,7 @@ func (d *drive) settle(ctx context.Context, in place, it *item, name string) (*i
 		}
 	}
 	if nameKey(it.name) == nameKey(name) {
-		return it, nil // the service insists on another case
+		return it, nil // the service insists on a form of its own
 	}
 	return nil, fail(KindChanged, "name", on, "another device keeps taking this name")
 }

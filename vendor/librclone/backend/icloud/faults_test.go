@@ -226,6 +226,51 @@ func TestSessionEndsInATransfer(t *testing.T) {
 	}
 }
 
+// A refusal of a session that was just begun is a passing one if Apple says that
+// the session is good, once; then it is one for a person to look at.
+func TestNewSessionIsRefused(t *testing.T) {
+	for refusals, works := range map[int]bool{2: true, 3: false} {
+		c := cloudForWorkday()
+		logins, left := 0, refusals
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind == "accountLogin" {
+				logins++
+			}
+			if kind == "retrieveItemDetailsInFolders" && left > 0 {
+				left--
+				return refusing(421, "")()
+			}
+			return nil
+		}
+		err := workday(c.drive(""))
+		assert.Equal(t, 1, logins)
+		if works {
+			assertWorkday(t, c, err)
+			continue
+		}
+		assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+	}
+
+	// That Apple cannot be asked is not what it says.
+	c, failing := cloudForWorkday(), true
+	refused := 0
+	c.instead = func(_ int, kind string) *fakeAnswer {
+		switch {
+		case kind == "validate" && failing:
+			return refusing(500, "")()
+		case kind == "retrieveItemDetailsInFolders" && refused < 2:
+			refused++
+			return refusing(421, "")()
+		}
+		return nil
+	}
+	f := c.drive("")
+	_, err := f.List(background, "folder")
+	assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+	failing = false
+	assertWorkday(t, c, workday(f))
+}
+
 // A service that is silent for ever is an error in the end, and says so.
 func TestSilenceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
