@@ -257,6 +257,10 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 			return false
 		}
 		arrived, err := d.present(ctx, to, it.id)
+		if arrived == nil { // the id changes with the zone of the folder
+			kind, _, docID := api.DeconstructDriveID(it.id)
+			arrived = d.folders.findID(to.id, api.ConstructDriveID(docID, to.zone(), kind))
+		}
 		if err != nil || arrived == nil {
 			return false
 		}

@@ -150,6 +150,7 @@ var faultsAfter = map[string]func(*fakeAnswer){
 	"answer is empty":    func(answer *fakeAnswer) { answer.body = nil },
 	"answer is a page":   func(answer *fakeAnswer) { answer.body = []byte("<html></html>") },
 	"answer is slow":     func(answer *fakeAnswer) { answer.slow = defaultSilence - time.Second },
+	"answer stops":       func(answer *fakeAnswer) { answer.slow = -1 },
 	"503 all the same":   func(answer *fakeAnswer) { answer.status = 503 },
 	"500 all the same":   func(answer *fakeAnswer) { answer.status = 500 },
 	"400 all the same":   func(answer *fakeAnswer) { answer.status = 400 },
@@ -284,6 +285,19 @@ func TestSilenceEnds(t *testing.T) {
 		assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
 		assert.ErrorIs(t, err, errSilent)
 		assert.Less(t, time.Since(begun), 5*time.Minute)
+	})
+}
+
+// What is still sent after the answer has come is not timed any more.
+func TestSilenceAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fired := false
+		w := &watch{silence: time.Second, timer: time.AfterFunc(time.Second, func() { fired = true })}
+		w.pause()
+		w.answer()
+		w.resume(0)
+		time.Sleep(time.Hour) // of the test's own time
+		assert.False(t, fired)
 	})
 }
 
