@@ -16,7 +16,7 @@ const pcsCookie = "X-APPLE-WEBAUTH-PCS-Documents"
 
 // pcsTries is how often cookies for protected data are asked for: the first
 // request makes a trusted device send them, which takes a moment.
-const pcsTries = 3
+const pcsTries = 6
 
 // accountAnswer is what accountLogin and validate tell about an account.
 type accountAnswer struct {

@@ -167,7 +167,7 @@ func (i *item) owner() string {
 }
 
 // inTrash reports whether the answer has the item in the Trash.
-func (d *driveItem) inTrash() bool { return (&item{id: d.ParentID}).docID() == trashID }
+func (d *driveItem) inTrash() bool { return api.GetDocIDFromDriveID(d.ParentID) == trashID }
 
 // itemsAnswer is what the changing calls of the Drive host answer.
 type itemsAnswer struct {

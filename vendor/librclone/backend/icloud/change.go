@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"golang.org/x/text/unicode/norm"
 )
@@ -244,8 +245,8 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		if err != nil {
 			return err
 		}
-		arrived := (&item{id: answer.ParentID}).docID()
-		if arrived != (&item{id: to.id}).docID() && (arrived != "" || answer.ETag == it.etag) {
+		arrived := api.GetDocIDFromDriveID(answer.ParentID)
+		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || answer.ETag == it.etag) {
 			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look tells
 		}
 		moved = *it
@@ -256,6 +257,10 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 			return false
 		}
 		arrived, err := d.present(ctx, to, it.id)
+		if arrived == nil { // the id changes with the zone of the folder
+			kind, _, docID := api.DeconstructDriveID(it.id)
+			arrived = d.folders.findID(to.id, api.ConstructDriveID(docID, to.zone(), kind))
+		}
 		if err != nil || arrived == nil {
 			return false
 		}
@@ -305,7 +310,7 @@ func (d *drive) settle(ctx context.Context, in place, it *item, name string) (*i
 		}
 	}
 	if nameKey(it.name) == nameKey(name) {
-		return it, nil // the service insists on another case
+		return it, nil // the service insists on a form of its own
 	}
 	return nil, fail(KindChanged, "name", on, "another device keeps taking this name")
 }

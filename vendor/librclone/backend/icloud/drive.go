@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 )
 
@@ -53,7 +54,7 @@ func (p place) writable(op string) error {
 }
 
 // zone is the one that a new item in the folder belongs to.
-func (p place) zone() string { return (&item{id: p.id}).zone() }
+func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
 // walk finds a folder by the names that lead to it, making what is missing if
 // create is set. A missing folder is fs.ErrorDirNotFound.

@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -61,7 +62,7 @@ type fakeAnswer struct {
 	broken bool          // the connection breaks in the middle of the body
 	lost   bool          // there is no answer, but the request was carried out
 	hung   bool          // there is no answer, and the connection stays
-	slow   time.Duration // between two bytes of the body
+	slow   time.Duration // between two bytes of the body; below 0 none ever comes
 }
 
 func newFakeCloud() *fakeCloud {
@@ -197,8 +198,8 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, req.Context().Err()
 	}
 	var body io.Reader = bytes.NewReader(answer.body)
-	if answer.slow > 0 {
-		body = &slowReader{body, answer.slow}
+	if answer.slow != 0 {
+		body = &slowReader{req.Context(), body, answer.slow}
 	}
 	if answer.broken {
 		body = io.MultiReader(bytes.NewReader(answer.body[:len(answer.body)/2]), brokenReader{})
@@ -210,15 +211,24 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// slowReader gives a byte at a time, each after a pause.
+// slowReader gives a byte at a time, each after a pause, while the request lasts.
 type slowReader struct {
+	ctx context.Context
 	io.Reader
 	pause time.Duration
 }
 
 func (r *slowReader) Read(p []byte) (int, error) {
-	time.Sleep(r.pause) // of the test's own time
-	return r.Reader.Read(p[:min(1, len(p))])
+	var next <-chan time.Time
+	if r.pause > 0 {
+		next = time.After(r.pause) // of the test's own time
+	}
+	select {
+	case <-next:
+		return r.Reader.Read(p[:min(1, len(p))])
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
 }
 
 type brokenReader struct{}

@@ -150,6 +150,7 @@ var faultsAfter = map[string]func(*fakeAnswer){
 	"answer is empty":    func(answer *fakeAnswer) { answer.body = nil },
 	"answer is a page":   func(answer *fakeAnswer) { answer.body = []byte("<html></html>") },
 	"answer is slow":     func(answer *fakeAnswer) { answer.slow = defaultSilence - time.Second },
+	"answer stops":       func(answer *fakeAnswer) { answer.slow = -1 },
 	"503 all the same":   func(answer *fakeAnswer) { answer.status = 503 },
 	"500 all the same":   func(answer *fakeAnswer) { answer.status = 500 },
 	"400 all the same":   func(answer *fakeAnswer) { answer.status = 400 },
@@ -226,6 +227,51 @@ func TestSessionEndsInATransfer(t *testing.T) {
 	}
 }
 
+// A refusal of a session that was just begun is a passing one if Apple says that
+// the session is good, once; then it is one for a person to look at.
+func TestNewSessionIsRefused(t *testing.T) {
+	for refusals, works := range map[int]bool{2: true, 3: false} {
+		c := cloudForWorkday()
+		logins, left := 0, refusals
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind == "accountLogin" {
+				logins++
+			}
+			if kind == "retrieveItemDetailsInFolders" && left > 0 {
+				left--
+				return refusing(421, "")()
+			}
+			return nil
+		}
+		err := workday(c.drive(""))
+		assert.Equal(t, 1, logins)
+		if works {
+			assertWorkday(t, c, err)
+			continue
+		}
+		assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+	}
+
+	// That Apple cannot be asked is not what it says.
+	c, failing := cloudForWorkday(), true
+	refused := 0
+	c.instead = func(_ int, kind string) *fakeAnswer {
+		switch {
+		case kind == "validate" && failing:
+			return refusing(500, "")()
+		case kind == "retrieveItemDetailsInFolders" && refused < 2:
+			refused++
+			return refusing(421, "")()
+		}
+		return nil
+	}
+	f := c.drive("")
+	_, err := f.List(background, "folder")
+	assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+	failing = false
+	assertWorkday(t, c, workday(f))
+}
+
 // A service that is silent for ever is an error in the end, and says so.
 func TestSilenceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -239,6 +285,19 @@ func TestSilenceEnds(t *testing.T) {
 		assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
 		assert.ErrorIs(t, err, errSilent)
 		assert.Less(t, time.Since(begun), 5*time.Minute)
+	})
+}
+
+// What is still sent after the answer has come is not timed any more.
+func TestSilenceAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fired := false
+		w := &watch{silence: time.Second, timer: time.AfterFunc(time.Second, func() { fired = true })}
+		w.pause()
+		w.answer()
+		w.resume(0)
+		time.Sleep(time.Hour) // of the test's own time
+		assert.False(t, fired)
 	})
 }
 

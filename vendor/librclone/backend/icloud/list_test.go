@@ -323,6 +323,23 @@ func TestAppLibrary(t *testing.T) {
 	assert.Error(t, f.Purge(background, "Notes"))
 }
 
+// A move into another zone whose answer is lost is found there.
+func TestLostMoveIntoALibrary(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+	sim.putFile("plain.txt", "plain")
+	f := sim.open("")
+	plain, err := f.NewObject(background, "plain.txt")
+	require.NoError(t, err)
+	sim.fault("move", "reset-after")
+	moved, err := f.Move(background, plain, "Notes/plain.txt")
+	require.NoError(t, err)
+	content, err := read(moved)
+	require.NoError(t, err)
+	assert.Equal(t, "plain", content)
+	assert.Equal(t, []string{"Notes", "Notes/plain.txt"}, sim.paths())
+}
+
 // --- the cache itself
 
 func listed(names ...string) []*item {

@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/google/uuid"
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
 // makeFolder makes a folder, or finds the one that somebody made meanwhile. A
@@ -90,8 +91,8 @@ func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	within := (&item{id: answer.ParentID}).docID()
-	if !made.folder || made.id == rootID || made.id == in.id || within != "" && within != (&item{id: in.id}).docID() ||
+	within := api.GetDocIDFromDriveID(answer.ParentID)
+	if !made.folder || made.id == rootID || made.id == in.id || within != "" && within != api.GetDocIDFromDriveID(in.id) ||
 		d.folders.findID(in.id, made.id) != nil {
 		return nil, damaged("the answer is not about a new folder")
 	}

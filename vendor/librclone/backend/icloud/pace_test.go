@@ -45,6 +45,15 @@ func TestLimiter(t *testing.T) {
 		}
 		assert.Equal(t, rate.Limit(100), l.now)
 
+		for call := range 1000 { // one in ten that is turned away at random is no reason to crawl
+			if call%10 == 0 {
+				l.refused(0)
+			} else {
+				l.accepted()
+			}
+			assert.GreaterOrEqual(t, l.now, rate.Limit(50))
+		}
+
 		l.refused(2 * time.Hour)
 		err := l.begin(background, time.Hour)
 		var typed *Error
@@ -95,6 +104,22 @@ func TestPauses(t *testing.T) {
 	assert.Equal(t, 7*time.Second, wait)
 	_, ok = r.pause(2, 11*time.Second)
 	assert.False(t, ok)
+
+	// What kind of failure it is decides how often it is worth it.
+	status := func(code int) error {
+		return (&refusal{status: code}).err()
+	}
+	busy := (&refusal{status: 409, reason: "ZONE_BUSY"}).err()
+	for err, tries := range map[error]int{
+		status(500): 5, status(503): 10, status(429): 10, status(400): 3, status(409): 3, busy: 20,
+		fail(KindNetwork, "", "", "").from(errSilent): 3, damaged(""): 5, errors.New("any other"): 5,
+	} {
+		assert.Equal(t, tries, r.forError(err).tries, "%v", err)
+	}
+	r.base, r.longest = time.Minute, time.Hour
+	wait, ok = r.pause(4, 0)
+	assert.True(t, ok)
+	assert.LessOrEqual(t, wait, longestPause)
 }
 
 // Never more calls at once than configured, each until its answer has been

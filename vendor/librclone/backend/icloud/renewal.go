@@ -44,12 +44,8 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 	works, from := s.works, s.origin
 	s.mu.Unlock()
 
-	if from == signedIn && !works && usable(&state) {
-		if state.TermsPending {
-			return s.end(termsPending(s.name), &state)
-		}
-		return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")").
-			because(CauseWebAccessOff).with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), &state)
+	if (from == signedIn || from == confirmed) && !works && usable(&state) {
+		return s.refusedAtOnce(ctx, &state, from, status)
 	}
 	unlock := s.lock(ctx)
 	defer unlock()
@@ -67,6 +63,28 @@ func (s *session) renewFrom(ctx context.Context, generation, status int) error {
 		how = renewPCS
 	}
 	return s.perform(ctx, &state, how)
+}
+
+// refusedAtOnce is for a call that a new session was refused for. Apple is asked
+// once whether the session is good, as the refusal may have been a passing one.
+func (s *session) refusedAtOnce(ctx context.Context, state *SessionFile, from origin, status int) error {
+	if from == signedIn {
+		err := s.signIn(ctx, state, "", renewEndpoints)
+		switch {
+		case err == nil:
+			s.store(state, confirmed)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !hasKind(err, KindNeedsLogin):
+			return s.failed(err, state, confirmed)
+		}
+	}
+	if state.TermsPending {
+		return s.end(termsPending(s.name), state)
+	}
+	return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")").
+		because(CauseWebAccessOff).with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), state)
 }
 
 // perform renews at Apple and stores the outcome. Cheaper ways that fail for

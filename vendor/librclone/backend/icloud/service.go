@@ -285,7 +285,7 @@ func decode(ctx context.Context, resp *http.Response, answer any) error {
 		return fail(KindDamaged, "", "", "an answer of "+hostOf(resp.Request.URL.String())+" is not what it should be").
 			with("if this goes on, something between here and iCloud changes answers, such as a proxy or a sign-in page of the network")
 	default:
-		return transportError(ctx, resp.Request.URL.Host, err)
+		return transportError(ctx, hostOf(resp.Request.URL.String()), err)
 	}
 }
 

@@ -49,6 +49,7 @@ const (
 	adopted                  // taken over from another process
 	approved                 // with new cookies for protected data (PCS)
 	signedIn                 // by a sign-in of our own
+	confirmed                // by the same, and Apple has said since that they are good
 )
 
 // signInFunc renews credentials at Apple: it changes state. It is a function so

@@ -56,11 +56,7 @@ func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret,
 		if ctx.Err() != nil || !again || isFinal(err) || how == renewAll && try == signInTries {
 			return err
 		}
-		wait, ok := s.service.retries.pause(try+1, retryAfterOf(err))
-		if !ok {
-			return err
-		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := s.service.retries.wait(ctx, try+1, err); err != nil {
 			return err
 		}
 	}

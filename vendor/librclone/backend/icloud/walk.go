@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/accounting"
 )
@@ -80,7 +81,7 @@ func (p place) moved(self *driveItem) bool {
 	if p.item == nil || p.item.shared() || p.item.library || self == nil {
 		return false
 	}
-	return self.ParentID != "" && (&item{id: self.ParentID}).docID() != (&item{id: p.parent}).docID() ||
+	return self.ParentID != "" && api.GetDocIDFromDriveID(self.ParentID) != api.GetDocIDFromDriveID(p.parent) ||
 		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
 }
 

@@ -1,0 +1,115 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// register makes a document a file of a folder. A name that is taken is a
+// failure of the kind KindExists; should the service ignore that it was asked to
+// refuse, the file has a name of the service's choice.
+func (d *drive) register(ctx context.Context, in place, name string, doc *document) (*item, error) {
+	info := api.NewUpdateFileInfo()
+	info.AllowConflict = false
+	info.DocumentID = doc.docID
+	info.Path.Path = name
+	info.Path.StartingDocumentID = api.GetDocIDFromDriveID(in.id)
+	info.Data.Receipt = doc.file.Receipt
+	info.Data.Signature = doc.file.Signature
+	info.Data.ReferenceSignature = doc.file.ReferenceSignature
+	info.Data.WrappingKey = doc.file.WrappingKey
+	info.Data.Size = doc.file.Size
+	info.Mtime = doc.modified.Unix() * 1000
+	info.Btime = info.Mtime
+	info.FileFlags.IsExecutable = false
+	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
+
+	for try := 1; ; try++ {
+		var other string // the id that the answer has, should it be another one
+		answer, err := fetch(ctx, d.service, request{
+			host: docsHost, method: http.MethodPost,
+			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info, zone: in.zone(),
+		}, func(answer *api.DocumentUpdateResponse) error {
+			err := checkRegistered(doc, answer)
+			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
+				other = api.ConstructDriveID(answer.Results[0].Document.DocumentID, in.zone(), "FILE")
+			}
+			return err
+		})
+		if err == nil {
+			said := answer.Results[0].Document
+			made := &item{
+				id: id, itemID: said.ItemID, parent: in.id, etag: said.Etag,
+				name: said.Name, shown: said.Name, size: doc.file.Size, modified: doc.modified.Truncate(time.Second),
+			}
+			d.folders.put(in.id, made)
+			return made, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !outcomeUnknown(err) {
+			return nil, in.refused(err)
+		}
+		now, lookErr := d.present(ctx, in, id)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		if now == nil && other != "" {
+			now = d.folders.findID(in.id, other)
+			if now != nil && !sameName(now.name, name) {
+				now = nil
+			}
+		}
+		if now != nil && doc.fits(now) {
+			return now, nil
+		}
+		if err := d.service.retries.wait(ctx, try+1, err); err != nil {
+			return nil, in.refused(err)
+		}
+	}
+}
+
+// fits reports whether an item that has the document's id is the document. The
+// service may leave out the size of an empty file.
+func (doc *document) fits(it *item) bool { return max(0, it.size) == doc.file.Size }
+
+// checkRegistered: a document is stored when the answer shows it, whole, with
+// our id. An answer that leaves something out is followed by a look.
+func checkRegistered(sent *document, answer *api.DocumentUpdateResponse) error {
+	if code := answer.Status.StatusCode; !accepted(code) {
+		return refusedDocument(code, answer.Status.ErrorMessage)
+	}
+	if len(answer.Results) != 1 {
+		return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
+	}
+	if status := answer.Results[0].Status; !accepted(status.StatusCode) {
+		return refusedDocument(status.StatusCode, status.ErrorMessage)
+	}
+	doc := answer.Results[0].Document
+	switch {
+	case doc == nil, doc.DocumentID != sent.docID, doc.Name == "", doc.Etag == "":
+		return damaged("the answer is not about the document that was sent")
+	case doc.Size != sent.file.Size && doc.Data.Size != sent.file.Size:
+		return damaged("the service stored another size than was sent")
+	}
+	return nil
+}
+
+// accepted reports whether a code within an answer is one of success.
+func accepted(code int) bool { return code == 0 || code/100 == 2 }
+
+// refusedDocument is for a failure within an answer that is a success. Its code
+// is taken for an HTTP status, which it looks like.
+func refusedDocument(code int, message string) error {
+	refused := &refusal{status: code}
+	if plainText.MatchString(message) {
+		refused.reason = message
+	}
+	return refused.err()
+}
