@@ -13,7 +13,9 @@ const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
 /// More at once would not make a transfer faster, only a wrong guess dearer. The
 /// largest range that plakar asks for, about 12 MiB, is one run.
 const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
-/// What is read in sequence is fetched this much before it is asked for.
+/// What is read in sequence is fetched at least this much before it is asked for;
+/// half a run where runs are large, for plakar asks for 5 MB and then is busy with
+/// them for a while, in which the link must not rest.
 const LEAD: usize = 1024 * 1024 / BLOCK;
 /// Blocks that must have been read right before another to call that a sequence.
 const BEFORE: usize = 4;
@@ -108,7 +110,8 @@ impl Window {
         if !in_sequence || share < FIRST {
             return None;
         }
-        (block + 1..self.blocks.len().min(block + 1 + LEAD)).find(|&block| !is_there(block))
+        let lead = LEAD.max(self.size(share) / 2);
+        (block + 1..self.blocks.len().min(block + 1 + lead)).find(|&block| !is_there(block))
     }
 }
 
@@ -177,6 +180,17 @@ mod tests {
         let window = Window::new(FILE);
         assert_eq!(window.run(10, 20, 1, |_| false), 10..30);
         assert_eq!(window.run(10, 1, 1, |_| false), 10..11);
+    }
+
+    #[test]
+    fn a_long_sequence_is_read_ahead_further() {
+        let mut window = Window::new(FILE);
+        let fetched = FILE / 2;
+        window.note_fetched(0..fetched);
+        (0..fetched).for_each(|block| window.note_read(block));
+        let far = fetched - LARGEST / 2;
+        assert_eq!(window.next(far, PLENTY, |block| block < fetched), Some(fetched));
+        assert_eq!(window.next(far, FIRST, |block| block < fetched), None, "memory is short");
     }
 
     #[test]
