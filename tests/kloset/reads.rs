@@ -83,8 +83,8 @@ async fn a_state_that_is_read_again_costs_nothing() {
     let content = bytes(6, 20 * MIB);
     let mac = digest(&content);
     drive.simulator.put_file(&path("states", mac), Content::Generated { seed: 6, size: 20 * MIB }, 1_700_000_000_000);
-    // Of which 65 % are for content: just enough.
-    let store = drive.store(&drive.settings().with("cache_memory", "31")).await;
+    // Half of it is for content: just enough.
+    let store = drive.store(&drive.settings().with("cache_memory", "41")).await;
     assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
     let once = drive.simulator.counts().total.requests;
     assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
