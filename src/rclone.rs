@@ -223,6 +223,17 @@ pub struct Reader(ffi::Reader);
 #[derive(Debug)]
 pub struct Scope(ffi::Scope);
 
+/// Which version of a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The listed one.
+    Listed,
+    /// The listed one, as is made sure first: something of it was read before.
+    Resumed,
+    /// The present one, if it was changed since it was listed.
+    Latest,
+}
+
 /// Refers to a scope without keeping it from ending.
 #[derive(Debug, Clone, Copy)]
 pub struct Under(u64);
@@ -241,17 +252,25 @@ impl Scope {
 
 impl File {
     /// Opens the content from `offset`: `length` bytes, or all that follows.
-    /// With `resume`, makes sure first that the file is still the listed one, as
-    /// the content before `offset` is. Blocks the thread.
+    /// Answers the size of the whole, too, if only reading does not tell that.
+    /// Blocks the thread.
     ///
     /// # Errors
-    /// [`Kind::Changed`] if it is not; else whatever the service says.
-    pub fn open(&self, offset: u64, length: Option<u64>, resume: bool, under: Under) -> Result<Reader, Error> {
+    /// [`Kind::Changed`] if the file is not in that version; else whatever the
+    /// service says.
+    pub fn open(
+        &self,
+        offset: u64,
+        length: Option<u64>,
+        version: Version,
+        under: Under,
+    ) -> Result<(Reader, Option<u64>), Error> {
         let length = length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX));
-        let request = methods::OpenObject { object: self.object.id(), offset, length, resume };
+        let (resume, latest) = (version == Version::Resumed, version == Version::Latest);
+        let request = methods::OpenObject { object: self.object.id(), offset, length, resume, latest };
         let opened = call_blocking(&encode(under.0, &request)?, methods::OpenObject::PATH)?;
-        let methods::OpenedObject { reader } = opened;
-        Ok(Reader(ffi::Reader::adopt(reader)))
+        let methods::OpenedObject { reader, size } = opened;
+        Ok((Reader(ffi::Reader::adopt(reader)), u64::try_from(size).ok()))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Account, Error as AccountError, State};
 use crate::rclone::{
-    Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time,
+    Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time, Version,
     account::{Available, Description, Reached},
 };
 
@@ -266,7 +266,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
 async fn read_back(file: File) -> Result<Vec<u8>, Error> {
     let read = move || {
         let scope = Scope::of(&file);
-        let mut reader = file.open(0, None, false, scope.under())?;
+        let (mut reader, _) = file.open(0, None, Version::Listed, scope.under())?;
         let mut content = bytes::BytesMut::with_capacity(TRIAL.len() + 1);
         reader.read(&mut content)?;
         Ok(content.to_vec())

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
 use super::retry::Attempts;
-use crate::rclone::{Error, File, Kind, Reader, Scope, Under};
+use crate::rclone::{Error, File, Kind, Reader, Scope, Under, Version};
 
 /// The largest piece handed on, which is what plakar's own connectors use.
 const PIECE: usize = 1024 * 1024;
@@ -85,6 +85,7 @@ impl Stream for Content {
 
 /// Reads a part of a file, or all of it. Exactly the bytes asked for come, less
 /// only what lies behind the listed end of the file; anything else is an error.
+/// A file that was changed since it was listed is read whole as it is now.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
     Transfer::start(file, part, Manner { piece: PIECE, may_change: true })
 }
@@ -128,28 +129,21 @@ impl Transfer {
     }
 
     fn run(mut self, part: Option<Range<u64>>) {
-        let wanted = match (part, self.file.size) {
-            (Some(part), Some(size)) => Some(part.start.min(size)..part.end.min(size)),
-            (Some(part), None) => Some(part),
-            (None, Some(size)) => Some(0..size),
-            (None, None) => None,
-        };
-        let whole = wanted.as_ref().is_none_or(|wanted| wanted.start == 0 && Some(wanted.end) == self.file.size);
-        let result = match wanted {
-            Some(wanted) => self.read_exactly(wanted, whole),
-            None => self.read_to_the_end(),
-        };
+        let size = self.file.size.unwrap_or(u64::MAX);
+        let wanted = part.map_or(0..size, |part| part.start.min(size)..part.end.min(size));
+        let whole = wanted == (0..size);
+        let result = self.read_exactly(wanted, whole);
         if let Err(Stop::Failed(error)) = result {
             let _ = self.sender.blocking_send(Err(error)); // nobody listens: nobody to tell
         }
     }
 
-    fn read_exactly(&mut self, wanted: Range<u64>, whole: bool) -> Result<(), Stop> {
+    fn read_exactly(&mut self, mut wanted: Range<u64>, whole: bool) -> Result<(), Stop> {
         let mut at = wanted.start;
         let mut attempts = Attempts::default();
         while at < wanted.end {
             let before = at;
-            let error = match self.read_once(&mut at, &wanted, whole) {
+            let error = match self.read_once(&mut at, &mut wanted, whole) {
                 Ok(()) => return Ok(()),
                 Err(Stop::Failed(error)) => error,
                 Err(stop) => return Err(stop),
@@ -165,17 +159,28 @@ impl Transfer {
         Ok(())
     }
 
-    /// One connection's worth. `at` moves past what was handed on.
+    /// One connection's worth. `at` moves past what was handed on. The end of what
+    /// is read whole is that of the version which is opened.
     ///
     /// The last piece is handed on when the answer has ended with it: one that
     /// goes on is not what was asked for.
-    fn read_once(&mut self, at: &mut u64, wanted: &Range<u64>, whole: bool) -> Result<(), Stop> {
-        let end = wanted.end;
+    fn read_once(&mut self, at: &mut u64, wanted: &mut Range<u64>, whole: bool) -> Result<(), Stop> {
+        let version = match self.manner.may_change {
+            true if *at > wanted.start => Version::Resumed,
+            true if whole => Version::Latest,
+            _ => Version::Listed,
+        };
         // A file read whole is asked for without an end, so that content longer
         // than listed shows.
-        let length = (!whole).then_some(end - *at);
-        let resume = self.manner.may_change && *at > wanted.start;
-        let mut reader = self.file.open(*at, length, resume, self.under).map_err(Stop::Failed)?;
+        let length = (!whole).then_some(wanted.end - *at);
+        let (mut reader, size) = self.file.open(*at, length, version, self.under).map_err(Stop::Failed)?;
+        if version == Version::Latest {
+            match size {
+                Some(size) => wanted.end = size,
+                None => return self.read_to_the_end(reader),
+            }
+        }
+        let end = wanted.end;
         while *at < end {
             let result = self.fill(&mut reader, end - *at);
             if *at + self.buffer.len() as u64 == end {
@@ -206,12 +211,13 @@ impl Transfer {
         error
     }
 
-    fn read_to_the_end(&mut self) -> Result<(), Stop> {
-        let mut reader = self.file.open(0, None, false, self.under).map_err(Stop::Failed)?;
+    /// Reads content that only its end tells the size of. What failed then cannot
+    /// be resumed.
+    fn read_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
         loop {
             let result = self.fill(&mut reader, self.manner.piece as u64);
             self.hand_on()?;
-            if result.map_err(Stop::Failed)? == 0 {
+            if result.map_err(|error| Stop::Failed(Error { retry: false, ..error }))? == 0 {
                 return Ok(());
             }
         }

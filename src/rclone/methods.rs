@@ -136,12 +136,14 @@ pub struct OpenObject {
     pub offset: u64,
     pub length: i64,
     pub resume: bool,
+    pub latest: bool,
 }
 method!("object/open", OpenObject, OpenedObject);
 
 #[derive(Deserialize)]
 pub struct OpenedObject {
     pub reader: u64,
+    pub size: i64,
 }
 
 /// Stores content; goes beside the rc methods, with the content.

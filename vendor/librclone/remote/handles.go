@@ -38,6 +38,15 @@ func (h *handles[T]) get(id uint64) (T, error) {
 	return value, nil
 }
 
+// put replaces the value of a handle that is still there.
+func (h *handles[T]) put(id uint64, value T) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.values[id]; ok {
+		h.values[id] = value
+	}
+}
+
 // take removes the value, so that only one caller ever gets it.
 func (h *handles[T]) take(id uint64) (T, bool) {
 	h.mu.Lock()

@@ -20,10 +20,12 @@ type openObjectRequest struct {
 	Offset int64  `json:"offset"` // bytes
 	Length int64  `json:"length"` // bytes; -1 for all that follows
 	Resume bool   `json:"resume"` // what is before the offset was read earlier
+	Latest bool   `json:"latest"` // if the file was changed since it was listed, open it as it is now
 }
 
 type openObjectAnswer struct {
 	Reader uint64 `json:"reader"`
+	Size   int64  `json:"size"` // of what was opened, in bytes; -1 if only reading it tells
 }
 
 func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, error) {
@@ -44,10 +46,30 @@ func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, e
 		options = append(options, &fs.SeekOption{Offset: in.Offset})
 	}
 	content, err := object.Open(ctx, options...)
+	if in.Latest && kindOf(err) == kindChanged {
+		object, content, err = openLatest(ctx, object, err, options)
+		if err == nil {
+			objects.put(in.Object, object)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &openObjectAnswer{Reader: readers.add(reader{content})}, nil
+	return &openObjectAnswer{Reader: readers.add(reader{content}), Size: object.Size()}, nil
+}
+
+// openLatest looks a file up again that is not what was listed.
+func openLatest(ctx context.Context, listed fs.Object, changed error, options []fs.OpenOption) (fs.Object, io.ReadCloser, error) {
+	f, ok := listed.Fs().(fs.Fs)
+	if !ok {
+		return nil, nil, changed
+	}
+	now, err := f.NewObject(ctx, listed.Remote())
+	if err != nil {
+		return nil, nil, err
+	}
+	content, err := now.Open(ctx, options...)
+	return now, content, err
 }
 
 // unchanged makes sure that what follows belongs to what was read before.

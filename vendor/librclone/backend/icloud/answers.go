@@ -146,6 +146,24 @@ func newItem(answered *driveItem) (*item, error) {
 	return i, nil
 }
 
+// packageExtensions are those of documents that programs for the Mac keep as
+// folders. Most such documents are listed as files, and some of them are files.
+// https://github.com/rclone/rclone/issues/9798
+var packageExtensions = map[string]bool{
+	"app": true, "band": true, "bundle": true, "fcpbundle": true, "graffle": true, "imovielibrary": true,
+	"key": true, "key-tef": true, "kth": true, "logicx": true, "mindnode": true, "nmbtemplate": true,
+	"numbers": true, "numbers-tef": true, "pages": true, "pages-tef": true, "photoslibrary": true,
+	"playground": true, "playgroundbook": true, "rtfd": true, "sparsebundle": true, "template": true,
+	"textbundle": true, "xcodeproj": true, "xcworkspace": true,
+}
+
+// mayBePackage reports whether only the opened content will tell what size it
+// has.
+func (i *item) mayBePackage() bool {
+	_, extension := splitName(i.name)
+	return !i.folder && packageExtensions[strings.ToLower(extension)]
+}
+
 // shared reports whether another account owns the item.
 func (i *item) shared() bool {
 	kind, _, _ := api.DeconstructDriveID(i.id)

@@ -58,7 +58,7 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 
 // mayBeEmpty: the service has no address for an empty file, and may leave out
 // its size.
-func (i *item) mayBeEmpty() bool { return i.size < 0 && !i.packaged && !i.shared() }
+func (i *item) mayBeEmpty() bool { return i.size <= 0 && !i.packaged && !i.shared() }
 
 // refusedAsWrong reports whether the service answered 400 as often as asked.
 func refusedAsWrong(err error) bool {
@@ -115,7 +115,7 @@ func (r *contentReader) openOnce() error {
 	if errors.As(err, &refused) {
 		switch {
 		case refused.status == http.StatusRequestedRangeNotSatisfiable:
-			return fail(KindChanged, "", "", "the content is shorter than listed").with("list the folder again")
+			return fail(KindChanged, "", "", "the content is shorter than listed")
 		case refused.kind() == KindThrottled, refused.kind() == KindNetwork:
 			return refused.err()
 		}
@@ -135,15 +135,18 @@ func (r *contentReader) openOnce() error {
 		return nil
 	}
 	_ = resp.Body.Close()
-	if hasKind(err, KindChanged) && r.doubts < mostDoubts {
-		// Before the file is said to have changed, the service is asked anew.
-		r.doubts++
-		if _, err := r.address(from); err != nil {
-			return finally(err)
-		}
-		return damaged("the content is not the listed one")
+	if !hasKind(err, KindChanged) {
+		return err
 	}
-	return err
+	// Before the file is said to have changed, the service is asked anew, and in
+	// the end whether it has it so.
+	if r.doubts++; r.doubts > mostDoubts && !r.contents.unchanged(r.ctx, r.it) {
+		return err
+	}
+	if _, err := r.address(from); err != nil {
+		return finally(err)
+	}
+	return damaged(err.(*Error).why)
 }
 
 // address gives the address to read from, and makes sure that it is the address

@@ -253,6 +253,41 @@ func TestPackages(t *testing.T) {
 	assert.True(t, again == whole)
 }
 
+// A package whose name does not tell is known as one when it was opened.
+func TestPackageOfAnUnknownKind(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "package", jsonObject{"path": "doc.unknown", "entries": jsonObject{"index.xml": numbered(3000)}, "listed_size": 12345}, nil)
+	o, err := sim.open("").NewObject(background, "doc.unknown")
+	require.NoError(t, err)
+	assert.Equal(t, int64(12345), o.Size())
+	whole, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(whole, "PK"), "an archive")
+	assert.Equal(t, int64(-1), o.Size())
+}
+
+// What may be a package and is a file is read like one: its listed size counts.
+func TestFileThatMayBeAPackage(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("flat.pages", numbered(3000))
+	sim.putFile("empty.key", "")
+	f := sim.open("")
+	for name, content := range map[string]string{"flat.pages": numbered(3000), "empty.key": ""} {
+		o, err := f.NewObject(background, name)
+		require.NoError(t, err)
+		assert.Equal(t, int64(-1), o.Size())
+		got, err := read(o)
+		require.NoError(t, err)
+		assert.True(t, got == content, name)
+	}
+	sim.fault("content-get", "truncate", jsonObject{"bytes": 50, "clean": true})
+	o, err := f.NewObject(background, "flat.pages")
+	require.NoError(t, err)
+	got, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, got == numbered(3000), "after an answer that was cut")
+}
+
 // A file that is gone, and a file that grew: both are said.
 func TestDownloadOfAChangedFile(t *testing.T) {
 	sim := startSimulator(t)

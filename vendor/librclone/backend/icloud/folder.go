@@ -127,10 +127,12 @@ func (f *folders) findID(id, childID string) (match *item) {
 	return match
 }
 
-// leftovers gives the uploads in a folder that nobody will finish.
-func (f *folders) leftovers(id string) (left []*item) {
+// leftovers gives the uploads in a folder that nobody will finish: old ones, and
+// those of a file that was replaced since.
+func (f *folders) leftovers(id, replaced string) (left []*item) {
 	f.each(id, func(known *children, child *item) bool {
-		if made, ok := parseLeftover(child.name); ok && known.hides(child) && f.now().Sub(made.made) > leftoverAge {
+		made, ok := parseLeftover(child.name)
+		if ok && known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced)) {
 			left = append(left, child)
 		}
 		return false

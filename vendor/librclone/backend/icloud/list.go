@@ -250,7 +250,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 			if short <= mostShort {
 				return damaged(missing)
 			}
-			fs.Logf(nil, "icloud: %s, and stays so: something may be missing", missing)
+			fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %s, and stays so: something may be missing", missing)
 		}
 		for i, target := range targets {
 			folder := answerFor(answer.folders, target, len(targets))

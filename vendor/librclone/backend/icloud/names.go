@@ -128,8 +128,9 @@ const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
 
-// leftoverAge is how old a leftover has to be to be nobody's work in progress.
-const leftoverAge = 24 * time.Hour
+// leftoverAge is how old a leftover has to be to be nobody's work in progress: it
+// has its name for two requests only, but clocks differ.
+const leftoverAge = time.Hour
 
 // leftover is what the name of an unfinished replacement says.
 type leftover struct {

@@ -42,12 +42,12 @@ func (o *Object) Remote() string { return o.remote }
 // ModTime implements fs.DirEntry. The service keeps whole seconds.
 func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().modified }
 
-// Size is that of the content in bytes. It is -1 for a package, whose content
-// is an archive of another size than the listed one, and where the service
-// names none.
+// Size is that of the content in bytes. It is -1 for what is or may be a package,
+// whose content is an archive of another size than the listed one, and where the
+// service names none.
 func (o *Object) Size() int64 {
 	it := o.state.Load()
-	if o.fs.drive.contents.isPackage(it) {
+	if o.fs.drive.contents.isPackage(it) || it.mayBePackage() {
 		return -1
 	}
 	return it.size
@@ -115,7 +115,11 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	if size >= 0 && start >= size || end >= 0 && end <= start {
 		return io.NopCloser(bytes.NewReader(nil)), nil // an empty file has no address
 	}
-	return o.fs.drive.contents.read(ctx, it, o.path(), start, end, func() { o.learn(it) })
+	content, err := o.fs.drive.contents.read(ctx, it, o.path(), start, end, func() { o.learn(it) })
+	if hasKind(err, KindChanged) {
+		o.fs.drive.folders.forget(it.parent) // whoever looks again finds the present one
+	}
+	return content, err
 }
 
 // learn keeps that the file is a package.

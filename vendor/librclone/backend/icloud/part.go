@@ -43,7 +43,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 		return damaged("the content host answered " + strconv.Itoa(resp.StatusCode))
 	}
 	if total >= 0 && r.size >= 0 && total != r.size {
-		return failf(KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size).with("list the folder again")
+		return failf(KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size)
 	}
 	if r.size < 0 {
 		r.size = total

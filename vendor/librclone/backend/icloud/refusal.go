@@ -129,6 +129,9 @@ func (r *refusal) doubtful() bool {
 // statusSessionOver is what pyicloud knows of as another way to say 421.
 const statusSessionOver = 450
 
+// sessionCookie begins the names of the cookies that are a session.
+const sessionCookie = "X-APPLE-WEBAUTH"
+
 // kind is what the status means on the API hosts.
 func (r *refusal) kind() string {
 	switch {
@@ -136,6 +139,13 @@ func (r *refusal) kind() string {
 		return KindThrottled
 	case r.status < 500 && r.says(saysNameTaken):
 		return KindExists
+	}
+	said := strings.ToUpper(r.code + " " + r.reason)
+	switch {
+	case strings.Contains(said, "QUOTA"):
+		return KindQuota
+	case r.status == http.StatusForbidden && strings.Contains(said, sessionCookie):
+		return KindNeedsLogin
 	}
 	switch r.status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -149,9 +159,6 @@ func (r *refusal) kind() string {
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return KindChanged
 	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
-		return KindQuota
-	}
-	if strings.Contains(strings.ToUpper(r.code+r.reason), "QUOTA") {
 		return KindQuota
 	}
 	if r.status >= 500 || r.status == http.StatusRequestTimeout {

@@ -105,11 +105,15 @@ func checkRegistered(sent *document, answer *api.DocumentUpdateResponse) error {
 func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
 // refusedDocument is for a failure within an answer that is a success. Its code
-// is taken for an HTTP status, which it looks like.
+// is taken for an HTTP status if it looks like one; another says nothing, so the
+// call is repeated.
 func refusedDocument(code int, message string) error {
 	refused := &refusal{status: code}
 	if plainText.MatchString(message) {
 		refused.reason = message
+	}
+	if code < 100 {
+		return fail(KindNetwork, "", "", refused.Error())
 	}
 	return refused.err()
 }

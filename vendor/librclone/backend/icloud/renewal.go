@@ -124,7 +124,7 @@ func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) 
 func (s *session) mayTry(state *SessionFile) error {
 	now := s.now()
 	if wait := state.Refused.NotBefore.Sub(now); wait > 0 {
-		e := fail(KindThrottled, "sign in", s.name, "Apple asked for no sign-in for a while").because(CauseThrottled)
+		e := fail(KindThrottled, "sign in", s.name, "Apple turned the last sign-in away, so none is tried for a while").because(CauseThrottled)
 		e.retryAfter, e.final = wait, true
 		return e
 	}
@@ -180,7 +180,7 @@ func (s *session) failed(err error, state *SessionFile, tried origin) error {
 
 // unnamedWait is for how long no sign-in is tried after one was throttled
 // without a Retry-After.
-const unnamedWait = 5 * time.Minute
+const unnamedWait = time.Minute
 
 // end records that only a person can help. Later calls fail at once, until the
 // session file changes.

@@ -52,8 +52,11 @@ func (d *drive) put(ctx context.Context, in place, name string, prepare func(con
 	if hasKind(err, KindChanged) || isGone(err) {
 		d.folders.forget(in.id)
 	}
-	d.tidy(ctx, in)
-	return made, about(err, "upload", on)
+	if err != nil {
+		return nil, about(err, "upload", on)
+	}
+	d.tidy(ctx, in, name)
+	return made, nil
 }
 
 func folderInTheWay(on string) error {
@@ -143,9 +146,10 @@ func (d *drive) settleFirst(ctx context.Context, in place, made *item, name stri
 	return d.settle(ctx, in, named, name)
 }
 
-// tidy removes what killed uploads have left in a folder that is known.
-func (d *drive) tidy(ctx context.Context, in place) {
-	for _, left := range d.folders.leftovers(in.id) {
+// tidy removes what killed uploads have left in a folder that is known, after a
+// file of it was stored.
+func (d *drive) tidy(ctx context.Context, in place, stored string) {
+	for _, left := range d.folders.leftovers(in.id, stored) {
 		if err := d.trash(ctx, in, left); err != nil {
 			fs.Debugf(nil, "icloud: an unfinished upload stays: %v", err)
 			return

@@ -103,14 +103,14 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 	}
 }
 
-// What a killed process has left is hidden, and removed a day later by whoever
-// writes into the folder.
+// What a killed process has left is hidden, and removed an hour later by whoever
+// writes into the folder, or earlier by whoever stores the same file.
 func TestLeftoversAreTidied(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	now := time.Now()
 	long := strings.Repeat("n", 250) + ".txt"
-	young, old := replacementName("file.txt", now.Add(-time.Hour), 1), replacementName("file.txt", now.Add(-48*time.Hour), 2)
+	young, old := replacementName("file.txt", now.Add(-time.Minute), 1), replacementName("file.txt", now.Add(-48*time.Hour), 2)
 	oldLong := replacementName(long, now.Add(-48*time.Hour), 3)
 	orphan := replacementName("gone.txt", now.Add(-48*time.Hour), 4)
 	orphanLong := replacementName(strings.Repeat("x", 250), now.Add(-48*time.Hour), 5)
@@ -129,6 +129,9 @@ func TestLeftoversAreTidied(t *testing.T) {
 	put(t, f, "folder/other.txt", "other")
 	assert.Equal(t, sortedOf("folder", "folder/file.txt", "folder/other.txt", "folder/"+long, "folder/"+young,
 		"folder/"+orphan, "folder/"+orphanLong), sim.paths())
+
+	put(t, f, "folder/file.txt", "again")
+	assert.NotContains(t, sim.paths(), "folder/"+young)
 
 	put(t, f, "folder/gone.txt", "back")
 	assert.Equal(t, "back", sim.file("folder/gone.txt"))
