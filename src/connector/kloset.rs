@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use plakar_protocol::store::StorageResource;
+use rustix::{io::Errno, process::Pid};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::{self, CONFIG, RESOURCES};
@@ -28,8 +29,15 @@ pub enum Error {
     #[error("{0} holds a kloset already; give another location, or use that kloset")]
     Exists(DrivePath),
     /// Somebody else makes one at the same time.
-    #[error("another kloset is being made in {0}; try again when that is done")]
-    BeingMade(DrivePath),
+    #[error(
+        "another process is making a kloset here, as {path} tells; try again when that is done, or in {seconds} seconds if it was killed"
+    )]
+    BeingMade {
+        /// The claim of the other.
+        path: DrivePath,
+        /// How long it counts.
+        seconds: i64,
+    },
     /// There is none.
     #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` makes one")]
     Missing(DrivePath),
@@ -75,7 +83,7 @@ impl Kloset {
             let pause = claim.pause();
             claim.withdraw(self).await;
             match result {
-                Err(Error::BeingMade(_)) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
+                Err(Error::BeingMade { .. }) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
                 result => return result,
             }
             tries += 1;
@@ -232,31 +240,27 @@ fn inside(folder: &DrivePath, name: &str) -> DrivePath {
 /// rclone has no way to make a file only if there is none. So who makes a kloset
 /// first says so, then looks whether somebody else has: of two that overlap at
 /// least one sees the other. Whoever sees another withdraws and tries again after
-/// a pause of its own length.
+/// a pause of its own length. The name tells the machine and the process, so that
+/// the claim of one that was killed is known as such.
 struct Claim {
+    name: String,
     id: u64,
+    file: File,
 }
 
 const CLAIM: &str = "plakar-claim-";
 const CLAIM_TRIES: usize = 5;
-/// An older claim was left by somebody who was killed.
-const CLAIM_LIFE_SECONDS: i64 = 600;
+/// An older claim was left by a process that was killed, on whatever machine.
+const CLAIM_LIFE_SECONDS: i64 = 300;
 
 impl Claim {
     async fn make(kloset: &Kloset) -> Result<Self, Error> {
-        let unique = format!("{:?} {}", Time::now(), std::process::id());
-        let claim = Self { id: xxh3_64(unique.as_bytes()) };
+        let process = std::process::id();
+        let id = xxh3_64(format!("{:?} {process}", Time::now()).as_bytes());
+        let name = format!("{CLAIM}{}{process}-{id:016x}", of_this_machine());
         let content = Bytes::from_static(b"a kloset is being made here").into();
-        kloset.drive.upload(&claim.path(kloset), Time::now(), &content).await?;
-        Ok(claim)
-    }
-
-    fn name(&self) -> String {
-        format!("{CLAIM}{:016x}", self.id)
-    }
-
-    fn path(&self, kloset: &Kloset) -> DrivePath {
-        inside(&kloset.top, &self.name())
+        let file = kloset.drive.upload(&inside(&kloset.top, &name), Time::now(), &content).await?;
+        Ok(Self { name, id, file })
     }
 
     /// Up to two seconds.
@@ -264,23 +268,43 @@ impl Claim {
         Duration::from_millis(self.id % 2000)
     }
 
+    /// Removes what killed processes have left.
     async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
-        let oldest = Time::now().seconds - CLAIM_LIFE_SECONDS;
         for entry in kloset.drive.list_one(&kloset.top).await? {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
             if name == CONFIG {
                 return Err(Error::Exists(kloset.top.clone()));
             }
-            if name.starts_with(CLAIM) && name != self.name() && entry.modified.seconds > oldest {
-                return Err(Error::BeingMade(kloset.top.clone()));
+            if !name.starts_with(CLAIM) || name == self.name {
+                continue;
+            }
+            let age = Time::now().seconds - entry.modified.seconds;
+            if age < CLAIM_LIFE_SECONDS && !is_abandoned(name) {
+                let path = inside(&kloset.top, name);
+                return Err(Error::BeingMade { path, seconds: CLAIM_LIFE_SECONDS - age });
+            }
+            if let Item::File(file) = &entry.item {
+                kloset.drive.delete(&inside(&kloset.top, name), Some(file)).await?;
             }
         }
         Ok(())
     }
 
     async fn withdraw(self, kloset: &Kloset) {
-        if let Err(error) = kloset.drive.delete(&self.path(kloset), None).await {
+        if let Err(error) = kloset.drive.delete(&inside(&kloset.top, &self.name), Some(&self.file)).await {
             log::warn!("{error}");
         }
     }
+}
+
+/// Begins the rest of a claim's name on this machine.
+fn of_this_machine() -> String {
+    format!("{:08x}-", xxh3_64(rustix::system::uname().nodename().to_bytes()) >> 32)
+}
+
+/// Whether a claim is of a process of this machine that is no more.
+fn is_abandoned(claim: &str) -> bool {
+    let process = claim.strip_prefix(CLAIM).and_then(|rest| rest.strip_prefix(&of_this_machine()));
+    let process = process.and_then(|rest| Pid::from_raw(rest.split_once('-')?.0.parse().ok()?));
+    process.is_some_and(|process| rustix::process::test_kill_process(process) == Err(Errno::SRCH))
 }

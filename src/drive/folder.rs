@@ -1,11 +1,19 @@
 //! A folder whose files are found without asking the service each time.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Mutex;
 
 use super::{Drive, DrivePath, Error, Spooled};
 use crate::rclone::{File, Item, Kind, Time};
+
+/// How long a listing may take to show what was stored. iCloud's are mostly up to
+/// date at once, which nobody promises.
+const LAG: Duration = Duration::from_secs(60);
 
 /// The files of one folder, as last listed and as changed by us since.
 #[derive(Debug)]
@@ -18,6 +26,8 @@ pub struct Folder {
 #[derive(Debug, Default)]
 struct Known {
     files: HashMap<Arc<str>, File>,
+    /// What we have stored lately, and when.
+    own: HashMap<Arc<str>, (File, Instant)>,
     /// How often the folder was listed: tells whoever waited for a listing that
     /// it need not list again.
     listings: u64,
@@ -71,6 +81,7 @@ impl Folder {
     pub async fn file_instead_of(&self, name: &str, stale: &File) -> Result<Option<File>, Error> {
         let mut known = self.known.lock().await;
         if known.files.get(name).is_none_or(|file| file.version == stale.version) {
+            known.own.remove(name);
             self.refresh(&mut known).await?;
         }
         Ok(known.files.get(name).cloned())
@@ -90,6 +101,10 @@ impl Folder {
                 known.files.insert(name.into(), file);
             }
         }
+        known.own.retain(|_, (_, stored)| stored.elapsed() < LAG);
+        for (name, (file, _)) in &known.own {
+            known.files.entry(Arc::clone(name)).or_insert_with(|| file.clone());
+        }
         Ok(())
     }
 
@@ -100,7 +115,9 @@ impl Folder {
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
         let path = self.child(name)?;
         let file = self.drive.upload(&path, Time::now(), content).await?;
-        self.known.lock().await.files.insert(name.into(), file);
+        let (name, mut known) = (Arc::<str>::from(name), self.known.lock().await);
+        known.own.insert(Arc::clone(&name), (file.clone(), Instant::now()));
+        known.files.insert(name, file);
         Ok(())
     }
 
@@ -115,7 +132,9 @@ impl Folder {
             Err(error) if error.kind() != Kind::NotFound => Err(error),
             _ => {
                 // Only now: a listing meanwhile would have brought it back.
-                self.known.lock().await.files.remove(name);
+                let mut known = self.known.lock().await;
+                known.own.remove(name);
+                known.files.remove(name);
                 Ok(())
             }
         }

@@ -1,7 +1,9 @@
 //! Making, opening and describing a kloset.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
-use icloud_simulator::RequestKind;
+use icloud_simulator::{Content, RequestKind};
 use plakar_host::{Resource, Signal, digest};
 
 use crate::disk::Disk;
@@ -61,6 +63,30 @@ async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
     };
     assert_eq!(one.open().await.unwrap(), winner);
     assert_eq!(other.open().await.unwrap(), winner);
+}
+
+/// S4
+#[tokio::test]
+async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
+    let icloud = ICloud::new();
+    let left = "kloset/plakar-claim-00000000-1-0000000000000001";
+    icloud.put(left, b"a kloset is being made here");
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    store.create(&b"config"[..]).await.unwrap();
+    assert!(icloud.simulator.content(left).is_err());
+}
+
+/// S4
+#[tokio::test]
+async fn who_makes_a_kloset_right_now_is_named() {
+    let icloud = ICloud::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let claim = "kloset/plakar-claim-00000000-1-0000000000000001";
+    icloud.simulator.put_file(claim, Content::from(&b"claim"[..]), i64::try_from(now).unwrap());
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let message = store.create(&b"config"[..]).await.unwrap_err().message();
+    assert!(message.contains(claim) && message.contains("seconds"), "{message}");
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), [format!("/{claim}")]);
 }
 
 /// S9

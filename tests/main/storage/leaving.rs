@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::RequestKind;
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 use plakar_host::{PATIENCE, Resource, Store};
 
 use crate::icloud::ICloud;
@@ -52,6 +52,23 @@ async fn close_waits_for_a_delete_that_is_under_way() {
         assert_eq!(locks(&icloud), BTreeMap::new());
     };
     tokio::join!(deleted, closed);
+}
+
+/// S16: a listing that does not show it yet
+#[tokio::test]
+async fn a_lock_is_deleted_though_no_listing_shows_it() {
+    let icloud = ICloud::new();
+    let store = locked(&icloud).await;
+    let folder = icloud.simulator.snapshot().into_iter().find(|item| item.path == "kloset/locks").unwrap();
+    let text = format!(
+        r#"[{{"drivewsid":"{}","name":"locks","type":"FOLDER","etag":"{}","numberOfItems":0,"items":[],"status":"OK"}}]"#,
+        folder.drive_id, folder.etag
+    );
+    let late = FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false });
+    icloud.simulator.add_fault(late.matching(folder.drive_id));
+    assert_eq!(store.list(Resource::Lock).await.unwrap(), [[1; 32]]);
+    store.delete(Resource::Lock, [1; 32]).await.unwrap();
+    assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
 /// S17

@@ -140,13 +140,17 @@ func (r *contentReader) openOnce() error {
 	}
 	// Before the file is said to have changed, the service is asked anew, and in
 	// the end whether it has it so.
-	if r.doubts++; r.doubts > mostDoubts && !r.contents.unchanged(r.ctx, r.it) {
-		return err
+	r.doubts++
+	switch {
+	case r.doubts <= mostDoubts:
+		if _, err := r.address(from); err != nil {
+			return finally(err)
+		}
+		return damaged("the content is not the listed one")
+	case r.contents.unchanged(r.ctx, r.it):
+		return finally(damaged(err.(*Error).why))
 	}
-	if _, err := r.address(from); err != nil {
-		return finally(err)
-	}
-	return damaged(err.(*Error).why)
+	return err
 }
 
 // address gives the address to read from, and makes sure that it is the address
@@ -171,7 +175,7 @@ func (r *contentReader) address(spent *address) (*address, error) {
 
 // mostDoubts is how often the address is asked for again when the content has
 // another size than listed, before that is believed.
-const mostDoubts = 2
+const mostDoubts = 4
 
 // mostRedirects bounds the hops to a content.
 const mostRedirects = 5

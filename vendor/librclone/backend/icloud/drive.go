@@ -173,10 +173,16 @@ func (d *drive) refresh(ctx context.Context, folder place, good func() bool, sho
 	return nil
 }
 
+// listOne lists a folder. One that we have just made is there, whatever the
+// service says in its first moments.
 func (d *drive) listOne(ctx context.Context, folder place) listing {
-	listed := d.lister.list(ctx, []target{folder.target()})[0]
-	listed.err = about(listed.err, "list", folder.path)
-	return listed
+	for try := 1; ; try++ {
+		listed := d.lister.list(ctx, []target{folder.target()})[0]
+		listed.err = about(listed.err, "list", folder.path)
+		if !isGone(listed.err) || !d.folders.isNew(folder.id) || d.service.retries.wait(ctx, try+1, listed.err) != nil {
+			return listed
+		}
+	}
 }
 
 // splitPath gives the parts of a path, none for the root.

@@ -29,6 +29,7 @@ type folder struct {
 	id       string
 	children *children // nil while not known
 	listed   time.Time // when the listing was asked for that children come from
+	made     time.Time // when it was made, if we made it
 	element  *list.Element
 
 	// filling is held while the folder is being listed or a child folder made,
@@ -228,7 +229,22 @@ func (f *folders) record(id string, made change) {
 // started records a folder that was just made: it is empty.
 func (f *folders) started(id string) {
 	t := f.begin(id)
+	f.mu.Lock()
+	t.folder.made = f.now()
+	f.mu.Unlock()
 	f.end(t, []*item{})
+}
+
+// newFor is how long the service may take to list a folder that it has made.
+const newFor = 10 * time.Second
+
+// isNew reports whether we have made a folder so recently that the service may
+// not list it yet.
+func (f *folders) isNew(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in, ok := f.byID[id]
+	return ok && f.now().Sub(in.made) < newFor
 }
 
 // forget drops what is known of a folder's contents, and what listings that
@@ -294,7 +310,7 @@ func (f *folders) shrink() {
 
 // release lets go of the record of a folder that nobody needs; mu is held.
 func (f *folders) release(in *folder) {
-	if in.children == nil && in.listings == 0 && len(in.filling) == 0 {
+	if in.children == nil && in.listings == 0 && len(in.filling) == 0 && f.now().Sub(in.made) >= newFor {
 		delete(f.byID, in.id)
 	}
 }

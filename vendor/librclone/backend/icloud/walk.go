@@ -62,6 +62,9 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 	}
 	for n, outcome := range f.drive.lister.list(ctx, targets) {
 		i, found := at[n], places[n]
+		if isGone(outcome.err) && f.drive.folders.isNew(found.id) {
+			outcome = f.drive.listOne(ctx, found)
+		}
 		if outcome.err == nil && !found.moved(outcome.self) {
 			listed[i] = f.entries(dirs[i], outcome.items)
 			continue
