@@ -285,7 +285,7 @@ fn without_web_access_a_session_looks_dead_and_the_state_tells_why() {
     assert_eq!(client.list_all(&[ROOT]).status, 421);
     assert_eq!(client.post(&format!("{SETUP}/requestPCS"), &json!({ "appName": "iclouddrive" })).status, 500);
     let state = client.post(&format!("{SETUP}/requestWebAccessState"), &json!(null)).json();
-    assert_eq!(state["isICDRSDisabled"], true);
+    assert_eq!((&state["isWebAccessAllowed"], &state["isICDRSDisabled"]), (&json!(false), &json!(false)));
 }
 
 #[test]
