@@ -30,9 +30,10 @@ impl Terminal {
         unlockpt(&end).unwrap();
         tcsetwinsize(&end, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&end, Vec::new()).unwrap();
-        // The first terminal that the leader of a session opens is its own.
+        // The first terminal that the leader of a session opens is its own. Where
+        // the tests run in the background, Ctrl-C may be ignored.
         let child = Command::new("setsid")
-            .args(["sh", "-c", r#"exec "$@" <>"$0" >&0 2>&1"#, name.to_str().unwrap()])
+            .args(["env", "--default-signal=INT", "sh", "-c", r#"exec "$@" <>"$0" >&0 2>&1"#, name.to_str().unwrap()])
             .arg(env!("CARGO_BIN_EXE_plakar-icloud"))
             .args(arguments)
             .env_clear()
