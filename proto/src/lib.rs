@@ -5,6 +5,7 @@
 //! made from them by `tests/generated.rs`, which fails when the two differ.
 
 #[allow(clippy::all, missing_docs)]
+#[rustfmt::skip]
 #[path = "generated"]
 mod generated {
     pub mod plakar {

@@ -24,7 +24,10 @@ pub struct InitRequest {
     #[prost(string, tag = "2")]
     pub proto: ::prost::alloc::string::String,
     #[prost(map = "string, string", tag = "3")]
-    pub config: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    pub config: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitResponse {
@@ -71,9 +74,15 @@ pub struct CloseRequest {}
 pub struct CloseResponse {}
 /// Generated client implementations.
 pub mod importer_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct ImporterClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -104,16 +113,22 @@ pub mod importer_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> ImporterClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ImporterClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             ImporterClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -155,7 +170,11 @@ pub mod importer_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/importer.Importer/Init");
             let mut req = request.into_request();
@@ -169,7 +188,11 @@ pub mod importer_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/importer.Importer/Ping");
             let mut req = request.into_request();
@@ -179,12 +202,18 @@ pub mod importer_client {
         pub async fn import(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ImportRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::ImportResponse>>, tonic::Status>
-        {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ImportResponse>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/importer.Importer/Import");
             let mut req = request.into_streaming_request();
@@ -194,11 +223,18 @@ pub mod importer_client {
         pub async fn open(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::OpenResponse>>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OpenResponse>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/importer.Importer/Open");
             let mut req = request.into_request();
@@ -212,7 +248,11 @@ pub mod importer_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/importer.Importer/Close");
             let mut req = request.into_request();
@@ -223,7 +263,13 @@ pub mod importer_client {
 }
 /// Generated server implementations.
 pub mod importer_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with ImporterServer.
     #[async_trait]
@@ -237,7 +283,9 @@ pub mod importer_server {
             request: tonic::Request<super::PingRequest>,
         ) -> std::result::Result<tonic::Response<super::PingResponse>, tonic::Status>;
         /// Server streaming response type for the Import method.
-        type ImportStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::ImportResponse, tonic::Status>>
+        type ImportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ImportResponse, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn import(
@@ -245,7 +293,9 @@ pub mod importer_server {
             request: tonic::Request<tonic::Streaming<super::ImportRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ImportStream>, tonic::Status>;
         /// Server streaming response type for the Open method.
-        type OpenStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::OpenResponse, tonic::Status>>
+        type OpenStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OpenResponse, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn open(
@@ -278,7 +328,10 @@ pub mod importer_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -322,7 +375,10 @@ pub mod importer_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -330,12 +386,21 @@ pub mod importer_server {
                 "/importer.Importer/Init" => {
                     #[allow(non_camel_case_types)]
                     struct InitSvc<T: Importer>(pub Arc<T>);
-                    impl<T: Importer> tonic::server::UnaryService<super::InitRequest> for InitSvc<T> {
+                    impl<T: Importer> tonic::server::UnaryService<super::InitRequest>
+                    for InitSvc<T> {
                         type Response = super::InitResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::InitRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InitRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Importer>::init(&inner, request).await };
+                            let fut = async move {
+                                <T as Importer>::init(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -348,8 +413,14 @@ pub mod importer_server {
                         let method = InitSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -358,12 +429,21 @@ pub mod importer_server {
                 "/importer.Importer/Ping" => {
                     #[allow(non_camel_case_types)]
                     struct PingSvc<T: Importer>(pub Arc<T>);
-                    impl<T: Importer> tonic::server::UnaryService<super::PingRequest> for PingSvc<T> {
+                    impl<T: Importer> tonic::server::UnaryService<super::PingRequest>
+                    for PingSvc<T> {
                         type Response = super::PingResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::PingRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PingRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Importer>::ping(&inner, request).await };
+                            let fut = async move {
+                                <T as Importer>::ping(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -376,8 +456,14 @@ pub mod importer_server {
                         let method = PingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -386,16 +472,26 @@ pub mod importer_server {
                 "/importer.Importer/Import" => {
                     #[allow(non_camel_case_types)]
                     struct ImportSvc<T: Importer>(pub Arc<T>);
-                    impl<T: Importer> tonic::server::StreamingService<super::ImportRequest> for ImportSvc<T> {
+                    impl<
+                        T: Importer,
+                    > tonic::server::StreamingService<super::ImportRequest>
+                    for ImportSvc<T> {
                         type Response = super::ImportResponse;
                         type ResponseStream = T::ImportStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<tonic::Streaming<super::ImportRequest>>,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ImportRequest>,
+                            >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Importer>::import(&inner, request).await };
+                            let fut = async move {
+                                <T as Importer>::import(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -408,8 +504,14 @@ pub mod importer_server {
                         let method = ImportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
@@ -418,13 +520,24 @@ pub mod importer_server {
                 "/importer.Importer/Open" => {
                     #[allow(non_camel_case_types)]
                     struct OpenSvc<T: Importer>(pub Arc<T>);
-                    impl<T: Importer> tonic::server::ServerStreamingService<super::OpenRequest> for OpenSvc<T> {
+                    impl<
+                        T: Importer,
+                    > tonic::server::ServerStreamingService<super::OpenRequest>
+                    for OpenSvc<T> {
                         type Response = super::OpenResponse;
                         type ResponseStream = T::OpenStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::OpenRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Importer>::open(&inner, request).await };
+                            let fut = async move {
+                                <T as Importer>::open(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -437,8 +550,14 @@ pub mod importer_server {
                         let method = OpenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -447,12 +566,21 @@ pub mod importer_server {
                 "/importer.Importer/Close" => {
                     #[allow(non_camel_case_types)]
                     struct CloseSvc<T: Importer>(pub Arc<T>);
-                    impl<T: Importer> tonic::server::UnaryService<super::CloseRequest> for CloseSvc<T> {
+                    impl<T: Importer> tonic::server::UnaryService<super::CloseRequest>
+                    for CloseSvc<T> {
                         type Response = super::CloseResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::CloseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Importer>::close(&inner, request).await };
+                            let fut = async move {
+                                <T as Importer>::close(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -465,20 +593,38 @@ pub mod importer_server {
                         let method = CloseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

@@ -4,7 +4,10 @@ pub struct InitRequest {
     #[prost(string, tag = "1")]
     pub proto: ::prost::alloc::string::String,
     #[prost(map = "string, string", tag = "2")]
-    pub config: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    pub config: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitResponse {
@@ -154,9 +157,15 @@ impl StorageResource {
 }
 /// Generated client implementations.
 pub mod store_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct StoreClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -187,16 +196,22 @@ pub mod store_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> StoreClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> StoreClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             StoreClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -238,7 +253,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Init");
             let mut req = request.into_request();
@@ -252,7 +271,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Create");
             let mut req = request.into_request();
@@ -266,7 +289,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Open");
             let mut req = request.into_request();
@@ -280,7 +307,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Ping");
             let mut req = request.into_request();
@@ -294,7 +325,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Mode");
             let mut req = request.into_request();
@@ -308,7 +343,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Size");
             let mut req = request.into_request();
@@ -322,7 +361,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/List");
             let mut req = request.into_request();
@@ -336,7 +379,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Put");
             let mut req = request.into_streaming_request();
@@ -346,11 +393,18 @@ pub mod store_client {
         pub async fn get(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::GetResponse>>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::GetResponse>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Get");
             let mut req = request.into_request();
@@ -364,7 +418,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Delete");
             let mut req = request.into_request();
@@ -378,7 +436,11 @@ pub mod store_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/store.Store/Close");
             let mut req = request.into_request();
@@ -389,7 +451,13 @@ pub mod store_client {
 }
 /// Generated server implementations.
 pub mod store_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with StoreServer.
     #[async_trait]
@@ -427,7 +495,9 @@ pub mod store_server {
             request: tonic::Request<tonic::Streaming<super::PutRequest>>,
         ) -> std::result::Result<tonic::Response<super::PutResponse>, tonic::Status>;
         /// Server streaming response type for the Get method.
-        type GetStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::GetResponse, tonic::Status>>
+        type GetStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::GetResponse, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn get(
@@ -464,7 +534,10 @@ pub mod store_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -508,7 +581,10 @@ pub mod store_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -516,12 +592,21 @@ pub mod store_server {
                 "/store.Store/Init" => {
                     #[allow(non_camel_case_types)]
                     struct InitSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::InitRequest> for InitSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::InitRequest>
+                    for InitSvc<T> {
                         type Response = super::InitResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::InitRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InitRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::init(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::init(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -534,8 +619,14 @@ pub mod store_server {
                         let method = InitSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -544,12 +635,21 @@ pub mod store_server {
                 "/store.Store/Create" => {
                     #[allow(non_camel_case_types)]
                     struct CreateSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::CreateRequest> for CreateSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::CreateRequest>
+                    for CreateSvc<T> {
                         type Response = super::CreateResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::CreateRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::create(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::create(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -562,8 +662,14 @@ pub mod store_server {
                         let method = CreateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -572,12 +678,21 @@ pub mod store_server {
                 "/store.Store/Open" => {
                     #[allow(non_camel_case_types)]
                     struct OpenSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::OpenRequest> for OpenSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::OpenRequest>
+                    for OpenSvc<T> {
                         type Response = super::OpenResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::OpenRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::open(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::open(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -590,8 +705,14 @@ pub mod store_server {
                         let method = OpenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -600,12 +721,21 @@ pub mod store_server {
                 "/store.Store/Ping" => {
                     #[allow(non_camel_case_types)]
                     struct PingSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::PingRequest> for PingSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::PingRequest>
+                    for PingSvc<T> {
                         type Response = super::PingResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::PingRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PingRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::ping(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::ping(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -618,8 +748,14 @@ pub mod store_server {
                         let method = PingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -628,12 +764,21 @@ pub mod store_server {
                 "/store.Store/Mode" => {
                     #[allow(non_camel_case_types)]
                     struct ModeSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::ModeRequest> for ModeSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::ModeRequest>
+                    for ModeSvc<T> {
                         type Response = super::ModeResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ModeRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ModeRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::mode(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::mode(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -646,8 +791,14 @@ pub mod store_server {
                         let method = ModeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -656,12 +807,21 @@ pub mod store_server {
                 "/store.Store/Size" => {
                     #[allow(non_camel_case_types)]
                     struct SizeSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::SizeRequest> for SizeSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::SizeRequest>
+                    for SizeSvc<T> {
                         type Response = super::SizeResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::SizeRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SizeRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::size(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::size(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -674,8 +834,14 @@ pub mod store_server {
                         let method = SizeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -684,12 +850,21 @@ pub mod store_server {
                 "/store.Store/List" => {
                     #[allow(non_camel_case_types)]
                     struct ListSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::ListRequest> for ListSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::ListRequest>
+                    for ListSvc<T> {
                         type Response = super::ListResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::list(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::list(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -702,8 +877,14 @@ pub mod store_server {
                         let method = ListSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -712,15 +893,23 @@ pub mod store_server {
                 "/store.Store/Put" => {
                     #[allow(non_camel_case_types)]
                     struct PutSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::ClientStreamingService<super::PutRequest> for PutSvc<T> {
+                    impl<
+                        T: Store,
+                    > tonic::server::ClientStreamingService<super::PutRequest>
+                    for PutSvc<T> {
                         type Response = super::PutResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<tonic::Streaming<super::PutRequest>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::put(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::put(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -733,8 +922,14 @@ pub mod store_server {
                         let method = PutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
@@ -743,13 +938,24 @@ pub mod store_server {
                 "/store.Store/Get" => {
                     #[allow(non_camel_case_types)]
                     struct GetSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::ServerStreamingService<super::GetRequest> for GetSvc<T> {
+                    impl<
+                        T: Store,
+                    > tonic::server::ServerStreamingService<super::GetRequest>
+                    for GetSvc<T> {
                         type Response = super::GetResponse;
                         type ResponseStream = T::GetStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::GetRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::get(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::get(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -762,8 +968,14 @@ pub mod store_server {
                         let method = GetSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -772,12 +984,21 @@ pub mod store_server {
                 "/store.Store/Delete" => {
                     #[allow(non_camel_case_types)]
                     struct DeleteSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::DeleteRequest> for DeleteSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::DeleteRequest>
+                    for DeleteSvc<T> {
                         type Response = super::DeleteResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::DeleteRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::delete(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::delete(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -790,8 +1011,14 @@ pub mod store_server {
                         let method = DeleteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -800,12 +1027,21 @@ pub mod store_server {
                 "/store.Store/Close" => {
                     #[allow(non_camel_case_types)]
                     struct CloseSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::CloseRequest> for CloseSvc<T> {
+                    impl<T: Store> tonic::server::UnaryService<super::CloseRequest>
+                    for CloseSvc<T> {
                         type Response = super::CloseResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::CloseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Store>::close(&inner, request).await };
+                            let fut = async move {
+                                <T as Store>::close(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -818,20 +1054,38 @@ pub mod store_server {
                         let method = CloseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

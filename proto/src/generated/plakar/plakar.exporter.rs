@@ -23,7 +23,10 @@ pub struct InitRequest {
     #[prost(string, tag = "2")]
     pub proto: ::prost::alloc::string::String,
     #[prost(map = "string, string", tag = "3")]
-    pub config: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    pub config: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitResponse {
@@ -67,9 +70,15 @@ pub struct CloseRequest {}
 pub struct CloseResponse {}
 /// Generated client implementations.
 pub mod exporter_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct ExporterClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -100,16 +109,22 @@ pub mod exporter_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> ExporterClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ExporterClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             ExporterClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -151,11 +166,18 @@ pub mod exporter_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/plakar.exporter.Exporter/Init");
+            let path = http::uri::PathAndQuery::from_static(
+                "/plakar.exporter.Exporter/Init",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("plakar.exporter.Exporter", "Init"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plakar.exporter.Exporter", "Init"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn ping(
@@ -165,26 +187,42 @@ pub mod exporter_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/plakar.exporter.Exporter/Ping");
+            let path = http::uri::PathAndQuery::from_static(
+                "/plakar.exporter.Exporter/Ping",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("plakar.exporter.Exporter", "Ping"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plakar.exporter.Exporter", "Ping"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn export(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ExportRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::ExportResponse>>, tonic::Status>
-        {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportResponse>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/plakar.exporter.Exporter/Export");
+            let path = http::uri::PathAndQuery::from_static(
+                "/plakar.exporter.Exporter/Export",
+            );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("plakar.exporter.Exporter", "Export"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plakar.exporter.Exporter", "Export"));
             self.inner.streaming(req, path, codec).await
         }
         pub async fn close(
@@ -194,18 +232,31 @@ pub mod exporter_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/plakar.exporter.Exporter/Close");
+            let path = http::uri::PathAndQuery::from_static(
+                "/plakar.exporter.Exporter/Close",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("plakar.exporter.Exporter", "Close"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plakar.exporter.Exporter", "Close"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod exporter_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with ExporterServer.
     #[async_trait]
@@ -219,7 +270,9 @@ pub mod exporter_server {
             request: tonic::Request<super::PingRequest>,
         ) -> std::result::Result<tonic::Response<super::PingResponse>, tonic::Status>;
         /// Server streaming response type for the Export method.
-        type ExportStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::ExportResponse, tonic::Status>>
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportResponse, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn export(
@@ -252,7 +305,10 @@ pub mod exporter_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -296,7 +352,10 @@ pub mod exporter_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -304,12 +363,21 @@ pub mod exporter_server {
                 "/plakar.exporter.Exporter/Init" => {
                     #[allow(non_camel_case_types)]
                     struct InitSvc<T: Exporter>(pub Arc<T>);
-                    impl<T: Exporter> tonic::server::UnaryService<super::InitRequest> for InitSvc<T> {
+                    impl<T: Exporter> tonic::server::UnaryService<super::InitRequest>
+                    for InitSvc<T> {
                         type Response = super::InitResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::InitRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InitRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Exporter>::init(&inner, request).await };
+                            let fut = async move {
+                                <T as Exporter>::init(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -322,8 +390,14 @@ pub mod exporter_server {
                         let method = InitSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -332,12 +406,21 @@ pub mod exporter_server {
                 "/plakar.exporter.Exporter/Ping" => {
                     #[allow(non_camel_case_types)]
                     struct PingSvc<T: Exporter>(pub Arc<T>);
-                    impl<T: Exporter> tonic::server::UnaryService<super::PingRequest> for PingSvc<T> {
+                    impl<T: Exporter> tonic::server::UnaryService<super::PingRequest>
+                    for PingSvc<T> {
                         type Response = super::PingResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::PingRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PingRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Exporter>::ping(&inner, request).await };
+                            let fut = async move {
+                                <T as Exporter>::ping(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -350,8 +433,14 @@ pub mod exporter_server {
                         let method = PingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -360,16 +449,26 @@ pub mod exporter_server {
                 "/plakar.exporter.Exporter/Export" => {
                     #[allow(non_camel_case_types)]
                     struct ExportSvc<T: Exporter>(pub Arc<T>);
-                    impl<T: Exporter> tonic::server::StreamingService<super::ExportRequest> for ExportSvc<T> {
+                    impl<
+                        T: Exporter,
+                    > tonic::server::StreamingService<super::ExportRequest>
+                    for ExportSvc<T> {
                         type Response = super::ExportResponse;
                         type ResponseStream = T::ExportStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<tonic::Streaming<super::ExportRequest>>,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ExportRequest>,
+                            >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Exporter>::export(&inner, request).await };
+                            let fut = async move {
+                                <T as Exporter>::export(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -382,8 +481,14 @@ pub mod exporter_server {
                         let method = ExportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
@@ -392,12 +497,21 @@ pub mod exporter_server {
                 "/plakar.exporter.Exporter/Close" => {
                     #[allow(non_camel_case_types)]
                     struct CloseSvc<T: Exporter>(pub Arc<T>);
-                    impl<T: Exporter> tonic::server::UnaryService<super::CloseRequest> for CloseSvc<T> {
+                    impl<T: Exporter> tonic::server::UnaryService<super::CloseRequest>
+                    for CloseSvc<T> {
                         type Response = super::CloseResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::CloseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Exporter>::close(&inner, request).await };
+                            let fut = async move {
+                                <T as Exporter>::close(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -410,20 +524,38 @@ pub mod exporter_server {
                         let method = CloseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }
