@@ -80,6 +80,17 @@ func TestSpoiltAnswers(t *testing.T) {
 	})
 }
 
+// TestInputsThatHaveFailed keeps what fuzzing has found.
+func TestInputsThatHaveFailed(t *testing.T) {
+	for _, input := range []spoilt{
+		{operation: 0x6, number: 0x6, how: 0x5, data: []byte{0xa, 0xf6, 0x60, 0x39, 0x47, 0x52, 0xbc, 0x52, 0x6f, 0x6a, 0xc4, 0x94, 0x83, 0xc6, 0xce}},
+	} {
+		if complaint := try(input); complaint != "" {
+			t.Errorf("%#v: %s", input, complaint)
+		}
+	}
+}
+
 // spoilers change an answer.
 var spoilers = []func(answer *fakeAnswer, data []byte){
 	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },

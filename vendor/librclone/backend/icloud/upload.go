@@ -55,7 +55,7 @@ func (d *drive) put(ctx context.Context, in place, name string, prepare func(con
 	if err != nil {
 		return nil, about(err, "upload", on)
 	}
-	d.tidy(ctx, in, name)
+	d.tidy(ctx, in, name, doc)
 	return made, nil
 }
 
@@ -147,9 +147,12 @@ func (d *drive) settleFirst(ctx context.Context, in place, made *item, name stri
 }
 
 // tidy removes what killed uploads have left in a folder that is known, after a
-// file of it was stored.
-func (d *drive) tidy(ctx context.Context, in place, stored string) {
-	for _, left := range d.folders.leftovers(in.id, stored) {
+// file of it was stored: never what was stored, whatever the service calls it.
+func (d *drive) tidy(ctx context.Context, in place, name string, stored *document) {
+	for _, left := range d.folders.leftovers(in.id, name) {
+		if left.docID() == stored.docID {
+			continue
+		}
 		if err := d.trash(ctx, in, left); err != nil {
 			fs.Debugf(nil, "icloud: an unfinished upload stays: %v", err)
 			return
