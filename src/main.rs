@@ -15,9 +15,6 @@ use tokio::runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Threads that run gRPC. Reads and uploads block threads of their own.
-const WORKERS: usize = 2;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log::install();
@@ -42,7 +39,9 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
 fn serve(role: Role) -> io::Result<()> {
     // Before any other thread runs: nobody else may ever see the real stdout.
     let ends = connector::Ends::take()?;
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    // gRPC has one thread: plakar asks for a few hundred bytes thousands of times, and each step that another
+    // thread takes costs a wakeup. What blocks (reads, uploads, disk) has threads of its own.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(connector::serve(role, ends));
     // Not dropped: that would wait for reads that block, and nobody wants them.
     runtime.shutdown_background();

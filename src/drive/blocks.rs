@@ -124,7 +124,10 @@ impl Blocks {
         let part = part.start.min(size)..part.end.min(size);
         let cached = self.file(path, file, size);
         let (sender, pieces) = mpsc::channel(PIECES);
-        tokio::spawn(cached.send(part, sender));
+        let rest = cached.send_at_hand(part, &sender);
+        if !rest.is_empty() {
+            tokio::spawn(cached.send(rest, sender));
+        }
         Content::of(pieces)
     }
 

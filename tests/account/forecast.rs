@@ -28,7 +28,7 @@ fn days_ago(days: i64) -> String {
 #[tokio::test]
 async fn a_month_of_daily_backups_needs_no_code() {
     let person = Person::signed_in();
-    person.simulator.put_file("a.txt", Content::Bytes(b"a".to_vec().into()), 1_700_000_000_000);
+    person.simulator.put_file("a.txt", Content::from(&b"a"[..]), 1_700_000_000_000);
     let host = person.host();
     let mut told = Vec::new();
     for day in 0..30 {

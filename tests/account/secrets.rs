@@ -67,7 +67,7 @@ async fn no_connector_logs_one() {
     let mut person = Person::new();
     person.variables.insert("PLAKAR_ICLOUD_LOG", "debug".to_owned());
     let minted = person.simulator.mint_session();
-    person.simulator.put_file("a.txt", icloud_simulator::Content::Bytes(b"a".to_vec().into()), 1_700_000_000_000);
+    person.simulator.put_file("a.txt", icloud_simulator::Content::from(&b"a"[..]), 1_700_000_000_000);
     let settings = Settings::new("icloud://")
         .with("apple_id", &minted.apple_id)
         .with("password", &minted.password)

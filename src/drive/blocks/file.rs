@@ -67,6 +67,28 @@ impl CachedFile {
         self.number
     }
 
+    /// Sends what is in memory of a part, as far as there is room for it, and
+    /// answers what is left. Most of plakar's reads end here, without a task.
+    pub fn send_at_hand(
+        self: &Arc<Self>,
+        mut part: Range<u64>,
+        pieces: &mpsc::Sender<Result<Bytes, Error>>,
+    ) -> Range<u64> {
+        while !part.is_empty()
+            && let Ok(room) = pieces.try_reserve()
+        {
+            let block = block_of(part.start);
+            let Some(content) = self.shared.blocks.get(&(self.number, block)) else {
+                break;
+            };
+            let piece = piece_of(&content, &part);
+            part.start += piece.len() as u64;
+            room.send(Ok(piece));
+            self.read_ahead(block);
+        }
+        part
+    }
+
     /// Sends a part of the content, which lies within the file.
     pub async fn send(self: Arc<Self>, part: Range<u64>, pieces: mpsc::Sender<Result<Bytes, Error>>) {
         let mut at = part.start;
@@ -84,10 +106,8 @@ impl CachedFile {
     async fn piece(self: &Arc<Self>, part: Range<u64>) -> Result<Bytes, Error> {
         let first = block_of(part.start);
         let content = self.block(first, block_of(part.end - 1) + 1 - first).await?;
-        let offset = (part.start % BLOCK as u64) as usize;
-        let end = content.len().min(usize::try_from(part.end - part.start).map_or(BLOCK, |length| offset + length));
         self.read_ahead(first);
-        Ok(content.slice(offset..end))
+        Ok(piece_of(&content, &part))
     }
 
     /// A block, of a part that needs `asked` blocks from there on.
@@ -122,10 +142,10 @@ impl CachedFile {
     fn read_ahead(self: &Arc<Self>, block: usize) {
         let mut reading = self.reading();
         reading.window.note_read(block);
-        if reading.runs.len() >= RUNS || self.shared.room.available_permits() == 0 {
+        let share = self.shared.share().min(self.shared.room.available_permits());
+        if reading.runs.len() >= RUNS || share == 0 {
             return;
         }
-        let share = self.shared.share();
         let is_there = |block| self.is_there(&reading, block);
         if let Some(next) = reading.window.next(block, share, is_there) {
             let blocks = reading.window.run(next, 1, share, is_there);
@@ -210,6 +230,13 @@ impl CachedFile {
     fn reading(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a block has of a part that begins in it.
+fn piece_of(block: &Bytes, part: &Range<u64>) -> Bytes {
+    let offset = (part.start % BLOCK as u64) as usize;
+    let end = usize::try_from(part.end - part.start).map_or(BLOCK, |length| offset + length);
+    block.slice(offset..block.len().min(end))
 }
 
 fn block_of(offset: u64) -> usize {

@@ -17,6 +17,10 @@ const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
 /// half a run where runs are large, for plakar asks for 5 MB and then is busy with
 /// them for a while, in which the link must not rest.
 const LEAD: usize = 1024 * 1024 / BLOCK;
+/// What comes along of what is before the first block asked for, if there is little
+/// behind it: plakar reads a few small blobs near the end of a packfile before it
+/// walks through it from the start.
+const BEFORE_END: usize = 512 * 1024 / BLOCK;
 /// Blocks that must have been read right before another to call that a sequence.
 const BEFORE: usize = 4;
 
@@ -91,12 +95,14 @@ impl Window {
             run.end += 1;
         }
         // A short rest, up to the end or to what is there, is not worth a request
-        // of its own.
+        // of its own, if there is room for it: what waits for room lets the link rest.
         let rest = (run.end..self.blocks.len()).take_while(|&block| !is_there(block)).count();
-        if rest <= most / 2 {
+        if rest <= most / 2 && run.len() + rest <= share.max(most) {
             run.end += rest;
         }
-        while run.len() < most && run.start > 0 && !is_there(run.start - 1) {
+        let ends_the_file = run.end == self.blocks.len() && run.end > WHOLE;
+        let first = if ends_the_file { missing.saturating_sub(BEFORE_END) } else { 0 };
+        while run.len() < most && run.start > first && !is_there(run.start - 1) {
             run.start -= 1;
         }
         run
@@ -173,6 +179,15 @@ mod tests {
         let window = Window::new(FILE);
         assert_eq!(window.run(FILE - FIRST - FIRST / 2, 1, PLENTY, |_| false).end, FILE);
         assert_eq!(window.run(FILE - 2 * FIRST, 1, PLENTY, |_| false).end, FILE - FIRST);
+        assert_eq!(window.run(FILE - FIRST - FIRST / 2, 1, FIRST, |_| false).end, FILE - FIRST / 2, "no room");
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_had_without_what_is_far_before_it() {
+        let window = Window::new(FILE);
+        assert_eq!(window.run(FILE - 1, 1, PLENTY, |_| false), FILE - 1 - BEFORE_END..FILE);
+        let is_there = |block| block >= FILE - 1;
+        assert_eq!(window.run(FILE - 2, 1, PLENTY, is_there), FILE - 1 - FIRST..FILE - 1, "read backwards");
     }
 
     #[test]

@@ -264,7 +264,7 @@ impl Change {
                     "" => self.text.clone().into_bytes(),
                     encoded => STANDARD.decode(encoded).map_err(|error| bad(&error))?,
                 };
-                Mutation::Write { content: Content::Bytes(bytes.into()), modified_ms }
+                Mutation::Write { content: Content::from(Bytes::from(bytes)), modified_ms }
             }
             "touch" => Mutation::Touch { modified_ms },
             "etag" => Mutation::BumpEtag,

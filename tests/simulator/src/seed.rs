@@ -131,7 +131,7 @@ impl State {
     }
 
     pub(crate) fn put_package(&mut self, path: &str, entries: &[(String, Bytes)], listed_size: u64, modified_ms: i64) {
-        let package = Package { archive: Content::Bytes(zip_of(entries)), listed_size };
+        let package = Package { archive: Content::from(zip_of(entries)), listed_size };
         self.put_body(path, Body::Package(package), modified_ms);
     }
 

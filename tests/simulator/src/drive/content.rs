@@ -1,5 +1,7 @@
 //! What a file holds: bytes that were sent, or bytes made from a seed when they are read.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
@@ -9,7 +11,7 @@ const CHUNK: u64 = 256 * 1024;
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Held in memory.
-    Bytes(Bytes),
+    Bytes(Held),
     /// The stream of a seed, made at reading: a large file costs no memory.
     Generated {
         /// Names the stream.
@@ -19,9 +21,23 @@ pub enum Content {
     },
 }
 
+/// Bytes, and their SHA-1 once somebody has asked for it: the service knows it of every file, without a
+/// moment's thought when a large one is opened.
+#[derive(Clone, Debug)]
+pub struct Held {
+    bytes: Bytes,
+    sha1: Arc<OnceLock<[u8; 20]>>,
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(Held { bytes, sha1: Arc::default() })
+    }
+}
+
 impl From<&[u8]> for Content {
     fn from(bytes: &[u8]) -> Self {
-        Self::Bytes(Bytes::copy_from_slice(bytes))
+        Self::from(Bytes::copy_from_slice(bytes))
     }
 }
 
@@ -30,7 +46,7 @@ impl Content {
     #[must_use]
     pub fn size(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Bytes(held) => held.bytes.len() as u64,
             Self::Generated { size, .. } => *size,
         }
     }
@@ -41,7 +57,7 @@ impl Content {
         let end = offset.saturating_add(length).min(self.size());
         let start = offset.min(end);
         match self {
-            Self::Bytes(bytes) => bytes.slice(start as usize..end as usize),
+            Self::Bytes(held) => held.bytes.slice(start as usize..end as usize),
             Self::Generated { seed, .. } => generated(*seed, start, end),
         }
     }
@@ -67,14 +83,19 @@ impl Content {
     /// The 21 bytes (a version byte, then a SHA-1) that stand for a content in the service's answers.
     /// For generated content the digest is of seed and size, so that naming a large file does not read it.
     pub(crate) fn signature(&self) -> [u8; 21] {
-        let digest = match self {
-            Self::Bytes(bytes) => digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes),
-            Self::Generated { seed, size } => digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{seed}/{size}").as_bytes()),
-        };
         let mut signature = [1; 21];
-        signature[1..].copy_from_slice(digest.as_ref());
+        signature[1..].copy_from_slice(&match self {
+            Self::Bytes(held) => *held.sha1.get_or_init(|| sha1(&held.bytes)),
+            Self::Generated { seed, size } => sha1(format!("{seed}/{size}").as_bytes()),
+        });
         signature
     }
+}
+
+fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let mut sha1 = [0; 20];
+    sha1.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+    sha1
 }
 
 /// Word `n` of a stream is SplitMix64's n-th: any part of it costs only itself, and an unoptimised build makes

@@ -48,7 +48,7 @@ pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer 
     if file.len() as u64 != upload.declared_size {
         return Answer::service_error(400, "Bad Request");
     }
-    let content = Content::Bytes(file);
+    let content = Content::from(file);
     let signature = content.signature();
     let mut single_file = json!({
         "referenceChecksum": STANDARD.encode(signature),
