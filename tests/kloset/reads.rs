@@ -214,3 +214,45 @@ async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
         assert_eq!(drive.requests(RequestKind::ContentGet) > 0, damaged);
     }
 }
+
+#[tokio::test]
+async fn processes_that_share_a_folder_of_blocks_get_what_the_packfile_holds() {
+    let drive = Drive::new();
+    let size = 9 * MIB + 4321;
+    let mac = drive.packfile(13, size);
+    let content = bytes(13, size);
+    let folder = tempfile::TempDir::new().unwrap();
+    // Less than the packfile: blocks are removed while others are read.
+    let settings = drive.settings().with("cache_dir", folder.path().to_string_lossy()).with("cache_size", "8");
+    let (one, other) = (drive.store(&settings).await, drive.store(&settings).await);
+    let reads = (0..9).flat_map(|n| [(&one, n), (&other, 8 - n)]).map(|(store, n)| async move {
+        let at = n * MIB + 99;
+        (at, get(store, mac, at, MIB).await.unwrap())
+    });
+    for (at, read) in join_all(reads).await {
+        assert_eq!(read, content.slice(at as usize..(at + MIB) as usize));
+    }
+    for store in [one, other] {
+        store.into_connector().leave().await.unwrap();
+    }
+    let kept: u64 =
+        std::fs::read_dir(folder.path()).unwrap().map(|block| block.unwrap().metadata().unwrap().len()).sum();
+    assert!(kept > 0 && kept <= 8 * MIB, "{kept}");
+    let next = drive.store(&settings).await;
+    assert_eq!(get(&next, mac, 0, size).await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_folder_of_blocks_that_cannot_be_written_is_told_once_and_reads_go_on() {
+    let drive = Drive::new();
+    let size = 9 * MIB;
+    let mac = drive.packfile(14, size);
+    let settings = drive.settings().with("cache_dir", "/dev/null/blocks");
+    let store = drive.store(&settings).await;
+    let told = || store.connector().stderr().matches("cannot be kept in cache_dir=/dev/null/blocks").count();
+    for at in (0..9).rev().map(|n| n * MIB) {
+        assert_eq!(get(&store, mac, at, MIB).await.unwrap(), bytes(14, size).slice(at as usize..(at + MIB) as usize));
+    }
+    until(|| told() > 0).await;
+    assert_eq!(told(), 1, "{}", store.connector().stderr());
+}

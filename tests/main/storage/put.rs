@@ -130,6 +130,19 @@ async fn a_full_drive_is_said_to_be_full() {
     assert_eq!(objects(&icloud), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_spool_folder_that_cannot_be_written_is_named_and_nothing_is_stored() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    let settings = icloud.settings("icloud:///kloset").with("spool_memory", "0").with("spool_dir", "/dev/null/spool");
+    let store = icloud.host.store(&settings).await.unwrap();
+    let (mac, content) = packfile(100_000);
+    let message = store.put(Resource::Packfile, mac, content).await.unwrap_err().message();
+    assert!(message.contains(&hex(&mac)) && message.contains("set spool_dir="), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+    assert_eq!(objects(&icloud), Vec::<String>::new());
+}
+
 /// S23
 #[tokio::test]
 async fn a_put_that_stalls_holds_up_nobody() {
