@@ -8,7 +8,7 @@ use plakar_host::Plakar;
 use super::{
     Cost, Failure, Table,
     restic::{self, Work},
-    service::{PROGRAM, Service},
+    service::{self, PROGRAM, Service},
 };
 
 /// Bytes a second of the link, for the large file.
@@ -40,7 +40,7 @@ struct Bench<'a> {
 }
 
 pub async fn run(executable: &Path, table: &mut Table) -> Result<(), Failure> {
-    let folder = tempfile::tempdir()?;
+    let folder = service::folder()?;
     let source = folder.path().join("source");
     write_files(&source)?;
     let source = source.to_string_lossy();

@@ -1,9 +1,10 @@
 //! A simulated iCloud, and processes that serve a kloset in it.
 
-use std::{path::PathBuf, time::Instant};
+use std::{io, path::PathBuf, time::Instant};
 
 use icloud_simulator::{Config, RequestKind, Simulator};
 use plakar_host::{Executable, Host, Settings, Store, Surroundings};
+use tempfile::TempDir;
 
 use super::{Cost, Failure};
 
@@ -12,17 +13,23 @@ const LATENCY: u64 = 40;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
+/// In memory where the system has a place for that: what a disk has left to do for
+/// whoever wrote before would slow down whoever writes next.
+pub fn folder() -> io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
+
 pub struct Service {
     pub simulator: Simulator,
     /// For the files of a run.
-    pub folder: tempfile::TempDir,
+    pub folder: TempDir,
 }
 
 impl Service {
     pub fn new() -> Result<Self, Failure> {
         let simulator = Simulator::start(Config::default())?;
         simulator.rules(|rules| rules.transport.latency_ms = LATENCY);
-        let folder = tempfile::tempdir()?;
+        let folder = folder()?;
         simulator.write_ca(folder.path().join("ca.pem"))?;
         Ok(Self { simulator, folder })
     }
@@ -62,8 +69,6 @@ impl Service {
     }
 
     pub async fn cost(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<Cost, Failure> {
-        // What earlier work has left to be written would slow down whoever is next.
-        rustix::fs::sync();
         self.simulator.reset_counts();
         let began = Instant::now();
         work.await?;
