@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    fs, io,
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -297,9 +297,14 @@ impl Claim {
     }
 }
 
-/// Begins the rest of a claim's name on this machine.
+/// Begins the rest of a claim's name where process numbers mean the same as here.
+/// Two machines or containers may have one host name, so the boot and the
+/// namespace of processes are part of it on Linux.
 fn of_this_machine() -> String {
-    format!("{:08x}-", xxh3_64(rustix::system::uname().nodename().to_bytes()) >> 32)
+    let mut told = rustix::system::uname().nodename().to_bytes().to_vec();
+    told.extend(fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default());
+    told.extend(fs::read_link("/proc/self/ns/pid").unwrap_or_default().into_os_string().into_encoded_bytes());
+    format!("{:08x}-", xxh3_64(&told) >> 32)
 }
 
 /// Whether a claim is of a process of this machine that is no more.

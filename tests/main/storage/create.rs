@@ -78,6 +78,28 @@ async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
 
 /// S4
 #[tokio::test]
+async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
+    let icloud = ICloud::new();
+    icloud.simulator.make_folders("kloset");
+    let settings = icloud.settings("icloud:///kloset");
+    icloud.hold(RequestKind::CreateFolders, "folders");
+    let killed = icloud.host.store(&settings).await.unwrap();
+    let (created, ()) = tokio::join!(killed.create(&b"killed"[..]), async {
+        icloud.until(RequestKind::CreateFolders, 1).await;
+        killed.connector().signal(Signal::KILL).unwrap();
+    });
+    created.unwrap_err();
+    killed.into_connector().wait(plakar_host::PATIENCE).await.unwrap();
+    icloud.simulator.release("folders");
+    assert!(icloud.contents().keys().any(|path| path.starts_with("/kloset/plakar-claim-")), "{:?}", icloud.contents());
+
+    let store = icloud.host.store(&settings).await.unwrap();
+    store.create(&b"config"[..]).await.unwrap();
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
+}
+
+/// S4
+#[tokio::test]
 async fn who_makes_a_kloset_right_now_is_named() {
     let icloud = ICloud::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
