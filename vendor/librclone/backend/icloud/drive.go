@@ -105,10 +105,10 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	return at, nil
 }
 
-// child finds what a folder has under a name. What
-// is known is taken for present; what is not known to be there is looked for in
-// a listing no older than begun, unless believe is set: then an older listing
-// will do, because the service itself notices when it is wrong.
+// child finds what a folder has under a name. What is known is taken for
+// present; what is not known to be there is looked for in a listing no older
+// than begun, unless believe is set: then an older listing will do, because the
+// service itself notices when it is wrong.
 func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (found, error) {
 	return d.lookup(ctx, in, name, func(got found) bool {
 		return got.like != nil || believe || !got.listed.Before(begun)
