@@ -98,6 +98,14 @@ pub struct Entry {
     pub item: Item,
 }
 
+impl Entry {
+    /// The last part of the path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// What an entry is.
 #[derive(Debug)]
 pub enum Item {

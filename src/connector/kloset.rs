@@ -1,18 +1,18 @@
 //! A kloset on a drive.
 
+mod claim;
+
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    io,
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use plakar_protocol::store::StorageResource;
-use rustix::{io::Errno, process::Pid};
-use xxhash_rust::xxh3::xxh3_64;
 
+use self::claim::Claim;
 use super::layout::{self, CONFIG, RESOURCES};
 use crate::{
     drive::{self, Content, Drive, DrivePath, Folder, Spool, Spooled},
@@ -230,86 +230,10 @@ impl Kloset {
     }
 }
 
+/// How often a kloset is begun while others begin one.
+const CLAIM_TRIES: usize = 5;
+
 /// The path of a name of the layout, none of which leads anywhere else.
 fn inside(folder: &DrivePath, name: &str) -> DrivePath {
     folder.child(name).unwrap_or_else(|_| folder.clone())
-}
-
-/// The intention to make a kloset, as a file that others see.
-///
-/// rclone has no way to make a file only if there is none. So who makes a kloset
-/// first says so, then looks whether somebody else has: of two that overlap at
-/// least one sees the other. Whoever sees another withdraws and tries again after
-/// a pause of its own length. The name tells the machine and the process, so that
-/// the claim of one that was killed is known as such.
-struct Claim {
-    name: String,
-    id: u64,
-    file: File,
-}
-
-const CLAIM: &str = "plakar-claim-";
-const CLAIM_TRIES: usize = 5;
-/// An older claim was left by a process that was killed, on whatever machine.
-const CLAIM_LIFE_SECONDS: i64 = 300;
-
-impl Claim {
-    async fn make(kloset: &Kloset) -> Result<Self, Error> {
-        let process = std::process::id();
-        let id = xxh3_64(format!("{:?} {process}", Time::now()).as_bytes());
-        let name = format!("{CLAIM}{}{process}-{id:016x}", of_this_machine());
-        let content = Bytes::from_static(b"a kloset is being made here").into();
-        let file = kloset.drive.upload(&inside(&kloset.top, &name), Time::now(), &content).await?;
-        Ok(Self { name, id, file })
-    }
-
-    /// Up to two seconds.
-    fn pause(&self) -> Duration {
-        Duration::from_millis(self.id % 2000)
-    }
-
-    /// Removes what killed processes have left.
-    async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
-        for entry in kloset.drive.list_one(&kloset.top).await? {
-            let name = entry.path.rsplit('/').next().unwrap_or_default();
-            if name == CONFIG {
-                return Err(Error::Exists(kloset.top.clone()));
-            }
-            if !name.starts_with(CLAIM) || name == self.name {
-                continue;
-            }
-            let age = Time::now().seconds - entry.modified.seconds;
-            if age < CLAIM_LIFE_SECONDS && !is_abandoned(name) {
-                let path = inside(&kloset.top, name);
-                return Err(Error::BeingMade { path, seconds: CLAIM_LIFE_SECONDS - age });
-            }
-            if let Item::File(file) = &entry.item {
-                kloset.drive.delete(&inside(&kloset.top, name), Some(file)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn withdraw(self, kloset: &Kloset) {
-        if let Err(error) = kloset.drive.delete(&inside(&kloset.top, &self.name), Some(&self.file)).await {
-            log::warn!("{error}");
-        }
-    }
-}
-
-/// Begins the rest of a claim's name where process numbers mean the same as here.
-/// Two machines or containers may have one host name, so the boot and the
-/// namespace of processes are part of it on Linux.
-fn of_this_machine() -> String {
-    let mut told = rustix::system::uname().nodename().to_bytes().to_vec();
-    told.extend(fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default());
-    told.extend(fs::read_link("/proc/self/ns/pid").unwrap_or_default().into_os_string().into_encoded_bytes());
-    format!("{:08x}-", xxh3_64(&told) >> 32)
-}
-
-/// Whether a claim is of a process of this machine that is no more.
-fn is_abandoned(claim: &str) -> bool {
-    let process = claim.strip_prefix(CLAIM).and_then(|rest| rest.strip_prefix(&of_this_machine()));
-    let process = process.and_then(|rest| Pid::from_raw(rest.split_once('-')?.0.parse().ok()?));
-    process.is_some_and(|process| rustix::process::test_kill_process(process) == Err(Errno::SRCH))
 }

@@ -96,9 +96,9 @@ impl Folder {
         known.files.clear();
         known.listings += 1;
         for entry in entries {
+            let name = entry.name().into();
             if let Item::File(file) = entry.item {
-                let name = entry.path.rsplit('/').next().unwrap_or_default();
-                known.files.insert(name.into(), file);
+                known.files.insert(name, file);
             }
         }
         known.own.retain(|_, (_, stored)| stored.elapsed() < LAG);

@@ -143,7 +143,7 @@ impl CachedFile {
         let mut reading = self.reading();
         reading.window.note_read(block);
         let share = self.shared.share().min(self.shared.room.available_permits());
-        if reading.runs.len() >= RUNS || share == 0 {
+        if reading.runs.len() >= RUNS {
             return;
         }
         let is_there = |block| self.is_there(&reading, block);
@@ -176,7 +176,7 @@ impl CachedFile {
                 next += 1;
                 continue;
             }
-            let missing = next..self.end_of_missing(next, run.blocks().end);
+            let missing = next..self.end_of_missing(next, run.blocks().end).await;
             if run.fetch(missing.clone(), &self.file, self.size, keep).await.is_err() {
                 // An answer that ends otherwise than it should is not to be trusted.
                 for block in run.blocks() {
@@ -203,9 +203,15 @@ impl CachedFile {
     }
 
     /// Where blocks begin again that are on disk, or the end.
-    fn end_of_missing(&self, first: usize, end: usize) -> usize {
-        let on_disk = |&block: &usize| self.shared.disk.as_ref().is_some_and(|disk| disk.has(self.key(block)));
-        (first + 1..end).find(on_disk).unwrap_or(end)
+    async fn end_of_missing(&self, first: usize, end: usize) -> usize {
+        let Some(disk) = self.shared.disk.clone() else {
+            return end;
+        };
+        let next = first + 1;
+        let keys: Vec<_> = (next..end).map(|block| self.key(block)).collect();
+        // Fails only when the process ends.
+        let found = spawn_blocking(move || keys.into_iter().position(|key| disk.has(key))).await;
+        found.ok().flatten().map_or(end, |position| next + position)
     }
 
     async fn to_disk(&self, first: usize, contents: Vec<Bytes>) {
