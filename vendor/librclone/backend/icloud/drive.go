@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -57,17 +58,18 @@ func (p place) writable(op string) error {
 func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
 // walk finds a folder by the names that lead to it, making what is missing if
-// create is set. A missing folder is fs.ErrorDirNotFound.
+// create is set. A folder that a listing of the one above it does not have is
+// fs.ErrorDirNotFound; that the service calls one gone is not enough for that.
 func (d *drive) walk(ctx context.Context, names []string, create bool) (place, error) {
 	begun := d.folders.now()
-	for attempt := 1; ; attempt++ {
+	for try := 1; ; try++ {
 		var passed []string
 		at, err := d.descend(ctx, names, create, begun, &passed)
 		if !isGone(err) || err == fs.ErrorDirNotFound {
 			return at, err
 		}
-		if attempt == 2 {
-			return place{}, fs.ErrorDirNotFound
+		if err := d.stillListed(ctx, try, err); err != nil {
+			return place{}, err
 		}
 		// An id in the cache is no longer there, so the names lead elsewhere now.
 		for _, id := range passed {
@@ -75,6 +77,22 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 		}
 		begun = d.folders.now()
 	}
+}
+
+// stillListed waits before the way to a folder is looked up anew, after try
+// number try has found that a folder is listed and the service says that it is
+// gone. The first time, the listing may have been an old one. It gives the error
+// to end with when the service keeps contradicting itself.
+func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
+	if try == 1 {
+		return nil
+	}
+	contradiction := damaged("the service lists it and says that it is not there")
+	var typed *Error
+	if errors.As(gone, &typed) {
+		contradiction = about(contradiction, typed.op, typed.on)
+	}
+	return d.service.retries.wait(ctx, try, contradiction)
 }
 
 func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
@@ -173,17 +191,28 @@ func (d *drive) refresh(ctx context.Context, folder place, good func() bool, sho
 	return nil
 }
 
-// listOne lists a folder. One that we have just made is there, whatever the
-// service says in its first moments.
+// listOne lists a folder, again while the service says that one is gone that is
+// there for certain.
 func (d *drive) listOne(ctx context.Context, folder place) listing {
 	for try := 1; ; try++ {
 		listed := d.lister.list(ctx, []target{folder.target()})[0]
-		listed.err = about(listed.err, "list", folder.path)
-		if !isGone(listed.err) || !d.folders.isNew(folder.id) || d.service.retries.wait(ctx, try+1, listed.err) != nil {
-			return listed
+		if isGone(listed.err) && d.isThere(folder.id) {
+			waitErr := d.service.retries.wait(ctx, try+1, damaged("the service says that it is not there: "+listed.err.Error()))
+			if waitErr == nil {
+				continue
+			}
+			if folder.id == rootID {
+				listed.err = waitErr
+			}
 		}
+		listed.err = about(listed.err, "list", folder.path)
+		return listed
 	}
 }
+
+// isThere reports whether a folder is there whatever the service says: the root,
+// and one that we have made, in its first moments.
+func (d *drive) isThere(id string) bool { return id == rootID || d.folders.isNew(id) }
 
 // splitPath gives the parts of a path, none for the root.
 func splitPath(remote string) []string {

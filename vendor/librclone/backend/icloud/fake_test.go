@@ -504,3 +504,9 @@ func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, sa
 	answer.header.Set("X-Apple-Id-Account-Country", "USA")
 	return say(200, jsonObject{"authType": "hsa2"})
 }
+
+// isAbout reports whether a listing is that of a folder, and of no other.
+func isAbout(answer *fakeAnswer, driveID string) bool {
+	var folders []struct{ Drivewsid string }
+	return json.Unmarshal(answer.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID
+}

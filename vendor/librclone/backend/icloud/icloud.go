@@ -113,7 +113,7 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 	}
 	d := f.drive
 	begun := d.folders.now()
-	for attempt := 1; ; attempt++ {
+	for try := 1; ; try++ {
 		parent, err := d.walk(ctx, names[:len(names)-1], false)
 		if errors.Is(err, fs.ErrorDirNotFound) {
 			return nil, fs.ErrorObjectNotFound
@@ -128,13 +128,14 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 			}
 			return !got.listed.Before(oldest)
 		})
-		if isGone(err) && attempt == 1 {
+		if isGone(err) {
+			if err := d.stillListed(ctx, try, about(err, "list", parent.path)); err != nil {
+				return nil, err
+			}
 			d.folders.forget(parent.parent) // it led to a folder that is gone
 			continue
 		}
 		switch {
-		case isGone(err):
-			return nil, fs.ErrorObjectNotFound
 		case err != nil:
 			return nil, about(err, "find", path.Join(f.root, remote))
 		case got.like == nil:
@@ -227,7 +228,11 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 		case isGone(listed.err) && unknown:
 			return nil
 		case isGone(listed.err):
-			return fs.ErrorDirNotFound
+			if err := f.drive.stillListed(ctx, attempt, listed.err); err != nil {
+				return err
+			}
+			f.drive.folders.forget(in.id)
+			continue
 		case listed.err != nil:
 			return listed.err
 		case len(listed.items) > 0 || listed.self.Children.or(0) > 0:

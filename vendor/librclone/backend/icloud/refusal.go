@@ -114,14 +114,18 @@ func (r *refusal) busy() bool {
 }
 
 // doubtful reports whether the same call may be accepted a moment later though
-// the status says that it is wrong. rclone's backend repeats after both: "icloud
-// is a mess, sometimes returns 400 on a perfectly fine request".
+// the status says that it is wrong. rclone's backend repeats after 400 and 409:
+// "icloud is a mess, sometimes returns 400 on a perfectly fine request". That 404
+// and 410 are ever passing is a guess: any host between here and the drive can
+// say so.
 func (r *refusal) doubtful() bool {
 	switch r.status {
 	case http.StatusBadRequest:
 		return r.kind() == KindUnsupported
 	case http.StatusConflict:
 		return r.kind() == KindChanged
+	case http.StatusNotFound, http.StatusGone:
+		return r.kind() == KindNotFound
 	}
 	return false
 }

@@ -62,7 +62,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 	}
 	for n, outcome := range f.drive.lister.list(ctx, targets) {
 		i, found := at[n], places[n]
-		if isGone(outcome.err) && f.drive.folders.isNew(found.id) {
+		if isGone(outcome.err) && f.drive.isThere(found.id) {
 			outcome = f.drive.listOne(ctx, found)
 		}
 		if outcome.err == nil && !found.moved(outcome.self) {
@@ -71,7 +71,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 		}
 		errs[i] = outcome.err
 		if outcome.err == nil || isGone(outcome.err) {
-			listed[i], errs[i] = f.listMoved(ctx, dirs[i], found)
+			listed[i], errs[i] = f.listMoved(ctx, dirs[i])
 		}
 		errs[i] = about(errs[i], "list", found.path)
 	}
@@ -89,25 +89,26 @@ func (p place) moved(self *driveItem) bool {
 }
 
 // listMoved lists a folder whose path the cache had wrong.
-func (f *Fs) listMoved(ctx context.Context, dir string, wrong place) (fs.DirEntries, error) {
-	if wrong.item == nil {
-		return nil, fs.ErrorDirNotFound
+func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
+	for try := 2; ; try++ { // the first one was with what the cache had
+		for id := range f.drive.ancestors(f.names(dir)) {
+			f.drive.folders.forget(id)
+		}
+		found, err := f.drive.walk(ctx, f.names(dir), false)
+		if err != nil {
+			return nil, err
+		}
+		outcome := f.drive.listOne(ctx, found)
+		if outcome.err == nil {
+			return f.entries(dir, outcome.items), nil
+		}
+		if !isGone(outcome.err) {
+			return nil, outcome.err
+		}
+		if err := f.drive.stillListed(ctx, try, outcome.err); err != nil {
+			return nil, err
+		}
 	}
-	for id := range f.drive.ancestors(f.names(dir)) {
-		f.drive.folders.forget(id)
-	}
-	found, err := f.drive.walk(ctx, f.names(dir), false)
-	if err != nil {
-		return nil, err
-	}
-	outcome := f.drive.listOne(ctx, found)
-	if isGone(outcome.err) {
-		return nil, fs.ErrorDirNotFound
-	}
-	if outcome.err != nil {
-		return nil, outcome.err
-	}
-	return f.entries(dir, outcome.items), nil
 }
 
 // ancestors gives the ids of the folders that the cache goes through on a path.
