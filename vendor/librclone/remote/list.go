@@ -32,7 +32,8 @@ type Entry struct {
 type versioned interface{ Version() string }
 
 // folderLister is an Fs that lists many folders with fewer requests than
-// folders. It answers one result or one error for each.
+// folders. It answers one result or one error for each, or both where the folder
+// may have more in it than the result.
 type folderLister interface {
 	ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error)
 }
@@ -75,8 +76,9 @@ type listRequest struct {
 }
 
 type listedFolder struct {
-	Entries []Entry  `json:"entries"`
-	Failure *Failure `json:"failure,omitempty"`
+	Entries    []Entry  `json:"entries"`
+	Incomplete *Failure `json:"incomplete,omitempty"` // why the entries may not be all
+	Failure    *Failure `json:"failure,omitempty"`    // why there are none
 }
 
 type listAnswer struct {
@@ -96,10 +98,11 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 	answer := &listAnswer{Folders: make([]listedFolder, len(in.Paths))}
 	for i := range in.Paths {
 		folder := &answer.Folders[i]
-		if errs[i] != nil {
+		if errs[i] != nil && listed[i] == nil {
 			folder.Failure = failureOf(errs[i])
 			continue
 		}
+		folder.Incomplete = failureOf(errs[i])
 		folder.Entries = make([]Entry, len(listed[i]))
 		for j, item := range listed[i] {
 			folder.Entries[j] = entryOf(ctx, item)
@@ -115,6 +118,9 @@ func listFolders(ctx context.Context, f fs.Fs, paths []string) ([]fs.DirEntries,
 	listed, errs := make([]fs.DirEntries, len(paths)), make([]error, len(paths))
 	for i, dir := range paths {
 		listed[i], errs[i] = f.List(ctx, dir)
+		if errs[i] != nil { // what comes with an error is of no use, by rclone's rules
+			listed[i] = nil
+		}
 	}
 	return listed, errs
 }

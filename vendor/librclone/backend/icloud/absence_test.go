@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/rclone/rclone/fs"
@@ -115,4 +116,140 @@ func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 	}
 	require.NoError(t, o.Remove(background))
 	assert.Nil(t, c.at("kloset/states/aa"), "said to be deleted")
+}
+
+// shorten takes the last items out of the listing of a folder, or all.
+func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
+	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		var folders []jsonObject
+		if kind != "retrieveItemDetailsInFolders" || json.Unmarshal(answer.body, &folders) != nil {
+			return
+		}
+		for _, listed := range folders {
+			if items, ok := listed["items"].([]any); ok && listed["drivewsid"] == folder.driveID() {
+				if all {
+					items = items[:1]
+				}
+				listed["items"] = items[:len(items)-1]
+			}
+		}
+		answer.body, _ = json.Marshal(folders)
+	}
+}
+
+// What a listing does not show that has fewer items than the service counts is
+// not known to be missing: not to be new, not to be deleted, not to be empty.
+func TestShortListingsProveNothing(t *testing.T) {
+	for _, all := range []bool{true, false} {
+		c := cloudForWorkday()
+		c.add(c.at("folder").id, "zoo", []byte{})
+		c.add(c.add(c.at("folder").id, "zz", nil).id, "deep", []byte("content"))
+		shown := 3
+		if all {
+			shown = 0
+		}
+		f := c.drive("")
+		theirs := must(f.NewObject(background, "folder/zoo"))
+		must(f.List(background, "folder/zz"))
+		before := c.paths()
+		c.shorten(c.at("folder"), all)
+		f.DirCacheFlush()
+
+		listed, errs := f.ListFolders(background, []string{"full", "folder", ""})
+		assert.NoError(t, errs[0])
+		assert.NoError(t, errs[2])
+		assert.Equal(t, KindDamaged, KindOf(errs[1]), "%v", errs[1])
+		assert.ErrorContains(t, errs[1], `"folder"`)
+		require.NotNil(t, listed[1])
+		assert.Len(t, listed[1], shown)
+		assert.Equal(t, KindDamaged, KindOf(f.ListR(background, "", func(fs.DirEntries) error { return nil })))
+
+		_, err := f.NewObject(background, "folder/zz")
+		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		_, err = f.NewObject(background, "folder/zz/deep")
+		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		_, err = f.List(background, "folder/zz")
+		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind == "moveItemsToTrash" {
+				return refusing(404, "{}")()
+			}
+			return nil
+		}
+		stale := *theirs.(*Object).state.Load()
+		stale.id = c.at("folder/zz").driveID() // which the listing does not have
+		assert.Error(t, f.drive.trash(background, theirs.(*Object).folder(), &stale))
+		assert.Equal(t, fs.ErrorDirectoryNotEmpty, f.Rmdir(background, "folder"))
+		for _, path := range before {
+			assert.NotNil(t, c.at(path), path)
+		}
+	}
+}
+
+// The count of the children serves where the listing does not count its items.
+func TestEmptyListingWithChildren(t *testing.T) {
+	c := cloudWithStates()
+	reshape("retrieveItemDetailsInFolders", func(value any) {
+		eachObject(value, func(object jsonObject) {
+			if _, listed := object["items"]; listed {
+				object["items"] = []any{}
+			}
+			delete(object, "numberOfItems")
+		})
+	})(c)
+	f := c.drive("")
+	_, err := f.List(background, "")
+	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+}
+
+// A folder that we have made was empty then; that an answer leaves its items out
+// does not say that it is empty now.
+func TestListingWithoutItemsOfAFolderOfOurs(t *testing.T) {
+	c := cloudWithStates()
+	f := c.drive("")
+	put(t, f, "new/a", "content")
+	reshape("retrieveItemDetailsInFolders", func(value any) {
+		without("items", "numberOfItems", "directChildrenCount")(value)
+	})(c)
+	_, err := f.List(background, "new")
+	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+}
+
+// A status of one folder that may pass is asked for again, whether the folder is
+// listed alone or with others.
+func TestFoldersWithAPassingStatus(t *testing.T) {
+	for _, status := range []string{"SERVER_ERROR", "UNKNOWN", "ZONE_BUSY"} {
+		for _, dirs := range [][]string{{"kloset"}, {"kloset", "kloset/states", ""}} {
+			c := cloudWithStates()
+			f := c.drive("")
+			must(f.List(background, "kloset/states"))
+			bad, times := c.at("kloset").driveID(), 3
+			reshape("retrieveItemDetailsInFolders", func(value any) {
+				for i, folder := range value.([]any) {
+					if folder.(jsonObject)["drivewsid"] == bad && times > 0 {
+						times--
+						value.([]any)[i] = jsonObject{"drivewsid": bad, "status": status}
+					}
+				}
+			})(c)
+			listed, errs := f.ListFolders(background, dirs)
+			for i := range dirs {
+				assert.NoError(t, errs[i], "%s %s", status, dirs[i])
+				assert.Len(t, listed[i], 1)
+			}
+			assert.Zero(t, times)
+		}
+	}
+}
+
+// A status that says what is wrong is taken at its word.
+func TestFolderThatMayNotBeListed(t *testing.T) {
+	c := cloudWithStates()
+	c.instead = func(int, string) *fakeAnswer {
+		return refusing(200, `[{"drivewsid":"`+rootID+`","status":"ACCESS_DENIED"}]`)()
+	}
+	_, err := c.drive("").List(background, "")
+	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+	assert.Equal(t, 1, c.requests)
 }

@@ -63,7 +63,7 @@ func isConflict(err error) bool {
 }
 
 // present looks for an item in its folder by its id. It is nil when the item is
-// not there any more.
+// not there any more; a listing that has not all of the folder is no proof of that.
 func (d *drive) present(ctx context.Context, in place, id string) (*item, error) {
 	listed := d.listOne(ctx, in)
 	if isGone(listed.err) {
@@ -81,7 +81,7 @@ func (d *drive) present(ctx context.Context, in place, id string) (*item, error)
 			return child, nil
 		}
 	}
-	return nil, nil
+	return nil, about(listed.short, "list", in.path)
 }
 
 // unchanged reports whether an item is for certain what it was.

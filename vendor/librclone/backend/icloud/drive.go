@@ -111,6 +111,8 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 			}
 		}
 		switch {
+		case child == nil && got.short != nil:
+			return place{}, about(got.short, "list", at.path)
 		case child == nil:
 			return place{}, fs.ErrorDirNotFound
 		case !child.folder && create:
@@ -139,17 +141,17 @@ func (d *drive) lookup(ctx context.Context, in place, name string, good func(fou
 		if got, known := d.folders.find(in.id, name); known && good(got) {
 			return got, nil
 		}
-		var shown *[]*item
+		var fresh *listing
 		err := d.refresh(ctx, in, func() bool {
 			got, known := d.folders.find(in.id, name)
 			return known && good(got)
-		}, &shown)
+		}, &fresh)
 		if err != nil {
 			return found{}, err
 		}
-		if shown != nil { // the cache may have lost it again, to other changes or for want of room
-			exact, like := pick(*shown, name)
-			return found{exact: exact, like: like}, nil
+		if fresh != nil { // the cache may have lost it again, to other changes or for want of room
+			exact, like := pick(fresh.items, name)
+			return found{exact: exact, like: like, short: fresh.short}, nil
 		}
 	}
 	return found{}, fail(KindChanged, "list", in.path, "the folder does not stop changing")
@@ -174,7 +176,7 @@ func pick(shown []*item, name string) (exact, like *item) {
 
 // refresh lists a folder for all who wait for it, unless the contents have
 // become good in the meantime.
-func (d *drive) refresh(ctx context.Context, folder place, good func() bool, shown **[]*item) error {
+func (d *drive) refresh(ctx context.Context, folder place, good func() bool, fresh **listing) error {
 	done, err := d.folders.fill(ctx, folder.id)
 	if err != nil {
 		return err
@@ -187,7 +189,7 @@ func (d *drive) refresh(ctx context.Context, folder place, good func() bool, sho
 	if listed.err != nil {
 		return listed.err
 	}
-	*shown = &listed.items
+	*fresh = &listed
 	return nil
 }
 

@@ -29,6 +29,7 @@ type folder struct {
 	id       string
 	children *children // nil while not known
 	listed   time.Time // when the listing was asked for that children come from
+	short    error     // why there may be more children than that listing had, or nil
 	made     time.Time // when it was made, if we made it
 	element  *list.Element
 
@@ -74,6 +75,7 @@ type found struct {
 	exact  *item     // the child of that name
 	like   *item     // that, or one whose name differs by case
 	listed time.Time // when the listing was asked for
+	short  error     // why the folder may have it all the same, or nil
 }
 
 // find looks for a child by its name. known is false when the folder's contents
@@ -87,7 +89,7 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	}
 	f.recent.MoveToFront(in.element)
 	exact, like := in.children.find(name)
-	return found{exact: exact, like: like, listed: in.listed}, true
+	return found{exact: exact, like: like, listed: in.listed, short: in.short}, true
 }
 
 // each calls look with what is known of a folder until that is content.
@@ -156,7 +158,8 @@ func (f *folders) leftoversOf(id, name string) (left []*item) {
 type ticket struct {
 	folder  *folder
 	started time.Time
-	changes int // of our own before it
+	changes int   // of our own before it
+	short   error // why it did not bring all that is in the folder, or nil
 }
 
 // begin is called before a listing is asked for.
@@ -191,7 +194,7 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 	if !t.started.Before(in.listed) {
 		f.empty(in)
 		in.children = arranged
-		in.listed = t.started
+		in.listed, in.short = t.started, t.short
 		in.element = f.recent.PushFront(in)
 		f.items += in.size()
 		if f.largest == nil || in.size() > f.largest.size() {

@@ -138,6 +138,8 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 		switch {
 		case err != nil:
 			return nil, about(err, "find", path.Join(f.root, remote))
+		case got.like == nil && got.short != nil:
+			return nil, about(got.short, "list", parent.path)
 		case got.like == nil:
 			return nil, fs.ErrorObjectNotFound
 		}
@@ -235,7 +237,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 			continue
 		case listed.err != nil:
 			return listed.err
-		case len(listed.items) > 0 || listed.self.Children.or(0) > 0:
+		case len(listed.items) > 0 || listed.short != nil || listed.self.Children.or(0) > 0:
 			return fs.ErrorDirectoryNotEmpty
 		}
 		empty := *at.item

@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
-	"github.com/rclone/rclone/fs"
 )
 
 // lister asks for the contents of folders, several folders a request where the
@@ -41,14 +39,13 @@ type target struct {
 	itemID string
 	share  json.RawMessage
 	weight int64 // items expected in it
-	empty  bool  // as its parent has it
 	shared bool
 }
 
 func targetOf(folder *item) target {
 	return target{
 		id: folder.id, itemID: folder.itemID, share: folder.share, shared: folder.shared(),
-		weight: max(1, folder.children), empty: folder.children == 0,
+		weight: max(1, folder.children),
 	}
 }
 
@@ -62,6 +59,7 @@ func (t target) below() bool {
 type listing struct {
 	self  *driveItem
 	items []*item // as shown, in no order
+	short error   // why there may be more items than these, or nil
 	err   error
 }
 
@@ -142,7 +140,7 @@ func (l *lister) listBelow(ctx context.Context, one target) listing {
 	if hasKind(err, KindUnsupported) || hasKind(err, KindDenied) {
 		err = fail(KindDenied, "", "", "the service does not list this folder, which another account shares").from(err)
 	}
-	return listing{items: l.folders.end(ticket, items), err: err}
+	return listing{self: &driveItem{}, items: l.folders.end(ticket, items), err: err}
 }
 
 func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
@@ -156,6 +154,7 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 		if err != nil {
 			listings[i] = listing{err: err}
 		}
+		tickets[i].short = listings[i].short
 		shown := l.folders.end(tickets[i], listings[i].items)
 		listings[i].items = shown
 		if len(targets) > 1 && mayBeForOneOfThem(listings[i].err) {
@@ -243,47 +242,35 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 		believed: len(targets) > 1, // it may be for one of them or for their number: smaller lists tell
 	}
 	listings := make([]listing, len(targets))
-	short := 0
+	doubts := 0
 	_, err := fetch(ctx, l.service, r, func(answer *listingAnswer) error {
-		if missing := missingItems(answer.folders); missing != "" {
-			short++
-			if short <= mostShort {
-				return damaged(missing)
-			}
-			fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %s, and stays so: something may be missing", missing)
-		}
+		var short error
 		for i, target := range targets {
 			folder := answerFor(answer.folders, target, len(targets))
 			if folder == nil {
 				listings[i] = listing{err: damaged("an answer to a listing leaves a folder out")}
 			} else {
-				listings[i].self = &folder.driveItem
-				listings[i].items, listings[i].err = itemsOf(folder, target)
+				listings[i] = listingOf(folder, target)
 			}
-			if len(targets) == 1 && hasKind(listings[i].err, KindDamaged) {
-				return listings[i].err
+			if listings[i].short != nil {
+				short = listings[i].short
 			}
+		}
+		if err := listings[0].err; len(targets) == 1 && !isGone(err) && err != nil {
+			return err
+		}
+		if doubts++; doubts < min(shortTries, l.service.retries.tries) {
+			return short
 		}
 		return nil
 	})
 	return listings, err
 }
 
-// mostShort is how often a listing is asked for again that has fewer items than
-// the service counts.
-const mostShort = 2
-
-// missingItems complains about a folder of which the service counts more items
-// than it lists. In every answer of Apple that is known the two are the same;
-// should they differ for a reason, the listing is taken after some doubt.
-func missingItems(folders []folderAnswer) string {
-	for _, folder := range folders {
-		if folder.items != nil && folder.wrong == nil && folder.Count.or(0) > int64(len(folder.items)) {
-			return fmt.Sprintf("the listing of %q has %d of %d items", folder.fullName(), len(folder.items), *folder.Count)
-		}
-	}
-	return ""
-}
+// shortTries is how often a listing is asked for that has fewer items than the
+// service counts. In every answer of Apple that is known the two are the same;
+// should they differ and stay so, who lists the folder is told.
+const shortTries = 3
 
 // answerFor finds the answer about a folder. The one answer to one question may
 // not say which.
@@ -300,25 +287,22 @@ func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	return nil
 }
 
-// itemsOf checks the answer about a folder. An answer without a list of items
+// listingOf checks the answer about a folder. An answer without a list of items
 // is no empty folder, unless it says that it is one.
-func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
+func listingOf(answer *folderAnswer, of target) listing {
 	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
-		if isGone(&itemStatus{status: status}) {
-			return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
-		}
-		return nil, fail(KindNetwork, "", "", "the folder cannot be listed now").from(&itemStatus{status: answer.Status})
+		return listing{err: listingRefused(&itemStatus{status: answer.Status})}
 	}
-	if answer.inTrash() {
-		return nil, fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
-	}
+	counted := answer.counted()
 	switch {
+	case answer.inTrash():
+		return listing{err: fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)}
 	case answer.wrong != nil:
-		return nil, answer.wrong
-	case answer.items == nil && (answer.saysEmpty() || of.empty && answer.Count.or(0) == 0):
-		return []*item{}, nil
+		return listing{err: answer.wrong}
+	case answer.items == nil && counted == 0:
+		answer.items = []*item{}
 	case answer.items == nil:
-		return nil, damaged("a listing without its items")
+		return listing{err: damaged("a listing without its items")}
 	}
 	for _, child := range answer.items {
 		child.parent = of.id
@@ -326,16 +310,35 @@ func itemsOf(answer *folderAnswer, of target) ([]*item, error) {
 			child.share = of.share
 		}
 	}
-	return answer.items, nil
+	listed := listing{self: &answer.driveItem, items: answer.items}
+	if counted > int64(len(answer.items)) {
+		listed.short = failf(KindDamaged, "", "", "the listing has %d of the %d items that the service counts", len(answer.items), counted)
+	}
+	return listed
 }
 
-// saysEmpty reports whether the folder is said to have nothing in it.
-func (f *folderAnswer) saysEmpty() bool {
-	said := f.Count
-	if said == nil {
-		said = f.Children
+// listingRefused is for a folder that has a status of its own in an answer. One
+// that says nothing definite is a trouble that passes, as SERVER_ERROR and
+// ZONE_BUSY say of themselves.
+func listingRefused(status *itemStatus) error {
+	if isGone(status) {
+		return fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
 	}
-	return said != nil && *said == 0
+	if status.settled() {
+		return itemError("", "", status)
+	}
+	e := fail(KindNetwork, "", "", "the folder cannot be listed now").from(status)
+	e.answered = true
+	return e
+}
+
+// counted is how many items the service says that the folder has, -1 when it
+// does not say.
+func (f *folderAnswer) counted() int64 {
+	if f.Count != nil {
+		return f.Count.or(-1)
+	}
+	return f.Children.or(-1)
 }
 
 // isGone reports whether a failure says that an id is no longer there.

@@ -39,7 +39,8 @@ func TestListingThatCannotBeRight(t *testing.T) {
 	}
 }
 
-// A listing with fewer items than the service counts is asked for again.
+// A listing with fewer items than the service counts is asked for again. One
+// that stays so comes with an error.
 func TestListingThatIsShort(t *testing.T) {
 	for times, want := range map[int]int{1: 2, 2: 2, 1000: 1} {
 		sim := startSimulator(t)
@@ -50,8 +51,13 @@ func TestListingThatIsShort(t *testing.T) {
 		sim.fault("list", "replace", jsonObject{"times": times, "text": `[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK",` +
 			`"numberOfItems":2,"items":[{"drivewsid":"` + it.DriveID + `","name":"one","type":"FILE","size":1,"etag":"x"}]}]`})
 		entries, err := f.List(background, "")
-		require.NoError(t, err)
-		assert.Len(t, entries, want, "%d times; what stays so is believed in the end", times)
+		assert.Len(t, entries, want, "%d times", times)
+		if want == 2 {
+			require.NoError(t, err)
+			continue
+		}
+		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.ErrorContains(t, err, "1 of the 2 items")
 	}
 }
 

@@ -79,6 +79,9 @@ func (d *drive) holderOfFolder(ctx context.Context, in place, name string) (exac
 		return nil, nil, listed.err
 	}
 	exact, like = pick(listed.items, name)
+	if exact == nil && listed.short != nil {
+		return nil, nil, about(listed.short, "list", in.path)
+	}
 	if like == nil {
 		like = d.folders.findCoarsely(in.id, name)
 	}

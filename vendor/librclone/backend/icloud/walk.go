@@ -45,7 +45,8 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 }
 
 // ListFolders lists several folders with as few calls as the service allows.
-// For each folder there are its entries or an error, as of List.
+// For each folder there are its entries or an error, as of List; both where the
+// service counts more in it than it lists.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	listed := make([]fs.DirEntries, len(dirs))
 	errs := make([]error, len(dirs))
@@ -66,7 +67,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 			outcome = f.drive.listOne(ctx, found)
 		}
 		if outcome.err == nil && !found.moved(outcome.self) {
-			listed[i] = f.entries(dirs[i], outcome.items)
+			listed[i], errs[i] = f.entries(dirs[i], outcome.items), about(outcome.short, "list", found.path)
 			continue
 		}
 		errs[i] = outcome.err
@@ -100,7 +101,7 @@ func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 		}
 		outcome := f.drive.listOne(ctx, found)
 		if outcome.err == nil {
-			return f.entries(dir, outcome.items), nil
+			return f.entries(dir, outcome.items), outcome.short
 		}
 		if !isGone(outcome.err) {
 			return nil, outcome.err
