@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"path"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
+// statusUnknown is what people have seen for a folder that exists, and for
+// troubles that pass.
+const statusUnknown = "UNKNOWN"
+
 // makeFolder makes a folder, or finds the one that somebody made meanwhile. A
 // folder whose name differs by case is used only when the service takes the two
-// names for the same.
+// names for the same: it says that the name is taken, or says no more than
+// UNKNOWN, as often as it is asked.
 func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
@@ -51,8 +57,9 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		// A folder that exists already is answered with one of several statuses,
 		// and so are passing troubles: the listing tells.
 		var status *itemStatus
-		refused := errors.As(err, &status) || hasKind(err, KindExists) || hasKind(err, KindChanged)
-		if ctx.Err() != nil || !refused && !outcomeUnknown(err) {
+		answered := errors.As(err, &status)
+		taken := hasKind(err, KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
+		if ctx.Err() != nil || !taken && !answered && !hasKind(err, KindChanged) && !outcomeUnknown(err) {
 			return nil, about(in.refused(err), "make folder", on)
 		}
 		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
@@ -61,13 +68,19 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 			return nil, lookErr
 		case exact != nil:
 			return exact, nil
-		case like != nil && refused:
+		case like != nil && taken:
 			d.foldsCase.Store(true)
 			return like, nil
 		}
-		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
-			return nil, itemError("make folder", on, in.refused(waitErr))
+		waitErr := d.service.retries.wait(ctx, try+1, err)
+		if waitErr == nil {
+			continue
 		}
+		if like != nil && ctx.Err() == nil && answered && strings.ToUpper(status.status) == statusUnknown {
+			d.foldsCase.Store(true) // as nothing else is wrong with the name, for all that is known
+			return like, nil
+		}
+		return nil, itemError("make folder", on, in.refused(waitErr))
 	}
 }
 

@@ -81,9 +81,20 @@ func (d *drive) putDocument(ctx context.Context, in place, old *item, name strin
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		switch {
-		case holder == nil:
+		if holder == nil {
 			return nil, err
+		}
+		if nameKey(holder.shown) != nameKey(name) {
+			// That the name is taken says that the service has the two for one;
+			// other refusals may be passing, or about something else.
+			if !hasKind(err, KindExists) {
+				return nil, err
+			}
+			if foldKey(holder.shown) == foldKey(name) {
+				d.foldsCase.Store(true)
+			}
+		}
+		switch {
 		case holder.docID() == doc.docID && doc.fits(holder): // an answer was lost, and the file is there
 			return holder, nil
 		case holder.folder:
