@@ -58,15 +58,29 @@ func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, e
 	return &openObjectAnswer{Reader: readers.add(reader{content}), Size: object.Size()}, nil
 }
 
+// latest looks an object up again, by its own means if it has any; nil when that
+// cannot be done.
+func latest(ctx context.Context, object fs.Object) (fs.Object, error) {
+	if own, ok := object.(interface {
+		Latest(ctx context.Context) (fs.Object, error)
+	}); ok {
+		return own.Latest(ctx)
+	}
+	f, ok := object.Fs().(fs.Fs)
+	if !ok {
+		return nil, nil
+	}
+	return f.NewObject(ctx, object.Remote())
+}
+
 // openLatest looks a file up again that is not what was listed.
 func openLatest(ctx context.Context, listed fs.Object, changed error, options []fs.OpenOption) (fs.Object, io.ReadCloser, error) {
-	f, ok := listed.Fs().(fs.Fs)
-	if !ok {
-		return nil, nil, changed
-	}
-	now, err := f.NewObject(ctx, listed.Remote())
+	now, err := latest(ctx, listed)
 	if err != nil {
 		return nil, nil, err
+	}
+	if now == nil {
+		return nil, nil, changed
 	}
 	content, err := now.Open(ctx, options...)
 	return now, content, err
@@ -74,12 +88,8 @@ func openLatest(ctx context.Context, listed fs.Object, changed error, options []
 
 // unchanged makes sure that what follows belongs to what was read before.
 func unchanged(ctx context.Context, object fs.Object) error {
-	f, ok := object.Fs().(fs.Fs)
-	if !ok {
-		return nil
-	}
-	now, err := f.NewObject(ctx, object.Remote())
-	if err != nil {
+	now, err := latest(ctx, object)
+	if err != nil || now == nil {
 		return err
 	}
 	if versionOf(ctx, now) != versionOf(ctx, object) {

@@ -57,14 +57,31 @@ func (p place) writable(op string) error {
 // zone is the one that a new item in the folder belongs to.
 func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
-// walk finds a folder by the names that lead to it, making what is missing if
-// create is set. A folder that a listing of the one above it does not have is
+// manner is how the names are taken that lead to a folder.
+type manner int
+
+const (
+	exactly manner = iota // where something is deleted, replaced or compared by its path
+	loosely               // where a folder is only looked at: a person who names it may have the case wrong
+	making                // exactly, and what is missing is made
+)
+
+// named is the child that a name stands for. One whose name differs by case is
+// another one, until the service was seen to take the two for the same.
+func (d *drive) named(got found) *item {
+	if got.exact == nil && !d.foldsCase.Load() {
+		return nil
+	}
+	return got.like
+}
+
+// walk finds a folder by the names that lead to it. A folder that a listing of the one above it does not have is
 // fs.ErrorDirNotFound; that the service calls one gone is not enough for that.
-func (d *drive) walk(ctx context.Context, names []string, create bool) (place, error) {
+func (d *drive) walk(ctx context.Context, names []string, how manner) (place, error) {
 	begun := d.folders.now()
 	for try := 1; ; try++ {
 		var passed []string
-		at, err := d.descend(ctx, names, create, begun, &passed)
+		at, err := d.descend(ctx, names, how, begun, &passed)
 		if !isGone(err) || err == fs.ErrorDirNotFound {
 			return at, err
 		}
@@ -95,16 +112,19 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 	return d.service.retries.wait(ctx, try, contradiction)
 }
 
-func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
+func (d *drive) descend(ctx context.Context, names []string, how manner, begun time.Time, passed *[]string) (place, error) {
 	at := driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
-		got, err := d.child(ctx, at, name, begun, create)
+		got, err := d.child(ctx, at, name, begun, how)
 		if err != nil {
 			return place{}, about(err, "list", at.path)
 		}
-		child := got.like
-		if create && got.exact == nil && (child == nil || !d.foldsCase.Load()) {
+		child := d.named(got)
+		if how == loosely {
+			child = got.like
+		}
+		if how == making && child == nil {
 			child, err = d.makeFolder(ctx, at, name)
 			if err != nil {
 				return place{}, err
@@ -115,7 +135,7 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 			return place{}, about(got.short, "list", at.path)
 		case child == nil:
 			return place{}, fs.ErrorDirNotFound
-		case !child.folder && create:
+		case !child.folder && how == making:
 			return place{}, fail(KindExists, "make folder", path.Join(at.path, name), "a file has this name").is(fs.ErrorIsFile)
 		case !child.folder:
 			return place{}, fs.ErrorDirNotFound
@@ -127,12 +147,36 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 
 // child finds what a folder has under a name. What is known is taken for
 // present; what is not known to be there is looked for in a listing no older
-// than begun, unless believe is set: then an older listing will do, because the
+// than begun, except to make it: then an older listing will do, because the
 // service itself notices when it is wrong.
-func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, believe bool) (found, error) {
+func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, how manner) (found, error) {
 	return d.lookup(ctx, in, name, func(got found) bool {
-		return got.like != nil || believe || !got.listed.Before(begun)
+		return d.named(got) != nil || how == loosely && got.like != nil || how == making || !got.listed.Before(begun)
 	})
+}
+
+// identify finds the child that a name stands for: in a listing that is not older
+// than the option listing_age says, or, where that does not have it, in one no
+// older than begun. None is fs.ErrorObjectNotFound.
+func (d *drive) identify(ctx context.Context, in place, name string, begun time.Time) (*item, error) {
+	oldest := begun.Add(-d.age)
+	got, err := d.lookup(ctx, in, name, func(got found) bool {
+		if got.exact == nil {
+			return !got.listed.Before(begun)
+		}
+		return !got.listed.Before(oldest)
+	})
+	if err != nil {
+		return nil, err
+	}
+	child := d.named(got)
+	switch {
+	case child == nil && got.short != nil:
+		return nil, about(got.short, "list", in.path)
+	case child == nil:
+		return nil, fs.ErrorObjectNotFound
+	}
+	return child, nil
 }
 
 // lookup finds a child in a listing that is good enough, or in a new one.

@@ -45,7 +45,7 @@ func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Opti
 	at := func(root string) *Fs {
 		f := &Fs{name: name, root: root, opt: opt, m: m, drive: d}
 		f.features = (&fs.Features{
-			CaseInsensitive:         true,
+			CaseInsensitive:         false, // as far as is known: see foldKey
 			CanHaveEmptyDirectories: true,
 		}).Fill(ctx, f)
 		if !opt.ServerSideCopy {
@@ -105,7 +105,7 @@ func (f *Fs) names(remote string) []string {
 	return parts
 }
 
-// lookup finds what a path in f names; nothing is fs.ErrorObjectNotFound.
+// lookup finds what a path in f names exactly; nothing is fs.ErrorObjectNotFound.
 func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 	names := f.names(remote)
 	if len(names) == 0 {
@@ -114,36 +114,22 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 	d := f.drive
 	begun := d.folders.now()
 	for try := 1; ; try++ {
-		parent, err := d.walk(ctx, names[:len(names)-1], false)
+		parent, err := d.walk(ctx, names[:len(names)-1], exactly)
 		if errors.Is(err, fs.ErrorDirNotFound) {
 			return nil, fs.ErrorObjectNotFound
 		}
 		if err != nil {
 			return nil, err
 		}
-		oldest := begun.Add(-d.age)
-		got, err := d.lookup(ctx, parent, names[len(names)-1], func(got found) bool {
-			if got.exact == nil {
-				return !got.listed.Before(begun)
-			}
-			return !got.listed.Before(oldest)
-		})
-		if isGone(err) {
+		it, err := d.identify(ctx, parent, names[len(names)-1], begun)
+		if isGone(err) && err != fs.ErrorObjectNotFound {
 			if err := d.stillListed(ctx, try, about(err, "list", parent.path)); err != nil {
 				return nil, err
 			}
 			d.folders.forget(parent.parent) // it led to a folder that is gone
 			continue
 		}
-		switch {
-		case err != nil:
-			return nil, about(err, "find", path.Join(f.root, remote))
-		case got.like == nil && got.short != nil:
-			return nil, about(got.short, "list", parent.path)
-		case got.like == nil:
-			return nil, fs.ErrorObjectNotFound
-		}
-		return got.like, nil
+		return it, about(err, "find", path.Join(f.root, remote))
 	}
 }
 
@@ -183,7 +169,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 	}
 	content := newSource(in, src.Size())
 	for attempt := 1; ; attempt++ {
-		parent, err := f.drive.walk(ctx, names[:len(names)-1], true)
+		parent, err := f.drive.walk(ctx, names[:len(names)-1], making)
 		if err != nil {
 			return nil, about(err, "upload", on)
 		}
@@ -206,7 +192,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 
 // Mkdir implements fs.Fs.
 func (f *Fs) Mkdir(ctx context.Context, dir string) error {
-	_, err := f.drive.walk(ctx, f.names(dir), true)
+	_, err := f.drive.walk(ctx, f.names(dir), making)
 	return err
 }
 
@@ -276,7 +262,7 @@ func (f *Fs) folderToDelete(ctx context.Context, dir string) (in, at place, err 
 	if len(names) == 0 {
 		return place{}, place{}, fail(KindDenied, "delete", "/", "the root of the drive stays")
 	}
-	at, err = f.drive.walk(ctx, names, false)
+	at, err = f.drive.walk(ctx, names, exactly)
 	if err != nil {
 		return place{}, place{}, err
 	}

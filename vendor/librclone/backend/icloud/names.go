@@ -61,8 +61,9 @@ func nameKey(name string) string {
 // foldKey is equal for two names that also differ in case. Whether such names
 // are one for the service is not certain: rclone takes it for granted, and
 // somebody has seen two of them in one folder through the web's interface, so
-// one is never taken for the other when something is replaced or deleted,
-// unless the service refuses to have both. Like strings.EqualFold it folds
+// one is never taken for the other when something is replaced, deleted or looked
+// for by its path, unless the service refuses to have both. To list a folder,
+// another case will do: people write such paths. Like strings.EqualFold it folds
 // character by character.
 func foldKey(name string) string {
 	return norm.NFC.String(strings.Map(foldRune, nameKey(name)))

@@ -127,12 +127,13 @@ func TestNamesThatDifferByCase(t *testing.T) {
 				assert.Equal(t, want, content)
 			}
 			o, err := f.NewObject(background, "DIR/CASE.MD")
-			require.NoError(t, err)
-			require.NoError(t, o.Update(background, strings.NewReader("third"), infoOf("", "third")))
-			assert.Contains(t, files, "Dir/case.md")
 			if rule == "case-sensitive" {
+				assert.Equal(t, fs.ErrorObjectNotFound, err)
+				put(t, f, "DIR/CASE.MD", "third")
 				assert.Equal(t, []string{"DIR/CASE.MD", "Dir/Case.md", "Dir/case.md"}, filesIn(sim))
 			} else {
+				require.NoError(t, err)
+				require.NoError(t, o.Update(background, strings.NewReader("third"), infoOf("", "third")))
 				assert.Equal(t, []string{"Dir/CASE.MD"}, filesIn(sim))
 			}
 		})
@@ -273,4 +274,71 @@ func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		assert.Error(t, f.Mkdir(background, "foo"))
 		assert.False(t, f.drive.foldsCase.Load())
 	}
+}
+
+// What is deleted, replaced or looked for by a path has that very path, while the
+// service was not seen to take upper and lower case for the same. Folders are
+// listed by such paths, and what is listed is read and looked up again.
+func TestPathsThatDifferByCase(t *testing.T) {
+	c := newFakeCloud()
+	docs := c.add("root", "Docs", nil)
+	file := c.add(docs.id, "Case.md", []byte("precious"))
+	c.add("root", "Empty", nil)
+	f := c.drive("")
+	for _, path := range []string{"Docs/case.md", "docs/Case.md", "DOCS/CASE.MD"} {
+		_, err := f.NewObject(background, path)
+		assert.Equal(t, fs.ErrorObjectNotFound, err, path)
+	}
+	assert.Equal(t, fs.ErrorDirNotFound, f.Rmdir(background, "empty"))
+	assert.Equal(t, fs.ErrorDirNotFound, f.Purge(background, "docs"))
+	assert.Equal(t, fs.ErrorDirNotFound, f.DirMove(background, f, "docs", "elsewhere"))
+
+	entries, err := f.List(background, "docs")
+	require.NoError(t, err)
+	require.Equal(t, []string{"docs/Case.md"}, names(entries))
+	listed := entries[0].(*Object)
+	content, err := read(listed)
+	require.NoError(t, err)
+	assert.Equal(t, "precious", content)
+	c.change++
+	file.etag, file.content = c.change, []byte("changed since")
+	f.DirCacheFlush()
+	now, err := listed.Latest(background)
+	require.NoError(t, err)
+	content, err = read(now)
+	require.NoError(t, err)
+	assert.Equal(t, "changed since", content)
+	assert.Equal(t, "docs/Case.md", now.Remote())
+
+	file.name = "case.md"
+	f.DirCacheFlush()
+	_, err = listed.Latest(background)
+	assert.Equal(t, fs.ErrorObjectNotFound, err, "another file")
+	require.NoError(t, f.DirMove(background, f, "Docs", "docs"))
+	assert.Equal(t, []string{"Empty", "docs", "docs/case.md"}, c.paths())
+}
+
+// A name that is said to be taken by one of another case shows that the service
+// has the two for one, from then on.
+func TestTakenNameShowsThatCaseDoesNotMatter(t *testing.T) {
+	c := newFakeCloud()
+	c.add("root", "Case.md", []byte("old"))
+	f := c.drive("")
+	_, err := f.NewObject(background, "CASE.md")
+	require.Equal(t, fs.ErrorObjectNotFound, err)
+	refused := false
+	c.instead = func(_ int, kind string) *fakeAnswer {
+		if kind == "documents" && !refused {
+			refused = true
+			return refusing(409, `{"reason":"Uniqueness constraint violation"}`)()
+		}
+		return nil
+	}
+	put(t, f, "case.md", "new")
+	assert.Equal(t, []string{"case.md"}, c.paths())
+	o, err := f.NewObject(background, "CASE.md")
+	require.NoError(t, err)
+	content, err := read(o)
+	require.NoError(t, err)
+	assert.Equal(t, "new", content)
 }

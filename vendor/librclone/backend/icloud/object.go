@@ -132,6 +132,22 @@ func (o *Object) learn(it *item) {
 // path is that of the file in the drive, for texts.
 func (o *Object) path() string { return path.Join(o.fs.root, o.remote) }
 
+// Latest looks for the file that now has the name in the folder that this one
+// was seen in, whatever the case of the path that led there.
+func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
+	d := o.fs.drive
+	it, err := d.identify(ctx, o.folder(), o.state.Load().shown, d.folders.now())
+	switch {
+	case isGone(err) && err != fs.ErrorObjectNotFound: // the folder may be elsewhere, or another one
+		return o.fs.NewObject(ctx, o.remote)
+	case err != nil:
+		return nil, about(err, "find", o.path())
+	case it.folder:
+		return nil, fs.ErrorIsDir
+	}
+	return o.fs.newObject(o.remote, it), nil
+}
+
 // folder is the place that the file was seen in.
 func (o *Object) folder() place {
 	return place{id: o.state.Load().parent, path: path.Dir(o.path())}

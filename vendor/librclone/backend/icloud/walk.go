@@ -54,7 +54,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 	var targets []target
 	var at []int
 	for i, dir := range dirs {
-		found, err := f.drive.walk(ctx, f.names(dir), false)
+		found, err := f.drive.walk(ctx, f.names(dir), loosely)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -95,7 +95,7 @@ func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 		for id := range f.drive.ancestors(f.names(dir)) {
 			f.drive.folders.forget(id)
 		}
-		found, err := f.drive.walk(ctx, f.names(dir), false)
+		found, err := f.drive.walk(ctx, f.names(dir), loosely)
 		if err != nil {
 			return nil, err
 		}
