@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
 // contents gives out the addresses that contents are read from. An address is
@@ -99,7 +98,7 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 		path:    "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		params:  url.Values{"document_id": {it.docID()}},
 		repeats: true,
-	}, func(answer *api.FileRequest) error {
+	}, func(answer *addressAnswer) error {
 		if token, _ := tokenOf(answer); token == nil {
 			return damaged("no address for the content")
 		}
@@ -109,16 +108,28 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 		return nil, err
 	}
 	token, packaged := tokenOf(answer)
-	return &address{url: token.URL, mark: token.Signature, packaged: packaged}, nil
+	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged}, nil
+}
+
+// addressAnswer is where a content can be read, as a file or as the archive of a
+// package.
+type addressAnswer struct {
+	Data    *contentToken `json:"data_token"`
+	Package *contentToken `json:"package_token"`
+}
+
+type contentToken struct {
+	URL       string `json:"url"`
+	Signature text   `json:"signature"`
 }
 
 // tokenOf gives the usable token of an answer: the one for a file or the one
 // for a package.
-func tokenOf(answer *api.FileRequest) (token *api.FileRequestToken, packaged bool) {
-	if token := answer.DataToken; token != nil && isSafe(token.URL) {
+func tokenOf(answer *addressAnswer) (token *contentToken, packaged bool) {
+	if token := answer.Data; token != nil && isSafe(token.URL) {
 		return token, false
 	}
-	if token := answer.PackageToken; token != nil && isSafe(token.URL) {
+	if token := answer.Package; token != nil && isSafe(token.URL) {
 		return token, true
 	}
 	return nil, false

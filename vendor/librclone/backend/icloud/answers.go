@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -25,14 +26,14 @@ const (
 // Every member may be missing: what must be there is checked where it is used.
 // The items in a folder are read apart; see folderAnswer.
 type driveItem struct {
-	DriveID   string          `json:"drivewsid"`
-	ItemID    string          `json:"item_id"`
+	DriveID   text            `json:"drivewsid"`
+	ItemID    text            `json:"item_id"`
 	Name      string          `json:"name"`
 	Extension string          `json:"extension"`
-	ParentID  string          `json:"parentId"`
-	ETag      string          `json:"etag"`
+	ParentID  text            `json:"parentId"`
+	ETag      text            `json:"etag"`
 	Type      string          `json:"type"`
-	Status    string          `json:"status"`
+	Status    text            `json:"status"`
 	Size      *number         `json:"size"`
 	Modified  moment          `json:"dateModified"`
 	Quota     *number         `json:"assetQuota"`
@@ -40,6 +41,30 @@ type driveItem struct {
 	Children  *number         `json:"directChildrenCount"`
 	Count     *number         `json:"numberOfItems"`
 	ShareID   json.RawMessage `json:"shareID"`
+}
+
+// text is a text, or a number taken for one: ids, etags and statuses are compared
+// and sent back, and nothing is computed from them.
+type text string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *text) UnmarshalJSON(data []byte) error {
+	var value any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		return err
+	}
+	switch value := value.(type) {
+	case nil:
+	case string:
+		*t = text(value)
+	case json.Number:
+		*t = text(value)
+	default:
+		return &json.UnmarshalTypeError{Value: "another value", Offset: int64(len(data))}
+	}
+	return nil
 }
 
 // number is an integer that is written as a number or as a text.
@@ -105,15 +130,16 @@ func (i *item) docID() string { return api.GetDocIDFromDriveID(i.id) }
 
 // newItem checks an answered item and turns it into the form of the cache.
 func newItem(answered *driveItem) (*item, error) {
-	kind, _, docID := api.DeconstructDriveID(answered.DriveID)
+	id := string(answered.DriveID)
+	kind, _, docID := api.DeconstructDriveID(id)
 	if kind == "" || docID == "" {
 		return nil, damaged("an answer has an item without an id")
 	}
 	i := &item{
-		id:       answered.DriveID,
-		itemID:   answered.ItemID,
-		parent:   answered.ParentID,
-		etag:     answered.ETag,
+		id:       id,
+		itemID:   string(answered.ItemID),
+		parent:   string(answered.ParentID),
+		etag:     string(answered.ETag),
 		name:     answered.fullName(),
 		size:     answered.Size.or(-1),
 		modified: time.Time(answered.Modified),
@@ -184,8 +210,11 @@ func (i *item) owner() string {
 	return share.Zone.Owner
 }
 
+// parentDoc is the document id of the item's folder, "" when the answer has none.
+func (d *driveItem) parentDoc() string { return api.GetDocIDFromDriveID(string(d.ParentID)) }
+
 // inTrash reports whether the answer has the item in the Trash.
-func (d *driveItem) inTrash() bool { return api.GetDocIDFromDriveID(d.ParentID) == trashID }
+func (d *driveItem) inTrash() bool { return d.parentDoc() == trashID }
 
 // itemsAnswer is what the changing calls of the Drive host answer.
 type itemsAnswer struct {
@@ -229,6 +258,6 @@ func only(items []driveItem) (*driveItem, error) {
 	case "":
 		return nil, damaged("an answer about one item does not say whether it was done")
 	default:
-		return nil, &itemStatus{status: status}
+		return nil, &itemStatus{status: string(status)}
 	}
 }

@@ -40,7 +40,7 @@ func (d *drive) changeItem(ctx context.Context, path string, body map[string]any
 	if err != nil {
 		return nil, err
 	}
-	answered := &item{id: answer.DriveID}
+	answered := &item{id: string(answer.DriveID)}
 	if answer.DriveID != "" && answered.docID() != it.docID() && (zone == it.zone() || answer.DriveID == rootID) {
 		return nil, damaged("an answer is about another item")
 	}
@@ -194,7 +194,7 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 		if err != nil {
 			return err
 		}
-		if answer.ETag == it.etag || !sameName(answer.fullName(), name) {
+		if string(answer.ETag) == it.etag || !sameName(answer.fullName(), name) {
 			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look tells
 		}
 		renamed = *it
@@ -220,17 +220,17 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 // take updates an item from the answer to a change.
 func (i *item) take(answer *driveItem) {
 	if answer.ETag != "" {
-		i.etag = answer.ETag
+		i.etag = string(answer.ETag)
 	}
 	if answer.Name != "" {
 		i.name = answer.fullName()
 	}
 	i.shown = i.name
 	if answer.ItemID != "" {
-		i.itemID = answer.ItemID
+		i.itemID = string(answer.ItemID)
 	}
 	if answer.DriveID != "" {
-		i.id = answer.DriveID // which changes with the zone of the folder
+		i.id = string(answer.DriveID) // which changes with the zone of the folder
 	}
 }
 
@@ -245,8 +245,8 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		if err != nil {
 			return err
 		}
-		arrived := api.GetDocIDFromDriveID(answer.ParentID)
-		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || answer.ETag == it.etag) {
+		arrived := answer.parentDoc()
+		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.etag) {
 			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look tells
 		}
 		moved = *it

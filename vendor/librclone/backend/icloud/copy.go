@@ -50,11 +50,11 @@ func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object,
 
 // duplicate makes a copy of a file.
 func (d *drive) duplicate(ctx context.Context, it *item) (*document, error) {
-	raw, err := fetch(ctx, d.service, request{
+	made, err := fetch(ctx, d.service, request{
 		host: docsHost, method: http.MethodPost, path: "/v1/item/copy/" + url.PathEscape(it.itemID), zone: it.zone(),
 		body: map[string]any{"info_to_update": map[string]any{}},
-	}, func(raw *api.DriveItemRaw) error {
-		if raw.ItemID == "" || raw.ItemID == it.itemID {
+	}, func(made *documentItem) error {
+		if made.ItemID == "" || string(made.ItemID) == it.itemID {
 			return damaged("a copy without an id of its own")
 		}
 		return nil
@@ -62,15 +62,15 @@ func (d *drive) duplicate(ctx context.Context, it *item) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := d.lookUp(ctx, it.zone(), raw.ItemID)
+	doc, err := lookUp(ctx, d.service, it.zone(), string(made.ItemID))
 	if err != nil {
 		return nil, err
 	}
-	if doc.DocumentID == it.docID() || doc.Size != it.size && doc.Data.Size != it.size {
+	if string(doc.ID) == it.docID() || doc.Size.or(0) != it.size && doc.Data.Size.or(0) != it.size {
 		return nil, damaged("the copy is not like the original")
 	}
 	return &document{
-		docID:    doc.DocumentID,
+		docID:    string(doc.ID),
 		modified: it.modified,
 		file: api.SingleFileInfo{
 			Size:               it.size,
@@ -79,19 +79,4 @@ func (d *drive) duplicate(ctx context.Context, it *item) (*document, error) {
 			WrappingKey:        doc.Data.WrappingKey,
 		},
 	}, nil
-}
-
-// lookUp asks for a document by the id of its item.
-func (d *drive) lookUp(ctx context.Context, zone, itemID string) (*api.Document, error) {
-	return fetch(ctx, d.service, request{
-		host: docsHost, method: http.MethodGet,
-		path:    "/ws/" + url.PathEscape(zone) + "/list/lookup_by_id",
-		params:  url.Values{"document_id": {itemID}, "unified_format": {"false"}},
-		repeats: true,
-	}, func(doc *api.Document) error {
-		if doc.DocumentID == "" {
-			return damaged("a document without an id")
-		}
-		return nil
-	})
 }

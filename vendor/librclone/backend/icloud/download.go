@@ -30,6 +30,7 @@ type contentReader struct {
 	end    int64 // behind the last byte; -1 while not known
 	size   int64 // of the whole content; -1 while not known
 	more   bool  // the answer holds more than was asked for
+	told   bool  // the answer says how long it is
 	doubts int   // times that the size was not the listed one
 	try    int   // of the present stretch; a byte that arrives begins a new one
 	err    error
@@ -47,8 +48,8 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 		r.size = -1
 	}
 	if err := r.open(); err != nil {
-		cancel()
-		if it.mayBeEmpty() && refusedAsWrong(err) {
+		defer cancel()
+		if refusedAsWrong(err) && c.isEmpty(ctx, it) {
 			return io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		return nil, about(err, "read", on)
@@ -56,9 +57,16 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 	return r, nil
 }
 
-// mayBeEmpty: the service has no address for an empty file, and may leave out
-// its size.
-func (i *item) mayBeEmpty() bool { return i.size <= 0 && !i.packaged && !i.shared() }
+// isEmpty reports whether a file is known to be empty: the service has no address
+// for such a file. Where the listing has no size, the document is looked up.
+func (c *contents) isEmpty(ctx context.Context, it *item) bool {
+	if it.size >= 0 || it.packaged || it.shared() || it.itemID == "" {
+		return it.size == 0 && !it.packaged && !it.shared()
+	}
+	doc, err := lookUp(ctx, c.service, it.zone(), it.itemID)
+	return err == nil && string(doc.ID) == it.docID() && doc.Size.or(0) == 0 && doc.Data.Size.or(0) == 0 &&
+		(doc.Size != nil || doc.Data.Size != nil)
+}
 
 // refusedAsWrong reports whether the service answered 400 as often as asked.
 func refusedAsWrong(err error) bool {
@@ -140,17 +148,21 @@ func (r *contentReader) openOnce() error {
 	}
 	// Before the file is said to have changed, the service is asked anew, and in
 	// the end whether it has it so.
+	first := r.body == nil
 	r.doubts++
 	switch {
-	case r.doubts <= mostDoubts:
+	case r.doubts <= mostDoubts && !(first && r.it.mayBePackage() && r.doubts > mostDoubtsOfPackages):
 		if _, err := r.address(from); err != nil {
 			return finally(err)
 		}
 		return damaged("the content is not the listed one")
-	case r.contents.unchanged(r.ctx, r.it):
-		return finally(damaged(err.(*Error).why))
+	case !r.contents.unchanged(r.ctx, r.it):
+		return err
+	case first && r.it.mayBePackage():
+		r.size = -1
+		return r.openOnce()
 	}
-	return err
+	return finally(damaged(err.(*Error).why))
 }
 
 // address gives the address to read from, and makes sure that it is the address
@@ -176,6 +188,10 @@ func (r *contentReader) address(spent *address) (*address, error) {
 // mostDoubts is how often the address is asked for again when the content has
 // another size than listed, before that is believed.
 const mostDoubts = 4
+
+// mostDoubtsOfPackages is the same for what may be a package: the listed size may
+// be that of the folder which it is on a Mac.
+const mostDoubtsOfPackages = 2
 
 // mostRedirects bounds the hops to a content.
 const mostRedirects = 5
@@ -255,6 +271,10 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	}
 	if err == io.EOF && r.end < 0 {
 		return 0, io.EOF // nobody knows better where it ends
+	}
+	if err == io.EOF && !r.told {
+		// As likely as a connection that broke is that this was something else.
+		return 0, finally(failf(KindDamaged, "", "", "the content ends at byte %d of %d", r.pos, r.end))
 	}
 	_ = r.body.Close()
 	broken := failf(KindNetwork, "", "", "the content breaks off at byte %d of %d", r.pos, r.end)

@@ -356,3 +356,148 @@ func TestParseContentRange(t *testing.T) {
 		assert.Equal(t, want, [3]int64{start, end, total}, value)
 	}
 }
+
+// page is what a host on the way may answer instead of a content.
+const page = "<html>503 Service Unavailable</html>"
+
+// pageOnce answers the first requests for contents with something else, or all.
+func pageOnce(times int, body, contentType string, length int64) *contentsBy {
+	return &contentsBy{fakeCloud: newFakeCloud(), after: func(resp *http.Response) {
+		if times == 0 {
+			return
+		}
+		times--
+		resp.StatusCode, resp.ContentLength, resp.Header = 200, length, http.Header{}
+		if contentType != "" {
+			resp.Header.Set("Content-Type", contentType)
+		}
+		resp.Body = io.NopCloser(strings.NewReader(body))
+	}}
+}
+
+// A page that does not tell its length is not the start of a content, whether it
+// comes first or where a connection broke.
+func TestPageWithoutALength(t *testing.T) {
+	content := numbered(300_000)
+	for _, longPage := range []bool{false, true} {
+		body := page
+		if longPage {
+			body += strings.Repeat(" ", longestPage)
+		}
+		c := pageOnce(1, body, "", -1)
+		c.add("root", "file", []byte(content))
+		c.add("root", "short", []byte("short"))
+		f := driveBy(c, "")
+		assert.NoError(t, holdsContent(f, "short", "short"))
+
+		c = pageOnce(1, body, "", -1)
+		c.add("root", "file", []byte(content))
+		o := must(driveBy(c, "").NewObject(background, "file"))
+		got, err := read(o)
+		if longPage { // of which something was handed out
+			assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+			assert.ErrorContains(t, err, "300000")
+		} else {
+			require.NoError(t, err)
+			assert.True(t, got == content)
+		}
+	}
+
+	c := pageOnce(0, "", "", 0)
+	c.add("root", "file", []byte(content))
+	requests := 0
+	c.after = func(resp *http.Response) {
+		requests++
+		switch requests {
+		case 1: // breaks
+			resp.Body = io.NopCloser(io.MultiReader(io.LimitReader(resp.Body, 100_000), brokenReader{}))
+		case 2:
+			resp.StatusCode, resp.ContentLength, resp.Header = 200, -1, http.Header{}
+			resp.Body = io.NopCloser(strings.NewReader(strings.Repeat(page, 3000)))
+		}
+	}
+	got, err := read(must(driveBy(c, "").NewObject(background, "file")))
+	require.NoError(t, err)
+	assert.True(t, got == content)
+	assert.Equal(t, 3, requests)
+}
+
+// A page or a message is not the archive of a package, however it is announced;
+// whatever else comes is taken for one.
+func TestPageInsteadOfAPackage(t *testing.T) {
+	for name, test := range map[string]struct {
+		body, contentType string
+		good              bool
+	}{
+		"page":            {page, "", false},
+		"page with space": {"\r\n <!DOCTYPE html><html>", "application/octet-stream", false},
+		"said to be one":  {"Service Unavailable", "text/html; charset=utf-8", false},
+		"message":         {`{"error":"x"}`, "", false},
+		"said to be JSON": {"null", "application/json", false},
+		"XML":             {`<?xml version="1.0"?><Error/>`, "", false},
+		"zip":             {"PK\x03\x04...", "application/zip", true},
+		"gzip":            {"\x1f\x8b...", "", true},
+		"unheard of":      {"xar!...", "text/plain", true},
+		"text":            {"{\\rtf1 ...", "", true},
+	} {
+		for _, length := range []int64{-1, int64(len(test.body))} {
+			for _, times := range []int{1, -1} {
+				c := pageOnce(times, test.body, test.contentType, length)
+				c.add("root", "doc.pages", []byte("PK the archive of another size"))
+				c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+					switch kind {
+					case "by_id":
+						answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+					case "retrieveItemDetailsInFolders":
+						answer.body = []byte(strings.Replace(string(answer.body), `"size":30`, `"size":12345`, 1))
+					}
+				}
+				got, err := read(must(driveBy(c, "").NewObject(background, "doc.pages")))
+				switch {
+				case test.good:
+					require.NoError(t, err, name)
+					assert.Equal(t, test.body, got, name)
+				case times < 0:
+					assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", name, err)
+				default:
+					require.NoError(t, err, name)
+					assert.Equal(t, "PK the archive of another size", got, name)
+				}
+			}
+		}
+	}
+}
+
+// A document that may be a package and comes as a file may have another size than
+// is listed, if it keeps to it; one answer that was cut is not that.
+func TestPackageThatComesAsAFile(t *testing.T) {
+	whole := numbered(3000)
+	for _, length := range []int{2000, 3000, 4000} {
+		c := newFakeCloud()
+		it := c.add("root", "doc.pages", []byte(whole))
+		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			if kind == "retrieveItemDetailsInFolders" {
+				answer.body = []byte(strings.Replace(string(answer.body), `"size":3000`, fmt.Sprintf(`"size":%d`, length), 1))
+			}
+		}
+		o := must(c.drive("").NewObject(background, "doc.pages"))
+		got, err := read(o)
+		require.NoError(t, err)
+		assert.True(t, got == whole)
+		got, err = read(o, &fs.RangeOption{Start: 1000, End: 2999})
+		require.NoError(t, err)
+		assert.True(t, got == whole[1000:])
+
+		cut := false
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind != "content-get" || cut {
+				return nil
+			}
+			cut = true
+			return refusing(200, string(it.content[:50]))()
+		}
+		got, err = read(o)
+		require.NoError(t, err)
+		assert.True(t, got == whole, "after an answer that was cut")
+	}
+}

@@ -368,6 +368,12 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			it.parent = to.id
 			return c.form(it)
 		})
+	case "lookup_by_id":
+		it := doc(strings.TrimPrefix(req.URL.Query().Get("document_id"), "item-"))
+		if it == nil {
+			return say(404, jsonObject{})
+		}
+		return say(200, jsonObject{"document_id": it.id, "size": len(it.content), "data": jsonObject{"size": len(it.content)}})
 	case "by_id":
 		it := doc(req.URL.Query().Get("document_id"))
 		if it == nil || it.folder {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -113,6 +112,16 @@ var otherForms = map[string]func(c *fakeCloud){
 	"contents without a signature":        reshape("by_id", without("signature", "double_etag", "document_id")),
 	"a second token that is null":         reshape("by_id", func(value any) { value.(jsonObject)["package_token"] = nil }),
 	"more members than anybody has heard": reshape("", func(value any) { eachObject(value, func(o jsonObject) { o["x-unheard-of"] = []any{nil, 1} }) }),
+	"etags as numbers":                    reshape("", replaced("etag", asNumber)),
+	"statuses of an update as texts":      reshape("documents", replaced("status_code", always("0"))),
+	"sizes of a receipt as texts":         reshape("content-post", replaced("size", func(old any) any { return fmt.Sprint(old) })),
+	"members of other kinds": reshape("", func(value any) {
+		eachObject(value, func(o jsonObject) {
+			for _, unused := range []string{"owner_dsid", "operation_id", "mtime", "btime", "file_flags", "deleted", "hierarchy", "dateCreated"} {
+				o[unused] = "another kind"
+			}
+		})
+	}),
 	"stale etags that are accepted": func(c *fakeCloud) {
 		c.quiet = true
 		c.spoil = func(_ int, kind string, _ *fakeAnswer) {
@@ -126,6 +135,15 @@ var otherForms = map[string]func(c *fakeCloud){
 			}
 		}
 	},
+}
+
+// asNumber makes a number of a text that is one.
+func asNumber(old any) any {
+	number, err := strconv.Atoi(fmt.Sprint(old))
+	if err != nil {
+		return old
+	}
+	return number
 }
 
 func within(value any, list, member string) jsonObject {
@@ -342,11 +360,15 @@ func TestUploadMeetsItself(t *testing.T) {
 	}
 }
 
-// An empty file whose size is not told and which has no address is read as one.
+// An empty file whose size is not listed and which has no address is read as one
+// if its document says that it is empty. That a file has no address does not.
 func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	c := cloudForWorkday()
 	c.add("root", "empty", []byte{})
-	reshape("", withoutZero("size"))(c)
+	c.add("root", "empty.key", []byte{})
+	c.add("root", "full.txt", []byte("content"))
+	unsized := reshape("retrieveItemDetailsInFolders", without("size"))
+	unsized(c)
 	c.instead = func(_ int, kind string) *fakeAnswer {
 		if kind == "by_id" {
 			return refusing(400, `{"reason":"Bad Request"}`)()
@@ -355,6 +377,15 @@ func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	}
 	f := c.drive("")
 	assert.NoError(t, holdsContent(f, "empty", ""))
+	assert.NoError(t, holdsContent(f, "empty.key", ""))
+	assert.Error(t, holdsContent(f, "full.txt", ""))
+
+	reshape("", without("size"))(c)
+	assert.Error(t, holdsContent(f, "empty", ""), "nothing says that it is empty")
+	c.spoil = nil
+	f.DirCacheFlush()
+	assert.NoError(t, holdsContent(f, "empty", ""))
+	assert.NoError(t, holdsContent(f, "empty.key", ""))
 	assert.Error(t, holdsContent(f, "folder/file.txt", "the old content"), "one with a size is not")
 }
 
@@ -427,17 +458,17 @@ func TestSafeAddresses(t *testing.T) {
 
 // Both tokens of rclone's form of the answer are read.
 func TestTokens(t *testing.T) {
-	file, archive := &api.FileRequestToken{URL: "https://a.example/"}, &api.FileRequestToken{URL: "https://b.example/"}
+	file, archive := &contentToken{URL: "https://a.example/"}, &contentToken{URL: "https://b.example/"}
 	for _, test := range []struct {
-		answer   api.FileRequest
-		want     *api.FileRequestToken
+		answer   addressAnswer
+		want     *contentToken
 		packaged bool
 	}{
-		{api.FileRequest{DataToken: file}, file, false},
-		{api.FileRequest{PackageToken: archive}, archive, true},
-		{api.FileRequest{DataToken: &api.FileRequestToken{}, PackageToken: archive}, archive, true},
-		{api.FileRequest{DataToken: file, PackageToken: archive}, file, false},
-		{api.FileRequest{}, nil, false},
+		{addressAnswer{Data: file}, file, false},
+		{addressAnswer{Package: archive}, archive, true},
+		{addressAnswer{Data: &contentToken{}, Package: archive}, archive, true},
+		{addressAnswer{Data: file, Package: archive}, file, false},
+		{addressAnswer{}, nil, false},
 	} {
 		token, packaged := tokenOf(&test.answer)
 		assert.Equal(t, test.want, token)

@@ -442,9 +442,9 @@ func isPartOf(spoilt, truth []byte) bool {
 			continue
 		}
 		for _, folder := range listing.folders {
-			claims[folder.DriveID] = true
+			claims[string(folder.DriveID)] = true
 			if folder.items != nil && len(folder.items) == 0 && folder.Count.or(0) == 0 {
-				claims["empty "+folder.DriveID] = true
+				claims["empty "+string(folder.DriveID)] = true
 			}
 			for _, it := range folder.items {
 				claims[fmt.Sprint(folder.DriveID, it.id, it.name, it.folder, it.size)] = true

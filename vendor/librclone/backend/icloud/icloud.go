@@ -228,7 +228,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 		}
 		empty := *at.item
 		if listed.self.ETag != "" {
-			empty.etag = listed.self.ETag
+			empty.etag = string(listed.self.ETag)
 		}
 		err = f.drive.trashUnchanged(ctx, &empty)
 		if err == nil {

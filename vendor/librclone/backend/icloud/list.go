@@ -277,7 +277,7 @@ const shortTries = 3
 func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
-		if _, z, d := api.DeconstructDriveID(answers[i].DriveID); z == zone && d == docID {
+		if _, z, d := api.DeconstructDriveID(string(answers[i].DriveID)); z == zone && d == docID {
 			return &answers[i]
 		}
 	}
@@ -290,8 +290,8 @@ func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 // listingOf checks the answer about a folder. An answer without a list of items
 // is no empty folder, unless it says that it is one.
 func listingOf(answer *folderAnswer, of target) listing {
-	if status := strings.ToUpper(answer.Status); status != "" && status != statusOK {
-		return listing{err: listingRefused(&itemStatus{status: answer.Status})}
+	if status := strings.ToUpper(string(answer.Status)); status != "" && status != statusOK {
+		return listing{err: listingRefused(&itemStatus{status: string(answer.Status)})}
 	}
 	counted := answer.counted()
 	switch {

@@ -107,7 +107,7 @@ func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	within := api.GetDocIDFromDriveID(answer.ParentID)
+	within := answer.parentDoc()
 	if !made.folder || made.id == rootID || made.id == in.id || within != "" && within != api.GetDocIDFromDriveID(in.id) ||
 		d.folders.findID(in.id, made.id) != nil {
 		return nil, damaged("the answer is not about a new folder")

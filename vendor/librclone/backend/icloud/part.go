@@ -1,9 +1,12 @@
 package icloud
 
 import (
+	"bufio"
 	"compress/gzip"
 	"io"
+	"mime"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -14,8 +17,12 @@ func (r *contentReader) accept(resp *http.Response) error {
 		return err
 	}
 	length, total := resp.ContentLength, int64(-1)
+	r.told = length >= 0 || resp.StatusCode == http.StatusPartialContent
 	switch resp.StatusCode {
 	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
+		if r.isPage(resp) {
+			return damaged("a page came instead of the content")
+		}
 		total = length
 		if r.pos < 0 && total < 0 {
 			return damaged("the end of a content was asked for and its length is not told")
@@ -23,7 +30,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 		if r.pos < 0 {
 			r.pos = max(0, total+r.pos)
 		}
-		r.more = r.end >= 0
+		r.more = r.end >= 0 && r.end != r.size
 	case http.StatusPartialContent:
 		start, end, all, ok := parseContentRange(resp.Header.Get("Content-Range"))
 		if r.pos < 0 && ok && all >= 0 {
@@ -56,7 +63,65 @@ func (r *contentReader) accept(resp *http.Response) error {
 			return transportError(r.ctx, "the host of the content", err)
 		}
 	}
+	if !r.told && r.end >= 0 {
+		return r.checkUntold(resp)
+	}
 	return nil
+}
+
+// longestPage is how much of an answer that does not tell its length is read
+// before any of it is taken for content, in bytes.
+const longestPage = 64 << 10
+
+// checkUntold refuses an answer that turns out to have another length than the
+// content, while nothing of it was handed out: some page of a host on the way.
+func (r *contentReader) checkUntold(resp *http.Response) error {
+	left := r.end - r.pos
+	wanted := left
+	if !r.more {
+		wanted++ // nothing may follow
+	}
+	start, err := peek(resp, int(min(wanted, longestPage)))
+	switch {
+	case err == io.EOF && int64(len(start)) < left:
+		return failf(KindDamaged, "", "", "the content ends at byte %d of %d", r.pos+int64(len(start)), r.end)
+	case int64(len(start)) > left:
+		return fail(KindDamaged, "", "", "the content is longer than it should be")
+	}
+	return nil
+}
+
+// peek gives the start of an answer, which stays to be read.
+func peek(resp *http.Response, size int) ([]byte, error) {
+	buffered := bufio.NewReaderSize(resp.Body, size)
+	start, err := buffered.Peek(size)
+	resp.Body = &readThrough{Reader: buffered, Closer: resp.Body}
+	return start, err
+}
+
+// pagePattern is how pages and messages begin, and no archive does.
+var pagePattern = regexp.MustCompile(`^(?:\xef\xbb\xbf)?\s*(?:<[!?A-Za-z]|\{\s*["}])`)
+
+// isPage reports whether an answer is for certain a page or a message of some
+// host, where no size tells. The content of a package is an archive; of which
+// forms is not known, so it is not told by what it is.
+func (r *contentReader) isPage(resp *http.Response) bool {
+	length := resp.ContentLength
+	archive := r.from.packaged || r.it.mayBePackage() && (r.it.size < 0 || length >= 0 && length != r.it.size)
+	if !archive && r.it.size >= 0 {
+		return false
+	}
+	said, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	_, extension := splitName(r.it.name)
+	named, _, _ := mime.ParseMediaType(mime.TypeByExtension("." + extension))
+	if said != named && (said == "text/html" || said == "application/json") {
+		return true
+	}
+	if !archive {
+		return false
+	}
+	start, _ := peek(resp, 512)
+	return pagePattern.Match(start)
 }
 
 // unpack undoes a compression that was not asked for.
@@ -68,7 +133,7 @@ func unpack(resp *http.Response) error {
 		if err != nil {
 			return damaged("the content is not packed as it says")
 		}
-		resp.Body = &unpackedBody{Reader: unpacked, Closer: resp.Body}
+		resp.Body = &readThrough{Reader: unpacked, Closer: resp.Body}
 		resp.ContentLength = -1
 	default:
 		return damaged("the content came in a form that nobody asked for")
@@ -76,8 +141,8 @@ func unpack(resp *http.Response) error {
 	return nil
 }
 
-// unpackedBody reads through a decompressor and closes what is below it.
-type unpackedBody struct {
+// readThrough reads through another reader and closes what is below it.
+type readThrough struct {
 	io.Reader
 	io.Closer
 }

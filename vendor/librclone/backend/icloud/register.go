@@ -34,17 +34,17 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		answer, err := fetch(ctx, d.service, request{
 			host: docsHost, method: http.MethodPost,
 			path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", body: info, zone: in.zone(),
-		}, func(answer *api.DocumentUpdateResponse) error {
+		}, func(answer *registerAnswer) error {
 			err := checkRegistered(doc, answer)
 			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
-				other = api.ConstructDriveID(answer.Results[0].Document.DocumentID, in.zone(), "FILE")
+				other = api.ConstructDriveID(string(answer.Results[0].Document.ID), in.zone(), "FILE")
 			}
 			return err
 		})
 		if err == nil {
 			said := answer.Results[0].Document
 			made := &item{
-				id: id, itemID: said.ItemID, parent: in.id, etag: said.Etag,
+				id: id, itemID: string(said.ItemID), parent: in.id, etag: string(said.ETag),
 				name: said.Name, shown: said.Name, size: doc.file.Size, modified: doc.modified.Truncate(time.Second),
 			}
 			d.folders.put(in.id, made)
@@ -79,23 +79,45 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 // service may leave out the size of an empty file.
 func (doc *document) fits(it *item) bool { return max(0, it.size) == doc.file.Size }
 
+// registerAnswer is the answer to a document that is to become a file.
+type registerAnswer struct {
+	Status  documentStatus `json:"status"`
+	Results []struct {
+		Status   documentStatus  `json:"status"`
+		Document *storedDocument `json:"document"`
+	} `json:"results"`
+}
+
+type documentStatus struct {
+	Code    *number `json:"status_code"` // 0 when it is missing
+	Message string  `json:"error_message"`
+}
+
+// failure is nil for a code of success.
+func (s documentStatus) failure() error {
+	if s.Code == nil || accepted(int(*s.Code)) {
+		return nil
+	}
+	return refusedDocument(int(*s.Code), s.Message)
+}
+
 // checkRegistered: a document is stored when the answer shows it, whole, with
 // our id. An answer that leaves something out is followed by a look.
-func checkRegistered(sent *document, answer *api.DocumentUpdateResponse) error {
-	if code := answer.Status.StatusCode; !accepted(code) {
-		return refusedDocument(code, answer.Status.ErrorMessage)
+func checkRegistered(sent *document, answer *registerAnswer) error {
+	if err := answer.Status.failure(); err != nil {
+		return err
 	}
 	if len(answer.Results) != 1 {
 		return damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
 	}
-	if status := answer.Results[0].Status; !accepted(status.StatusCode) {
-		return refusedDocument(status.StatusCode, status.ErrorMessage)
+	if err := answer.Results[0].Status.failure(); err != nil {
+		return err
 	}
 	doc := answer.Results[0].Document
 	switch {
-	case doc == nil, doc.DocumentID != sent.docID, doc.Name == "", doc.Etag == "":
+	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
 		return damaged("the answer is not about the document that was sent")
-	case doc.Size != sent.file.Size && doc.Data.Size != sent.file.Size:
+	case doc.Size.or(0) != sent.file.Size && doc.Data.Size.or(0) != sent.file.Size:
 		return damaged("the service stored another size than was sent")
 	}
 	return nil

@@ -28,7 +28,7 @@ func (i *item) byItemID() bool { return strings.HasPrefix(i.id, itemKind+"::") }
 // listShared lists a folder below a share by its item id.
 func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 	type answer struct {
-		Items *[]api.DriveItemRaw `json:"drive_item"`
+		Items *[]documentItem `json:"drive_item"`
 	}
 	listed, err := fetch(ctx, l.service, request{
 		host: docsHost, method: http.MethodGet, path: "/v1/enumerate/" + url.PathEscape(of.itemID),
@@ -38,7 +38,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 			return damaged("a listing without its items")
 		}
 		for _, raw := range *answer.Items {
-			if raw.ItemID == "" || raw.ItemInfo == nil || raw.ItemInfo.Name == "" {
+			if raw.ItemID == "" || raw.Info == nil || raw.Info.Name == "" {
 				return damaged("a listing has an item without an id or a name")
 			}
 		}
@@ -52,21 +52,21 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 	}
 	items := make([]*item, 0, len(*listed.Items))
 	for _, raw := range *listed.Items {
-		info := raw.ItemInfo
+		info := raw.Info
 		it := &item{
-			id:       api.ConstructDriveID(raw.ItemID, api.ZoneFromDriveID(of.id), itemKind),
-			itemID:   raw.ItemID,
+			id:       api.ConstructDriveID(string(raw.ItemID), api.ZoneFromDriveID(of.id), itemKind),
+			itemID:   string(raw.ItemID),
 			parent:   of.id,
-			etag:     info.Version,
+			etag:     string(info.Version),
 			name:     info.Name,
 			shown:    info.Name,
-			size:     info.Size,
+			size:     info.Size.or(-1),
 			folder:   strings.Contains(strings.ToUpper(info.Type), "FOLDER"),
 			share:    of.share,
 			files:    -1,
 			children: -1,
 		}
-		if ms, err := strconv.ParseInt(info.ModifiedAt, 10, 64); err == nil {
+		if ms, err := strconv.ParseInt(string(info.Modified), 10, 64); err == nil {
 			it.modified = time.UnixMilli(ms).Truncate(time.Second)
 		}
 		items = append(items, it)
@@ -86,8 +86,8 @@ func (i *item) inShare() bool {
 func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	raw, err := fetch(ctx, c.service, request{
 		host: docsHost, method: http.MethodGet, path: "/v1/item/" + url.PathEscape(it.itemID), repeats: true,
-	}, func(raw *api.DriveItemRaw) error {
-		if raw.ItemInfo == nil || !isSafe(raw.ItemInfo.Urls.URLDownload) {
+	}, func(raw *documentItem) error {
+		if raw.Info == nil || !isSafe(raw.Info.URLs.Download) {
 			return damaged("no address for the content")
 		}
 		return nil
@@ -95,7 +95,7 @@ func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &address{url: raw.ItemInfo.Urls.URLDownload, mark: raw.ItemInfo.Version}, nil
+	return &address{url: raw.Info.URLs.Download, mark: string(raw.Info.Version)}, nil
 }
 
 // writable refuses changes of what can only be read.

@@ -259,20 +259,25 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		d.service.session.merge(used, resp.Cookies())
 	}
 	var answer struct {
-		File *api.SingleFileInfo `json:"singleFile"`
+		File *receipt `json:"singleFile"`
 	}
 	if err := decode(ctx, resp, &answer); err != nil {
 		return nil, err
 	}
-	switch file := answer.File; {
-	case file == nil:
+	file := answer.File
+	if file == nil {
 		return nil, damaged("no receipt for the content")
-	case file.Size != content.size:
-		return nil, damaged("the service received " + strconv.FormatInt(file.Size, 10) + " bytes of " + strconv.FormatInt(content.size, 10))
+	}
+	switch received := file.Size.or(0); {
+	case received != content.size:
+		return nil, damaged("the service received " + strconv.FormatInt(received, 10) + " bytes of " + strconv.FormatInt(content.size, 10))
 	case content.size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
 		return nil, damaged("an incomplete receipt for the content")
 	}
-	return answer.File, nil
+	return &api.SingleFileInfo{
+		Size: content.size, Receipt: file.Receipt, Signature: file.Signature,
+		ReferenceSignature: file.ReferenceSignature, WrappingKey: file.WrappingKey,
+	}, nil
 }
 
 // sourceFailed is for failures of the reader that the caller gave: they are not

@@ -85,7 +85,7 @@ func (p place) moved(self *driveItem) bool {
 	if p.item == nil || p.item.shared() || p.item.library || self == nil {
 		return false
 	}
-	return self.ParentID != "" && api.GetDocIDFromDriveID(self.ParentID) != api.GetDocIDFromDriveID(p.parent) ||
+	return self.ParentID != "" && self.parentDoc() != api.GetDocIDFromDriveID(p.parent) ||
 		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
 }
 

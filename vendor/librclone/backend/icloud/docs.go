@@ -1,0 +1,65 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// What the documents host answers, as far as it is used. rclone's forms of the
+// same have more members, each of which would make an answer unreadable when it
+// is of another kind than expected.
+
+// storedDocument is a document, which need not be in a folder.
+type storedDocument struct {
+	ID     text    `json:"document_id"`
+	ItemID text    `json:"item_id"`
+	Name   string  `json:"name"`
+	ETag   text    `json:"etag"`
+	Size   *number `json:"size"`
+	Data   struct {
+		Size               *number `json:"size"`
+		Signature          string  `json:"signature"`
+		ReferenceSignature string  `json:"reference_signature"`
+		WrappingKey        string  `json:"wrapping_key"`
+	} `json:"data"`
+}
+
+// documentItem is an item that goes by its item id.
+type documentItem struct {
+	ItemID text `json:"item_id"`
+	Info   *struct {
+		Name     string  `json:"name"`
+		Size     *number `json:"size"`
+		Type     string  `json:"type"`
+		Version  text    `json:"version"`
+		Modified text    `json:"modified_at"` // in milliseconds
+		URLs     struct {
+			Download string `json:"url_download"`
+		} `json:"urls"`
+	} `json:"item_info"`
+}
+
+// receipt is what the host of a content answers to an upload.
+type receipt struct {
+	Size               *number `json:"size"`
+	Receipt            string  `json:"receipt"`
+	Signature          string  `json:"fileChecksum"`
+	ReferenceSignature string  `json:"referenceChecksum"`
+	WrappingKey        string  `json:"wrappingKey"`
+}
+
+// lookUp asks for a document by the id of its item.
+func lookUp(ctx context.Context, s *service, zone, itemID string) (*storedDocument, error) {
+	return fetch(ctx, s, request{
+		host: docsHost, method: http.MethodGet,
+		path:    "/ws/" + url.PathEscape(zone) + "/list/lookup_by_id",
+		params:  url.Values{"document_id": {itemID}, "unified_format": {"false"}},
+		repeats: true,
+	}, func(doc *storedDocument) error {
+		if doc.ID == "" {
+			return damaged("a document without an id")
+		}
+		return nil
+	})
+}
