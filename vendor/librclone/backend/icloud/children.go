@@ -1,6 +1,9 @@
 package icloud
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // children are the contents of one folder under the names that they are shown
 // with.
@@ -13,16 +16,25 @@ type children struct {
 // not matter for the outcome.
 func arrange(listed []*item) *children {
 	c := &children{byName: make(map[string]*item, len(listed)), folded: map[string]string{}}
-	var unfinished []*item
+	var unfinished, doubles []*item
+	place := func(child *item) {
+		if double := c.place(child); double != nil {
+			doubles = append(doubles, double)
+		}
+	}
 	for _, child := range listed {
 		if isLeftover(child.name) {
 			unfinished = append(unfinished, child)
 			continue
 		}
-		c.place(child)
+		place(child)
 	}
 	for _, child := range unfinished {
-		c.place(child)
+		place(child)
+	}
+	slices.SortFunc(doubles, func(a, b *item) int { return strings.Compare(a.id, b.id) })
+	for _, double := range doubles {
+		c.setApart(double)
 	}
 	for _, child := range unfinished {
 		c.standIn(child)
@@ -62,29 +74,45 @@ func (c *children) find(name string) (exact, like *item) {
 }
 
 // place adds a child. Where the service has two items of one name, the one with
-// the smaller id keeps it; the other's name gets a part of its id.
-func (c *children) place(child *item) {
+// the smaller id keeps it, and the other is given back.
+func (c *children) place(child *item) (double *item) {
 	key := nameKey(child.shown)
 	other, taken := c.byName[key]
 	if !taken || other.id == child.id {
 		c.set(key, child)
-		return
+		return nil
 	}
 	if child.id < other.id {
 		c.set(key, child)
-		child = other
+		return other
 	}
-	renamed := *child // which others may hold
-	stem, extension := splitName(child.name)
-	renamed.shown = stem + " (" + shortID(child.docID()) + ")"
-	if extension != "" {
-		renamed.shown += "." + extension
-	}
-	c.set(nameKey(renamed.shown), &renamed)
+	return child
 }
 
-func shortID(docID string) string {
-	return strings.ToLower(docID[:min(8, len(docID))])
+// shortID is how many characters of an id tell two items of one name apart,
+// unless it takes more.
+const shortID = 8
+
+// setApart adds a child under its name and as much of its id as nothing else has.
+func (c *children) setApart(child *item) {
+	renamed := *child // which others may hold
+	stem, extension := splitName(child.name)
+	if extension != "" {
+		extension = "." + extension
+	}
+	id := strings.ToLower(child.docID())
+	for length := min(shortID, len(id)); ; length++ {
+		part := id[:min(length, len(id))]
+		if length > len(id) { // two ids that differ by case or by zone
+			part = child.id
+		}
+		renamed.shown = stem + " (" + part + ")" + extension
+		key := nameKey(renamed.shown)
+		if other, taken := c.byName[key]; !taken || other.id == child.id || length > len(id) {
+			c.set(key, &renamed)
+			return
+		}
+	}
 }
 
 // standIn shows a complete replacement under the name of the file that it
@@ -157,6 +185,8 @@ func (c *children) apply(made change) {
 		}
 	}
 	if made.put != nil {
-		c.place(made.put)
+		if double := c.place(made.put); double != nil {
+			c.setApart(double)
+		}
 	}
 }

@@ -377,6 +377,37 @@ func TestItemsOfOneName(t *testing.T) {
 	}
 }
 
+// However many items have one name and the start of one id, all are listed, and
+// by names that do not depend on the order either.
+func TestItemsOfOneNameAndLikeIDs(t *testing.T) {
+	ids := []string{
+		"FILE::zone::document-1", "FILE::zone::document-2", "FILE::zone::document-3", "FILE::zone::DOCUMENT-3",
+		"FILE::another::document-3", "FILE::zone::x",
+	}
+	var want []string
+	for turn := range 2 * len(ids) {
+		if turn == len(ids) {
+			slices.Reverse(ids)
+		}
+		ids = append(ids[1:], ids[0])
+		items := listed("a (document).txt")
+		for _, id := range ids {
+			items = append(items, &item{id: id, name: "a.txt", shown: "a.txt"})
+		}
+		var shown []string
+		for _, it := range arrange(items).visible() {
+			shown = append(shown, it.shown+" "+it.id)
+		}
+		slices.Sort(shown)
+		if want == nil {
+			want = shown
+			t.Log(want)
+		}
+		assert.Equal(t, want, shown)
+		assert.Len(t, shown, len(ids)+1)
+	}
+}
+
 // The cache keeps to its size, and forgets what was not used for long.
 func TestFoldersAreForgotten(t *testing.T) {
 	f := newFolders(100)
