@@ -105,8 +105,12 @@ func Read(id uint64, buf []byte) (n int, failure *Failure) {
 	if err != nil {
 		return 0, failureOf(err)
 	}
-	n, err = io.ReadFull(r.content, buf)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	for n < len(buf) && err == nil { // io.ReadFull has one error for two: that of a content that was cut
+		var more int
+		more, err = r.content.Read(buf[n:])
+		n += more
+	}
+	if err == io.EOF {
 		err = nil
 	}
 	return n, failureOf(err)
