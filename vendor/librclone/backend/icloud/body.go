@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -84,30 +85,41 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// end cuts the body off and tells how the source failed, if it did. complete is
-// set when the request was a success: then the source must be at its end.
+// end cuts the body off and tells what was wrong with it: a failure of the source,
+// or, after a request that was a success (complete), a content that was not sent
+// to its end or goes on after it.
 func (b *requestBody) end(complete bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = true
-	if b.failed != nil || !complete {
-		return b.failed
-	}
-	if b.left > 0 {
-		return fmt.Errorf("the service did not read %d bytes of the content", b.left)
+	switch {
+	case b.failed != nil:
+		return sourceFailed(b.failed)
+	case !complete:
+		return nil
+	case b.left > 0:
+		return failf(KindDamaged, "", "", "the service answered before it had read the last %d bytes of the content", b.left)
 	}
 	var beyond [1]byte
 	for range 16 { // a reader may give nothing and no error for a while
 		n, err := b.source.Read(beyond[:])
 		if n > 0 {
-			return fmt.Errorf("the content goes on after its end")
+			return sourceFailed(errors.New("the content goes on after its end"))
 		}
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return err
+			return sourceFailed(err)
 		}
 	}
 	return nil
+}
+
+// sourceFailed is for failures of the reader that the caller gave: they are not
+// the service's, and nothing here can mend them.
+func sourceFailed(err error) error {
+	e := fail(KindDamaged, "", "", "the content cannot be read as it should").from(err)
+	e.final = true
+	return e
 }

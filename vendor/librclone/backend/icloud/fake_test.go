@@ -516,3 +516,8 @@ func isAbout(answer *fakeAnswer, driveID string) bool {
 	var folders []struct{ Drivewsid string }
 	return json.Unmarshal(answer.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID
 }
+
+// transport is a function as an http.RoundTripper.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }

@@ -245,7 +245,7 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, sourceFailed(failed)
+		return nil, failed
 	}
 	var refused *refusal
 	switch {
@@ -278,14 +278,6 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		Size: content.size, Receipt: file.Receipt, Signature: file.Signature,
 		ReferenceSignature: file.ReferenceSignature, WrappingKey: file.WrappingKey,
 	}, nil
-}
-
-// sourceFailed is for failures of the reader that the caller gave: they are not
-// the service's, and nothing here can mend them.
-func sourceFailed(err error) error {
-	e := fail(KindDamaged, "", "", "the content cannot be read as it should").from(err)
-	e.final = true
-	return e
 }
 
 // transferRefused reads the statuses of the hosts that take contents. An address

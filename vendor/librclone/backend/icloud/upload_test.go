@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -428,4 +429,33 @@ func (s *simulator) openOwn(root string) *Fs {
 	f, err := s.openShared(root, configuration)
 	require.NoError(s.t, err)
 	return f
+}
+
+// A host that answers before it has read the content is in trouble itself: what
+// it did not read is sent again.
+func TestUploadThatIsAnsweredEarly(t *testing.T) {
+	c := newFakeCloud()
+	for times, works := range map[int]bool{1: true, 2: true, 100: false} {
+		left := times
+		f := driveBy(transport(func(req *http.Request) (*http.Response, error) {
+			if fakeKind(req) != "content-post" || left == 0 {
+				return c.RoundTrip(req)
+			}
+			left--
+			_, _ = io.CopyN(io.Discard, req.Body, 3)
+			_ = req.Body.Close()
+			return &http.Response{
+				StatusCode: 200, Header: http.Header{}, Request: req, ContentLength: -1,
+				Body: io.NopCloser(strings.NewReader(page)),
+			}, nil
+		}), "")
+		_, err := tryPut(f, fmt.Sprint("file", times), "content")
+		if works {
+			require.NoError(t, err)
+			continue
+		}
+		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.NotContains(t, err.Error(), "cannot be read")
+	}
+	assert.Equal(t, []string{"file1", "file2"}, c.paths())
 }
