@@ -42,6 +42,7 @@ const (
 	kindChanged     = "changed"
 	kindBadConfig   = "bad-config"
 	kindUnsupported = "unsupported"
+	kindRefusedName = "refused-name"
 	kindCancelled   = "cancelled"
 	kindOther       = "other"
 )

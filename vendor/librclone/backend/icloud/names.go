@@ -124,7 +124,8 @@ func checkName(op, on, name string) error {
 //
 // What a killed process leaves under such a name is complete. While NAME itself
 // is there it is left over: hidden, and trashed later by whoever writes into
-// that folder. When NAME is missing, it is NAME's content: shown under NAME.
+// that folder. When NAME is missing, it is NAME's content: shown under NAME, or,
+// where NAME was cut and so is not known, under the name that it has.
 const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)

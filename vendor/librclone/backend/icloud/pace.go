@@ -20,6 +20,7 @@ type limiter struct {
 	slots  chan struct{}
 
 	mu      sync.Mutex
+	taken   int // slots that nobody gets any more
 	highest rate.Limit
 	now     rate.Limit
 	until   time.Time // no call before
@@ -29,7 +30,7 @@ const (
 	lowestRate   = rate.Limit(0.5) // calls a second
 	slowDown     = 0.5             // on each refusal
 	speedUp      = 1.25            // on each success below the highest rate; rclone's pacer has 1.33
-	callsAtOnce  = 1               // no bursts: this is what rclone's pacer does too
+	burst        = 1               // no bursts: this is what rclone's pacer does too
 	defaultRate  = 100
 	defaultSlots = 16
 )
@@ -43,7 +44,7 @@ func newLimiter(perSecond float64, slots int) *limiter {
 		highest = rate.Inf
 	}
 	return &limiter{
-		tokens:  rate.NewLimiter(highest, callsAtOnce),
+		tokens:  rate.NewLimiter(highest, burst),
 		slots:   make(chan struct{}, slots),
 		highest: highest,
 		now:     highest,
@@ -115,9 +116,12 @@ func (l *limiter) accepted() {
 }
 
 // tighten makes the limiter as strict as another remote of the account wants.
-func (l *limiter) tighten(perSecond float64) {
+func (l *limiter) tighten(perSecond float64, slots int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for ; l.taken < cap(l.slots)-max(1, slots); l.taken++ {
+		go func() { l.slots <- struct{}{} }() // which may wait for the end of a call
+	}
 	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.highest {
 		l.highest = wanted
 		l.now = min(l.now, wanted)
@@ -141,7 +145,7 @@ func limiterOf(appleID string, perSecond float64, slots int) *limiter {
 		limiters.of[key] = known
 		return known
 	}
-	known.tighten(perSecond)
+	known.tighten(perSecond, slots)
 	return known
 }
 

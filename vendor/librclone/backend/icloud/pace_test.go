@@ -87,6 +87,29 @@ func TestLimiterOfAnAccount(t *testing.T) {
 	assert.NotSame(t, a, limiterOf("other@example.com", 80, 4))
 }
 
+// A second remote of an account that wants fewer calls at once gets that, also
+// while more are under way; one that wants more gets no more.
+func TestSlotsOfAnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(0, 4)
+		for range 4 {
+			require.NoError(t, l.begin(background, time.Hour))
+		}
+		l.tighten(0, 2)
+		l.tighten(0, 9)
+		synctest.Wait()
+		for range 4 {
+			l.end()
+			synctest.Wait()
+		}
+		require.NoError(t, l.begin(background, time.Hour))
+		require.NoError(t, l.begin(background, time.Hour))
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		assert.Error(t, l.begin(ctx, time.Hour))
+	})
+}
+
 func TestPauses(t *testing.T) {
 	r := retries{tries: 5, base: time.Second, longest: 10 * time.Second}
 	for next, longest := range map[int]time.Duration{2: time.Second, 3: 2 * time.Second, 4: 4 * time.Second, 5: 8 * time.Second} {
