@@ -112,6 +112,7 @@ type item struct {
 	id       string // drivewsid
 	itemID   string
 	parent   string // drivewsid of its folder
+	within   string // the parent that the service names, where that is another id
 	etag     string
 	name     string // as the service has it
 	shown    string // as it is listed: name, unless an upload was left over or two items have one name
@@ -131,8 +132,9 @@ func (i *item) docID() string { return api.GetDocIDFromDriveID(i.id) }
 // newItem checks an answered item and turns it into the form of the cache.
 func newItem(answered *driveItem) (*item, error) {
 	id := string(answered.DriveID)
-	kind, _, docID := api.DeconstructDriveID(id)
-	if kind == "" || docID == "" {
+	kind, _, _ := api.DeconstructDriveID(id)
+	docID := api.GetDocIDFromDriveID(id)
+	if docID == "" {
 		return nil, damaged("an answer has an item without an id")
 	}
 	i := &item{
@@ -151,8 +153,13 @@ func newItem(answered *driveItem) (*item, error) {
 	}
 	i.shown = i.name
 	said := strings.ToUpper(answered.Type)
-	if said == "" {
+	switch {
+	case said == "" && kind == "":
+		return nil, damaged("an answer has an item without a kind")
+	case said == "":
 		said = kind
+	case kind == "":
+		kind = said
 	}
 	switch {
 	case said == "APP_LIBRARY", said == "APP_CONTAINER":

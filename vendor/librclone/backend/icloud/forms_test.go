@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -122,6 +123,10 @@ var otherForms = map[string]func(c *fakeCloud){
 			}
 		})
 	}),
+	"parents by their document ids":     reshape("", replaced("parentId", func(old any) any { return api.GetDocIDFromDriveID(old.(string)) })),
+	"another id of the root":            reshape("retrieveItemDetailsInFolders", renamedRoot),
+	"the root as its children's parent": reshape("", replaced("parentId", otherRoot)),
+	"ids without a kind and a zone":     reshape("retrieveItemDetailsInFolders", replaced("drivewsid", func(old any) any { return api.GetDocIDFromDriveID(old.(string)) })),
 	"stale etags that are accepted": func(c *fakeCloud) {
 		c.quiet = true
 		c.spoil = func(_ int, kind string, _ *fakeAnswer) {
@@ -144,6 +149,26 @@ func asNumber(old any) any {
 		return old
 	}
 	return number
+}
+
+const anotherRoot = "FOLDER::com.apple.CloudDocs::0A1B2C3D"
+
+// otherRoot is the id of the root in a form that nobody asked for.
+func otherRoot(old any) any {
+	if old == rootID {
+		return anotherRoot
+	}
+	return old
+}
+
+func renamedRoot(value any) {
+	eachObject(value, func(object jsonObject) {
+		for _, member := range []string{"drivewsid", "parentId"} {
+			if old, ok := object[member]; ok {
+				object[member] = otherRoot(old)
+			}
+		}
+	})
 }
 
 func within(value any, list, member string) jsonObject {
@@ -474,4 +499,19 @@ func TestTokens(t *testing.T) {
 		assert.Equal(t, test.want, token)
 		assert.Equal(t, test.packaged, packaged)
 	}
+}
+
+// Folders whose parent has another id than the one it goes by are not taken for
+// moved, so each listing costs one request.
+func TestParentsByOtherIDs(t *testing.T) {
+	c := cloudWithStates()
+	reshape("retrieveItemDetailsInFolders", renamedRoot)(c)
+	f := c.drive("")
+	must(f.List(background, "kloset/states"))
+	before := c.requests
+	for _, dir := range []string{"kloset", "kloset/states"} {
+		_, err := f.List(background, dir)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 2, c.requests-before)
 }

@@ -273,18 +273,28 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 const shortTries = 3
 
 // answerFor finds the answer about a folder. The one answer to one question may
-// not say which.
+// not say which, and that about the root may have another id of the root.
 func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
-		if _, z, d := api.DeconstructDriveID(string(answers[i].DriveID)); z == zone && d == docID {
+		_, z, d := api.DeconstructDriveID(string(answers[i].DriveID))
+		if d == docID && (z == zone || z == "" || zone == "") {
 			return &answers[i]
 		}
 	}
-	if asked == 1 && len(answers) == 1 && answers[0].DriveID == "" {
-		return &answers[0]
+	if asked > 1 || len(answers) != 1 {
+		return nil
+	}
+	if one := &answers[0]; one.DriveID == "" || wanted.id == rootID && one.isRoot() {
+		return one
 	}
 	return nil
+}
+
+// isRoot reports whether an answer is about a root: any other folder is in one.
+// What Apple answers has the id that it was asked for.
+func (f *folderAnswer) isRoot() bool {
+	return strings.ToUpper(string(f.Status)) == statusOK && f.ParentID == ""
 }
 
 // listingOf checks the answer about a folder. An answer without a list of items
@@ -305,6 +315,9 @@ func listingOf(answer *folderAnswer, of target) listing {
 		return listing{err: damaged("a listing without its items")}
 	}
 	for _, child := range answer.items {
+		if api.GetDocIDFromDriveID(child.parent) != api.GetDocIDFromDriveID(of.id) {
+			child.within = child.parent
+		}
 		child.parent = of.id
 		if child.share == nil && of.shared {
 			child.share = of.share

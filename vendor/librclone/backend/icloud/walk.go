@@ -85,7 +85,11 @@ func (p place) moved(self *driveItem) bool {
 	if p.item == nil || p.item.shared() || p.item.library || self == nil {
 		return false
 	}
-	return self.ParentID != "" && self.parentDoc() != api.GetDocIDFromDriveID(p.parent) ||
+	parent := p.parent
+	if p.item.within != "" {
+		parent = p.item.within
+	}
+	return self.ParentID != "" && self.parentDoc() != api.GetDocIDFromDriveID(parent) ||
 		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
 }
 
