@@ -122,7 +122,7 @@ impl Config {
         let (protocol, top) = location::parse(&location)?;
         let listings = number(&mut map, "listings", 8)?.max(1);
         let read_ahead = number(&mut map, "read_ahead", 16)?;
-        let limits = limits(&mut map)?;
+        let mut limits = limits(&mut map)?;
         let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
         let forecast = Forecast { warn_days, on_event: map.remove("on_event") };
         let mut take = |key| map.remove(key).filter(|value| !value.is_empty());
@@ -137,6 +137,7 @@ impl Config {
             own.entry("type".to_owned()).or_insert_with(|| ICLOUD.to_owned());
         }
         let access = accounts(&mut sections, &keys)?;
+        limits.kept_dir = access.as_ref().map(|access| access.state.kept_folder());
         require(&sections[OWN_SECTION])?;
         let origin = origin(&sections, OWN_SECTION);
         let section = named_by_account(&mut sections, access.as_ref());
@@ -197,6 +198,7 @@ fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
         cache_disk: map.remove("cache_dir").map(|folder| (PathBuf::from(folder), cache_size)),
         uploads: number(map, "uploads", 8)?.max(1),
         spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
+        kept_dir: None,
         spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),
     })
 }

@@ -82,7 +82,9 @@ pub async fn serve(role: Role, ends: Ends) -> io::Result<()> {
             }
         }
     }
-    session::tell_of_the_end().await;
+    if tokio::time::timeout(FAREWELL, session::end()).await.is_err() {
+        log::warn!("the session could not be saved in time; the next process may have to renew it");
+    }
     Ok(())
 }
 

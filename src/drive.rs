@@ -6,9 +6,11 @@
 
 mod blocks;
 mod content;
+mod disk;
 mod error;
 mod excludes;
 mod folder;
+mod kept;
 mod path;
 mod read_ahead;
 mod retry;
@@ -28,8 +30,10 @@ pub use read_ahead::ReadAhead;
 pub use spool::{Spool, Spooled, Spools};
 pub use walk::{Found, walk};
 
-use crate::rclone::{self, Entry, File, Item, Kind, Rclone, Remote, Sections, Time};
+use crate::rclone::{self, Entry, File, Item, Kind, Listing, Rclone, Remote, Sections, Time};
 use blocks::Blocks;
+use bytes::Bytes;
+use kept::Kept;
 use retry::{Attempts, retried};
 
 /// Bounds of a drive.
@@ -39,6 +43,8 @@ pub struct Limits {
     pub cache_memory: u64,
     /// A folder for the same and how many bytes it may have, if any.
     pub cache_disk: Option<(PathBuf, u64)>,
+    /// A folder for small files that every process reads first, if any.
+    pub kept_dir: Option<PathBuf>,
     /// Uploads at once.
     pub uploads: usize,
     /// Bytes of memory for content that waits to be uploaded; more than that
@@ -53,6 +59,7 @@ pub struct Limits {
 pub struct Drive {
     remote: Remote,
     blocks: Blocks,
+    kept: Kept,
     spools: Spools,
     uploads: Arc<Semaphore>,
 }
@@ -70,14 +77,23 @@ impl Drive {
         Ok(Self {
             remote: remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?,
             blocks: Blocks::new(limits.cache_memory, limits.cache_disk.clone(), origin),
+            kept: Kept::new(limits.kept_dir.as_deref(), origin),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
         })
     }
 
+    /// Ends the use of the drive, by all clones.
+    ///
+    /// # Errors
+    /// If the backend cannot save what it has to.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.remote.close().await.map_err(|cause| Error::new("cannot close", &DrivePath::top(), cause))
+    }
+
     /// Lists folders; one result for each.
-    pub async fn list(&self, folders: &[DrivePath]) -> Vec<Result<Vec<Entry>, Error>> {
-        let mut listed: Vec<Option<Result<Vec<Entry>, rclone::Error>>> = folders.iter().map(|_| None).collect();
+    pub async fn list(&self, folders: &[DrivePath]) -> Vec<Result<Listing, Error>> {
+        let mut listed: Vec<Option<Result<Listing, rclone::Error>>> = folders.iter().map(|_| None).collect();
         let mut attempts = Attempts::default();
         loop {
             let open: Vec<usize> = (0..folders.len()).filter(|&i| !matches!(listed[i], Some(Ok(_)))).collect();
@@ -102,12 +118,17 @@ impl Drive {
         folders.iter().zip(listed).map(named).collect()
     }
 
-    /// Lists one folder.
+    /// Lists one folder, all of it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none.
+    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
+    /// it than is listed.
     pub async fn list_one(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
-        self.list(std::slice::from_ref(folder)).await.swap_remove(0)
+        let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
+        match listing.incomplete {
+            Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
+            None => Ok(listing.entries),
+        }
     }
 
     /// Finds a file or a folder.
@@ -131,6 +152,16 @@ impl Drive {
     /// the cache. Exactly the listed bytes come, or an error.
     pub fn read_unchanging(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
         self.blocks.read(path, file, part)
+    }
+
+    /// The content of a small file that every process reads and that hardly ever
+    /// changes: from this machine's disk, if an earlier process has kept the version
+    /// that a listing shows.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn read_kept(&self, path: &DrivePath, file: File, modified: Time) -> Result<Bytes, Error> {
+        self.kept.read(path, file, modified).await.map_err(|cause| Error::new("cannot read", path, cause))
     }
 
     /// Makes a folder and its parents.

@@ -59,7 +59,7 @@ impl Rclone {
     }
 }
 
-/// An opened remote. It stays open for the life of the process.
+/// An opened remote.
 #[derive(Debug, Clone, Copy)]
 pub struct Remote {
     id: u64,
@@ -96,6 +96,17 @@ pub struct Entry {
     pub modified: Time,
     /// What it is.
     pub item: Item,
+    /// How many items are directly in a folder, where the service tells.
+    pub children: Option<u64>,
+}
+
+/// What is in a folder.
+#[derive(Debug)]
+pub struct Listing {
+    /// Its files and folders.
+    pub entries: Vec<Entry>,
+    /// Why there may be more than these, if the service contradicts itself.
+    pub incomplete: Option<Error>,
 }
 
 impl Entry {
@@ -135,16 +146,30 @@ impl From<methods::Entry> for Entry {
             }),
             _ => Item::Folder,
         };
-        Self { path: entry.path, modified: Time { seconds: entry.seconds, nanos: entry.nanos }, item }
+        Self {
+            path: entry.path,
+            modified: Time { seconds: entry.seconds, nanos: entry.nanos },
+            item,
+            children: u64::try_from(entry.children).ok(),
+        }
     }
 }
 
 impl Remote {
+    /// Saves what the backend has not saved yet, such as cookies that the service has
+    /// replaced; nothing can be asked of the remote afterwards.
+    ///
+    /// # Errors
+    /// If something cannot be saved.
+    pub async fn close(self) -> Result<(), Error> {
+        call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
+    }
+
     /// Lists folders; answers one result for each path, in order.
     ///
     /// # Errors
     /// If nothing could be asked at all.
-    pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Vec<Entry>, Error>>, Error> {
+    pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Listing, Error>>, Error> {
         let asked = paths.len();
         let listed = call(methods::List { remote: self.id, paths }).await?;
         if listed.folders.len() != asked {
@@ -155,7 +180,10 @@ impl Remote {
         }
         let folder = |folder: methods::ListedFolder| match folder.failure {
             Some(failure) => Err(Error::from(failure)),
-            None => Ok(folder.entries.into_iter().map(Entry::from).collect()),
+            None => Ok(Listing {
+                entries: folder.entries.into_iter().map(Entry::from).collect(),
+                incomplete: folder.incomplete.map(Error::from),
+            }),
         };
         Ok(listed.folders.into_iter().map(folder).collect())
     }

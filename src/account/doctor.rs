@@ -123,7 +123,7 @@ pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remot
         Ok(remote) => remote.list(vec![String::new()]).await.map(|listed| (remote, listed)),
         Err(error) => Err(error),
     };
-    let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.len())));
+    let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.entries.len())));
     match listed {
         Ok(found) => Ok(found),
         Err(error) => {

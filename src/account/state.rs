@@ -48,6 +48,11 @@ impl State {
         self.0.join("sessions").join(format!("{:032x}.json", xxhash_rust::xxh3::xxh3_128(key.as_bytes())))
     }
 
+    /// The folder for small files that every process of a store reads first.
+    pub fn kept_folder(&self) -> PathBuf {
+        self.0.join("kept")
+    }
+
     fn account_file(&self, name: &str) -> Result<PathBuf, Error> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(good) || !name.as_bytes()[0].is_ascii_alphanumeric()

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use self::claim::Claim;
 use super::layout::{self, CONFIG, RESOURCES};
 use crate::{
     drive::{self, Content, Drive, DrivePath, Folder, Spool, Spooled},
-    rclone::{File, Item, Kind, Time},
+    rclone::{Entry, File, Item, Kind, Time},
 };
 
 /// What goes wrong with a kloset.
@@ -54,7 +54,7 @@ pub enum Error {
 pub struct Kloset {
     drive: Drive,
     top: DrivePath,
-    folders: HashMap<&'static str, Folder>,
+    folders: HashMap<&'static str, Arc<Folder>>,
     /// Locks that this process has put and not deleted.
     own_locks: Mutex<HashSet<String>>,
 }
@@ -62,7 +62,7 @@ pub struct Kloset {
 impl Kloset {
     /// The kloset in a folder, which need not be there yet.
     pub fn new(drive: &Drive, top: &DrivePath) -> Self {
-        let folder = |name| (name, Folder::new(drive.clone(), inside(top, name)));
+        let folder = |name| (name, Arc::new(Folder::new(drive.clone(), inside(top, name))));
         let folders = RESOURCES.into_iter().filter_map(layout::folder).map(folder).collect();
         Self { drive: drive.clone(), top: top.clone(), folders, own_locks: Mutex::default() }
     }
@@ -99,21 +99,33 @@ impl Kloset {
         Ok(())
     }
 
-    /// The bytes that Create was given.
+    /// The bytes that Create was given. Looks ahead for packfiles: between this and
+    /// its first read of one, plakar's cache daemon opens the kloset too.
     ///
     /// # Errors
     /// If there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
-        let Some(file) = self.find_configuration().await? else {
-            return Err(Error::Missing(self.top.clone()));
+        let entries = match self.drive.list_one(&self.top).await {
+            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
+            entries => entries?,
         };
-        let path = inside(&self.top, CONFIG);
-        Ok(self
-            .drive
-            .read(file, None)
-            .collect()
-            .await
-            .map_err(|cause| drive::Error::new("cannot read", &path, cause))?)
+        let mut configuration = None;
+        for entry in entries {
+            match (entry.name(), entry.children) {
+                (name, Some(..FEW)) if layout::folder(StorageResource::Packfile) == Some(name) => {
+                    let folder = Arc::clone(self.folder(StorageResource::Packfile)?);
+                    tokio::spawn(async move { folder.look_ahead().await });
+                }
+                (CONFIG, _) => configuration = Some(entry),
+                _ => {}
+            }
+        }
+        match configuration {
+            Some(Entry { item: Item::File(file), modified, .. }) => {
+                Ok(self.drive.read_kept(&inside(&self.top, CONFIG), file, modified).await?)
+            }
+            _ => Err(Error::Missing(self.top.clone())),
+        }
     }
 
     async fn find_configuration(&self) -> Result<Option<File>, drive::Error> {
@@ -224,12 +236,15 @@ impl Kloset {
         self.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn folder(&self, resource: StorageResource) -> Result<&Folder, Error> {
+    fn folder(&self, resource: StorageResource) -> Result<&Arc<Folder>, Error> {
         let folder = layout::folder(resource).and_then(|name| self.folders.get(name));
         folder.ok_or(Error::Unsupported(resource.as_str_name()))
     }
 }
 
+/// Packfiles whose listing is worth a look ahead, which not every process needs:
+/// iCloud's has about 600 bytes for each.
+const FEW: u64 = 1000;
 /// How often a kloset is begun while others begin one.
 const CLAIM_TRIES: usize = 5;
 

@@ -15,9 +15,17 @@ use crate::{
 
 /// The account in use. A process serves one connector, and that one account.
 static WATCHED: OnceLock<(Forecast, Access)> = OnceLock::new();
+/// The drive in use, likewise.
+static OPENED: OnceLock<Drive> = OnceLock::new();
 
-/// Tells, at the end of a connector, if the session has ended meanwhile.
-pub async fn tell_of_the_end() {
+/// Ends what a connector has begun: saves what the session has become, and tells if
+/// it has ended meanwhile.
+pub async fn end() {
+    if let Some(drive) = OPENED.get()
+        && let Err(error) = drive.close().await
+    {
+        log::warn!("{error}");
+    }
     if let Some((forecast, access)) = WATCHED.get() {
         forecast.tell(access).await;
     }
@@ -58,7 +66,9 @@ impl Session {
             forecast.tell(access).await;
             WATCHED.set((forecast.clone(), access.clone())).ok();
         }
-        Drive::open(section, sections.clone(), origin, limits).await.map_err(status::of)
+        let drive = Drive::open(section, sections.clone(), origin, limits).await.map_err(status::of)?;
+        OPENED.set(drive.clone()).ok();
+        Ok(drive)
     }
 
     /// The folder or file that the location names.

@@ -5,7 +5,6 @@
 //! in blocks: whoever misses one fetches a run of them with one request, and
 //! whoever needs a block that is on its way waits for it.
 
-mod disk;
 mod fetch;
 mod file;
 mod window;
@@ -27,9 +26,8 @@ use quick_cache::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use super::{DrivePath, content::Content};
+use super::{DrivePath, content::Content, disk::Disk};
 use crate::rclone::File;
-use disk::Disk;
 use file::CachedFile;
 
 /// Bytes of a block. A read that misses wastes half of one on average.

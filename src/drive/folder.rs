@@ -44,6 +44,17 @@ impl Folder {
         &self.path
     }
 
+    /// Lists the folder before anything of it is asked for. A failure is for whoever
+    /// asks then.
+    pub async fn look_ahead(&self) {
+        let mut known = self.known.lock().await;
+        if known.listings == 0
+            && let Err(error) = self.refresh(&mut known).await
+        {
+            log::info!("{error}");
+        }
+    }
+
     /// Lists the folder; one that does not exist is empty.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Drive, DrivePath, Error, Excludes};
-use crate::rclone::{Entry, Item};
+use crate::rclone::{Entry, Item, Listing};
 
 /// Folders that one call may list. Backends that list one folder a request gain
 /// nothing from more; the service takes 20 at least.
@@ -75,13 +75,13 @@ pub async fn walk(
     Ok(())
 }
 
-type Listing = Result<Vec<(DrivePath, Entry)>, Error>;
-type Batch = (Vec<DrivePath>, Vec<Result<Vec<Entry>, Error>>);
+type Listed = Result<Vec<(DrivePath, Entry)>, Error>;
+type Batch = (Vec<DrivePath>, Vec<Result<Listing, Error>>);
 
 enum Folder {
     Waiting,
     UnderWay,
-    Listed(Listing),
+    Listed(Listed),
 }
 
 struct Walk<'a> {
@@ -122,13 +122,13 @@ impl Walk<'_> {
     }
 
     /// The first folder in order, if its listing is there.
-    fn take_first_listed(&mut self) -> Option<(DrivePath, Listing)> {
+    fn take_first_listed(&mut self) -> Option<(DrivePath, Listed)> {
         let first = self.folders.first_entry()?;
         if !matches!(first.get(), Folder::Listed(_)) {
             return None;
         }
         match first.remove_entry() {
-            (path, Folder::Listed(listing)) => Some((path, listing)),
+            (path, Folder::Listed(listed)) => Some((path, listed)),
             _ => None,
         }
     }
@@ -137,9 +137,13 @@ impl Walk<'_> {
     fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<(DrivePath, Error)>, Error> {
         let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
         let mut failed = Vec::new();
-        for (path, entries) in paths.into_iter().zip(listed) {
-            let listing = entries.map(|entries| self.sort(&path, entries, &mut failed));
-            self.folders.insert(path, Folder::Listed(listing));
+        for (path, listing) in paths.into_iter().zip(listed) {
+            let listed = listing.map(|listing| {
+                let incomplete = listing.incomplete.map(|cause| Error::new("cannot list all of", &path, cause));
+                failed.extend(incomplete.map(|error| (path.clone(), error)));
+                self.sort(&path, listing.entries, &mut failed)
+            });
+            self.folders.insert(path, Folder::Listed(listed));
         }
         Ok(failed)
     }

@@ -52,6 +52,13 @@ pub struct Opened {
     pub sets_folder_times: bool,
 }
 
+/// Closes a remote, which saves what the backend has not saved yet.
+#[derive(Serialize)]
+pub struct Close {
+    pub remote: u64,
+}
+method!("remote/close", Close, Nothing);
+
 /// Lists folders, in one request to the service where the backend can.
 #[derive(Serialize)]
 pub struct List {
@@ -69,6 +76,7 @@ pub struct Listed {
 pub struct ListedFolder {
     #[serde(deserialize_with = "null_is_empty")]
     pub entries: Vec<Entry>,
+    pub incomplete: Option<Failure>,
     pub failure: Option<Failure>,
 }
 
@@ -88,6 +96,7 @@ pub struct Entry {
     pub version: String,
     #[serde(deserialize_with = "object")]
     pub object: Option<ffi::Object>,
+    pub children: i64,
 }
 
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Object>, D::Error> {

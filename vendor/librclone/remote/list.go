@@ -19,17 +19,21 @@ var objects = newHandles[fs.Object]("object")
 
 // Entry is a file or a folder.
 type Entry struct {
-	Path    string `json:"path"` // relative to the remote's root
-	Folder  bool   `json:"folder"`
-	Size    int64  `json:"size"` // bytes; -1 if the backend cannot tell
-	Seconds int64  `json:"seconds"`
-	Nanos   int64  `json:"nanos"`
-	Version string `json:"version"` // changes whenever the item does
-	Object  uint64 `json:"object"`  // handle of a file, 0 for a folder
+	Path     string `json:"path"` // relative to the remote's root
+	Folder   bool   `json:"folder"`
+	Size     int64  `json:"size"` // bytes; -1 if the backend cannot tell
+	Seconds  int64  `json:"seconds"`
+	Nanos    int64  `json:"nanos"`
+	Version  string `json:"version"`  // changes whenever the item does
+	Object   uint64 `json:"object"`   // handle of a file, 0 for a folder
+	Children int64  `json:"children"` // items in a folder, -1 if the backend cannot tell
 }
 
 // versioned is an object that knows which version of the item it describes.
 type versioned interface{ Version() string }
+
+// counted is a folder that knows how many items are directly in it, or -1.
+type counted interface{ Children() int64 }
 
 // folderLister is an Fs that lists many folders with fewer requests than
 // folders. It answers one result or one error for each, or both where the folder
@@ -42,14 +46,18 @@ type folderLister interface {
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
 	entry := Entry{
-		Path:    outward(item.Remote()),
-		Size:    item.Size(),
-		Seconds: modTime.Unix(),
-		Nanos:   int64(modTime.Nanosecond()),
+		Path:     outward(item.Remote()),
+		Size:     item.Size(),
+		Seconds:  modTime.Unix(),
+		Nanos:    int64(modTime.Nanosecond()),
+		Children: -1,
 	}
 	object, isFile := item.(fs.Object)
 	if !isFile {
 		entry.Folder = true
+		if folder, ok := item.(counted); ok {
+			entry.Children = folder.Children()
+		}
 		return entry
 	}
 	entry.Version = versionOf(ctx, object)
@@ -164,5 +172,5 @@ func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 	if _, err := f.List(ctx, remote); err != nil {
 		return nil, err
 	}
-	return &Entry{Path: in.Path, Folder: true, Size: -1}, nil
+	return &Entry{Path: in.Path, Folder: true, Size: -1, Children: -1}, nil
 }

@@ -13,6 +13,7 @@ import (
 // asked for once for each version of a file and kept while it works.
 type contents struct {
 	service   *service
+	seen      *recollection
 	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
 
 	mu        sync.Mutex
@@ -34,10 +35,16 @@ const mostAddresses = 4096
 // mostPackages bounds the ids of packages that are kept.
 const mostPackages = 65536
 
-func newContents(service *service, unchanged func(context.Context, *item) bool) *contents {
+func newContents(service *service, seen *recollection, unchanged func(context.Context, *item) bool) *contents {
 	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
 	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
-	return &contents{service: service, unchanged: unchanged, addresses: addresses, packages: packages, asking: map[string]chan struct{}{}}
+	for _, id := range seen.load().Packages {
+		packages.Add(id, struct{}{})
+	}
+	return &contents{
+		service: service, seen: seen, unchanged: unchanged,
+		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
+	}
 }
 
 // isPackage reports whether a file is known to be a package.
@@ -78,8 +85,11 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 		c.addresses.Remove(key)
 		if err == nil {
 			c.addresses.Add(key, found)
-			if found.packaged {
+			if found.packaged && !c.packages.Contains(it.id) {
 				c.packages.Add(it.id, struct{}{})
+				if !it.packaged && !it.mayBePackage() {
+					c.seen.learnPackage(it.id)
+				}
 			}
 		}
 		delete(c.asking, key)

@@ -19,6 +19,7 @@ type drive struct {
 	folders  *folders
 	lister   *lister
 	contents *contents
+	seen     *recollection
 	age      time.Duration // how old a listing may be that something is found in
 
 	copyBroken atomic.Bool // the service made a copy that was none
@@ -79,9 +80,13 @@ func (d *drive) named(got found) *item {
 // fs.ErrorDirNotFound; that the service calls one gone is not enough for that.
 func (d *drive) walk(ctx context.Context, names []string, how manner) (place, error) {
 	begun := d.folders.now()
+	first := d.recall(ctx, names)
 	for try := 1; ; try++ {
 		var passed []string
 		at, err := d.descend(ctx, names, how, begun, &passed)
+		if err == nil && first && !at.item.shared() { // a shared folder needs more than its id
+			d.seen.keepTrail(ctx, trail{Names: names, IDs: append(passed[1:], at.id)})
+		}
 		if !isGone(err) || err == fs.ErrorDirNotFound {
 			return at, err
 		}
@@ -94,6 +99,27 @@ func (d *drive) walk(ctx context.Context, names []string, how manner) (place, er
 		}
 		begun = d.folders.now()
 	}
+}
+
+// recall lists the folders on the way to the first one that the process goes to,
+// all with one request, where an earlier process has left their ids. What it brings
+// is what descend would ask for folder by folder; what it does not, descend asks for.
+func (d *drive) recall(ctx context.Context, names []string) (first bool) {
+	ids, first := d.seen.first(names)
+	if len(ids) == 0 {
+		return first
+	}
+	done, err := d.folders.fill(ctx, rootID) // who else begins at the root waits for it
+	if err != nil {
+		return first
+	}
+	defer done()
+	targets := []target{driveRoot.target()}
+	for _, id := range ids {
+		targets = append(targets, target{id: id, weight: 1})
+	}
+	d.lister.list(ctx, targets)
+	return first
 }
 
 // stillListed waits before the way to a folder is looked up anew, after try

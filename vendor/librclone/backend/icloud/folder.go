@@ -92,6 +92,17 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	return found{exact: exact, like: like, listed: in.listed, short: in.short}, true
 }
 
+// listedSince gives what a folder shows, if it was listed since a time.
+func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.byID[id]
+	if in == nil || in.children == nil || in.listed.Before(begun) {
+		return listing{}, false
+	}
+	return listing{items: in.children.visible(), short: in.short}, true
+}
+
 // each calls look with what is known of a folder until that is content.
 func (f *folders) each(id string, look func(*children, *item) bool) {
 	f.mu.Lock()

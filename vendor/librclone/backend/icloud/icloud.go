@@ -297,9 +297,11 @@ func (f *Fs) Disconnect(ctx context.Context) error {
 	})
 }
 
-// Shutdown saves what the service has changed in the session.
+// Shutdown saves what the service has changed in the session, and what later
+// processes need not find out again.
 func (f *Fs) Shutdown(ctx context.Context) error {
 	f.drive.service.session.flush(ctx)
+	f.drive.seen.flush(ctx)
 	return nil
 }
 

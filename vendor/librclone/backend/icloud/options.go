@@ -266,8 +266,11 @@ func assembleDrive(service *service, opt *Options) *drive {
 	folders := newFolders(opt.CacheItems)
 	lister := &lister{service: service, folders: folders}
 	lister.batch.Store(int64(max(1, opt.BatchSize)))
-	d := &drive{service: service, folders: folders, lister: lister, age: time.Duration(opt.ListingAge)}
-	d.contents = newContents(service, d.unchanged)
+	d := &drive{
+		service: service, folders: folders, lister: lister,
+		seen: newRecollection(opt.SessionFile), age: time.Duration(opt.ListingAge),
+	}
+	d.contents = newContents(service, d.seen, d.unchanged)
 	return d
 }
 

@@ -46,8 +46,10 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 
 // ListFolders lists several folders with as few calls as the service allows.
 // For each folder there are its entries or an error, as of List; both where the
-// service counts more in it than it lists.
+// service counts more in it than it lists. A listing that was asked for since the
+// call began, on the way to one of them, is not asked for again.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
+	begun := f.drive.folders.now()
 	listed := make([]fs.DirEntries, len(dirs))
 	errs := make([]error, len(dirs))
 	var places []place
@@ -57,6 +59,10 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 		found, err := f.drive.walk(ctx, f.names(dir), loosely)
 		if err != nil {
 			errs[i] = err
+			continue
+		}
+		if fresh, ok := f.drive.folders.listedSince(found.id, begun); ok {
+			listed[i], errs[i] = f.entries(dirs[i], fresh.items), about(fresh.short, "list", found.path)
 			continue
 		}
 		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)

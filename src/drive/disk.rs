@@ -1,4 +1,4 @@
-//! Blocks on disk, for whoever reads the same again in another process.
+//! Content on disk, for whoever reads the same again in another process.
 //!
 //! One file a block, put in place by a rename, with a checksum at its end: what a
 //! crash or a full disk leaves behind is not taken for content. Processes need no
@@ -85,8 +85,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Tells that blocks cannot be kept, once: each further one is tried all the
-    /// same, for a full disk may have room again.
+    /// Tells that the blocks of `cache_dir` cannot be kept, once: each further one is
+    /// tried all the same, for a full disk may have room again.
     pub fn tell(&self, error: &io::Error) {
         if !self.told.swap(true, Ordering::Relaxed) {
             let folder = self.folder.display();

@@ -1,0 +1,95 @@
+package icloud
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// later opens the drive as another process would that has the same session file.
+func (s *simulator) later(sessionFile string) *Fs {
+	s.t.Helper()
+	forgetAccounts()
+	return s.open("", configmap.Simple{"session_file": sessionFile})
+}
+
+func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("a/b/c/CONFIG", "kloset")
+	sessionFile := filepath.Join(t.TempDir(), "session.json")
+	look := func() int {
+		f := sim.later(sessionFile)
+		sim.resetCounts()
+		_, err := f.NewObject(context.Background(), "a/b/c/CONFIG")
+		require.NoError(t, err)
+		return sim.counts()["list"]
+	}
+	require.Equal(t, 4, look())
+	require.Equal(t, 1, look())
+	f := sim.later(sessionFile)
+	sim.resetCounts()
+	entries, err := f.List(context.Background(), "a/b/c")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a/b/c/CONFIG"}, names(entries))
+	require.Equal(t, 1, sim.counts()["list"], "the folder itself is not listed twice")
+
+	info, err := os.Stat(sessionFile + ".seen")
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+	require.NoError(t, os.WriteFile(sessionFile+".seen", []byte("{"), 0o600))
+	require.Equal(t, 4, look(), "a broken file is as good as none")
+	require.Equal(t, 1, look())
+}
+
+// What is recollected may be out of date in every way.
+func TestRecollectedFoldersThatAreElsewhereMisleadNobody(t *testing.T) {
+	for name, change := range map[string]func(*simulator){
+		"renamed":  func(sim *simulator) { sim.mutate("a/b", "rename", jsonObject{"name": "old"}) },
+		"deleted":  func(sim *simulator) { sim.mutate("a/b", "trash", nil) },
+		"replaced": func(sim *simulator) { sim.mutate("a/b", "trash", nil); sim.putFile("a/b/c/new", "new") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := startSimulator(t)
+			sim.putFile("a/b/c/old", "old")
+			sessionFile := filepath.Join(t.TempDir(), "session.json")
+			_, err := sim.later(sessionFile).List(context.Background(), "a/b/c")
+			require.NoError(t, err)
+			change(sim)
+
+			f := sim.later(sessionFile)
+			entries, err := f.List(context.Background(), "a/b/c")
+			if name == "replaced" {
+				require.NoError(t, err)
+				assert.Equal(t, []string{"a/b/c/new"}, names(entries))
+			} else {
+				require.Error(t, err)
+			}
+			put(t, f, "a/b/c/mine", "mine")
+			assert.Equal(t, "mine", sim.file("a/b/c/mine"))
+			assert.NotContains(t, sim.tree(), "a/old/c/mine")
+		})
+	}
+}
+
+func TestPackagesAreKnownToLaterProcesses(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "package", jsonObject{"path": "book.scriv", "listed_size": 5, "entries": jsonObject{"text": "some text"}}, nil)
+	sessionFile := filepath.Join(t.TempDir(), "session.json")
+	f := sim.later(sessionFile)
+	o, err := f.NewObject(context.Background(), "book.scriv")
+	require.NoError(t, err)
+	first := o.Size()
+	_, err = read(o)
+	require.NoError(t, err)
+	require.NoError(t, f.Shutdown(context.Background()))
+
+	o, err = sim.later(sessionFile).NewObject(context.Background(), "book.scriv")
+	require.NoError(t, err)
+	assert.Equal(t, int64(5), first)
+	assert.Equal(t, int64(-1), o.Size(), "only its content tells")
+}
