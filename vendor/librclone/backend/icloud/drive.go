@@ -104,13 +104,16 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 	if try == 1 {
 		return nil
 	}
-	contradiction := damaged("the service lists it and says that it is not there")
+	contradiction := errContradiction
 	var typed *Error
 	if errors.As(gone, &typed) {
 		contradiction = about(contradiction, typed.op, typed.on)
 	}
 	return d.service.retries.wait(ctx, try, contradiction)
 }
+
+// errContradiction is for what the service shows in a listing and denies by its id.
+var errContradiction = damaged("the service lists it and says that it is not there")
 
 func (d *drive) descend(ctx context.Context, names []string, how manner, begun time.Time, passed *[]string) (place, error) {
 	at := driveRoot
