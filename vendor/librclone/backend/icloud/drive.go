@@ -75,8 +75,9 @@ func (d *drive) named(got found) *item {
 	return got.like
 }
 
-// walk finds a folder by the names that lead to it. A folder that a listing of the one above it does not have is
-// fs.ErrorDirNotFound; that the service calls one gone is not enough for that.
+// walk finds a folder by the names that lead to it. One that a listing of the
+// folder above it does not have is fs.ErrorDirNotFound; that the service calls it
+// gone is not enough for that.
 func (d *drive) walk(ctx context.Context, names []string, how manner) (place, error) {
 	begun := d.folders.now()
 	for try := 1; ; try++ {
