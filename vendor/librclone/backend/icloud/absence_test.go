@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/rclone/rclone/fs"
@@ -70,6 +71,22 @@ func TestListingsThatAreNotFound(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A service that says of all folders that they are gone is waited for once.
+func TestManyFoldersThatAreListedAndGone(t *testing.T) {
+	c := newFakeCloud()
+	for i := range 30 {
+		c.add("root", fmt.Sprint("folder", i), nil)
+	}
+	f := c.drive("")
+	dirs := names(must(f.List(background, "")))
+	c.refuseListings(-1, 404)
+	_, errs := f.ListFolders(background, dirs)
+	for i, err := range errs {
+		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", dirs[i], err)
+	}
+	assert.Less(t, c.requests, 300)
 }
 
 // A folder that its parent lists and that the service calls gone, each time, is

@@ -128,7 +128,7 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		}
 		it = now
 		if isGone(err) {
-			err = damaged("the service lists it and says that it is not there")
+			err = errContradiction
 		}
 		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
 			return itemError(op, on, waitErr)

@@ -143,6 +143,11 @@ func (r *contentReader) openOnce() error {
 		return nil
 	}
 	_ = resp.Body.Close()
+	if hasKind(err, KindDamaged) {
+		if _, err := r.address(from); err != nil { // it may lead to somebody else
+			return finally(err)
+		}
+	}
 	if !hasKind(err, KindChanged) {
 		return err
 	}

@@ -488,6 +488,22 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, got == whole[1000:])
 
+		lied := false
+		c.instead = func(_ int, kind string) *fakeAnswer {
+			if kind != "content-get" || lied {
+				return nil
+			}
+			lied = true
+			return refusing(206, whole[1000:1500], "Content-Range", "bytes 1000-1499/1500")()
+		}
+		got, err = read(o, &fs.SeekOption{Offset: 1000})
+		require.NoError(t, err)
+		assert.True(t, got == whole[1000:], "after an answer with another end")
+		lied = false
+		got, err = read(o, &fs.RangeOption{Start: -1, End: 500})
+		require.NoError(t, err)
+		assert.True(t, got == whole[2500:], "after an answer with another end")
+
 		cut := false
 		c.instead = func(_ int, kind string) *fakeAnswer {
 			if kind != "content-get" || cut {

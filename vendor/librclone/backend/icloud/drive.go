@@ -76,8 +76,9 @@ func (d *drive) named(got found) *item {
 	return got.like
 }
 
-// walk finds a folder by the names that lead to it. A folder that a listing of the one above it does not have is
-// fs.ErrorDirNotFound; that the service calls one gone is not enough for that.
+// walk finds a folder by the names that lead to it. One that a listing of the
+// folder above it does not have is fs.ErrorDirNotFound; that the service calls it
+// gone is not enough for that.
 func (d *drive) walk(ctx context.Context, names []string, how manner) (place, error) {
 	begun := d.folders.now()
 	first := d.recall(ctx, names)
@@ -130,13 +131,16 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 	if try == 1 {
 		return nil
 	}
-	contradiction := damaged("the service lists it and says that it is not there")
+	contradiction := errContradiction
 	var typed *Error
 	if errors.As(gone, &typed) {
 		contradiction = about(contradiction, typed.op, typed.on)
 	}
 	return d.service.retries.wait(ctx, try, contradiction)
 }
+
+// errContradiction is for what the service shows in a listing and denies by its id.
+var errContradiction = damaged("the service lists it and says that it is not there")
 
 func (d *drive) descend(ctx context.Context, names []string, how manner, begun time.Time, passed *[]string) (place, error) {
 	at := driveRoot

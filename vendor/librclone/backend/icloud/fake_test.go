@@ -428,7 +428,11 @@ func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, a
 		first, last, _ := strings.Cut(wanted, "-")
 		start, _ := strconv.Atoi(first)
 		end := len(it.content)
-		if n, err := strconv.Atoi(last); err == nil {
+		n, err := strconv.Atoi(last)
+		switch {
+		case first == "":
+			start = max(0, end-n)
+		case err == nil:
 			end = min(end, n+1)
 		}
 		if start >= end {

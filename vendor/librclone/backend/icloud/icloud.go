@@ -245,7 +245,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 			return itemError("remove folder", at.path, err)
 		}
 		if isGone(err) {
-			err = damaged("the service lists it and says that it is not there")
+			err = errContradiction
 		}
 		if waitErr := f.drive.service.retries.wait(ctx, attempt+1, err); waitErr != nil {
 			return itemError("remove folder", at.path, waitErr)

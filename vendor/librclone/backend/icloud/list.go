@@ -256,7 +256,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 				short = listings[i].short
 			}
 		}
-		if err := listings[0].err; len(targets) == 1 && !isGone(err) && err != nil {
+		if err := listings[0].err; len(targets) == 1 && err != nil && !isGone(err) {
 			return err
 		}
 		if doubts++; doubts < min(shortTries, l.service.retries.tries) {

@@ -11,39 +11,41 @@ import (
 	"strings"
 )
 
-// accept checks that an answer is the wanted part of the content.
+// accept checks that an answer is the wanted part of the content. One that is
+// refused leaves no trace: the next may be another one.
 func (r *contentReader) accept(resp *http.Response) error {
 	if err := unpack(resp); err != nil {
 		return err
 	}
+	pos, end, more := r.pos, r.end, false
 	length, total := resp.ContentLength, int64(-1)
-	r.told = length >= 0 || resp.StatusCode == http.StatusPartialContent
+	told := length >= 0 || resp.StatusCode == http.StatusPartialContent
 	switch resp.StatusCode {
 	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
 		if r.isPage(resp) {
 			return damaged("a page came instead of the content")
 		}
 		total = length
-		if r.pos < 0 && total < 0 {
+		if pos < 0 && total < 0 {
 			return damaged("the end of a content was asked for and its length is not told")
 		}
-		if r.pos < 0 {
-			r.pos = max(0, total+r.pos)
+		if pos < 0 {
+			pos = max(0, total+pos)
 		}
-		r.more = r.end >= 0 && r.end != r.size
+		more = end >= 0 && end != r.size
 	case http.StatusPartialContent:
-		start, end, all, ok := parseContentRange(resp.Header.Get("Content-Range"))
-		if r.pos < 0 && ok && all >= 0 {
-			r.pos = max(0, all+r.pos)
+		first, last, all, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if pos < 0 && ok && all >= 0 {
+			pos = max(0, all+pos)
 		}
-		if !ok || start != r.pos || length >= 0 && length != end-start {
+		if !ok || first != pos || length >= 0 && length != last-first {
 			return damaged("another part of the content came than was asked for")
 		}
 		total = all
-		if r.end < 0 || r.end > all && all >= 0 {
-			r.end = all
+		if end < 0 || end > all && all >= 0 {
+			end = all
 		}
-		if r.end >= 0 && end > r.end { // less than was asked for is followed by another request
+		if end >= 0 && last > end { // less than was asked for is followed by another request
 			return damaged("another part of the content came than was asked for")
 		}
 	default:
@@ -52,20 +54,24 @@ func (r *contentReader) accept(resp *http.Response) error {
 	if total >= 0 && r.size >= 0 && total != r.size {
 		return failf(KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size)
 	}
-	if r.size < 0 {
-		r.size = total
+	size := r.size
+	if size < 0 {
+		size = total
 	}
-	if r.end < 0 || r.size >= 0 && r.end > r.size {
-		r.end = r.size
+	if end < 0 || size >= 0 && end > size {
+		end = size
 	}
-	if resp.StatusCode == http.StatusOK && r.pos > 0 {
-		if _, err := io.CopyN(io.Discard, resp.Body, r.pos); err != nil {
+	if resp.StatusCode == http.StatusOK && pos > 0 {
+		if _, err := io.CopyN(io.Discard, resp.Body, pos); err != nil {
 			return transportError(r.ctx, "the host of the content", err)
 		}
 	}
-	if !r.told && r.end >= 0 {
-		return r.checkUntold(resp)
+	if !told && end >= 0 {
+		if err := checkUntold(resp, pos, end, more); err != nil {
+			return err
+		}
 	}
+	r.pos, r.end, r.size, r.more, r.told = pos, end, size, more, told
 	return nil
 }
 
@@ -73,18 +79,19 @@ func (r *contentReader) accept(resp *http.Response) error {
 // before any of it is taken for content, in bytes.
 const longestPage = 64 << 10
 
-// checkUntold refuses an answer that turns out to have another length than the
-// content, while nothing of it was handed out: some page of a host on the way.
-func (r *contentReader) checkUntold(resp *http.Response) error {
-	left := r.end - r.pos
+// checkUntold refuses an answer that turns out to have another length than what
+// is left of the content, while nothing of it was handed out: some page of a host
+// on the way.
+func checkUntold(resp *http.Response, pos, end int64, more bool) error {
+	left := end - pos
 	wanted := left
-	if !r.more {
+	if !more {
 		wanted++ // nothing may follow
 	}
 	start, err := peek(resp, int(min(wanted, longestPage)))
 	switch {
 	case err == io.EOF && int64(len(start)) < left:
-		return failf(KindDamaged, "", "", "the content ends at byte %d of %d", r.pos+int64(len(start)), r.end)
+		return failf(KindDamaged, "", "", "the content ends at byte %d of %d", pos+int64(len(start)), end)
 	case int64(len(start)) > left:
 		return fail(KindDamaged, "", "", "the content is longer than it should be")
 	}

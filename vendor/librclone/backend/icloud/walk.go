@@ -67,6 +67,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 		}
 		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
 	}
+	var contradicted bool // by one folder for long enough; it is the service's trouble and not the folder's
 	for n, outcome := range f.drive.lister.list(ctx, targets) {
 		i, found := at[n], places[n]
 		if isGone(outcome.err) && f.drive.isThere(found.id) {
@@ -77,8 +78,12 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 			continue
 		}
 		errs[i] = outcome.err
-		if outcome.err == nil || isGone(outcome.err) {
+		switch {
+		case contradicted && isGone(outcome.err):
+			errs[i] = errContradiction
+		case outcome.err == nil || isGone(outcome.err):
 			listed[i], errs[i] = f.listMoved(ctx, dirs[i])
+			contradicted = listed[i] == nil && hasKind(errs[i], KindDamaged)
 		}
 		errs[i] = about(errs[i], "list", found.path)
 	}
