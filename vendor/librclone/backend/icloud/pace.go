@@ -20,6 +20,7 @@ type limiter struct {
 	slots  chan struct{}
 
 	mu      sync.Mutex
+	atOnce  int // places in slots that calls may take
 	highest rate.Limit
 	now     rate.Limit
 	until   time.Time // no call before
@@ -29,22 +30,21 @@ const (
 	lowestRate   = rate.Limit(0.5) // calls a second
 	slowDown     = 0.5             // on each refusal
 	speedUp      = 1.25            // on each success below the highest rate; rclone's pacer has 1.33
-	callsAtOnce  = 1               // no bursts: this is what rclone's pacer does too
+	burst        = 1               // call at once that is ahead of its time: rclone's pacer has no more either
 	defaultRate  = 100
 	defaultSlots = 16
 )
 
 func newLimiter(perSecond float64, slots int) *limiter {
-	if slots < 1 {
-		slots = 1
-	}
+	slots = max(1, slots)
 	highest := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		highest = rate.Inf
 	}
 	return &limiter{
-		tokens:  rate.NewLimiter(highest, callsAtOnce),
+		tokens:  rate.NewLimiter(highest, burst),
 		slots:   make(chan struct{}, slots),
+		atOnce:  slots,
 		highest: highest,
 		now:     highest,
 	}
@@ -115,9 +115,13 @@ func (l *limiter) accepted() {
 }
 
 // tighten makes the limiter as strict as another remote of the account wants.
-func (l *limiter) tighten(perSecond float64) {
+// Places that are one too many are taken for good, once they are free.
+func (l *limiter) tighten(perSecond float64, slots int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for ; l.atOnce > max(1, slots); l.atOnce-- {
+		go func() { l.slots <- struct{}{} }()
+	}
 	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.highest {
 		l.highest = wanted
 		l.now = min(l.now, wanted)
@@ -141,7 +145,7 @@ func limiterOf(appleID string, perSecond float64, slots int) *limiter {
 		limiters.of[key] = known
 		return known
 	}
-	known.tighten(perSecond)
+	known.tighten(perSecond, slots)
 	return known
 }
 

@@ -87,6 +87,45 @@ func TestLimiterOfAnAccount(t *testing.T) {
 	assert.NotSame(t, a, limiterOf("other@example.com", 80, 4))
 }
 
+// The remote that wants the fewest calls at once is heard, also while more of
+// them are under way, and one that wants more is not.
+func TestSlotsOfAnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		forgetAccounts()
+		l := limiterOf("slots@example.com", 0, 4)
+		for range 3 {
+			require.NoError(t, l.begin(background, 0))
+		}
+		limiterOf("slots@example.com", 0, 2)
+		limiterOf("slots@example.com", 0, 8)
+		synctest.Wait()
+		free := func() int {
+			taken := 0
+			for {
+				ctx, cancel := context.WithTimeout(background, time.Second)
+				err := l.begin(ctx, 0)
+				cancel()
+				if err != nil {
+					break
+				}
+				taken++
+			}
+			for range taken {
+				l.end()
+			}
+			return taken
+		}
+		assert.Zero(t, free())
+		l.end()
+		synctest.Wait()
+		assert.Zero(t, free(), "two calls are still under way")
+		l.end()
+		assert.Equal(t, 1, free())
+		l.end()
+		assert.Equal(t, 2, free())
+	})
+}
+
 func TestPauses(t *testing.T) {
 	r := retries{tries: 5, base: time.Second, longest: 10 * time.Second}
 	for next, longest := range map[int]time.Duration{2: time.Second, 3: 2 * time.Second, 4: 4 * time.Second, 5: 8 * time.Second} {
