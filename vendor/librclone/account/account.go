@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
@@ -115,12 +114,10 @@ func export(_ context.Context, in sessionRequest) (*exported, error) {
 	return &exported{TrustToken: string(file.TrustToken), Cookies: client.GetCookieString()}, nil
 }
 
-// forget removes a session. The lock file stays: another process may hold it.
-func forget(_ context.Context, in sessionRequest) (*struct{}, error) {
-	for _, path := range []string{in.SessionFile, challengePath(in.SessionFile)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+// forget removes a session, and a sign-in that waits for its code.
+func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
+	if err := icloud.ForgetSessionFile(ctx, in.SessionFile); err != nil {
+		return nil, err
 	}
-	return &struct{}{}, nil
+	return &struct{}{}, icloud.RemoveFile(challengePath(in.SessionFile))
 }

@@ -142,14 +142,16 @@ func outcomeUnknown(err error) bool {
 	return isDoubtful(err)
 }
 
-// mostRenewals is how many renewals one call waits for: what another process
-// has renewed, new cookies for protected data, and a sign-in.
-const mostRenewals = 3
+// mostRenewals is how many renewals one call waits for: new cookies for protected
+// data, a sign-in, Apple's word that the session is good, and as many again of
+// other calls and other processes.
+const mostRenewals = 6
 
 // send performs a request once, and once more for each renewal of the session
 // that it needs.
 func (s *service) send(ctx context.Context, r request, answer any) error {
 	for renewals := 0; ; renewals++ {
+	done := new(attempts)
 		access, err := s.session.access(ctx)
 		if err != nil {
 			return err
@@ -181,9 +183,10 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 			return refused.err()
 		}
 		if renewals == mostRenewals {
-			return needsLogin(s.session.name, "iCloud refuses this call with every session ("+refused.Error()+")")
+			return refusedAlways(refused.status)
 		}
-		if err := s.session.renew(ctx, access, refused.status); err != nil {
+		done.status = refused.status
+		if err := s.session.renew(ctx, access.generation, done); err != nil {
 			return err
 		}
 	}

@@ -89,7 +89,8 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	}
 	state.SessionToken = Secret(proof.SessionToken)
 	state.Country = proof.AccountCountry
-	state.RenewedAt = time.Now().UTC()
+	state.SignedInAt = time.Now().UTC()
+	state.RenewedAt = state.SignedInAt
 	state.SignIns++
 	state.Refused = Refusals{}
 	return nil
