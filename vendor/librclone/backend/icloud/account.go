@@ -146,20 +146,25 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 		switch {
 		case errors.As(err, &refused) && refused.kind() == KindThrottled:
 			return refused.err()
-		case errors.As(err, &refused):
+		case errors.As(err, &refused) && refused.kind() == KindNetwork && !refused.explained():
+			err = refused.err()
+		case refused != nil:
 			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()).
 				because(CauseADPNotApproved) // not final: a sign-in may help
+		case hasKind(err, KindNetwork), hasKind(err, KindDamaged):
 		case err != nil:
 			return err
 		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
 			state.PCSRequired = true
 			state.RenewedAt = time.Now().UTC()
 			return nil
+		default:
+			err = needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
+				with("approve it on a trusted device (" + webAccessSetting + "), then sign in again")
 		}
 		wait, ok := s.service.retries.pause(try+1, 0)
 		if !ok || try == pcsTries {
-			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
-				with("approve it on a trusted device (Settings > your name > iCloud > Access iCloud Data on the Web), then sign in again")
+			return finally(err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
