@@ -70,7 +70,7 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	}
 	if password == "" {
 		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
-	} else if err := s.prove(ctx, proof, state, password); err != nil {
+	} else if err := s.prove(ctx, proof, state.AppleID, password); err != nil {
 		return s.explain(state, password, err)
 	}
 	if err := s.accountLogin(ctx, proof, state); err != nil {
@@ -109,7 +109,7 @@ type Refused struct {
 // wants the second factor. err says why no answer came.
 func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
 	s := &signer{service: newService(ctx, &Options{AppleID: appleID, CallsPerSecond: defaultRate, CallsAtOnce: defaultSlots})}
-	err := s.prove(ctx, session, &SessionFile{AppleID: appleID}, password)
+	err := s.prove(ctx, session, appleID, password)
 	var refused *refusal
 	if errors.As(err, &refused) {
 		return &Refused{Status: refused.status, RetryAfter: refused.retryAfter, Body: refused.body}, nil
@@ -119,10 +119,10 @@ func Prove(ctx context.Context, session *api.Session, appleID string, password S
 
 // prove shows Apple that the password is known, without sending it. What Apple
 // refuses is a *refusal.
-func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFile, password Secret) error {
-	account := strings.ToLower(state.AppleID) // it is part of the proof, in this form
+func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, password Secret) error {
+	account := strings.ToLower(appleID) // it is part of the proof, in this form
 	frame := "auth-" + proof.FrameID
-	_, err := s.auth(ctx, proof, state, request{
+	_, err := s.auth(ctx, proof, request{
 		method: http.MethodGet,
 		path:   "/authorize/signin",
 		params: url.Values{
@@ -136,7 +136,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 		return err
 	}
 	remember := url.Values{"isRememberMeEnabled": {"true"}}
-	_, err = s.auth(ctx, proof, state, request{
+	_, err = s.auth(ctx, proof, request{
 		method: http.MethodPost, path: "/federate", params: remember,
 		body: map[string]any{"accountName": account, "rememberMe": true},
 	})
@@ -147,7 +147,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	if err != nil {
 		return fail(KindNetwork, "", "", "no random numbers").from(err)
 	}
-	body, err := s.auth(ctx, proof, state, request{
+	body, err := s.auth(ctx, proof, request{
 		method: http.MethodPost, path: "/signin/init",
 		body: map[string]any{
 			"a":           base64.StdEncoding.EncodeToString(padded(srp.public)),
@@ -180,7 +180,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	if proof.TrustToken != "" {
 		trust = append(trust, proof.TrustToken)
 	}
-	_, err = s.auth(ctx, proof, state, request{
+	_, err = s.auth(ctx, proof, request{
 		method: http.MethodPost, path: proofPath, params: remember,
 		body: map[string]any{
 			"accountName": account,
@@ -194,7 +194,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	var refused *refusal
 	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed {
 		// An account without a second factor.
-		_, err = s.auth(ctx, proof, state, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
+		_, err = s.auth(ctx, proof, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
 	}
 	return err
 }
@@ -212,8 +212,9 @@ func signInDamaged() error {
 }
 
 // auth sends one request of a sign-in and takes the headers that the next one
-// needs, from a refusal too: the second factor follows on one.
-func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFile, r request) ([]byte, error) {
+// needs, from a refusal too: the second factor follows on one. The cookies of
+// this host are no part of an iCloud session, and rclone's client sends it none.
+func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
 	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
 		headers = map[string]string{"Accept": "*/*"}
@@ -228,7 +229,6 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFil
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	state.Cookies = mergeCookies(state.Cookies, resp.Cookies())
 	TakeHeaders(proof, resp.Header)
 	body, err := readSmall(ctx, resp)
 	if err != nil {
