@@ -3,6 +3,7 @@ package icloud
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -33,5 +34,22 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 		assert.Equal(t, KindNeedsLogin, KindOf(err))
 		assert.ErrorContains(t, err, "gave no session")
 		assert.Equal(t, 1, b.counts["retrieveItemDetailsInFolders"])
+	}
+}
+
+// An answer takes a cookie away by ending its life.
+func TestCookiesThatAnswersDelete(t *testing.T) {
+	later := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+	for set, left := range map[string]string{
+		"A=":                   "",
+		"A=deleted; Max-Age=0": "",
+		"A=deleted; Expires=Thu, 01 Jan 1970 00:00:00 GMT":         "",
+		"A=new; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT": "A=new",
+		"A=new; Expires=" + later:                                  "A=new",
+		"A=new":                                                    "A=new",
+		"B=deleted; Max-Age=0":                                     "A=old",
+	} {
+		answer := http.Response{Header: http.Header{"Set-Cookie": {set}}}
+		assert.Equal(t, left, cookieHeader(mergeCookies([]Cookie{{"A", "old"}}, answer.Cookies())), set)
 	}
 }
