@@ -53,3 +53,43 @@ func TestCookiesThatAnswersDelete(t *testing.T) {
 		assert.Equal(t, left, cookieHeader(mergeCookies([]Cookie{{"A", "old"}}, answer.Cookies())), set)
 	}
 }
+
+// A call goes to where its host sends it on to, with its body and its cookies,
+// within the domain of the host and no further.
+func TestCallsThatAreSentOn(t *testing.T) {
+	for _, status := range []int{301, 302, 307, 308} {
+		for to, follows := range map[string]bool{
+			"https://p2-drivews.icloud.com/other/retrieveItemDetailsInFolders": true,
+			"/retrieveItemDetailsInFolders?hop=1":                              true,
+			"http://p2-drivews.icloud.com/retrieveItemDetailsInFolders":        false,
+			"https://idmsa.apple.com/retrieveItemDetailsInFolders":             false,
+			"https://p2-drivews.icloud.com.cn/retrieveItemDetailsInFolders":    false,
+			"https://icloud.com.example.org/retrieveItemDetailsInFolders":      false,
+		} {
+			c := newFakeCloud()
+			c.add("root", "file", []byte("content"))
+			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+				if req.URL.Host == "p1-drivews.icloud.com" && req.URL.Query().Get("hop") == "" {
+					return refusing(status, "", "Location", to)()
+				}
+				assert.True(t, follows, req.URL)
+				assert.Equal(t, http.MethodPost, req.Method)
+				return nil
+			})
+			entries, err := driveBy(b, "").List(background, "")
+			if follows {
+				assert.NoError(t, err, to)
+				assert.Len(t, entries, 1)
+			} else {
+				assert.Error(t, err, to)
+			}
+		}
+	}
+
+	b := newBetween(newFakeCloud(), func(_ string, req *http.Request) *fakeAnswer {
+		return refusing(307, "", "Location", req.URL.Path)()
+	})
+	_, err := driveBy(b, "").List(background, "")
+	assert.Error(t, err)
+	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], mostRedirects+1)
+}
