@@ -10,8 +10,8 @@ import (
 
 // headersFor gives the headers for a content host. The cookies go to iCloud's
 // own domain only: elsewhere the address itself grants access. rclone's client
-// sends them everywhere, so where that is not enough (denied) Apple's domain for
-// contents gets them, too.
+// sends them everywhere, so where that is not enough (denied: by an address
+// before) Apple's domain for contents gets them, too.
 func (s *session) headersFor(address string, denied bool) map[string]string {
 	headers := api.GetCommonHeaders(nil)
 	host := strings.TrimSuffix(hostOf(address), ".cn")

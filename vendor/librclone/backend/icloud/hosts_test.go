@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,4 +93,36 @@ func TestCallsThatAreSentOn(t *testing.T) {
 	_, err := driveBy(b, "").List(background, "")
 	assert.Error(t, err)
 	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], mostRedirects+1)
+}
+
+// A host for contents that refuses an upload gets the cookies the next time, if
+// it is one of Apple's.
+func TestUploadsThatWantCookies(t *testing.T) {
+	for host, works := range map[string]bool{"p1-contentws.icloud-content.com": true, "content.example.org": false} {
+		c := newFakeCloud()
+		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			if kind == "web" {
+				answer.body = []byte(strings.Replace(string(answer.body), "p1-contentws.icloud.com", host, 1))
+			}
+		}
+		var sent []string
+		b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+			if kind == "content-post" {
+				sent = append(sent, req.Header.Get("Cookie"))
+				if !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {
+					return refusing(403, "")()
+				}
+			}
+			return nil
+		})
+		_, err := tryPut(driveBy(b, ""), "file", "content")
+		assert.Empty(t, sent[0], host)
+		if works {
+			assert.NoError(t, err, host)
+			assert.Len(t, sent, 2)
+			continue
+		}
+		assert.Error(t, err, host)
+		assert.Empty(t, strings.Join(sent, ""), host)
+	}
 }
