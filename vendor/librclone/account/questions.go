@@ -239,13 +239,18 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	return s.finish(ctx, account)
 }
 
-// finish stores the session.
+// finish stores the session, unless it is of no use: the one of before stays
+// then. One that waits for Apple's terms works once they are accepted.
 func (s *signIn) finish(ctx context.Context, account *accountInfo) (*fs.ConfigOut, error) {
+	unusable := account.usable()
+	if unusable != nil && causeOf(unusable) != causeTerms {
+		return nil, unusable
+	}
 	if err := s.store(ctx, account); err != nil {
 		return nil, err
 	}
-	if err := account.usable(); err != nil {
-		return nil, err
+	if unusable != nil {
+		return nil, unusable
 	}
 	if account.Webservices[driveService].PCSRequired {
 		askDevices(ctx, s.file)

@@ -288,7 +288,7 @@ func (s *signIn) accountLogin(ctx context.Context) (*accountInfo, error) {
 
 func infoIn(r *reply) (*accountInfo, error) {
 	info := new(accountInfo)
-	_ = json.Unmarshal(r.body, info) // then nothing is known, as below
+	unread := json.Unmarshal(r.body, info)
 	if info.DomainToUse == "" && strings.HasSuffix(r.sendsTo, ".com.cn") {
 		info.DomainToUse = r.sendsTo
 	}
@@ -304,6 +304,8 @@ func infoIn(r *reply) (*accountInfo, error) {
 			failed.cause = causeOther
 		}
 		return nil, failed
+	case unread != nil:
+		return nil, &failure{kind: icloud.KindDamaged, cause: causeOther, text: "the answer of iCloud about the account cannot be read; try again"}
 	}
 	return info, nil
 }
@@ -341,6 +343,7 @@ func (s *signIn) store(ctx context.Context, info *accountInfo) error {
 			Cookies:      cookiesOf(s.client),
 			PCSRequired:  info.Webservices[driveService].PCSRequired,
 			TrustedAt:    now,
+			SignedInAt:   now,
 			RenewedAt:    now,
 			SignIns:      1,
 		}
