@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"testing"
 
@@ -12,14 +13,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An answer that says nothing about the account is no account.
-func TestAnswersThatAreNoAccount(t *testing.T) {
-	for _, body := range []string{"<html>Welcome to the hotel's network</html>", "", `{"webservices":`} {
-		_, err := infoIn(&reply{status: 200, body: []byte(body)})
-		var failed *failure
-		if assert.ErrorAs(t, err, &failed, body) {
-			assert.Equal(t, icloud.KindDamaged, failed.Kind())
-		}
+// What the first answer said of the phones is kept where the second is a page.
+func TestPhonesAreKept(t *testing.T) {
+	said, err := factorIn(&reply{status: 409, body: []byte(`{"trustedPhoneNumbers":[{"id":1,"numberWithDialCode":"+1 23"}]}`)})
+	require.NoError(t, err)
+	assert.Equal(t, []phone{{ID: 1, Number: "+1 23"}}, said.phones)
+	now, err := factorIn(&reply{status: 200, body: []byte("<html>")})
+	require.NoError(t, err)
+	assert.Nil(t, now)
+}
+
+// A refusal of the host of accounts is about the session, whatever the status
+// that says so, and never about a password.
+func TestRefusalsOfASession(t *testing.T) {
+	for cause, refused := range map[string]icloud.Refused{
+		causeSessionOver: {Status: 423, SessionOver: true},
+		causeChina:       {Status: 302, Elsewhere: "icloud.com.cn"},
+		causeThrottled:   {Status: 503},
+		causeService:     {Status: 502},
+		causeOther:       {Status: 403},
+	} {
+		assert.Equal(t, cause, refusedSession(&refused).cause)
 	}
 }
 
@@ -32,10 +46,10 @@ func TestSignInOfNoUseReplacesNothing(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "s.json")
 		require.NoError(t, icloud.SaveSessionFile(path, &icloud.SessionFile{TrustToken: "good"}))
-		account, err := infoIn(&reply{status: 200, body: []byte(body)})
-		require.NoError(t, err)
+		account := new(icloud.AccountAnswer)
+		require.NoError(t, json.Unmarshal([]byte(body), account))
 		s := &signIn{file: path, client: &api.Session{TrustToken: "new"}}
-		_, err = s.finish(context.Background(), account)
+		_, err := s.finish(context.Background(), account)
 		assert.Error(t, err)
 		file, err := icloud.LoadSessionFile(path)
 		require.NoError(t, err)

@@ -18,8 +18,10 @@ import (
 // The hosts of an account, which are known beforehand.
 const (
 	setupEndpoint = "https://setup.icloud.com/setup/ws/1"
-	authEndpoint  = "https://idmsa.apple.com/appleauth/auth"
 	homeEndpoint  = "https://www.icloud.com"
+
+	// AuthEndpoint is where a sign-in is proven.
+	AuthEndpoint = "https://idmsa.apple.com/appleauth/auth"
 )
 
 // signInTries is how often a sign-in is begun when the network fails. An answer
@@ -94,27 +96,6 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	state.SignIns++
 	state.Refused = Refusals{}
 	return nil
-}
-
-// Refused is an answer of Apple's sign-in that is no success.
-type Refused struct {
-	Status     int
-	RetryAfter time.Duration // that Apple asked to be left alone for, 0 if it named no time
-	Body       []byte
-}
-
-// Prove shows Apple, once, that a person knows the password of an account. The
-// session needs a client id; it takes the headers that the rest of the sign-in
-// stands on. The answer is nil for a success; its status is 409 where Apple
-// wants the second factor. err says why no answer came.
-func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
-	s := &signer{service: newService(ctx, &Options{AppleID: appleID, CallsPerSecond: defaultRate, CallsAtOnce: defaultSlots})}
-	err := s.prove(ctx, session, appleID, password)
-	var refused *refusal
-	if errors.As(err, &refused) {
-		return &Refused{Status: refused.status, RetryAfter: refused.retryAfter, Body: refused.body}, nil
-	}
-	return nil, err
 }
 
 // prove shows Apple that the password is known, without sending it. What Apple
@@ -219,7 +200,7 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
 		headers = map[string]string{"Accept": "*/*"}
 	}
-	resp, err := s.service.roundTrip(ctx, r, authEndpoint, headers)
+	resp, err := s.service.roundTrip(ctx, r, AuthEndpoint, headers)
 	var refused *refusal
 	if errors.As(err, &refused) {
 		refused.answersPassword = r.path == proofPath || r.path == repairPath
@@ -259,11 +240,35 @@ func TakeHeaders(session *api.Session, header http.Header) {
 	}
 }
 
-// Codes of Apple's sign-in for what went wrong.
+// Codes of Apple's sign-in for what went wrong (seen in the threads that user
+// reports link to).
 const (
-	codeWrongPassword = "-20101"
-	codeLocked        = "-20209"
+	CodeWrongPassword = "-20101"
+	CodeLocked        = "-20209"
+	CodeWrongCode     = "-21669"
+	CodeTooManyCodes  = "-21674"
+	CodeSessionOver   = "-20528" // the sign-in itself took too long
 )
+
+// ServiceError is how Apple's sign-in says what is wrong.
+type ServiceError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// ServiceErrorIn gives the first error in an answer; it is empty without one,
+// and then the status decides.
+func ServiceErrorIn(body []byte) ServiceError {
+	var said struct {
+		Errors []ServiceError `json:"serviceErrors"`
+		Other  []ServiceError `json:"service_errors"` // both are seen, mostly together
+	}
+	_ = json.Unmarshal(body, &said)
+	if all := append(said.Errors, said.Other...); len(all) > 0 {
+		return all[0]
+	}
+	return ServiceError{}
+}
 
 // explain says what a refused sign-in means, and keeps what must not be tried
 // again: the password only where the answer is about it.
@@ -275,20 +280,12 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	if !refused.answersPassword {
 		password = ""
 	}
-	type serviceError struct {
-		Code string `json:"code"`
-	}
 	var said struct {
-		Errors      []serviceError  `json:"serviceErrors"`
-		Other       []serviceError  `json:"service_errors"` // both are seen, mostly together
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 	}
-	_ = json.Unmarshal(refused.body, &said) // without one the status decides
-	code := ""
-	if all := append(said.Errors, said.Other...); len(all) > 0 {
-		code = all[0].Code
-	}
-	if e := s.elsewhere(refused); e != nil {
+	_ = json.Unmarshal(refused.body, &said) // then it asks for none
+	code := ServiceErrorIn(refused.body).Code
+	if e := s.elsewhere(refused.elsewhere()); e != nil {
 		return e
 	}
 	switch {
@@ -304,10 +301,10 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
 	case refused.status == http.StatusConflict:
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
-	case code == codeLocked, refused.status == http.StatusForbidden && code != codeWrongPassword:
+	case code == CodeLocked, refused.status == http.StatusForbidden && code != CodeWrongPassword:
 		return s.turnedDown(state, password, CauseLocked, "Apple refuses the sign-in, as it does for a locked account").
 			with("unlock the account at iforgot.apple.com if it is locked, then sign in again")
-	case code == codeWrongPassword, refused.status == http.StatusUnauthorized:
+	case code == CodeWrongPassword, refused.status == http.StatusUnauthorized:
 		return s.turnedDown(state, password, CauseWrongPassword, "Apple turned the password down").
 			with("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	}
