@@ -5,10 +5,10 @@
 // config/create and config/update give to the backend "icloud" are the ones of
 // this package (see Questions). The password is proven and the session begun by
 // package icloud, as in an unattended renewal; the second factor stands on
-// rclone's own client. What rclone's own questions lack is why it exists: which of Apple's
-// refusals it was, whether the code was really sent, another try after a wrong
-// code, choice of a phone, a sign-in that a second process completes, and the
-// approval that Advanced Data Protection needs.
+// rclone's own client. What rclone's own questions lack is why it exists: which
+// of Apple's refusals it was, whether the code was really sent, another try
+// after a wrong code, choice of a phone, a sign-in that a second process
+// completes, and the approval that Advanced Data Protection needs.
 //
 // Session files are read and written by package icloud alone; this one keeps a
 // challenge, a sign-in that waits for its code, in a file beside it.
