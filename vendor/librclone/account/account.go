@@ -3,11 +3,12 @@
 //
 // The sign-in is a backend configuration of rclone: the questions that
 // config/create and config/update give to the backend "icloud" are the ones of
-// this package (see Questions). It stands on rclone's own client for the
-// requests. What rclone's own questions lack is why it exists: which of Apple's
-// refusals it was, whether the code was really sent, another try after a wrong
-// code, choice of a phone, a sign-in that a second process completes, and the
-// approval that Advanced Data Protection needs.
+// this package (see Questions). The password is proven and the session begun by
+// package icloud, as in an unattended renewal; the second factor stands on
+// rclone's own client. What rclone's own questions lack is why it exists: which
+// of Apple's refusals it was, whether the code was really sent, another try
+// after a wrong code, choice of a phone, a sign-in that a second process
+// completes, and the approval that Advanced Data Protection needs.
 //
 // Session files are read and written by package icloud alone; this one keeps a
 // challenge, a sign-in that waits for its code, in a file beside it.
@@ -17,13 +18,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
 	"plakar-icloud/librclone/remote"
 
-	"github.com/rclone/rclone/backend/iclouddrive"
 	rclonefs "github.com/rclone/rclone/fs"
 )
 
@@ -89,14 +88,9 @@ type adoptRequest struct {
 // trust began, so nothing is forecast for it.
 func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
 	return &struct{}{}, icloud.UpdateSessionFile(ctx, in.SessionFile, func(file *icloud.SessionFile) error {
-		*file = icloud.SessionFile{
-			AppleID:    in.AppleID,
-			ClientID:   in.ClientID,
-			TrustToken: icloud.Secret(in.TrustToken),
-		}
-		for _, cookie := range iclouddrive.ReadCookies(in.Cookies) {
-			file.Cookies = append(file.Cookies, icloud.Cookie{Name: cookie.Name, Value: icloud.Secret(cookie.Value)})
-		}
+		*file = *icloud.NewSessionFile(&icloud.Options{
+			AppleID: in.AppleID, ClientID: in.ClientID, TrustToken: in.TrustToken, Cookies: in.Cookies,
+		})
 		return nil
 	})
 }
@@ -108,19 +102,17 @@ type exported struct {
 }
 
 func export(_ context.Context, in sessionRequest) (*exported, error) {
-	client, file, err := ofFile(in.SessionFile)
+	file, err := icloud.LoadSessionFile(in.SessionFile)
 	if err != nil {
 		return nil, err
 	}
-	return &exported{TrustToken: string(file.TrustToken), Cookies: client.GetCookieString()}, nil
+	return &exported{TrustToken: string(file.TrustToken), Cookies: file.CookieHeader()}, nil
 }
 
-// forget removes a session. The lock file stays: another process may hold it.
-func forget(_ context.Context, in sessionRequest) (*struct{}, error) {
-	for _, path := range []string{in.SessionFile, challengePath(in.SessionFile)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+// forget removes a session, and a sign-in that waits for its code.
+func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
+	if err := icloud.ForgetSessionFile(ctx, in.SessionFile); err != nil {
+		return nil, err
 	}
-	return &struct{}{}, nil
+	return &struct{}{}, icloud.RemoveFile(challengePath(in.SessionFile))
 }

@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	iofs "io/fs"
 	"net/http"
@@ -57,31 +56,6 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	return out, nil
 }
 
-// webAccess is what the account's owner allows on the web. Apple leaves out what
-// does not concern the account. (ICDRS, whose state it tells too, is the recovery
-// service that Advanced Data Protection switches off.)
-type webAccess struct {
-	Allowed   *bool `json:"isWebAccessAllowed"`
-	Consented *bool `json:"isDeviceConsentedForPCS"` // to the access to protected data
-}
-
-func (a webAccess) off() bool { return a.Allowed != nil && !*a.Allowed }
-
-func webAccessOf(ctx context.Context, client *api.Session) (webAccess, error) {
-	var access webAccess
-	r, err := setup(ctx, client, "/requestWebAccessState", nil)
-	if err != nil {
-		return access, err
-	}
-	if !r.good() {
-		return access, refused(r)
-	}
-	if json.Unmarshal(r.body, &access) != nil {
-		return access, &failure{kind: icloud.KindDamaged, cause: causeOther, text: "the state of web access cannot be read"}
-	}
-	return access, nil
-}
-
 // servicesAnswer is what iCloud says about the account of a session.
 type servicesAnswer struct {
 	Session      string            `json:"session"` // "alive", or the cause why not
@@ -93,26 +67,25 @@ type servicesAnswer struct {
 
 // services asks with the session as it is: nothing is renewed, nobody is asked.
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
-	client, _, err := ofFile(in.SessionFile)
+	session, err := icloud.LoadSessionFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, &failure{kind: icloud.KindNeedsLogin, cause: causeNotSignedIn, text: "nobody has signed in"}
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := setup(ctx, client, "/validate", nil)
-	if err != nil {
-		return nil, err
-	}
 	out := &servicesAnswer{Session: "alive", Services: map[string]string{}}
-	info, err := infoIn(r)
+	info, refused, err := icloud.Validate(ctx, session)
 	if err != nil {
-		out.Session = causeOf(err)
+		return nil, unreachable(ctx, err)
+	}
+	if refused != nil {
+		out.Session = refusedSession(refused).cause
 		return out, nil
 	}
 	out.TermsPending = info.TermsUpdateNeeded
-	out.Protected = info.Webservices[driveService].PCSRequired
-	for shown, name := range map[string]string{"drive": driveService, "documents": docsService, "photos": api.WsPhotos} {
+	out.Protected = info.PCSRequired()
+	for shown, name := range map[string]string{"drive": api.WsDrive, "documents": api.WsDocs, "photos": api.WsPhotos} {
 		service := info.Webservices[name]
 		switch {
 		case service.Status != "":
@@ -123,14 +96,14 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 			out.Services[shown] = "active"
 		}
 	}
-	if info.wantsCode() {
+	if info.WantsCode() {
 		out.Session = causeTrustOver
 	}
 	if info.Info != nil && info.Info.WebAccess != nil {
 		out.WebAccessOff = !*info.Info.WebAccess
 	}
-	if access, err := webAccessOf(ctx, client); err == nil {
-		out.WebAccessOff = out.WebAccessOff || access.off()
+	if access, _, _ := icloud.AskWebAccess(ctx, session); access.Off() {
+		out.WebAccessOff = true
 	}
 	return out, nil
 }

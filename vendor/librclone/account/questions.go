@@ -112,7 +112,7 @@ func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string)
 		if err != nil {
 			return nil, err
 		}
-		if !account.wantsCode() {
+		if !account.WantsCode() {
 			return s.finish(ctx, account)
 		}
 		wanted = new(reply)
@@ -239,15 +239,20 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	return s.finish(ctx, account)
 }
 
-// finish stores the session.
-func (s *signIn) finish(ctx context.Context, account *accountInfo) (*fs.ConfigOut, error) {
+// finish stores the session, unless it is of no use: the one of before stays
+// then. One that waits for Apple's terms works once they are accepted.
+func (s *signIn) finish(ctx context.Context, account *icloud.AccountAnswer) (*fs.ConfigOut, error) {
+	useless := unusable(account)
+	if useless != nil && causeOf(useless) != causeTerms {
+		return nil, useless
+	}
 	if err := s.store(ctx, account); err != nil {
 		return nil, err
 	}
-	if err := account.usable(); err != nil {
-		return nil, err
+	if useless != nil {
+		return nil, useless
 	}
-	if account.Webservices[driveService].PCSRequired {
+	if account.PCSRequired() {
 		askDevices(ctx, s.file)
 		return approve(ctx, s.file)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -19,19 +18,19 @@ import (
 // Causes: what is wrong, in the words that the caller acts on. Those of the
 // backend's errors are the same.
 const (
-	causeNotSignedIn  = "not-signed-in"
+	causeNotSignedIn  = icloud.CauseNotSignedIn
 	causeNoChallenge  = "no-challenge"
-	causeSessionOver  = "session-over"
-	causeTrustOver    = "trust-over"
-	causePassword     = "wrong-password"
+	causeSessionOver  = icloud.CauseSessionOver
+	causeTrustOver    = icloud.CauseTrustOver
+	causePassword     = icloud.CauseWrongPassword
 	causeAppSpecific  = icloud.CauseAppSpecific
-	causeLocked       = "locked"
-	causeADP          = "adp-not-approved"
-	causeWebAccess    = "web-access-off"
-	causeTerms        = "terms-pending"
-	causeSecurityKeys = "security-keys"
-	causeChina        = "mainland-china"
-	causeThrottled    = "throttled"
+	causeLocked       = icloud.CauseLocked
+	causeADP          = icloud.CauseADPNotApproved
+	causeWebAccess    = icloud.CauseWebAccessOff
+	causeTerms        = icloud.CauseTermsPending
+	causeSecurityKeys = icloud.CauseSecurityKeys
+	causeChina        = icloud.CauseMainlandChina
+	causeThrottled    = icloud.CauseThrottled
 	causeService      = "service-trouble"
 	causeNetwork      = "no-network"
 	causeProxy        = "proxy"
@@ -40,7 +39,7 @@ const (
 	causeTooManyCodes = "too-many-codes"
 	causeClock        = "clock"
 	causeStateFolder  = "state-folder"
-	causeNoDrive      = "no-drive"
+	causeNoDrive      = icloud.CauseNoDrive
 	causeOther        = "other"
 )
 
@@ -72,44 +71,16 @@ func causeOf(err error) string {
 // reply is what Apple answered.
 type reply struct {
 	status     int
-	hasToken   bool   // it carries a session token
-	sendsTo    string // the host of a redirection
+	hasToken   bool // it carries a session token
 	retryAfter time.Duration
 	body       []byte
 }
 
-// serviceError is how Apple's sign-in says what is wrong.
-type serviceError struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-}
-
-func (r *reply) serviceError() serviceError {
-	var said struct {
-		Errors []serviceError `json:"serviceErrors"`
-		Other  []serviceError `json:"service_errors"`
-	}
-	_ = json.Unmarshal(r.body, &said) // without one the status decides
-	if all := append(said.Errors, said.Other...); len(all) > 0 {
-		return all[0]
-	}
-	return serviceError{}
-}
-
 func (r *reply) good() bool { return r.status >= 200 && r.status < 300 }
-
-// Codes of Apple's sign-in (seen in the threads that user reports link to).
-const (
-	codeWrongPassword = "-20101"
-	codeLocked        = "-20209"
-	codeWrongCode     = "-21669"
-	codeTooManyCodes  = "-21674"
-	codeSessionOver   = "-20528"
-)
 
 // refused says what a refusal of the sign-in host means.
 func refused(r *reply) *failure {
-	said := r.serviceError()
+	said := icloud.ServiceErrorIn(r.body)
 	status := fmt.Sprintf("Apple answered %d", r.status)
 	if said.Message != "" {
 		status += ": " + said.Message
@@ -125,20 +96,45 @@ func refused(r *reply) *failure {
 		return &failure{icloud.KindThrottled, causeThrottled, status, r.retryAfter}
 	case r.status >= 500:
 		return &failure{kind: icloud.KindNetwork, cause: causeService, text: status}
-	case said.Code == codeWrongPassword:
+	case said.Code == icloud.CodeWrongPassword:
 		return login(causePassword, status)
-	case said.Code == codeWrongCode:
+	case said.Code == icloud.CodeWrongCode:
 		return login(causeWrongCode, status)
-	case said.Code == codeTooManyCodes:
+	case said.Code == icloud.CodeTooManyCodes:
 		return login(causeTooManyCodes, status)
-	case said.Code == codeSessionOver:
+	case said.Code == icloud.CodeSessionOver:
 		return login(causeNoChallenge, status)
-	case said.Code == codeLocked, r.status == http.StatusForbidden:
+	case said.Code == icloud.CodeLocked, r.status == http.StatusForbidden:
 		return login(causeLocked, status)
 	case r.status == http.StatusUnauthorized:
 		return login(causePassword, status)
 	}
 	return login(causeOther, status)
+}
+
+// refusedSession says what a refusal of the host of accounts means, which is
+// asked with a session or for one: it knows nothing of passwords.
+func refusedSession(r *icloud.Refused) *failure {
+	switch {
+	case r.Elsewhere != "":
+		return mainlandChina(r.Elsewhere)
+	case r.SessionOver:
+		return &failure{kind: icloud.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
+	}
+	failed := refused(replyOf(r))
+	if failed.cause == causeLocked || failed.cause == causePassword {
+		failed.cause = causeOther
+	}
+	return failed
+}
+
+func mainlandChina(domain string) *failure {
+	text := "the account is one of mainland China (" + domain + ")"
+	return &failure{kind: icloud.KindUnsupported, cause: causeChina, text: text}
+}
+
+func replyOf(r *icloud.Refused) *reply {
+	return &reply{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
 }
 
 // unreachable says why no answer came. The text has no URL in it.
@@ -181,7 +177,7 @@ func unreachable(ctx context.Context, err error) error {
 		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+why)
 	case errors.As(err, &operation) && operation.Op == "proxyconnect", strings.Contains(why, "proxyconnect"):
 		return made(causeProxy, "the proxy on the way to "+host+" does not work: "+why)
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && ours == nil:
 		return made(causeNetwork, "the name "+host+" cannot be resolved")
 	}
 	// A proxy that refuses gives its status line as the error (net/http, dialConn).

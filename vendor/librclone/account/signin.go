@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,21 +15,11 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-const (
-	authEndpoint  = "https://idmsa.apple.com/appleauth/auth"
-	setupEndpoint = "https://setup.icloud.com/setup/ws/1"
-
-	driveService = api.WsDrive
-	docsService  = api.WsDocs
-
-	// pcsCookie gives access to Drive's data when Advanced Data Protection is on.
-	pcsCookie = "X-APPLE-WEBAUTH-PCS-Documents"
-)
-
 // signIn is a sign-in with a person present.
 type signIn struct {
 	appleID, clientID, file string
 	client                  *api.Session
+	cookies                 []icloud.Cookie // of the session that accountLogin has begun
 }
 
 // prove shows Apple that the password is known, without sending it. It is tried
@@ -46,7 +35,7 @@ func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *rep
 	if answer == nil {
 		return nil, nil
 	}
-	r := &reply{status: answer.Status, retryAfter: answer.RetryAfter, body: answer.Body}
+	r := replyOf(answer)
 	if r.status == http.StatusConflict {
 		return r, nil
 	}
@@ -56,7 +45,7 @@ func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *rep
 // call sends one request and takes the headers that the next one needs.
 func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, error) {
 	opts.IgnoreStatus = true
-	opts.NoRedirect = true // which says where the account is, and is no way to it
+	opts.NoRedirect = true
 	var body json.RawMessage
 	resp, err := client.Request(ctx, opts, nil, &body)
 	if resp == nil {
@@ -70,20 +59,16 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 		return nil, unreachable(ctx, err)
 	}
 	icloud.TakeHeaders(client, resp.Header) // rclone's client does with a JSON body only
-	r := &reply{
+	return &reply{
 		status:     resp.StatusCode,
 		hasToken:   resp.Header.Get("X-Apple-Session-Token") != "",
 		retryAfter: icloud.RetryAfter(resp.Header, time.Now()),
 		body:       body,
-	}
-	if to, err := resp.Location(); err == nil {
-		r.sendsTo = to.Hostname()
-	}
-	return r, nil
+	}, nil
 }
 
 func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
-	opts := rest.Opts{Method: method, Path: path, RootURL: authEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
+	opts := rest.Opts{Method: method, Path: path, RootURL: icloud.AuthEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
 	if body == nil {
 		opts.ContentLength = new(int64)
 	} else {
@@ -109,18 +94,24 @@ func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, erro
 	if err != nil {
 		return nil, err
 	}
+	if said == nil {
+		said = new(factor)
+	}
 	r, err := s.auth(ctx, http.MethodGet, "", nil)
 	switch {
 	case err != nil:
 		return nil, err
 	case r.good():
-		return factorIn(r)
+		if now, err := factorIn(r); now != nil || err != nil {
+			return now, err
+		}
 	case refused(r).cause == causeThrottled:
 		return nil, refused(r)
 	}
 	return said, nil
 }
 
+// factorIn reads what an answer says of the second factor; nil if it says nothing.
 func factorIn(r *reply) (*factor, error) {
 	type number struct {
 		ID       int    `json:"id"`
@@ -139,7 +130,7 @@ func factorIn(r *reply) (*factor, error) {
 		KeyNames    []string        `json:"keyNames"`
 	}
 	if json.Unmarshal(r.body, &said) != nil {
-		return &factor{}, nil // a code can be entered all the same
+		return nil, nil
 	}
 	if key := string(said.SecurityKey); key != "" && key != "null" && key != "{}" {
 		text := "the account has security keys as its second factor"
@@ -188,7 +179,7 @@ func (s *signIn) send(ctx context.Context, how delivery) error {
 // Since 2026 Apple answers 409 to a right code too, with or without a token.
 // What counts then is the answer's own word, and at last whether the trust or
 // the session is granted.
-func (s *signIn) verify(ctx context.Context, how delivery, code string) (*accountInfo, error) {
+func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud.AccountAnswer, error) {
 	path := "/verify/trusteddevice/securitycode"
 	body := map[string]any{"securityCode": map[string]string{"code": code}}
 	if how.Way != wayDevices {
@@ -214,7 +205,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*accoun
 		return nil, err
 	}
 	account, err := s.accountLogin(ctx)
-	if err == nil && !account.wantsCode() || trust.good() {
+	if err == nil && !account.WantsCode() || trust.good() {
 		return account, err
 	}
 	if ambiguous && !said.Code.Valid {
@@ -234,102 +225,40 @@ func refusedCode(r *reply) error {
 	if failed.cause == causePassword || failed.cause == causeOther {
 		failed.cause = causeWrongCode
 	}
-	if failed.cause == causeLocked && r.serviceError().Code != codeLocked {
+	if failed.cause == causeLocked && icloud.ServiceErrorIn(r.body).Code != icloud.CodeLocked {
 		failed.cause = causeTooManyCodes
 	}
 	return failed
 }
 
-// accountInfo is what the host of accounts tells about one.
-type accountInfo struct {
-	Webservices map[string]struct {
-		URL         string `json:"url"`
-		PCSRequired bool   `json:"pcsRequired"`
-		Status      string `json:"status"`
-	} `json:"webservices"`
-	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
-	ChallengeRequired bool   `json:"hsaChallengeRequired"`
-	DomainToUse       string `json:"domainToUse"`
-	Info              *struct {
-		FactorVersion int   `json:"hsaVersion"`
-		WebAccess     *bool `json:"isWebAccessAllowed"`
-	} `json:"dsInfo"`
-}
-
-// wantsCode: accounts without the present kind of second factor say that they
-// are challenged, too, and work.
-func (a *accountInfo) wantsCode() bool {
-	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
-}
-
-// usable says what keeps the account from being used.
-func (a *accountInfo) usable() error {
+// unusable says what keeps an account from being used.
+func unusable(account *icloud.AccountAnswer) error {
 	switch {
-	case a.TermsUpdateNeeded:
+	case account.Endpoints() == nil && account.Elsewhere != "":
+		return mainlandChina(account.Elsewhere)
+	case account.TermsUpdateNeeded:
 		return &failure{kind: icloud.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
-	case a.Webservices[driveService].URL == "" || a.Webservices[docsService].URL == "":
+	case account.Endpoints() == nil:
 		return &failure{kind: icloud.KindUnsupported, cause: causeNoDrive, text: "the account has no iCloud Drive"}
 	}
 	return nil
 }
 
-func (s *signIn) accountLogin(ctx context.Context) (*accountInfo, error) {
-	r, err := setup(ctx, s.client, "/accountLogin", map[string]any{
-		"accountCountryCode": s.client.AccountCountry,
-		"dsWebAuthToken":     s.client.SessionToken,
-		"extended_login":     true,
-		"trustToken":         s.client.TrustToken,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return infoIn(r)
-}
-
-func infoIn(r *reply) (*accountInfo, error) {
-	info := new(accountInfo)
-	_ = json.Unmarshal(r.body, info) // then nothing is known, as below
-	if info.DomainToUse == "" && strings.HasSuffix(r.sendsTo, ".com.cn") {
-		info.DomainToUse = r.sendsTo
-	}
+func (s *signIn) accountLogin(ctx context.Context) (*icloud.AccountAnswer, error) {
+	session := &icloud.SessionFile{AppleID: s.appleID}
+	account, refused, err := icloud.AccountLogin(ctx, s.client, session)
 	switch {
-	case info.DomainToUse != "" && len(info.Webservices) == 0:
-		text := "the account is one of mainland China (" + info.DomainToUse + ")"
-		return nil, &failure{kind: icloud.KindUnsupported, cause: causeChina, text: text}
-	case r.status == http.StatusUnauthorized || r.status == http.StatusMisdirectedRequest:
-		return nil, &failure{kind: icloud.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
-	case !r.good():
-		failed := refused(r)
-		if failed.cause == causeLocked || failed.cause == causePassword {
-			failed.cause = causeOther
-		}
-		return nil, failed
+	case err != nil:
+		return nil, unreachable(ctx, err)
+	case refused != nil:
+		return nil, refusedSession(refused)
 	}
-	return info, nil
-}
-
-// setup sends a request to the host of accounts, which has no use for the
-// headers of the sign-in.
-func setup(ctx context.Context, client *api.Session, path string, body any) (*reply, error) {
-	opts := rest.Opts{Method: http.MethodPost, Path: path, RootURL: setupEndpoint}
-	opts.ExtraHeaders = client.GetHeaders(nil)
-	if path == "/accountLogin" {
-		opts.ExtraHeaders = api.GetCommonHeaders(nil)
-	}
-	if body == nil {
-		opts.ContentLength = new(int64)
-	} else {
-		encoded, err := api.IntoReader(body)
-		if err != nil {
-			return nil, err
-		}
-		opts.Body = encoded
-	}
-	return call(ctx, client, opts)
+	s.cookies = session.Cookies
+	return account, nil
 }
 
 // store writes the session into its file, where every process finds it.
-func (s *signIn) store(ctx context.Context, info *accountInfo) error {
+func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 	return icloud.UpdateSessionFile(ctx, s.file, func(file *icloud.SessionFile) error {
 		now := time.Now().UTC()
 		*file = icloud.SessionFile{
@@ -338,86 +267,50 @@ func (s *signIn) store(ctx context.Context, info *accountInfo) error {
 			TrustToken:   icloud.Secret(s.client.TrustToken),
 			SessionToken: icloud.Secret(s.client.SessionToken),
 			Country:      s.client.AccountCountry,
-			Cookies:      cookiesOf(s.client),
-			PCSRequired:  info.Webservices[driveService].PCSRequired,
+			Cookies:      s.cookies,
+			PCSRequired:  info.PCSRequired(),
 			TrustedAt:    now,
+			SignedInAt:   now,
 			RenewedAt:    now,
 			SignIns:      1,
 		}
-		if info.usable() == nil {
-			file.Endpoints = map[string]string{
-				driveService: info.Webservices[driveService].URL,
-				docsService:  info.Webservices[docsService].URL,
-			}
+		if unusable(info) == nil {
+			file.Endpoints = info.Endpoints()
 		}
 		return nil
 	})
 }
 
-func cookiesOf(client *api.Session) []icloud.Cookie {
-	cookies := make([]icloud.Cookie, 0, len(client.Cookies))
-	for _, cookie := range client.Cookies {
-		// Those of the sign-in host are not for iCloud.
-		if cookie.Value != "" && !strings.HasSuffix(cookie.Domain, "apple.com") {
-			cookies = append(cookies, icloud.Cookie{Name: cookie.Name, Value: icloud.Secret(cookie.Value)})
-		}
-	}
-	return cookies
-}
-
-// ofFile is a client with the cookies of a session file.
-func ofFile(path string) (*api.Session, *icloud.SessionFile, error) {
-	file, err := icloud.LoadSessionFile(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	client := api.NewSession()
-	client.ClientID = file.ClientID
-	for _, cookie := range file.Cookies {
-		client.Cookies = append(client.Cookies, &http.Cookie{Name: cookie.Name, Value: string(cookie.Value)})
-	}
-	return client, file, nil
-}
-
 // requestPCS asks once for the cookies for protected data, and puts them into
 // the session file. Apple has a trusted device send them.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
-	client, _, err := ofFile(path)
+	session, err := icloud.LoadSessionFile(path)
 	if err != nil {
 		return false, err
 	}
-	r, err := setup(ctx, client, "/requestPCS", map[string]any{"appName": "iclouddrive", "derivedFromUserAction": true})
+	granted, access, notGiven, err := icloud.RequestPCS(ctx, session)
 	if err != nil {
-		return false, err
+		return false, unreachable(ctx, err)
 	}
-	var said struct {
-		Status    string `json:"status"`
-		WebAccess *bool  `json:"isWebAccessAllowed"`
-	}
-	_ = json.Unmarshal(r.body, &said) // then it is no success
-	off := said.WebAccess != nil && !*said.WebAccess
-	if !r.good() && !off {
-		failed := refused(r)
+	if notGiven != nil && !access.Off() {
+		failed := refused(replyOf(notGiven))
 		if failed.cause == causeThrottled {
 			return false, failed
 		}
 		failed.cause = causeADP
-		access, err := webAccessOf(ctx, client)
-		if off = err == nil && access.off(); !off {
+		if access, _, _ = icloud.AskWebAccess(ctx, session); !access.Off() {
 			return false, failed
 		}
 	}
-	if off {
+	if access.Off() {
 		return false, &failure{kind: icloud.KindNeedsLogin, cause: causeWebAccess, text: "access to iCloud data on the web is off"}
 	}
-	has := slices.ContainsFunc(client.Cookies, func(c *http.Cookie) bool { return c.Name == pcsCookie })
-	if said.Status != "success" || !has {
+	if !granted {
 		return false, nil
 	}
 	return true, icloud.UpdateSessionFile(ctx, path, func(file *icloud.SessionFile) error {
-		file.Cookies = cookiesOf(client)
-		file.PCSRequired = true
-		file.RenewedAt = time.Now().UTC()
+		file.Cookies = session.Cookies
+		file.PCSRequired, file.RenewedAt = session.PCSRequired, session.RenewedAt
 		return nil
 	})
 }
@@ -426,11 +319,12 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 // protected data, where Apple says that nobody has yet. That it fails is not
 // the end: the owner can allow it in the settings.
 func askDevices(ctx context.Context, path string) {
-	client, _, err := ofFile(path)
+	session, err := icloud.LoadSessionFile(path)
 	if err != nil {
 		return
 	}
-	if access, err := webAccessOf(ctx, client); err == nil && access.Consented != nil && !*access.Consented {
-		_, _ = setup(ctx, client, "/enableDeviceConsentForPCS", map[string]any{"appName": "iclouddrive"})
+	access, _, _ := icloud.AskWebAccess(ctx, session)
+	if access != nil && access.Consented != nil && !*access.Consented {
+		_, _ = icloud.AskDevices(ctx, session)
 	}
 }

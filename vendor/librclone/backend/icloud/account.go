@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,32 +19,56 @@ const pcsCookie = "X-APPLE-WEBAUTH-PCS-Documents"
 // request makes a trusted device send them, which takes a moment.
 const pcsTries = 6
 
-// accountAnswer is what accountLogin and validate tell about an account.
-type accountAnswer struct {
+// AccountAnswer is what accountLogin and validate tell about an account.
+type AccountAnswer struct {
 	Webservices map[string]struct {
 		URL         string `json:"url"`
 		PCSRequired bool   `json:"pcsRequired"`
+		Status      string `json:"status"`
 	} `json:"webservices"`
-	ChallengeRequired bool `json:"hsaChallengeRequired"`
-	TermsUpdateNeeded bool `json:"termsUpdateNeeded"`
+	ChallengeRequired bool   `json:"hsaChallengeRequired"`
+	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
+	Elsewhere         string `json:"domainToUse"` // the domain of another iCloud that the account is on
 	Info              *struct {
-		FactorVersion int `json:"hsaVersion"`
+		FactorVersion int   `json:"hsaVersion"`
+		WebAccess     *bool `json:"isWebAccessAllowed"`
 	} `json:"dsInfo"`
 }
 
-// wantsCode: accounts without the present kind of second factor say that they
-// are challenged, too, and work.
-func (a *accountAnswer) wantsCode() bool {
+// WantsCode reports whether a code is missing. Accounts without the present kind
+// of second factor say that they are challenged, too, and work.
+func (a *AccountAnswer) WantsCode() bool {
 	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
-// elsewhere recognises the answer that sends an account to another iCloud.
-func (s *signer) elsewhere(refused *refusal) error {
+// Endpoints gives the addresses that Drive needs, as a session file has them, or
+// nil for an account without it.
+func (a *AccountAnswer) Endpoints() map[string]string {
+	drive, docs := a.Webservices[driveHost].URL, a.Webservices[docsHost].URL
+	if drive == "" || docs == "" {
+		return nil
+	}
+	return map[string]string{driveHost: drive, docsHost: docs}
+}
+
+// PCSRequired reports whether Advanced Data Protection is on for Drive.
+func (a *AccountAnswer) PCSRequired() bool { return a.Webservices[driveHost].PCSRequired }
+
+// elsewhere gives the domain of the other iCloud that an answer sends an account
+// to, or "".
+func (r *refusal) elsewhere() string {
 	var said struct {
 		Domain string `json:"domainToUse"`
 	}
-	_ = json.Unmarshal(refused.body, &said) // then where it sends on to decides
-	if said.Domain == "" && !strings.HasSuffix(hostOf(refused.location), ".com.cn") {
+	_ = json.Unmarshal(r.body, &said) // then where it sends on to decides
+	if host := hostOf(r.location); said.Domain == "" && strings.HasSuffix(host, ".com.cn") {
+		return host
+	}
+	return said.Domain
+}
+
+func (s *signer) elsewhere(domain string) error {
+	if domain == "" {
 		return nil
 	}
 	e := fail(KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own").because(CauseMainlandChina)
@@ -51,17 +76,31 @@ func (s *signer) elsewhere(refused *refusal) error {
 	return e
 }
 
-func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
-	var account accountAnswer
-	err := s.setup(ctx, state, "/accountLogin", map[string]any{
+const (
+	loginPath    = "/accountLogin"
+	validatePath = "/validate"
+	pcsPath      = "/requestPCS"
+)
+
+func loginBody(proof *api.Session) any {
+	return map[string]any{
 		"accountCountryCode": proof.AccountCountry,
 		"dsWebAuthToken":     proof.SessionToken,
 		"extended_login":     true,
 		"trustToken":         proof.TrustToken,
-	}, &account)
+	}
+}
+
+func pcsBody(byPerson bool) any {
+	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
+}
+
+func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
+	var account AccountAnswer
+	err := s.setup(ctx, state, loginPath, loginBody(proof), &account)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		if e := s.elsewhere(refused); e != nil {
+		if e := s.elsewhere(refused.elsewhere()); e != nil {
 			return e
 		}
 		if refused.kind() == KindNeedsLogin || refused.kind() == KindUnsupported {
@@ -72,7 +111,7 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 	if err != nil {
 		return err
 	}
-	if account.wantsCode() {
+	if account.WantsCode() {
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
 	return s.adopt(state, &account)
@@ -80,8 +119,8 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 
 // validate asks for the addresses of the services, with the cookies that are there.
 func (s *signer) validate(ctx context.Context, state *SessionFile) error {
-	var account accountAnswer
-	err := s.setup(ctx, state, "/validate", nil, &account)
+	var account AccountAnswer
+	err := s.setup(ctx, state, validatePath, nil, &account)
 	var refused *refusal
 	if errors.As(err, &refused) {
 		if refused.kind() == KindThrottled || refused.status >= 500 {
@@ -92,7 +131,7 @@ func (s *signer) validate(ctx context.Context, state *SessionFile) error {
 	if err != nil {
 		return err
 	}
-	if account.wantsCode() {
+	if account.WantsCode() {
 		return fail(KindNeedsLogin, "", "", "iCloud asks for a code")
 	}
 	if len(account.Webservices) == 0 {
@@ -102,9 +141,12 @@ func (s *signer) validate(ctx context.Context, state *SessionFile) error {
 	return s.adopt(state, &account)
 }
 
-func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
-	drive, docs := account.Webservices[driveHost], account.Webservices[docsHost]
-	if drive.URL == "" || docs.URL == "" {
+func (s *signer) adopt(state *SessionFile, account *AccountAnswer) error {
+	endpoints := account.Endpoints()
+	if endpoints == nil {
+		if e := s.elsewhere(account.Elsewhere); e != nil {
+			return e
+		}
 		if account.TermsUpdateNeeded {
 			return termsPending(s.name)
 		}
@@ -113,8 +155,8 @@ func (s *signer) adopt(state *SessionFile, account *accountAnswer) error {
 		e.final = true
 		return e
 	}
-	state.Endpoints = map[string]string{driveHost: drive.URL, docsHost: docs.URL}
-	state.PCSRequired = drive.PCSRequired
+	state.Endpoints = endpoints
+	state.PCSRequired = account.PCSRequired()
 	state.TermsPending = account.TermsUpdateNeeded
 	return nil
 }
@@ -127,39 +169,35 @@ func termsPending(name string) *Error {
 // trusted device sends them by itself when web access was approved, which only
 // a person can do; nobody is asked here.
 func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
-	kept := state.Cookies[:0:0]
-	for _, cookie := range state.Cookies {
-		if cookie.Name != pcsCookie {
-			kept = append(kept, cookie)
-		}
-	}
-	state.Cookies = kept
+	dropPCS(state)
 	for try := 1; ; try++ {
 		var answer struct {
 			Status string `json:"status"`
 		}
-		err := s.setup(ctx, state, "/requestPCS", map[string]any{
-			"appName":               "iclouddrive",
-			"derivedFromUserAction": try == 1,
-		}, &answer)
+		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
 		var refused *refusal
 		switch {
 		case errors.As(err, &refused) && refused.kind() == KindThrottled:
 			return refused.err()
-		case errors.As(err, &refused):
+		case errors.As(err, &refused) && refused.kind() == KindNetwork && !refused.explained():
+			err = refused.err()
+		case refused != nil:
 			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()).
 				because(CauseADPNotApproved) // not final: a sign-in may help
+		case hasKind(err, KindNetwork), hasKind(err, KindDamaged):
 		case err != nil:
 			return err
 		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
 			state.PCSRequired = true
 			state.RenewedAt = time.Now().UTC()
 			return nil
+		default:
+			err = needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
+				with("approve it on a trusted device (" + webAccessSetting + "), then sign in again")
 		}
 		wait, ok := s.service.retries.pause(try+1, 0)
 		if !ok || try == pcsTries {
-			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
-				with("approve it on a trusted device (Settings > your name > iCloud > Access iCloud Data on the Web), then sign in again")
+			return finally(err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -167,11 +205,17 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 	}
 }
 
+// dropPCS takes the cookie for protected data away that a fresh one is asked for:
+// it would pass for that.
+func dropPCS(state *SessionFile) {
+	state.Cookies = slices.DeleteFunc(slices.Clone(state.Cookies), func(c Cookie) bool { return c.Name == pcsCookie })
+}
+
 // setup sends a request to the host of accounts. A refusal is returned as such.
 func (s *signer) setup(ctx context.Context, state *SessionFile, path string, body, answer any) error {
 	r := request{method: http.MethodPost, path: path, body: body}
 	headers := map[string]string{}
-	if path != "/accountLogin" {
+	if path != loginPath {
 		headers["Cookie"] = cookieHeader(state.Cookies)
 	}
 	resp, err := s.service.roundTrip(ctx, r, setupEndpoint, api.GetCommonHeaders(headers))

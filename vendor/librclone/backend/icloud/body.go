@@ -15,6 +15,7 @@ type source struct {
 	start  int64 // of the content in the reader, when it can seek
 	seeks  bool
 	used   bool
+	denied bool // an address that it was sent to was refused
 }
 
 func newSource(in io.Reader, size int64) *source {

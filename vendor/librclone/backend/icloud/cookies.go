@@ -3,14 +3,15 @@ package icloud
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
 // headersFor gives the headers for a content host. The cookies go to iCloud's
 // own domain only: elsewhere the address itself grants access. rclone's client
-// sends them everywhere, so where that is not enough (denied) Apple's domain for
-// contents gets them, too.
+// sends them everywhere, so where that is not enough (denied: by an address
+// before) Apple's domain for contents gets them, too.
 func (s *session) headersFor(address string, denied bool) map[string]string {
 	headers := api.GetCommonHeaders(nil)
 	host := strings.TrimSuffix(hostOf(address), ".cn")
@@ -34,7 +35,7 @@ func cookieHeader(cookies []Cookie) string {
 }
 
 // mergeCookies gives old with the cookies of an answer in it, without changing
-// old: others may be sending it. An empty value deletes a cookie.
+// old: others may be sending it.
 func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 	merged := append([]Cookie(nil), old...)
 	for _, cookie := range answered {
@@ -45,9 +46,9 @@ func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 			}
 		}
 		switch {
-		case cookie.Value == "" && at >= 0:
+		case deletes(cookie) && at >= 0:
 			merged = append(merged[:at], merged[at+1:]...)
-		case cookie.Value == "":
+		case deletes(cookie):
 		case at >= 0:
 			merged[at].Value = Secret(cookie.Value)
 		default:
@@ -55,6 +56,15 @@ func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 		}
 	}
 	return merged
+}
+
+// deletes reports whether an answer takes a cookie away: by an empty value, or
+// by an end of its life that has come (RFC 6265, where Max-Age counts more).
+func deletes(cookie *http.Cookie) bool {
+	if cookie.Value == "" || cookie.MaxAge < 0 {
+		return true
+	}
+	return cookie.MaxAge == 0 && !cookie.Expires.IsZero() && !cookie.Expires.After(time.Now())
 }
 
 func hasCookie(cookies []Cookie, name string) bool {

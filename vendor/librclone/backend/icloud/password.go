@@ -61,7 +61,7 @@ func (s *session) passwordFor(ctx context.Context, state *SessionFile) (Secret, 
 	if command != "" {
 		var err error
 		if password, err = PasswordOf(ctx, command); err != nil {
-			return "", s.failed(err, state, signedIn)
+			return "", s.failed(err, state, true)
 		}
 	}
 	switch {

@@ -20,8 +20,8 @@ func openPhotos(ctx context.Context, name, root string, m configmap.Mapper) (fs.
 	if err != nil {
 		return nil, err
 	}
-	alive := request{host: setupHost, method: http.MethodPost, path: "/validate", repeats: true}
-	if _, err := fetch[accountAnswer](ctx, d.service, alive, nil); err != nil {
+	alive := request{host: setupHost, method: http.MethodPost, path: validatePath, repeats: true}
+	if _, err := fetch[AccountAnswer](ctx, d.service, alive, nil); err != nil {
 		return nil, about(err, "open", name)
 	}
 	return iclouddrive.NewServiceFs(ctx, name, root, photosOptions{m, d.service.session, d.service.session.current()})

@@ -130,6 +130,22 @@ func (r *refusal) doubtful() bool {
 	return false
 }
 
+// sendsOn reports whether the service has not looked at the request because
+// another host is the one for it.
+func (r *refusal) sendsOn() bool {
+	switch r.status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return r.location != ""
+	}
+	return false
+}
+
+// explained reports whether a 500 is no trouble of the service but says, in
+// words, why the host of accounts does not do what it was asked for.
+func (r *refusal) explained() bool {
+	return r.status == http.StatusInternalServerError && r.reason != ""
+}
+
 // statusSessionOver is what pyicloud knows of as another way to say 421.
 const statusSessionOver = 450
 

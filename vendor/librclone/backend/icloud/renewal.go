@@ -3,7 +3,6 @@ package icloud
 import (
 	"context"
 	"errors"
-	iofs "io/fs"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,92 +12,152 @@ import (
 func (s *session) proven(a *access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.worked = true
 	if a.generation == s.generation {
 		s.works = true
 	}
 }
 
-// renew replaces credentials that were refused with a status. Of all callers
-// that come with the same credentials, one renews.
-func (s *session) renew(ctx context.Context, refused *access, status int) error {
-	return s.renewFrom(ctx, refused.generation, status)
+// attempts is what was done about the session because one call was refused.
+type attempts struct {
+	status    int  // of the refusal
+	approved  bool // the cookies for protected data were renewed
+	confirmed bool // Apple has said that the session is good
+	signedIn  bool
 }
 
-func (s *session) renewFrom(ctx context.Context, generation, status int) error {
+// takeTurn waits until nobody else of this process renews or saves the session.
+func (s *session) takeTurn(ctx context.Context) (leave func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
+		return func() { <-s.turn }, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// renew replaces credentials that a call was refused for, or that are missing.
+// Of all callers that come with the same credentials, one renews.
+func (s *session) renew(ctx context.Context, generation int, done *attempts) error {
 	s.mu.Lock()
-	if s.generation != generation {
-		s.mu.Unlock()
-		return nil
+	failures := s.failures
+	s.mu.Unlock()
+	leave, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
 	}
-	if s.ended != nil {
-		defer s.mu.Unlock()
-		return s.ended
+	defer leave()
+	s.mu.Lock()
+	if over, err := s.settled(generation, failures); over {
+		s.mu.Unlock()
+		return err
 	}
 	state := s.state.clone()
-	works, from := s.works, s.origin
 	s.mu.Unlock()
 
-	if (from == signedIn || from == confirmed) && !works && usable(&state) {
-		return s.refusedAtOnce(ctx, &state, from, status)
-	}
 	unlock := s.lock(ctx)
 	defer unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if s.adoptFile(&state) {
-		return nil
+	if adopted, err := s.adoptFile(&state); adopted || err != nil {
+		return err
 	}
-	how := renewAll
 	switch {
 	case len(state.Cookies) > 0 && len(state.Endpoints) == 0:
-		how = renewEndpoints
-	case status == http.StatusLocked && (from != approved || works):
-		how = renewPCS
+		return s.perform(ctx, &state, renewEndpoints, done)
+	case done.status == http.StatusLocked && !done.approved:
+		done.approved = true
+		return s.perform(ctx, &state, renewPCS, done)
+	case usable(&state) && s.now().Sub(state.SignedInAt) < freshFor:
+		return s.doubt(ctx, &state, done)
 	}
-	return s.perform(ctx, &state, how)
+	return s.perform(ctx, &state, renewAll, done)
 }
 
-// refusedAtOnce is for a call that a new session was refused for. Apple is asked
-// once whether the session is good, as the refusal may have been a passing one.
-func (s *session) refusedAtOnce(ctx context.Context, state *SessionFile, from origin, status int) error {
-	if from == signedIn {
+// settled reports whether somebody has renewed, or has tried in vain, while a
+// caller waited for its turn; mu is held.
+func (s *session) settled(generation, failures int) (bool, error) {
+	switch {
+	case s.generation != generation:
+		return true, nil
+	case s.ended != nil:
+		return true, s.ended
+	case s.failures != failures:
+		return true, s.failure
+	}
+	return false, nil
+}
+
+// freshFor is for how long after a sign-in a refused call is no reason for
+// another one: a session lasts for days, so that the call itself is more likely
+// to be what is refused. One document that the service always refuses so would
+// otherwise cost a sign-in each time that it is read.
+const freshFor = time.Hour
+
+// doubt is for a call that a fresh session was refused for. Apple is asked once
+// whether the session is good, as the refusal may have been a passing one. If it
+// is, and the call is refused again, the call alone fails where others have been
+// accepted; where none ever was, the session is of no use.
+func (s *session) doubt(ctx context.Context, state *SessionFile, done *attempts) error {
+	s.mu.Lock()
+	works, worked, own := s.works, s.worked, s.own
+	s.mu.Unlock()
+	if done.confirmed {
+		if worked {
+			return refusedAlways(done.status)
+		}
+		if !own {
+			return s.perform(ctx, state, renewAll, done)
+		}
+	} else {
 		err := s.signIn(ctx, state, "", renewEndpoints)
 		switch {
 		case err == nil:
-			s.store(state, confirmed)
+			done.confirmed = true
+			s.store(state, false)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !hasKind(err, KindNeedsLogin):
-			return s.failed(err, state, confirmed)
+			return s.failed(err, state, false)
+		case works || !own: // so it has ended since
+			return s.perform(ctx, state, renewAll, done)
 		}
 	}
 	if state.TermsPending {
 		return s.end(termsPending(s.name), state)
 	}
-	return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(status)+")").
-		because(CauseWebAccessOff).with("see on a device that Settings > your name > iCloud > Access iCloud Data on the Web is on, then sign in again"), state)
+	return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(done.status)+")").
+		because(CauseWebAccessOff).with("see on a device that "+webAccessSetting+" is on, then sign in again"), state)
+}
+
+const webAccessSetting = "Settings > your name > iCloud > Access iCloud Data on the Web"
+
+// refusedAlways is for a call that is refused as if the session were over, with
+// every session.
+func refusedAlways(status int) *Error {
+	e := failf(KindDenied, "", "", "iCloud refuses this with every session (status %d)", status).
+		with("if it refuses all else too, see on a device that " + webAccessSetting + " is on")
+	e.final = true
+	return e
 }
 
 // perform renews at Apple and stores the outcome. Cheaper ways that fail for
-// want of a session end in a sign-in.
-func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) error {
-	from := map[renewal]origin{renewEndpoints: configured, renewPCS: approved, renewAll: signedIn}[how]
+// want of a session end in a sign-in, of which one call causes one at most.
+func (s *session) perform(ctx context.Context, state *SessionFile, how renewal, done *attempts) error {
 	var err error
 	if how != renewAll {
 		err = s.signIn(ctx, state, "", how)
 		if hasKind(err, KindNeedsLogin) && !isFinal(err) {
-			from = signedIn
+			how = renewAll
 		}
 	}
-	if from == signedIn {
+	if how == renewAll {
+		if done.signedIn {
+			return refusedAlways(done.status)
+		}
+		done.signedIn, done.confirmed = true, false
 		if err := s.mayTry(state); err != nil {
 			return err
 		}
@@ -112,9 +171,9 @@ func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return s.failed(err, state, from)
+		return s.failed(err, state, how == renewAll)
 	}
-	s.store(state, from)
+	s.store(state, how == renewAll)
 	return nil
 }
 
@@ -124,7 +183,12 @@ func (s *session) perform(ctx context.Context, state *SessionFile, how renewal) 
 func (s *session) mayTry(state *SessionFile) error {
 	now := s.now()
 	if wait := state.Refused.NotBefore.Sub(now); wait > 0 {
-		e := fail(KindThrottled, "sign in", s.name, "Apple turned the last sign-in away, so none is tried for a while").because(CauseThrottled)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.failure != nil && s.failure.kind != KindThrottled {
+			return s.failure
+		}
+		e := fail(KindThrottled, "sign in", s.name, "the last sign-in failed or was turned away, so none is tried for a while").because(CauseThrottled)
 		e.retryAfter, e.final = wait, true
 		return e
 	}
@@ -152,8 +216,10 @@ func (s *session) mayTry(state *SessionFile) error {
 // session lasts for days, so more of them mean that something is wrong.
 const mostSignIns = 20
 
-// failed keeps what a failed renewal teaches.
-func (s *session) failed(err error, state *SessionFile, tried origin) error {
+// failed keeps what a failed renewal teaches. Whoever waited for it gets the same
+// failure, and after a sign-in that Apple answered nobody tries another one for
+// a while: the session of an account has many callers.
+func (s *session) failed(err error, state *SessionFile, signIn bool) error {
 	var typed *Error
 	if !errors.As(err, &typed) {
 		return err
@@ -163,98 +229,62 @@ func (s *session) failed(err error, state *SessionFile, tried origin) error {
 		named.op, named.on = "sign in", s.name
 	}
 	named.final = true
-	switch {
-	case named.kind == KindNeedsLogin:
+	if named.kind == KindNeedsLogin {
 		return s.end(&named, state)
-	case named.kind == KindThrottled && tried == signedIn:
-		named.cause = CauseThrottled
+	}
+	if signIn && (named.kind != KindNetwork || named.answered) {
 		wait := named.retryAfter
 		if wait == 0 {
-			wait = unnamedWait
+			wait = unnamedWait << min(state.Refused.Failures, mostDoublings)
 		}
+		if named.kind == KindThrottled {
+			named.cause = CauseThrottled
+		}
+		state.Refused.Failures++
 		state.Refused.NotBefore = s.now().Add(wait)
 		s.keep(state)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures++
+	s.failure = &named
 	return &named
 }
 
-// unnamedWait is for how long no sign-in is tried after one was throttled
-// without a Retry-After.
-const unnamedWait = time.Minute
+// unnamedWait is for how long no sign-in is tried after one that failed without
+// a Retry-After. It doubles with each further one, up to a quarter of an hour.
+const (
+	unnamedWait   = time.Minute
+	mostDoublings = 4
+)
 
 // end records that only a person can help. Later calls fail at once, until the
 // session file changes.
 func (s *session) end(why *Error, state *SessionFile) error {
-	why.final = true
 	s.keep(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.stop(why)
+}
+
+// stop is end without a word in the session file; mu is held.
+func (s *session) stop(why *Error) error {
+	why.final = true
 	s.ended = why
 	s.endedFile = stampOf(s.path)
 	return why
 }
 
-// revive takes over what a login has put into the session file since the
-// session ended. It is called with mu held.
-func (s *session) revive() bool {
-	if s.path == "" || stampOf(s.path) == s.endedFile {
-		return false
-	}
-	s.endedFile = stampOf(s.path)
-	file, err := LoadSessionFile(s.path)
-	if err != nil || !s.differs(file) && file.TrustToken == s.state.TrustToken {
-		return false
-	}
-	s.take(file, adopted)
-	return true
-}
-
-// differs reports whether a session file holds credentials that were renewed
-// apart from ours. Cookies that answers replace do not count.
-func (s *session) differs(file *SessionFile) bool {
-	if file.RenewedAt.IsZero() && s.state.RenewedAt.IsZero() {
-		return cookieHeader(file.Cookies) != cookieHeader(s.state.Cookies)
-	}
-	return !file.RenewedAt.Equal(s.state.RenewedAt)
-}
-
-// adoptFile takes over what another process has renewed since.
-func (s *session) adoptFile(state *SessionFile) bool {
-	if s.path == "" {
-		return false
-	}
-	file, err := LoadSessionFile(s.path)
-	if err != nil {
-		if !errors.Is(err, iofs.ErrNotExist) {
-			s.warn(err)
-		}
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if usable(file) && s.differs(file) {
-		s.take(file, adopted)
-		return true
-	}
-	// The other members count too: a login may have brought a trust token, a
-	// process may have been turned down.
-	if file.TrustToken != "" || file.SessionToken != "" {
-		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
-		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
-	}
-	state.Refused = file.Refused
-	return false
-}
-
 // take makes the contents of a file the present credentials; mu is held.
-func (s *session) take(file *SessionFile, from origin) {
+func (s *session) take(file *SessionFile) {
 	clientID := s.state.ClientID
 	s.state = file.clone()
 	if s.state.ClientID == "" {
 		s.state.ClientID = clientID
 	}
 	s.generation++
-	s.origin, s.works, s.ended, s.rotated = from, false, nil, false
+	s.works, s.own, s.ended, s.failure = false, false, nil, nil
+	clear(s.rotated)
 }
 
 // needsLogin is the error that only a person can do something about.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,13 +143,15 @@ func outcomeUnknown(err error) bool {
 	return isDoubtful(err)
 }
 
-// mostRenewals is how many renewals one call waits for: what another process
-// has renewed, new cookies for protected data, and a sign-in.
-const mostRenewals = 3
+// mostRenewals is how many renewals one call waits for: new cookies for protected
+// data, a sign-in, Apple's word that the session is good, and as many again of
+// other calls and other processes.
+const mostRenewals = 6
 
 // send performs a request once, and once more for each renewal of the session
 // that it needs.
 func (s *service) send(ctx context.Context, r request, answer any) error {
+	done := new(attempts)
 	for renewals := 0; ; renewals++ {
 		access, err := s.session.access(ctx)
 		if err != nil {
@@ -181,9 +184,10 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 			return refused.err()
 		}
 		if renewals == mostRenewals {
-			return needsLogin(s.session.name, "iCloud refuses this call with every session ("+refused.Error()+")")
+			return refusedAlways(refused.status)
 		}
-		if err := s.session.renew(ctx, access, refused.status); err != nil {
+		done.status = refused.status
+		if err := s.session.renew(ctx, access.generation, done); err != nil {
 			return err
 		}
 	}
@@ -213,12 +217,12 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 		ExtraHeaders: headers,
 		NoRedirect:   true,
 	}
+	var body []byte
 	if r.body != nil {
-		body, err := json.Marshal(r.body)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
 			return nil, fail(KindUnsupported, "", "", "the request cannot be written").from(err)
 		}
-		opts.Body = bytes.NewReader(body)
 	} else if r.method == http.MethodPost {
 		var none int64
 		opts.ContentLength = &none
@@ -226,7 +230,7 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	if err := s.limiter.begin(ctx, s.retries.longest); err != nil {
 		return nil, err
 	}
-	resp, err := s.http.Call(ctx, &opts)
+	resp, err := s.follow(ctx, &opts, body)
 	if err != nil {
 		s.limiter.end()
 	}
@@ -244,6 +248,34 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	default:
 		return nil, transportError(ctx, hostOf(root), err)
 	}
+}
+
+// follow sends a request to where the service sends it on to, as rclone's client
+// does, but unchanged (that one makes a GET of a POST after a 302), and only
+// within the domain that it was for: it holds the secrets of that.
+func (s *service) follow(ctx context.Context, opts *rest.Opts, body []byte) (*http.Response, error) {
+	for hop := 0; ; hop++ {
+		if body != nil {
+			opts.Body = bytes.NewReader(body)
+		}
+		resp, err := s.http.Call(ctx, opts)
+		var refused *refusal
+		if !errors.As(err, &refused) || hop == mostRedirects || !refused.sendsOn() || !sameDomain(opts.RootURL, refused.location) {
+			return resp, err
+		}
+		opts.RootURL, opts.Path, opts.Parameters = refused.location, "", nil
+	}
+}
+
+// sameDomain reports whether two addresses are within one of Apple's domains,
+// and the second is one that nobody on the way can read what goes to.
+func sameDomain(from, to string) bool {
+	for _, domain := range []string{".icloud.com", ".apple.com"} {
+		if strings.HasSuffix(hostOf(from), domain) {
+			return strings.HasSuffix(hostOf(to), domain) && strings.HasPrefix(to, "https://")
+		}
+	}
+	return false
 }
 
 // slotBody holds the place of a call until its answer has been read.

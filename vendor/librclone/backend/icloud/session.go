@@ -5,12 +5,9 @@ import (
 	"errors"
 	iofs "io/fs"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/rclone/rclone/fs"
 )
 
 // session is the web session of one Apple Account in this process: the one
@@ -30,27 +27,19 @@ type session struct {
 	given      string      // the credentials in the configuration that was read last
 	state      SessionFile // what is shared, whether or not a file is used
 	generation int         // counts the changes of the credentials
-	origin     origin      // of the present generation
-	works      bool        // a call was accepted with the present generation
+	own        bool        // the session is of a sign-in of this process
+	works      bool        // a call was accepted with it
+	worked     bool        // a call was accepted with any, in this process
 	ended      *Error      // why no renewal is possible any more
 	endedFile  fileStamp   // the session file as it was then
+	failures   int         // counts the renewals that failed
+	failure    *Error      // of the last one, nil after a success
 	signIns    []time.Time // of this process, the recent ones
 	savers     map[string]func(*SessionFile)
-	warned     bool // that the session file cannot be written
-	rotated    bool // cookies were replaced since the last save
+	warned     bool                    // that the session file cannot be written
+	filed      bool                    // the session was in its file, so that it is over when that is gone
+	rotated    map[string]*http.Cookie // those that answers have replaced since the last save
 }
-
-// origin tells where credentials come from, which decides what to do when they
-// are refused at once.
-type origin int
-
-const (
-	configured origin = iota // read at the start
-	adopted                  // taken over from another process
-	approved                 // with new cookies for protected data (PCS)
-	signedIn                 // by a sign-in of our own
-	confirmed                // by the same, and Apple has said since that they are good
-)
 
 // signInFunc renews credentials at Apple: it changes state. It is a function so
 // that requests and rules stay in two places.
@@ -80,6 +69,8 @@ func newSession(name, path string, signIn signInFunc) *session {
 		now:    time.Now,
 		turn:   make(chan struct{}, 1),
 		savers: map[string]func(*SessionFile){},
+
+		rotated: map[string]*http.Cookie{},
 	}
 }
 
@@ -108,7 +99,8 @@ func (s *session) configure(state SessionFile, password Secret, command string) 
 		case err == nil && (file.TrustToken != "" || len(file.Cookies) > 0):
 			if first {
 				s.state.ClientID = state.ClientID
-				s.take(file, configured)
+				s.take(file)
+				s.filed = true
 			}
 			return nil
 		case err != nil && !errors.Is(err, iofs.ErrNotExist):
@@ -120,7 +112,8 @@ func (s *session) configure(state SessionFile, password Secret, command string) 
 	}
 	same := state.TrustToken == s.state.TrustToken && cookieHeader(state.Cookies) == cookieHeader(s.state.Cookies)
 	if first || !same && (state.TrustToken != "" || len(state.Cookies) > 0) {
-		s.take(&state, configured)
+		s.take(&state)
+		s.filed = false
 	}
 	return nil
 }
@@ -177,7 +170,7 @@ func (s *session) access(ctx context.Context) (*access, error) {
 	}
 	generation := s.generation
 	s.mu.Unlock()
-	if err := s.renewFrom(ctx, generation, http.StatusUnauthorized); err != nil {
+	if err := s.renew(ctx, generation, &attempts{status: http.StatusUnauthorized}); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -186,9 +179,11 @@ func (s *session) access(ctx context.Context) (*access, error) {
 }
 
 // store makes renewed credentials the present ones and saves them at once.
-func (s *session) store(state *SessionFile, from origin) {
+func (s *session) store(state *SessionFile, signedIn bool) {
 	s.mu.Lock()
-	s.take(state, from)
+	works, own := s.works && !signedIn, s.own || signedIn
+	s.take(state)
+	s.works, s.own = works, own
 	s.mu.Unlock()
 	s.save(state)
 	s.keep(state)
@@ -208,51 +203,6 @@ func (s *session) save(state *SessionFile) {
 	}
 }
 
-// keep writes the session file, if there is one. That it cannot be written is
-// worth one warning: the session goes on.
-func (s *session) keep(state *SessionFile) {
-	s.mu.Lock()
-	s.state.Refused = state.Refused
-	s.mu.Unlock()
-	if s.path == "" {
-		return
-	}
-	if err := SaveSessionFile(s.path, state); err != nil {
-		s.warn(err)
-	}
-}
-
-func (s *session) warn(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.complain(err)
-}
-
-// complain is warn with mu held.
-func (s *session) complain(err error) {
-	if !s.warned {
-		s.warned = true
-		// rclone's "notice" ranks below a warning, and is not shown.
-		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
-	}
-}
-
-// lock takes the lock of the session file; without one, or where it cannot be
-// had, the process is alone.
-func (s *session) lock(ctx context.Context) (unlock func()) {
-	if s.path == "" {
-		return func() {}
-	}
-	unlock, err := lockSessionFile(ctx, s.path)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.warn(err)
-		}
-		return func() {}
-	}
-	return unlock
-}
-
 // merge takes over the cookies that an answer sets. They replace those of the
 // same name without being new credentials: nothing is renewed by them. Those of
 // a session that has been renewed meanwhile would spoil the new one.
@@ -265,44 +215,11 @@ func (s *session) merge(used *access, cookies []*http.Cookie) {
 	if used.generation != s.generation {
 		return
 	}
-	before := cookieHeader(s.state.Cookies)
-	s.state.Cookies = mergeCookies(s.state.Cookies, cookies)
-	s.rotated = s.rotated || cookieHeader(s.state.Cookies) != before
-}
-
-// flush saves the cookies that answers have replaced, unless another process
-// has renewed the session since.
-func (s *session) flush(ctx context.Context) {
-	s.mu.Lock()
-	due := s.rotated && s.ended == nil
-	s.mu.Unlock()
-	if !due {
-		return
+	for _, cookie := range cookies {
+		merged := mergeCookies(s.state.Cookies, []*http.Cookie{cookie})
+		if cookieHeader(merged) != cookieHeader(s.state.Cookies) {
+			s.state.Cookies = merged
+			s.rotated[cookie.Name] = cookie
+		}
 	}
-	unlock := s.lock(ctx)
-	defer unlock()
-	state := SessionFile{}
-	if s.adoptFile(&state) {
-		return
-	}
-	s.mu.Lock()
-	s.rotated = false
-	state = s.state.clone()
-	s.mu.Unlock()
-	s.save(&state)
-	s.keep(&state)
-}
-
-// fileStamp tells one version of a file from another.
-type fileStamp struct {
-	modified time.Time
-	size     int64
-}
-
-func stampOf(path string) fileStamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileStamp{}
-	}
-	return fileStamp{modified: info.ModTime(), size: info.Size()}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -68,9 +69,10 @@ type SessionFile struct {
 	// TermsPending is true while Apple waits for its terms to be accepted.
 	TermsPending bool `json:"terms_pending,omitempty"`
 
-	TrustedAt time.Time `json:"trusted_at,omitzero"` // when a code was last entered
-	RenewedAt time.Time `json:"renewed_at,omitzero"` // when the cookies were last renewed
-	SignIns   int       `json:"sign_ins,omitempty"`  // with this trust token
+	TrustedAt  time.Time `json:"trusted_at,omitzero"`   // when a code was last entered
+	RenewedAt  time.Time `json:"renewed_at,omitzero"`   // when the cookies were last renewed
+	SignedInAt time.Time `json:"signed_in_at,omitzero"` // when the last sign-in was
+	SignIns    int       `json:"sign_ins,omitempty"`    // with this trust token
 
 	// Refused is what Apple has turned down and what is therefore not tried again.
 	Refused Refusals `json:"refused,omitzero"`
@@ -85,7 +87,8 @@ type Refusals struct {
 	TrustToken string    `json:"trust_token,omitempty"`
 	Cause      string    `json:"cause,omitempty"`     // why, as of Error.Cause
 	Reason     string    `json:"reason,omitempty"`    // the same in words
-	NotBefore  time.Time `json:"not_before,omitzero"` // Apple asked for no sign-in before
+	NotBefore  time.Time `json:"not_before,omitzero"` // no sign-in is tried before
+	Failures   int       `json:"failures,omitempty"`  // sign-ins since the last success that Apple answered otherwise
 }
 
 // refuse keeps that the trust token, or with a password the password, was
@@ -183,6 +186,25 @@ func UpdateSessionFile(ctx context.Context, path string, change func(*SessionFil
 	return SaveSessionFile(path, file)
 }
 
+// ForgetSessionFile removes a session file, so that processes which use it end
+// their session when they next renew it. The lock file stays: they may wait for
+// it.
+func ForgetSessionFile(ctx context.Context, path string) error {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if unlock, err := lockSessionFile(ctx, path); err == nil {
+		defer unlock()
+	} else if ctx.Err() != nil {
+		return ctx.Err() // where there are no locks, processes do without one too
+	}
+	if err := RemoveFile(path); err != nil {
+		return fail(KindBadConfig, "remove session file", path, "it cannot be removed").from(pathless(err)).
+			with("remove it by hand: it holds secrets")
+	}
+	return nil
+}
+
 // lockPoll is how often a lock that another process holds is tried again. A
 // renewal, for which it is held, takes five requests.
 const lockPoll = 20 * time.Millisecond
@@ -225,6 +247,26 @@ func ReplaceFile(path string, data []byte) error {
 		_ = os.Remove(next.Name())
 	}
 	return err
+}
+
+// RemoveFile removes a file that ReplaceFile writes, if it is there, and what
+// writers that were killed have left beside it.
+func RemoveFile(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		rest, ours := strings.CutPrefix(entry.Name(), filepath.Base(path))
+		number, left := strings.CutPrefix(rest, ".")
+		if !ours || rest != "" && (!left || number == "" || strings.Trim(number, "0123456789") != "") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // pathless takes the path, which the text has already, out of a file error.
@@ -282,7 +324,7 @@ func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	}
 	status.NeedsLogin = status.Cause != ""
 	if !status.NeedsLogin && f.Refused.NotBefore.After(now) {
-		status.Cause, status.Reason = CauseThrottled, "Apple asked for no sign-in before "+f.Refused.NotBefore.UTC().Format(time.RFC3339)
+		status.Cause, status.Reason = CauseThrottled, "the last sign-in failed or was turned away, and none is tried before "+f.Refused.NotBefore.UTC().Format(time.RFC3339)
 	}
 	return status
 }

@@ -18,8 +18,10 @@ import (
 // The hosts of an account, which are known beforehand.
 const (
 	setupEndpoint = "https://setup.icloud.com/setup/ws/1"
-	authEndpoint  = "https://idmsa.apple.com/appleauth/auth"
 	homeEndpoint  = "https://www.icloud.com"
+
+	// AuthEndpoint is where a sign-in is proven.
+	AuthEndpoint = "https://idmsa.apple.com/appleauth/auth"
 )
 
 // signInTries is how often a sign-in is begun when the network fails. An answer
@@ -70,7 +72,7 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	}
 	if password == "" {
 		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
-	} else if err := s.prove(ctx, proof, state, password); err != nil {
+	} else if err := s.prove(ctx, proof, state.AppleID, password); err != nil {
 		return s.explain(state, password, err)
 	}
 	if err := s.accountLogin(ctx, proof, state); err != nil {
@@ -89,39 +91,19 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	}
 	state.SessionToken = Secret(proof.SessionToken)
 	state.Country = proof.AccountCountry
-	state.RenewedAt = time.Now().UTC()
+	state.SignedInAt = time.Now().UTC()
+	state.RenewedAt = state.SignedInAt
 	state.SignIns++
 	state.Refused = Refusals{}
 	return nil
 }
 
-// Refused is an answer of Apple's sign-in that is no success.
-type Refused struct {
-	Status     int
-	RetryAfter time.Duration // that Apple asked to be left alone for, 0 if it named no time
-	Body       []byte
-}
-
-// Prove shows Apple, once, that a person knows the password of an account. The
-// session needs a client id; it takes the headers that the rest of the sign-in
-// stands on. The answer is nil for a success; its status is 409 where Apple
-// wants the second factor. err says why no answer came.
-func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
-	s := &signer{service: newService(ctx, &Options{AppleID: appleID, CallsPerSecond: defaultRate, CallsAtOnce: defaultSlots})}
-	err := s.prove(ctx, session, &SessionFile{AppleID: appleID}, password)
-	var refused *refusal
-	if errors.As(err, &refused) {
-		return &Refused{Status: refused.status, RetryAfter: refused.retryAfter, Body: refused.body}, nil
-	}
-	return nil, err
-}
-
 // prove shows Apple that the password is known, without sending it. What Apple
 // refuses is a *refusal.
-func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFile, password Secret) error {
-	account := strings.ToLower(state.AppleID) // it is part of the proof, in this form
+func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, password Secret) error {
+	account := strings.ToLower(appleID) // it is part of the proof, in this form
 	frame := "auth-" + proof.FrameID
-	_, err := s.auth(ctx, proof, state, request{
+	_, err := s.auth(ctx, proof, request{
 		method: http.MethodGet,
 		path:   "/authorize/signin",
 		params: url.Values{
@@ -135,7 +117,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 		return err
 	}
 	remember := url.Values{"isRememberMeEnabled": {"true"}}
-	_, err = s.auth(ctx, proof, state, request{
+	_, err = s.auth(ctx, proof, request{
 		method: http.MethodPost, path: "/federate", params: remember,
 		body: map[string]any{"accountName": account, "rememberMe": true},
 	})
@@ -146,7 +128,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	if err != nil {
 		return fail(KindNetwork, "", "", "no random numbers").from(err)
 	}
-	body, err := s.auth(ctx, proof, state, request{
+	body, err := s.auth(ctx, proof, request{
 		method: http.MethodPost, path: "/signin/init",
 		body: map[string]any{
 			"a":           base64.StdEncoding.EncodeToString(padded(srp.public)),
@@ -179,7 +161,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	if proof.TrustToken != "" {
 		trust = append(trust, proof.TrustToken)
 	}
-	_, err = s.auth(ctx, proof, state, request{
+	_, err = s.auth(ctx, proof, request{
 		method: http.MethodPost, path: proofPath, params: remember,
 		body: map[string]any{
 			"accountName": account,
@@ -193,7 +175,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, state *SessionFi
 	var refused *refusal
 	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed {
 		// An account without a second factor.
-		_, err = s.auth(ctx, proof, state, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
+		_, err = s.auth(ctx, proof, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
 	}
 	return err
 }
@@ -211,13 +193,14 @@ func signInDamaged() error {
 }
 
 // auth sends one request of a sign-in and takes the headers that the next one
-// needs, from a refusal too: the second factor follows on one.
-func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFile, r request) ([]byte, error) {
+// needs, from a refusal too: the second factor follows on one. The cookies of
+// this host are no part of an iCloud session, and rclone's client sends it none.
+func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
 	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
 		headers = map[string]string{"Accept": "*/*"}
 	}
-	resp, err := s.service.roundTrip(ctx, r, authEndpoint, headers)
+	resp, err := s.service.roundTrip(ctx, r, AuthEndpoint, headers)
 	var refused *refusal
 	if errors.As(err, &refused) {
 		refused.answersPassword = r.path == proofPath || r.path == repairPath
@@ -227,7 +210,6 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, state *SessionFil
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	state.Cookies = mergeCookies(state.Cookies, resp.Cookies())
 	TakeHeaders(proof, resp.Header)
 	body, err := readSmall(ctx, resp)
 	if err != nil {
@@ -258,11 +240,35 @@ func TakeHeaders(session *api.Session, header http.Header) {
 	}
 }
 
-// Codes of Apple's sign-in for what went wrong.
+// Codes of Apple's sign-in for what went wrong (seen in the threads that user
+// reports link to).
 const (
-	codeWrongPassword = "-20101"
-	codeLocked        = "-20209"
+	CodeWrongPassword = "-20101"
+	CodeLocked        = "-20209"
+	CodeWrongCode     = "-21669"
+	CodeTooManyCodes  = "-21674"
+	CodeSessionOver   = "-20528" // the sign-in itself took too long
 )
+
+// ServiceError is how Apple's sign-in says what is wrong.
+type ServiceError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// ServiceErrorIn gives the first error in an answer; it is empty without one,
+// and then the status decides.
+func ServiceErrorIn(body []byte) ServiceError {
+	var said struct {
+		Errors []ServiceError `json:"serviceErrors"`
+		Other  []ServiceError `json:"service_errors"` // both are seen, mostly together
+	}
+	_ = json.Unmarshal(body, &said)
+	if all := append(said.Errors, said.Other...); len(all) > 0 {
+		return all[0]
+	}
+	return ServiceError{}
+}
 
 // explain says what a refused sign-in means, and keeps what must not be tried
 // again: the password only where the answer is about it.
@@ -274,20 +280,12 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	if !refused.answersPassword {
 		password = ""
 	}
-	type serviceError struct {
-		Code string `json:"code"`
-	}
 	var said struct {
-		Errors      []serviceError  `json:"serviceErrors"`
-		Other       []serviceError  `json:"service_errors"` // both are seen, mostly together
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 	}
-	_ = json.Unmarshal(refused.body, &said) // without one the status decides
-	code := ""
-	if all := append(said.Errors, said.Other...); len(all) > 0 {
-		code = all[0].Code
-	}
-	if e := s.elsewhere(refused); e != nil {
+	_ = json.Unmarshal(refused.body, &said) // then it asks for none
+	code := ServiceErrorIn(refused.body).Code
+	if e := s.elsewhere(refused.elsewhere()); e != nil {
 		return e
 	}
 	switch {
@@ -303,10 +301,10 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
 	case refused.status == http.StatusConflict:
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
-	case code == codeLocked, refused.status == http.StatusForbidden && code != codeWrongPassword:
+	case code == CodeLocked, refused.status == http.StatusForbidden && code != CodeWrongPassword:
 		return s.turnedDown(state, password, CauseLocked, "Apple refuses the sign-in, as it does for a locked account").
 			with("unlock the account at iforgot.apple.com if it is locked, then sign in again")
-	case code == codeWrongPassword, refused.status == http.StatusUnauthorized:
+	case code == CodeWrongPassword, refused.status == http.StatusUnauthorized:
 		return s.turnedDown(state, password, CauseWrongPassword, "Apple turned the password down").
 			with("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	}

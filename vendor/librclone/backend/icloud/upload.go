@@ -235,7 +235,7 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		RootURL:       address,
 		Body:          body,
 		ContentLength: &size,
-		ExtraHeaders:  d.service.session.headersFor(address, false),
+		ExtraHeaders:  d.service.session.headersFor(address, content.denied),
 		NoRedirect:    true,
 	})
 	if failed := body.end(err == nil); failed != nil {
@@ -250,6 +250,7 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
+		content.denied = content.denied || refused.kind() == KindDenied || refused.kind() == KindNeedsLogin
 		return nil, transferRefused(refused)
 	case err != nil:
 		return nil, transportError(ctx, hostOf(address), err)

@@ -1,0 +1,71 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	"plakar-icloud/librclone/backend/icloud"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What the first answer said of the phones is kept where the second is a page.
+func TestPhonesAreKept(t *testing.T) {
+	said, err := factorIn(&reply{status: 409, body: []byte(`{"trustedPhoneNumbers":[{"id":1,"numberWithDialCode":"+1 23"}]}`)})
+	require.NoError(t, err)
+	assert.Equal(t, []phone{{ID: 1, Number: "+1 23"}}, said.phones)
+	now, err := factorIn(&reply{status: 200, body: []byte("<html>")})
+	require.NoError(t, err)
+	assert.Nil(t, now)
+}
+
+// A refusal of the host of accounts is about the session, whatever the status
+// that says so, and never about a password.
+func TestRefusalsOfASession(t *testing.T) {
+	for cause, refused := range map[string]icloud.Refused{
+		causeSessionOver: {Status: 423, SessionOver: true},
+		causeChina:       {Status: 302, Elsewhere: "icloud.com.cn"},
+		causeThrottled:   {Status: 503},
+		causeService:     {Status: 502},
+		causeOther:       {Status: 403},
+	} {
+		assert.Equal(t, cause, refusedSession(&refused).cause)
+	}
+}
+
+// A sign-in that brings nothing of use leaves the session of before; one that
+// waits for the terms is kept, as it works once they are accepted.
+func TestSignInOfNoUseReplacesNothing(t *testing.T) {
+	for body, replaces := range map[string]bool{
+		`{}`:                         false,
+		`{"termsUpdateNeeded":true}`: true,
+	} {
+		path := filepath.Join(t.TempDir(), "s.json")
+		require.NoError(t, icloud.SaveSessionFile(path, &icloud.SessionFile{TrustToken: "good"}))
+		account := new(icloud.AccountAnswer)
+		require.NoError(t, json.Unmarshal([]byte(body), account))
+		s := &signIn{file: path, client: &api.Session{TrustToken: "new"}}
+		_, err := s.finish(context.Background(), account)
+		assert.Error(t, err)
+		file, err := icloud.LoadSessionFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, replaces, file.TrustToken == "new", body)
+	}
+}
+
+// A logout leaves no secret, and no sign-in that waits for its code.
+func TestForgetLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.json")
+	for _, end := range []string{"", ".1", ".challenge", ".challenge.2"} {
+		require.NoError(t, icloud.ReplaceFile(path+end, nil))
+	}
+	_, err := forget(context.Background(), sessionRequest{SessionFile: path})
+	require.NoError(t, err)
+	left, err := filepath.Glob(filepath.Dir(path) + "/*")
+	require.NoError(t, err)
+	assert.Equal(t, []string{path + ".lock"}, left)
+}

@@ -1,0 +1,128 @@
+package icloud
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// The cookies of the sign-in host stay out of the session: they are sent nowhere,
+// and a session of them alone is none.
+func TestCookiesOfTheSignInHost(t *testing.T) {
+	for _, gives := range []bool{true, false} {
+		c := newFakeCloud()
+		c.alive = false
+		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			switch {
+			case kind == "signin":
+				answer.header.Add("Set-Cookie", "aasp=secret; Domain=idmsa.apple.com; Secure; HttpOnly")
+			case kind == "accountLogin" && !gives:
+				answer.header.Del("Set-Cookie")
+			}
+		}
+		b := newBetween(c, func(_ string, req *http.Request) *fakeAnswer {
+			assert.NotContains(t, req.Header.Get("Cookie"), "aasp", req.URL)
+			return nil
+		})
+		_, err := driveBy(b, "secret").List(background, "")
+		if gives {
+			assert.NoError(t, err)
+			continue
+		}
+		assert.Equal(t, KindNeedsLogin, KindOf(err))
+		assert.ErrorContains(t, err, "gave no session")
+		assert.Equal(t, 1, b.counts["retrieveItemDetailsInFolders"])
+	}
+}
+
+// An answer takes a cookie away by ending its life.
+func TestCookiesThatAnswersDelete(t *testing.T) {
+	later := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+	for set, left := range map[string]string{
+		"A=":                   "",
+		"A=deleted; Max-Age=0": "",
+		"A=deleted; Expires=Thu, 01 Jan 1970 00:00:00 GMT":         "",
+		"A=new; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT": "A=new",
+		"A=new; Expires=" + later:                                  "A=new",
+		"A=new":                                                    "A=new",
+		"B=deleted; Max-Age=0":                                     "A=old",
+	} {
+		answer := http.Response{Header: http.Header{"Set-Cookie": {set}}}
+		assert.Equal(t, left, cookieHeader(mergeCookies([]Cookie{{"A", "old"}}, answer.Cookies())), set)
+	}
+}
+
+// A call goes to where its host sends it on to, with its body and its cookies,
+// within the domain of the host and no further.
+func TestCallsThatAreSentOn(t *testing.T) {
+	for _, status := range []int{301, 302, 307, 308} {
+		for to, follows := range map[string]bool{
+			"https://p2-drivews.icloud.com/other/retrieveItemDetailsInFolders": true,
+			"/retrieveItemDetailsInFolders?hop=1":                              true,
+			"http://p2-drivews.icloud.com/retrieveItemDetailsInFolders":        false,
+			"https://idmsa.apple.com/retrieveItemDetailsInFolders":             false,
+			"https://p2-drivews.icloud.com.cn/retrieveItemDetailsInFolders":    false,
+			"https://icloud.com.example.org/retrieveItemDetailsInFolders":      false,
+		} {
+			c := newFakeCloud()
+			c.add("root", "file", []byte("content"))
+			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+				if req.URL.Host == "p1-drivews.icloud.com" && req.URL.Query().Get("hop") == "" {
+					return refusing(status, "", "Location", to)()
+				}
+				assert.True(t, follows, req.URL)
+				assert.Equal(t, http.MethodPost, req.Method)
+				return nil
+			})
+			entries, err := driveBy(b, "").List(background, "")
+			if follows {
+				assert.NoError(t, err, to)
+				assert.Len(t, entries, 1)
+			} else {
+				assert.Error(t, err, to)
+			}
+		}
+	}
+
+	b := newBetween(newFakeCloud(), func(_ string, req *http.Request) *fakeAnswer {
+		return refusing(307, "", "Location", req.URL.Path)()
+	})
+	_, err := driveBy(b, "").List(background, "")
+	assert.Error(t, err)
+	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], mostRedirects+1)
+}
+
+// A host for contents that refuses an upload gets the cookies the next time, if
+// it is one of Apple's.
+func TestUploadsThatWantCookies(t *testing.T) {
+	for host, works := range map[string]bool{"p1-contentws.icloud-content.com": true, "content.example.org": false} {
+		c := newFakeCloud()
+		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			if kind == "web" {
+				answer.body = []byte(strings.Replace(string(answer.body), "p1-contentws.icloud.com", host, 1))
+			}
+		}
+		var sent []string
+		b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+			if kind == "content-post" {
+				sent = append(sent, req.Header.Get("Cookie"))
+				if !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {
+					return refusing(403, "")()
+				}
+			}
+			return nil
+		})
+		_, err := tryPut(driveBy(b, ""), "file", "content")
+		assert.Empty(t, sent[0], host)
+		if works {
+			assert.NoError(t, err, host)
+			assert.Len(t, sent, 2)
+			continue
+		}
+		assert.Error(t, err, host)
+		assert.Empty(t, strings.Join(sent, ""), host)
+	}
+}

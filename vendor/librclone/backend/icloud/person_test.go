@@ -1,0 +1,79 @@
+package icloud
+
+import (
+	"testing"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sessionFile gives a session that is alive as a file has it.
+func (s *simulator) sessionFile() *SessionFile {
+	minted := s.session()
+	return &SessionFile{AppleID: minted["apple_id"], ClientID: minted["client_id"], Cookies: cookiesOf(minted["cookies"])}
+}
+
+// An answer that says nothing about the account is no account, and none that is
+// stored.
+func TestAnswersThatAreNoAccount(t *testing.T) {
+	forgetAccounts()
+	sim := startSimulator(t)
+	for _, body := range []string{"<html>Welcome to the hotel's network</html>", "", `{"webservices":`} {
+		sim.fault("account-login", "replace", jsonObject{"text": body})
+		account, refused, err := AccountLogin(sim.context(), api.NewSession(), &SessionFile{AppleID: "user@example.com"})
+		assert.Equal(t, KindDamaged, KindOf(err), "%q: %v", body, err)
+		assert.Nil(t, refused)
+		assert.Nil(t, account)
+	}
+}
+
+// The statuses that end a session here end it for a person too.
+func TestRefusedSessionsOfAPerson(t *testing.T) {
+	forgetAccounts()
+	sim := startSimulator(t)
+	file := sim.sessionFile()
+	for code, over := range map[int]bool{401: true, 421: true, 423: true, 450: true, 403: false, 502: false} {
+		sim.fault("validate", "status", status(code))
+		_, refused, err := Validate(sim.context(), file)
+		require.NoError(t, err)
+		require.NotNil(t, refused)
+		assert.Equal(t, code, refused.Status)
+		assert.Equal(t, over, refused.SessionOver, code)
+	}
+	account, refused, err := Validate(sim.context(), file)
+	require.NoError(t, err)
+	require.Nil(t, refused)
+	assert.Len(t, account.Endpoints(), 2)
+
+	sim.rules(jsonObject{"account": jsonObject{"mainland_china": true}})
+	_, refused, err = AccountLogin(sim.context(), api.NewSession(), file)
+	require.NoError(t, err)
+	assert.Equal(t, "iCloud.com.cn", refused.Elsewhere)
+}
+
+// A cookie for protected data that was there before is not the one that is asked
+// for.
+func TestProtectedDataForAPerson(t *testing.T) {
+	forgetAccounts()
+	sim := startSimulator(t)
+	sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true, "pcs_approval_after": 1}})
+	file := sim.sessionFile()
+	file.Cookies = append(file.Cookies, Cookie{pcsCookie, "stale"})
+	granted, access, refused, err := RequestPCS(sim.context(), file)
+	require.NoError(t, err)
+	assert.Nil(t, refused)
+	assert.False(t, granted)
+	assert.False(t, access.Off())
+	assert.False(t, hasCookie(file.Cookies, pcsCookie))
+	granted, _, _, err = RequestPCS(sim.context(), file)
+	require.NoError(t, err)
+	assert.True(t, granted)
+	assert.True(t, hasCookie(file.Cookies, pcsCookie))
+
+	sim.fault("request-pcs", "replace", jsonObject{"text": `{"isWebAccessAllowed":true,"status":"success"}`})
+	file.Cookies = append(file.Cookies, Cookie{pcsCookie, "stale"})
+	granted, _, _, err = RequestPCS(sim.context(), file)
+	require.NoError(t, err)
+	assert.False(t, granted, "that is a success without its cookie")
+}

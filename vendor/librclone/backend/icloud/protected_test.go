@@ -1,0 +1,77 @@
+package icloud
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// That the host of accounts is in trouble is not what it says about protected
+// data: it is asked again, and in the end the session goes on.
+func TestTroubleWithProtectedData(t *testing.T) {
+	for name, trouble := range map[string]func() *fakeAnswer{
+		"502": refusing(502, "<html>"), "504": refusing(504, ""), "500": refusing(500, ""), "a page": refusing(200, "<html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCloud()
+			c.needsPCS, c.pcs = true, false
+			left := 0
+			b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+				if kind == "requestPCS" && left > 0 {
+					left--
+					return trouble()
+				}
+				return nil
+			})
+			f := driveBy(b, "secret")
+			left = 1000
+			_, err := f.List(background, "")
+			assert.Contains(t, []string{KindNetwork, KindDamaged}, KindOf(err), "%v", err)
+			left = 2
+			_, err = f.List(background, "")
+			assert.NoError(t, err)
+			assert.Zero(t, b.counts["accountLogin"], "%v", b.counts)
+		})
+	}
+}
+
+// Trouble with the cookies for protected data in the middle of a sign-in does
+// not begin the sign-in again.
+func TestTroubleWithProtectedDataInASignIn(t *testing.T) {
+	c := newFakeCloud()
+	c.needsPCS, c.alive = true, false
+	left := 2
+	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		if kind == "requestPCS" && !c.alive {
+			return refusing(421, "")()
+		}
+		if kind == "requestPCS" && left > 0 {
+			left--
+			return refusing(502, "")()
+		}
+		return nil
+	})
+	_, err := driveBy(b, "secret").List(background, "")
+	assert.NoError(t, err)
+	assert.Equal(t, 1, b.counts["accountLogin"])
+	assert.Equal(t, 1, b.counts["signin"])
+}
+
+// A 500 that says that a cookie is missing is an answer.
+func TestProtectedDataThatIsRefused(t *testing.T) {
+	c := newFakeCloud()
+	c.needsPCS, c.pcs = true, false
+	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		if kind == "requestPCS" {
+			return refusing(500, `{"success":false,"error":"Missing X-APPLE-WEBAUTH-TOKEN cookie"}`)()
+		}
+		return nil
+	})
+	_, err := driveBy(b, "secret").List(background, "")
+	var typed *Error
+	require.ErrorAs(t, err, &typed)
+	assert.Equal(t, CauseADPNotApproved, typed.Cause())
+	assert.Equal(t, 1, b.counts["accountLogin"])
+}

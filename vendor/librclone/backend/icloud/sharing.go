@@ -1,0 +1,183 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// The part of a session that has to do with its file, through which the
+// processes of an account share it.
+
+// keep writes the session file, if there is one. That it cannot be written is
+// worth one warning: the session goes on.
+func (s *session) keep(state *SessionFile) {
+	s.mu.Lock()
+	s.state.Refused = state.Refused
+	s.mu.Unlock()
+	if s.path == "" {
+		return
+	}
+	if err := SaveSessionFile(s.path, state); err != nil {
+		s.warn(err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filed = true
+}
+
+func (s *session) warn(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.complain(err)
+}
+
+// complain is warn with mu held.
+func (s *session) complain(err error) {
+	if !s.warned {
+		s.warned = true
+		// rclone's "notice" ranks below a warning, and is not shown.
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
+	}
+}
+
+// lock takes the lock of the session file; without one, or where it cannot be
+// had, the process is alone.
+func (s *session) lock(ctx context.Context) (unlock func()) {
+	if s.path == "" {
+		return func() {}
+	}
+	unlock, err := lockSessionFile(ctx, s.path)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.warn(err)
+		}
+		return func() {}
+	}
+	return unlock
+}
+
+// flushWait bounds how long the end of a process waits to save replaced cookies:
+// another process may hold the lock for as long as a renewal takes, and what that
+// brings is worth more.
+const flushWait = 2 * time.Second
+
+// flush saves the cookies that answers have replaced: only these, as other
+// processes save theirs, and only in the session that they belong to.
+func (s *session) flush(ctx context.Context) {
+	s.mu.Lock()
+	due := len(s.rotated) > 0 && s.ended == nil
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	leave, err := s.takeTurn(ctx)
+	if err != nil {
+		return
+	}
+	defer leave()
+	unlock := s.lock(ctx)
+	defer unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	rotated := slices.Collect(maps.Values(s.rotated))
+	clear(s.rotated)
+	state, filed := s.state.clone(), s.filed
+	s.mu.Unlock()
+	s.save(&state)
+	if !filed {
+		return
+	}
+	file, err := LoadSessionFile(s.path)
+	if err != nil || file.TrustToken != state.TrustToken || !file.RenewedAt.Equal(state.RenewedAt) {
+		return
+	}
+	file.Cookies = mergeCookies(file.Cookies, rotated)
+	if err := SaveSessionFile(s.path, file); err != nil {
+		s.warn(err)
+	}
+}
+
+// revive takes over what a login has put into the session file since the
+// session ended. It is called with mu held.
+func (s *session) revive() bool {
+	if s.path == "" || stampOf(s.path) == s.endedFile {
+		return false
+	}
+	s.endedFile = stampOf(s.path)
+	file, err := LoadSessionFile(s.path)
+	if err != nil || !s.differs(file) && file.TrustToken == s.state.TrustToken {
+		return false
+	}
+	s.take(file)
+	s.filed = true
+	return true
+}
+
+// differs reports whether a session file holds credentials that were renewed
+// apart from ours. Cookies that answers replace do not count.
+func (s *session) differs(file *SessionFile) bool {
+	if file.RenewedAt.IsZero() && s.state.RenewedAt.IsZero() {
+		return cookieHeader(file.Cookies) != cookieHeader(s.state.Cookies)
+	}
+	return !file.RenewedAt.Equal(s.state.RenewedAt)
+}
+
+// adoptFile takes over what another process has renewed since. It fails when the
+// session is gone from its file: somebody has signed out.
+func (s *session) adoptFile(state *SessionFile) (adopted bool, err error) {
+	if s.path == "" {
+		return false, nil
+	}
+	file, err := LoadSessionFile(s.path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		file, err = new(SessionFile), nil
+	}
+	if err != nil {
+		s.warn(err)
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.filed && file.TrustToken == "" && file.SessionToken == "" && len(file.Cookies) == 0:
+		return false, s.stop(needsLogin(s.name, "the session was removed, as by a logout").because(CauseNotSignedIn))
+	case usable(file) && s.differs(file):
+		s.take(file)
+		s.filed = true
+		return true, nil
+	}
+	// The other members count too: a login may have brought a trust token, a
+	// process may have been turned down.
+	if file.TrustToken != "" || file.SessionToken != "" {
+		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
+		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
+	}
+	state.Refused = file.Refused
+	return false, nil
+}
+
+// fileStamp tells one version of a file from another.
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{modified: info.ModTime(), size: info.Size()}
+}
