@@ -31,6 +31,7 @@ use tonic::{
 pub use stdio::Ends;
 
 use crate::rclone::use_alternate_stack;
+use whole::Whole;
 
 /// How long the process may outlive its connection.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -119,7 +120,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .add_service(service)
+        .add_service(Whole(service))
         .serve_with_incoming(incoming);
     tokio::select! {
         result = serving => {

@@ -171,6 +171,15 @@ impl Drive {
     pub async fn upload(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         // Never closed, so the permit is there.
         let _permit = self.uploads.acquire().await;
+        self.upload_at_once(path, modified, content).await
+    }
+
+    /// The same beside all uploads that wait or are under way: for a few bytes
+    /// that others wait for.
+    ///
+    /// # Errors
+    /// If it cannot be stored.
+    pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()));
         let result = retried(upload).await;
         self.blocks.forget(path);

@@ -90,7 +90,8 @@ impl store_server::Store for Storage {
         let (resource, name) = (first.r#type(), name(&first.mac)?);
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
-        // Anything but a clean end is an error here, and then nothing is stored.
+        // Anything but a clean end is an error here (`Whole`), and then nothing is
+        // stored.
         loop {
             if !chunk.is_empty() {
                 let added = spool.add(chunk).await;
