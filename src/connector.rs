@@ -7,11 +7,13 @@ mod exporter;
 mod importer;
 mod kloset;
 mod layout;
+mod names;
 mod record;
 mod session;
 mod status;
 mod stdio;
 mod storage;
+mod whole;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 

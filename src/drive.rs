@@ -143,6 +143,11 @@ impl Drive {
             .map_err(|cause| Error::new("cannot make the folder", path, cause))
     }
 
+    /// Whether names that differ in case only may be one.
+    pub fn is_case_insensitive(&self) -> bool {
+        self.remote.case_insensitive
+    }
+
     /// Whether [`Self::set_folder_time`] can work.
     pub fn sets_folder_times(&self) -> bool {
         self.remote.sets_folder_times

@@ -55,7 +55,8 @@ impl Rclone {
     /// Whatever the backend says about configuration, network and session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
-        Ok(Remote { id: opened.remote, sets_folder_times: opened.sets_folder_times })
+        let methods::Opened { remote, sets_folder_times, case_insensitive } = opened;
+        Ok(Remote { id: remote, sets_folder_times, case_insensitive })
     }
 }
 
@@ -65,6 +66,8 @@ pub struct Remote {
     id: u64,
     /// Whether folders can be given a modification time.
     pub sets_folder_times: bool,
+    /// Whether names that differ in case only may be one.
+    pub case_insensitive: bool,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of that second.

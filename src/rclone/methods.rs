@@ -50,6 +50,7 @@ method!("remote/open", Open, Opened);
 pub struct Opened {
     pub remote: u64,
     pub sets_folder_times: bool,
+    pub case_insensitive: bool,
 }
 
 /// Lists folders, in one request to the service where the backend can.

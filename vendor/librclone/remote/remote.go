@@ -38,6 +38,7 @@ type openRequest struct {
 type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
+	CaseInsensitive bool   `json:"case_insensitive"` // names that differ in case may be one
 }
 
 // configMu keeps the writing of the sections and the opening together.
@@ -58,6 +59,7 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	return &openAnswer{
 		Remote:          remotes.add(f),
 		SetsFolderTimes: f.Features().DirSetModTime != nil,
+		CaseInsensitive: f.Features().CaseInsensitive,
 	}, nil
 }
 
