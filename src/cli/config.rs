@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::{Ending, Error, Section, Which, output, plakar};
 use crate::{
-    account::{Account, State},
+    account::{self, Account, State},
     config::HIDDEN_PASSWORD,
     rclone::Rclone,
     secret,
@@ -121,9 +121,10 @@ impl Import {
             (None, _) => return Err(Error::Usage("there is no section of type iclouddrive in it".to_owned())),
         };
         let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
-        for key in ["password", "trust_token", "cookies"] {
+        for key in ["password", "trust_token"] {
             secret::conceal(of(key));
         }
+        secret::conceal_cookies(of("cookies"));
         if of("apple_id").is_empty() {
             return Err(Error::Usage(format!("section {section} has no apple_id")));
         }
@@ -132,13 +133,35 @@ impl Import {
             account.keep_password(of("password").to_owned());
         }
         let name = self.name.unwrap_or(section);
+        may_be_called(state, &name, &account)?;
         let identity = account.identity(state);
+        let rclone = Rclone::start();
         if !of("trust_token").is_empty() || !of("cookies").is_empty() {
-            Rclone::start().adopt(&identity, of("trust_token"), of("cookies")).await?;
+            if rclone.describe(identity.session_file.as_ref()).await?.needs_login {
+                rclone.adopt(&identity, of("trust_token"), of("cookies")).await?;
+            } else {
+                output::tell(&format!(
+                    "The session that {} has here is kept; for the one of the file, forget it first: plakar-icloud logout {name}",
+                    account.apple_id
+                ));
+            }
         }
         state.save(&name, &account)?;
         output::tell(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
         Ok(Ending::Well)
+    }
+}
+
+/// Refuses a name that cannot be one, or is that of somebody else's account.
+fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Error> {
+    match state.account(name) {
+        Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(
+            "account {name} is of another Apple ID, {}: give this one a name of its own with --name",
+            known.apple_id
+        ))),
+        Ok(_) | Err(account::Error::Unknown { .. }) => Ok(()),
+        Err(error @ account::Error::Name(_)) => Err(Error::Usage(format!("{error}; give one with --name"))),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -55,6 +55,8 @@ impl SignIn<'_> {
         }
         let client_id = known.as_ref().map(|known| known.client_id.clone()).unwrap_or_default();
         self.account = Account::new(&apple_id, &client_id);
+        // A session that cannot be stored would cost a code for nothing.
+        Rclone::start().describe(self.account.identity(self.state).session_file.as_ref()).await?;
         let command = login.password_command.clone().or_else(|| known.and_then(|known| known.password_command));
         let command = command.filter(|_| !login.password_stdin);
         let typed = match &command {
