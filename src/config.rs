@@ -29,6 +29,23 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 /// Keys that plakar itself uses and leaves in the map.
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
+/// Our own options.
+pub const OPTIONS: [&str; 13] = [
+    "account",
+    "cache_dir",
+    "cache_memory",
+    "cache_size",
+    "listings",
+    "on_event",
+    "password_command",
+    "read_ahead",
+    "spool_dir",
+    "spool_memory",
+    "state_dir",
+    "uploads",
+    "warn_days",
+];
+
 /// What `rclone config show` prints in place of a password.
 pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
@@ -411,6 +428,17 @@ mod tests {
         let config = read(&[("location", "rclone://"), ("rclone_type", "b2"), ("account", "key-id")]).unwrap();
         assert_eq!(config.sections[OWN_SECTION]["account"], "key-id");
         assert!(config.access.is_none());
+    }
+
+    #[test]
+    fn options_of_ours_are_not_passed_on() {
+        let own = OPTIONS.into_iter().filter(|&key| key != "account" && key != "password_command");
+        let value = |key: &str| if key.ends_with("_dir") { "/nowhere" } else { "7" };
+        let mut pairs: Vec<(&str, &str)> = own.map(|key| (key, value(key))).collect();
+        pairs.extend([("location", "icloud://"), ("apple_id", "user@example.com")]);
+        let config = read(&pairs).unwrap();
+        let keys: Vec<&str> = config.sections[OWN_SECTION].keys().map(String::as_str).collect();
+        assert_eq!(keys, ["apple_id", "session_file", "type"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Ending, Error, Section, Which, output, plakar};
 use crate::{
     account::{self, Account, State},
     config::HIDDEN_PASSWORD,
-    rclone::Rclone,
+    rclone::{Rclone, configuration},
     secret,
 };
 
@@ -107,7 +107,7 @@ impl Import {
                 text
             }
         };
-        let mut sections = sections(&text);
+        let mut sections = configuration::sections(&text);
         sections.retain(|name, options| {
             options.get("type").is_some_and(|kind| kind == "iclouddrive" || kind == "icloud")
                 && self.section.as_ref().is_none_or(|wanted| wanted == name)
@@ -162,42 +162,5 @@ fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Err
         Ok(_) | Err(account::Error::Unknown { .. }) => Ok(()),
         Err(error @ account::Error::Name(_)) => Err(Error::Usage(format!("{error}; give one with --name"))),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The sections of a configuration: JSON as `rclone config dump` prints it, or
-/// an rclone.conf. A value there goes to the end of its line, whatever is in it.
-fn sections(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    if let Ok(dumped) = serde_json::from_str(text) {
-        return dumped;
-    }
-    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    let mut current = None;
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            current = Some(sections.entry(name.to_owned()).or_default());
-        } else if let (Some(section), Some((key, value))) = (&mut current, line.split_once('=')) {
-            section.insert(key.trim().to_owned(), value.trim().to_owned());
-        }
-    }
-    sections
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_goes_to_the_end_of_its_line() {
-        let text = "# mine\n[a]\ntype = iclouddrive\ncookies = A=\"v=1\"; B=2\n\n[b]\ntype = local\n";
-        let found = sections(text);
-        assert_eq!(found["a"]["cookies"], "A=\"v=1\"; B=2");
-        assert_eq!(found["b"]["type"], "local");
-    }
-
-    #[test]
-    fn a_dump_is_read() {
-        let found = sections(r#"{"a":{"type":"iclouddrive","apple_id":"user@example.com"}}"#);
-        assert_eq!(found["a"]["apple_id"], "user@example.com");
     }
 }

@@ -149,9 +149,13 @@ impl Tally {
     fn verdict(&self) -> Result<(), Status> {
         let (total, failed) = (self.total.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         match self.over.get() {
-            Some(why) => Err(status::of(format!("the restore ended after {} files: {why}", total - failed))),
+            Some(why) => {
+                Err(status::of(format!("the restore ended after {} files and folders: {why}", total - failed)))
+            }
             None if failed == 0 => Ok(()),
-            None => Err(status::of(format!("{failed} of {total} files failed; each is listed above with its cause"))),
+            None => Err(status::of(format!(
+                "{failed} of {total} files and folders failed; each is listed above with its cause"
+            ))),
         }
     }
 }

@@ -34,6 +34,8 @@ pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
 pub struct Check {
     pub name: String,
     pub sections: Sections,
+    /// Options of who asks, for the error about one that nobody knows.
+    pub others: &'static [&'static str],
 }
 method!("remote/check", Check, Nothing);
 

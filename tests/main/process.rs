@@ -167,6 +167,17 @@ async fn settings_that_cannot_be_used_are_named() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
+/// The error about an option that nobody knows lists those that somebody does.
+#[tokio::test]
+async fn an_unknown_option_is_answered_with_all_that_there_are() {
+    let disk = Disk::new();
+    let settings = disk.settings().with("read_ahed", "3");
+    let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();
+    for known in ["read_ahed", "encoding", "read_ahead", "spool_dir", "on_event"] {
+        assert!(message.contains(known), "{known} is not in: {message}");
+    }
+}
+
 #[tokio::test]
 async fn a_remote_that_is_missing_below_another_is_named() {
     let disk = Disk::new();
