@@ -61,15 +61,23 @@ impl Source {
 
     /// The status for a file that cannot be read. A session that has ended ends
     /// the backup: plakar would take each file's error for one of that file, and
-    /// keep a snapshot without them. (No room is no trouble of who reads: services
-    /// say so of a single file, too.)
-    fn unreadable(&self, pathname: &str, error: &rclone::Error) -> Status {
+    /// keep a snapshot without them. But a service may also turn down the one file
+    /// with every session, so it is asked for something else first. (No room is no
+    /// trouble of who reads: services say so of a single file, too.)
+    async fn unreadable(&self, pathname: &str, error: rclone::Error) -> Status {
         let text = format!("cannot read {pathname}: {error}");
-        if error.kind == Kind::NeedsLogin {
+        if error.kind == Kind::NeedsLogin && self.needs_login().await {
             // The first cause is the one to tell.
             self.over.send_if_modified(|over| over.is_none() && over.replace(text.clone()).is_none());
         }
         status::of(text)
+    }
+
+    async fn needs_login(&self) -> bool {
+        let Ok(drive) = self.session.drive().await else {
+            return true;
+        };
+        drive.list_one(self.session.top()).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
     }
 }
 
@@ -146,9 +154,15 @@ impl importer_server::Importer for Importer {
         let Some(content) = files.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
         };
-        let chunks = content.map(move |piece| match piece {
-            Ok(chunk) => Ok(OpenResponse { chunk }),
-            Err(error) => Err(source.unreadable(&pathname, &error)),
+        let pathname: Arc<str> = pathname.into();
+        let chunks = content.then(move |piece| {
+            let (source, pathname) = (Arc::clone(&source), Arc::clone(&pathname));
+            async move {
+                match piece {
+                    Ok(chunk) => Ok(OpenResponse { chunk }),
+                    Err(error) => Err(source.unreadable(&pathname, error).await),
+                }
+            }
         });
         Ok(Response::new(Box::pin(chunks)))
     }
