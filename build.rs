@@ -29,12 +29,6 @@ fn main() {
     check_bindings(&out_dir);
 }
 
-/// Reads an environment variable and makes cargo watch it.
-fn watched_env(name: &str) -> Option<String> {
-    println!("cargo:rerun-if-env-changed={name}");
-    env::var(name).ok()
-}
-
 /// The machine that the binary is for, in Go's words.
 struct Target {
     goarch: &'static str,
@@ -75,7 +69,7 @@ fn check_go_version() {
         "Go {}.{} or newer is needed: install it from https://go.dev/dl/ and put its bin folder on PATH",
         LOWEST_GO.0, LOWEST_GO.1
     );
-    watched_env("PATH");
+    println!("cargo:rerun-if-env-changed=PATH");
     let output = go().args(["env", "GOVERSION"]).output();
     let output = output.unwrap_or_else(|error| panic!("{remedy} (go cannot be run: {error})"));
     let version = String::from_utf8_lossy(&output.stdout);

@@ -29,8 +29,28 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 /// Keys that plakar itself uses and leaves in the map.
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
+/// Our own options.
+pub const OPTIONS: [&str; 13] = [
+    "account",
+    "cache_dir",
+    "cache_memory",
+    "cache_size",
+    "listings",
+    "on_event",
+    "password_command",
+    "read_ahead",
+    "spool_dir",
+    "spool_memory",
+    "state_dir",
+    "uploads",
+    "warn_days",
+];
+
 /// What `rclone config show` prints in place of a password.
 pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
+
+/// The least `cache_size` in MiB: a sixteenth of it must have room for a block.
+const LEAST_CACHE: usize = 5;
 
 /// The unit of settings about memory.
 const MIB: u64 = 1024 * 1024;
@@ -60,6 +80,9 @@ pub enum Error {
         /// What it is needed for.
         why: &'static str,
     },
+    /// An option under both of its names, with two values.
+    #[error("options {0} and rclone_{0} are one, and have different values: leave one out")]
+    TwoValues(String),
     /// A value of the wrong form.
     #[error("option {key}={value} cannot be used: {why}")]
     Value {
@@ -97,11 +120,21 @@ pub struct Config {
     pub forecast: Forecast,
 }
 
-/// Our keys about accounts.
+/// Our keys about accounts. Where there is no iCloud they are not ours: other
+/// backends have accounts, too.
+#[derive(Default)]
 struct AccountKeys {
     account: Option<String>,
     state_dir: Option<PathBuf>,
     password_command: Option<String>,
+}
+
+impl AccountKeys {
+    fn take(map: &mut HashMap<String, String>) -> Result<Self, Error> {
+        let mut given = |key| map.remove(key).filter(|value| !value.is_empty());
+        let (account, password_command) = (given("account"), given("password_command"));
+        Ok(Self { account, password_command, state_dir: folder(map, "state_dir")? })
+    }
 }
 
 impl Config {
@@ -125,13 +158,12 @@ impl Config {
         let mut limits = limits(&mut map)?;
         let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
         let forecast = Forecast { warn_days, on_event: map.remove("on_event") };
-        let mut take = |key| map.remove(key).filter(|value| !value.is_empty());
-        let keys = AccountKeys {
-            account: take("account"),
-            state_dir: take("state_dir").map(PathBuf::from),
-            password_command: take("password_command"),
+        let keys = if protocol == Protocol::Icloud || has_icloud(&map) {
+            AccountKeys::take(&mut map)?
+        } else {
+            AccountKeys::default()
         };
-        let mut sections = sections(map);
+        let mut sections = sections(map)?;
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
             own.entry("type".to_owned()).or_insert_with(|| ICLOUD.to_owned());
@@ -145,13 +177,23 @@ impl Config {
     }
 }
 
+/// Whether a section is of iCloud.
+fn has_icloud(map: &HashMap<String, String>) -> bool {
+    let is_type = |key: &str| matches!(key, "type" | "rclone_type") || key.ends_with(".type");
+    map.iter().any(|(key, value)| is_type(key) && is_icloud(value))
+}
+
+fn is_icloud(kind: &str) -> bool {
+    kind == ICLOUD || kind == ICLOUD_OF_RCLONE
+}
+
 /// Gives every section of iCloud's its account, and our backend in place of
 /// rclone's, whose options it takes. Answers the access of the section to open;
 /// of another one if that one stands for it, as crypt does.
 fn accounts(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
     let mut accesses = BTreeMap::new();
     for (name, options) in sections.iter_mut() {
-        if !options.get("type").is_some_and(|kind| kind == ICLOUD || kind == ICLOUD_OF_RCLONE) {
+        if !options.get("type").is_some_and(|kind| is_icloud(kind)) {
             continue;
         }
         options.insert("type".to_owned(), ICLOUD.to_owned());
@@ -192,15 +234,30 @@ fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// Takes our own settings out of the map.
 fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
-    let cache_size = number(map, "cache_size", 4096)? as u64 * MIB;
+    let cache_size = number(map, "cache_size", 4096)?;
+    if cache_size < LEAST_CACHE {
+        let why = "a folder of less than 5 MiB would keep nothing";
+        return Err(Error::Value { key: "cache_size", value: cache_size.to_string(), why });
+    }
     Ok(Limits {
         cache_memory: number(map, "cache_memory", 128)? as u64 * MIB,
-        cache_disk: map.remove("cache_dir").map(|folder| (PathBuf::from(folder), cache_size)),
+        cache_disk: folder(map, "cache_dir")?.map(|folder| (folder, cache_size as u64 * MIB)),
         uploads: number(map, "uploads", 8)?.max(1),
         spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
         kept_dir: None,
-        spool_dir: map.remove("spool_dir").map_or_else(env::temp_dir, PathBuf::from),
+        spool_dir: folder(map, "spool_dir")?.unwrap_or_else(env::temp_dir),
     })
+}
+
+/// Takes a folder out of the map. plakar runs connectors in whatever folder it was
+/// itself started in, so a relative path would be another one each time.
+fn folder(map: &mut HashMap<String, String>, key: &'static str) -> Result<Option<PathBuf>, Error> {
+    match map.remove(key).filter(|value| !value.is_empty()) {
+        Some(value) if !value.starts_with('/') => {
+            Err(Error::Value { key, value, why: "give an absolute path; ~ is not expanded" })
+        }
+        value => Ok(value.map(PathBuf::from)),
+    }
 }
 
 fn number(map: &mut HashMap<String, String>, key: &'static str, default: usize) -> Result<usize, Error> {
@@ -214,30 +271,35 @@ fn number(map: &mut HashMap<String, String>, key: &'static str, default: usize) 
 }
 
 /// Sorts what is left into rclone's sections.
-fn sections(map: HashMap<String, String>) -> Sections {
+fn sections(map: HashMap<String, String>) -> Result<Sections, Error> {
     let mut sections = Sections::new();
     for (key, value) in map {
         let option = key.strip_prefix("rclone_").unwrap_or(&key);
-        let concealed = is_secret(option);
-        if concealed {
+        if option.to_ascii_lowercase().contains("cookie") {
+            secret::conceal_cookies(&value);
+        } else if is_secret(option) {
             secret::conceal(&value);
         }
         // plakar drops empty values on import; a hidden password is none.
         if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
             continue;
         }
-        let (section, option) = match option.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {
-            Some((section, option)) => (section, option),
+        let (section, name) = match option.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {
+            Some((section, name)) => (section, name),
             None => (OWN_SECTION, option),
         };
-        sections.entry(section.to_owned()).or_default().insert(option.to_owned(), value);
+        let options = sections.entry(section.to_owned()).or_default();
+        let other = options.insert(name.to_owned(), value);
+        if other.is_some_and(|other| options.get(name) != Some(&other)) {
+            return Err(Error::TwoValues(option.to_owned()));
+        }
     }
-    sections
+    Ok(sections)
 }
 
 /// Names under which rclone's backends take secrets.
 fn is_secret(option: &str) -> bool {
-    ["pass", "token", "cookie", "secret", "key", "credential", "sas_url", "auth"]
+    ["pass", "token", "secret", "key", "credential", "sas_url", "auth"]
         .iter()
         .any(|part| option.to_ascii_lowercase().contains(part))
 }
@@ -265,17 +327,21 @@ fn origin(sections: &Sections, section: &str) -> String {
     let place = place.map(without_credentials);
     match (user, place) {
         (Some(user), Some(place)) => format!("{kind}:{user}@{place}"),
-        (Some(name), None) | (None, Some(name)) => format!("{kind}:{name}"),
+        (Some(user), None) => format!("{kind}:{user}"),
+        (None, Some(place)) => format!("{kind}:{place}"),
         (None, None) => kind.to_owned(),
     }
 }
 
-/// A URL may carry a user and a password before its host.
-fn without_credentials(url: &str) -> &str {
-    match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('@').map_or(url, |(_, host)| host),
-        None => url,
-    }
+/// A URL may carry a user and a password before its host, and a key in its query.
+fn without_credentials(url: &str) -> String {
+    let Some((_, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{host}{path}")
 }
 
 #[cfg(test)]
@@ -336,13 +402,72 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_no_credentials() {
-        let config = read(&[
-            ("location", "rclone://"),
-            ("rclone_type", "webdav"),
-            ("rclone_url", "https://me:pw@dav.example/files"),
-        ])
-        .unwrap();
-        assert_eq!(config.origin, "webdav:dav.example/files");
+    fn an_origin_has_no_credentials_and_keeps_the_host() {
+        for (url, origin) in [
+            ("https://me:pw@dav.example/files", "dav.example/files"),
+            ("https://me:p@ss@dav.example:8443/files", "dav.example:8443/files"),
+            ("https://dav.example/users/me@home.example", "dav.example/users/me@home.example"),
+            ("https://dav.example?key=a@b", "dav.example"),
+            ("https://dav.example/files?sig=secret#part", "dav.example/files"),
+        ] {
+            let config = read(&[("location", "rclone://"), ("rclone_type", "webdav"), ("rclone_url", url)]).unwrap();
+            assert_eq!(config.origin, format!("webdav:{origin}"), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_option_with_two_values_is_refused() {
+        let option =
+            [("location", "icloud://"), ("apple_id", "user@example.com"), ("rclone_apple_id", "user@example.com")];
+        assert_eq!(read(&option).unwrap().origin, "user@example.com");
+        let other = [&option[..2], &[("rclone_apple_id", "other@example.com")]].concat();
+        let message = read(&other).unwrap_err().to_string();
+        assert!(message.contains("apple_id and rclone_apple_id") && !message.contains('@'), "{message}");
+    }
+
+    #[test]
+    fn an_account_of_another_service_is_its_own() {
+        let config = read(&[("location", "rclone://"), ("rclone_type", "b2"), ("account", "key-id")]).unwrap();
+        assert_eq!(config.sections[OWN_SECTION]["account"], "key-id");
+        assert!(config.access.is_none());
+    }
+
+    #[test]
+    fn options_of_ours_are_not_passed_on() {
+        let own = OPTIONS.into_iter().filter(|&key| key != "account" && key != "password_command");
+        let value = |key: &str| if key.ends_with("_dir") { "/nowhere" } else { "7" };
+        let mut pairs: Vec<(&str, &str)> = own.map(|key| (key, value(key))).collect();
+        pairs.extend([("location", "icloud://"), ("apple_id", "user@example.com")]);
+        let config = read(&pairs).unwrap();
+        let keys: Vec<&str> = config.sections[OWN_SECTION].keys().map(String::as_str).collect();
+        assert_eq!(keys, ["apple_id", "session_file", "type"]);
+    }
+
+    #[test]
+    fn folders_are_absolute() {
+        for key in ["state_dir", "cache_dir", "spool_dir"] {
+            for folder in ["folder", "~/folder", "./folder"] {
+                let pairs = [("location", "icloud://"), ("apple_id", "user@example.com"), (key, folder)];
+                let message =
+                    Config::read(pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
+                        .unwrap_err()
+                        .to_string();
+                assert!(message.contains(&format!("{key}={folder}")) && message.contains("absolute"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cache_that_would_keep_nothing_is_refused() {
+        let with = |size| {
+            read(&[
+                ("location", "icloud://"),
+                ("apple_id", "user@example.com"),
+                ("cache_dir", "/c"),
+                ("cache_size", size),
+            ])
+        };
+        assert!(with("4").unwrap_err().to_string().contains("cache_size=4"));
+        assert!(with("5").is_ok());
     }
 }

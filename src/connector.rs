@@ -7,11 +7,13 @@ mod exporter;
 mod importer;
 mod kloset;
 mod layout;
+mod names;
 mod record;
 mod session;
 mod status;
 mod stdio;
 mod storage;
+mod whole;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -31,6 +33,7 @@ use tonic::{
 pub use stdio::Ends;
 
 use crate::rclone::use_alternate_stack;
+use whole::Whole;
 
 /// How long the process may outlive its connection.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -121,7 +124,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .add_service(service)
+        .add_service(Whole(service))
         .serve_with_incoming(incoming);
     tokio::select! {
         result = serving => {

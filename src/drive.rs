@@ -174,6 +174,11 @@ impl Drive {
             .map_err(|cause| Error::new("cannot make the folder", path, cause))
     }
 
+    /// Whether names that differ in case only may be one.
+    pub fn is_case_insensitive(&self) -> bool {
+        self.remote.case_insensitive
+    }
+
     /// Whether [`Self::set_folder_time`] can work.
     pub fn sets_folder_times(&self) -> bool {
         self.remote.sets_folder_times
@@ -202,6 +207,15 @@ impl Drive {
     pub async fn upload(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         // Never closed, so the permit is there.
         let _permit = self.uploads.acquire().await;
+        self.upload_at_once(path, modified, content).await
+    }
+
+    /// The same beside all uploads that wait or are under way: for a few bytes
+    /// that others wait for.
+    ///
+    /// # Errors
+    /// If it cannot be stored.
+    pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()));
         let result = retried(upload).await;
         self.blocks.forget(path);

@@ -12,6 +12,8 @@
 //!
 //! [`secret`] and [`log`] serve all of them.
 
+#![warn(clippy::print_stderr)]
+
 pub mod account;
 pub mod cli;
 pub mod config;

@@ -3,7 +3,11 @@
 //! plakar hands its own stderr to a connector, so a user sees these lines among
 //! plakar's. Hence only warnings by default.
 
-use std::env;
+use std::{
+    env,
+    fmt::Display,
+    io::{self, Write},
+};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -28,6 +32,12 @@ impl Verbosity {
     }
 }
 
+/// Writes to stderr, for the whole program. That it cannot be written, as on a
+/// full disk, ends nothing: plakar's stderr is often a file.
+pub fn to_stderr(text: impl Display) {
+    let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
+}
+
 struct Stderr;
 
 impl Log for Stderr {
@@ -44,7 +54,7 @@ impl Log for Stderr {
         let text = record.args().to_string();
         let level = record.level().as_str().to_ascii_lowercase();
         for line in secret::redact(&text).lines() {
-            eprintln!("plakar-icloud: {level}: {line}");
+            to_stderr(format_args!("plakar-icloud: {level}: {line}\n"));
         }
     }
 

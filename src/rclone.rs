@@ -3,6 +3,7 @@
 //! The only module that knows rclone's JSON. All of Go is behind `ffi`.
 
 pub mod account;
+pub mod configuration;
 mod error;
 mod ffi;
 mod methods;
@@ -40,13 +41,14 @@ impl Rclone {
     }
 
     /// Looks at sections of a configuration, of which `name` is to be opened,
-    /// without using the network.
+    /// without using the network. `others` are the options that the caller takes
+    /// itself: the error about an unknown one lists them, too.
     ///
     /// # Errors
     /// [`Kind::BadConfig`] for a backend that is not in this build and for an
     /// option that the backend does not have.
-    pub async fn check(self, name: &str, sections: Sections) -> Result<(), Error> {
-        call(methods::Check { name: name.to_owned(), sections }).await.map(|Nothing {}| ())
+    pub async fn check(self, name: &str, sections: Sections, others: &'static [&'static str]) -> Result<(), Error> {
+        call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
     }
 
     /// Opens a remote: the section `name` of `sections`, from its top folder.
@@ -55,7 +57,8 @@ impl Rclone {
     /// Whatever the backend says about configuration, network and session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
-        Ok(Remote { id: opened.remote, sets_folder_times: opened.sets_folder_times })
+        let methods::Opened { remote, sets_folder_times, case_insensitive } = opened;
+        Ok(Remote { id: remote, sets_folder_times, case_insensitive })
     }
 }
 
@@ -65,6 +68,8 @@ pub struct Remote {
     id: u64,
     /// Whether folders can be given a modification time.
     pub sets_folder_times: bool,
+    /// Whether names that differ in case only may be one.
+    pub case_insensitive: bool,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of that second.
@@ -227,7 +232,8 @@ impl Remote {
     /// appears whole or not at all.
     ///
     /// # Errors
-    /// Whatever the service says; the path then holds what it held before.
+    /// Whatever the service says. The path then holds what it held before, or
+    /// nothing if the service kept less than it was sent.
     pub async fn upload(self, path: &str, modified: Time, content: Arc<Region>) -> Result<Entry, Error> {
         let scope = ffi::Scope::new();
         let id = scope.id();

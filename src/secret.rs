@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Reverse,
     collections::BTreeSet,
     sync::{LazyLock, Mutex, PoisonError},
 };
@@ -15,7 +16,8 @@ use regex_lite::Regex;
 /// Shorter values are not concealed: they would blacken ordinary words.
 const SHORTEST: usize = 6;
 
-static CONCEALED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// By length, the longest first: one may be a part of another.
+static CONCEALED: Mutex<BTreeSet<(Reverse<usize>, String)>> = Mutex::new(BTreeSet::new());
 
 /// Apple's cookies and headers, tokens in JSON, credentials and queries in URLs.
 static SHAPES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
@@ -32,22 +34,25 @@ static SHAPES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
     ]
 });
 
-/// Makes a value, and each value of a cookie list, disappear from shown text.
+/// Makes a value disappear from shown text.
 pub fn conceal(value: &str) {
-    let mut concealed = CONCEALED.lock().unwrap_or_else(PoisonError::into_inner);
-    let cookies = value.split(';').filter_map(|cookie| cookie.split_once('=')).map(|(_, value)| value);
-    for part in cookies.chain([value]) {
-        let part = part.trim().trim_matches('"');
-        if part.len() >= SHORTEST {
-            concealed.insert(part.to_owned());
-        }
+    let value = value.trim().trim_matches('"');
+    if value.len() >= SHORTEST {
+        let mut concealed = CONCEALED.lock().unwrap_or_else(PoisonError::into_inner);
+        concealed.insert((Reverse(value.len()), value.to_owned()));
     }
+}
+
+/// Makes a cookie list, and each value of it, disappear from shown text.
+pub fn conceal_cookies(list: &str) {
+    conceal(list);
+    list.split(';').filter_map(|cookie| cookie.split_once('=')).for_each(|(_, value)| conceal(value));
 }
 
 /// The text without secrets.
 pub fn redact(text: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(text);
-    for value in CONCEALED.lock().unwrap_or_else(PoisonError::into_inner).iter().rev() {
+    for (_, value) in CONCEALED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if shown.contains(value.as_str()) {
             shown = Cow::Owned(shown.replace(value.as_str(), "…"));
         }
@@ -66,8 +71,18 @@ mod tests {
 
     #[test]
     fn announced_values_disappear() {
-        conceal("X-APPLE-WEBAUTH-USER=\"v=1:s=0:d=12345\"; other=abcdefgh");
+        conceal_cookies("X-APPLE-WEBAUTH-USER=\"v=1:s=0:d=12345\"; other=abcdefgh");
         assert_eq!(redact("sent abcdefgh and v=1:s=0:d=12345."), "sent … and ….");
+    }
+
+    #[test]
+    fn no_part_of_a_value_is_left() {
+        conceal("head=tail-of-a-password");
+        conceal("begins-alike");
+        conceal("begins-alike, and goes on");
+        conceal("and goes on");
+        assert_eq!(redact("head=tail-of-a-password"), "…");
+        assert_eq!(redact("begins-alike, and goes on"), "…");
     }
 
     #[test]

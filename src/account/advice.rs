@@ -128,6 +128,10 @@ pub fn of(cause: Cause, name: &str) -> Advice {
             "The state folder cannot be used.",
             "give this user a folder to write to: --state-dir, or state_dir= in plakar's configuration".to_owned(),
         ),
+        Cause::SessionFile => (
+            "The file of the session cannot be used.",
+            format!("let this user read it, or remove it; in the latter case {login}"),
+        ),
         Cause::PlakarVersion => (
             "plakar is of a version that this program does not go with.",
             "install plakar 1.1 or newer of the 1 series".to_owned(),

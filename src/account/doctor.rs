@@ -193,7 +193,7 @@ fn network(report: &mut Report, reached: Result<Reached, Error>) -> bool {
 
 fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
     match described {
-        Err(error) => report.bad("session", error.text, Cause::StateFolder),
+        Err(error) => report.bad("session", error.text, Cause::SessionFile),
         Ok(described) if described.needs_login => {
             let cause = described.cause();
             report.bad("session", described.reason, cause);

@@ -61,6 +61,9 @@ impl Forecast {
     /// next login. Uses no network. What is wrong with the look itself is left
     /// to the operations that need the session.
     pub async fn tell(&self, access: &Access) {
+        if access.brings_session && !access.session_file.exists() {
+            return;
+        }
         let Ok(described) = Rclone::start().describe(&access.session_file).await else {
             return;
         };
@@ -68,7 +71,10 @@ impl Forecast {
             return;
         };
         let account = access.name.as_deref().unwrap_or_default();
-        let episode = described.trusted_at.as_deref().unwrap_or("unknown");
+        // When the trust of a session from elsewhere began is not known.
+        let of_session =
+            || format!("{:?}-{}", described.cause(), described.renewed_at.as_deref().unwrap_or("never renewed"));
+        let episode = described.trusted_at.clone().unwrap_or_else(of_session);
         let key = mark_key(&access.session_file);
         // One line a day: a backup has several processes.
         if event.name != "needs-login"

@@ -16,6 +16,9 @@ pub struct Access {
     pub name: Option<String>,
     /// The file of its session.
     pub session_file: PathBuf,
+    /// Whether the configuration brings a session, as one of rclone's does, which
+    /// goes into that file when the account is first opened.
+    pub brings_session: bool,
 }
 
 /// Completes the options of rclone's backend from the account that is named, or
@@ -62,8 +65,9 @@ pub fn resolve(
         "" => state.session_file(of("apple_id"), of("client_id")),
         named => PathBuf::from(named),
     };
+    let brings_session = !of("trust_token").is_empty() || !of("cookies").is_empty();
     options.insert("session_file".to_owned(), session_file.to_string_lossy().into_owned());
-    Ok(Some(Access { state, name, session_file }))
+    Ok(Some(Access { state, name, session_file, brings_session }))
 }
 
 /// The account of an Apple ID, for the password that a configuration lacks. An

@@ -23,7 +23,8 @@ impl State {
     pub fn locate(named: Option<&Path>) -> Result<Self, Error> {
         let of_variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(folder) = named.map(Path::to_owned).or_else(|| of_variable(STATE_VARIABLE)) {
-            return Ok(Self(folder));
+            // It goes into plakar's configuration, which works from anywhere.
+            return Ok(Self(std::path::absolute(&folder).unwrap_or(folder)));
         }
         let base = of_variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
         let base = base.or_else(|| of_variable("HOME").map(|home| home.join(".local/state")));
@@ -186,6 +187,13 @@ mod tests {
         assert_eq!(state.session_file("User@example.com", ""), state.session_file("user@example.com", ""));
         assert_ne!(state.session_file("user@example.com", ""), state.session_file("user@example.com", "other"));
         assert_ne!(state.session_file("user@example.com", ""), state.session_file("other@example.com", ""));
+    }
+
+    #[test]
+    fn a_folder_stays_the_same_wherever_it_is_used_from() {
+        let here = env::current_dir().unwrap();
+        assert_eq!(State::locate(Some(Path::new("state"))).unwrap().path(), here.join("state"));
+        assert_eq!(State::locate(Some(Path::new("/state"))).unwrap().path(), Path::new("/state"));
     }
 
     #[test]

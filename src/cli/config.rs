@@ -11,9 +11,9 @@ use clap::{Args, Subcommand};
 
 use super::{Ending, Error, Section, Which, output, plakar};
 use crate::{
-    account::{Account, State},
+    account::{self, Account, State},
     config::HIDDEN_PASSWORD,
-    rclone::Rclone,
+    rclone::{Rclone, configuration},
     secret,
 };
 
@@ -107,7 +107,7 @@ impl Import {
                 text
             }
         };
-        let mut sections = sections(&text);
+        let mut sections = configuration::sections(&text);
         sections.retain(|name, options| {
             options.get("type").is_some_and(|kind| kind == "iclouddrive" || kind == "icloud")
                 && self.section.as_ref().is_none_or(|wanted| wanted == name)
@@ -121,9 +121,10 @@ impl Import {
             (None, _) => return Err(Error::Usage("there is no section of type iclouddrive in it".to_owned())),
         };
         let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
-        for key in ["password", "trust_token", "cookies"] {
+        for key in ["password", "trust_token"] {
             secret::conceal(of(key));
         }
+        secret::conceal_cookies(of("cookies"));
         if of("apple_id").is_empty() {
             return Err(Error::Usage(format!("section {section} has no apple_id")));
         }
@@ -132,9 +133,18 @@ impl Import {
             account.keep_password(of("password").to_owned());
         }
         let name = self.name.unwrap_or(section);
+        may_be_called(state, &name, &account)?;
         let identity = account.identity(state);
+        let rclone = Rclone::start();
         if !of("trust_token").is_empty() || !of("cookies").is_empty() {
-            Rclone::start().adopt(&identity, of("trust_token"), of("cookies")).await?;
+            if rclone.describe(identity.session_file.as_ref()).await?.needs_login {
+                rclone.adopt(&identity, of("trust_token"), of("cookies")).await?;
+            } else {
+                output::tell(&format!(
+                    "The session that {} has here is kept; for the one of the file, forget it first: plakar-icloud logout {name}",
+                    account.apple_id
+                ));
+            }
         }
         state.save(&name, &account)?;
         output::tell(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
@@ -142,39 +152,15 @@ impl Import {
     }
 }
 
-/// The sections of a configuration: JSON as `rclone config dump` prints it, or
-/// an rclone.conf. A value there goes to the end of its line, whatever is in it.
-fn sections(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    if let Ok(dumped) = serde_json::from_str(text) {
-        return dumped;
-    }
-    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    let mut current = None;
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            current = Some(sections.entry(name.to_owned()).or_default());
-        } else if let (Some(section), Some((key, value))) = (&mut current, line.split_once('=')) {
-            section.insert(key.trim().to_owned(), value.trim().to_owned());
-        }
-    }
-    sections
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_goes_to_the_end_of_its_line() {
-        let text = "# mine\n[a]\ntype = iclouddrive\ncookies = A=\"v=1\"; B=2\n\n[b]\ntype = local\n";
-        let found = sections(text);
-        assert_eq!(found["a"]["cookies"], "A=\"v=1\"; B=2");
-        assert_eq!(found["b"]["type"], "local");
-    }
-
-    #[test]
-    fn a_dump_is_read() {
-        let found = sections(r#"{"a":{"type":"iclouddrive","apple_id":"user@example.com"}}"#);
-        assert_eq!(found["a"]["apple_id"], "user@example.com");
+/// Refuses a name that cannot be one, or is that of somebody else's account.
+fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Error> {
+    match state.account(name) {
+        Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(
+            "account {name} is of another Apple ID, {}: give this one a name of its own with --name",
+            known.apple_id
+        ))),
+        Ok(_) | Err(account::Error::Unknown { .. }) => Ok(()),
+        Err(error @ account::Error::Name(_)) => Err(Error::Usage(format!("{error}; give one with --name"))),
+        Err(error) => Err(error.into()),
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::Error;
-use crate::secret;
+use crate::{log::to_stderr, secret};
 
 /// Prints a result. That nobody reads any more is no failure.
 pub fn print(text: &str) -> Result<(), Error> {
@@ -28,9 +28,9 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
 pub fn tell(text: &str) {
     let text = secret::redact(text);
     if io::stderr().is_terminal() {
-        eprintln!("{}", textwrap::fill(&text, between_words("")));
+        to_stderr(textwrap::fill(&text, between_words("")) + "\n");
     } else {
-        eprintln!("{text}");
+        to_stderr(format_args!("{text}\n"));
     }
 }
 

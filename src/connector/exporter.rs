@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    names::{self, Names},
     record::{self, Wanted},
     session::Session,
     status,
@@ -72,8 +73,8 @@ impl exporter_server::Exporter for Exporter {
             over: OnceLock::new(),
         });
         let limit = session.config.limits.uploads * 2;
-        let export =
-            Export { drive, top: session.top().clone(), tally, limit, uploads: JoinSet::new(), times: Vec::new() };
+        let (uploads, names) = (JoinSet::new(), Names::new(drive.is_case_insensitive()));
+        let export = Export { drive, top: session.top().clone(), tally, limit, uploads, names, times: Vec::new() };
         tokio::spawn(async move {
             if let Err(error) = export.run(request.into_inner()).await {
                 // Nobody listens: plakar has gone.
@@ -148,9 +149,13 @@ impl Tally {
     fn verdict(&self) -> Result<(), Status> {
         let (total, failed) = (self.total.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         match self.over.get() {
-            Some(why) => Err(status::of(format!("the restore ended after {} files: {why}", total - failed))),
+            Some(why) => {
+                Err(status::of(format!("the restore ended after {} files and folders: {why}", total - failed)))
+            }
             None if failed == 0 => Ok(()),
-            None => Err(status::of(format!("{failed} of {total} files failed; each is listed above with its cause"))),
+            None => Err(status::of(format!(
+                "{failed} of {total} files and folders failed; each is listed above with its cause"
+            ))),
         }
     }
 }
@@ -163,6 +168,7 @@ struct Export {
     /// Uploads that may be under way or wait for their turn.
     limit: usize,
     uploads: JoinSet<()>,
+    names: Names,
     /// Folders whose time is set when everything is in them.
     times: Vec<(DrivePath, Time)>,
 }
@@ -170,8 +176,16 @@ struct Export {
 /// A file whose content is coming in.
 struct Incoming {
     record: Record,
-    target: Result<(DrivePath, Time), Failure>,
+    target: Result<Target, Failure>,
+}
+
+/// Where a file goes, and what there is of it.
+struct Target {
+    path: DrivePath,
+    time: Time,
     spool: Spool,
+    /// Whether another file of this restore may have this name, to the service.
+    has_twin: bool,
 }
 
 impl Export {
@@ -214,11 +228,17 @@ impl Export {
         let path = self.top.join(&record.pathname).map_err(|bad| refused(&bad));
         let result = match (record::wanted(&record), path) {
             (Some(Wanted::File(time)), path) if record.has_reader => {
-                let target = path.map(|path| (path, time));
-                return Some(Incoming { record, target, spool: self.drive.spool() });
+                let target = path.and_then(|path| {
+                    let has_twin = self.names.take(&path, false).map_err(|twin| refused(&twin))?;
+                    Ok(Target { path, time, spool: self.drive.spool(), has_twin })
+                });
+                return Some(Incoming { record, target });
             }
             (_, Err(error)) => Err(error),
-            (Some(Wanted::Folder(time)), Ok(path)) => self.make_folder(path, time).await.map_err(Failure::from),
+            (Some(Wanted::Folder(time)), Ok(path)) => match self.names.take(&path, true) {
+                Ok(has_twin) => self.make_folder(path, time, has_twin).await.map_err(Failure::from),
+                Err(twin) => Err(refused(&twin)),
+            },
             (Some(Wanted::File(_)), Ok(_)) => Err(refused(&"its content is missing")),
             (Some(Wanted::Symlink), Ok(_)) => Err(refused(&"a symbolic link cannot be stored there")),
             (Some(Wanted::Special), Ok(_)) => Err(refused(&"a device, pipe or socket cannot be stored there")),
@@ -229,9 +249,12 @@ impl Export {
         None
     }
 
-    async fn make_folder(&mut self, path: DrivePath, time: Time) -> Result<(), drive::Error> {
+    async fn make_folder(&mut self, path: DrivePath, time: Time, has_twin: bool) -> Result<(), drive::Error> {
         if path != self.top {
             self.drive.make_folder(&path).await?;
+        }
+        if has_twin && !self.names_like(&path).await?.iter().any(|name| names::are_one(name, path.name())) {
+            self.names.merge_case();
         }
         if self.drive.sets_folder_times() {
             self.times.push((path, time));
@@ -241,12 +264,16 @@ impl Export {
 
     /// Uploads a file in the background; its ack comes when it is stored.
     async fn finish(&mut self, file: Incoming) {
-        let Incoming { record, target, spool } = file;
-        let (path, time) = match target {
+        let Incoming { record, target } = file;
+        let Target { path, time, spool, has_twin } = match target {
             Ok(target) => target,
             Err(error) => return self.tally.ack(record, Err(error)).await,
         };
         let content = spool.finish();
+        if has_twin {
+            let result = self.store_beside_twin(&path, time, content).await;
+            return self.tally.ack(record, result).await;
+        }
         while self.uploads.len() >= self.limit {
             self.uploads.join_next().await;
         }
@@ -255,6 +282,32 @@ impl Export {
             let result = store(&drive, &path, time, content).await;
             tally.ack(record, result).await;
         });
+    }
+
+    /// Stores a file whose name differs from another's in case only. Whether the
+    /// service has both is not known of any, so it is tried, alone, and looked at.
+    async fn store_beside_twin(&mut self, path: &DrivePath, time: Time, content: Spooled) -> Result<(), Failure> {
+        while self.uploads.join_next().await.is_some() {}
+        let before = self.names_like(path).await?;
+        store(&self.drive, path, time, content).await?;
+        let after = self.names_like(path).await?;
+        match before.iter().find(|name| !after.contains(name) && !names::are_one(name, path.name())) {
+            None => Ok(()),
+            Some(replaced) => {
+                self.names.merge_case();
+                let replaced = replaced.escape_debug();
+                Err(Failure::from(format!(
+                    "{path} is restored, but \"{replaced}\" had to give way: names that differ in case only are one there; restore \"{replaced}\" again, into another folder"
+                )))
+            }
+        }
+    }
+
+    /// The names beside a path that are the same but for case and Unicode form.
+    async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
+        let entries = self.drive.list_one(&path.parent()).await?;
+        let names = entries.iter().map(|entry| entry.name().to_owned());
+        Ok(names.filter(|name| names::are_alike(name, path.name())).collect())
     }
 
     /// The deepest first: making an entry changes the time of its folder.
@@ -272,12 +325,13 @@ async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) ->
     Ok(())
 }
 
-/// Keeps a piece of a file. A spool that fails makes the file fail, once.
+/// Keeps a piece of a file. A spool that fails makes the file fail, once, and is
+/// given up.
 async fn add(mut file: Incoming, chunk: bytes::Bytes) -> Incoming {
-    if let Ok((path, _)) = &file.target
-        && let Err(error) = file.spool.add(chunk).await
+    if let Ok(target) = &mut file.target
+        && let Err(error) = target.spool.add(chunk).await
     {
-        file.target = Err(drive::Error::spool(path, &error).into());
+        file.target = Err(drive::Error::spool(&target.path, &error).into());
     }
     file
 }

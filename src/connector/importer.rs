@@ -1,6 +1,13 @@
 //! A source of backups.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use plakar_protocol::{
     connectors::Record,
@@ -9,14 +16,17 @@ use plakar_protocol::{
         OpenResponse, PingRequest, PingResponse, importer_server,
     },
 };
-use tokio::sync::{OnceCell, mpsc};
+use tokio::{
+    sync::{OnceCell, mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{record, session::Session, status};
 use crate::{
     drive::{Drive, DrivePath, Excludes, Found, ReadAhead, walk},
-    rclone::{Entry, Item, Time},
+    rclone::{self, Entry, Item, Kind, Time},
 };
 
 /// Records on their way to plakar, which takes them one by one.
@@ -29,7 +39,7 @@ const LOOK_AT_FILE: Duration = Duration::from_secs(5);
 /// The importer service. Init comes first, then Import once and Open many times.
 #[derive(Debug, Default)]
 pub struct Importer {
-    source: OnceCell<Source>,
+    source: OnceCell<Arc<Source>>,
 }
 
 #[derive(Debug)]
@@ -38,6 +48,8 @@ struct Source {
     excludes: Vec<String>,
     /// Files that plakar was told of and has not acknowledged: it may open them.
     files: OnceCell<Arc<ReadAhead>>,
+    /// Why no file can be read any more.
+    over: watch::Sender<Option<String>>,
 }
 
 impl Source {
@@ -45,6 +57,27 @@ impl Source {
         let drive = self.session.drive().await?;
         let files = || async { Arc::new(ReadAhead::new(drive.clone(), self.session.config.read_ahead)) };
         Ok(Arc::clone(self.files.get_or_init(files).await))
+    }
+
+    /// The status for a file that cannot be read. A session that has ended ends
+    /// the backup: plakar would take each file's error for one of that file, and
+    /// keep a snapshot without them. But a service may also turn down the one file
+    /// with every session, so it is asked for something else first. (No room is no
+    /// trouble of who reads: services say so of a single file, too.)
+    async fn unreadable(&self, pathname: &str, error: rclone::Error) -> Status {
+        let text = format!("cannot read {pathname}: {error}");
+        if error.kind == Kind::NeedsLogin && self.needs_login().await {
+            // The first cause is the one to tell.
+            self.over.send_if_modified(|over| over.is_none() && over.replace(text.clone()).is_none());
+        }
+        status::of(text)
+    }
+
+    async fn needs_login(&self) -> bool {
+        let Ok(drive) = self.session.drive().await else {
+            return true;
+        };
+        drive.list_one(self.session.top()).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
     }
 }
 
@@ -66,8 +99,8 @@ impl importer_server::Importer for Importer {
             flags: 0,
         };
         let excludes = request.options.unwrap_or_default().excludes;
-        let source = Source { session, excludes, files: OnceCell::new() };
-        self.source.set(source).map_err(|_| status::of("Init was called twice"))?;
+        let source = Source { session, excludes, files: OnceCell::new(), over: watch::Sender::default() };
+        self.source.set(Arc::new(source)).map_err(|_| status::of("Init was called twice"))?;
         Ok(Response::new(response))
     }
 
@@ -87,32 +120,49 @@ impl importer_server::Importer for Importer {
             listings: source.session.config.listings,
             files: Arc::clone(&files),
             records: records.clone(),
+            sent: AtomicU64::new(0),
         };
-        let acks = tokio::spawn(take_acks(request.into_inner(), files));
+        let mut acks = Acks::take(request.into_inner(), files);
+        let mut over = source.over.subscribe();
         tokio::spawn(async move {
-            let end = match import.run().await {
-                Ok(()) => Ok(ImportResponse { record: None, finished: true }),
-                Err(error) => Err(error),
+            let listed_and_acknowledged = async {
+                acks.reach(import.run().await?).await;
+                Ok(ImportResponse { record: None, finished: true })
+            };
+            let end = tokio::select! {
+                end = listed_and_acknowledged => end,
+                // The source lives as long as the service.
+                Ok(why) = over.wait_for(Option::is_some) => {
+                    let why = why.as_deref().unwrap_or_default();
+                    Err(status::of(format!("the backup ended, and nothing of it is kept: {why}")))
+                }
             };
             // Nobody listens: plakar has gone.
             let _ = records.send(end).await;
-            // The stream stays open until plakar has sent its last ack: it takes
-            // an earlier end for a failure.
-            let _ = acks.await;
+            acks.end().await;
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<Self::OpenStream>, Status> {
-        let source = self.source()?;
+        let source = Arc::clone(self.source()?);
         let Record { pathname, is_xattr, .. } = request.into_inner().record.unwrap_or_default();
+        if let Some(why) = source.over.borrow().as_deref() {
+            return Err(status::of(format!("cannot read {pathname}: the backup ended: {why}")));
+        }
         let files = source.files().await?;
         let Some(content) = files.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
         };
-        let chunks = content.map(move |piece| match piece {
-            Ok(chunk) => Ok(OpenResponse { chunk }),
-            Err(error) => Err(status::of(format!("cannot read {pathname}: {error}"))),
+        let pathname: Arc<str> = pathname.into();
+        let chunks = content.then(move |piece| {
+            let (source, pathname) = (Arc::clone(&source), Arc::clone(&pathname));
+            async move {
+                match piece {
+                    Ok(chunk) => Ok(OpenResponse { chunk }),
+                    Err(error) => Err(source.unreadable(&pathname, error).await),
+                }
+            }
         });
         Ok(Response::new(Box::pin(chunks)))
     }
@@ -125,7 +175,7 @@ impl importer_server::Importer for Importer {
 }
 
 impl Importer {
-    fn source(&self) -> Result<&Source, Status> {
+    fn source(&self) -> Result<&Arc<Source>, Status> {
         self.source.get().ok_or_else(|| status::of("Init was not called"))
     }
 }
@@ -146,14 +196,43 @@ async fn root(session: &Session) -> DrivePath {
     }
 }
 
-/// Reads acks until plakar sends no more. Unread ones would stop plakar.
-async fn take_acks(mut acks: Streaming<ImportRequest>, files: Arc<ReadAhead>) {
-    while let Ok(Some(ack)) = acks.message().await {
-        if let Some(record) = ack.result.and_then(|result| result.header) {
-            files.release(&record.pathname);
-        }
+/// What plakar acknowledges: every record once, when it is done with it
+/// (K/snapshot/backup.go `importSource`, P/subcommands/backup/backup.go `ack`).
+struct Acks {
+    count: watch::Receiver<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Acks {
+    /// Reads acks until plakar sends no more. Unread ones would stop plakar.
+    fn take(mut acks: Streaming<ImportRequest>, files: Arc<ReadAhead>) -> Self {
+        let (counted, count) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            while let Ok(Some(ack)) = acks.message().await {
+                // The record of an error may have the path of a file that is yet
+                // to be opened: of two items with one name.
+                let record = ack.result.and_then(|result| result.header).filter(|record| record.error.is_empty());
+                if let Some(record) = record {
+                    files.release(&record.pathname);
+                }
+                counted.send_modify(|count| *count += 1);
+            }
+            files.release_all();
+        });
+        Self { count, task }
     }
-    files.release_all();
+
+    /// Waits until so many records are acknowledged: only then is it known how
+    /// reading them went. Ends as well when no more acks can come.
+    async fn reach(&mut self, records: u64) {
+        let _ = self.count.wait_for(|count| *count >= records).await;
+    }
+
+    /// Waits for the last ack. The stream stays open until then: plakar takes an
+    /// earlier end for a failure.
+    async fn end(self) {
+        let _ = self.task.await; // it has no result
+    }
 }
 
 /// One listing of the source.
@@ -164,10 +243,12 @@ struct Import {
     listings: usize,
     files: Arc<ReadAhead>,
     records: mpsc::Sender<Result<ImportResponse, Status>>,
+    sent: AtomicU64,
 }
 
 impl Import {
-    async fn run(self) -> Result<(), Status> {
+    /// Sends the records, and answers how many they are.
+    async fn run(self) -> Result<u64, Status> {
         let Some(top) = self.drive.stat(&self.top).await.map_err(status::of)? else {
             return Err(status::of(format!("cannot back up {}: there is no such file or folder", self.top)));
         };
@@ -181,7 +262,10 @@ impl Import {
         }
         let is_file = matches!(top.item, Item::File(_));
         self.send_entry(&self.top, top).await?;
-        if is_file { Ok(()) } else { self.send_tree().await }
+        if !is_file {
+            self.send_tree().await?;
+        }
+        Ok(self.sent.into_inner())
     }
 
     async fn send_tree(&self) -> Result<(), Status> {
@@ -219,6 +303,7 @@ impl Import {
 
     async fn send(&self, record: Record) -> Result<(), Status> {
         let response = ImportResponse { record: Some(record), finished: false };
+        self.sent.fetch_add(1, Ordering::Relaxed);
         self.records.send(Ok(response)).await.map_err(|_| status::of("plakar stopped listening"))
     }
 }

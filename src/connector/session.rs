@@ -8,7 +8,7 @@ use tonic::Status;
 use super::status;
 use crate::{
     account::{Access, Forecast},
-    config::Config,
+    config::{Config, OPTIONS},
     drive::{Drive, DrivePath},
     rclone::{Kind, Rclone},
 };
@@ -47,7 +47,7 @@ impl Session {
     /// If the configuration cannot be used.
     pub async fn begin(map: HashMap<String, String>) -> Result<Self, Status> {
         let config = Config::read(map).map_err(status::of)?;
-        let checked = Rclone::start().check(&config.section, config.sections.clone()).await;
+        let checked = Rclone::start().check(&config.section, config.sections.clone(), &OPTIONS).await;
         checked.map_err(status::of)?;
         Ok(Self { config, drive: OnceCell::new() })
     }

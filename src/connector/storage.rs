@@ -1,6 +1,6 @@
 //! A store: the place of a kloset.
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use plakar_protocol::store::{
@@ -17,6 +17,9 @@ use super::{kloset::Kloset, layout, session::Session, status};
 
 /// A kloset that can be read and written (K/connectors/storage: write 2, read 4).
 const READ_WRITE: i32 = 6;
+
+/// How long Close waits for deletions: plakar waits for it without a limit.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The store service. Init comes first, then Create or Open.
 #[derive(Debug, Default)]
@@ -90,7 +93,8 @@ impl store_server::Store for Storage {
         let (resource, name) = (first.r#type(), name(&first.mac)?);
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
-        // Anything but a clean end is an error here, and then nothing is stored.
+        // Anything but a clean end is an error here (`Whole`), and then nothing is
+        // stored.
         loop {
             if !chunk.is_empty() {
                 let added = spool.add(chunk).await;
@@ -135,7 +139,8 @@ impl store_server::Store for Storage {
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        self.deletions_done().await;
+        // What is not done by then goes on, and has the farewell of the process.
+        let _ = tokio::time::timeout(CLOSING, self.deletions_done()).await;
         Ok(Response::new(CloseResponse {}))
     }
 }
@@ -154,7 +159,6 @@ impl Storage {
     async fn deletions_done(&self) {
         self.deletions.close();
         self.deletions.wait().await;
-        self.deletions.reopen();
     }
 
     fn opened(&self) -> Result<&Opened, Status> {

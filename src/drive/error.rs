@@ -20,15 +20,12 @@ impl Error {
         Self { operation, path: path.clone(), cause }
     }
 
-    /// A spool that cannot be written.
+    /// A spool that cannot be written. That ends nothing else, not even for want of
+    /// room: smaller files fit, and there is more room when other spools are gone.
     pub fn spool(path: &DrivePath, error: &io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => rclone::Kind::Quota,
-            _ => rclone::Kind::Other,
-        };
         let text =
             format!("its content cannot be kept in the spool folder ({error}); set spool_dir= to a folder with room");
-        Self::new("cannot store", path, rclone::Error::new(kind, text))
+        Self::new("cannot store", path, rclone::Error::unexpected(text))
     }
 
     /// An item whose name cannot be part of a path.
@@ -50,5 +47,16 @@ impl Error {
     /// What can be done about it.
     pub fn kind(&self) -> rclone::Kind {
         self.cause.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_here_is_no_full_drive_there() {
+        let error = Error::spool(&DrivePath::top(), &io::ErrorKind::StorageFull.into());
+        assert!(!error.kind().ends_everything());
     }
 }

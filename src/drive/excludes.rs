@@ -17,7 +17,7 @@ impl Excludes {
     pub fn new(lines: &[String]) -> Self {
         let mut rules = GitignoreBuilder::new("");
         if !lines.iter().any(|line| line.trim_start().starts_with('!')) {
-            for line in lines.iter().filter(|line| !line.contains(['[', ']', '\\', '{']) && !line.contains("**")) {
+            for line in lines.iter().filter(|line| is_read_alike(line)) {
                 // A rule that cannot be read is no rule.
                 let _ = rules.add_line(None, line);
             }
@@ -29,6 +29,14 @@ impl Excludes {
     pub fn cover(&self, folder: &DrivePath) -> bool {
         !folder.is_top() && self.0.matched_path_or_any_parents(folder.as_str(), true).is_ignore()
     }
+}
+
+/// Whether a rule means the same to plakar. Go matches characters where we match
+/// bytes ("?"), has classes of its own and no alternatives; and of white space at
+/// the end it drops spaces alone.
+fn is_read_alike(line: &str) -> bool {
+    let ending = line.trim_end_matches(' ');
+    !line.contains(['?', '[', ']', '\\', '{']) && !line.contains("**") && ending == line.trim_end()
 }
 
 #[cfg(test)]
@@ -54,5 +62,9 @@ mod tests {
         // Go's filepath.Match takes "[!a]" for a class of two characters.
         assert!(!covered(&["[!a]dir"], "/bdir"));
         assert!(!covered(&["build/", "!build/keep"], "/build"));
+        assert!(!covered(&["caf??"], "/caf\u{e9}"));
+        assert!(!covered(&["build\t"], "/build"));
+        assert!(!covered(&["build\u{a0} "], "/build"));
+        assert!(covered(&["build  "], "/build"));
     }
 }

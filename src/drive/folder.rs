@@ -124,12 +124,25 @@ impl Folder {
     /// # Errors
     /// If it cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
-        let path = self.child(name)?;
-        let file = self.drive.upload(&path, Time::now(), content).await?;
+        let file = self.drive.upload(&self.child(name)?, Time::now(), content).await?;
+        self.keep(name, file).await;
+        Ok(())
+    }
+
+    /// The same without waiting for a free upload.
+    ///
+    /// # Errors
+    /// If it cannot be stored in full.
+    pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<(), Error> {
+        let file = self.drive.upload_at_once(&self.child(name)?, Time::now(), content).await?;
+        self.keep(name, file).await;
+        Ok(())
+    }
+
+    async fn keep(&self, name: &str, file: File) {
         let (name, mut known) = (Arc::<str>::from(name), self.known.lock().await);
         known.own.insert(Arc::clone(&name), (file.clone(), Instant::now()));
         known.files.insert(name, file);
-        Ok(())
     }
 
     /// Deletes a file; one that is not there is deleted.

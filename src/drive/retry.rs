@@ -12,6 +12,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// asks for more has failed: a later run is the better retry.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
+/// A pause from which on a user is told why nothing happens.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
 /// Counts the attempts at one operation.
 #[derive(Debug, Default)]
 pub struct Attempts {
@@ -29,9 +32,13 @@ impl Attempts {
         if pause > LONGEST_PAUSE {
             return None;
         }
-        log::info!("trying again in {} ms after: {error}", pause.as_millis());
+        log::log!(level(pause), "trying again in {} s after: {error}", pause.as_secs_f32());
         Some(pause)
     }
+}
+
+fn level(pause: Duration) -> log::Level {
+    if pause < LONG_PAUSE { log::Level::Info } else { log::Level::Warn }
 }
 
 /// Runs `operation` until it succeeds or its error will not go away.
@@ -51,5 +58,16 @@ where
                 None => return Err(error),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_is_told() {
+        assert_eq!(level(Duration::from_secs(8)), log::Level::Info);
+        assert_eq!(level(Duration::from_secs(60)), log::Level::Warn);
     }
 }

@@ -349,7 +349,8 @@ impl Rclone {
     /// # Errors
     /// If the file cannot be read.
     pub async fn describe(self, session_file: &Path) -> Result<Description, Error> {
-        call(Describe { session_file: session_file.to_owned() }).await
+        let described = call(Describe { session_file: session_file.to_owned() }).await;
+        described.map_err(of_file(session_file))
     }
 
     /// Stores a session that rclone began.
@@ -358,7 +359,7 @@ impl Rclone {
     /// If the file cannot be written.
     pub async fn adopt(self, who: &Identity, trust_token: &str, cookies: &str) -> Result<(), Error> {
         let request = Adopt { who: who.clone(), trust_token: trust_token.to_owned(), cookies: cookies.to_owned() };
-        call(request).await.map(|Nothing {}| ())
+        call(request).await.map(|Nothing {}| ()).map_err(of_file(who.session_file.as_ref()))
     }
 
     /// Gives the secrets of a session.
@@ -366,7 +367,7 @@ impl Rclone {
     /// # Errors
     /// If there is none.
     pub async fn export(self, session_file: &Path) -> Result<Exported, Error> {
-        call(Export { session_file: session_file.to_owned() }).await
+        call(Export { session_file: session_file.to_owned() }).await.map_err(of_file(session_file))
     }
 
     /// Removes a session.
@@ -392,4 +393,10 @@ impl Rclone {
     pub async fn services(self, session_file: &Path) -> Result<Available, Error> {
         call(Services { session_file: session_file.to_owned() }).await
     }
+}
+
+/// Names the file, which the Go side leaves to who knows it.
+fn of_file(session_file: &Path) -> impl FnOnce(Error) -> Error {
+    let path = session_file.display().to_string();
+    move |error| Error { text: format!("session file {path}: {}", error.text), ..error }
 }

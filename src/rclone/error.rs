@@ -98,6 +98,8 @@ pub enum Cause {
     TooManyCodes,
     /// The state folder cannot be used.
     StateFolder,
+    /// The file of the session cannot be used.
+    SessionFile,
     /// plakar is of a version that this program does not go with.
     PlakarVersion,
     /// The account has no iCloud Drive.

@@ -34,6 +34,8 @@ pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
 pub struct Check {
     pub name: String,
     pub sections: Sections,
+    /// Options of who asks, for the error about one that nobody knows.
+    pub others: &'static [&'static str],
 }
 method!("remote/check", Check, Nothing);
 
@@ -50,6 +52,7 @@ method!("remote/open", Open, Opened);
 pub struct Opened {
     pub remote: u64,
     pub sets_folder_times: bool,
+    pub case_insensitive: bool,
 }
 
 /// Closes a remote, which saves what the backend has not saved yet.

@@ -49,6 +49,41 @@ fn a_file_of_rclone_is_read_and_its_hidden_password_is_none() {
     assert_eq!(session.password, PASSWORD);
 }
 
+/// What is refused has changed nothing.
+#[test]
+fn an_import_takes_nothing_away() {
+    let person = Person::signed_in();
+    let before = (person.session(), person.run(&["accounts"]).ends(0).stdout);
+    let section =
+        |apple_id: &str| serde_json::json!({ "type": "iclouddrive", "apple_id": apple_id, "trust_token": "old" });
+    for (dump, arguments, said) in [
+        (serde_json::json!({ "my drive": section(APPLE_ID) }), &["config", "import"][..], "--name"),
+        (serde_json::json!({ "icloud": section("other@example.com") }), &["config", "import"], "--name"),
+        (serde_json::json!({ "a": section("other@example.com") }), &["config", "import", "--name", "icloud"], "--name"),
+    ] {
+        let refused = person.run_with(arguments, &dump.to_string()).ends(1);
+        assert!(refused.stderr.contains(said), "{refused:?}");
+        assert_eq!((person.session(), person.run(&["accounts"]).ends(0).stdout), before);
+    }
+    // A session that works is better than whatever a file has.
+    let dump = serde_json::json!({ "again": section(APPLE_ID) });
+    let kept = person.run_with(&["config", "import"], &dump.to_string()).ends(0);
+    assert!(kept.stderr.contains("kept"), "{kept:?}");
+    assert_eq!(person.session(), before.0);
+    person.run(&["status", "again"]).ends(0);
+}
+
+#[test]
+fn a_relative_state_folder_is_written_down_in_full() {
+    let person = Person::signed_in();
+    let state = person.state();
+    let relative = std::env::current_dir().unwrap().ancestors().skip(1).fold(String::new(), |path, _| path + "../")
+        + state.to_str().unwrap().trim_start_matches('/');
+    let shown = person.run(&["--state-dir", &relative, "config", "show"]).ends(0).json();
+    let folder = shown["icloud"]["state_dir"].as_str().unwrap();
+    assert!(folder.starts_with('/') && folder.ends_with("plakar-icloud"), "{folder}");
+}
+
 #[test]
 fn the_reference_has_every_command() {
     let person = Person::new();

@@ -119,3 +119,38 @@ async fn a_session_that_needs_a_login_is_told_and_named() {
     assert_eq!(events.join().unwrap(), "needs-login icloud 0\n");
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
+
+/// The first connector of an imported configuration finds no session file yet;
+/// and when its trust began is never known.
+#[tokio::test]
+async fn an_imported_session_is_told_when_it_ends_and_each_time() {
+    let person = Person::new();
+    let minted = person.simulator.mint_session();
+    let settings = Settings::new("icloud://")
+        .with("apple_id", &minted.apple_id)
+        .with("password", &minted.password)
+        .with("trust_token", &minted.trust_token)
+        .with("cookies", &minted.cookies)
+        .with("on_event", "true");
+    let host = person.host();
+    let run = async |works: bool| {
+        let importer = host.importer(&settings, &Options::default()).await.unwrap();
+        assert_eq!(importer.ping().await.is_ok(), works);
+        importer.into_connector().leave().await.unwrap();
+    };
+    let marks = || fs::read_dir(person.state().join("marks")).map_or(0, Iterator::count);
+    run(true).await;
+    assert_eq!(marks(), 0, "nothing has happened");
+    let works = person.session();
+    person.simulator.end_sessions(421);
+    person.simulator.end_trust();
+    run(false).await;
+    run(false).await;
+    assert_eq!(marks(), 1, "the command ran once");
+    person.change_session(|session| {
+        *session = works;
+        session["renewed_at"] = days_ago(0).into();
+    });
+    run(false).await;
+    assert_eq!(marks(), 2, "another session, another end");
+}

@@ -1,5 +1,7 @@
 //! Renewing, sharing and ending a session.
 
+use std::fs;
+
 use icloud_simulator::{Content, RequestKind, Simulator};
 use plakar_host::{Backup, Options, Settings};
 
@@ -64,6 +66,26 @@ fn a_password_that_was_changed_is_tried_once() {
         person.run(&["status"]).ends(10);
     }
     assert_eq!(person.count(RequestKind::SigninComplete), 1);
+}
+
+#[test]
+fn a_session_file_that_is_none_is_named() {
+    let person = Person::signed_in();
+    let file = person.session_file();
+    fs::write(&file, "{").unwrap();
+    person.simulator.reset_counts();
+    let begin: &[&str] = &["login", "--password-stdin", "--restart", "--no-wait"];
+    for command in [&["status"][..], &["config", "show", "--secrets"], begin] {
+        let ran = person.run_with(command, crate::person::PASSWORD).ends(1);
+        assert!(ran.stderr.contains(file.to_str().unwrap()) && ran.stderr.contains("sign in again"), "{ran:?}");
+    }
+    assert_eq!(person.count(RequestKind::PushCode), 0, "a code that leads nowhere");
+    let report = person.run(&["doctor"]).ends(1);
+    assert!(report.text().contains(file.to_str().unwrap()), "{report:?}");
+    assert!(!report.text().contains("--state-dir"), "{report:?}");
+    fs::remove_file(file).unwrap();
+    person.sign_in();
+    person.run(&["status"]).ends(0);
 }
 
 /// Somebody else's files stand for a read-only file system: root may write to its

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use icloud_simulator::{RequestKind, Simulator};
-use plakar_host::{Backup, Host, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings, Tree};
+use plakar_host::{Backup, Executable, Host, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings, Tree};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, program};
@@ -24,6 +24,24 @@ async fn the_end_of_stdin_ends_the_process() {
         assert!(connector.wait(OUTLIVES).await.unwrap().success(), "{role:?}");
         assert_eq!(connector.stderr(), "", "{role:?}");
     }
+}
+
+/// A full disk under plakar's log: what is told there is lost, and no more.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_ends_nothing() {
+    let disk = Disk::new();
+    disk.put("a.txt", "a");
+    let full = disk.path("full");
+    let script = format!("#!/bin/sh\nexec {} \"$@\" 2>/dev/full\n", env!("CARGO_BIN_EXE_plakar-icloud"));
+    std::fs::write(&full, script).unwrap();
+    std::fs::set_permissions(&full, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let surroundings = Surroundings::new().unwrap().with("PLAKAR_ICLOUD_LOG", "debug");
+    let host = Host::new(Executable::with_role_argument(&full), surroundings);
+    let snapshot = host.backup(&disk.settings(), &Options::default(), Backup::first()).await.unwrap();
+    assert!(snapshot.contents().contains_key("/a.txt"));
+    let ended = std::process::Command::new(&full).args(["status", "nobody"]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "it panicked");
 }
 
 /// Ctrl-C reaches every process of a terminal; what it means is plakar's business.
@@ -147,6 +165,17 @@ async fn settings_that_cannot_be_used_are_named() {
         assert_no_secret(&message, &settings);
     }
     assert_eq!(icloud.simulator.counts().total.requests, 0);
+}
+
+/// The error about an option that nobody knows lists those that somebody does.
+#[tokio::test]
+async fn an_unknown_option_is_answered_with_all_that_there_are() {
+    let disk = Disk::new();
+    let settings = disk.settings().with("read_ahed", "3");
+    let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();
+    for known in ["read_ahed", "encoding", "read_ahead", "spool_dir", "on_event"] {
+        assert!(message.contains(known), "{known} is not in: {message}");
+    }
 }
 
 #[tokio::test]

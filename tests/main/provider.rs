@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use dav_server::{DavHandler, fakels::FakeLs, localfs::LocalFs};
+use dav_server::{DavHandler, body::Body, fakels::FakeLs, localfs::LocalFs};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use plakar_host::{Backup, Host, Kloset, Options, Settings, Surroundings, Tree};
 use tempfile::TempDir;
@@ -14,17 +16,29 @@ use tokio::net::TcpListener;
 use crate::icloud::{assert_sound, digests, program};
 
 /// Serves a folder until the test ends.
-async fn serve(folder: &TempDir) -> String {
+async fn serve_folder(folder: &TempDir) -> String {
     let files = LocalFs::new(folder.path(), false, false, false);
     let server = DavHandler::builder().filesystem(files).locksystem(FakeLs::new()).build_handler();
+    serve(move |request| {
+        let server = server.clone();
+        async move { server.handle(request).await }
+    })
+    .await
+}
+
+/// Serves requests until the test ends.
+async fn serve<A>(answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static) -> String
+where
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            let server = server.clone();
+            let answer = answer.clone();
             let service = service_fn(move |request| {
-                let server = server.clone();
-                async move { Ok::<_, Infallible>(server.handle(request).await) }
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
@@ -35,7 +49,7 @@ async fn serve(folder: &TempDir) -> String {
 #[tokio::test]
 async fn all_three_connectors_work_on_webdav() {
     let folder = TempDir::new().unwrap();
-    let url = serve(&folder).await;
+    let url = serve_folder(&folder).await;
     let host = Host::new(program(), Surroundings::new().unwrap());
     let at = |location: &str| Settings::new(location).with("rclone_type", "webdav").with("rclone_url", &url);
     let options = Options::default();
@@ -67,4 +81,29 @@ async fn all_three_connectors_work_on_webdav() {
     assert_eq!(digests(&kloset.load(id).await.unwrap()), digests(&snapshot));
     store.close().await.unwrap();
     store.into_connector().leave().await.unwrap();
+}
+
+/// I17: two files of one name, as Google Drive has them; plakar acknowledges the
+/// record about the second before it opens the first
+#[tokio::test]
+async fn of_two_files_with_one_name_one_is_kept_and_the_other_is_named() {
+    let url = serve(|request| async move {
+        let file = "<d:response><d:href>/a.txt</d:href><d:propstat><d:prop><d:getcontentlength>5</d:getcontentlength>\
+            <d:resourcetype/></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>";
+        let folder = "<d:response><d:href>/</d:href><d:propstat><d:prop><d:resourcetype><d:collection/>\
+            </d:resourcetype></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>";
+        let listing =
+            format!("<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{folder}{file}{file}</d:multistatus>");
+        match *request.method() {
+            Method::GET => Response::new("hello".into()),
+            _ => Response::builder().status(207).header("Content-Type", "text/xml").body(listing.into()).unwrap(),
+        }
+    })
+    .await;
+    let host = Host::new(program(), Surroundings::new().unwrap());
+    let settings = Settings::new("rclone://").with("rclone_type", "webdav").with("rclone_url", &url);
+    let snapshot = host.backup(&settings, &Options::concurrency(1), Backup::first()).await.unwrap();
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/a.txt"]);
+    assert!(snapshot.errors["/a.txt"].contains("two items of this name"), "{:?}", snapshot.errors);
+    assert_eq!(snapshot.contents().into_keys().collect::<Vec<_>>(), ["/a.txt"]);
 }

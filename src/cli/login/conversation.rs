@@ -1,7 +1,7 @@
 //! The conversation of a sign-in, from the password to the lines for plakar.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use super::Login;
 use crate::{
     account::{Account, State, advice, doctor},
     cli::{Ending, Error, Section, output, plakar, prompt},
+    log::to_stderr,
     rclone::{
         Cause, Rclone,
         account::{Password, Question, Step},
@@ -54,6 +55,8 @@ impl SignIn<'_> {
         }
         let client_id = known.as_ref().map(|known| known.client_id.clone()).unwrap_or_default();
         self.account = Account::new(&apple_id, &client_id);
+        // A session that cannot be stored would cost a code for nothing.
+        Rclone::start().describe(self.account.identity(self.state).session_file.as_ref()).await?;
         let command = login.password_command.clone().or_else(|| known.and_then(|known| known.password_command));
         let command = command.filter(|_| !login.password_stdin);
         let typed = match &command {
@@ -151,8 +154,8 @@ impl SignIn<'_> {
         let shows_time = io::stderr().is_terminal() && !self.login.json;
         for left in (0..APPROVAL_TIME).rev() {
             if shows_time {
-                eprint!("\rWaiting for your approval, {}:{:02} left (Ctrl-C ends it) ", left / 60, left % 60);
-                let _ = io::stderr().flush(); // it is a mere display
+                let (minutes, seconds) = (left / 60, left % 60);
+                to_stderr(format_args!("\rWaiting for your approval, {minutes}:{seconds:02} left (Ctrl-C ends it) "));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             if left % APPROVAL_POLL == 0 {
@@ -162,14 +165,14 @@ impl SignIn<'_> {
                     Step::Approval | Step::Stopped { cause: Cause::NoNetwork | Cause::ServiceTrouble, .. }
                 ) {
                     if shows_time {
-                        eprintln!();
+                        to_stderr("\n");
                     }
                     return Ok(Some(step));
                 }
             }
         }
         if shows_time {
-            eprintln!();
+            to_stderr("\n");
         }
         Ok(None)
     }

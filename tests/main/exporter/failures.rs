@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::{Content, RequestKind};
+use icloud_simulator::{Content, NameMatching, RequestKind};
 use plakar_host::{Exported, Options, PATIENCE, Tree};
 
-use crate::icloud::ICloud;
+use crate::icloud::{ICloud, hex};
 
 /// Bits of Go's `fs.FileMode`.
 const DEVICE: u32 = 1 << 26;
@@ -91,6 +91,46 @@ async fn no_path_leads_out_of_the_destination() {
     let exported = restore(&icloud, &tree).await;
     assert_eq!(exported.errors().into_keys().collect::<Vec<_>>(), ["/../up.txt", "/sub/../../out.txt"]);
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
+}
+
+/// Two names that differ in their Unicode form are one for iCloud: the second of
+/// them must not take the place of the first
+#[tokio::test]
+async fn of_two_names_that_are_one_for_icloud_the_second_is_refused() {
+    let icloud = ICloud::new();
+    let tree = Tree::new()
+        .folder("/")
+        .folder("/cafe\u{301}")
+        .file("/cafe\u{301}/in.txt", "first")
+        .file("/cafe\u{301}/other.txt", "other")
+        .folder("/caf\u{e9}")
+        .file("/caf\u{e9}/in.txt", "second")
+        .file("/re\u{301}sume\u{301}.txt", "first")
+        .file("/r\u{e9}sum\u{e9}.txt", "second");
+    let exported = restore(&icloud, &tree).await;
+    let errors = exported.errors();
+    assert_eq!(errors.keys().collect::<Vec<_>>(), [&"/caf\u{e9}/in.txt", &"/r\u{e9}sum\u{e9}.txt"]);
+    assert!(errors.values().all(|why| why.contains("Unicode form") && why.contains("another folder")), "{errors:?}");
+    exported.end.unwrap_err();
+    let first = hex(&plakar_host::digest(b"first"));
+    let contents = icloud.contents();
+    assert_eq!(contents.values().filter(|digest| **digest == first).count(), 2, "{contents:?}");
+    assert_eq!(contents.len(), 3, "{contents:?}");
+}
+
+/// Whether names that differ in case are two is for the service to say
+#[tokio::test]
+async fn of_two_names_that_differ_in_case_none_is_lost_in_silence() {
+    let tree = Tree::new().folder("/").file("/A.txt", "capital").file("/a.txt", "small");
+    for (matching, names) in [(NameMatching::CaseSensitive, 2), (NameMatching::IgnoringCase, 1)] {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
+        let exported = restore(&icloud, &tree).await;
+        let stored = icloud.contents().len();
+        assert_eq!(stored, names);
+        assert_eq!(exported.errors().len(), 2 - stored, "{:?}", exported.errors());
+        assert_eq!(exported.end.is_ok(), stored == 2);
+    }
 }
 
 /// E15

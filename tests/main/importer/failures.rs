@@ -105,6 +105,29 @@ async fn a_dead_session_ends_the_backup_with_one_clear_line() {
     assert!(!message.contains(settings.parameters()["trust_token"].as_str()), "{message}");
 }
 
+/// The listing is over and files are being read: plakar would keep a snapshot of
+/// what it has, and end with 0
+#[tokio::test]
+async fn a_session_that_ends_while_files_are_read_ends_the_backup() {
+    let icloud = ICloud::new();
+    for n in 0..40 {
+        icloud.put(&format!("{n}.txt"), b"content");
+    }
+    icloud.hold(RequestKind::ById, "downloads");
+    let importer = icloud.host.importer(&icloud.settings("icloud://"), &Options::concurrency(2)).await.unwrap();
+    let (import, ()) = tokio::join!(importer.import(Backup::first()), async {
+        icloud.until(RequestKind::ById, 1).await;
+        icloud.simulator.end_sessions(421);
+        icloud.simulator.end_trust();
+        icloud.simulator.release("downloads");
+    });
+    let message = import.unwrap_err().message();
+    assert!(message.contains("the backup ended") && message.contains("plakar-icloud login"), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+    importer.close().await.unwrap();
+    importer.into_connector().leave().await.unwrap();
+}
+
 /// I12
 #[tokio::test]
 async fn a_killed_importer_ends_the_backup() {

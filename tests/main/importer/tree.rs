@@ -110,6 +110,22 @@ async fn an_excluded_folder_is_not_looked_into() {
     assert_eq!(digests(&snapshot), expected);
 }
 
+/// Rules that match no folder for plakar, whose patterns are go-git's, and might
+/// for us. The host reads rules as we do, so it gets none: whatever is left out
+/// was left out by the importer.
+#[tokio::test]
+async fn a_folder_that_plakar_keeps_is_looked_into() {
+    let icloud = ICloud::new();
+    for folder in ["caf\u{e9}", "tab", "space", "b", "build"] {
+        icloud.put(&format!("{folder}/kept.txt"), folder.as_bytes());
+    }
+    let rules = ["caf??", "tab\t", "space\u{a0}", "[!a]", "build\u{2003}"];
+    let options = Options::default().excluding(rules);
+    let snapshot = icloud.host.backup(&icloud.settings("icloud://"), &options, Backup::first()).await.unwrap();
+    assert_sound(&snapshot);
+    assert_eq!(digests(&snapshot), icloud.contents());
+}
+
 /// I30
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `plakar backup` and `plakar source`.
 
-use icloud_simulator::{Mutation, RequestKind, SeedTree};
+use icloud_simulator::{FaultAction, FaultRule, HoldAt, Mutation, RequestKind, SeedTree};
 use plakar_host::{Role, Signal};
 
 use super::{Installed, files};
@@ -114,6 +114,75 @@ async fn a_dead_session_fails_the_backup() {
     assert_eq!(installed.at_plain(&["ls"]).await, "");
     let outcome = plakar.run(["source", "ping", "drive"]).await.unwrap();
     assert_eq!(outcome.status, Some(1), "{}", outcome.output);
+}
+
+/// All kinds of records that plakar acknowledges in ways of their own: the backup
+/// ends only when the last of them is
+#[tokio::test]
+async fn a_backup_ends_whatever_its_records_are() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.simulator.seed(&SeedTree {
+        prefix: "files".to_owned(),
+        files: 600,
+        folders: 20,
+        size: 500,
+        seed: 1,
+        modified_ms: crate::icloud::MODIFIED,
+    });
+    icloud.furnish();
+    icloud.simulator.make_folders("docs/nothing/at/all");
+    icloud.put("left out/deep/x.txt", b"x");
+    icloud.put("docs/x.tmp", b"x");
+    let unlisted = icloud.drive_id("docs/deep");
+    icloud.simulator.add_fault(icloud.fail(RequestKind::List, 400).matching(unlisted));
+    let unread = icloud.drive_id("a.txt");
+    let document = unread.rsplit("::").next().unwrap();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 400).matching(document));
+    installed.define("source", "drive", "icloud://").await;
+    for more in [&["-dry-run"][..], &[], &[], &["-no-progress"], &["-concurrency", "1"], &["-cache", "no"]] {
+        let ignored = ["-ignore", "left out/", "-ignore", "*.tmp"];
+        let plain = plakar.path("plain");
+        let options = if let ["-concurrency", ..] = more { more } else { &[] };
+        let backup = if options.is_empty() { more } else { &[] };
+        let command = [options, &["at", &plain, "backup"], backup, &ignored, &["@drive"]].concat();
+        let outcome = plakar.run(command).await.unwrap();
+        // A dry run fails for an item that cannot be listed.
+        let expected = if more == ["-dry-run"] { 1 } else { 0 };
+        assert_eq!(outcome.status, Some(expected), "{more:?}: {}", outcome.output);
+    }
+    let target = plakar.path("restored");
+    installed.at_plain(&["restore", "-to", &target]).await;
+    let mut expected = icloud.contents();
+    let left_out = ["/docs/deep/", "/left out/", "/docs/x.tmp", "/a.txt"];
+    expected.retain(|path, _| !left_out.iter().any(|start| path.starts_with(start)));
+    assert_eq!(files(target.as_ref()), expected);
+    plakar.surroundings().deserted().await.unwrap();
+}
+
+/// A session that ends in mid-backup: no snapshot without most of its files
+#[tokio::test]
+async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    for n in 0..300 {
+        icloud.put(&format!("{n}.txt"), b"content");
+    }
+    installed.define("source", "drive", "icloud://").await;
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ContentGet, 503).times(1));
+    let hold = FaultAction::Hold { gate: "downloads".to_owned(), at: HoldAt::Arrival };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::ById, hold).skip(50));
+    let running = plakar.start(["at", &plakar.path("plain"), "backup", "@drive"]).unwrap();
+    icloud.until(RequestKind::ById, 51).await;
+    icloud.simulator.end_sessions(421);
+    icloud.simulator.end_trust();
+    icloud.simulator.release("downloads");
+    let ended = running.wait_with_output().await.unwrap();
+    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{output}");
+    assert!(output.contains("plakar-icloud login"), "{output}");
+    assert_eq!(installed.at_plain(&["ls"]).await, "");
+    plakar.surroundings().deserted().await.unwrap();
 }
 
 /// I21, I26, I27, I30

@@ -54,6 +54,21 @@ async fn close_waits_for_a_delete_that_is_under_way() {
     tokio::join!(deleted, closed);
 }
 
+/// plakar waits for Close without a limit of its own
+#[tokio::test]
+async fn close_does_not_wait_for_ever() {
+    let icloud = ICloud::new();
+    let store = locked(&icloud).await;
+    icloud.hold(RequestKind::Trash, "deletions");
+    let (delete, ()) = tokio::join!(store.delete(Resource::Lock, [1; 32]), async {
+        icloud.until(RequestKind::Trash, 1).await;
+        store.close().await.unwrap();
+        icloud.simulator.release("deletions");
+    });
+    delete.unwrap();
+    assert_eq!(locks(&icloud), BTreeMap::new());
+}
+
 /// S16: a listing that does not show it yet
 #[tokio::test]
 async fn a_lock_is_deleted_though_no_listing_shows_it() {

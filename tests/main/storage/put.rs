@@ -1,9 +1,10 @@
 //! An object is stored whole or not at all.
 
 use bytes::Bytes;
-use icloud_simulator::{Content, RequestKind};
+use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
 use plakar_host::{Mac, PATIENCE, Resource, Signal, Store, digest};
 
+use crate::disk::Disk;
 use crate::icloud::{ICloud, hex};
 
 async fn kloset(icloud: &ICloud) -> Store {
@@ -97,6 +98,44 @@ async fn a_put_that_is_reset_is_not_stored() {
     store.put(Resource::Packfile, mac, content).await.unwrap();
     assert_eq!(store.list(Resource::Packfile).await.unwrap(), [mac]);
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
+}
+
+/// S13: the reset comes while a chunk is on its way to the disk. Storing on a disk
+/// takes no time, so that one Put in many would be stored before it is given up.
+#[tokio::test]
+async fn no_put_of_many_that_are_reset_is_stored() {
+    let disk = Disk::new();
+    disk.put("CONFIG", "config");
+    let store = disk.host.store(&disk.settings().with("spool_memory", "0")).await.unwrap();
+    let (_, content) = packfile(300_000);
+    for n in 0..200 {
+        let mut put = store.start_put(Resource::Packfile, [n; 32]).await.unwrap();
+        put.send(content.clone()).await.unwrap();
+        put.cancel().await;
+        // The connector has seen the reset before the next Put.
+        store.mode().await.unwrap();
+    }
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+    assert!(!disk.path("packfiles").exists(), "something was uploaded");
+}
+
+/// plakar refreshes its lock in mid-backup, while packfiles take all uploads; a
+/// lock of ten minutes ago counts for nothing
+#[tokio::test]
+async fn a_lock_does_not_wait_for_packfiles() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset").with("uploads", "1")).await.unwrap();
+    let (mac, content) = packfile(100_000);
+    let hold = FaultAction::Hold { gate: "packfiles".to_owned(), at: HoldAt::Arrival };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::UploadWeb, hold).matching(hex(&mac)));
+    let (put, ()) = tokio::join!(store.put(Resource::Packfile, mac, content), async {
+        icloud.until(RequestKind::UploadWeb, 1).await;
+        store.put(Resource::Lock, [1; 32], "lock".into()).await.unwrap();
+        icloud.simulator.release("packfiles");
+    });
+    put.unwrap();
 }
 
 /// S14

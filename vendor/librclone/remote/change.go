@@ -15,14 +15,6 @@ func mkdir(ctx context.Context, in pathRequest) (*struct{}, error) {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
-func rmdir(ctx context.Context, in pathRequest) (*struct{}, error) {
-	f, err := remotes.get(in.Remote)
-	if err != nil {
-		return nil, err
-	}
-	return &struct{}{}, f.Rmdir(ctx, inward(in.Path))
-}
-
 // remove deletes the file that a listing returned, or else the one at the path.
 func remove(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
@@ -60,27 +52,4 @@ func folderTime(ctx context.Context, in struct {
 		return nil, fs.ErrorCantSetModTime
 	}
 	return &struct{}{}, set(ctx, inward(in.Path), time.Unix(in.Seconds, in.Nanos))
-}
-
-// aboutAnswer has null for what the service does not tell. All in bytes.
-type aboutAnswer struct {
-	Total *int64 `json:"total"`
-	Used  *int64 `json:"used"`
-	Free  *int64 `json:"free"`
-}
-
-func about(ctx context.Context, in pathRequest) (*aboutAnswer, error) {
-	f, err := remotes.get(in.Remote)
-	if err != nil {
-		return nil, err
-	}
-	ask := f.Features().About
-	if ask == nil {
-		return nil, fs.ErrorNotImplemented
-	}
-	usage, err := ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &aboutAnswer{Total: usage.Total, Used: usage.Used, Free: usage.Free}, nil
 }

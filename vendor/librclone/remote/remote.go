@@ -32,12 +32,14 @@ type openRequest struct {
 	Name     string                       `json:"name"`     // the section to open
 	Path     string                       `json:"path"`     // where in the remote
 	Sections map[string]map[string]string `json:"sections"` // as in an rclone configuration file
+	Others   []string                     `json:"others"`   // options beside the section's, which the caller takes
 	Scope    uint64                       `json:"scope"`
 }
 
 type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
+	CaseInsensitive bool   `json:"case_insensitive"` // names that differ in case may be one
 }
 
 // configMu keeps the writing of the sections and the opening together.
@@ -58,6 +60,7 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	return &openAnswer{
 		Remote:          remotes.add(f),
 		SetsFolderTimes: f.Features().DirSetModTime != nil,
+		CaseInsensitive: f.Features().CaseInsensitive,
 	}, nil
 }
 
@@ -84,7 +87,11 @@ func (in openRequest) backend(section string) (*fs.RegInfo, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if key != "type" && key != "description" && backend.Options.Get(key) == nil {
-			return nil, failf(kindBadConfig, "unknown option %s%s; the backend %s knows: %s", prefix, key, backend.Name, optionNames(backend))
+			others := ""
+			if prefix == "" && len(in.Others) > 0 {
+				others = "; besides there are: " + strings.Join(in.Others, ", ")
+			}
+			return nil, failf(kindBadConfig, "unknown option %s%s; the backend %s knows: %s%s", prefix, key, backend.Name, optionNames(backend), others)
 		}
 	}
 	return backend, nil
@@ -136,17 +143,6 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-func closeRemote(_ context.Context, in struct {
-	Remote uint64 `json:"remote"`
-}) (*struct{}, error) {
-	if f, ok := remotes.take(in.Remote); ok {
-		if shutdown := f.Features().Shutdown; shutdown != nil {
-			return &struct{}{}, shutdown(context.Background())
-		}
-	}
-	return &struct{}{}, nil
-}
-
 // Method registers an rc method whose input and answer are structs. The member
 // "scope" of the input, if any, names the scope that the call runs under.
 func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
@@ -178,14 +174,11 @@ func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out,
 func init() {
 	Method("remote/check", "Check sections of a configuration without using the network", check)
 	Method("remote/open", "Open a remote described by sections of a configuration", open)
-	Method("remote/close", "Close a remote", closeRemote)
 	Method("remote/list", "List folders of a remote, keeping their objects", list)
 	Method("remote/stat", "Look one path up, keeping its object", stat)
 	Method("remote/mkdir", "Make a folder and its parents", mkdir)
-	Method("remote/rmdir", "Remove an empty folder", rmdir)
 	Method("remote/delete", "Delete a file", remove)
 	Method("remote/folder-time", "Set the modification time of a folder", folderTime)
-	Method("remote/about", "Tell how much room there is", about)
 	Method("object/open", "Open the content of a kept object", openObject)
 	// The answers of calls are kept by rclone for a minute, for whoever asks
 	// for a job's status. Nobody does here, and listings are large.

@@ -1,0 +1,120 @@
+//! Names of one restore that a service takes for the same.
+
+use std::collections::HashMap;
+
+use unicode_normalization::UnicodeNormalization;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::drive::DrivePath;
+
+/// What the paths of a restore stand for. A snapshot may come from where all of
+/// them are different; without this the last one stored would be all that is left.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Whether the service takes any for the same.
+    merges: bool,
+    /// Whether it has shown that those that differ in case are the same.
+    merges_case: bool,
+    /// By a hash, for there may be millions of them.
+    used: HashMap<u64, Used>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Used {
+    File,
+    Folder,
+    /// Some path is this but for its case.
+    Alike,
+}
+
+/// The path is another that is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a name that differs from it in its Unicode form or in case only is restored already, and the two are one there; restore this one alone, into another folder"
+)]
+pub struct Twin;
+
+impl Names {
+    /// For a service that takes names for the same which differ in their Unicode
+    /// form, and perhaps those that differ in case; or for one that does not.
+    pub fn new(merges: bool) -> Self {
+        Self { merges, ..Self::default() }
+    }
+
+    /// Uses a path. Answers whether it differs in case only from one in use: if
+    /// that is the same is for the service to say. Of two folders of one name
+    /// nothing is lost: what is in them comes together.
+    ///
+    /// # Errors
+    /// If it is one in use.
+    pub fn take(&mut self, path: &DrivePath, is_folder: bool) -> Result<bool, Twin> {
+        if !self.merges {
+            return Ok(false);
+        }
+        let (own, folded) = keys(path);
+        match self.used.get(&own) {
+            Some(Used::Folder) if is_folder => return Ok(false),
+            Some(Used::File | Used::Folder) => return Err(Twin),
+            Some(Used::Alike) | None => {}
+        }
+        let is_alike = self.used.contains_key(&folded);
+        if is_alike && self.merges_case && !is_folder {
+            return Err(Twin);
+        }
+        self.used.insert(own, if is_folder { Used::Folder } else { Used::File });
+        self.used.entry(folded).or_insert(Used::Alike);
+        Ok(is_alike && !self.merges_case)
+    }
+
+    /// Takes names that differ in case for the same from now on.
+    pub fn merge_case(&mut self) {
+        self.merges_case = true;
+    }
+}
+
+fn keys(path: &DrivePath) -> (u64, u64) {
+    let composed: String = path.as_str().nfc().collect();
+    let folded: String = composed.to_lowercase().nfc().collect();
+    (xxh3_64(composed.as_bytes()), xxh3_64(folded.as_bytes()))
+}
+
+/// Whether two names are the same in all but their Unicode form.
+pub fn are_one(name: &str, other: &str) -> bool {
+    name.nfc().eq(other.nfc())
+}
+
+/// Whether two names are the same in all but their Unicode form and case.
+pub fn are_alike(name: &str, other: &str) -> bool {
+    are_one(&name.to_lowercase(), &other.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_one_and_names_that_may_be() {
+        let path = |path| DrivePath::parse(path).unwrap();
+        let mut names = Names::new(true);
+        assert_eq!(names.take(&path("/caf\u{e9}"), false), Ok(false));
+        assert_eq!(names.take(&path("/cafe\u{301}"), false), Err(Twin));
+        assert_eq!(names.take(&path("/caf\u{e9}"), true), Err(Twin));
+        assert_eq!(names.take(&path("/CAFE\u{301}"), false), Ok(true));
+        assert_eq!(names.take(&path("/o\u{308}"), true), Ok(false));
+        assert_eq!(names.take(&path("/\u{f6}"), true), Ok(false));
+        assert_eq!(names.take(&path("/\u{f6}"), false), Err(Twin));
+        assert_eq!(names.take(&path("/A/b"), false), Ok(false));
+        assert_eq!(names.take(&path("/a/b"), false), Ok(true));
+        names.merge_case();
+        assert_eq!(names.take(&path("/a/B"), false), Err(Twin));
+        assert_eq!(names.take(&path("/O\u{308}"), true), Ok(false));
+    }
+
+    #[test]
+    fn all_names_are_their_own_where_they_are() {
+        let mut names = Names::new(false);
+        for name in ["/caf\u{e9}", "/cafe\u{301}", "/CAF\u{c9}"] {
+            assert_eq!(names.take(&DrivePath::parse(name).unwrap(), false), Ok(false));
+        }
+    }
+}

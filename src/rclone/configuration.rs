@@ -1,0 +1,40 @@
+//! Configurations as rclone keeps and prints them.
+
+use super::Sections;
+
+/// The sections of a configuration: JSON as `rclone config dump` prints it, or
+/// an rclone.conf. A value there goes to the end of its line, whatever is in it.
+pub fn sections(text: &str) -> Sections {
+    if let Ok(dumped) = serde_json::from_str(text) {
+        return dumped;
+    }
+    let mut sections = Sections::new();
+    let mut current = None;
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            current = Some(sections.entry(name.to_owned()).or_default());
+        } else if let (Some(section), Some((key, value))) = (&mut current, line.split_once('=')) {
+            section.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_goes_to_the_end_of_its_line() {
+        let text = "# mine\n[a]\ntype = iclouddrive\ncookies = A=\"v=1\"; B=2\n\n[b]\ntype = local\n";
+        let found = sections(text);
+        assert_eq!(found["a"]["cookies"], "A=\"v=1\"; B=2");
+        assert_eq!(found["b"]["type"], "local");
+    }
+
+    #[test]
+    fn a_dump_is_read() {
+        let found = sections(r#"{"a":{"type":"iclouddrive","apple_id":"user@example.com"}}"#);
+        assert_eq!(found["a"]["apple_id"], "user@example.com");
+    }
+}
