@@ -54,6 +54,13 @@ impl ICloud {
         self.simulator.make_folders("docs/nothing");
     }
 
+    /// Listings of a folder show nothing, but the service goes on counting its items.
+    pub fn hide_from_listing(&self, path: &str, items: usize) -> FaultRule {
+        let id = self.drive_id(path);
+        let text = format!(r#"[{{"drivewsid":"{id}","status":"OK","numberOfItems":{items},"items":[]}}]"#);
+        FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }).matching(id)
+    }
+
     /// What the drive holds, by path with a slash in front.
     pub fn contents(&self) -> BTreeMap<String, String> {
         let file = |item: icloud_simulator::ItemInfo| Some((format!("/{}", item.path), item.sha256?));

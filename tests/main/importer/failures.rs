@@ -70,6 +70,19 @@ async fn a_folder_that_cannot_be_listed_is_one_error() {
     assert_eq!(digests(&snapshot), expected);
 }
 
+#[tokio::test]
+async fn a_listing_with_less_than_the_service_counts_is_saved_and_is_an_error() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    icloud.put("part/seen.txt", b"seen");
+    let first = icloud.backup("icloud:///part").await;
+    icloud.simulator.add_fault(icloud.hide_from_listing("part", 1));
+    let second = icloud.backup_after("icloud:///part", &first).await;
+    assert_eq!(second.errors.keys().collect::<Vec<_>>(), ["/part"]);
+    assert!(second.errors["/part"].contains("0 of the 1 items"), "{:?}", second.errors);
+    assert_eq!(second.violations, Vec::<String>::new());
+}
+
 /// I9
 #[tokio::test]
 async fn a_root_that_cannot_be_listed_ends_the_backup() {

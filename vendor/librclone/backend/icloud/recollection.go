@@ -49,8 +49,10 @@ func newRecollection(sessionFile string) *recollection {
 	if sessionFile == "" {
 		return &recollection{}
 	}
-	return &recollection{path: sessionFile + ".seen"}
+	return &recollection{path: recollectionFile(sessionFile)}
 }
+
+func recollectionFile(sessionFile string) string { return sessionFile + ".seen" }
 
 // load reads the file. One that cannot be read is as good as none.
 func (r *recollection) load() (kept recollected) {

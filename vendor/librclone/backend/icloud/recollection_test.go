@@ -44,6 +44,8 @@ func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	require.NoError(t, os.WriteFile(sessionFile+".seen", []byte("{"), 0o600))
 	require.Equal(t, 4, look(), "a broken file is as good as none")
 	require.Equal(t, 1, look())
+	require.NoError(t, ForgetSessionFile(context.Background(), sessionFile))
+	require.NoFileExists(t, sessionFile+".seen")
 }
 
 // What is recollected may be out of date in every way.

@@ -202,7 +202,7 @@ func ForgetSessionFile(ctx context.Context, path string) error {
 		return fail(KindBadConfig, "remove session file", path, "it cannot be removed").from(pathless(err)).
 			with("remove it by hand: it holds secrets")
 	}
-	return nil
+	return RemoveFile(recollectionFile(path))
 }
 
 // lockPoll is how often a lock that another process holds is tried again. A

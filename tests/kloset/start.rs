@@ -1,0 +1,63 @@
+//! What a process asks the service for before it serves the first byte.
+
+use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
+use plakar_host::{Resource, Settings};
+use tempfile::TempDir;
+
+use crate::drive::{Drive, MIB, bytes, get, until};
+
+const WHEN: i64 = 1_700_000_000_000;
+
+/// A kloset of one packfile, and the state folder that its processes share.
+fn kloset(configuration: &'static [u8]) -> (Drive, Settings, TempDir) {
+    let drive = Drive::new();
+    drive.simulator.put_file("kloset/CONFIG", Content::from(configuration), WHEN);
+    drive.packfile(1, MIB);
+    let state = TempDir::new().unwrap();
+    let settings = drive.settings().with("state_dir", state.path().to_string_lossy());
+    (drive, settings, state)
+}
+
+#[tokio::test]
+async fn a_later_process_opens_a_kloset_with_one_request() {
+    let (drive, settings, _state) = kloset(b"the first");
+    for expected in [(2, 2), (1, 0)] {
+        drive.simulator.reset_counts();
+        let store = drive.store(&settings).await;
+        assert_eq!(store.open().await.unwrap(), "the first");
+        // Of the folders on the way; that of the packfiles is looked at on the side.
+        until(|| drive.requests(RequestKind::List) > expected.0).await;
+        assert_eq!(get(&store, [1; 32], 0, MIB).await.unwrap(), bytes(1, MIB));
+        let lists = drive.requests(RequestKind::List);
+        let contents = drive.requests(RequestKind::ById) + drive.requests(RequestKind::ContentGet);
+        assert_eq!((lists, contents), (expected.0 + 1, expected.1 + 2));
+        store.into_connector().leave().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_replaced_is_read_anew() {
+    let (drive, settings, _state) = kloset(b"the first");
+    assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the first");
+    // As long as the other, and of the same second.
+    drive.simulator.put_file("kloset/CONFIG", Content::from(b"the other".as_slice()), WHEN);
+    assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the other");
+    drive.simulator.mutate("kloset", icloud_simulator::Mutation::Trash).unwrap();
+    let message = drive.store(&settings).await.open().await.unwrap_err().message();
+    assert!(message.contains("holds no kloset"), "{message}");
+}
+
+#[tokio::test]
+async fn a_listing_that_hides_objects_is_an_error_and_not_an_empty_kloset() {
+    let (drive, settings, _state) = kloset(b"the first");
+    drive.simulator.put_file(&format!("kloset/states/{}", "ab".repeat(32)), Content::from(b"state".as_slice()), WHEN);
+    let id = drive.simulator.snapshot().into_iter().find(|item| item.path == "kloset/states").unwrap().drive_id;
+    let text = format!(r#"[{{"drivewsid":"{id}","status":"OK","numberOfItems":1,"items":[]}}]"#);
+    let fault = FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false });
+    let fault = drive.simulator.add_fault(fault.matching(id));
+    let store = drive.store(&settings).await;
+    let message = store.list(Resource::State).await.unwrap_err().message();
+    assert!(message.contains("/kloset/states") && message.contains("0 of the 1 items"), "{message}");
+    drive.simulator.remove_fault(fault);
+    assert_eq!(store.list(Resource::State).await.unwrap(), [[0xab; 32]]);
+}
