@@ -174,9 +174,9 @@ impl Drive {
             .map_err(|cause| Error::new("cannot make the folder", path, cause))
     }
 
-    /// Whether names that differ in case only may be one.
-    pub fn is_case_insensitive(&self) -> bool {
-        self.remote.case_insensitive
+    /// Whether names that differ in their Unicode form or in case may be one.
+    pub fn merges_names(&self) -> bool {
+        self.remote.merges_names
     }
 
     /// Whether [`Self::set_folder_time`] can work.

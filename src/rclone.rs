@@ -57,8 +57,8 @@ impl Rclone {
     /// Whatever the backend says about configuration, network and session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
-        let methods::Opened { remote, sets_folder_times, case_insensitive } = opened;
-        Ok(Remote { id: remote, sets_folder_times, case_insensitive })
+        let methods::Opened { remote, sets_folder_times, merges_names } = opened;
+        Ok(Remote { id: remote, sets_folder_times, merges_names })
     }
 }
 
@@ -68,8 +68,8 @@ pub struct Remote {
     id: u64,
     /// Whether folders can be given a modification time.
     pub sets_folder_times: bool,
-    /// Whether names that differ in case only may be one.
-    pub case_insensitive: bool,
+    /// Whether names that differ in their Unicode form or in case may be one.
+    pub merges_names: bool,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of that second.

@@ -73,7 +73,7 @@ impl exporter_server::Exporter for Exporter {
             over: OnceLock::new(),
         });
         let limit = session.config.limits.uploads * 2;
-        let (uploads, names) = (JoinSet::new(), Names::new(drive.is_case_insensitive()));
+        let (uploads, names) = (JoinSet::new(), Names::new(drive.merges_names()));
         let export = Export { drive, top: session.top().clone(), tally, limit, uploads, names, times: Vec::new() };
         tokio::spawn(async move {
             if let Err(error) = export.run(request.into_inner()).await {

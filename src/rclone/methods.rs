@@ -52,7 +52,7 @@ method!("remote/open", Open, Opened);
 pub struct Opened {
     pub remote: u64,
     pub sets_folder_times: bool,
-    pub case_insensitive: bool,
+    pub merges_names: bool,
 }
 
 /// Closes a remote, which saves what the backend has not saved yet.

@@ -39,7 +39,7 @@ type openRequest struct {
 type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
-	CaseInsensitive bool   `json:"case_insensitive"` // names that differ in case may be one
+	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
 }
 
 // configMu keeps the writing of the sections and the opening together.
@@ -60,8 +60,15 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	return &openAnswer{
 		Remote:          remotes.add(f),
 		SetsFolderTimes: f.Features().DirSetModTime != nil,
-		CaseInsensitive: f.Features().CaseInsensitive,
+		MergesNames:     mergesNames(f),
 	}, nil
+}
+
+// mergesNames reports whether a file may take the place of one with another name. A
+// backend that keeps names apart by case may still know no Unicode forms.
+func mergesNames(f fs.Fs) bool {
+	merger, ok := f.(interface{ MergesNames() bool })
+	return f.Features().CaseInsensitive || ok && merger.MergesNames()
 }
 
 // check looks at the sections without opening anything: no network is used.

@@ -87,6 +87,10 @@ func (f *Fs) Root() string { return f.root }
 // String implements fs.Info.
 func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 
+// MergesNames is true: names that differ in their Unicode form only are one for the
+// service, see nameKey.
+func (f *Fs) MergesNames() bool { return true }
+
 // Features implements fs.Info.
 func (f *Fs) Features() *fs.Features { return f.features }
 
