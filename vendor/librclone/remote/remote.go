@@ -150,6 +150,18 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
+// closeRemote ends the use of a remote: what its backend saves at the end is saved.
+func closeRemote(ctx context.Context, in struct {
+	Remote uint64 `json:"remote"`
+}) (*struct{}, error) {
+	if f, ok := remotes.take(in.Remote); ok {
+		if shutdown := f.Features().Shutdown; shutdown != nil {
+			return &struct{}{}, shutdown(ctx)
+		}
+	}
+	return &struct{}{}, nil
+}
+
 // Method registers an rc method whose input and answer are structs. The member
 // "scope" of the input, if any, names the scope that the call runs under.
 func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
@@ -181,6 +193,7 @@ func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out,
 func init() {
 	Method("remote/check", "Check sections of a configuration without using the network", check)
 	Method("remote/open", "Open a remote described by sections of a configuration", open)
+	Method("remote/close", "Close a remote", closeRemote)
 	Method("remote/list", "List folders of a remote, keeping their objects", list)
 	Method("remote/stat", "Look one path up, keeping its object", stat)
 	Method("remote/mkdir", "Make a folder and its parents", mkdir)

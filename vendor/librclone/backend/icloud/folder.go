@@ -92,12 +92,12 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	return found{exact: exact, like: like, listed: in.listed, short: in.short}, true
 }
 
-// listedSince gives what a folder shows, if it was listed since a time.
+// listedSince gives what a folder shows, if it was listed after a time.
 func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	in := f.byID[id]
-	if in == nil || in.children == nil || in.listed.Before(begun) {
+	if in == nil || in.children == nil || !in.listed.After(begun) {
 		return listing{}, false
 	}
 	return listing{items: in.children.visible(), short: in.short}, true

@@ -83,7 +83,7 @@ func TestProcessesFlushAtOnce(t *testing.T) {
 		processes = append(processes, s)
 	}
 	inParallel(len(processes), len(processes), func(i int) {
-		f := &Fs{drive: &drive{service: &service{session: processes[i]}}}
+		f := &Fs{drive: &drive{service: &service{session: processes[i]}, seen: newRecollection("")}}
 		assert.NoError(t, f.Shutdown(background))
 	})
 	file := loaded(t, path)
