@@ -115,14 +115,12 @@ fn accounts_say_more_or_less_of_themselves() {
                 found
             }
         });
-        // One request fails, as of a session that is over; the cookie goes on.
-        person.simulator.add_fault(
-            FaultRule::new(
-                RequestKind::List,
-                FaultAction::Status { status: 421, body: String::new(), headers: BTreeMap::new() },
-            )
-            .times(1),
-        );
+        // A listing and the look at the session fail, as of one that is over; the cookie
+        // goes on.
+        for kind in [RequestKind::List, RequestKind::Validate] {
+            let over = FaultAction::Status { status: 421, body: String::new(), headers: BTreeMap::new() };
+            person.simulator.add_fault(FaultRule::new(kind, over).times(1));
+        }
         say(&person, RequestKind::AccountLogin, 200, &[("Set-Cookie", &cookie)], &format!("{{{services}{rest}}}"));
         person.run(&["status"]).ends(code);
     }
