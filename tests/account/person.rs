@@ -103,9 +103,14 @@ impl Person {
         self.command(arguments).spawn().unwrap()
     }
 
-    /// The same as a user who owns nothing of this person's; only root can.
+    /// The same as a user who owns nothing of this person's; only root can. What
+    /// cargo has built may lie where nobody else may look.
     pub fn spawn_as_nobody(&self, arguments: &[&str]) -> Child {
-        let mut command = self.command(arguments);
+        let program = self.file("program");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_plakar-icloud"), &program).unwrap();
+        }
+        let mut command = self.command_of(&program, arguments);
         if rustix::process::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }

@@ -106,6 +106,12 @@ func (d *drive) walk(ctx context.Context, names []string, how manner) (place, er
 // all with one request, where an earlier process has left their ids. What it brings
 // is what descend would ask for folder by folder; what it does not, descend asks for.
 func (d *drive) recall(ctx context.Context, names []string) (first bool) {
+	if len(names) == 0 {
+		return false
+	}
+	if _, known := d.folders.find(rootID, names[0]); known {
+		return false // the process has begun at the root already
+	}
 	ids, first := d.seen.first(names)
 	if len(ids) == 0 {
 		return first

@@ -68,7 +68,7 @@ func (r *recollection) load() (kept recollected) {
 func (r *recollection) first(names []string) (ids []string, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.path == "" || r.asked || len(names) == 0 {
+	if r.path == "" || r.asked {
 		return nil, false
 	}
 	r.asked = true

@@ -38,6 +38,14 @@ func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	require.Equal(t, []string{"a/b/c/CONFIG"}, names(entries))
 	require.Equal(t, 1, sim.counts()["list"], "the folder itself is not listed twice")
 
+	f = sim.later(sessionFile)
+	_, err = f.List(context.Background(), "")
+	require.NoError(t, err)
+	sim.resetCounts()
+	_, err = f.List(context.Background(), "a")
+	require.NoError(t, err)
+	require.Equal(t, 1, sim.counts()["list"], "nothing is recollected on the way from a root that is known")
+
 	info, err := os.Stat(sessionFile + ".seen")
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())
