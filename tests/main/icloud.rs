@@ -80,13 +80,15 @@ impl ICloud {
         self.host.backup(&self.settings(location), &Options::default(), Backup::after(parent)).await.unwrap()
     }
 
-    /// Files and folders that are left behind, but for the session, which is
-    /// kept on purpose.
+    /// Files and folders that are left behind, but for the session and the kloset's
+    /// configuration, which are kept on purpose.
     pub fn traces(&self) -> Vec<PathBuf> {
         let surroundings = self.host.surroundings();
-        let sessions = surroundings.home().join(".local/state/plakar-icloud/sessions");
+        let state = surroundings.home().join(".local/state/plakar-icloud");
         let mut traces = surroundings.traces().unwrap();
-        traces.retain(|path| !path.starts_with(&sessions) && !sessions.starts_with(path));
+        for kept in ["sessions", "kept"].map(|folder| state.join(folder)) {
+            traces.retain(|path| !path.starts_with(&kept) && !kept.starts_with(path));
+        }
         traces
     }
 
