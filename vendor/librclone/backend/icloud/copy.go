@@ -27,7 +27,7 @@ func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object,
 	if len(names) == 0 || it.itemID == "" || it.size < 0 || it.shared() {
 		return nil, fs.ErrorCantCopy
 	}
-	to, err := f.drive.walk(ctx, names[:len(names)-1], making)
+	to, err := f.drive.walk(ctx, names[:len(names)-1], true)
 	if err != nil {
 		return nil, err
 	}

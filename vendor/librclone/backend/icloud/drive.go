@@ -58,15 +58,6 @@ func (p place) writable(op string) error {
 // zone is the one that a new item in the folder belongs to.
 func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
-// manner is how the names are taken that lead to a folder.
-type manner int
-
-const (
-	exactly manner = iota // where something is deleted, replaced or compared by its path
-	loosely               // where a folder is only looked at: a person who names it may have the case wrong
-	making                // exactly, and what is missing is made
-)
-
 // named is the child that a name stands for. One whose name differs by case is
 // another one, until the service was seen to take the two for the same.
 func (d *drive) named(got found) *item {
@@ -79,12 +70,12 @@ func (d *drive) named(got found) *item {
 // walk finds a folder by the names that lead to it. One that a listing of the
 // folder above it does not have is fs.ErrorDirNotFound; that the service calls it
 // gone is not enough for that.
-func (d *drive) walk(ctx context.Context, names []string, how manner) (place, error) {
+func (d *drive) walk(ctx context.Context, names []string, create bool) (place, error) {
 	begun := d.folders.now()
 	first := d.recall(ctx, names)
 	for try := 1; ; try++ {
 		var passed []string
-		at, err := d.descend(ctx, names, how, begun, &passed)
+		at, err := d.descend(ctx, names, create, begun, &passed)
 		if err == nil && first && !at.item.shared() { // a shared folder needs more than its id
 			d.seen.keepTrail(ctx, trail{Names: names, IDs: append(passed[1:], at.id)})
 		}
@@ -148,19 +139,16 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 // errContradiction is for what the service shows in a listing and denies by its id.
 var errContradiction = damaged("the service lists it and says that it is not there")
 
-func (d *drive) descend(ctx context.Context, names []string, how manner, begun time.Time, passed *[]string) (place, error) {
+func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
 	at := driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
-		got, err := d.child(ctx, at, name, begun, how)
+		got, err := d.child(ctx, at, name, begun, create)
 		if err != nil {
 			return place{}, about(err, "list", at.path)
 		}
 		child := d.named(got)
-		if how == loosely {
-			child = got.like
-		}
-		if how == making && child == nil {
+		if create && child == nil {
 			child, err = d.makeFolder(ctx, at, name)
 			if err != nil {
 				return place{}, err
@@ -171,7 +159,7 @@ func (d *drive) descend(ctx context.Context, names []string, how manner, begun t
 			return place{}, about(got.short, "list", at.path)
 		case child == nil:
 			return place{}, fs.ErrorDirNotFound
-		case !child.folder && how == making:
+		case !child.folder && create:
 			return place{}, fail(KindExists, "make folder", path.Join(at.path, name), "a file has this name").is(fs.ErrorIsFile)
 		case !child.folder:
 			return place{}, fs.ErrorDirNotFound
@@ -185,9 +173,9 @@ func (d *drive) descend(ctx context.Context, names []string, how manner, begun t
 // present; what is not known to be there is looked for in a listing no older
 // than begun, except to make it: then an older listing will do, because the
 // service itself notices when it is wrong.
-func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, how manner) (found, error) {
+func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, create bool) (found, error) {
 	return d.lookup(ctx, in, name, func(got found) bool {
-		return d.named(got) != nil || how == loosely && got.like != nil || how == making || !got.listed.Before(begun)
+		return d.named(got) != nil || create || !got.listed.Before(begun)
 	})
 }
 

@@ -118,7 +118,7 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 	d := f.drive
 	begun := d.folders.now()
 	for try := 1; ; try++ {
-		parent, err := d.walk(ctx, names[:len(names)-1], exactly)
+		parent, err := d.walk(ctx, names[:len(names)-1], false)
 		if errors.Is(err, fs.ErrorDirNotFound) {
 			return nil, fs.ErrorObjectNotFound
 		}
@@ -173,7 +173,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 	}
 	content := newSource(in, src.Size())
 	for attempt := 1; ; attempt++ {
-		parent, err := f.drive.walk(ctx, names[:len(names)-1], making)
+		parent, err := f.drive.walk(ctx, names[:len(names)-1], true)
 		if err != nil {
 			return nil, about(err, "upload", on)
 		}
@@ -196,7 +196,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 
 // Mkdir implements fs.Fs.
 func (f *Fs) Mkdir(ctx context.Context, dir string) error {
-	_, err := f.drive.walk(ctx, f.names(dir), making)
+	_, err := f.drive.walk(ctx, f.names(dir), true)
 	return err
 }
 
@@ -266,7 +266,7 @@ func (f *Fs) folderToDelete(ctx context.Context, dir string) (in, at place, err 
 	if len(names) == 0 {
 		return place{}, place{}, fail(KindDenied, "delete", "/", "the root of the drive stays")
 	}
-	at, err = f.drive.walk(ctx, names, exactly)
+	at, err = f.drive.walk(ctx, names, false)
 	if err != nil {
 		return place{}, place{}, err
 	}

@@ -20,7 +20,7 @@ func (f *Fs) Move(ctx context.Context, src fs.Object, remote string) (fs.Object,
 	if len(names) == 0 {
 		return nil, fs.ErrorCantMove
 	}
-	to, err := f.drive.walk(ctx, names[:len(names)-1], making)
+	to, err := f.drive.walk(ctx, names[:len(names)-1], true)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (f *Fs) DirMove(ctx context.Context, src fs.Fs, srcRemote, dstRemote string
 	if err != nil {
 		return err
 	}
-	to, err := f.drive.walk(ctx, toNames[:len(toNames)-1], making)
+	to, err := f.drive.walk(ctx, toNames[:len(toNames)-1], true)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func TestNamesThatDifferByCase(t *testing.T) {
 			} else {
 				assert.ErrorIs(t, err, fs.ErrorIsDir)
 			}
-			entries, err := f.List(background, "dir")
+			entries, err := f.List(background, "Dir")
 			require.NoError(t, err)
 			require.Len(t, entries, len(files))
 			for _, entry := range entries {
@@ -293,9 +293,11 @@ func TestPathsThatDifferByCase(t *testing.T) {
 	assert.Equal(t, fs.ErrorDirNotFound, f.Purge(background, "docs"))
 	assert.Equal(t, fs.ErrorDirNotFound, f.DirMove(background, f, "docs", "elsewhere"))
 
-	entries, err := f.List(background, "docs")
+	_, err := f.List(background, "docs")
+	assert.Equal(t, fs.ErrorDirNotFound, err, "what is stored there would go to another folder")
+	entries, err := f.List(background, "Docs")
 	require.NoError(t, err)
-	require.Equal(t, []string{"docs/Case.md"}, names(entries))
+	require.Equal(t, []string{"Docs/Case.md"}, names(entries))
 	listed := entries[0].(*Object)
 	content, err := read(listed)
 	require.NoError(t, err)
@@ -308,7 +310,7 @@ func TestPathsThatDifferByCase(t *testing.T) {
 	content, err = read(now)
 	require.NoError(t, err)
 	assert.Equal(t, "changed since", content)
-	assert.Equal(t, "docs/Case.md", now.Remote())
+	assert.Equal(t, "Docs/Case.md", now.Remote())
 
 	file.name = "case.md"
 	f.DirCacheFlush()

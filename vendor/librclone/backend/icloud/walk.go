@@ -56,7 +56,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 	var targets []target
 	var at []int
 	for i, dir := range dirs {
-		found, err := f.drive.walk(ctx, f.names(dir), loosely)
+		found, err := f.drive.walk(ctx, f.names(dir), false)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -110,7 +110,7 @@ func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 		for id := range f.drive.ancestors(f.names(dir)) {
 			f.drive.folders.forget(id)
 		}
-		found, err := f.drive.walk(ctx, f.names(dir), loosely)
+		found, err := f.drive.walk(ctx, f.names(dir), false)
 		if err != nil {
 			return nil, err
 		}
