@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icloud_simulator::{RequestKind, Simulator};
+use icloud_simulator::{FaultAction, FaultRule, RequestKind, Simulator};
 use plakar_host::{Backup, Executable, Host, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings, Tree};
 
 use crate::disk::Disk;
@@ -67,6 +67,20 @@ async fn no_file_is_left_that_was_not_asked_for() {
     store.close().await.unwrap();
     store.into_connector().leave().await.unwrap();
     assert_eq!(icloud.traces(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_the_service_replaces_in_a_session_is_there_for_the_next_process() {
+    let icloud = ICloud::new();
+    let body = r#"[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]"#;
+    let headers = [("set-cookie".to_owned(), "X-APPLE-NEW=replaced".to_owned())].into();
+    let answer = FaultAction::Status { status: 200, body: body.to_owned(), headers };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::List, answer));
+    icloud.backup("icloud://").await;
+    let sessions = icloud.host.surroundings().home().join(".local/state/plakar-icloud/sessions");
+    let mut files = std::fs::read_dir(sessions).unwrap().map(|entry| entry.unwrap().path());
+    let session = files.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+    assert!(std::fs::read_to_string(session).unwrap().contains("X-APPLE-NEW"));
 }
 
 /// S34
