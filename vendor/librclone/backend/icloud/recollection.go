@@ -117,14 +117,15 @@ func (r *recollection) flush(ctx context.Context) {
 		return
 	}
 	r.update(ctx, func(kept *recollected) bool {
-		before := len(kept.Packages)
+		known := kept.Packages
 		for _, id := range learned {
-			if !slices.Contains(kept.Packages[:before], id) {
+			if !slices.Contains(known, id) {
 				kept.Packages = append(kept.Packages, id)
 			}
 		}
+		changed := len(kept.Packages) > len(known)
 		kept.Packages = kept.Packages[max(0, len(kept.Packages)-mostKeptPackages):]
-		return len(kept.Packages) > before
+		return changed
 	})
 }
 

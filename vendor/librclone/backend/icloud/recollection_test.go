@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -54,6 +55,21 @@ func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	require.Equal(t, 1, look())
 	require.NoError(t, ForgetSessionFile(context.Background(), sessionFile))
 	require.NoFileExists(t, sessionFile+".seen")
+}
+
+// Of more packages than are kept, the latest are.
+func TestTheLatestPackagesAreKept(t *testing.T) {
+	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
+	for i := range mostKeptPackages {
+		seen.learnPackage(fmt.Sprint("id ", i))
+	}
+	seen.flush(context.Background())
+	seen.learnPackage("the last")
+	seen.flush(context.Background())
+	kept := seen.load().Packages
+	assert.Len(t, kept, mostKeptPackages)
+	assert.Equal(t, "the last", kept[len(kept)-1])
+	assert.Equal(t, "id 1", kept[0])
 }
 
 // What is recollected may be out of date in every way.
