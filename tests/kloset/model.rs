@@ -1,6 +1,6 @@
 //! Random operations and faults, beside a store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
@@ -95,6 +95,8 @@ struct Run {
     stores: [Store; 2],
     acting: usize,
     expected: BTreeMap<(u8, Mac), Bytes>,
+    /// What each process has stored and not deleted.
+    stored: [BTreeSet<(u8, Mac)>; 2],
     /// Grows, so that a lock is never stored with the same content twice.
     locks: u32,
 }
@@ -122,20 +124,23 @@ impl Run {
         let settings = drive.settings().with("cache_memory", "2");
         let stores = [drive.store(&settings).await, drive.store(&settings).await];
         stores[0].create("config").await.unwrap();
-        Self { drive, stores, acting: 0, expected: BTreeMap::new(), locks: 0 }
+        Self { drive, stores, acting: 0, expected: BTreeMap::new(), stored: Default::default(), locks: 0 }
     }
 
     async fn restart(&mut self) {
         let settings = self.drive.settings().with("cache_memory", "2");
         self.stores[self.acting] = self.drive.store(&settings).await;
+        self.stored[self.acting].clear();
     }
 
     async fn take(&mut self, step: &Step) {
         let store = &self.stores[self.acting];
         let say = |error: &plakar_host::Error| format!("{step:?}: {}", error.message());
         match *step {
-            Step::Put { resource, object } => {
+            Step::Put { resource, mut object } => {
                 let content = if resource == Resource::Lock {
+                    // Each process has locks of its own.
+                    object = object / 2 * 2 + u8::from(self.acting == 1);
                     self.locks += 1;
                     Bytes::from(format!("lock {}", self.locks))
                 } else {
@@ -147,6 +152,7 @@ impl Run {
                     store.put(resource, mac, content.clone()).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 assert_eq!(written, size);
                 self.expected.insert((folder(resource), mac), content);
+                self.stored[self.acting].insert((folder(resource), mac));
             }
             Step::Get { resource, object, from, length } => {
                 let mac = mac(resource, object);
@@ -169,12 +175,16 @@ impl Run {
                 let mac = mac(resource, object);
                 store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 self.expected.remove(&(folder(resource), mac));
+                self.stored[self.acting].remove(&(folder(resource), mac));
             }
             Step::List { resource } => {
-                let mut listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
-                listed.sort_unstable();
-                let expected: Vec<Mac> =
-                    self.expected.keys().filter(|key| key.0 == folder(resource)).map(|key| key.1).collect();
+                let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
+                // A process lists what it stored in the last minute, even if the other
+                // has deleted it: a listing of iCloud may lag.
+                listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
+                let expected: BTreeSet<_> =
+                    self.expected.keys().filter(|key| key.0 == folder(resource)).copied().collect();
                 assert_eq!(listed, expected, "{step:?}");
             }
             Step::Switch => self.acting = 1 - self.acting,
