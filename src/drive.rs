@@ -154,6 +154,16 @@ impl Drive {
         self.blocks.read(path, file, part)
     }
 
+    /// Brings the end of a file that is never changed into the cache, before anybody
+    /// asks for it.
+    pub fn look_at_end(&self, path: &DrivePath, file: File) {
+        if let Some(size) = file.size {
+            // What is on its way comes without a reader too; why it does not come is
+            // for whoever asks then.
+            drop(self.blocks.read(path, file, Some(size.saturating_sub(1)..size)));
+        }
+    }
+
     /// The content of a small file that every process reads and that hardly ever
     /// changes: from this machine's disk, if an earlier process has kept the version
     /// that a listing shows.

@@ -3,10 +3,13 @@
 mod claim;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -55,8 +58,18 @@ pub struct Kloset {
     drive: Drive,
     top: DrivePath,
     folders: HashMap<&'static str, Arc<Folder>>,
-    /// Locks that this process has put and not deleted.
-    own_locks: Mutex<HashSet<String>>,
+    /// Whether plakar has asked for anything of a folder.
+    asked: Arc<AtomicBool>,
+    /// Locks that this process has put and not deleted, as they were stored last.
+    own_locks: Mutex<HashMap<String, Option<OwnLock>>>,
+}
+
+/// A lock of this process's, which no other stores again: plakar names each by chance
+/// (K/repository/lock.go).
+#[derive(Debug)]
+struct OwnLock {
+    version: Arc<str>,
+    content: Bytes,
 }
 
 impl Kloset {
@@ -64,7 +77,7 @@ impl Kloset {
     pub fn new(drive: &Drive, top: &DrivePath) -> Self {
         let folder = |name| (name, Arc::new(Folder::new(drive.clone(), inside(top, name))));
         let folders = RESOURCES.into_iter().filter_map(layout::folder).map(folder).collect();
-        Self { drive: drive.clone(), top: top.clone(), folders, own_locks: Mutex::default() }
+        Self { drive: drive.clone(), top: top.clone(), folders, asked: Arc::default(), own_locks: Mutex::default() }
     }
 
     /// Makes a kloset.
@@ -99,8 +112,9 @@ impl Kloset {
         Ok(())
     }
 
-    /// The bytes that Create was given. Looks ahead for packfiles: between this and
-    /// its first read of one, plakar's cache daemon opens the kloset too.
+    /// The bytes that Create was given. Looks ahead at the packfiles: between this and
+    /// its first read of one, plakar waits for its cache daemon, which opens the kloset
+    /// too.
     ///
     /// # Errors
     /// If there is no kloset.
@@ -113,8 +127,7 @@ impl Kloset {
         for entry in entries {
             match (entry.name(), entry.children) {
                 (name, Some(..FEW)) if layout::folder(StorageResource::Packfile) == Some(name) => {
-                    let folder = Arc::clone(self.folder(StorageResource::Packfile)?);
-                    tokio::spawn(async move { folder.look_ahead().await });
+                    self.look_ahead(name);
                 }
                 (CONFIG, _) => configuration = Some(entry),
                 _ => {}
@@ -126,6 +139,22 @@ impl Kloset {
             }
             _ => Err(Error::Missing(self.top.clone())),
         }
+    }
+
+    /// Lists packfiles and, while plakar asks for nothing, reads the ends of the newest.
+    /// The daemon, which reads none, lists the states by then.
+    fn look_ahead(&self, packfiles: &str) {
+        let Some(folder) = self.folders.get(packfiles).cloned() else {
+            return;
+        };
+        let (drive, asked) = (self.drive.clone(), Arc::clone(&self.asked));
+        tokio::spawn(async move {
+            for (name, file) in folder.look_ahead(NEWEST).await {
+                if !asked.load(Ordering::Relaxed) {
+                    drive.look_at_end(&inside(folder.path(), &name), file);
+                }
+            }
+        });
     }
 
     async fn find_configuration(&self) -> Result<Option<File>, drive::Error> {
@@ -175,10 +204,14 @@ impl Kloset {
     pub async fn put(&self, resource: StorageResource, name: &str, content: &Spooled) -> Result<(), Error> {
         let folder = self.folder(resource)?;
         if resource == StorageResource::Lock {
-            self.locks().insert(name.to_owned());
+            self.locks().insert(name.to_owned(), None);
             // plakar refreshes its lock every 5 minutes, and 10 minutes old it
             // counts for nothing: it must not wait for the packfiles of a slow link.
-            return Ok(folder.put_at_once(name, content).await?);
+            let version = folder.put_at_once(name, content).await?.version;
+            if let Some(content) = content.in_memory() {
+                self.locks().insert(name.to_owned(), Some(OwnLock { version, content }));
+            }
+            return Ok(());
         }
         Ok(folder.put(name, content).await?)
     }
@@ -199,6 +232,14 @@ impl Kloset {
             }
         };
         let file = folder.file(name).await?.ok_or_else(no_object)?;
+        if resource == StorageResource::Lock && part.is_none() {
+            // plakar reads its own lock too before it begins.
+            if let Some(Some(lock)) = self.locks().get(name)
+                && lock.version == file.version
+            {
+                return Ok(lock.content.clone().into());
+            }
+        }
         let mut content = read(&file);
         let Err(error) = content.begin().await else {
             return Ok(content);
@@ -227,7 +268,7 @@ impl Kloset {
     /// Deletes the locks that this process has put and plakar has not deleted:
     /// plakar is gone, and nobody else would for ten minutes.
     pub async fn drop_own_locks(&self) {
-        let locks: Vec<String> = self.locks().drain().collect();
+        let locks: Vec<String> = self.locks().drain().map(|(name, _)| name).collect();
         for name in locks {
             if let Err(error) = self.delete(StorageResource::Lock, &name).await {
                 log::warn!("{error}");
@@ -235,11 +276,12 @@ impl Kloset {
         }
     }
 
-    fn locks(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn locks(&self) -> MutexGuard<'_, HashMap<String, Option<OwnLock>>> {
         self.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn folder(&self, resource: StorageResource) -> Result<&Arc<Folder>, Error> {
+        self.asked.store(true, Ordering::Relaxed);
         let folder = layout::folder(resource).and_then(|name| self.folders.get(name));
         folder.ok_or(Error::Unsupported(resource.as_str_name()))
     }
@@ -248,6 +290,9 @@ impl Kloset {
 /// Packfiles whose listing is worth a look ahead, which not every process needs:
 /// iCloud's has about 600 bytes for each.
 const FEW: u64 = 1000;
+/// Packfiles that hold what plakar reads first of the latest snapshot: its header in
+/// the last one, and the index of its files at the end of the one before.
+const NEWEST: usize = 2;
 /// How often a kloset is begun while others begin one.
 const CLAIM_TRIES: usize = 5;
 

@@ -72,6 +72,14 @@ impl Content {
     }
 }
 
+impl From<Bytes> for Content {
+    /// Content that is in memory already.
+    fn from(bytes: Bytes) -> Self {
+        let (_, nothing_more) = mpsc::channel(1);
+        Self { first: (!bytes.is_empty()).then_some(Ok(bytes)), pieces: nothing_more, _scope: None }
+    }
+}
+
 impl Stream for Content {
     type Item = Result<Bytes, Error>;
 

@@ -1,6 +1,7 @@
 //! A folder whose files are found without asking the service each time.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{Drive, DrivePath, Error, Spooled};
-use crate::rclone::{File, Item, Kind, Time};
+use crate::rclone::{Entry, File, Item, Kind, Time};
 
 /// How long a listing may take to show what was stored. iCloud's are mostly up to
 /// date at once, which nobody promises.
@@ -33,6 +34,18 @@ struct Known {
     listings: u64,
 }
 
+impl Known {
+    /// Takes over a listing.
+    fn take(&mut self, entries: Vec<Entry>) {
+        self.files = entries.iter().filter_map(file_of).collect();
+        self.listings += 1;
+        self.own.retain(|_, (_, stored)| stored.elapsed() < LAG);
+        for (name, (file, _)) in &self.own {
+            self.files.entry(Arc::clone(name)).or_insert_with(|| file.clone());
+        }
+    }
+}
+
 impl Folder {
     /// The folder at `path`, which need not exist.
     pub fn new(drive: Drive, path: DrivePath) -> Self {
@@ -44,14 +57,25 @@ impl Folder {
         &self.path
     }
 
-    /// Lists the folder before anything of it is asked for. A failure is for whoever
+    /// Lists the folder before anything of it is asked for, unless that was done,
+    /// and answers its newest files, up to `count` of them. A failure is for whoever
     /// asks then.
-    pub async fn look_ahead(&self) {
+    pub async fn look_ahead(&self, count: usize) -> Vec<(Arc<str>, File)> {
         let mut known = self.known.lock().await;
-        if known.listings == 0
-            && let Err(error) = self.refresh(&mut known).await
-        {
-            log::info!("{error}");
+        if known.listings > 0 {
+            return Vec::new();
+        }
+        match self.entries().await {
+            Ok(mut entries) => {
+                entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
+                let newest = entries.iter().filter_map(file_of).take(count).collect();
+                known.take(entries);
+                newest
+            }
+            Err(error) => {
+                log::info!("{error}");
+                Vec::new()
+            }
         }
     }
 
@@ -99,24 +123,15 @@ impl Folder {
     }
 
     async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
-        let entries = match self.drive.list_one(&self.path).await {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        known.files.clear();
-        known.listings += 1;
-        for entry in entries {
-            let name = entry.name().into();
-            if let Item::File(file) = entry.item {
-                known.files.insert(name, file);
-            }
-        }
-        known.own.retain(|_, (_, stored)| stored.elapsed() < LAG);
-        for (name, (file, _)) in &known.own {
-            known.files.entry(Arc::clone(name)).or_insert_with(|| file.clone());
-        }
+        known.take(self.entries().await?);
         Ok(())
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        match self.drive.list_one(&self.path).await {
+            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+            entries => entries,
+        }
     }
 
     /// Stores a file, in place of the one of that name.
@@ -129,14 +144,14 @@ impl Folder {
         Ok(())
     }
 
-    /// The same without waiting for a free upload.
+    /// The same without waiting for a free upload. Answers the file.
     ///
     /// # Errors
     /// If it cannot be stored in full.
-    pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<(), Error> {
+    pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
         let file = self.drive.upload_at_once(&self.child(name)?, Time::now(), content).await?;
-        self.keep(name, file).await;
-        Ok(())
+        self.keep(name, file.clone()).await;
+        Ok(file)
     }
 
     async fn keep(&self, name: &str, file: File) {
@@ -166,5 +181,12 @@ impl Folder {
 
     fn child(&self, name: &str) -> Result<DrivePath, Error> {
         self.path.child(name).map_err(|bad| Error::bad_name(&self.path, bad))
+    }
+}
+
+fn file_of(entry: &Entry) -> Option<(Arc<str>, File)> {
+    match &entry.item {
+        Item::File(file) => Some((entry.name().into(), file.clone())),
+        Item::Folder => None,
     }
 }

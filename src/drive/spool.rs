@@ -73,6 +73,14 @@ impl Spooled {
         &self.content
     }
 
+    /// The content, unless it had to go to a file.
+    pub fn in_memory(&self) -> Option<Bytes> {
+        match &*self.content {
+            Region::Memory(bytes) => Some(bytes.clone()),
+            Region::File { .. } => None,
+        }
+    }
+
     /// In bytes.
     pub fn size(&self) -> u64 {
         self.content.size()

@@ -124,6 +124,28 @@ async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() 
     assert!(message.contains("is not there"), "{message}");
 }
 
+/// plakar lists locks when it has put its own, and reads that one too.
+#[tokio::test]
+async fn a_lock_of_ones_own_costs_no_request() {
+    let drive = Drive::new();
+    let (store, other) = (drive.store(&drive.settings()).await, drive.store(&drive.settings()).await);
+    store.create("config").await.unwrap();
+    let (own, others) = ([10; 32], [11; 32]);
+    store.put(Resource::Lock, own, Bytes::from("own")).await.unwrap();
+    other.put(Resource::Lock, others, Bytes::from("the other's")).await.unwrap();
+    store.list(Resource::Lock).await.unwrap();
+    let before = drive.requests(RequestKind::ContentGet);
+    assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "own");
+    assert_eq!(drive.requests(RequestKind::ContentGet), before);
+    assert_eq!(store.get(Resource::Lock, others, None).await.unwrap(), "the other's");
+    // Whatever the service has now, once that is listed.
+    other.put(Resource::Lock, own, Bytes::from("not its own")).await.unwrap();
+    store.list(Resource::Lock).await.unwrap();
+    assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "not its own");
+    store.delete(Resource::Lock, own).await.unwrap();
+    store.get(Resource::Lock, own, None).await.unwrap_err();
+}
+
 #[tokio::test]
 async fn what_is_deleted_or_stored_again_is_not_served_from_memory() {
     let drive = Drive::new();

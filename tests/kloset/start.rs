@@ -1,10 +1,10 @@
 //! What a process asks the service for before it serves the first byte.
 
-use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
+use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
 use plakar_host::{Resource, Settings};
 use tempfile::TempDir;
 
-use crate::drive::{Drive, MIB, bytes, get, until};
+use crate::drive::{Drive, MIB, bytes, content, get, path, until};
 
 const WHEN: i64 = 1_700_000_000_000;
 
@@ -33,6 +33,50 @@ async fn a_later_process_opens_a_kloset_with_one_request() {
         assert_eq!((lists, contents), (expected.0 + 1, expected.1 + 2));
         store.into_connector().leave().await.unwrap();
     }
+}
+
+/// plakar waits for its daemon then, and the latest snapshot is what it mostly wants.
+#[tokio::test]
+async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() {
+    let (drive, settings, _state) = kloset(b"the first");
+    let packfiles = [(2, 6 * MIB), (3, 6 * MIB), (4, MIB)];
+    for (number, size) in packfiles {
+        drive.simulator.put_file(
+            &path("packfiles", [number; 32]),
+            content(number, size),
+            WHEN + 1000 * i64::from(number),
+        );
+    }
+    let store = drive.store(&settings).await;
+    store.open().await.unwrap();
+    until(|| drive.requests(RequestKind::ContentGet) == 3).await; // with CONFIG
+    for (number, size) in &packfiles[1..] {
+        assert_eq!(
+            get(&store, [*number; 32], size - 1000, 1000).await.unwrap(),
+            bytes(*number, *size).slice(*size as usize - 1000..)
+        );
+    }
+    assert_eq!(drive.requests(RequestKind::ContentGet), 3);
+    assert!(drive.fetched() < 2 * MIB, "{}", drive.fetched());
+    get(&store, [2; 32], 0, 1000).await.unwrap();
+    assert_eq!(drive.requests(RequestKind::ContentGet), 4);
+}
+
+/// As plakar's daemon does, which reads no packfile.
+#[tokio::test]
+async fn no_end_is_read_ahead_for_who_asks_for_states() {
+    let (drive, settings, _state) = kloset(b"the first");
+    drive.packfile(2, MIB);
+    let id = drive.simulator.snapshot().into_iter().find(|item| item.path == "kloset/packfiles").unwrap().drive_id;
+    let hold = FaultAction::Hold { gate: "packfiles".to_owned(), at: HoldAt::default() };
+    drive.simulator.add_fault(FaultRule::new(RequestKind::List, hold).matching(id).times(1));
+    let store = drive.store(&settings).await;
+    store.open().await.unwrap();
+    store.list(Resource::State).await.unwrap();
+    drive.simulator.release("packfiles");
+    // After the look ahead, which has listed the packfiles.
+    assert_eq!(get(&store, [1; 32], 0, 10).await.unwrap(), bytes(1, MIB).slice(..10));
+    assert_eq!(drive.requests(RequestKind::ContentGet), 2, "CONFIG and what was asked for");
 }
 
 #[tokio::test]
