@@ -13,6 +13,7 @@ mod session;
 mod status;
 mod stdio;
 mod storage;
+mod vigil;
 mod whole;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};

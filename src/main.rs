@@ -41,7 +41,11 @@ fn serve(role: Role) -> io::Result<()> {
     let ends = connector::Ends::take()?;
     // gRPC has one thread: plakar asks for a few hundred bytes thousands of times, and each step that another
     // thread takes costs a wakeup. What blocks (reads, uploads, disk) has threads of its own.
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = runtime::Builder::new_current_thread();
+    if role == Role::Storage {
+        ends.keep_vigil(&mut builder)?;
+    }
+    let runtime = builder.enable_all().build()?;
     let result = runtime.block_on(connector::serve(role, ends));
     // Not dropped: that would wait for reads that block, and nobody wants them.
     runtime.shutdown_background();

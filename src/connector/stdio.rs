@@ -12,9 +12,12 @@ use rustix::{pipe::fcntl_setpipe_size, stdio};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::unix::pipe::{Receiver, Sender},
+    runtime::Builder,
     sync::oneshot,
 };
 use tonic::transport::server::Connected;
+
+use super::vigil;
 
 /// The largest size that a pipe may have without privileges. With the usual
 /// 64 KiB a restore from memory runs at 60 % of the rate.
@@ -40,6 +43,14 @@ impl Ends {
         stdio::dup2_stdin(File::open("/dev/null")?)?;
         stdio::dup2_stdout(io::stderr())?;
         Ok(Self { stdin, stdout })
+    }
+
+    /// Keeps a runtime's threads awake while plakar makes requests in quick succession.
+    ///
+    /// # Errors
+    /// If the process has no descriptor left.
+    pub fn keep_vigil(&self, builder: &mut Builder) -> io::Result<()> {
+        vigil::keep(builder, &self.stdin)
     }
 
     /// The connection, and what tells that plakar has closed it.
