@@ -21,7 +21,15 @@ const FILES: usize = 2000;
 const FILE: u64 = 4000;
 const LARGE: u64 = 100_000_000;
 
+/// plakar's flags for all commands.
+type Flags = &'static [&'static str];
+
+const USUAL: Flags = &[];
+/// Things at once. Usual are as many as there are cores, less one: on two cores one.
+const AT_ONCE: Flags = &["-concurrency", "16"];
+
 /// What a command may cost.
+#[derive(Clone, Copy)]
 struct Bounds {
     requests: u64,
     bytes: u64,
@@ -47,10 +55,10 @@ pub async fn run(executable: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut fastest = Fastest::default();
     for round in 0..ROUNDS {
         let mut bench = Bench::new(executable, table).await?;
-        let ours = bench.small_files(&source).await?;
-        fastest.add(&ours, &restic::run(&bench.service, &source, bench.table).await?);
+        let plakar = bench.small_files(&source).await?;
+        fastest.add(plakar, restic::run(&bench.service, &source, bench.table).await?);
         if round == 0 {
-            bench.cost("first maintenance", at_most(40), &["maintenance"]).await?;
+            bench.cost("first maintenance", at_most(40), USUAL, &["maintenance"]).await?;
             bench.large_file().await?;
         }
     }
@@ -61,22 +69,33 @@ pub async fn run(executable: &Path, table: &mut Table) -> Result<(), Failure> {
 /// The shortest times of plakar and of restic: what else the machine does shows
 /// least in them.
 #[derive(Default)]
-struct Fastest(BTreeMap<Work, [Duration; 2]>);
+struct Fastest {
+    plakar: BTreeMap<(Work, Flags), Duration>,
+    restic: BTreeMap<Work, Duration>,
+}
 
 impl Fastest {
-    fn add(&mut self, ours: &[(Work, Cost)], restic: &[(Work, Cost)]) {
-        for ((work, ours), (_, restic)) in ours.iter().zip(restic) {
-            let [a, b] = self.0.entry(*work).or_insert([Duration::MAX; 2]);
-            (*a, *b) = (ours.took.min(*a), restic.took.min(*b));
+    fn add(&mut self, plakar: Vec<(Work, Flags, Cost)>, restic: Vec<(Work, Cost)>) {
+        for (work, flags, cost) in plakar {
+            let fastest = self.plakar.entry((work, flags)).or_insert(Duration::MAX);
+            *fastest = cost.took.min(*fastest);
+        }
+        for (work, cost) in restic {
+            let fastest = self.restic.entry(work).or_insert(Duration::MAX);
+            *fastest = cost.took.min(*fastest);
         }
     }
 
     fn say(&self, table: &mut Table) {
-        for (work, [ours, restic]) in &self.0 {
-            let ratio = ours.as_secs_f64() / restic.as_secs_f64();
+        for ((work, flags), plakar) in &self.plakar {
+            let Some(restic) = self.restic.get(work) else {
+                continue;
+            };
+            let ratio = plakar.as_secs_f64() / restic.as_secs_f64();
             // Of `ls` only the requests are bounded.
             let holds = ratio < 1.0 || *work == Work::Ls;
-            table.row(&format!("{work:?}, plakar beside restic"), &format!("{ratio:.2} of its time"), holds);
+            let flags = flags.join(" ");
+            table.row(&format!("{work:?} {flags} beside restic"), &format!("{ratio:.2} of its time"), holds);
         }
     }
 }
@@ -93,21 +112,27 @@ impl<'a> Bench<'a> {
         Ok(Self { service, plakar, table })
     }
 
-    async fn small_files(&mut self, source: &str) -> Result<[(Work, Cost); 4], Failure> {
-        let to = self.service.path("restored");
-        let backup = self.cost("back up 2,000 small files", at_most(35), &["backup", "-no-progress", source]).await?;
+    async fn small_files(&mut self, source: &str) -> Result<Vec<(Work, Flags, Cost)>, Failure> {
+        let backup = ["backup", "-no-progress", source];
+        let mut costs =
+            vec![(Work::Backup, USUAL, self.cost("back up 2,000 small files", at_most(35), USUAL, &backup).await?)];
         let bounds = Bounds { requests: 30, bytes: self.packed() * 3 / 2 };
-        let restore = self.cost("restore them", bounds, &["restore", "-to", &to]).await?;
-        let check = self.cost("check", at_most(36), &["check"]).await?;
+        for (flags, to) in [(USUAL, "restored"), (AT_ONCE, "restored-at-once")] {
+            let restore = ["restore", "-to", &self.service.path(to)];
+            costs.push((Work::Restore, flags, self.cost("restore them", bounds, flags, &restore).await?));
+            costs.push((Work::Check, flags, self.cost("check", at_most(36), flags, &["check"]).await?));
+        }
         let top = format!("{}:/", self.latest().await?);
-        let ls = self.cost("ls -recursive", at_most(14), &["ls", "-recursive", &top]).await?;
-        Ok([(Work::Backup, backup), (Work::Restore, restore), (Work::Check, check), (Work::Ls, ls)])
+        let ls = self.cost("ls -recursive", at_most(14), USUAL, &["ls", "-recursive", &top]).await?;
+        costs.push((Work::Ls, USUAL, ls));
+        Ok(costs)
     }
 
-    async fn cost(&mut self, name: &str, bounds: Bounds, arguments: &[&str]) -> Result<Cost, Failure> {
+    async fn cost(&mut self, name: &str, bounds: Bounds, flags: Flags, arguments: &[&str]) -> Result<Cost, Failure> {
         // The daemon that plakar leaves behind would spare the next command its start.
         self.plakar.surroundings().deserted().await?;
-        let arguments = ["at", "@there"].iter().chain(arguments).copied();
+        let arguments = flags.iter().chain(&["at", "@there"]).chain(arguments).copied();
+        let name = format!("{name} {}", flags.join(" "));
         // However long it takes: the machine may be slow or busy.
         let work = async {
             let output = self.plakar.start(arguments)?.wait_with_output().await?;
@@ -116,7 +141,7 @@ impl<'a> Bench<'a> {
         };
         let cost = self.service.cost(work).await?;
         let holds = cost.requests <= bounds.requests && cost.down <= bounds.bytes;
-        self.table.row(name, &cost.figures(), holds);
+        self.table.row(&name, &cost.figures(), holds);
         if !holds {
             self.service.print_requests();
         }
@@ -140,13 +165,13 @@ impl<'a> Bench<'a> {
         std::fs::create_dir_all(&folder)?;
         let file = format!("{folder}/file");
         std::fs::write(&file, Content::Generated { seed: 7, size: LARGE }.read(0, LARGE))?;
-        self.cost("back up a file of 100 MB", ANY, &["backup", "-no-progress", &folder]).await?;
+        self.cost("back up a file of 100 MB", ANY, USUAL, &["backup", "-no-progress", &folder]).await?;
         let file = format!("{}:{file}", self.latest().await?);
         self.service.simulator.rules(|rules| rules.transport.content_rate = RATE);
         let mut fastest = Duration::MAX;
         for _ in 0..ROUNDS {
             let bounds = Bounds { requests: 30, bytes: LARGE * 11 / 10 };
-            fastest = fastest.min(self.cost("cat of it at 20 MB/s", bounds, &["cat", &file]).await?.took);
+            fastest = fastest.min(self.cost("cat of it at 20 MB/s", bounds, USUAL, &["cat", &file]).await?.took);
         }
         self.service.simulator.rules(|rules| rules.transport.content_rate = 0);
         let used = LARGE as f64 / fastest.as_secs_f64() / RATE as f64;
