@@ -57,15 +57,16 @@ impl Folder {
         &self.path
     }
 
-    /// Lists the folder before anything of it is asked for, unless that was done,
-    /// and answers its newest files, up to `count` of them. A failure is for whoever
-    /// asks then.
-    pub async fn look_ahead(&self, count: usize) -> Vec<(Arc<str>, File)> {
+    /// Lists the folder, and `others` along with it, before anything of it is asked
+    /// for, unless that was done. Answers its newest files, up to `count` of them. A
+    /// failure is for whoever asks then.
+    pub async fn look_ahead(&self, others: Vec<DrivePath>, count: usize) -> Vec<(Arc<str>, File)> {
         let mut known = self.known.lock().await;
         if known.listings > 0 {
             return Vec::new();
         }
-        match self.entries().await {
+        let folders: Vec<_> = std::iter::once(self.path.clone()).chain(others).collect();
+        match self.drive.list_one_of(&folders).await {
             Ok(mut entries) => {
                 entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
                 let newest = entries.iter().filter_map(file_of).take(count).collect();
@@ -123,15 +124,11 @@ impl Folder {
     }
 
     async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
-        known.take(self.entries().await?);
+        known.take(match self.drive.list_one(&self.path).await {
+            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
+            entries => entries?,
+        });
         Ok(())
-    }
-
-    async fn entries(&self) -> Result<Vec<Entry>, Error> {
-        match self.drive.list_one(&self.path).await {
-            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
-            entries => entries,
-        }
     }
 
     /// Stores a file, in place of the one of that name.
