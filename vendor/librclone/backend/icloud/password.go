@@ -71,7 +71,7 @@ func (s *session) passwordFor(ctx context.Context, state *SessionFile) (Secret, 
 	case state.refuses(state.Refused.Password, password):
 		return "", s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
 	case password == "" && state.SessionToken == "":
-		return "", s.end(needsLogin(s.name, "the session is over and no password is stored to begin another").because(CauseNoPassword), state)
+		return "", s.strand(CauseNoPassword, "the session is over and no password is stored to begin another", state)
 	}
 	return password, nil
 }

@@ -194,7 +194,7 @@ func (s *session) mayTry(state *SessionFile) error {
 	}
 	switch {
 	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
-		return s.end(needsLogin(s.name, "nobody has signed in, or the sign-in was not completed").because(CauseNotSignedIn), state)
+		return s.strand(CauseNotSignedIn, "nobody has signed in, or the sign-in was not completed", state)
 	case state.refuses(state.Refused.TrustToken, state.TrustToken):
 		return s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
 	}
@@ -257,6 +257,12 @@ const (
 	unnamedWait   = time.Minute
 	mostDoublings = 4
 )
+
+// strand is end where nothing is there to renew the session with.
+func (s *session) strand(cause, why string, state *SessionFile) error {
+	state.refuseSession(cause, why)
+	return s.end(needsLogin(s.name, why).because(cause), state)
+}
 
 // end records that only a person can help. Later calls fail at once, until the
 // session file changes.

@@ -131,8 +131,22 @@ func TestSessionNeedsLogin(t *testing.T) {
 				assert.LessOrEqual(t, counts[test.requests], 1, "process %d: %v", process, counts)
 				assert.Zero(t, counts["push-code"]+counts["send-sms"])
 			}
+			session, err := LoadSessionFile(file)
+			require.NoError(t, err)
+			described := session.Describe(time.Now())
+			assert.True(t, described.NeedsLogin)
+			assert.Equal(t, test.cause, described.Cause)
 		})
 	}
+}
+
+// What was refused is that session, not one that is brought later.
+func TestSessionRefused(t *testing.T) {
+	session := SessionFile{TrustToken: "trust", Cookies: []Cookie{{Name: "session", Value: "first"}}}
+	session.refuseSession(CauseNoPassword, "no password is stored")
+	assert.True(t, session.Describe(time.Now()).NeedsLogin)
+	session.Cookies[0].Value = "second"
+	assert.False(t, session.Describe(time.Now()).NeedsLogin)
 }
 
 // A wrong password that is corrected is tried: it is another one.

@@ -85,6 +85,7 @@ type Refusals struct {
 	Salt       string    `json:"salt,omitempty"`
 	Password   string    `json:"password,omitempty"`
 	TrustToken string    `json:"trust_token,omitempty"`
+	Session    string    `json:"session,omitempty"`   // one that is over, and nothing is there to renew it with
 	Cause      string    `json:"cause,omitempty"`     // why, as of Error.Cause
 	Reason     string    `json:"reason,omitempty"`    // the same in words
 	NotBefore  time.Time `json:"not_before,omitzero"` // no sign-in is tried before
@@ -94,16 +95,29 @@ type Refusals struct {
 // refuse keeps that the trust token, or with a password the password, was
 // turned down, and why.
 func (f *SessionFile) refuse(password Secret, cause, why string) {
-	if f.Refused.Salt == "" {
-		f.Refused.Salt = uuid.NewString()
-	}
-	f.Refused.Cause, f.Refused.Reason = cause, why
+	f.refuseFor(cause, why)
 	if password != "" {
 		f.Refused.Password = f.fingerprint(password)
 	} else {
 		f.Refused.TrustToken = f.fingerprint(f.TrustToken)
 	}
 }
+
+// refuseSession keeps that nothing is there to renew the session with, and why.
+func (f *SessionFile) refuseSession(cause, why string) {
+	f.refuseFor(cause, why)
+	f.Refused.Session = f.fingerprint(f.session())
+}
+
+func (f *SessionFile) refuseFor(cause, why string) {
+	if f.Refused.Salt == "" {
+		f.Refused.Salt = uuid.NewString()
+	}
+	f.Refused.Cause, f.Refused.Reason = cause, why
+}
+
+// session gives what tells a session from another one.
+func (f *SessionFile) session() Secret { return f.TrustToken + Secret(f.CookieHeader()) }
 
 // refuses reports whether a fingerprint is that of a credential.
 func (f *SessionFile) refuses(fingerprint string, credential Secret) bool {
@@ -319,7 +333,7 @@ func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	switch {
 	case f.TrustToken == "" && f.SessionToken == "" && len(f.Cookies) == 0:
 		status.Cause, status.Reason = CauseNotSignedIn, "nobody has signed in"
-	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.Refused.Password != "":
+	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.refuses(f.Refused.Session, f.session()), f.Refused.Password != "":
 		status.Cause, status.Reason = f.Refused.Cause, f.Refused.Reason
 	}
 	status.NeedsLogin = status.Cause != ""
