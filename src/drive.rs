@@ -124,18 +124,9 @@ impl Drive {
     /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
     /// it than is listed.
     pub async fn list_one(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
-        self.list_one_of(std::slice::from_ref(folder)).await
-    }
-
-    /// Lists the first of some folders, all of it. The others are listed for the
-    /// backend to know: what is stored in them then needs no look at what is there.
-    ///
-    /// # Errors
-    /// As for [`Self::list_one`].
-    pub async fn list_one_of(&self, folders: &[DrivePath]) -> Result<Vec<Entry>, Error> {
-        let listing = self.list(folders).await.swap_remove(0)?;
+        let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         match listing.incomplete {
-            Some(cause) => Err(Error::new("cannot list all of", &folders[0], cause)),
+            Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
             None => Ok(listing.entries),
         }
     }

@@ -123,8 +123,16 @@ impl Kloset {
             Err(error) if error.kind() == Kind::NotFound => Vec::new(),
             entries => entries?,
         };
-        self.look_ahead(&entries);
-        let configuration = entries.into_iter().find(|entry| entry.name() == CONFIG);
+        let mut configuration = None;
+        for entry in entries {
+            match (entry.name(), entry.children) {
+                (name, Some(..FEW)) if layout::folder(StorageResource::Packfile) == Some(name) => {
+                    self.look_ahead(name);
+                }
+                (CONFIG, _) => configuration = Some(entry),
+                _ => {}
+            }
+        }
         match configuration {
             Some(Entry { item: Item::File(file), modified, .. }) => {
                 Ok(self.drive.read_kept(&inside(&self.top, CONFIG), file, modified).await?)
@@ -133,25 +141,17 @@ impl Kloset {
         }
     }
 
-    /// If the packfiles are few, lists them, with the locks and states, which a backup
-    /// adds to, and while plakar asks for nothing, reads the ends of the newest. The
-    /// daemon, which reads none, lists the states by then.
-    fn look_ahead(&self, top: &[Entry]) {
-        let few = |resource| {
-            let name = layout::folder(resource)?;
-            let listed = top.iter().find(|entry| entry.name() == name)?;
-            self.folders.get(name).filter(|_| listed.children.is_some_and(|children| children < FEW)).cloned()
-        };
-        let Some(packfiles) = few(StorageResource::Packfile) else {
+    /// Lists packfiles and, while plakar asks for nothing, reads the ends of the newest.
+    /// The daemon, which reads none, lists the states by then.
+    fn look_ahead(&self, packfiles: &str) {
+        let Some(folder) = self.folders.get(packfiles).cloned() else {
             return;
         };
-        let others = [StorageResource::Lock, StorageResource::State].into_iter().filter_map(few);
-        let others = others.map(|folder| folder.path().clone()).collect();
         let (drive, asked) = (self.drive.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
-            for (name, file) in packfiles.look_ahead(others, NEWEST).await {
+            for (name, file) in folder.look_ahead(NEWEST).await {
                 if !asked.load(Ordering::Relaxed) {
-                    drive.look_at_end(&inside(packfiles.path(), &name), file);
+                    drive.look_at_end(&inside(folder.path(), &name), file);
                 }
             }
         });
@@ -287,7 +287,7 @@ impl Kloset {
     }
 }
 
-/// Objects whose listing is worth a look ahead, which not every process needs:
+/// Packfiles whose listing is worth a look ahead, which not every process needs:
 /// iCloud's has about 600 bytes for each.
 const FEW: u64 = 1000;
 /// Packfiles that hold what plakar reads first of the latest snapshot: its header in

@@ -57,16 +57,15 @@ impl Folder {
         &self.path
     }
 
-    /// Lists the folder, and `others` along with it, before anything of it is asked
-    /// for, unless that was done. Answers its newest files, up to `count` of them. A
-    /// failure is for whoever asks then.
-    pub async fn look_ahead(&self, others: Vec<DrivePath>, count: usize) -> Vec<(Arc<str>, File)> {
+    /// Lists the folder before anything of it is asked for, unless that was done,
+    /// and answers its newest files, up to `count` of them. A failure is for whoever
+    /// asks then.
+    pub async fn look_ahead(&self, count: usize) -> Vec<(Arc<str>, File)> {
         let mut known = self.known.lock().await;
         if known.listings > 0 {
             return Vec::new();
         }
-        let folders: Vec<_> = std::iter::once(self.path.clone()).chain(others).collect();
-        match self.drive.list_one_of(&folders).await {
+        match self.entries().await {
             Ok(mut entries) => {
                 entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
                 let newest = entries.iter().filter_map(file_of).take(count).collect();
@@ -124,11 +123,15 @@ impl Folder {
     }
 
     async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
-        known.take(match self.drive.list_one(&self.path).await {
-            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
-            entries => entries?,
-        });
+        known.take(self.entries().await?);
         Ok(())
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        match self.drive.list_one(&self.path).await {
+            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+            entries => entries,
+        }
     }
 
     /// Stores a file, in place of the one of that name.

@@ -1,8 +1,7 @@
 //! What a process asks the service for before it serves the first byte.
 
-use bytes::Bytes;
 use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
-use plakar_host::{Resource, Settings, digest};
+use plakar_host::{Resource, Settings};
 use tempfile::TempDir;
 
 use crate::drive::{Drive, MIB, bytes, content, get, path, until};
@@ -61,21 +60,6 @@ async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() 
     assert!(drive.fetched() < 2 * MIB, "{}", drive.fetched());
     get(&store, [2; 32], 0, 1000).await.unwrap();
     assert_eq!(drive.requests(RequestKind::ContentGet), 4);
-}
-
-#[tokio::test]
-async fn what_a_backup_adds_to_is_listed_in_the_same_request_as_the_packfiles() {
-    let (drive, settings, _state) = kloset(b"the first");
-    drive.simulator.make_folders("kloset/locks");
-    drive.simulator.make_folders("kloset/states");
-    let store = drive.store(&settings).await;
-    store.open().await.unwrap();
-    until(|| drive.requests(RequestKind::ContentGet) == 2).await; // CONFIG, and the packfile after the listing
-    let lists = drive.requests(RequestKind::List);
-    for resource in [Resource::Lock, Resource::State, Resource::Packfile] {
-        store.put(resource, digest(b"content"), Bytes::from("content")).await.unwrap();
-    }
-    assert_eq!(drive.requests(RequestKind::List), lists);
 }
 
 /// As plakar's daemon does, which reads no packfile.
