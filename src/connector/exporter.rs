@@ -114,7 +114,7 @@ struct Failure {
 
 impl From<drive::Error> for Failure {
     fn from(error: drive::Error) -> Self {
-        Self { ends_everything: error.kind().ends_everything(), text: status::text(error) }
+        Self { ends_everything: error.ends_everything(), text: status::text(error) }
     }
 }
 

@@ -48,6 +48,11 @@ impl Error {
     pub fn kind(&self) -> rclone::Kind {
         self.cause.kind
     }
+
+    /// Whether every further operation would fail the same way.
+    pub fn ends_everything(&self) -> bool {
+        self.cause.ends_everything()
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +62,6 @@ mod tests {
     #[test]
     fn a_full_disk_here_is_no_full_drive_there() {
         let error = Error::spool(&DrivePath::top(), &io::ErrorKind::StorageFull.into());
-        assert!(!error.kind().ends_everything());
+        assert!(!error.ends_everything());
     }
 }

@@ -44,8 +44,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether every further operation would fail the same way.
-    pub fn ends_everything(self) -> bool {
+    /// Whether every further operation fails the same way, whatever the backend says.
+    fn ends_everything(self) -> bool {
         matches!(self, Self::NeedsLogin | Self::Quota)
     }
 }
@@ -121,6 +121,8 @@ pub struct Error {
     pub text: String,
     /// Whether the same call may succeed later.
     pub retry: bool,
+    /// Whether the backend says that no other operation can succeed either.
+    pub fatal: bool,
     /// How long the service asked to wait before that.
     pub retry_after: Option<Duration>,
 }
@@ -128,7 +130,12 @@ pub struct Error {
 impl Error {
     /// An error that arises on this side.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, cause: None, text: text.into(), retry: false, retry_after: None }
+        Self { kind, cause: None, text: text.into(), retry: false, fatal: false, retry_after: None }
+    }
+
+    /// Whether every further operation would fail the same way.
+    pub fn ends_everything(&self) -> bool {
+        self.fatal || self.kind.ends_everything()
     }
 
     /// A failure of ours or of rclone that should not happen.
@@ -146,6 +153,8 @@ pub struct Failure {
     #[serde(default)]
     retry: bool,
     #[serde(default)]
+    fatal: bool,
+    #[serde(default)]
     retry_after_ms: u64,
 }
 
@@ -157,6 +166,7 @@ impl From<Failure> for Error {
             cause: failure.cause,
             text: secret::redact(&one_line).into_owned(),
             retry: failure.retry,
+            fatal: failure.fatal,
             retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),
         }
     }

@@ -24,6 +24,7 @@ type Failure struct {
 	Cause        string `json:"cause,omitempty"` // finer than the kind, where a backend tells one
 	Text         string `json:"text"`
 	Retry        bool   `json:"retry"`          // the same call may succeed later
+	Fatal        bool   `json:"fatal"`          // no other call can succeed either; see fserrors.Fataler
 	RetryAfterMS int64  `json:"retry_after_ms"` // what the service asked for, 0 if nothing
 }
 
@@ -113,7 +114,7 @@ func failureOf(err error) *Failure {
 	if err == nil {
 		return nil
 	}
-	f := &Failure{Kind: kindOf(err), Text: textOf(err), Retry: worthRetrying(err)}
+	f := &Failure{Kind: kindOf(err), Text: textOf(err), Retry: worthRetrying(err), Fatal: fserrors.IsFatalError(err)}
 	if after := fserrors.RetryAfterErrorTime(err); !after.IsZero() {
 		f.RetryAfterMS = max(0, time.Until(after).Milliseconds())
 	}

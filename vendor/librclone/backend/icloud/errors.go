@@ -70,6 +70,7 @@ type Error struct {
 	doubtful   bool   // a refusal that may be none a moment later
 	answered   bool   // the service said so, by a status
 	final      bool   // repeating the call cannot help: what could be done was done
+	fatal      bool   // no other call of the account can succeed either
 }
 
 // Error implements error.
@@ -143,9 +144,9 @@ func (e *Error) NoRetry() bool { return !e.Retry() }
 // already repeated what was worth repeating.
 func (e *Error) NoLowLevelRetry() bool { return true }
 
-// Fatal implements fserrors.Fataler: without a session nothing else can work
-// either.
-func (e *Error) Fatal() bool { return e.kind == KindNeedsLogin }
+// Fatal implements fserrors.Fataler. It reports whether no other call of the
+// account can succeed either, as without a session.
+func (e *Error) Fatal() bool { return e.fatal || e.kind == KindNeedsLogin }
 
 // KindOf tells the kind of any error of this backend, including rclone's own
 // errors that some methods have to return bare. It is "" for an error that did
