@@ -198,6 +198,6 @@ fn partial_item(item: &Item) -> Value {
     json!({ "drivewsid": item.drive_id(), "docwsid": item.document_id, "etag": item.etag() })
 }
 
-fn parent_id(tree: &Tree, item: &Item) -> String {
+pub(crate) fn parent_id(tree: &Tree, item: &Item) -> String {
     item.parent.map_or_else(|| TRASH_ID.to_owned(), |parent| tree.item(parent).drive_id())
 }

@@ -120,7 +120,7 @@ pub(crate) fn rename(drive: &mut Drive, rules: &DriveRules, message: &Message) -
     let body = message.json()?;
     let mut items = Vec::new();
     for wanted in body["items"].as_array().into_iter().flatten() {
-        let id = match current(drive, wanted) {
+        let id = match found(drive, wanted, rules.rename_checks_etag) {
             Ok(id) => id,
             Err(refused) => {
                 items.push(refused);
@@ -149,7 +149,7 @@ pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Messag
     let folder = writable_folder(drive, destination)?;
     let mut items = Vec::new();
     for wanted in body["items"].as_array().into_iter().flatten() {
-        let id = match current(drive, wanted) {
+        let id = match found(drive, wanted, rules.move_checks_etag) {
             Ok(id) => id,
             Err(refused) => {
                 items.push(refused);
@@ -181,7 +181,7 @@ pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) ->
     let body = message.json()?;
     let mut items = Vec::new();
     for wanted in body["items"].as_array().into_iter().flatten() {
-        let id = match current(drive, wanted) {
+        let id = match found(drive, wanted, true) {
             Ok(id) => id,
             Err(refused) => {
                 items.push(refused);
@@ -237,7 +237,7 @@ pub(crate) fn delete(drive: &mut Drive, rules: &DriveRules, message: &Message) -
             continue;
         };
         if wanted["etag"].as_str().is_some_and(|etag| etag != drive.tree.item(id).etag()) {
-            items.push(refused(drive, id, "ETAG_CONFLICT"));
+            items.push(conflict(drive, id));
             continue;
         }
         let parent = drive.tree.item(id).parent;
@@ -269,18 +269,28 @@ fn place(drive: &mut Drive, rules: &DriveRules, id: ItemId, folder: ItemId, name
     Ok(())
 }
 
-/// The item that an entry of `items` means, if its etag is the current one.
-fn current(drive: &Drive, wanted: &Value) -> Result<ItemId, Value> {
+/// The item that an entry of `items` means; with `check_etag`, only if its etag is the present one.
+fn found(drive: &Drive, wanted: &Value, check_etag: bool) -> Result<ItemId, Value> {
     let drive_id = wanted["drivewsid"].as_str().unwrap_or_default();
     let found = drive.tree.by_drive_id(drive_id).filter(|id| !drive.tree.is_trashed(*id));
     let Some(id) = found else {
         return Err(json!({ "drivewsid": drive_id, "status": "ID_INVALID" }));
     };
-    let item = drive.tree.item(id);
     match wanted["etag"].as_str() {
-        Some(etag) if etag != item.etag() => Err(refused(drive, id, "ETAG_CONFLICT")),
+        Some(etag) if check_etag && etag != drive.tree.item(id).etag() => Err(conflict(drive, id)),
         _ => Ok(id),
     }
+}
+
+/// The entry of an item whose etag was an old one: nothing but what identifies it.
+fn conflict(drive: &Drive, id: ItemId) -> Value {
+    let item = drive.tree.item(id);
+    json!({
+        "drivewsid": item.drive_id(),
+        "parentId": answers::parent_id(&drive.tree, item),
+        "etag": item.etag(),
+        "status": "ETAG_CONFLICT",
+    })
 }
 
 /// The item as it is, with the reason why it was not changed.

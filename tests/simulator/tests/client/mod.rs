@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use icloud_simulator::Simulator;
+use icloud_simulator::{Config, Simulator};
 use num_bigint::BigUint;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -19,6 +19,26 @@ pub const DOCS: &str = "https://p123-docws.icloud.com";
 pub const SETUP: &str = "https://setup.icloud.com/setup/ws/1";
 pub const AUTH: &str = "https://idmsa.apple.com/appleauth/auth";
 pub const ROOT: &str = "FOLDER::com.apple.CloudDocs::root";
+
+/// A simulator with its default rules, and a client with a session.
+pub fn start() -> (Simulator, Client) {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    let client = Client::signed_in(&simulator);
+    (simulator, client)
+}
+
+pub fn put(simulator: &Simulator, path: &str, text: &str) {
+    simulator.put_file(path, text.as_bytes().into(), 1_700_000_000_999);
+}
+
+pub fn names(items: &[Value]) -> Vec<&str> {
+    items.iter().filter_map(|item| item["name"].as_str()).collect()
+}
+
+/// The `drivewsid` of an item.
+pub fn id(item: &Value) -> &str {
+    item["drivewsid"].as_str().unwrap()
+}
 
 /// An answer, read whole.
 pub struct Reply {

@@ -1,0 +1,225 @@
+//! Listings and identities of items.
+
+mod client;
+
+use client::{DOCS, DRIVE, ROOT, id, names, put, start};
+use icloud_simulator::{Content, MissingFolder, NameMatching, OverBatch, SeedTree, Simulator};
+use serde_json::{Value, json};
+
+#[test]
+fn a_listing_carries_apples_counters() {
+    let (simulator, client) = start();
+    put(&simulator, "a/one.txt", "12345");
+    put(&simulator, "a/b/two.tar.gz", "123");
+    simulator.make_folders("a/c");
+    let root = &client.list_all(&[ROOT]).json()[0];
+    assert_eq!(
+        (&root["fileCount"], &root["assetQuota"], &root["directChildrenCount"]),
+        (&json!(2), &json!(8), &json!(1))
+    );
+    let folder = &client.list_all(&[id(&root["items"][0])]).json()[0];
+    assert_eq!((&folder["fileCount"], &folder["assetQuota"]), (&json!(2), &json!(8)));
+    assert_eq!((&folder["directChildrenCount"], &folder["numberOfItems"]), (&json!(3), &json!(3)));
+    let inner = folder["items"].as_array().unwrap().iter().find(|item| item["name"] == "b").unwrap();
+    assert_eq!(
+        (&inner["fileCount"], &inner["assetQuota"], &inner["directChildrenCount"]),
+        (&json!(1), &json!(3), &json!(1))
+    );
+
+    client.change("moveItemsToTrash", inner, &json!({}));
+    let root = &client.list_all(&[ROOT]).json()[0];
+    assert_eq!((&root["fileCount"], &root["assetQuota"]), (&json!(1), &json!(5)));
+}
+
+#[test]
+fn files_are_split_into_name_and_extension_and_dated_in_seconds() {
+    let (simulator, client) = start();
+    for name in ["two.tar.gz", ".hidden", "dot.", "plain"] {
+        put(&simulator, name, "x");
+    }
+    let listed: Vec<(Value, Value)> = client
+        .list(ROOT)
+        .into_iter()
+        .map(|item| {
+            assert_eq!(item["dateModified"], "2023-11-14T22:13:20Z");
+            assert!(item["etag"].as_str().unwrap().contains("::"));
+            (item["name"].clone(), item["extension"].clone())
+        })
+        .collect();
+    let expected = [(".hidden", None), ("dot.", None), ("plain", None), ("two.tar", Some("gz"))];
+    assert_eq!(listed, expected.map(|(name, extension)| (json!(name), json!(extension))));
+}
+
+#[test]
+fn names_are_one_regardless_of_case_and_composition_and_answered_decomposed() {
+    let (simulator, client) = start();
+    put(&simulator, "\u{e9}t\u{e9}.txt", "composed");
+    put(&simulator, "E\u{301}TE\u{301}.TXT", "decomposed, upper case");
+    let items = client.list(ROOT);
+    assert_eq!(names(&items), ["e\u{301}te\u{301}"]);
+    assert_eq!(client.download(id(&items[0])), b"decomposed, upper case");
+}
+
+#[test]
+fn case_may_make_a_difference_but_composition_never() {
+    let (simulator, client) = start();
+    simulator.rules(|rules| rules.drive.name_matching = NameMatching::CaseSensitive);
+    for name in ["a.txt", "A.txt", "\u{e9}", "e\u{301}"] {
+        put(&simulator, name, name);
+    }
+    assert_eq!(names(&client.list(ROOT)), ["A", "a", "e\u{301}"]);
+    simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
+    assert_eq!(client.list(ROOT).len(), 3, "nothing is lost");
+    for item in client.list(ROOT) {
+        assert_eq!(client.change("moveItemsToTrash", &item, &json!({}))["parentId"], "TRASH_ROOT");
+    }
+    assert!(simulator.snapshot().is_empty());
+}
+
+#[test]
+fn several_folders_are_answered_in_order() {
+    let (simulator, client) = start();
+    simulator.seed(&SeedTree { folders: 20, ..SeedTree::default() });
+    let ids: Vec<String> = client.list(ROOT).iter().rev().map(|item| id(item).to_owned()).collect();
+    let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let answered = client.list_all(&asked).json();
+    let answered: Vec<&str> = answered.as_array().unwrap().iter().map(id).collect();
+    assert_eq!(answered, asked);
+}
+
+#[test]
+fn a_batch_limit_refuses_or_answers_the_first_only() {
+    let (simulator, client) = start();
+    simulator.rules(|rules| rules.drive.max_batch = 2);
+    assert_eq!(client.list_all(&[ROOT, ROOT]).json().as_array().unwrap().len(), 2);
+    assert_eq!(client.list_all(&[ROOT, ROOT, ROOT]).status, 400);
+    simulator.rules(|rules| rules.drive.over_batch = OverBatch::FirstOnly);
+    assert_eq!(client.list_all(&[ROOT, ROOT, ROOT]).json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_missing_folder_is_invalid_or_not_found() {
+    let (simulator, client) = start();
+    let missing = "FOLDER::com.apple.CloudDocs::NOWHERE";
+    assert_eq!(client.list_all(&[missing]).json()[0]["status"], "ID_INVALID");
+    simulator.rules(|rules| rules.drive.missing_folder = MissingFolder::NotFound);
+    assert_eq!(client.list_all(&[missing]).status, 404);
+}
+
+#[test]
+fn partial_data_and_hierarchy_are_given_when_asked_for() {
+    let (simulator, client) = start();
+    put(&simulator, "a/b/c.txt", "x");
+    let a = client.in_root("a");
+    let b = client.list(id(&a))[0].clone();
+    let wanted = json!([{ "drivewsid": id(&b), "partialData": true, "includeHierarchy": true }]);
+    let answer = client.post(&format!("{DRIVE}/retrieveItemDetailsInFolders"), &wanted).json()[0].clone();
+    assert_eq!(answer["hierarchy"][0], json!({ "drivewsid": ROOT }));
+    assert_eq!(answer["hierarchy"][1]["name"], "a");
+    assert_eq!(answer["items"][0].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn details_come_without_children_in_the_form_they_were_asked() {
+    let (simulator, client) = start();
+    simulator.make_folders("a");
+    let items = json!({ "items": [{ "drivewsid": ROOT }, { "drivewsid": "FOLDER::com.apple.CloudDocs::NO" }] });
+    let url = format!("{DRIVE}/retrieveItemDetails");
+    let as_object = client.post(&url, &items).json();
+    let as_array = client.post(&url, &json!([items])).json();
+    assert_eq!(as_object["items"], as_array);
+    assert_eq!(as_array[0]["directChildrenCount"], 1);
+    assert!(as_array[0]["items"].is_null());
+    assert_eq!(as_array[1]["status"], "ID_INVALID");
+}
+
+#[test]
+fn items_are_found_by_path_and_by_either_id() {
+    let (simulator, client) = start();
+    put(&simulator, "a/b.txt", "xy");
+    let by_path = |path: &str, unified: bool| {
+        client
+            .post(&format!("{DOCS}/ws/com.apple.CloudDocs/list/lookup_by_path?unified_format={unified}"), &json!(path))
+    };
+    assert_eq!(by_path("A", true).json()[0]["directChildrenCount"], 1);
+    let document = by_path("a/b.txt", false).json()[0].clone();
+    assert_eq!((&document["name"], &document["size"], &document["type"]), (&json!("b.txt"), &json!(2), &json!("FILE")));
+    assert_eq!(by_path("a/c", true).status, 404);
+    for key in ["document_id", "item_id"] {
+        let url =
+            format!("{DOCS}/ws/com.apple.CloudDocs/list/lookup_by_id?document_id={}", document[key].as_str().unwrap());
+        assert_eq!(client.get(&url).json()["document_id"], document["document_id"], "{key}");
+    }
+    let raw = client.get(&format!("{DOCS}/v1/item/{}", document["item_id"].as_str().unwrap())).json();
+    assert_eq!(raw["item_info"]["size"], "2");
+    let folder = by_path("a", false).json()[0]["item_id"].as_str().unwrap().to_owned();
+    let children = client.get(&format!("{DOCS}/v1/enumerate/{folder}?limit=10")).json();
+    assert_eq!(children["drive_item"], json!([raw]));
+}
+
+#[test]
+fn an_app_library_is_a_zone_of_its_own() {
+    let (simulator, client) = start();
+    simulator.add_app_library("Pages", "com.apple.Pages");
+    put(&simulator, "Pages/folder/a.txt", "x");
+    let library = client.in_root("Pages");
+    assert_eq!(library["type"], "APP_LIBRARY");
+    assert_eq!(library["drivewsid"], "FOLDER::com.apple.Pages::documents");
+    let folder = client.list(id(&library))[0].clone();
+    assert_eq!(folder["zone"], "com.apple.Pages");
+
+    let document = folder["docwsid"].as_str().unwrap();
+    let refused = client.upload("com.apple.CloudDocs", document, "b.txt", b"x");
+    assert_eq!(refused.status, 412);
+    assert!(refused.json()["serverErrorCode"] == "VALIDATING_REFERENCE_ERROR");
+    assert_eq!(client.upload("com.apple.Pages", document, "b.txt", b"x").status, 200);
+    assert_eq!(client.upload("com.apple.Pages", "documents", "top.txt", b"x").status, 200);
+
+    let url = format!("{DOCS}/ws/com.apple.CloudDocs/list/lookup_by_path?unified_format=true");
+    assert_eq!(client.post(&url, &json!("Pages/folder")).status, 404, "CloudDocs does not see into another zone");
+}
+
+#[test]
+fn below_the_top_of_a_share_the_drive_host_refuses() {
+    let (simulator, client) = start();
+    put(&simulator, "shared/top.txt", "top");
+    put(&simulator, "shared/inner/deep.txt", "deep");
+    simulator.share("shared").unwrap();
+    let root = client.in_root("shared");
+    assert!(id(&root).starts_with("SHARED_FOLDER::"));
+    assert_eq!((&root["share"], &root["type"]), (&json!("TO_ME"), &json!("FOLDER")));
+    let items = client.list(id(&root));
+    assert_eq!(names(&items), ["inner", "top"]);
+    assert_eq!(client.download(id(&items[1])), b"top");
+
+    let inner = &items[0];
+    assert!(id(inner).starts_with("FOLDER_IN_SHARED_FOLDER::"));
+    assert_eq!(inner["shareID"], root["shareID"]);
+    assert_eq!(client.list_all(&[id(inner)]).status, 400);
+    assert!(client.create_folder(id(inner), "x").is_null());
+    assert_eq!(client.upload("com.apple.CloudDocs", inner["docwsid"].as_str().unwrap(), "x", b"x").status, 400);
+
+    let children = client.get(&format!("{DOCS}/v1/enumerate/{}", inner["item_id"].as_str().unwrap())).json();
+    let url = children["drive_item"][0]["item_info"]["urls"]["url_download"].as_str().unwrap().to_owned();
+    let deep = simulator.snapshot().into_iter().find(|item| item.path.ends_with("deep.txt")).unwrap();
+    assert_eq!(client.content_url(&deep.drive_id).status, 404);
+    let redirect = client.get(&url);
+    assert_eq!(redirect.status, 330);
+    assert_eq!(client.get(redirect.header("location")).body, b"deep");
+}
+
+#[test]
+fn seeded_trees_are_the_same_each_time_and_read_back() {
+    let tree = SeedTree { prefix: "s".into(), files: 6, folders: 2, size: 1000, seed: 7, modified_ms: 1000 };
+    let (first, client) = start();
+    let (second, _) = start();
+    first.seed(&tree);
+    second.seed(&tree);
+    let files =
+        |simulator: &Simulator| -> Vec<_> { simulator.snapshot().into_iter().filter(|item| !item.folder).collect() };
+    assert_eq!(files(&first).len(), 6);
+    assert_eq!(files(&first), files(&second));
+    let item = client.list(id(&client.list(id(&client.in_root("s")))[1]))[0].clone();
+    let expected = Content::Generated { seed: 8, size: 1000 };
+    assert_eq!(client.download(id(&item)), expected.read(0, 1000));
+}
