@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plakar_host::{Backup, Connector, Executable, Host, Importer, Keep, Options, Settings, Surroundings};
-use plakar_icloud::connector::Ends;
+use plakar_icloud::connector::StdioPipes;
 use plakar_protocol::connectors::{FileInfo, Record};
 use plakar_protocol::importer::{
     CloseRequest, CloseResponse, ImportRequest, ImportResponse, InitRequest, InitResponse, OpenRequest, OpenResponse,
@@ -112,7 +112,7 @@ async fn from_memory() -> Result<Importer, Failure> {
 }
 
 async fn serve_from_memory() -> Result<(), Failure> {
-    let (connection, closed) = Ends::take()?.connect()?;
+    let (connection, closed) = StdioPipes::take()?.connect()?;
     let incoming = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
     let serving = Server::builder()
         .initial_stream_window_size(1024 * 1024)

@@ -14,6 +14,7 @@ pub use location::Protocol;
 use crate::{
     account::{self, Access, Forecast},
     drive::{DrivePath, Limits},
+    kloset::CacheLimits,
     rclone::Sections,
     secret,
 };
@@ -114,6 +115,8 @@ pub struct Config {
     pub read_ahead: usize,
     /// Bounds of the drive.
     pub limits: Limits,
+    /// Bounds of what a kloset keeps of its content.
+    pub cache: CacheLimits,
     /// How the account is got at, where the section to open is iCloud's.
     pub access: Option<Access>,
     /// When and how to tell that somebody will have to sign in.
@@ -155,7 +158,8 @@ impl Config {
         let (protocol, top) = location::parse(&location)?;
         let listings = number(&mut map, "listings", 8)?.max(1);
         let read_ahead = number(&mut map, "read_ahead", 16)?;
-        let mut limits = limits(&mut map)?;
+        let limits = limits(&mut map)?;
+        let mut cache = cache_limits(&mut map)?;
         let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
         let forecast = Forecast { warn_days, on_event: map.remove("on_event") };
         let keys = if protocol == Protocol::Icloud || has_icloud(&map) {
@@ -169,11 +173,11 @@ impl Config {
             own.entry("type".to_owned()).or_insert_with(|| ICLOUD.to_owned());
         }
         let access = accounts(&mut sections, &keys)?;
-        limits.kept_dir = access.as_ref().map(|access| access.state.kept_folder());
+        cache.copies_dir = access.as_ref().map(|access| access.state.kept_folder());
         require(&sections[OWN_SECTION])?;
         let origin = origin(&sections, OWN_SECTION);
         let section = named_by_account(&mut sections, access.as_ref());
-        Ok(Self { protocol, top, origin, section, sections, listings, read_ahead, limits, access, forecast })
+        Ok(Self { protocol, top, origin, section, sections, listings, read_ahead, limits, cache, access, forecast })
     }
 }
 
@@ -232,20 +236,26 @@ fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {
     }
 }
 
-/// Takes our own settings out of the map.
+/// Takes the bounds of a drive out of the map.
 fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
+    Ok(Limits {
+        uploads: number(map, "uploads", 8)?.max(1),
+        spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
+        spool_dir: folder(map, "spool_dir")?.unwrap_or_else(env::temp_dir),
+    })
+}
+
+/// Takes the bounds of a kloset's caches out of the map.
+fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLimits, Error> {
     let cache_size = number(map, "cache_size", 4096)?;
     if cache_size < LEAST_CACHE {
         let why = "a folder of less than 5 MiB would keep nothing";
         return Err(Error::Value { key: "cache_size", value: cache_size.to_string(), why });
     }
-    Ok(Limits {
-        cache_memory: number(map, "cache_memory", 128)? as u64 * MIB,
-        cache_disk: folder(map, "cache_dir")?.map(|folder| (folder, cache_size as u64 * MIB)),
-        uploads: number(map, "uploads", 8)?.max(1),
-        spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
-        kept_dir: None,
-        spool_dir: folder(map, "spool_dir")?.unwrap_or_else(env::temp_dir),
+    Ok(CacheLimits {
+        memory: number(map, "cache_memory", 128)? as u64 * MIB,
+        disk: folder(map, "cache_dir")?.map(|folder| (folder, cache_size as u64 * MIB)),
+        copies_dir: None,
     })
 }
 

@@ -3,18 +3,15 @@
 //! plakar runs one process a connector and speaks gRPC over its stdin and stdout
 //! until it closes them. The only place that knows gRPC.
 
+mod busy_poll;
+mod complete_request;
+mod context;
 mod exporter;
 mod importer;
-mod kloset;
-mod layout;
-mod names;
 mod record;
-mod session;
 mod status;
 mod stdio;
 mod storage;
-mod vigil;
-mod whole;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -31,13 +28,14 @@ use tonic::{
     transport::Server,
 };
 
-pub use stdio::Ends;
+pub use stdio::StdioPipes;
 
 use crate::rclone::use_alternate_stack;
-use whole::Whole;
+use complete_request::CompleteRequest;
+use context::Context;
 
 /// How long the process may outlive its connection.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// plakar opens 64 + 2 × its concurrency streams at once (notes on its
 /// prefetcher: K/snapshot/vfs/dirpack_prefetch.go), and hyper takes 200 unasked.
 const STREAMS: u32 = 4096;
@@ -63,30 +61,31 @@ pub enum Role {
 ///
 /// # Errors
 /// If stdin and stdout are not plakar's pipes.
-pub async fn serve(role: Role, ends: Ends) -> io::Result<()> {
-    let (connection, on_close) = ends.connect()?;
+pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
+    let (connection, on_close) = pipes.connect()?;
     let end = ended(on_close)?;
+    let context = Arc::new(Context::default());
     match role {
         Role::Importer => {
-            let service = importer_server::ImporterServer::new(importer::Importer::default());
+            let service = importer_server::ImporterServer::new(importer::Importer::new(Arc::clone(&context)));
             run(service.max_decoding_message_size(MESSAGE), connection, end).await;
         }
         Role::Exporter => {
-            let service = exporter_server::ExporterServer::new(exporter::Exporter::default());
+            let service = exporter_server::ExporterServer::new(exporter::Exporter::new(Arc::clone(&context)));
             run(service.max_decoding_message_size(MESSAGE), connection, end).await;
         }
         Role::Storage => {
-            let storage = Arc::new(storage::Storage::default());
+            let storage = Arc::new(storage::Storage::new(Arc::clone(&context)));
             let service = store_server::StoreServer::from_arc(Arc::clone(&storage));
             run(service.max_decoding_message_size(MESSAGE), connection, end).await;
-            if tokio::time::timeout(FAREWELL, storage.finish()).await.is_err() {
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, storage.finish()).await.is_err() {
                 log::warn!(
                     "plakar is gone, and its lock could not be removed in time; it ends by itself after 10 minutes"
                 );
             }
         }
     }
-    if tokio::time::timeout(FAREWELL, session::end()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, context.close()).await.is_err() {
         log::warn!("the session could not be saved in time; the next process may have to renew it");
     }
     Ok(())
@@ -125,7 +124,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .add_service(Whole(service))
+        .add_service(CompleteRequest(service))
         .serve_with_incoming(incoming);
     tokio::select! {
         result = serving => {

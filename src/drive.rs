@@ -1,50 +1,30 @@
 //! A drive: the files and folders of one remote, whatever its provider.
 //!
-//! What lies between plakar's view and rclone's: paths that cannot lead out,
-//! retries, budgets, content that is exactly as long as it should be. Nothing
-//! here knows gRPC or JSON, and nothing here is special to iCloud.
+//! Shared by backup, restore and kloset: paths that cannot lead out of the
+//! drive, retries, memory budgets, and content of exactly the listed length.
+//! Nothing here knows gRPC or JSON, and nothing here is special to iCloud.
 
-mod blocks;
 mod content;
-mod disk;
 mod error;
-mod excludes;
-mod folder;
-mod kept;
 mod path;
-mod read_ahead;
 mod retry;
 mod spool;
-mod walk;
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub use content::Content;
+pub use content::{Content, read, read_unchanging};
 pub use error::Error;
-pub use excludes::Excludes;
-pub use folder::Folder;
 pub use path::{BadName, DrivePath};
-pub use read_ahead::ReadAhead;
 pub use spool::{Spool, Spooled, Spools};
-pub use walk::{Found, walk};
 
 use crate::rclone::{self, Entry, File, Item, Kind, Listing, Rclone, Remote, Sections, Time};
-use blocks::Blocks;
-use bytes::Bytes;
-use kept::Kept;
 use retry::{Attempts, retried};
 
 /// Bounds of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory for content of files that do not change.
-    pub cache_memory: u64,
-    /// A folder for the same and how many bytes it may have, if any.
-    pub cache_disk: Option<(PathBuf, u64)>,
-    /// A folder for small files that every process reads first, if any.
-    pub kept_dir: Option<PathBuf>,
     /// Uploads at once.
     pub uploads: usize,
     /// Bytes of memory for content that waits to be uploaded; more than that
@@ -58,26 +38,21 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Drive {
     remote: Remote,
-    blocks: Blocks,
-    kept: Kept,
     spools: Spools,
     uploads: Arc<Semaphore>,
 }
 
 impl Drive {
-    /// Opens the section `name` of `sections`. `origin` tells it from the drives
-    /// of other accounts.
+    /// Opens the section `name` of `sections`.
     ///
     /// # Errors
     /// Whatever rclone says about configuration, network and session.
-    pub async fn open(name: &str, sections: Sections, origin: &str, limits: &Limits) -> Result<Self, Error> {
+    pub async fn open(name: &str, sections: Sections, limits: &Limits) -> Result<Self, Error> {
         // The top is "/" and not "", as in the Go plugin: for backends that know
         // the difference (local, sftp) it is the root of the file system.
         let remote = retried(|| Rclone::start().open(name, "/", sections.clone())).await;
         Ok(Self {
             remote: remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?,
-            blocks: Blocks::new(limits.cache_memory, limits.cache_disk.clone(), origin),
-            kept: Kept::new(limits.kept_dir.as_deref(), origin),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
         })
@@ -143,37 +118,6 @@ impl Drive {
         }
     }
 
-    /// Reads a file or a part of it. Exactly the listed bytes come, or an error.
-    pub fn read(&self, file: File, part: Option<Range<u64>>) -> Content {
-        content::read(file, part)
-    }
-
-    /// Reads a file that is never changed, only deleted, or a part of it: through
-    /// the cache. Exactly the listed bytes come, or an error.
-    pub fn read_unchanging(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
-        self.blocks.read(path, file, part)
-    }
-
-    /// Brings the end of a file that is never changed into the cache, before anybody
-    /// asks for it.
-    pub fn look_at_end(&self, path: &DrivePath, file: File) {
-        if let Some(size) = file.size {
-            // What is on its way comes without a reader too; why it does not come is
-            // for whoever asks then.
-            drop(self.blocks.read(path, file, Some(size.saturating_sub(1)..size)));
-        }
-    }
-
-    /// The content of a small file that every process reads and that hardly ever
-    /// changes: from this machine's disk, if an earlier process has kept the version
-    /// that a listing shows.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub async fn read_kept(&self, path: &DrivePath, file: File, modified: Time) -> Result<Bytes, Error> {
-        self.kept.read(path, file, modified).await.map_err(|cause| Error::new("cannot read", path, cause))
-    }
-
     /// Makes a folder and its parents.
     ///
     /// # Errors
@@ -227,9 +171,7 @@ impl Drive {
     /// If it cannot be stored.
     pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()));
-        let result = retried(upload).await;
-        self.blocks.forget(path);
-        let entry = result.map_err(|cause| Error::new("cannot store", path, cause))?;
+        let entry = retried(upload).await.map_err(|cause| Error::new("cannot store", path, cause))?;
         match entry.item {
             Item::File(file) => Ok(file),
             Item::Folder => {
@@ -239,13 +181,12 @@ impl Drive {
         }
     }
 
-    /// Deletes a file: the kept one if given, else the one at the path.
+    /// Deletes a file: the listed one if given, else the one at the path.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is none.
-    pub async fn delete(&self, path: &DrivePath, kept: Option<&File>) -> Result<(), Error> {
-        let result = retried(|| self.remote.delete(path.as_str(), kept)).await;
-        self.blocks.forget(path);
+    pub async fn delete(&self, path: &DrivePath, listed: Option<&File>) -> Result<(), Error> {
+        let result = retried(|| self.remote.delete(path.as_str(), listed)).await;
         result.map_err(|cause| Error::new("cannot delete", path, cause))
     }
 }

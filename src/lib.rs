@@ -6,7 +6,8 @@
 //! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
 //! - [`config`] reads what plakar hands to a connector;
 //! - [`account`] turns the name of an account into what rclone signs in with;
-//! - [`drive`] is what a connector works on: paths, walks, content, spools, retries;
+//! - [`backup`], [`restore`] and [`kloset`] are the three uses of a drive;
+//! - [`drive`] is what they share: paths, content, spools, retries;
 //! - [`rclone`] calls rclone in this process, with JSON for control and memory for
 //!   content; its child `ffi` is the only one that knows pointers.
 //!
@@ -15,10 +16,13 @@
 #![warn(clippy::print_stderr)]
 
 pub mod account;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod connector;
 pub mod drive;
+pub mod kloset;
 pub mod log;
 pub mod rclone;
+pub mod restore;
 pub mod secret;

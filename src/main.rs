@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs a command of a person's.
+/// Runs a command that a person typed.
 fn run(cli: Cli) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let result = runtime.block_on(cli.run());
@@ -37,17 +37,17 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
 }
 
 fn serve(role: Role) -> io::Result<()> {
-    // Before any other thread runs: nobody else may ever see the real stdout.
-    let ends = connector::Ends::take()?;
-    // gRPC has one thread: plakar asks for a few hundred bytes thousands of times, and each step that another
-    // thread takes costs a wakeup. What blocks (reads, uploads, disk) has threads of its own.
+    // Before any other thread runs: no other code may ever see the real stdout.
+    let pipes = connector::StdioPipes::take()?;
+    // gRPC has one thread: plakar requests a few hundred bytes thousands of times, and each handover to another
+    // thread costs a wakeup. Blocking work (reads, uploads, disk) has threads of its own.
     let mut builder = runtime::Builder::new_current_thread();
     if role == Role::Storage {
-        ends.keep_vigil(&mut builder)?;
+        pipes.busy_poll(&mut builder)?;
     }
     let runtime = builder.enable_all().build()?;
-    let result = runtime.block_on(connector::serve(role, ends));
-    // Not dropped: that would wait for reads that block, and nobody wants them.
+    let result = runtime.block_on(connector::serve(role, pipes));
+    // Dropping the runtime would wait for blocking reads whose content is no longer wanted.
     runtime.shutdown_background();
     result.map_err(|error| {
         let advice = "plakar starts this command and speaks to it through pipes; see plakar-icloud --help";

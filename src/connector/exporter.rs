@@ -12,32 +12,27 @@ use plakar_protocol::{
         PingResponse, export_request::Packet, exporter_server,
     },
 };
-use tokio::{
-    sync::{OnceCell, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    names::{self, Names},
+    context::Context,
     record::{self, Wanted},
-    session::Session,
     status,
 };
 use crate::{
     drive::{self, Drive, DrivePath, Spool, Spooled},
     rclone::Time,
+    restore::{self, Names},
 };
 
 /// Acks on their way to plakar.
 const ACKS_AHEAD: usize = 256;
 
 /// The exporter service. Init comes first, then Export once.
-#[derive(Debug, Default)]
-pub struct Exporter {
-    session: OnceCell<Session>,
-}
+#[derive(Debug)]
+pub struct Exporter(Arc<Context>);
 
 type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
 
@@ -46,25 +41,23 @@ impl exporter_server::Exporter for Exporter {
     type ExportStream = ExportStream;
 
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
-        let session = Session::begin(request.into_inner().config).await?;
-        let response = InitResponse {
-            origin: session.config.origin.clone(),
-            r#type: session.config.protocol.name().to_owned(),
-            root: session.top().to_string(),
+        let config = self.0.configure(request.into_inner().config).await?;
+        Ok(Response::new(InitResponse {
+            origin: config.origin.clone(),
+            r#type: config.protocol.name().to_owned(),
+            root: config.top.to_string(),
             flags: 0,
-        };
-        self.session.set(session).map_err(|_| status::of("Init was called twice"))?;
-        Ok(Response::new(response))
+        }))
     }
 
     async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
-        self.session()?.ping(false).await?;
+        self.0.ping(false).await?;
         Ok(Response::new(PingResponse {}))
     }
 
     async fn export(&self, request: Request<Streaming<ExportRequest>>) -> Result<Response<Self::ExportStream>, Status> {
-        let session = self.session()?;
-        let drive = session.drive().await?.clone();
+        let config = self.0.config()?;
+        let drive = self.0.drive().await?.clone();
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
         let tally = Arc::new(Tally {
             acks: acks.clone(),
@@ -72,9 +65,9 @@ impl exporter_server::Exporter for Exporter {
             failed: AtomicU64::new(0),
             over: OnceLock::new(),
         });
-        let limit = session.config.limits.uploads * 2;
+        let limit = config.limits.uploads * 2;
         let (uploads, names) = (JoinSet::new(), Names::new(drive.merges_names()));
-        let export = Export { drive, top: session.top().clone(), tally, limit, uploads, names, times: Vec::new() };
+        let export = Export { drive, top: config.top.clone(), tally, limit, uploads, names, times: Vec::new() };
         tokio::spawn(async move {
             if let Err(error) = export.run(request.into_inner()).await {
                 // Nobody listens: plakar has gone.
@@ -90,8 +83,9 @@ impl exporter_server::Exporter for Exporter {
 }
 
 impl Exporter {
-    fn session(&self) -> Result<&Session, Status> {
-        self.session.get().ok_or_else(|| status::of("Init was not called"))
+    /// Returns a service that works in a context.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self(context)
     }
 }
 
@@ -253,7 +247,7 @@ impl Export {
         if path != self.top {
             self.drive.make_folder(&path).await?;
         }
-        if has_twin && !self.names_like(&path).await?.iter().any(|name| names::are_one(name, path.name())) {
+        if has_twin && !self.names_like(&path).await?.iter().any(|name| restore::are_one(name, path.name())) {
             self.names.merge_case();
         }
         if self.drive.sets_folder_times() {
@@ -291,7 +285,7 @@ impl Export {
         let before = self.names_like(path).await?;
         store(&self.drive, path, time, content).await?;
         let after = self.names_like(path).await?;
-        match before.iter().find(|name| !after.contains(name) && !names::are_one(name, path.name())) {
+        match before.iter().find(|name| !after.contains(name) && !restore::are_one(name, path.name())) {
             None => Ok(()),
             Some(replaced) => {
                 self.names.merge_case();
@@ -307,7 +301,7 @@ impl Export {
     async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
         let entries = self.drive.list_one(&path.parent()).await?;
         let names = entries.iter().map(|entry| entry.name().to_owned());
-        Ok(names.filter(|name| names::are_alike(name, path.name())).collect())
+        Ok(names.filter(|name| restore::are_alike(name, path.name())).collect())
     }
 
     /// The deepest first: making an entry changes the time of its folder.

@@ -23,9 +23,10 @@ use tokio::{
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{record, session::Session, status};
+use super::{context::Context, record, status};
 use crate::{
-    drive::{Drive, DrivePath, Excludes, Found, ReadAhead, walk},
+    backup::{Excludes, Found, ReadAhead, walk},
+    drive::{Drive, DrivePath},
     rclone::{self, Entry, Item, Kind, Time},
 };
 
@@ -37,15 +38,14 @@ const FOLDERS_AHEAD: usize = 4;
 const LOOK_AT_FILE: Duration = Duration::from_secs(5);
 
 /// The importer service. Init comes first, then Import once and Open many times.
-#[derive(Debug, Default)]
-pub struct Importer {
-    source: OnceCell<Arc<Source>>,
-}
+#[derive(Debug)]
+pub struct Importer(Arc<Source>);
 
 #[derive(Debug)]
 struct Source {
-    session: Session,
-    excludes: Vec<String>,
+    context: Arc<Context>,
+    /// plakar's `-ignore` lines.
+    excludes: OnceCell<Vec<String>>,
     /// Files that plakar was told of and has not acknowledged: it may open them.
     files: OnceCell<Arc<ReadAhead>>,
     /// Why no file can be read any more.
@@ -54,9 +54,8 @@ struct Source {
 
 impl Source {
     async fn files(&self) -> Result<Arc<ReadAhead>, Status> {
-        let drive = self.session.drive().await?;
-        let files = || async { Arc::new(ReadAhead::new(drive.clone(), self.session.config.read_ahead)) };
-        Ok(Arc::clone(self.files.get_or_init(files).await))
+        let limit = self.context.config()?.read_ahead;
+        Ok(Arc::clone(self.files.get_or_init(|| async { Arc::new(ReadAhead::new(limit)) }).await))
     }
 
     /// The status for a file that cannot be read. A session that has ended ends
@@ -74,10 +73,10 @@ impl Source {
     }
 
     async fn needs_login(&self) -> bool {
-        let Ok(drive) = self.session.drive().await else {
+        let (Ok(drive), Ok(top)) = (self.context.drive().await, self.context.top()) else {
             return true;
         };
-        drive.list_one(self.session.top()).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
+        drive.list_one(top).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
     }
 }
 
@@ -91,33 +90,34 @@ impl importer_server::Importer for Importer {
 
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
         let request = request.into_inner();
-        let session = Session::begin(request.config).await?;
+        let Source { context, excludes, .. } = &*self.0;
+        let config = context.configure(request.config).await?;
         let response = InitResponse {
-            origin: session.config.origin.clone(),
-            r#type: session.config.protocol.name().to_owned(),
-            root: root(&session).await.to_string(),
+            origin: config.origin.clone(),
+            r#type: config.protocol.name().to_owned(),
+            root: root(context, &config.top).await.to_string(),
             flags: 0,
         };
-        let excludes = request.options.unwrap_or_default().excludes;
-        let source = Source { session, excludes, files: OnceCell::new(), over: watch::Sender::default() };
-        self.source.set(Arc::new(source)).map_err(|_| status::of("Init was called twice"))?;
+        // The configuration is set once, so this is too.
+        let _ = excludes.set(request.options.unwrap_or_default().excludes);
         Ok(Response::new(response))
     }
 
     async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
-        self.source()?.session.ping(true).await?;
+        self.0.context.ping(true).await?;
         Ok(Response::new(PingResponse {}))
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
-        let source = self.source()?;
+        let source = &self.0;
         let files = source.files().await?;
+        let config = source.context.config()?;
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
         let import = Import {
-            drive: source.session.drive().await?.clone(),
-            top: source.session.top().clone(),
-            excludes: Excludes::new(&source.excludes),
-            listings: source.session.config.listings,
+            drive: source.context.drive().await?.clone(),
+            top: config.top.clone(),
+            excludes: Excludes::new(source.excludes.get().map_or(&[], Vec::as_slice)),
+            listings: config.listings,
             files: Arc::clone(&files),
             records: records.clone(),
             sent: AtomicU64::new(0),
@@ -145,7 +145,7 @@ impl importer_server::Importer for Importer {
     }
 
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<Self::OpenStream>, Status> {
-        let source = Arc::clone(self.source()?);
+        let source = Arc::clone(&self.0);
         let Record { pathname, is_xattr, .. } = request.into_inner().record.unwrap_or_default();
         if let Some(why) = source.over.borrow().as_deref() {
             return Err(status::of(format!("cannot read {pathname}: the backup ended: {why}")));
@@ -175,8 +175,11 @@ impl importer_server::Importer for Importer {
 }
 
 impl Importer {
-    fn source(&self) -> Result<&Arc<Source>, Status> {
-        self.source.get().ok_or_else(|| status::of("Init was not called"))
+    /// Returns a service that works in a context.
+    pub fn new(context: Arc<Context>) -> Self {
+        let source =
+            Source { context, excludes: OnceCell::new(), files: OnceCell::new(), over: watch::Sender::default() };
+        Self(Arc::new(source))
     }
 }
 
@@ -184,12 +187,11 @@ impl Importer {
 /// file, for plakar finds no parent snapshot by a root that is a file. Only a
 /// name with a dot is looked at: Init must work without the network, and a file
 /// without one is merely read again at each backup.
-async fn root(session: &Session) -> DrivePath {
-    let top = session.top();
+async fn root(context: &Context, top: &DrivePath) -> DrivePath {
     if !top.name().trim_start_matches('.').contains('.') {
         return top.clone();
     }
-    let look = async { session.drive().await.ok()?.stat(top).await.ok()? };
+    let look = async { context.drive().await.ok()?.stat(top).await.ok()? };
     match tokio::time::timeout(LOOK_AT_FILE, look).await {
         Ok(Some(Entry { item: Item::File(_), .. })) => top.parent(),
         _ => top.clone(),

@@ -17,23 +17,23 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-use super::vigil;
+use super::busy_poll;
 
 /// The largest size that a pipe may have without privileges. With the usual
 /// 64 KiB a restore from memory runs at 60 % of the rate.
 const PIPE_SIZE: usize = 1024 * 1024;
 
-/// Both ends of the connection, out of reach of everybody else in the process:
-/// one stray byte on stdout, from whatever library, would end the connection.
+/// The pipes to plakar, taken out of reach of the rest of the process: one stray
+/// byte on stdout, from whatever library, would end the connection.
 #[derive(Debug)]
-pub struct Ends {
+pub struct StdioPipes {
     stdin: OwnedFd,
     stdout: OwnedFd,
 }
 
-impl Ends {
-    /// Takes stdin and stdout. Afterwards stdin is empty, and what is written to
-    /// stdout goes to stderr. To be called before anything else runs.
+impl StdioPipes {
+    /// Takes stdin and stdout. Afterwards stdin is empty, and stdout leads to stderr.
+    /// Must be called before any other thread starts.
     ///
     /// # Errors
     /// If the descriptors are closed.
@@ -45,22 +45,23 @@ impl Ends {
         Ok(Self { stdin, stdout })
     }
 
-    /// Keeps a runtime's threads awake while plakar makes requests in quick succession.
+    /// Makes a runtime poll for plakar's next request while requests come in quick
+    /// succession.
     ///
     /// # Errors
     /// If the process has no descriptor left.
-    pub fn keep_vigil(&self, builder: &mut Builder) -> io::Result<()> {
-        vigil::keep(builder, &self.stdin)
+    pub fn busy_poll(&self, builder: &mut Builder) -> io::Result<()> {
+        busy_poll::install(builder, &self.stdin)
     }
 
-    /// The connection, and what tells that plakar has closed it.
+    /// Returns the connection, and a receiver that completes when plakar closes it.
     ///
     /// # Errors
     /// If these are not pipes, as in a terminal.
     pub fn connect(self) -> io::Result<(Connection, oneshot::Receiver<()>)> {
-        for end in [&self.stdin, &self.stdout] {
-            // Fails beyond the user's share of pipe memory; smaller pipes work too.
-            let _ = fcntl_setpipe_size(end, PIPE_SIZE);
+        for pipe in [&self.stdin, &self.stdout] {
+            // Fails beyond the user's limit of pipe memory; smaller pipes work too.
+            let _ = fcntl_setpipe_size(pipe, PIPE_SIZE);
         }
         let (closed, on_close) = oneshot::channel();
         let connection = Connection {
@@ -100,7 +101,7 @@ impl AsyncRead for Connection {
             Poll::Pending => false,
         };
         if ended && let Some(closed) = self.closed.take() {
-            // Nobody waits for it: the process is ending already.
+            // The receiver is dropped only while the process ends.
             let _ = closed.send(());
         }
         poll

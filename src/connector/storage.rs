@@ -6,14 +6,15 @@ use bytes::Bytes;
 use plakar_protocol::store::{
     CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, GetRequest, GetResponse,
     InitRequest, InitResponse, ListRequest, ListResponse, ModeRequest, ModeResponse, OpenRequest, OpenResponse,
-    PingRequest, PingResponse, PutRequest, PutResponse, SizeRequest, SizeResponse, store_server,
+    PingRequest, PingResponse, PutRequest, PutResponse, SizeRequest, SizeResponse, StorageResource, store_server,
 };
 use tokio::sync::OnceCell;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{kloset::Kloset, layout, session::Session, status};
+use super::{context::Context, status};
+use crate::kloset::{Kloset, Mac, Resource};
 
 /// A kloset that can be read and written (K/connectors/storage: write 2, read 4).
 const READ_WRITE: i32 = 6;
@@ -22,18 +23,13 @@ const READ_WRITE: i32 = 6;
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// The store service. Init comes first, then Create or Open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Storage {
-    opened: OnceCell<Opened>,
+    context: Arc<Context>,
+    kloset: OnceCell<Arc<Kloset>>,
     /// Deletions under way, which must end before the process does: plakar
     /// leaves without waiting for that of its lock.
     deletions: TaskTracker,
-}
-
-#[derive(Debug)]
-struct Opened {
-    session: Session,
-    kloset: OnceCell<Arc<Kloset>>,
 }
 
 type GetStream = Pin<Box<dyn Stream<Item = Result<GetResponse, Status>> + Send>>;
@@ -43,16 +39,13 @@ impl store_server::Store for Storage {
     type GetStream = GetStream;
 
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
-        let session = Session::begin(request.into_inner().config).await?;
-        let response = InitResponse {
-            origin: session.config.origin.clone(),
-            r#type: session.config.protocol.name().to_owned(),
-            root: session.top().to_string(),
+        let config = self.context.configure(request.into_inner().config).await?;
+        Ok(Response::new(InitResponse {
+            origin: config.origin.clone(),
+            r#type: config.protocol.name().to_owned(),
+            root: config.top.to_string(),
             flags: 0,
-        };
-        let opened = Opened { session, kloset: OnceCell::new() };
-        self.opened.set(opened).map_err(|_| status::of("Init was called twice"))?;
-        Ok(Response::new(response))
+        }))
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
@@ -67,7 +60,7 @@ impl store_server::Store for Storage {
     }
 
     async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
-        self.opened()?.session.ping(false).await?;
+        self.context.ping(false).await?;
         Ok(Response::new(PingResponse {}))
     }
 
@@ -81,24 +74,24 @@ impl store_server::Store for Storage {
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let resource = request.into_inner().r#type();
+        let resource = resource(request.into_inner().r#type())?;
         let macs = self.kloset().await?.list(resource).await.map_err(status::of)?;
-        Ok(Response::new(ListResponse { macs: macs.into_iter().map(Bytes::from).collect() }))
+        Ok(Response::new(ListResponse { macs: macs.iter().map(|mac| Bytes::copy_from_slice(mac.bytes())).collect() }))
     }
 
     async fn put(&self, request: Request<Streaming<PutRequest>>) -> Result<Response<PutResponse>, Status> {
         let kloset = self.kloset().await?;
         let mut parts = request.into_inner();
         let first = parts.message().await?.ok_or_else(|| status::of("a Put came without a name"))?;
-        let (resource, name) = (first.r#type(), name(&first.mac)?);
+        let (resource, mac) = (resource(first.r#type())?, mac(&first.mac)?);
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
-        // Anything but a clean end is an error here (`Whole`), and then nothing is
+        // Anything but a clean end is an error here (`CompleteRequest`), and then nothing is
         // stored.
         loop {
             if !chunk.is_empty() {
                 let added = spool.add(chunk).await;
-                added.map_err(|error| status::of(kloset.spool_error(resource, &name, &error)))?;
+                added.map_err(|error| status::of(kloset.spool_error(resource, mac, &error)))?;
             }
             match parts.message().await? {
                 Some(part) => chunk = part.chunk,
@@ -106,31 +99,31 @@ impl store_server::Store for Storage {
             }
         }
         let content = spool.finish();
-        kloset.put(resource, &name, &content).await.map_err(status::of)?;
+        kloset.put(resource, mac, &content).await.map_err(status::of)?;
         Ok(Response::new(PutResponse { bytes_written: i64::try_from(content.size()).unwrap_or(i64::MAX) }))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Self::GetStream>, Status> {
         let request = request.into_inner();
-        let (resource, name) = (request.r#type(), name(&request.mac)?);
+        let (resource, mac) = (resource(request.r#type())?, mac(&request.mac)?);
         let part: Option<Range<u64>> = request.range.map(|range| {
             let start = range.offset;
             start..start.saturating_add(range.length.into())
         });
-        let content = self.kloset().await?.get(resource, &name, part).await.map_err(status::of)?;
+        let content = self.kloset().await?.get(resource, mac, part).await.map_err(status::of)?;
         let chunks = content.map(move |piece| match piece {
             Ok(chunk) => Ok(GetResponse { chunk }),
-            Err(error) => Err(status::of(format!("cannot read {name}: {error}"))),
+            Err(error) => Err(status::of(format!("cannot read {mac}: {error}"))),
         });
         Ok(Response::new(Box::pin(chunks)))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let request = request.into_inner();
-        let (resource, name) = (request.r#type(), name(&request.mac)?);
+        let (resource, mac) = (resource(request.r#type())?, mac(&request.mac)?);
         let kloset = self.kloset().await?;
         // A task of its own, because plakar may be gone before the service answers.
-        let deleting = self.deletions.spawn(async move { kloset.delete(resource, &name).await });
+        let deleting = self.deletions.spawn(async move { kloset.delete(resource, mac).await });
         match deleting.await {
             Ok(result) => result.map_err(status::of)?,
             Err(error) => return Err(status::of(format!("a deletion did not end: {error}"))),
@@ -139,18 +132,23 @@ impl store_server::Store for Storage {
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // What is not done by then goes on, and has the farewell of the process.
+        // Deletions that are still under way go on until the shutdown timeout.
         let _ = tokio::time::timeout(CLOSING, self.deletions_done()).await;
         Ok(Response::new(CloseResponse {}))
     }
 }
 
 impl Storage {
-    /// Ends what plakar has left behind: its deletions, and its lock.
+    /// Returns a service that works in a context.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, kloset: OnceCell::new(), deletions: TaskTracker::new() }
+    }
+
+    /// Waits for deletions under way, and deletes the locks that plakar left.
     pub async fn finish(&self) {
         self.deletions_done().await;
-        if let Some(kloset) = self.opened.get().and_then(|opened| opened.kloset.get()) {
-            kloset.drop_own_locks().await;
+        if let Some(kloset) = self.kloset.get() {
+            kloset.delete_own_locks().await;
         }
     }
 
@@ -161,20 +159,28 @@ impl Storage {
         self.deletions.wait().await;
     }
 
-    fn opened(&self) -> Result<&Opened, Status> {
-        self.opened.get().ok_or_else(|| status::of("Init was not called"))
-    }
-
     async fn kloset(&self) -> Result<Arc<Kloset>, Status> {
-        let opened = self.opened()?;
         let open = || async {
-            let drive = opened.session.drive().await?;
-            Ok(Arc::new(Kloset::new(drive, opened.session.top())))
+            let drive = self.context.drive().await?;
+            let config = self.context.config()?;
+            Ok(Arc::new(Kloset::new(drive, &config.top, &config.origin, &config.cache)))
         };
-        opened.kloset.get_or_try_init(open).await.cloned()
+        self.kloset.get_or_try_init(open).await.cloned()
     }
 }
 
-fn name(mac: &[u8]) -> Result<String, Status> {
-    layout::name(mac).ok_or_else(|| status::of(format!("a MAC of {} bytes came; it must have 32", mac.len())))
+fn mac(bytes: &[u8]) -> Result<Mac, Status> {
+    Mac::from_bytes(bytes).ok_or_else(|| status::of(format!("a MAC of {} bytes came; it must have 32", bytes.len())))
+}
+
+/// Converts the protocol's kind of object. plakar v1.1 stores no ECC objects.
+fn resource(kind: StorageResource) -> Result<Resource, Status> {
+    match kind {
+        StorageResource::Packfile => Ok(Resource::Packfile),
+        StorageResource::State => Ok(Resource::State),
+        StorageResource::Lock => Ok(Resource::Lock),
+        StorageResource::Undefined | StorageResource::EccPackfile | StorageResource::EccState => {
+            Err(status::of(format!("this store keeps packfiles, states and locks, not {}", kind.as_str_name())))
+        }
+    }
 }

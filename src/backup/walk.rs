@@ -7,8 +7,11 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Drive, DrivePath, Error, Excludes};
-use crate::rclone::{Entry, Item, Listing};
+use super::Excludes;
+use crate::{
+    drive::{Drive, DrivePath, Error},
+    rclone::{Entry, Item, Listing},
+};
 
 /// Folders that one call may list. Backends that list one folder a request gain
 /// nothing from more; the service takes 20 at least.

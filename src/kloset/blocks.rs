@@ -26,8 +26,11 @@ use quick_cache::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use super::{DrivePath, content::Content, disk::Disk};
-use crate::rclone::File;
+use super::disk::Disk;
+use crate::{
+    drive::{self, Content, DrivePath},
+    rclone::File,
+};
 use file::CachedFile;
 
 /// Bytes of a block. A read that misses wastes half of one on average.
@@ -116,7 +119,7 @@ impl Blocks {
     pub fn read(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
         let Some(size) = file.size else {
             // Without a size nobody can tell whether a block is complete.
-            return super::content::read(file, part);
+            return drive::read(file, part);
         };
         let part = part.unwrap_or(0..size);
         let part = part.start.min(size)..part.end.min(size);
@@ -127,6 +130,15 @@ impl Blocks {
             tokio::spawn(cached.send(rest, sender));
         }
         Content::of(pieces)
+    }
+
+    /// Starts to read the end of a file into the cache.
+    pub fn prefetch_end(&self, path: &DrivePath, file: File) {
+        if let Some(size) = file.size {
+            // The blocks arrive without a reader too. A failure is reported to the next
+            // reader.
+            drop(self.read(path, file, Some(size.saturating_sub(1)..size)));
+        }
     }
 
     /// Drops what is known of a file, because it was deleted or stored again.

@@ -2,7 +2,7 @@
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::DrivePath;
+use crate::drive::DrivePath;
 
 /// The rules of a backup's `-ignore` by which whole folders can be left out.
 ///

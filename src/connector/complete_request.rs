@@ -1,4 +1,4 @@
-//! Requests that end only where their sender has ended them.
+//! Tells requests that were cut off from requests that ended.
 
 use std::{
     pin::Pin,
@@ -16,13 +16,13 @@ use tonic::{
 
 use super::status;
 
-/// A service to which a request that was reset, or whose connection broke, ends
-/// with an error. To tonic's own decoder a reset is a clean end, as if plakar had
-/// sent all it wanted to have stored.
+/// A service whose request stream ends with an error when the stream was reset or
+/// the connection broke. tonic's decoder takes a reset for a clean end, and half a
+/// packfile would be stored as a whole one.
 #[derive(Debug, Clone)]
-pub struct Whole<S>(pub S);
+pub struct CompleteRequest<S>(pub S);
 
-impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Whole<S> {
+impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for CompleteRequest<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -36,7 +36,7 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Whole<S> 
     }
 }
 
-impl<S: NamedService> NamedService for Whole<S> {
+impl<S: NamedService> NamedService for CompleteRequest<S> {
     const NAME: &'static str = S::NAME;
 }
 
@@ -50,7 +50,7 @@ impl http_body::Body for Request {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let cut_off = || Some(Err(status::of("plakar ended the call before its end")));
+        let cut_off = || Some(Err(status::of("plakar cancelled the call")));
         Poll::Ready(match ready!(Pin::new(&mut self.0).poll_frame(context)) {
             Some(Err(error)) if error.code() == Code::Cancelled => cut_off(),
             None if !self.0.is_end_stream() => cut_off(),

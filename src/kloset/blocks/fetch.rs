@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::BLOCK;
 use crate::{
-    drive::content,
+    drive,
     rclone::{Error, File},
 };
 
@@ -75,7 +75,7 @@ impl Run {
     ) -> Result<(), ()> {
         let start = (blocks.start * BLOCK) as u64;
         let end = size.min((blocks.end * BLOCK) as u64);
-        let mut content = content::read_unchanging(file.clone(), start..end, BLOCK);
+        let mut content = drive::read_unchanging(file.clone(), start..end, BLOCK);
         let mut block = BytesMut::new();
         let mut at = start;
         while at < end {

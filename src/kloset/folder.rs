@@ -9,8 +9,10 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{Drive, DrivePath, Error, Spooled};
-use crate::rclone::{Entry, File, Item, Kind, Time};
+use crate::{
+    drive::{Drive, DrivePath, Error, Spooled},
+    rclone::{Entry, File, Item, Kind, Time},
+};
 
 /// How long a listing may take to show what was stored. iCloud's are mostly up to
 /// date at once, which nobody promises.
@@ -57,10 +59,9 @@ impl Folder {
         &self.path
     }
 
-    /// Lists the folder before anything of it is asked for, unless that was done,
-    /// and answers its newest files, up to `count` of them. A failure is for whoever
-    /// asks then.
-    pub async fn look_ahead(&self, count: usize) -> Vec<(Arc<str>, File)> {
+    /// Lists the folder, unless that was done already, and returns up to `count` of its
+    /// newest files. After a failure a later call lists again and reports its own.
+    pub async fn prefetch(&self, count: usize) -> Vec<(Arc<str>, File)> {
         let mut known = self.known.lock().await;
         if known.listings > 0 {
             return Vec::new();

@@ -1,0 +1,96 @@
+//! The layout of a kloset, which is that of plakar's Go plugin for rclone: each
+//! opens the stores of the other.
+
+use std::fmt;
+
+/// The name of the configuration of a kloset.
+pub const CONFIG: &str = "CONFIG";
+
+/// A kind of object of a kloset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// The content of snapshots.
+    Packfile,
+    /// The index of packfiles, one object for each change.
+    State,
+    /// A lock of a running command, which plakar stores again every 5 minutes.
+    Lock,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Packfile, Self::State, Self::Lock];
+
+    /// Returns the folder of the objects.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Packfile => "packfiles",
+            Self::State => "states",
+            Self::Lock => "locks",
+        }
+    }
+
+    /// Reports whether an object is never stored again with other content.
+    pub const fn is_immutable(self) -> bool {
+        matches!(self, Self::Packfile | Self::State)
+    }
+}
+
+/// Bytes of a MAC.
+const SIZE: usize = 32;
+
+/// The identity of an object, which gives it its file name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mac([u8; SIZE]);
+
+impl Mac {
+    /// Reads the bytes that plakar sends. Returns none if they are not 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Reads a file name. Returns none if the file is not an object of a kloset.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name.len() != 2 * SIZE || !name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        let mut bytes = [0; SIZE];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&name[2 * i..2 * i + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Returns the bytes.
+    pub const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mac {
+    /// Writes the file name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_and_its_name() {
+        let bytes: Vec<u8> = (0..32).map(|i| i * 7).collect();
+        let mac = Mac::from_bytes(&bytes).unwrap();
+        assert_eq!(Mac::from_name(&mac.to_string()), Some(mac));
+        assert_eq!(Mac::from_bytes(&[0; 31]), None);
+    }
+
+    #[test]
+    fn foreign_names_have_no_mac() {
+        for foreign in ["CONFIG", &"0".repeat(63), &"0".repeat(66), &"G".repeat(64), &"é".repeat(32), &"A".repeat(64)]
+        {
+            assert_eq!(Mac::from_name(foreign), None, "{foreign}");
+        }
+    }
+}

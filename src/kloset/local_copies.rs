@@ -1,0 +1,65 @@
+//! Copies on this machine of small files that every process reads and that hardly
+//! ever change, such as the configuration of a kloset.
+//!
+//! Only the first process downloads the file. A copy is used as long as a listing
+//! shows the version that was copied.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::disk::Disk;
+use crate::{
+    drive::{self, DrivePath},
+    rclone::{Error, File, Time},
+};
+
+/// Bytes of all copies. One copy may have a 16th of it.
+const BUDGET: u64 = 1024 * 1024;
+
+/// The copies of the small files of a drive.
+#[derive(Debug, Clone)]
+pub struct LocalCopies {
+    disk: Option<Arc<Disk>>,
+    /// Distinguishes the drive from others that use the same folder.
+    origin: Arc<str>,
+}
+
+impl LocalCopies {
+    /// Returns the copies in a folder, which other drives may share. Without a folder
+    /// nothing is copied.
+    pub fn new(folder: Option<&Path>, origin: &str) -> Self {
+        Self { disk: folder.map(|folder| Arc::new(Disk::new(folder, BUDGET))), origin: origin.into() }
+    }
+
+    /// Returns the content of a file in the listed version.
+    ///
+    /// # Errors
+    /// If there is no copy and the file cannot be read.
+    pub async fn read(&self, path: &DrivePath, file: File, modified: Time) -> Result<Bytes, Error> {
+        let (Some(disk), Some(size)) = (self.disk.clone(), file.size.and_then(|size| usize::try_from(size).ok()))
+        else {
+            return content_of(file).await;
+        };
+        let key = xxh3_128(format!("{}\0{path}\0{}\0{size}\0{modified:?}", self.origin, file.version).as_bytes());
+        let copies = Arc::clone(&disk);
+        // The task fails only when the process ends.
+        if let Ok(Some(content)) = spawn_blocking(move || copies.get(key, size)).await {
+            return Ok(content);
+        }
+        let content = content_of(file).await?;
+        // A file that has changed since it was listed is read in its present version.
+        if content.len() == size {
+            let copy = content.clone();
+            // Without a copy the next process downloads the file again.
+            let _ = spawn_blocking(move || disk.put(key, &copy)).await;
+        }
+        Ok(content)
+    }
+}
+
+async fn content_of(file: File) -> Result<Bytes, Error> {
+    drive::read(file, None).collect().await
+}
