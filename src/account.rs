@@ -9,6 +9,7 @@
 
 pub mod advice;
 pub mod doctor;
+mod event;
 mod file;
 mod forecast;
 mod resolve;
@@ -16,8 +17,9 @@ mod state;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
+pub use event::{Counts, OnEvent, RunEvent, test_command};
 pub use file::Account;
-pub use forecast::{Forecast, test_command};
+pub use forecast::Forecast;
 pub use resolve::{Access, resolve};
 pub use state::{STATE_VARIABLE, State};
 

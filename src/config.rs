@@ -12,7 +12,7 @@ use std::{
 pub use location::Protocol;
 
 use crate::{
-    account::{self, Access, Forecast},
+    account::{self, Access, Forecast, OnEvent, State},
     drive::{DrivePath, Limits},
     kloset::CacheLimits,
     rclone::Sections,
@@ -31,13 +31,14 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
 /// Our own options.
-pub const OPTIONS: [&str; 13] = [
+pub const OPTIONS: [&str; 14] = [
     "account",
     "cache_dir",
     "cache_memory",
     "cache_size",
     "listings",
     "on_event",
+    "on_partial",
     "password_command",
     "read_ahead",
     "spool_dir",
@@ -96,6 +97,16 @@ pub enum Error {
     },
 }
 
+/// What becomes of a backup that could not save every file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartial {
+    /// The snapshot is kept, and the failed files are named.
+    #[default]
+    Keep,
+    /// The backup ends with an error, and no snapshot is kept.
+    Fail,
+}
+
 /// A connector's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -121,6 +132,10 @@ pub struct Config {
     pub access: Option<Access>,
     /// When and how to tell that somebody will have to sign in.
     pub forecast: Forecast,
+    /// The command to run when a run fails or leaves files out.
+    pub on_event: OnEvent,
+    /// What becomes of a backup that could not save every file.
+    pub on_partial: OnPartial,
 }
 
 /// Our keys about accounts. Where there is no iCloud they are not ours: other
@@ -161,7 +176,8 @@ impl Config {
         let limits = limits(&mut map)?;
         let mut cache = cache_limits(&mut map)?;
         let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
-        let forecast = Forecast { warn_days, on_event: map.remove("on_event") };
+        let event_command = map.remove("on_event");
+        let on_partial = on_partial(&mut map)?;
         let keys = if protocol == Protocol::Icloud || has_icloud(&map) {
             AccountKeys::take(&mut map)?
         } else {
@@ -176,8 +192,29 @@ impl Config {
         cache.copies_dir = access.as_ref().map(|access| access.state.kept_folder());
         require(&sections[OWN_SECTION])?;
         let origin = origin(&sections, OWN_SECTION);
+        let event_state = match &access {
+            Some(access) => Some(access.state.clone()),
+            None => State::locate(None).ok(),
+        };
+        let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
+        let on_event = OnEvent::new(event_command, event_account, event_state, &format!("{origin} {location}"));
+        let forecast = Forecast { warn_days, on_event: on_event.clone() };
         let section = named_by_account(&mut sections, access.as_ref());
-        Ok(Self { protocol, top, origin, section, sections, listings, read_ahead, limits, cache, access, forecast })
+        Ok(Self {
+            protocol,
+            top,
+            origin,
+            section,
+            sections,
+            listings,
+            read_ahead,
+            limits,
+            cache,
+            access,
+            forecast,
+            on_event,
+            on_partial,
+        })
     }
 }
 
@@ -267,6 +304,14 @@ fn folder(map: &mut HashMap<String, String>, key: &'static str) -> Result<Option
             Err(Error::Value { key, value, why: "give an absolute path; ~ is not expanded" })
         }
         value => Ok(value.map(PathBuf::from)),
+    }
+}
+
+fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
+    match map.remove("on_partial").unwrap_or_default().as_str() {
+        "" | "keep" => Ok(OnPartial::Keep),
+        "fail" => Ok(OnPartial::Fail),
+        other => Err(Error::Value { key: "on_partial", value: other.to_owned(), why: "it must be keep or fail" }),
     }
 }
 
@@ -445,12 +490,25 @@ mod tests {
     #[test]
     fn options_of_ours_are_not_passed_on() {
         let own = OPTIONS.into_iter().filter(|&key| key != "account" && key != "password_command");
-        let value = |key: &str| if key.ends_with("_dir") { "/nowhere" } else { "7" };
+        let value = |key: &str| match key {
+            "on_partial" => "fail",
+            key if key.ends_with("_dir") => "/nowhere",
+            _ => "7",
+        };
         let mut pairs: Vec<(&str, &str)> = own.map(|key| (key, value(key))).collect();
         pairs.extend([("location", "icloud://"), ("apple_id", "user@example.com")]);
         let config = read(&pairs).unwrap();
         let keys: Vec<&str> = config.sections[OWN_SECTION].keys().map(String::as_str).collect();
         assert_eq!(keys, ["apple_id", "session_file", "type"]);
+    }
+
+    #[test]
+    fn a_partial_backup_is_kept_unless_it_must_fail() {
+        let with = |value| read(&[("location", "icloud://"), ("apple_id", "user@example.com"), ("on_partial", value)]);
+        assert_eq!(with("").unwrap().on_partial, OnPartial::Keep);
+        assert_eq!(with("keep").unwrap().on_partial, OnPartial::Keep);
+        assert_eq!(with("fail").unwrap().on_partial, OnPartial::Fail);
+        assert!(with("drop").unwrap_err().to_string().contains("on_partial=drop"));
     }
 
     #[test]

@@ -1,58 +1,35 @@
 //! Telling in time that somebody will have to sign in.
 
-use std::{
-    io,
-    path::Path,
-    process::{Command, ExitStatus, Stdio},
-};
+use std::path::Path;
 
-use super::{Access, State};
+use super::{
+    Access, State,
+    event::{Event, OnEvent},
+};
 use crate::rclone::{Rclone, account::Description};
 
 /// When to tell, and how besides stderr.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Forecast {
     /// Days of trust below which it is told.
     pub warn_days: u64,
-    /// A shell command to run, at most once for each thing that happens.
-    pub on_event: Option<String>,
+    /// The command to run, at most once for each thing that happens.
+    pub on_event: OnEvent,
 }
 
-/// What happened to an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Event {
-    name: &'static str,
-    reason: String,
-    days_left: Option<u64>,
-}
-
-impl Event {
-    fn of(described: &Description, warn_days: u64) -> Option<Self> {
-        let days_left = described.days_left();
-        if described.needs_login {
-            return Some(Self { name: "needs-login", reason: described.reason.clone(), days_left });
-        }
-        let days = days_left.filter(|_| described.ends_within(warn_days))?;
-        let reason = match days {
-            0 => "Apple's trust in this device is due to end now".to_owned(),
-            1 => "Apple's trust in this device ends within a day".to_owned(),
-            days => format!("Apple's trust in this device ends in {days} days"),
-        };
-        Some(Self { name: "trust-expires", reason, days_left })
+/// What a session's state makes worth telling.
+fn event_of(described: &Description, warn_days: u64) -> Option<Event> {
+    let days_left = described.days_left();
+    if described.needs_login {
+        return Some(Event { name: "needs-login", reason: described.reason.clone(), days_left, counts: None });
     }
-
-    fn command(&self, command: &str, account: &str) -> Command {
-        let mut run = Command::new("/bin/sh");
-        run.args(["-c", command])
-            .env("PLAKAR_ICLOUD_EVENT", self.name)
-            .env("PLAKAR_ICLOUD_ACCOUNT", account)
-            .env("PLAKAR_ICLOUD_REASON", &self.reason)
-            .env("PLAKAR_ICLOUD_DAYS_LEFT", self.days_left.map(|days| days.to_string()).unwrap_or_default())
-            .stdin(Stdio::null())
-            // stdout may be plakar's connection.
-            .stdout(Stdio::null());
-        run
-    }
+    let days = days_left.filter(|_| described.ends_within(warn_days))?;
+    let reason = match days {
+        0 => "Apple's trust in this device is due to end now".to_owned(),
+        1 => "Apple's trust in this device ends within a day".to_owned(),
+        days => format!("Apple's trust in this device ends in {days} days"),
+    };
+    Some(Event { name: "trust-expires", reason, days_left, counts: None })
 }
 
 impl Forecast {
@@ -67,7 +44,7 @@ impl Forecast {
         let Ok(described) = Rclone::start().describe(&access.session_file).await else {
             return;
         };
-        let Some(event) = Event::of(&described, self.warn_days) else {
+        let Some(event) = event_of(&described, self.warn_days) else {
             return;
         };
         let account = access.name.as_deref().unwrap_or_default();
@@ -82,14 +59,8 @@ impl Forecast {
         {
             log::warn!("{}: run plakar-icloud login {account}", event.reason);
         }
-        let Some(command) = &self.on_event else {
-            return;
-        };
-        if access.state.mark(&format!("{key}-{}-{episode}", event.name)) {
-            // Not waited for: it may take longer than a backup.
-            if let Err(error) = event.command(command, account).spawn() {
-                log::warn!("on_event cannot be run: {error}");
-            }
+        if self.on_event.is_set() && access.state.mark(&format!("{key}-{}-{episode}", event.name)) {
+            self.on_event.spawn(&event);
         }
     }
 }
@@ -108,13 +79,4 @@ impl State {
             let _ = std::fs::remove_file(mark.path());
         }
     }
-}
-
-/// Runs a command as an event would, and waits for it.
-///
-/// # Errors
-/// If it cannot be run.
-pub fn test_command(command: &str, account: &str) -> io::Result<ExitStatus> {
-    let event = Event { name: "test", reason: "this is a test".to_owned(), days_left: None };
-    event.command(command, account).status()
 }

@@ -4,6 +4,7 @@ use std::{
     env, fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{Account, Error};
@@ -174,6 +175,31 @@ impl State {
         let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         let put = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name));
         !matches!(put, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
+    }
+
+    /// Puts a mark for a run. Answers whether this call put it: not if the same
+    /// run has put it before, or any run within `same_run`.
+    pub(super) fn mark_of_run(&self, name: &str, run: &str, same_run: Duration) -> bool {
+        let path = self.0.join("marks").join(name);
+        let put_by_this_run = || {
+            let put_at = fs::metadata(&path)?.modified()?;
+            let recent = put_at.elapsed().is_ok_and(|since| since < same_run);
+            io::Result::Ok(recent || (!run.is_empty() && fs::read_to_string(&path)? == run))
+        };
+        if put_by_this_run().unwrap_or(false) {
+            return false;
+        }
+        // As above: rather twice than never.
+        let _ = self.replace(&path, run.as_bytes());
+        true
+    }
+
+    /// The file for what commands of `on_event` write to stderr: the last one's.
+    pub(super) fn log_of_events(&self) -> Result<fs::File, Error> {
+        let path = self.0.join("on_event.log");
+        self.replace(&path, b"")?;
+        let opened = fs::OpenOptions::new().append(true).open(&path);
+        opened.map_err(|error| Error::File { doing: "cannot open", path, error })
     }
 }
 

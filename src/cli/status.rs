@@ -137,8 +137,9 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
 
 /// Run the command that on_event would run.
 ///
-/// It gets PLAKAR_ICLOUD_EVENT (test; else trust-expires or needs-login),
-/// PLAKAR_ICLOUD_ACCOUNT, PLAKAR_ICLOUD_REASON and PLAKAR_ICLOUD_DAYS_LEFT.
+/// It gets PLAKAR_ICLOUD_EVENT (test), PLAKAR_ICLOUD_ACCOUNT,
+/// PLAKAR_ICLOUD_REASON, PLAKAR_ICLOUD_DAYS_LEFT, PLAKAR_ICLOUD_FILES and
+/// PLAKAR_ICLOUD_FAILED. The README lists the events.
 #[derive(Debug, Args)]
 pub struct NotifyTest {
     /// The command, as on_event= in plakar's configuration has it

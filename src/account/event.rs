@@ -1,0 +1,159 @@
+//! The command of `on_event`: for what it is run, and what it is told.
+
+use std::{
+    fs, io,
+    os::unix::process::CommandExt,
+    process::{Command, ExitStatus, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use super::State;
+use crate::secret;
+
+/// Two equal events of one configuration within this time belong to one run,
+/// even where plakar's cache daemon has started one of the processes.
+const SAME_RUN: Duration = Duration::from_secs(30);
+
+/// A run that did not do all that it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunEvent {
+    /// The snapshot was kept without some of the files.
+    BackupPartial,
+    /// No snapshot was kept.
+    BackupFailed,
+    /// Some or all of the files were not restored.
+    RestoreFailed,
+    /// The store could not be used.
+    StoreFailed,
+}
+
+impl RunEvent {
+    /// The value of `PLAKAR_ICLOUD_EVENT`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BackupPartial => "backup-partial",
+            Self::BackupFailed => "backup-failed",
+            Self::RestoreFailed => "restore-failed",
+            Self::StoreFailed => "store-failed",
+        }
+    }
+}
+
+/// How many files a run was about, and how many of them failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All files of the run, as far as they are known.
+    pub files: u64,
+    /// The files that were not saved or not restored.
+    pub failed: u64,
+}
+
+/// What the command is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    pub name: &'static str,
+    pub reason: String,
+    pub days_left: Option<u64>,
+    pub counts: Option<Counts>,
+}
+
+impl Event {
+    fn command(&self, command: &str, account: &str) -> Command {
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let mut run = Command::new("/bin/sh");
+        run.args(["-c", command])
+            .env("PLAKAR_ICLOUD_EVENT", self.name)
+            .env("PLAKAR_ICLOUD_ACCOUNT", account)
+            .env("PLAKAR_ICLOUD_REASON", &self.reason)
+            .env("PLAKAR_ICLOUD_DAYS_LEFT", number(self.days_left))
+            .env("PLAKAR_ICLOUD_FILES", number(self.counts.map(|counts| counts.files)))
+            .env("PLAKAR_ICLOUD_FAILED", number(self.counts.map(|counts| counts.failed)))
+            .stdin(Stdio::null())
+            // stdout may be plakar's connection.
+            .stdout(Stdio::null());
+        run
+    }
+}
+
+/// The command of `on_event`, for one configuration.
+#[derive(Debug, Clone, Default)]
+pub struct OnEvent {
+    command: Option<String>,
+    account: String,
+    state: Option<State>,
+    key: String,
+}
+
+impl OnEvent {
+    /// The command of a configuration. `account` is the value of
+    /// `PLAKAR_ICLOUD_ACCOUNT`; `state` remembers what was told; `key` tells
+    /// configurations apart.
+    pub fn new(command: Option<String>, account: &str, state: Option<State>, key: &str) -> Self {
+        let key = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes()));
+        Self { command: command.filter(|command| !command.is_empty()), account: account.to_owned(), state, key }
+    }
+
+    /// Runs the command, if there is one, for a run that failed or left files
+    /// out. Runs it once a run: plakar starts several processes for one command,
+    /// and each of them may see the same failure. Does not wait for it.
+    pub fn run_ended(&self, event: RunEvent, reason: &str, counts: Option<Counts>) {
+        if self.command.is_none() || self.was_told(event) {
+            return;
+        }
+        let reason = secret::redact(reason).split_whitespace().collect::<Vec<_>>().join(" ");
+        self.spawn(&Event { name: event.name(), reason, days_left: None, counts });
+    }
+
+    /// Reports whether this run has told an event, and remembers that it has.
+    fn was_told(&self, event: RunEvent) -> bool {
+        static TOLD: Mutex<Vec<RunEvent>> = Mutex::new(Vec::new());
+        let mut told = TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.contains(&event) {
+            return true;
+        }
+        told.push(event);
+        let mark = |state: &State| state.mark_of_run(&format!("{}-{}", self.key, event.name()), &plakar(), SAME_RUN);
+        self.state.as_ref().is_some_and(|state| !mark(state))
+    }
+
+    /// Starts the command without waiting for it: it may take longer than a
+    /// backup. Its stderr goes to a file, because a child that holds plakar's
+    /// would keep `plakar ... 2>&1 | tee` open.
+    pub(super) fn spawn(&self, event: &Event) {
+        let Some(command) = &self.command else {
+            return;
+        };
+        let log = self.state.as_ref().and_then(|state| state.log_of_events().ok());
+        let mut run = event.command(command, &self.account);
+        // plakar's Ctrl-C must not end it.
+        run.process_group(0).stderr(log.map_or_else(Stdio::null, Stdio::from));
+        if let Err(error) = run.spawn() {
+            log::warn!("on_event cannot be run: {error}");
+        }
+    }
+
+    /// Whether there is a command.
+    pub fn is_set(&self) -> bool {
+        self.command.is_some()
+    }
+}
+
+/// Identifies the plakar process that this process serves: its id, and when it
+/// started. Empty where that is not known.
+fn plakar() -> String {
+    let id = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold spaces (proc_pid_stat(5)): the start time is the 20th field after it.
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    started.map(|started| format!("{id}-{started}")).unwrap_or_default()
+}
+
+/// Runs a command as an event would, and waits for it.
+///
+/// # Errors
+/// If it cannot be run.
+pub fn test_command(command: &str, account: &str) -> io::Result<ExitStatus> {
+    let event = Event { name: "test", reason: "this is a test".to_owned(), days_left: None, counts: None };
+    event.command(command, account).status()
+}
