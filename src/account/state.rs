@@ -223,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_puts_a_mark_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State(folder.path().to_owned());
+        let never = Duration::ZERO;
+        assert!(state.mark_of_run("m", "run 1", never));
+        assert!(!state.mark_of_run("m", "run 1", never), "the same run");
+        assert!(state.mark_of_run("m", "run 2", never), "another run");
+        assert!(!state.mark_of_run("m", "run 3", Duration::from_secs(3600)), "another process of the same run");
+        assert!(state.mark_of_run("other", "run 2", never), "another mark");
+    }
+
+    #[test]
     fn a_name_is_no_path() {
         let state = State(PathBuf::from("/state"));
         for name in ["", "../x", "a/b", ".hidden", "-flag", "a b"] {

@@ -101,6 +101,25 @@ async fn a_connector_tells_once_an_episode() {
     assert_eq!(events.join().unwrap(), "trust-expires icloud 4\n");
 }
 
+/// A child that held plakar's stderr would keep `plakar ... 2>&1 | tee` open.
+#[tokio::test]
+async fn the_command_of_an_event_does_not_hold_stderr() {
+    let person = Person::signed_in();
+    person.change_session(|session| session["trusted_at"] = days_ago(26).into());
+    let gate = person.file("gate");
+    Command::new("mkfifo").arg(&gate).status().unwrap();
+    let record = person.file("record");
+    Command::new("mkfifo").arg(&record).status().unwrap();
+    let command = format!("echo said >&2; read line < {}; echo $line > {}", gate.display(), record.display());
+    let importer = importer(&person.host(), &command).await;
+    importer.ping().await.unwrap();
+    // Ends only when nobody holds its stderr.
+    importer.into_connector().leave().await.unwrap();
+    fs::write(&gate, "opened\n").unwrap();
+    assert_eq!(fs::read_to_string(&record).unwrap(), "opened\n");
+    assert_eq!(fs::read_to_string(person.state().join("on_event.log")).unwrap(), "said\n");
+}
+
 #[tokio::test]
 async fn a_session_that_needs_a_login_is_told_and_named() {
     let person = Person::signed_in();
