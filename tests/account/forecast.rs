@@ -111,7 +111,8 @@ async fn the_command_of_an_event_does_not_hold_stderr() {
     let record = person.file("record");
     Command::new("mkfifo").arg(&record).status().unwrap();
     let command = format!("echo said >&2; read line < {}; echo $line > {}", gate.display(), record.display());
-    let importer = importer(&person.host(), &command).await;
+    let host = person.host();
+    let importer = importer(&host, &command).await;
     importer.ping().await.unwrap();
     // Ends only when nobody holds its stderr.
     importer.into_connector().leave().await.unwrap();
