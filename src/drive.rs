@@ -10,7 +10,7 @@ mod path;
 mod retry;
 mod spool;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -19,7 +19,7 @@ pub use error::Error;
 pub use path::{BadName, DrivePath};
 pub use spool::{Spool, Spooled, Spools};
 
-use crate::rclone::{self, Entry, File, Item, Kind, Listing, Rclone, Remote, Sections, Time};
+use crate::rclone::{self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Sections, Time};
 use retry::{Attempts, retried};
 
 /// Bounds of a drive.
@@ -158,10 +158,16 @@ impl Drive {
     ///
     /// # Errors
     /// If it cannot be stored.
-    pub async fn upload(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
+    pub async fn upload(
+        &self,
+        path: &DrivePath,
+        modified: Time,
+        content: &Spooled,
+        replacement: Replacement,
+    ) -> Result<File, Error> {
         // Never closed, so the permit is there.
         let _permit = self.uploads.acquire().await;
-        self.upload_at_once(path, modified, content).await
+        self.store(path, modified, content, replacement).await
     }
 
     /// The same beside all uploads that wait or are under way: for a few bytes
@@ -170,7 +176,17 @@ impl Drive {
     /// # Errors
     /// If it cannot be stored.
     pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
-        let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()));
+        self.store(path, modified, content, Replacement::Awaited).await
+    }
+
+    async fn store(
+        &self,
+        path: &DrivePath,
+        modified: Time,
+        content: &Spooled,
+        replacement: Replacement,
+    ) -> Result<File, Error> {
+        let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
         let entry = retried(upload).await.map_err(|cause| Error::new("cannot store", path, cause))?;
         match entry.item {
             Item::File(file) => Ok(file),
@@ -185,8 +201,46 @@ impl Drive {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is none.
-    pub async fn delete(&self, path: &DrivePath, listed: Option<&File>) -> Result<(), Error> {
-        let result = retried(|| self.remote.delete(path.as_str(), listed)).await;
-        result.map_err(|cause| Error::new("cannot delete", path, cause))
+    pub async fn delete(&self, path: &DrivePath, listed: Option<&File>, deletion: Deletion) -> Result<(), Error> {
+        self.delete_all(&[(path, listed)], deletion).await.swap_remove(0)
+    }
+
+    /// Deletes files as [`Self::delete`] does, with as few requests as the
+    /// service allows. Returns one result for each file, in order.
+    pub async fn delete_all(
+        &self,
+        files: &[(&DrivePath, Option<&File>)],
+        deletion: Deletion,
+    ) -> Vec<Result<(), Error>> {
+        let mut results: Vec<Option<Result<(), rclone::Error>>> = files.iter().map(|_| None).collect();
+        let mut attempts = Attempts::default();
+        loop {
+            let open: Vec<usize> = (0..files.len()).filter(|&i| !matches!(results[i], Some(Ok(())))).collect();
+            let asked: Vec<(&str, Option<&File>)> = open.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
+            match self.remote.delete(&asked, deletion).await {
+                Ok(outcomes) => open.iter().zip(outcomes).for_each(|(&i, outcome)| results[i] = Some(outcome)),
+                Err(error) => open.iter().for_each(|&i| results[i] = Some(Err(error.clone()))),
+            }
+            let mut failures = results.iter().flatten().filter_map(|result| result.as_ref().err());
+            let Some(pause) = failures.find(|error| error.retry).and_then(|error| attempts.pause_after(error)) else {
+                break;
+            };
+            tokio::time::sleep(pause).await;
+        }
+        let named = |((path, _), result): (&(&DrivePath, _), Option<Result<(), rclone::Error>>)| {
+            let result = result.unwrap_or_else(|| Err(rclone::Error::unexpected("it was not deleted")));
+            result.map_err(|cause| Error::new("cannot delete", path, cause))
+        };
+        files.iter().zip(results).map(named).collect()
+    }
+
+    /// Waits for the replacements and deletions that go on in the background, for
+    /// at most `within`. Returns those that failed since the last call or are not
+    /// done.
+    pub async fn finish(&self, within: Duration) -> Vec<Error> {
+        match Rclone::start().finish(within).await {
+            Ok(unfinished) => unfinished.into_iter().map(Error::unfinished).collect(),
+            Err(cause) => vec![Error::new("cannot complete the changes of", &DrivePath::top(), cause)],
+        }
     }
 }

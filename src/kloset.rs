@@ -25,7 +25,7 @@ pub use layout::{Mac, Resource};
 use self::{blocks::Blocks, claim::Claim, folder::Folder, layout::CONFIG, local_copies::LocalCopies};
 use crate::{
     drive::{self, Content, Drive, DrivePath, Spool, Spooled},
-    rclone::{Entry, File, Item, Kind, Time},
+    rclone::{Entry, File, Item, Kind, Replacement, Time},
 };
 
 /// Bounds of what a kloset keeps of its content.
@@ -136,7 +136,8 @@ impl Kloset {
         for resource in Resource::ALL {
             self.drive.make_folder(&inside(&self.top, resource.folder())).await?;
         }
-        self.drive.upload(&inside(&self.top, CONFIG), Time::now(), &configuration.clone().into()).await?;
+        let content = configuration.clone().into();
+        self.drive.upload(&inside(&self.top, CONFIG), Time::now(), &content, Replacement::Awaited).await?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod error;
 mod ffi;
 mod methods;
 
-use std::{os::fd::IntoRawFd, sync::Arc};
+use std::{os::fd::IntoRawFd, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use once_cell::sync::OnceCell;
@@ -60,6 +60,18 @@ impl Rclone {
         let methods::Opened { remote, sets_folder_times, merges_names } = opened;
         Ok(Remote { id: remote, sets_folder_times, merges_names })
     }
+
+    /// Waits for the changes that backends make in the background, for at most
+    /// `within`. Returns those that failed since the last call or are not done.
+    ///
+    /// # Errors
+    /// If nothing could be asked at all.
+    pub async fn finish(self, within: Duration) -> Result<Vec<Unfinished>, Error> {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let finished = call(methods::Finish { within_ms }).await?;
+        let unfinished = |left: methods::Unfinished| Unfinished { path: left.path, error: left.failure.into() };
+        Ok(finished.unfinished.into_iter().map(unfinished).collect())
+    }
 }
 
 /// An opened remote.
@@ -70,6 +82,34 @@ pub struct Remote {
     pub sets_folder_times: bool,
     /// Whether names that differ in their Unicode form or in case may be one.
     pub merges_names: bool,
+}
+
+/// What becomes of a deleted file where the service has a Trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It stays in the Trash, where it takes room and can be put back.
+    Recoverable,
+    /// It is deleted from the Trash as well.
+    Permanent,
+}
+
+/// When an upload that replaces a file is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacement {
+    /// When the new file has the name and the old one is in the Trash.
+    Awaited,
+    /// When the new content is complete in the folder. The rest is done in the
+    /// background: [`Rclone::finish`] waits for it and returns its failures.
+    Deferred,
+}
+
+/// A change that failed in the background or is not done.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// From the top of the service, without a leading slash.
+    pub path: String,
+    /// Why.
+    pub error: Error,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of that second.
@@ -209,13 +249,32 @@ impl Remote {
         call(methods::Mkdir { remote: self.id, path: path.to_owned() }).await.map(|Nothing {}| ())
     }
 
-    /// Deletes a file: the kept one if given, else the one at the path.
+    /// Deletes files, each the kept one if given, else the one at the path.
+    /// Returns one result for each file, in order: [`Kind::NotFound`] if there
+    /// was none.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none.
-    pub async fn delete(self, path: &str, kept: Option<&File>) -> Result<(), Error> {
-        let object = kept.map_or(0, |file| file.object.id());
-        call(methods::Delete { remote: self.id, path: path.to_owned(), object }).await.map(|Nothing {}| ())
+    /// If nothing could be asked at all.
+    pub async fn delete(
+        self,
+        files: &[(&str, Option<&File>)],
+        deletion: Deletion,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let deleted = |(path, kept): &(&str, Option<&File>)| methods::Deleted {
+            path: (*path).to_owned(),
+            object: kept.map_or(0, |file| file.object.id()),
+        };
+        let request = methods::Delete {
+            remote: self.id,
+            files: files.iter().map(deleted).collect(),
+            permanent: deletion == Deletion::Permanent,
+        };
+        let failures = call(request).await?.failures;
+        if failures.len() != files.len() {
+            let (asked, answered) = (files.len(), failures.len());
+            return Err(Error::unexpected(format!("{asked} files were to be deleted but {answered} answered")));
+        }
+        Ok(failures.into_iter().map(|failure| failure.map_or(Ok(()), |failure| Err(failure.into()))).collect())
     }
 
     /// Sets the modification time of a folder.
@@ -234,7 +293,13 @@ impl Remote {
     /// # Errors
     /// Whatever the service says. The path then holds what it held before, or
     /// nothing if the service kept less than it was sent.
-    pub async fn upload(self, path: &str, modified: Time, content: Arc<Region>) -> Result<Entry, Error> {
+    pub async fn upload(
+        self,
+        path: &str,
+        modified: Time,
+        content: Arc<Region>,
+        replacement: Replacement,
+    ) -> Result<Entry, Error> {
         let scope = ffi::Scope::new();
         let id = scope.id();
         let mut request = methods::Upload {
@@ -242,6 +307,7 @@ impl Remote {
             path: path.to_owned(),
             seconds: modified.seconds,
             nanos: modified.nanos,
+            defer: replacement == Replacement::Deferred,
             file: None,
         };
         let entry: methods::Entry = blocking(scope, move || {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Account, Error as AccountError, State};
 use crate::rclone::{
-    Cause, Error, File, Item, Kind, Rclone, Region, Remote, Scope, Time, Version,
+    Cause, Deletion, Error, File, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
     account::{Available, Description, Reached},
 };
 
@@ -242,7 +242,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
     let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
-    let file = match remote.upload(&path, Time::now(), content).await {
+    let file = match remote.upload(&path, Time::now(), content, Replacement::Awaited).await {
         Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
         Ok(entry) => match entry.item {
             Item::File(file) => file,
@@ -257,7 +257,8 @@ async fn round_trip(report: &mut Report, remote: Remote) {
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
     }
     let begun = Instant::now();
-    match remote.delete(&path, Some(&file)).await {
+    let deleted = remote.delete(&[(&path, Some(&file))], Deletion::Recoverable).await;
+    match deleted.and_then(|mut outcomes| outcomes.swap_remove(0)) {
         Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
         Err(error) => report.bad("remove", error.text.clone(), cause_of(&error, None)),
     }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     drive::{self, Drive, DrivePath, Spool, Spooled},
-    rclone::Time,
+    rclone::{Replacement, Time},
     restore::{self, Names},
 };
 
@@ -315,7 +315,7 @@ impl Export {
 }
 
 async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<(), Failure> {
-    drive.upload(path, time, &content).await?;
+    drive.upload(path, time, &content, Replacement::Deferred).await?;
     Ok(())
 }
 

@@ -39,6 +39,15 @@ impl Error {
         Self::new("cannot use", path, rclone::Error::new(rclone::Kind::Exists, text))
     }
 
+    /// A change that failed in the background or is not done.
+    pub fn unfinished(left: rclone::Unfinished) -> Self {
+        let rclone::Unfinished { path, error } = left;
+        match DrivePath::parse(&format!("/{path}")) {
+            Ok(path) => Self::new("cannot complete the replacement of", &path, error),
+            Err(_) => Self::new("cannot complete a replacement below", &DrivePath::top(), error),
+        }
+    }
+
     /// A walk whose task was ended.
     pub fn interrupted(path: &DrivePath, error: &tokio::task::JoinError) -> Self {
         Self::new("cannot walk", path, rclone::Error::unexpected(error.to_string()))

@@ -7,7 +7,7 @@ use rustix::{io::Errno, process::Pid};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CONFIG, Error, Kloset, inside};
-use crate::rclone::{File, Item, Time};
+use crate::rclone::{Deletion, File, Item, Replacement, Time};
 
 /// The intention to make a kloset, as a file that others see.
 ///
@@ -36,7 +36,8 @@ impl Claim {
         let id = xxh3_64(format!("{:?} {process}", Time::now()).as_bytes());
         let name = format!("{CLAIM}{}{process}-{id:016x}", of_this_machine());
         let content = Bytes::from_static(b"a kloset is being made here").into();
-        let file = kloset.drive.upload(&inside(&kloset.top, &name), Time::now(), &content).await?;
+        let file =
+            kloset.drive.upload(&inside(&kloset.top, &name), Time::now(), &content, Replacement::Awaited).await?;
         Ok(Self { name, id, file })
     }
 
@@ -65,7 +66,7 @@ impl Claim {
                 return Err(Error::BeingMade { path, seconds: CLAIM_LIFE_SECONDS - age });
             }
             if let Item::File(file) = &entry.item {
-                kloset.drive.delete(&inside(&kloset.top, name), Some(file)).await?;
+                kloset.drive.delete(&inside(&kloset.top, name), Some(file), Deletion::Recoverable).await?;
             }
         }
         Ok(())
@@ -73,7 +74,8 @@ impl Claim {
 
     /// Removes it. One that stays is no more after [`CLAIM_LIFE_SECONDS`].
     pub async fn withdraw(self, kloset: &Kloset) {
-        if let Err(error) = kloset.drive.delete(&inside(&kloset.top, &self.name), Some(&self.file)).await {
+        let path = inside(&kloset.top, &self.name);
+        if let Err(error) = kloset.drive.delete(&path, Some(&self.file), Deletion::Recoverable).await {
             log::warn!("{error}");
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     drive::{Drive, DrivePath, Error, Spooled},
-    rclone::{Entry, File, Item, Kind, Time},
+    rclone::{Deletion, Entry, File, Item, Kind, Replacement, Time},
 };
 
 /// How long a listing may take to show what was stored. iCloud's are mostly up to
@@ -140,7 +140,7 @@ impl Folder {
     /// # Errors
     /// If it cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
-        let file = self.drive.upload(&self.child(name)?, Time::now(), content).await?;
+        let file = self.drive.upload(&self.child(name)?, Time::now(), content, Replacement::Awaited).await?;
         self.keep(name, file).await;
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Folder {
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
         let path = self.child(name)?;
         let known = self.known.lock().await.files.get(name).cloned();
-        match self.drive.delete(&path, known.as_ref()).await {
+        match self.drive.delete(&path, known.as_ref(), Deletion::Recoverable).await {
             Err(error) if error.kind() != Kind::NotFound => Err(error),
             _ => {
                 // Only now: a listing meanwhile would have brought it back.

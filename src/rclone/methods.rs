@@ -122,14 +122,46 @@ pub struct Mkdir {
 }
 method!("remote/mkdir", Mkdir, Nothing);
 
-/// Deletes a file: the kept object if one is given, else by its path.
+/// Deletes files.
 #[derive(Serialize)]
 pub struct Delete {
     pub remote: u64,
+    pub files: Vec<Deleted>,
+    pub permanent: bool,
+}
+method!("remote/delete", Delete, Deletions);
+
+/// A file to delete: the kept object, or the one at the path if that is 0.
+#[derive(Serialize)]
+pub struct Deleted {
     pub path: String,
     pub object: u64,
 }
-method!("remote/delete", Delete, Nothing);
+
+/// The outcomes in the order of the files.
+#[derive(Deserialize)]
+pub struct Deletions {
+    pub failures: Vec<Option<Failure>>,
+}
+
+/// Waits for changes that backends make in the background.
+#[derive(Serialize)]
+pub struct Finish {
+    pub within_ms: u64,
+}
+method!("remote/finish", Finish, Finished);
+
+#[derive(Deserialize)]
+pub struct Finished {
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// A change that failed in the background or is not done.
+#[derive(Deserialize)]
+pub struct Unfinished {
+    pub path: String,
+    pub failure: Failure,
+}
 
 /// Sets the modification time of a folder.
 #[derive(Serialize)]
@@ -165,6 +197,7 @@ pub struct Upload {
     pub path: String,
     pub seconds: i64,
     pub nanos: i32,
+    pub defer: bool,
     pub file: Option<SpoolFile>,
 }
 

@@ -2,7 +2,10 @@ package remote
 
 import (
 	"context"
+	"sync"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -15,26 +18,86 @@ func mkdir(ctx context.Context, in pathRequest) (*struct{}, error) {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
-// remove deletes the file that a listing returned, or else the one at the path.
-func remove(ctx context.Context, in struct {
-	Remote uint64 `json:"remote"`
+// removal is a file to be deleted: the one that a listing or an upload returned,
+// or else the one at the path.
+type removal struct {
 	Path   string `json:"path"`
-	Object uint64 `json:"object"`
-}) (*struct{}, error) {
+	Object uint64 `json:"object"` // 0 for the one at the path
+}
+
+type removeRequest struct {
+	Remote    uint64    `json:"remote"`
+	Files     []removal `json:"files"`
+	Permanent bool      `json:"permanent"` // where deleted files are kept for a while, not there either
+}
+
+type removeAnswer struct {
+	Failures []*Failure `json:"failures"` // in the order of the files; null for a file that is deleted
+}
+
+// mostRemovals is how many files of one request are deleted at once.
+const mostRemovals = 128
+
+// remove deletes files, with one outcome for each.
+func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
 	}
+	if in.Permanent {
+		ctx = icloud.Permanently(ctx)
+	}
+	answer := &removeAnswer{Failures: make([]*Failure, len(in.Files))}
+	var deletions sync.WaitGroup
+	turns := make(chan struct{}, mostRemovals)
+	for i, file := range in.Files {
+		turns <- struct{}{}
+		deletions.Go(func() {
+			defer func() { <-turns }()
+			answer.Failures[i] = failureOf(file.remove(ctx, f))
+		})
+	}
+	deletions.Wait()
+	return answer, nil
+}
+
+func (r removal) remove(ctx context.Context, f fs.Fs) error {
 	var object fs.Object
-	if in.Object != 0 {
-		object, err = objects.get(in.Object)
+	var err error
+	if r.Object != 0 {
+		object, err = objects.get(r.Object)
 	} else {
-		object, err = f.NewObject(ctx, inward(in.Path))
+		object, err = f.NewObject(ctx, inward(r.Path))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &struct{}{}, object.Remove(ctx)
+	return object.Remove(ctx)
+}
+
+type finishRequest struct {
+	WithinMS int64 `json:"within_ms"`
+}
+
+type unfinished struct {
+	Path    string   `json:"path"` // from the top of the service, without a leading slash
+	Failure *Failure `json:"failure"`
+}
+
+type finishAnswer struct {
+	Unfinished []unfinished `json:"unfinished"`
+}
+
+// finish waits for what backends do in the background, for all opened remotes,
+// and returns what failed since the last call or is not done in time.
+func finish(ctx context.Context, in finishRequest) (*finishAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.WithinMS)*time.Millisecond)
+	defer cancel()
+	answer := &finishAnswer{Unfinished: []unfinished{}}
+	for _, left := range icloud.Finish(ctx) {
+		answer.Unfinished = append(answer.Unfinished, unfinished{Path: outward(left.Path), Failure: failureOf(left.Err)})
+	}
+	return answer, nil
 }
 
 func folderTime(ctx context.Context, in struct {

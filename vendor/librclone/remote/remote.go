@@ -197,7 +197,8 @@ func init() {
 	Method("remote/list", "List folders of a remote, keeping their objects", list)
 	Method("remote/stat", "Look one path up, keeping its object", stat)
 	Method("remote/mkdir", "Make a folder and its parents", mkdir)
-	Method("remote/delete", "Delete a file", remove)
+	Method("remote/delete", "Delete files", remove)
+	Method("remote/finish", "Wait for changes in the background", finish)
 	Method("remote/folder-time", "Set the modification time of a folder", folderTime)
 	Method("object/open", "Open the content of a kept object", openObject)
 	// The answers of calls are kept by rclone for a minute, for whoever asks

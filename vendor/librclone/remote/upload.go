@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/hash"
@@ -74,6 +76,7 @@ type uploadRequest struct {
 	Path    string `json:"path"`
 	Seconds int64  `json:"seconds"` // modification time
 	Nanos   int64  `json:"nanos"`
+	Defer   bool   `json:"defer"` // a replacement may be completed after the answer: see remote/finish
 	Scope   uint64 `json:"scope"`
 	File    *struct {
 		Descriptor uintptr `json:"descriptor"` // closed by the upload
@@ -113,6 +116,9 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	ctx, err := scoped(in.Scope)
 	if err != nil {
 		return nil, err
+	}
+	if in.Defer {
+		ctx = icloud.DeferReplacement(ctx)
 	}
 	f, err := remotes.get(in.Remote)
 	if err != nil {

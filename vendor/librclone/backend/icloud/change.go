@@ -177,10 +177,28 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 // is the parent that the item has in the answer.
 func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
 	answer, err := d.changeItem(ctx, "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
-	if err == nil && !answer.inTrash() {
+	if err != nil {
+		return err
+	}
+	if !answer.inTrash() {
 		return &itemStatus{status: statusConflict}
 	}
-	return err
+	if wishes(ctx, wishPermanent) {
+		return d.erase(ctx, it, answer)
+	}
+	return nil
+}
+
+// erase deletes an item that was just moved to the Trash, for good. A failure
+// leaves it there and is no failure of the deletion.
+func (d *drive) erase(ctx context.Context, it *item, trashed *driveItem) error {
+	gone := *it
+	gone.etag = string(trashed.ETag)
+	_, err := d.change(ctx, "/deleteItems", map[string]any{"items": itemBody(&gone, nil)}, it.zone())
+	if err != nil {
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q stays in the Trash, where it takes room: %v", it.shown, err)
+	}
+	return nil
 }
 
 // rename gives an item another name within its folder. The service may choose

@@ -20,6 +20,7 @@ type drive struct {
 	lister   *lister
 	contents *contents
 	seen     *recollection
+	pending  pending
 	age      time.Duration // how old a listing may be that something is found in
 
 	copyBroken atomic.Bool // the service made a copy that was none

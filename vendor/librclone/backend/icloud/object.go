@@ -153,7 +153,8 @@ func (o *Object) folder() place {
 	return place{id: o.state.Load().parent, path: path.Dir(o.path())}
 }
 
-// Remove implements fs.Object: the file goes to the Trash.
+// Remove implements fs.Object: the file goes to the Trash, and from there, under
+// a context of Permanently, it is deleted.
 func (o *Object) Remove(ctx context.Context) error {
 	return o.fs.drive.remove(ctx, o.folder(), o.state.Load())
 }
