@@ -80,7 +80,7 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 				return nil, ctx.Err()
 			}
 		}
-		found, err := c.ask(ctx, it)
+		found, err := c.askAgain(ctx, it)
 		c.mu.Lock()
 		c.addresses.Remove(key)
 		if err == nil {
@@ -96,6 +96,20 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 		c.mu.Unlock()
 		close(asked)
 		return found, err
+	}
+}
+
+// askAgain asks for the address of a content, and again a few times if that is
+// denied: the next backup was seen to get what one was denied.
+func (c *contents) askAgain(ctx context.Context, it *item) (*address, error) {
+	for try := 1; ; try++ {
+		found, err := c.ask(ctx, it)
+		if try == doubtfulTries || !hasKind(err, KindDenied) || isFinal(err) {
+			return found, err
+		}
+		if err := c.service.retries.wait(ctx, try+1, err); err != nil {
+			return nil, err
+		}
 	}
 }
 

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// contentReader reads a content or a part of it to the end that was asked for:
-// it goes on where a connection broke, and a content that is shorter, longer or
-// another one than expected is an error.
+// contentReader reads a content or a part of it up to the end that was asked for.
+// It continues the download of a file where a connection broke, and starts that of
+// a package over. A content that is shorter, longer or another one than expected
+// is an error.
 type contentReader struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -23,17 +25,20 @@ type contentReader struct {
 	on       string
 	learned  func() // called when the file turns out to be a package
 
-	from   *address
-	denied bool // by one address after the other
-	body   io.ReadCloser
-	pos    int64 // of the next byte
-	end    int64 // behind the last byte; -1 while not known
-	size   int64 // of the whole content; -1 while not known
-	more   bool  // the answer holds more than was asked for
-	told   bool  // the answer says how long it is
-	doubts int   // times that the size was not the listed one
-	try    int   // of the present stretch; a byte that arrives begins a new one
-	err    error
+	first, last int64 // the part that was asked for; last is behind it, -1 for all
+	from        *address
+	denied      bool // by one address after the other
+	body        io.ReadCloser
+	pos         int64    // of the next byte
+	end         int64    // behind the last byte; -1 while not known
+	size        int64    // of the whole content; -1 while not known
+	archive     *archive // of a package; nil for the content of a file
+	handed      bool     // the caller has bytes of the content
+	more        bool     // the answer holds more than was asked for
+	told        bool     // the answer says how long it is
+	doubts      int      // times that the size was not the listed one
+	try         int      // of the present stretch; a byte that arrives begins a new one
+	err         error
 }
 
 // read opens a content at a position. end is behind the last wanted byte, -1
@@ -42,10 +47,10 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 	ctx, cancel := context.WithCancel(ctx)
 	r := &contentReader{
 		ctx: ctx, cancel: cancel, contents: c, it: it, on: on, learned: learned,
-		pos: start, end: end, size: it.size, try: 1,
+		first: start, last: end, pos: start, end: end, size: it.size, try: 1,
 	}
 	if c.isPackage(it) {
-		r.size = -1
+		r.becomesArchive()
 	}
 	if err := r.open(); err != nil {
 		defer cancel()
@@ -55,6 +60,15 @@ func (c *contents) read(ctx context.Context, it *item, on string, start, end int
 		return nil, about(err, "read", on)
 	}
 	return r, nil
+}
+
+// becomesArchive is called when the content turns out to be the archive of a
+// package. Its size is not the listed one, and its bytes differ between downloads.
+func (r *contentReader) becomesArchive() {
+	r.size = -1
+	if r.archive == nil {
+		r.archive = new(archive)
+	}
 }
 
 // isEmpty reports whether a file is known to be empty: the service has no address
@@ -164,7 +178,7 @@ func (r *contentReader) openOnce() error {
 	case !r.contents.unchanged(r.ctx, r.it):
 		return err
 	case first && r.it.mayBePackage():
-		r.size = -1
+		r.becomesArchive()
 		return r.openOnce()
 	}
 	return finally(damaged(err.(*Error).why))
@@ -180,9 +194,9 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	if r.from != nil && r.from.mark != from.mark && !r.contents.unchanged(r.ctx, r.it) {
 		return nil, fail(KindChanged, "", "", "the file was replaced while it was read").with("read it again")
 	}
-	if from.packaged && !r.it.packaged {
-		r.size = -1
-		if r.learned != nil {
+	if from.packaged {
+		r.becomesArchive()
+		if !r.it.packaged && r.learned != nil {
 			r.learned()
 		}
 	}
@@ -206,6 +220,7 @@ const mostRedirects = 5
 func (r *contentReader) get(address string) (*http.Response, error) {
 	headers := map[string]string{"Accept-Encoding": "identity"}
 	switch {
+	case r.archive != nil: // the service ignores ranges of packages
 	case r.pos < 0:
 		headers["Range"] = "bytes=" + strconv.FormatInt(r.pos, 10)
 	case r.end >= 0 && r.end != r.size:
@@ -247,7 +262,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	for len(p) > 0 {
 		n, err := r.readBody(p)
 		if n > 0 || err != nil {
-			r.err = err
+			r.handed, r.err = r.handed || n > 0, err
 			return n, about(err, "read", r.on)
 		}
 	}
@@ -265,6 +280,9 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	n, err := r.body.Read(p)
 	r.pos += int64(n)
 	if n > 0 {
+		if r.archive != nil {
+			r.archive.add(p[:n])
+		}
 		r.try = 1
 		return n, nil // the error, if any, comes again
 	}
@@ -275,7 +293,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 		return 0, r.ctx.Err()
 	}
 	if err == io.EOF && r.end < 0 {
-		return 0, io.EOF // nobody knows better where it ends
+		return 0, r.complete() // nothing else tells where it ends
 	}
 	if err == io.EOF && !r.told {
 		// As likely as a connection that broke is that this was something else.
@@ -283,11 +301,37 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	}
 	_ = r.body.Close()
 	broken := failf(KindNetwork, "", "", "the content breaks off at byte %d of %d", r.pos, r.end)
+	if r.archive != nil {
+		if r.handed {
+			// Two downloads of one package differ, so the rest of another one does not fit.
+			return 0, finally(failf(KindDamaged, "", "", "the download of the package breaks off at byte %d of %d", r.pos, r.end).fromStart())
+		}
+		r.pos, r.end = r.first, r.last
+		*r.archive = archive{}
+	}
 	if err := r.contents.service.retries.wait(r.ctx, r.try+1, broken); err != nil {
 		return 0, err
 	}
 	r.try++
 	return 0, r.open()
+}
+
+// complete checks what came up to the end of the content. It returns io.EOF when
+// that is right.
+func (r *contentReader) complete() error {
+	if r.archive == nil || r.first != 0 || r.last >= 0 {
+		return io.EOF
+	}
+	unpacked, err := r.archive.check()
+	if err != nil {
+		return err
+	}
+	// The two were equal for one package and differed by 72 bytes for another
+	// (https://github.com/mandarons/icloud-docker/issues/327), so it is no error.
+	if unpacked >= 0 && r.it.size >= 0 && unpacked != r.it.size {
+		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the listing says %d", r.on, unpacked, r.it.size)
+	}
+	return io.EOF
 }
 
 // finish makes sure that nothing follows the last byte.
@@ -302,10 +346,10 @@ func (r *contentReader) finish() error {
 			return fail(KindDamaged, "", "", "the content is longer than it should be")
 		}
 		if err != nil {
-			return io.EOF // every byte is there: how the connection ends does not matter
+			break // every byte is there: how the connection ends does not matter
 		}
 	}
-	return io.EOF
+	return r.complete()
 }
 
 // Close implements io.Closer.

@@ -1,11 +1,14 @@
 package icloud
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,10 +250,150 @@ func TestPackages(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, got == test.want, "%v", test.option)
 	}
-	sim.fault("content-get", "truncate", jsonObject{"bytes": 50, "clean": false})
-	again, err := read(listed)
+}
+
+// zipped returns the archive of a package with one file.
+func zipped(content, comment string) string {
+	var data strings.Builder
+	archive := zip.NewWriter(&data)
+	file := must(archive.CreateHeader(&zip.FileHeader{Name: "index.xml"})) // stored, not compressed
+	_, _ = io.WriteString(file, content)
+	_ = archive.SetComment(comment)
+	_ = archive.Close()
+	return data.String()
+}
+
+// packageCloud holds one package, listed with a size. bodies are the archives that
+// its downloads give by turns; cut ones break off there.
+func packageCloud(listed int, bodies ...func(*http.Response)) *contentsBy {
+	downloads := 0
+	c := &contentsBy{fakeCloud: newFakeCloud(), after: func(resp *http.Response) {
+		resp.StatusCode, resp.Header = 200, http.Header{}
+		bodies[min(downloads, len(bodies)-1)](resp)
+		downloads++
+	}}
+	c.add("root", "doc.pages", []byte("replaced"))
+	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		switch kind {
+		case "by_id":
+			answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+		case "retrieveItemDetailsInFolders":
+			answer.body = []byte(strings.Replace(string(answer.body), `"size":8`, fmt.Sprintf(`"size":%d`, listed), 1))
+		}
+	}
+	return c
+}
+
+// gives answers with a body, which breaks off after so many bytes of it if there
+// are more.
+func gives(body string, bytes int) func(*http.Response) {
+	return func(resp *http.Response) {
+		resp.ContentLength, resp.Body = int64(len(body)), io.NopCloser(strings.NewReader(body))
+		if bytes < len(body) {
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(body[:bytes]), brokenReader{}))
+		}
+	}
+}
+
+// A download of a package that breaks is never continued with another one, whose
+// bytes differ: it starts over, or ends as damaged once the caller has some of it.
+func TestPackageDownloadStartsOver(t *testing.T) {
+	first, second := zipped(numbered(5000), "first"), zipped(numbered(5000), "other")
+	c := packageCloud(5000, gives(first, 0), gives(second, len(second)))
+	got, err := read(must(driveBy(c, "").NewObject(background, "doc.pages")))
 	require.NoError(t, err)
-	assert.True(t, again == whole)
+	assert.True(t, got == second)
+
+	c = packageCloud(5000, gives(first, 3000), gives(second, len(second)))
+	o := must(driveBy(c, "").NewObject(background, "doc.pages"))
+	got, err = read(o)
+	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+	assert.True(t, got == first[:3000])
+	assert.ErrorContains(t, err, "3000 of "+fmt.Sprint(len(first)))
+	got, err = read(o)
+	require.NoError(t, err)
+	assert.True(t, got == second)
+}
+
+// Only a complete zip file is the content of a package.
+func TestPackageIsAnArchive(t *testing.T) {
+	whole := zipped(numbered(5000), "")
+	large := zipped(strings.Repeat(numbered(100_000), 40), "")
+	for name, test := range map[string]struct {
+		body string
+		good bool
+	}{
+		"whole":           {whole, true},
+		"large":           {large, true},
+		"commented":       {zipped("content", strings.Repeat("x", 60_000)), true},
+		"cut in the end":  {whole[:len(whole)-30], false},
+		"cut in the file": {whole[:1000], false},
+		"cut when large":  {large[:3_000_000], false},
+		"no archive":      {numbered(3000), false},
+		"empty":           {"", false},
+	} {
+		c := packageCloud(5000, gives(test.body, len(test.body)))
+		got, err := read(must(driveBy(c, "").NewObject(background, "doc.pages")))
+		if test.good {
+			require.NoError(t, err, name)
+		} else {
+			assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", name, err)
+		}
+		assert.True(t, got == test.body, name)
+	}
+}
+
+// An archive whose directory is longer than what is kept of it is taken if it ends
+// as one.
+func TestArchiveWithALongDirectory(t *testing.T) {
+	var data bytes.Buffer
+	files := zip.NewWriter(&data)
+	for i := range 40_000 {
+		_, err := files.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("%050d", i)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, files.Close())
+	checked := new(archive)
+	for part := range slices.Chunk(data.Bytes(), 100_000) {
+		checked.add(part)
+	}
+	assert.LessOrEqual(t, len(checked.tail), 2*mostTail)
+	unpacked, err := checked.check()
+	require.NoError(t, err)
+	assert.Equal(t, int64(-1), unpacked)
+	cut := new(archive)
+	cut.add(data.Bytes()[:data.Len()-10])
+	_, err = cut.check()
+	assert.Error(t, err)
+}
+
+// A denial of one address, by the host of the addresses or by that of the content,
+// does not cost the file.
+func TestDownloadIsDeniedForAMoment(t *testing.T) {
+	for _, kind := range []string{"by-id", "content-get"} {
+		for _, code := range []int{403, 404, 410} {
+			t.Run(fmt.Sprint(kind, code), func(t *testing.T) {
+				t.Parallel()
+				sim := startSimulator(t)
+				sim.putFile("file.txt", "content")
+				f := sim.open("")
+				o, err := f.NewObject(background, "file.txt")
+				require.NoError(t, err)
+				sim.fault(kind, "status", status(code), jsonObject{"times": 2})
+				got, err := read(o)
+				require.NoError(t, err)
+				assert.Equal(t, "content", got)
+				sim.resetCounts()
+				sim.fault(kind, "status", status(code), jsonObject{"times": nil})
+				sim.mutate("file.txt", "write", jsonObject{"text": "new one"})
+				o, err = sim.open("").NewObject(background, "file.txt")
+				require.NoError(t, err)
+				_, err = read(o)
+				assert.Error(t, err)
+				assert.LessOrEqual(t, sim.counts()[kind], 8)
+			})
+		}
+	}
 }
 
 // A package whose name does not tell is known as one when it was opened.
@@ -422,8 +565,8 @@ func TestPageWithoutALength(t *testing.T) {
 	assert.Equal(t, 3, requests)
 }
 
-// A page or a message is not the archive of a package, however it is announced;
-// whatever else comes is taken for one.
+// A page or a message is not the archive of a package, however it is announced, and
+// another answer is asked for.
 func TestPageInsteadOfAPackage(t *testing.T) {
 	for name, test := range map[string]struct {
 		body, contentType string
@@ -435,21 +578,19 @@ func TestPageInsteadOfAPackage(t *testing.T) {
 		"message":         {`{"error":"x"}`, "", false},
 		"said to be JSON": {"null", "application/json", false},
 		"XML":             {`<?xml version="1.0"?><Error/>`, "", false},
-		"zip":             {"PK\x03\x04...", "application/zip", true},
-		"gzip":            {"\x1f\x8b...", "", true},
-		"unheard of":      {"xar!...", "text/plain", true},
-		"text":            {"{\\rtf1 ...", "", true},
+		"zip":             {zipped("another", ""), "application/zip", true},
 	} {
 		for _, length := range []int64{-1, int64(len(test.body))} {
 			for _, times := range []int{1, -1} {
 				c := pageOnce(times, test.body, test.contentType, length)
-				c.add("root", "doc.pages", []byte("PK the archive of another size"))
+				archive := zipped("content", "")
+				c.add("root", "doc.pages", []byte(archive))
 				c.spoil = func(_ int, kind string, answer *fakeAnswer) {
 					switch kind {
 					case "by_id":
 						answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
 					case "retrieveItemDetailsInFolders":
-						answer.body = []byte(strings.Replace(string(answer.body), `"size":30`, `"size":12345`, 1))
+						answer.body = []byte(strings.Replace(string(answer.body), fmt.Sprintf(`"size":%d`, len(archive)), `"size":12345`, 1))
 					}
 				}
 				got, err := read(must(driveBy(c, "").NewObject(background, "doc.pages")))
@@ -461,7 +602,7 @@ func TestPageInsteadOfAPackage(t *testing.T) {
 					assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", name, err)
 				default:
 					require.NoError(t, err, name)
-					assert.Equal(t, "PK the archive of another size", got, name)
+					assert.Equal(t, archive, got, name)
 				}
 			}
 		}
@@ -469,9 +610,10 @@ func TestPageInsteadOfAPackage(t *testing.T) {
 }
 
 // A document that may be a package and comes as a file may have another size than
-// is listed, if it keeps to it; one answer that was cut is not that.
+// is listed, if it keeps to it and is an archive; one answer that was cut is not that.
 func TestPackageThatComesAsAFile(t *testing.T) {
-	whole := numbered(3000)
+	whole := zipped(numbered(3000-132), "")
+	require.Len(t, whole, 3000)
 	for _, length := range []int{2000, 3000, 4000} {
 		c := newFakeCloud()
 		it := c.add("root", "doc.pages", []byte(whole))

@@ -71,6 +71,7 @@ type Error struct {
 	answered   bool   // the service said so, by a status
 	final      bool   // repeating the call cannot help: what could be done was done
 	fatal      bool   // no other call of the account can succeed either
+	startOver  bool   // a content that cannot be continued may be read again from its start
 }
 
 // Error implements error.
@@ -141,8 +142,9 @@ func (e *Error) Retry() bool {
 func (e *Error) NoRetry() bool { return !e.Retry() }
 
 // NoLowLevelRetry implements fserrors.NoLowLevelRetrier: this backend has
-// already repeated what was worth repeating.
-func (e *Error) NoLowLevelRetry() bool { return true }
+// already repeated what was worth repeating, unless the caller has part of a
+// content that has to be read again from its start.
+func (e *Error) NoLowLevelRetry() bool { return !e.startOver }
 
 // Fatal implements fserrors.Fataler. It reports whether no other call of the
 // account can succeed either, as without a session.
@@ -202,6 +204,13 @@ func (e *Error) because(cause string) *Error {
 func (e *Error) is(sentinel error) *Error {
 	e.sentinel = sentinel
 	return e
+}
+
+// fromStart marks a failure after which a content has to be read again from its
+// start.
+func (e *Error) fromStart() *Error {
+	e.startOver = true
+	return e.with("read it again from the start")
 }
 
 // hasKind reports whether err is a failure of that kind.

@@ -1,0 +1,63 @@
+package icloud
+
+import (
+	"archive/zip"
+	"errors"
+	"io"
+)
+
+// archive checks the zip file that the service makes of a package while it is
+// downloaded. It keeps the end of the file, which holds the directory.
+type archive struct {
+	tail []byte
+	size int64 // of all that was added
+}
+
+// mostTail is how many bytes of the end of an archive are kept at least, once there
+// are so many. They hold the directory of about 10,000 files.
+const mostTail = 1 << 20
+
+// add takes the bytes that follow.
+func (a *archive) add(p []byte) {
+	a.size += int64(len(p))
+	if len(a.tail)+len(p) > 2*mostTail {
+		keep := max(0, mostTail-len(p))
+		a.tail = append(a.tail[:0], a.tail[max(0, len(a.tail)-keep):]...)
+	}
+	a.tail = append(a.tail, p...)
+}
+
+// errBeforeTail is why an archive cannot be read that begins before what is kept.
+var errBeforeTail = errors.New("not kept")
+
+// ReadAt implements io.ReaderAt for the end of the archive.
+func (a *archive) ReadAt(p []byte, offset int64) (int, error) {
+	begin := a.size - int64(len(a.tail))
+	switch {
+	case offset < begin:
+		return 0, errBeforeTail
+	case offset >= a.size:
+		return 0, io.EOF
+	}
+	n := copy(p, a.tail[offset-begin:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// check reports whether the archive is complete, and returns the size of the files
+// in it, -1 if its directory is too long to be kept.
+func (a *archive) check() (unpacked int64, err error) {
+	directory, err := zip.NewReader(a, a.size)
+	if errors.Is(err, errBeforeTail) {
+		return -1, nil // its end is there: zip looks for that first
+	}
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+		return 0, failf(KindDamaged, "", "", "the content of the package is no complete zip file (%d bytes came)", a.size).fromStart()
+	}
+	for _, file := range directory.File {
+		unpacked += int64(file.UncompressedSize64)
+	}
+	return unpacked, nil
+}
