@@ -118,6 +118,11 @@ impl Drive {
         }
     }
 
+    /// Reads all of a file. Exactly the listed bytes come, or an error.
+    pub fn read(&self, file: File) -> Content {
+        content::read_spooled(file, self.spools.clone())
+    }
+
     /// Makes a folder and its parents.
     ///
     /// # Errors

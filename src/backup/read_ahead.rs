@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    drive::{self, Content},
+    drive::{Content, Drive},
     rclone::File,
 };
 
@@ -28,6 +28,7 @@ const SINGLES: usize = 2;
 /// changed file here and there does not begin it.
 #[derive(Debug)]
 pub struct ReadAhead {
+    drive: Drive,
     limit: usize,
     state: Mutex<State>,
 }
@@ -59,8 +60,8 @@ enum Progress {
 
 impl ReadAhead {
     /// At most `limit` files wait to be asked for.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+    pub fn new(drive: Drive, limit: usize) -> Self {
+        Self { drive, limit, state: Mutex::default() }
     }
 
     /// Adds the next file of the listing.
@@ -82,7 +83,7 @@ impl ReadAhead {
                 state.waiting -= 1;
                 content
             }
-            Progress::Untouched | Progress::Opened => drive::read(listed.file.clone(), None),
+            Progress::Untouched | Progress::Opened => self.drive.read(listed.file.clone()),
         };
         state.in_a_row += 1;
         self.read_on(&mut state, number);
@@ -98,7 +99,7 @@ impl ReadAhead {
             }
             let small = listed.file.size.is_some_and(|size| size <= LARGEST);
             if small && matches!(listed.progress, Progress::Untouched) {
-                listed.progress = Progress::Ahead(drive::read(listed.file.clone(), None));
+                listed.progress = Progress::Ahead(self.drive.read(listed.file.clone()));
                 *waiting += 1;
             }
         }

@@ -55,7 +55,8 @@ struct Source {
 impl Source {
     async fn files(&self) -> Result<Arc<ReadAhead>, Status> {
         let limit = self.context.config()?.read_ahead;
-        Ok(Arc::clone(self.files.get_or_init(|| async { Arc::new(ReadAhead::new(limit)) }).await))
+        let drive = self.context.drive().await?.clone();
+        Ok(Arc::clone(self.files.get_or_init(|| async { Arc::new(ReadAhead::new(drive, limit)) }).await))
     }
 
     /// The status for a file that cannot be read. A session that has ended ends

@@ -1,23 +1,31 @@
 //! Reading files: in order, exactly, resumed where a connection broke.
 
 use std::{
+    io,
     ops::Range,
+    os::unix::fs::FileExt,
     pin::Pin,
     task::{Context, Poll},
     thread,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::Stream;
 
-use super::retry::Attempts;
-use crate::rclone::{Error, File, Kind, Reader, Scope, Under, Version};
+use super::{
+    retry::Attempts,
+    spool::{Spooled, Spools},
+};
+use crate::rclone::{Error, File, Kind, Reader, Region, Scope, Under, Version};
 
 /// The largest piece handed on, which is what plakar's own connectors use.
 const PIECE: usize = 1024 * 1024;
 /// Pieces read ahead of whoever takes them.
 const AHEAD: usize = 2;
+/// The most bytes of a content of unknown size that are kept before any of it is
+/// handed on, so that it can be read again from its start.
+const MOST_SPOOLED: u64 = 1024 * 1024 * 1024;
 
 /// The content of a file, piece by piece. Dropping it ends the transfer.
 #[derive(Debug)]
@@ -95,13 +103,22 @@ impl Stream for Content {
 /// only what lies behind the listed end of the file; anything else is an error.
 /// A file that was changed since it was listed is read whole as it is now.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
-    Transfer::start(file, part, Manner { piece: PIECE, may_change: true })
+    Transfer::start(file, part, Manner { piece: PIECE, may_change: true, spools: None })
+}
+
+/// Reads all of a file, as [`read`] does.
+///
+/// Content whose size only its end tells cannot be continued where a connection
+/// broke: a package of iCloud has other bytes in each download. It is handed on
+/// when all of it is in a spool, up to a gigabyte.
+pub fn read_spooled(file: File, spools: Spools) -> Content {
+    Transfer::start(file, None, Manner { piece: PIECE, may_change: true, spools: Some(spools) })
 }
 
 /// Reads a part, which lies within it, of a file that nobody changes. It comes in
 /// pieces of `piece` bytes, but for the last and those where a connection broke.
 pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
-    Transfer::start(file, Some(part), Manner { piece, may_change: false })
+    Transfer::start(file, Some(part), Manner { piece, may_change: false, spools: None })
 }
 
 /// How a file is read.
@@ -110,6 +127,8 @@ struct Manner {
     piece: usize,
     /// Whether the file may be another one after a connection broke.
     may_change: bool,
+    /// Where content of unknown size is kept until it is complete, if anywhere.
+    spools: Option<Spools>,
 }
 
 /// The producing end.
@@ -219,9 +238,49 @@ impl Transfer {
         error
     }
 
-    /// Reads content that only its end tells the size of. What failed then cannot
-    /// be resumed.
+    /// Reads content whose size only its end tells.
     fn read_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
+        let Some(spools) = &self.manner.spools else {
+            return self.stream_to_the_end(reader);
+        };
+        let mut spool = spools.begin();
+        let runtime = Handle::current();
+        let mut size = 0;
+        while self.fill(&mut reader, self.manner.piece as u64).map_err(Stop::Failed)? > 0 {
+            let piece = std::mem::take(&mut self.buffer).freeze();
+            size += piece.len() as u64;
+            runtime.block_on(spool.add(piece)).map_err(|error| Stop::Failed(not_kept(&error)))?;
+            if size >= MOST_SPOOLED {
+                self.hand_on_spooled(&spool.finish())?;
+                return self.stream_to_the_end(reader);
+            }
+        }
+        self.hand_on_spooled(&spool.finish())
+    }
+
+    fn hand_on_spooled(&mut self, spooled: &Spooled) -> Result<(), Stop> {
+        let piece = self.manner.piece as u64;
+        for start in (0..spooled.size()).step_by(self.manner.piece) {
+            let length = usize::try_from(piece.min(spooled.size() - start)).unwrap_or(self.manner.piece);
+            self.buffer = match &**spooled.content() {
+                Region::Memory(bytes) => {
+                    let start = usize::try_from(start).unwrap_or(bytes.len());
+                    BytesMut::from(&bytes[start..start + length])
+                }
+                Region::File { file, .. } => {
+                    let mut buffer = BytesMut::zeroed(length);
+                    file.read_exact_at(&mut buffer, start).map_err(|error| Stop::Failed(not_kept(&error)))?;
+                    buffer
+                }
+            };
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Hands content on as it comes, up to its end. What failed then cannot be
+    /// resumed.
+    fn stream_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
         loop {
             let result = self.fill(&mut reader, self.manner.piece as u64);
             self.hand_on()?;
@@ -244,6 +303,11 @@ impl Transfer {
         }
         self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::NobodyListens)
     }
+}
+
+/// The failure of the spool of a content that is being read.
+fn not_kept(error: &io::Error) -> Error {
+    Error::new(Kind::Other, format!("it cannot be kept on the disk until it is complete: {error}"))
 }
 
 fn ended_early(at: u64, end: u64) -> Error {

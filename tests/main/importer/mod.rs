@@ -3,5 +3,6 @@
 mod calls;
 mod failures;
 mod names;
+mod packages;
 mod tree;
 mod unchanged;
