@@ -69,6 +69,8 @@ pub enum RequestKind {
     Copy,
     /// `download/by_id`: asks for a content URL.
     ById,
+    /// `download/batch`: asks for several content URLs.
+    DownloadBatch,
     /// `/v1/download`: the same for a shared file.
     Download,
     /// `upload/web`: asks for an upload URL.
@@ -133,6 +135,7 @@ impl RequestKind {
                 | Self::Enumerate
                 | Self::Copy
                 | Self::ById
+                | Self::DownloadBatch
                 | Self::Download
                 | Self::UploadWeb
                 | Self::UpdateDocuments
@@ -190,6 +193,7 @@ fn of_docws(path: &str) -> RequestKind {
         ["ws", _, "list", "lookup_by_path"] => RequestKind::LookupByPath,
         ["ws", _, "list", "lookup_by_id"] => RequestKind::LookupById,
         ["ws", _, "download", "by_id"] => RequestKind::ById,
+        ["ws", _, "download", "batch"] => RequestKind::DownloadBatch,
         ["ws", _, "upload", "web"] => RequestKind::UploadWeb,
         ["ws", _, "update", "documents"] => RequestKind::UpdateDocuments,
         ["v1", "item", "copy", _] => RequestKind::Copy,

@@ -35,8 +35,8 @@ pub use faults::{FaultAction, FaultRule, HoldAt};
 pub use journal::{Count, Counts, Entry};
 pub use kinds::RequestKind;
 pub use rules::{
-    AccountRules, CodeAnswer, DriveRules, ExistingFolder, MissingFolder, NameMatching, OverBatch, Rules, SessionRules,
-    SrpProtocol, TakenName, TransportRules, TrustedPhone,
+    AccountRules, BatchGap, CodeAnswer, DetailsForm, DriveRules, ExistingFolder, MissingFolder, NameMatching,
+    OverBatch, Rules, SessionRules, SrpProtocol, TakenName, TransportRules, TrustedPhone,
 };
 pub use seed::{ItemInfo, Mutation, NoSuchItem, SeedTree};
 pub use simulator::{Config, Simulator, StartError, WaitTimeout};

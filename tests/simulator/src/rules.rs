@@ -6,7 +6,7 @@ mod drive;
 use serde::{Deserialize, Serialize};
 
 pub use account::{AccountRules, CodeAnswer, SrpProtocol, TrustedPhone};
-pub use drive::{DriveRules, ExistingFolder, MissingFolder, NameMatching, OverBatch, TakenName};
+pub use drive::{BatchGap, DetailsForm, DriveRules, ExistingFolder, MissingFolder, NameMatching, OverBatch, TakenName};
 
 /// All switches; a test changes them at any moment through [`crate::Simulator::rules`] or `POST /control/rules`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -101,7 +101,7 @@ impl State {
             | RequestKind::DeviceConsent
             | RequestKind::StorageUsage => Ok(setup::answer(account, rules, drive.tree.stored_bytes(), now, message)),
             RequestKind::List => drivews::list(drive, drive_rules, message),
-            RequestKind::ListDetails => drivews::details(drive, message),
+            RequestKind::ListDetails => drivews::details(drive, drive_rules, message),
             RequestKind::CreateFolders => drivews::create_folders(drive, drive_rules, now_ms, message),
             RequestKind::Rename => drivews::rename(drive, drive_rules, message),
             RequestKind::Move => drivews::move_items(drive, drive_rules, message),
@@ -114,6 +114,7 @@ impl State {
             RequestKind::Enumerate => docws::enumerate(drive, message),
             RequestKind::Copy => docws::copy(drive, drive_rules, now_ms, message),
             RequestKind::ById => docws::by_id(drive, drive_rules, now, message),
+            RequestKind::DownloadBatch => docws::batch(drive, drive_rules, now, message),
             RequestKind::Download => docws::download(drive, drive_rules, now, message),
             RequestKind::UploadWeb => upload::upload_web(drive, drive_rules, message),
             RequestKind::UpdateDocuments => upload::update_documents(drive, drive_rules, now_ms, message),

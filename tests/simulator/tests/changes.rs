@@ -39,7 +39,8 @@ fn a_created_folder_is_listed() {
     let folder = client.create_folder(ROOT, "new.folder");
     assert_eq!((&folder["status"], &folder["clientId"]), (&json!("OK"), &json!("FOLDER::TempId-1")));
     let inner = client.create_folder(id(&folder), "inner");
-    assert_eq!(client.in_root("new.folder")["drivewsid"], folder["drivewsid"]);
+    let listed = client.in_root("new");
+    assert_eq!((&listed["drivewsid"], &listed["extension"]), (&folder["drivewsid"], &json!("folder")));
     assert_eq!(client.list(id(&folder))[0]["drivewsid"], inner["drivewsid"]);
 }
 
@@ -47,14 +48,14 @@ fn a_created_folder_is_listed() {
 fn an_existing_folder_is_answered_by_the_rule() {
     let (simulator, client) = start();
     simulator.make_folders("Caf\u{e9}");
-    let create = || client.create_folder(ROOT, "CAFE\u{301}");
+    let create = || client.create_folder(ROOT, "Cafe\u{301}");
     assert_eq!(create()["status"], "UNKNOWN");
     simulator.rules(|rules| rules.drive.existing_folder = ExistingFolder::AlreadyExists);
     assert_eq!(create()["status"], "ALREADY_EXISTS");
     assert_eq!(client.list(ROOT).len(), 1);
     simulator.rules(|rules| rules.drive.existing_folder = ExistingFolder::Bounce);
-    assert_eq!(create()["name"], "CAFE\u{301} 2");
-    assert_eq!(create()["name"], "CAFE\u{301} 3");
+    assert_eq!(create()["name"], "Cafe\u{301} 2");
+    assert_eq!(create()["name"], "Cafe\u{301} 3");
 }
 
 #[test]

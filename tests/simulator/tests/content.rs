@@ -2,24 +2,18 @@
 
 mod client;
 
-use client::{Client, DOCS, ROOT, update_body};
-use icloud_simulator::{Config, Content, RequestKind, Simulator};
-use serde_json::json;
+use client::{Client, DOCS, ROOT, id, start, update_body};
+use icloud_simulator::{BatchGap, Content, RequestKind, Simulator};
+use serde_json::{Value, json};
 use ureq::http::Method;
 
 const ZONE: &str = "com.apple.CloudDocs";
-
-fn start() -> (Simulator, Client) {
-    let simulator = Simulator::start(Config::default()).unwrap();
-    let client = Client::signed_in(&simulator);
-    (simulator, client)
-}
 
 /// The content URL of a file of ten digits.
 fn digits(simulator: &Simulator, client: &Client) -> String {
     simulator.put_file("digits", b"0123456789"[..].into(), 0);
     let item = client.in_root("digits");
-    client.content_url(item["drivewsid"].as_str().unwrap()).json()["data_token"]["url"].as_str().unwrap().to_owned()
+    client.content_url(id(&item)).json()["data_token"]["url"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -82,23 +76,25 @@ fn receipt_signature_and_size_must_be_those_of_the_upload() {
 }
 
 #[test]
-fn an_empty_file_gets_no_receipt_and_cannot_be_downloaded() {
-    let (_simulator, client) = start();
+fn an_empty_file_gets_no_receipt_and_an_address_by_rule() {
+    let (simulator, client) = start();
     let ticket = client.upload_web(ZONE, "empty", 0).json()[0].clone();
     let posted = client.try_send(Method::POST, ticket["url"].as_str().unwrap(), &[], b"").unwrap().json();
     assert!(posted["singleFile"]["receipt"].is_null());
     assert_eq!(client.upload(ZONE, "root", "empty", b"").status, 200);
     let item = client.in_root("empty");
     assert_eq!(item["size"], 0);
-    assert_eq!(client.content_url(item["drivewsid"].as_str().unwrap()).status, 400);
+    assert_eq!(client.download(id(&item)), b"");
+    simulator.rules(|rules| rules.drive.empty_content = false);
+    assert_eq!(client.content_url(id(&item)).status, 400);
 }
 
 #[test]
 fn a_taken_name_bounces_unless_conflicts_are_not_allowed() {
     let (simulator, client) = start();
     simulator.put_file("a.tar.gz", b"old"[..].into(), 0);
-    let reply = client.upload(ZONE, "root", "A.tar.gz", b"new").json();
-    assert_eq!(reply["results"][0]["document"]["name"], "A.tar 2.gz");
+    let reply = client.upload(ZONE, "root", "a.tar.gz", b"new").json();
+    assert_eq!(reply["results"][0]["document"]["name"], "a.tar 2.gz");
     assert_eq!(simulator.content("a.tar.gz").unwrap().read(0, 9), "old");
 
     let ticket = client.upload_web(ZONE, "a.tar.gz", 1).json()[0].clone();
@@ -218,15 +214,83 @@ fn a_content_url_needs_no_cookie_and_keeps_its_content() {
 }
 
 #[test]
-fn there_is_no_content_url_for_what_is_missing_trashed_or_a_folder() {
+fn there_is_no_content_url_for_what_is_missing_or_a_folder() {
+    let (_simulator, client) = start();
+    assert_eq!(client.content_url("FILE::com.apple.CloudDocs::NOWHERE").status, 404);
+    assert_eq!(client.content_url("FILE::com.apple.Pages::root").status, 404, "another zone");
+    assert_eq!(client.content_url(ROOT).status, 400);
+}
+
+#[test]
+fn a_trashed_file_can_be_downloaded_by_rule() {
     let (simulator, client) = start();
     simulator.put_file("a", b"x"[..].into(), 0);
     let item = client.in_root("a");
     client.change("moveItemsToTrash", &item, &json!({}));
-    assert_eq!(client.content_url(item["drivewsid"].as_str().unwrap()).status, 404);
-    assert_eq!(client.content_url("FILE::com.apple.CloudDocs::NOWHERE").status, 404);
-    assert_eq!(client.content_url("FILE::com.apple.Pages::root").status, 404, "another zone");
-    assert_eq!(client.content_url(ROOT).status, 400);
+    assert_eq!(client.download(id(&item)), b"x");
+    simulator.rules(|rules| rules.drive.trashed_content = false);
+    assert_eq!(client.content_url(id(&item)).status, 404);
+}
+
+/// The ids of the files `a`, `b` and `c`, which hold their names.
+fn three(simulator: &Simulator, client: &Client) -> Vec<String> {
+    for name in ["a", "b", "c"] {
+        simulator.put_file(name, name.as_bytes().into(), 0);
+    }
+    client.list(ROOT).iter().map(|item| id(item).to_owned()).collect()
+}
+
+#[test]
+fn a_batch_gives_the_addresses_of_several_documents_in_order() {
+    let (simulator, client) = start();
+    let ids = three(&simulator, &client);
+    let wanted = [ids[2].as_str(), &ids[0], &ids[1]];
+    let answered = client.batch(&wanted).json();
+    let answered = answered.as_array().unwrap();
+    assert_eq!(answered.len(), 3);
+    for ((element, id), bytes) in answered.iter().zip(wanted).zip(["c", "a", "b"]) {
+        assert!(id.ends_with(element["document_id"].as_str().unwrap()));
+        let single = client.content_url(id).json();
+        assert_eq!(element["double_etag"], single["double_etag"]);
+        assert_eq!(element["data_token"]["signature"], single["data_token"]["signature"]);
+        assert_eq!(client.get(element["data_token"]["url"].as_str().unwrap()).body, bytes.as_bytes());
+    }
+    assert_eq!(simulator.counts().of(RequestKind::DownloadBatch), 1);
+    let named = simulator.requests().into_iter().find(|entry| entry.kind == RequestKind::DownloadBatch).unwrap();
+    assert!(["a", "b", "c"].iter().all(|path| named.subjects.iter().any(|subject| subject == path)));
+}
+
+#[test]
+fn a_batch_has_a_place_for_each_document_by_rule() {
+    let (simulator, client) = start();
+    let ids = three(&simulator, &client);
+    let wanted = [ids[0].as_str(), "FILE::com.apple.CloudDocs::NOWHERE", &ids[1]];
+    let tokens = |answer: Value| -> Vec<bool> {
+        answer.as_array().unwrap().iter().map(|element| element["data_token"].is_object()).collect()
+    };
+    let answer = client.batch(&wanted).json();
+    assert_eq!(answer[1], json!({ "document_id": "NOWHERE" }));
+    assert_eq!(tokens(answer), [true, false, true]);
+    simulator.rules(|rules| rules.drive.download_batch_gap = BatchGap::Omitted);
+    assert_eq!(tokens(client.batch(&wanted).json()), [true, true]);
+    simulator.rules(|rules| rules.drive.download_batch_gap = BatchGap::NotFound);
+    assert_eq!(client.batch(&wanted).status, 404);
+    simulator.rules(|rules| rules.drive.download_batch_tokenless = 2);
+    assert_eq!(tokens(client.batch(&[&ids[0], &ids[1], &ids[2]]).json()), [true, false, true]);
+}
+
+#[test]
+fn a_batch_may_be_limited_or_refused() {
+    let (simulator, client) = start();
+    let ids = three(&simulator, &client);
+    let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+    assert_eq!(client.batch(&[]).status, 400);
+    simulator.rules(|rules| rules.drive.download_batch_max = 2);
+    assert_eq!((client.batch(&all[..2]).status, client.batch(&all).status), (200, 400));
+    for status in [400, 404] {
+        simulator.rules(|rules| rules.drive.download_batch_refused = status);
+        assert_eq!(client.batch(&all[..1]).status, status);
+    }
 }
 
 #[test]
@@ -235,7 +299,7 @@ fn large_generated_content_is_made_while_it_is_read() {
     let size = 40 * 1024 * 1024 * 1024;
     simulator.put_file("large", Content::Generated { seed: 3, size }, 0);
     let item = client.in_root("large");
-    let url = client.content_url(item["drivewsid"].as_str().unwrap()).json()["data_token"]["url"].clone();
+    let url = client.content_url(id(&item)).json()["data_token"]["url"].clone();
     let range = format!("bytes={}-{}", size - 5, size - 1);
     let tail = client.try_send(Method::GET, url.as_str().unwrap(), &[("range", &range)], b"").unwrap();
     assert_eq!(tail.body, Content::Generated { seed: 3, size }.read(size - 5, 5));

@@ -46,7 +46,7 @@ fn a_tree_is_filled_changed_and_read_back() {
     post(&base, "share", &json!({ "path": "s" }));
     let paths: Vec<String> =
         get(&base, "tree").as_array().unwrap().iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect();
-    let expected = ["a", "a/b.txt", "empty", "large", "p.key", "Pages", "s", "s/folder-000"];
+    let expected = ["Pages", "a", "a/b.txt", "empty", "large", "p.key", "s", "s/folder-000"];
     assert_eq!(paths[..8], expected);
     assert_eq!(get(&base, "file?path=a/b.txt"), "hello");
 

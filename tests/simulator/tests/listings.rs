@@ -3,7 +3,7 @@
 mod client;
 
 use client::{DOCS, DRIVE, ROOT, id, names, put, start};
-use icloud_simulator::{Content, MissingFolder, NameMatching, OverBatch, SeedTree, Simulator};
+use icloud_simulator::{Content, DetailsForm, MissingFolder, NameMatching, OverBatch, SeedTree, Simulator};
 use serde_json::{Value, json};
 
 #[test]
@@ -51,25 +51,26 @@ fn files_are_split_into_name_and_extension_and_dated_in_seconds() {
 }
 
 #[test]
-fn names_are_one_regardless_of_case_and_composition_and_answered_decomposed() {
+fn names_are_one_regardless_of_composition_and_answered_decomposed() {
     let (simulator, client) = start();
     put(&simulator, "\u{e9}t\u{e9}.txt", "composed");
-    put(&simulator, "E\u{301}TE\u{301}.TXT", "decomposed, upper case");
+    put(&simulator, "e\u{301}te\u{301}.txt", "decomposed");
     let items = client.list(ROOT);
     assert_eq!(names(&items), ["e\u{301}te\u{301}"]);
-    assert_eq!(client.download(id(&items[0])), b"decomposed, upper case");
+    assert_eq!(client.download(id(&items[0])), b"decomposed");
 }
 
 #[test]
-fn case_may_make_a_difference_but_composition_never() {
+fn case_makes_a_difference_by_rule_but_composition_never() {
     let (simulator, client) = start();
-    simulator.rules(|rules| rules.drive.name_matching = NameMatching::CaseSensitive);
     for name in ["a.txt", "A.txt", "\u{e9}", "e\u{301}"] {
         put(&simulator, name, name);
     }
     assert_eq!(names(&client.list(ROOT)), ["A", "a", "e\u{301}"]);
     simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
     assert_eq!(client.list(ROOT).len(), 3, "nothing is lost");
+    put(&simulator, "E\u{301}", "the same file");
+    assert_eq!(client.list(ROOT).len(), 3);
     for item in client.list(ROOT) {
         assert_eq!(client.change("moveItemsToTrash", &item, &json!({}))["parentId"], "TRASH_ROOT");
     }
@@ -120,17 +121,39 @@ fn partial_data_and_hierarchy_are_given_when_asked_for() {
 }
 
 #[test]
-fn details_come_without_children_in_the_form_they_were_asked() {
+fn details_come_without_children_and_for_trashed_items_too() {
     let (simulator, client) = start();
-    simulator.make_folders("a");
-    let items = json!({ "items": [{ "drivewsid": ROOT }, { "drivewsid": "FOLDER::com.apple.CloudDocs::NO" }] });
+    put(&simulator, "a/b.txt", "x");
+    let file = client.list(id(&client.in_root("a")))[0].clone();
+    let details = client.post(&format!("{DRIVE}/retrieveItemDetails"), &json!({ "items": [{ "drivewsid": ROOT }] }));
+    assert_eq!(details.json()["items"][0]["directChildrenCount"], 1);
+    assert!(details.json()["items"][0]["items"].is_null());
+    assert_eq!(client.details(id(&file)), file, "as listed");
+    client.change("moveItemsToTrash", &file, &json!({}));
+    let trashed = client.details(id(&file));
+    assert_eq!((&trashed["parentId"], &trashed["restorePath"]), (&json!("TRASH_ROOT"), &json!("a/b.txt")));
+    assert_eq!(client.details("FOLDER::com.apple.CloudDocs::NO")["status"], "ID_INVALID");
+}
+
+#[test]
+fn details_take_the_form_of_the_rule_only() {
+    let (simulator, client) = start();
     let url = format!("{DRIVE}/retrieveItemDetails");
-    let as_object = client.post(&url, &items).json();
-    let as_array = client.post(&url, &json!([items])).json();
-    assert_eq!(as_object["items"], as_array);
-    assert_eq!(as_array[0]["directChildrenCount"], 1);
-    assert!(as_array[0]["items"].is_null());
-    assert_eq!(as_array[1]["status"], "ID_INVALID");
+    let object = json!({ "items": [{ "drivewsid": ROOT }] });
+    assert_eq!(client.post(&url, &json!([object])).status, 400);
+    simulator.rules(|rules| rules.drive.details_form = DetailsForm::Array);
+    assert_eq!(client.post(&url, &json!([object])).json()[0]["drivewsid"], ROOT);
+    assert_eq!(client.post(&url, &object).status, 400);
+}
+
+#[test]
+fn the_trash_is_listed_under_either_id() {
+    let (simulator, client) = start();
+    put(&simulator, "a.txt", "x");
+    client.change("moveItemsToTrash", &client.in_root("a"), &json!({}));
+    let listing = client.list_all(&["TRASH_ROOT", "FOLDER::com.apple.CloudDocs::TRASH_ROOT"]).json();
+    assert_eq!((&listing[0]["drivewsid"], &listing[0]["numberOfItems"]), (&json!("TRASH_ROOT"), &json!(1)));
+    assert_eq!(listing[0], listing[1]);
 }
 
 #[test]
@@ -141,7 +164,7 @@ fn items_are_found_by_path_and_by_either_id() {
         client
             .post(&format!("{DOCS}/ws/com.apple.CloudDocs/list/lookup_by_path?unified_format={unified}"), &json!(path))
     };
-    assert_eq!(by_path("A", true).json()[0]["directChildrenCount"], 1);
+    assert_eq!(by_path("a", true).json()[0]["directChildrenCount"], 1);
     let document = by_path("a/b.txt", false).json()[0].clone();
     assert_eq!((&document["name"], &document["size"], &document["type"]), (&json!("b.txt"), &json!(2), &json!("FILE")));
     assert_eq!(by_path("a/c", true).status, 404);

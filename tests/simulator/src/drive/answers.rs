@@ -30,9 +30,13 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     if let Some(path) = &item.trashed_from {
         answer.insert("restorePath".into(), names::answered(path).into());
     }
+    let (name, extension) = names::split(&item.name);
+    answer.insert("name".into(), name.into());
+    if let Some(extension) = extension {
+        answer.insert("extension".into(), extension.into());
+    }
     match &item.body {
         Body::Folder { children, files, bytes } => {
-            answer.insert("name".into(), names::answered(&item.name).into());
             answer.insert("type".into(), if item.app_library { "APP_LIBRARY" } else { "FOLDER" }.into());
             answer.insert("assetQuota".into(), (*bytes).into());
             answer.insert("fileCount".into(), (*files).into());
@@ -47,11 +51,6 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
             }
         }
         Body::File(_) | Body::Package(_) => {
-            let (name, extension) = names::split(&item.name);
-            answer.insert("name".into(), name.into());
-            if let Some(extension) = extension {
-                answer.insert("extension".into(), extension.into());
-            }
             answer.insert("type".into(), "FILE".into());
             answer.insert("size".into(), item.size().into());
             answer.insert("dateModified".into(), rfc3339_seconds(item.modified_ms).into());

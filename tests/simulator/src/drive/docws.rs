@@ -10,7 +10,7 @@ use crate::drive::item::{Body, ItemId, NewItem};
 use crate::drive::tree::CLOUD_DOCS;
 use crate::drive::upload::check_quota;
 use crate::drive::{Drive, Grant, answers};
-use crate::rules::DriveRules;
+use crate::rules::{BatchGap, DriveRules};
 use crate::transport::message::{Answer, Message};
 
 type Outcome = Result<Answer, Answer>;
@@ -57,7 +57,7 @@ pub(crate) fn copy(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: 
     let (name, body, modified_ms) = (original.name.clone(), original.body.clone(), original.modified_ms);
     let parent = original.parent.ok_or_else(not_found)?;
     if original.is_folder() {
-        return Err(Answer::service_error(400, "Bad Request"));
+        return Err(bad_request());
     }
     check_quota(drive, rules, original.size())?;
     let name = drive.tree.free_name(parent, &name, true);
@@ -68,47 +68,81 @@ pub(crate) fn copy(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: 
 
 /// `download/by_id`: a signed URL for the item's present content.
 pub(crate) fn by_id(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
-    let zone = message.segment(1);
+    let ticket = download_ticket(drive, rules, now, message.segment(1), message.query("document_id"))?;
+    Ok(Answer::json(200, &ticket))
+}
+
+/// `download/batch`: the answers of `by_id` for several documents of one zone, in the order of the request.
+pub(crate) fn batch(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
+    if rules.download_batch_refused != 0 {
+        return Err(Answer::service_error(rules.download_batch_refused, "Refused"));
+    }
+    let body = message.json()?;
+    let wanted = body.as_array().filter(|wanted| !wanted.is_empty()).ok_or_else(bad_request)?;
+    if rules.download_batch_max > 0 && wanted.len() > rules.download_batch_max {
+        return Err(bad_request());
+    }
+    let mut tickets = Vec::with_capacity(wanted.len());
+    for (number, one) in (1..).zip(wanted) {
+        let document_id = one["document_id"].as_str().ok_or_else(bad_request)?;
+        let tokenless = rules.download_batch_tokenless > 0 && number % rules.download_batch_tokenless == 0;
+        let ticket = match download_ticket(drive, rules, now, message.segment(1), document_id) {
+            Ok(ticket) if !tokenless => Some(ticket),
+            Ok(_) => None,
+            Err(_) if rules.download_batch_gap == BatchGap::Omitted => continue,
+            Err(_) if rules.download_batch_gap == BatchGap::NotFound => return Err(not_found()),
+            Err(_) => None,
+        };
+        tickets.push(ticket.unwrap_or_else(|| json!({ "document_id": document_id })));
+    }
+    Ok(Answer::json(200, &Value::Array(tickets)))
+}
+
+fn download_ticket(
+    drive: &mut Drive,
+    rules: &DriveRules,
+    now: i64,
+    zone: &str,
+    document_id: &str,
+) -> Result<Value, Answer> {
     let found = drive
         .tree
-        .by_document(zone, message.query("document_id"))
-        .filter(|id| !drive.tree.is_trashed(*id) && !drive.tree.is_deep_in_share(*id))
+        .by_document(zone, document_id)
+        .filter(|id| rules.trashed_content || !drive.tree.is_trashed(*id))
+        .filter(|id| !drive.tree.is_deep_in_share(*id))
         .ok_or_else(not_found)?;
-    let (content, key) = downloadable(drive, found)?;
+    let (content, key) = downloadable(drive, rules, found)?;
     let (url, token) = grant(drive, rules, now, found, content);
     let item = drive.tree.item(found);
     let signature = STANDARD.encode(answers::signature_of(item));
-    Ok(Answer::json(
-        200,
-        &json!({
-            "document_id": item.document_id,
-            "item_id": item.item_id,
-            "owner_dsid": 1_000_000_001,
-            key: {
-                "url": url,
-                "token": token,
-                "signature": signature,
-                "wrapping_key": answers::wrapping_key(item),
-                "reference_signature": signature,
-            },
-            "double_etag": item.etag(),
-        }),
-    ))
+    Ok(json!({
+        "document_id": item.document_id,
+        "item_id": item.item_id,
+        "owner_dsid": 1_000_000_001,
+        key: {
+            "url": url,
+            "token": token,
+            "signature": signature,
+            "wrapping_key": answers::wrapping_key(item),
+            "reference_signature": signature,
+        },
+        "double_etag": item.etag(),
+    }))
 }
 
 /// `/v1/download`, which a shared file's `url_download` names: a redirect with a status of Apple's own to the content.
 pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
-    let (content, _) = downloadable(drive, found)?;
+    let (content, _) = downloadable(drive, rules, found)?;
     let (url, _) = grant(drive, rules, now, found, content);
     Ok(Answer::empty(330).with_header("location", url))
 }
 
-fn downloadable(drive: &Drive, id: ItemId) -> Result<(Content, &'static str), Answer> {
+fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<(Content, &'static str), Answer> {
     match &drive.tree.item(id).body {
-        Body::File(content) if content.size() > 0 => Ok((content.clone(), "data_token")),
+        Body::File(content) if content.size() > 0 || rules.empty_content => Ok((content.clone(), "data_token")),
         Body::Package(package) => Ok((package.archive.clone(), "package_token")),
-        Body::Folder { .. } | Body::File(_) => Err(Answer::service_error(400, "Bad Request")),
+        Body::Folder { .. } | Body::File(_) => Err(bad_request()),
     }
 }
 
@@ -130,6 +164,10 @@ fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: C
 
 fn not_found() -> Answer {
     Answer::service_error(404, "Not Found")
+}
+
+fn bad_request() -> Answer {
+    Answer::service_error(400, "Bad Request")
 }
 
 pub(crate) fn ticket(of: &str) -> String {

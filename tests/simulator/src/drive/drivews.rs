@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::drive::item::{ItemId, NewItem, Sharing};
-use crate::drive::tree::TRASH_ID;
+use crate::drive::tree::{TRASH_DRIVE_ID, TRASH_ID};
 use crate::drive::{Drive, answers, names};
-use crate::rules::{DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
+use crate::rules::{DetailsForm, DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
 use crate::transport::message::{Answer, Message};
 
 type Outcome = Result<Answer, Answer>;
@@ -33,7 +33,7 @@ pub(crate) fn list(drive: &Drive, rules: &DriveRules, message: &Message) -> Outc
 }
 
 fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarchy: bool) -> Result<Value, Answer> {
-    if id == TRASH_ID {
+    if id == TRASH_ID || id == TRASH_DRIVE_ID {
         return Ok(answers::trash_listing(&drive.tree));
     }
     let found = drive.tree.by_drive_id(id).filter(|found| drive.tree.item(*found).is_folder());
@@ -49,14 +49,16 @@ fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarch
     }
 }
 
-/// `retrieveItemDetails`: items without their children. An array asks in rclone's form, an object in the web site's.
-pub(crate) fn details(drive: &Drive, message: &Message) -> Outcome {
+/// `retrieveItemDetails`: items without their children, those in the Trash included.
+pub(crate) fn details(drive: &Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
-    let wanted = if body.is_array() { &body[0]["items"] } else { &body["items"] };
+    let wanted = match rules.details_form {
+        DetailsForm::Object => &body["items"],
+        DetailsForm::Array => &body[0]["items"],
+    };
+    let wanted = wanted.as_array().ok_or_else(|| Answer::service_error(400, "Bad Request"))?;
     let items: Vec<Value> = wanted
-        .as_array()
-        .into_iter()
-        .flatten()
+        .iter()
         .map(|one| {
             let id = one["drivewsid"].as_str().unwrap_or_default();
             let Some(found) = drive.tree.by_drive_id(id) else {
@@ -69,8 +71,13 @@ pub(crate) fn details(drive: &Drive, message: &Message) -> Outcome {
             answer
         })
         .collect();
-    let answer = if body.is_array() { Value::Array(items) } else { json!({ "items": items }) };
-    Ok(Answer::json(200, &answer))
+    Ok(Answer::json(
+        200,
+        &match rules.details_form {
+            DetailsForm::Object => json!({ "items": items }),
+            DetailsForm::Array => Value::Array(items),
+        },
+    ))
 }
 
 pub(crate) fn create_folders(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {

@@ -80,7 +80,7 @@ pub(crate) fn answered(name: &str) -> String {
     name.nfd().collect()
 }
 
-/// A file's name as the service answers it: the part before the last dot, and the extension.
+/// A name as the service answers it, a folder's too: the part before the last dot, and the extension.
 /// A name that begins or ends with its only dot has no extension.
 pub(crate) fn split(name: &str) -> (String, Option<String>) {
     match name.rsplit_once('.') {

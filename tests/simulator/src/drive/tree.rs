@@ -10,6 +10,8 @@ use crate::rules::NameMatching;
 
 pub(crate) const CLOUD_DOCS: &str = "com.apple.CloudDocs";
 pub(crate) const TRASH_ID: &str = "TRASH_ROOT";
+/// The Trash under the form of a folder's id; answers name it [`TRASH_ID`].
+pub(crate) const TRASH_DRIVE_ID: &str = "FOLDER::com.apple.CloudDocs::TRASH_ROOT";
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -35,7 +37,7 @@ impl Tree {
             changes: 100,
             named: 0,
             seed,
-            matching: NameMatching::IgnoringCase,
+            matching: NameMatching::CaseSensitive,
         };
         tree.store(NewItem::folder("", now_ms), CLOUD_DOCS, String::from("root"));
         tree

@@ -58,6 +58,28 @@ pub enum NameMatching {
     CaseSensitive,
 }
 
+/// The only form of request that `retrieveItemDetails` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DetailsForm {
+    /// `{"items": […]}`, answered with such an object.
+    Object,
+    /// `[{"items": […]}]`, answered with an array of items.
+    Array,
+}
+
+/// What `download/batch` answers for a document that has no content to download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchGap {
+    /// An element without a token.
+    WithoutToken,
+    /// No element; those behind it move up.
+    Omitted,
+    /// 404 for the whole request.
+    NotFound,
+}
+
 /// Switches of iCloud Drive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -80,6 +102,20 @@ pub struct DriveRules {
     pub move_checks_etag: bool,
     /// A folder's etag changes when a child is added, removed or changed.
     pub folder_etag_follows_children: bool,
+    /// What `retrieveItemDetails` takes.
+    pub details_form: DetailsForm,
+    /// Items in the Trash can be downloaded.
+    pub trashed_content: bool,
+    /// An empty file has an address for its content; else `by_id` answers 400.
+    pub empty_content: bool,
+    /// Documents that one `download/batch` may ask for; more get 400. 0 sets no limit.
+    pub download_batch_max: usize,
+    /// Status with which every `download/batch` is refused; 0 refuses none.
+    pub download_batch_refused: u16,
+    /// What `download/batch` answers for a document without content.
+    pub download_batch_gap: BatchGap,
+    /// Every n-th element of a `download/batch` has no token; 0 means none.
+    pub download_batch_tokenless: usize,
     /// Bytes; what the trash holds counts too.
     pub quota: u64,
     /// Life of a content URL.
@@ -99,13 +135,20 @@ impl Default for DriveRules {
         Self {
             max_batch: 0,
             over_batch: OverBatch::Refuse,
-            name_matching: NameMatching::IgnoringCase,
+            name_matching: NameMatching::CaseSensitive,
             missing_folder: MissingFolder::IdInvalid,
             existing_folder: ExistingFolder::Unknown,
             taken_name: TakenName::Bounce,
             rename_checks_etag: false,
             move_checks_etag: true,
             folder_etag_follows_children: true,
+            details_form: DetailsForm::Object,
+            trashed_content: true,
+            empty_content: true,
+            download_batch_max: 0,
+            download_batch_refused: 0,
+            download_batch_gap: BatchGap::WithoutToken,
+            download_batch_tokenless: 0,
             quota: 5 * 1024 * 1024 * 1024,
             url_lifetime_seconds: 3600,
             url_uses: 0,

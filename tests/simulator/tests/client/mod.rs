@@ -154,6 +154,12 @@ impl Client {
         self.list_all(&[id]).json()[0]["items"].as_array().cloned().unwrap_or_default()
     }
 
+    /// An item without its children.
+    pub fn details(&self, id: &str) -> Value {
+        let body = json!({ "items": [{ "drivewsid": id }] });
+        self.post(&format!("{DRIVE}/retrieveItemDetails"), &body).json()["items"][0].clone()
+    }
+
     /// The child of the root whose stem is `name`.
     pub fn in_root(&self, name: &str) -> Value {
         self.list(ROOT).into_iter().find(|item| item["name"] == name).unwrap_or(Value::Null)
@@ -196,6 +202,13 @@ impl Client {
         let mut parts = drive_id.splitn(3, "::").skip(1);
         let (zone, document) = (parts.next().unwrap(), parts.next().unwrap());
         self.get(&format!("{DOCS}/ws/{zone}/download/by_id?document_id={document}"))
+    }
+
+    /// `download/batch` for documents of the default zone.
+    pub fn batch(&self, drive_ids: &[&str]) -> Reply {
+        let document = |id: &&str| json!({ "document_id": id.rsplit("::").next() });
+        let wanted: Vec<Value> = drive_ids.iter().map(document).collect();
+        self.post(&format!("{DOCS}/ws/com.apple.CloudDocs/download/batch"), &json!(wanted))
     }
 
     pub fn download(&self, drive_id: &str) -> Vec<u8> {
