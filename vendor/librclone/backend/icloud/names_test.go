@@ -171,6 +171,7 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 // found by a coarser one.
 func TestNamesThatTheServiceTakesForOne(t *testing.T) {
 	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"name_matching": "ignoring-case"})
 	f := sim.open("")
 	put(t, f, "straße", "1")
 	put(t, f, "STRASSE", "2")

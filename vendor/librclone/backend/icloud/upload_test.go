@@ -302,7 +302,7 @@ func TestUploadNoticesATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"taken_name": taken})
+			sim.driveRules(jsonObject{"taken_name": taken, "name_matching": "ignoring-case"})
 			f := sim.open("")
 			put(t, f, "folder/other.txt", "other")
 			sim.putFile("folder/File.txt", "of another device")
@@ -401,10 +401,11 @@ func TestUploadKeepsTheTime(t *testing.T) {
 	}
 }
 
-// A name goes in and out in NFC, whatever the service answers; both forms and
-// all cases are one file.
+// A name goes in and out in NFC, whatever the service answers; both forms, and
+// all cases where case makes no difference, are one file.
 func TestNamesAreOne(t *testing.T) {
 	sim := startSimulator(t)
+	sim.driveRules(jsonObject{"name_matching": "ignoring-case"})
 	f := sim.open("")
 	composed := "Été à Zürich.txt"
 	put(t, f, norm.NFD.String("dossier é/"+composed), "1")
