@@ -31,11 +31,12 @@ const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
 
 /// Our own options.
-pub const OPTIONS: [&str; 14] = [
+pub const OPTIONS: [&str; 15] = [
     "account",
     "cache_dir",
     "cache_memory",
     "cache_size",
+    "include_klosets",
     "listings",
     "on_event",
     "on_partial",
@@ -124,6 +125,8 @@ pub struct Config {
     pub listings: usize,
     /// Small files read before plakar asks for them.
     pub read_ahead: usize,
+    /// Whether a backup includes the klosets that it finds in the drive.
+    pub include_klosets: bool,
     /// Bounds of the drive.
     pub limits: Limits,
     /// Bounds of what a kloset keeps of its content.
@@ -173,6 +176,7 @@ impl Config {
         let (protocol, top) = location::parse(&location)?;
         let listings = number(&mut map, "listings", 8)?.max(1);
         let read_ahead = number(&mut map, "read_ahead", 16)?;
+        let include_klosets = flag(&mut map, "include_klosets")?;
         let limits = limits(&mut map)?;
         let mut cache = cache_limits(&mut map)?;
         let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
@@ -208,6 +212,7 @@ impl Config {
             sections,
             listings,
             read_ahead,
+            include_klosets,
             limits,
             cache,
             access,
@@ -312,6 +317,14 @@ fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
         "" | "keep" => Ok(OnPartial::Keep),
         "fail" => Ok(OnPartial::Fail),
         other => Err(Error::Value { key: "on_partial", value: other.to_owned(), why: "it must be keep or fail" }),
+    }
+}
+
+fn flag(map: &mut HashMap<String, String>, key: &'static str) -> Result<bool, Error> {
+    match map.remove(key).unwrap_or_default().as_str() {
+        "" | "false" => Ok(false),
+        "true" => Ok(true),
+        other => Err(Error::Value { key, value: other.to_owned(), why: "it must be true or false" }),
     }
 }
 
@@ -492,6 +505,7 @@ mod tests {
         let own = OPTIONS.into_iter().filter(|&key| key != "account" && key != "password_command");
         let value = |key: &str| match key {
             "on_partial" => "fail",
+            "include_klosets" => "true",
             key if key.ends_with("_dir") => "/nowhere",
             _ => "7",
         };

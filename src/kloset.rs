@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use layout::{Mac, Resource};
+pub use layout::{Mac, Resource, is_kloset};
 
 use self::{blocks::Blocks, claim::Claim, folder::Folder, layout::CONFIG, local_copies::LocalCopies};
 use crate::{

@@ -1,20 +1,25 @@
-//! Folders that need not be walked because plakar drops what is in them.
+//! Folders whose content is left out of a backup.
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::drive::DrivePath;
+use crate::{drive::DrivePath, kloset, rclone::Entry};
 
-/// The rules of a backup's `-ignore` by which whole folders can be left out.
+/// The folders of a backup that are not walked: those that `-ignore` rules cover,
+/// and klosets.
 ///
-/// plakar matches every record itself (K/exclude/ruleset.go, go-git's patterns),
-/// so a rule may be passed over here but must never match more than there. Rules
-/// that the two read differently, or that bring something back, are not used.
+/// plakar matches every record against the rules itself (K/exclude/ruleset.go,
+/// go-git's patterns). A rule may be skipped here, but it must never match more than
+/// plakar does. Rules that the two read differently, or that include something
+/// again, are not used.
 #[derive(Debug)]
-pub struct Excludes(Gitignore);
+pub struct Excludes {
+    rules: Gitignore,
+    include_klosets: bool,
+}
 
 impl Excludes {
-    /// Reads gitignore lines.
-    pub fn new(lines: &[String]) -> Self {
+    /// Reads gitignore lines. `include_klosets` says whether klosets are walked.
+    pub fn new(lines: &[String], include_klosets: bool) -> Self {
         let mut rules = GitignoreBuilder::new("");
         if !lines.iter().any(|line| line.trim_start().starts_with('!')) {
             for line in lines.iter().filter(|line| is_read_alike(line)) {
@@ -22,18 +27,25 @@ impl Excludes {
                 let _ = rules.add_line(None, line);
             }
         }
-        Self(rules.build().unwrap_or_else(|_| Gitignore::empty()))
+        Self { rules: rules.build().unwrap_or_else(|_| Gitignore::empty()), include_klosets }
     }
 
-    /// Whether everything in a folder is dropped.
+    /// Reports whether plakar drops everything in a folder.
     pub fn cover(&self, folder: &DrivePath) -> bool {
-        !folder.is_top() && self.0.matched_path_or_any_parents(folder.as_str(), true).is_ignore()
+        !folder.is_top() && self.rules.matched_path_or_any_parents(folder.as_str(), true).is_ignore()
+    }
+
+    /// Reports whether a folder is left out because it holds a kloset. A drive that
+    /// is backed up into a kloset in itself would otherwise store each backup again
+    /// with the next one.
+    pub fn leave_out_kloset(&self, entries: &[Entry]) -> bool {
+        !self.include_klosets && kloset::is_kloset(entries)
     }
 }
 
-/// Whether a rule means the same to plakar. Go matches characters where we match
-/// bytes ("?"), has classes of its own and no alternatives; and of white space at
-/// the end it drops spaces alone.
+/// Reports whether a rule means the same to plakar. Go matches characters where this
+/// crate matches bytes ("?"), has its own character classes and no alternatives, and
+/// trims only spaces at the end of a line.
 fn is_read_alike(line: &str) -> bool {
     let ending = line.trim_end_matches(' ');
     !line.contains(['?', '[', ']', '\\', '{']) && !line.contains("**") && ending == line.trim_end()
@@ -45,7 +57,7 @@ mod tests {
 
     fn covered(lines: &[&str], folder: &str) -> bool {
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        Excludes::new(&lines).cover(&DrivePath::parse(folder).unwrap())
+        Excludes::new(&lines, false).cover(&DrivePath::parse(folder).unwrap())
     }
 
     #[test]

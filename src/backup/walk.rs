@@ -33,7 +33,8 @@ pub enum Found {
 /// the bytewise order of their paths, which is the order plakar reads its parent
 /// snapshot in, and a folder's items together, by name.
 ///
-/// Folders that `excludes` cover are found but not listed. At most `calls` calls
+/// Folders that `excludes` cover are found but not listed, and klosets below `top`
+/// are found without their content. At most `calls` calls
 /// are under way; the walk waits for whoever takes what is found and ends when
 /// nobody does.
 ///
@@ -144,6 +145,13 @@ impl Walk<'_> {
             let listed = listing.map(|listing| {
                 let incomplete = listing.incomplete.map(|cause| Error::new("cannot list all of", &path, cause));
                 failed.extend(incomplete.map(|error| (path.clone(), error)));
+                if path != *top && self.excludes.leave_out_kloset(&listing.entries) {
+                    log::warn!(
+                        "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
+                        path.to_string().escape_debug()
+                    );
+                    return Vec::new();
+                }
                 self.sort(&path, listing.entries, &mut failed)
             });
             self.folders.insert(path, Folder::Listed(listed));

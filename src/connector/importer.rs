@@ -117,7 +117,7 @@ impl importer_server::Importer for Importer {
         let import = Import {
             drive: source.context.drive().await?.clone(),
             top: config.top.clone(),
-            excludes: Excludes::new(source.excludes.get().map_or(&[], Vec::as_slice)),
+            excludes: Excludes::new(source.excludes.get().map_or(&[], Vec::as_slice), config.include_klosets),
             listings: config.listings,
             files: Arc::clone(&files),
             records: records.clone(),

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::rclone::{Entry, Item};
+
 /// The name of the configuration of a kloset.
 pub const CONFIG: &str = "CONFIG";
 
@@ -34,6 +36,18 @@ impl Resource {
     pub const fn is_immutable(self) -> bool {
         matches!(self, Self::Packfile | Self::State)
     }
+}
+
+/// Reports whether the entries of a folder are those of a kloset. The folder of the
+/// locks may be missing: object stores lose empty folders.
+pub fn is_kloset(entries: &[Entry]) -> bool {
+    let is_folder = |entry: &Entry| matches!(entry.item, Item::Folder);
+    let find = |name: &str| entries.iter().find(|entry| entry.name() == name);
+    let folder = |resource: Resource| find(resource.folder()).map(is_folder);
+    find(CONFIG).is_some_and(|entry| !is_folder(entry))
+        && folder(Resource::Packfile) == Some(true)
+        && folder(Resource::State) == Some(true)
+        && folder(Resource::Lock) != Some(false)
 }
 
 /// Bytes of a MAC.
