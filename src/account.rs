@@ -94,5 +94,7 @@ pub fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), E
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
     resolve(&mut options, Some(name), Some(state.path()))?;
-    Ok((SECTION, Sections::from([(SECTION.to_owned(), options)])))
+    let mut sections = Sections::default();
+    sections.insert(SECTION.to_owned(), options);
+    Ok((SECTION, sections))
 }

@@ -1,65 +1,26 @@
 //! What plakar hands to a connector: a flat map of names and values, into a
 //! checked configuration.
 
+mod accounts;
 mod location;
+mod options;
+mod origin;
+mod sections;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    env,
-    path::PathBuf,
-};
+use std::collections::HashMap;
 
 pub use location::Protocol;
+pub use options::{OPTIONS, OnPartial, WARN_DAYS, names};
+pub use sections::HIDDEN_PASSWORD;
 
 use crate::{
     account::{self, Access, Forecast, OnEvent, State},
     drive::{DrivePath, Limits},
     kloset::CacheLimits,
     rclone::Sections,
-    secret,
 };
-
-/// The section of the remote that the location speaks of; users name the others.
-const OWN_SECTION: &str = "_plakar";
-
-/// Our backend for iCloud Drive.
-const ICLOUD: &str = "icloud";
-/// rclone's, whose configurations ours takes.
-const ICLOUD_OF_RCLONE: &str = "iclouddrive";
-
-/// Keys that plakar itself uses and leaves in the map.
-const OF_PLAKAR: [&str; 3] = ["location", "passphrase", "passphrase_cmd"];
-
-/// Our own options.
-pub const OPTIONS: [&str; 15] = [
-    "account",
-    "cache_dir",
-    "cache_memory",
-    "cache_size",
-    "include_klosets",
-    "listings",
-    "on_event",
-    "on_partial",
-    "password_command",
-    "read_ahead",
-    "spool_dir",
-    "spool_memory",
-    "state_dir",
-    "uploads",
-    "warn_days",
-];
-
-/// What `rclone config show` prints in place of a password.
-pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
-
-/// The least `cache_size` in MiB: a sixteenth of it must have room for a block.
-const LEAST_CACHE: usize = 5;
-
-/// The unit of settings about memory.
-const MIB: u64 = 1024 * 1024;
-
-/// Days of trust below which a user is told, unless `warn_days` says otherwise.
-pub const WARN_DAYS: u16 = 7;
+use accounts::AccountKeys;
+use sections::OWN_SECTION;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +44,9 @@ pub enum Error {
         /// What it is needed for.
         why: &'static str,
     },
+    /// Remotes that stand on each other.
+    #[error("remote {0} stands on itself ({1}): give one of them another remote=")]
+    Circle(String, String),
     /// An option under both of its names, with two values.
     #[error("options {0} and rclone_{0} are one, and have different values: leave one out")]
     TwoValues(String),
@@ -94,18 +58,8 @@ pub enum Error {
         /// As it was given.
         value: String,
         /// What it must be.
-        why: &'static str,
+        why: String,
     },
-}
-
-/// What becomes of a backup that could not save every file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnPartial {
-    /// The snapshot is kept, and the failed files are named.
-    #[default]
-    Keep,
-    /// The backup ends with an error, and no snapshot is kept.
-    Fail,
 }
 
 /// A connector's configuration.
@@ -141,23 +95,6 @@ pub struct Config {
     pub on_partial: OnPartial,
 }
 
-/// Our keys about accounts. Where there is no iCloud they are not ours: other
-/// backends have accounts, too.
-#[derive(Default)]
-struct AccountKeys {
-    account: Option<String>,
-    state_dir: Option<PathBuf>,
-    password_command: Option<String>,
-}
-
-impl AccountKeys {
-    fn take(map: &mut HashMap<String, String>) -> Result<Self, Error> {
-        let mut given = |key| map.remove(key).filter(|value| !value.is_empty());
-        let (account, password_command) = (given("account"), given("password_command"));
-        Ok(Self { account, password_command, state_dir: folder(map, "state_dir")? })
-    }
-}
-
 impl Config {
     /// Reads the map of a source, destination or store.
     ///
@@ -174,28 +111,31 @@ impl Config {
             .remove("location")
             .ok_or(Error::Missing { key: "location", why: "give one like icloud:// or icloud:///folder" })?;
         let (protocol, top) = location::parse(&location)?;
-        let listings = number(&mut map, "listings", 8)?.max(1);
-        let read_ahead = number(&mut map, "read_ahead", 16)?;
-        let include_klosets = flag(&mut map, "include_klosets")?;
-        let limits = limits(&mut map)?;
-        let mut cache = cache_limits(&mut map)?;
-        let warn_days = number(&mut map, "warn_days", WARN_DAYS.into())? as u64;
-        let event_command = map.remove("on_event");
-        let on_partial = on_partial(&mut map)?;
-        let keys = if protocol == Protocol::Icloud || has_icloud(&map) {
+        let listings = options::LISTINGS.number(&mut map)?;
+        let read_ahead = options::READ_AHEAD.number(&mut map)?;
+        let include_klosets = options::INCLUDE_KLOSETS.flag(&mut map)?;
+        let limits = options::limits(&mut map)?;
+        let mut cache = options::cache_limits(&mut map)?;
+        let warn_days = options::WARN_DAYS_OPTION.number(&mut map)? as u64;
+        let event_command = options::ON_EVENT.text(&mut map);
+        let on_partial = options::on_partial(&mut map)?;
+        let keys = if protocol == Protocol::Icloud || sections::has_icloud(&map) {
             AccountKeys::take(&mut map)?
         } else {
             AccountKeys::default()
         };
-        let mut sections = sections(map)?;
+        let mut sections = sections::of(map)?;
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
-            own.entry("type".to_owned()).or_insert_with(|| ICLOUD.to_owned());
+            own.entry("type".to_owned()).or_insert_with(|| sections::ICLOUD.to_owned());
         }
-        let access = accounts(&mut sections, &keys)?;
+        origin::refuse_circles(&sections)?;
+        let access = accounts::of(&mut sections, &keys)?;
         cache.copies_dir = access.as_ref().map(|access| access.state.kept_folder());
-        require(&sections[OWN_SECTION])?;
-        let origin = origin(&sections, OWN_SECTION);
+        if !sections[OWN_SECTION].contains_key("type") {
+            return Err(Error::Missing { key: "rclone_type", why: "it names rclone's backend, such as sftp" });
+        }
+        let origin = origin::of(&sections, OWN_SECTION);
         let event_state = match &access {
             Some(access) => Some(access.state.clone()),
             None => State::locate(None).ok(),
@@ -203,7 +143,7 @@ impl Config {
         let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
         let on_event = OnEvent::new(event_command, event_account, event_state, &format!("{origin} {location}"));
         let forecast = Forecast { warn_days, on_event: on_event.clone() };
-        let section = named_by_account(&mut sections, access.as_ref());
+        let section = accounts::name_section(&mut sections, access.as_ref());
         Ok(Self {
             protocol,
             top,
@@ -221,195 +161,6 @@ impl Config {
             on_partial,
         })
     }
-}
-
-/// Whether a section is of iCloud.
-fn has_icloud(map: &HashMap<String, String>) -> bool {
-    let is_type = |key: &str| matches!(key, "type" | "rclone_type") || key.ends_with(".type");
-    map.iter().any(|(key, value)| is_type(key) && is_icloud(value))
-}
-
-fn is_icloud(kind: &str) -> bool {
-    kind == ICLOUD || kind == ICLOUD_OF_RCLONE
-}
-
-/// Gives every section of iCloud's its account, and our backend in place of
-/// rclone's, whose options it takes. Answers the access of the section to open;
-/// of another one if that one stands for it, as crypt does.
-fn accounts(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
-    let mut accesses = BTreeMap::new();
-    for (name, options) in sections.iter_mut() {
-        if !options.get("type").is_some_and(|kind| is_icloud(kind)) {
-            continue;
-        }
-        options.insert("type".to_owned(), ICLOUD.to_owned());
-        if let Some(command) = &keys.password_command {
-            options.insert("password_command".to_owned(), command.clone());
-        }
-        let access = account::resolve(options, keys.account.as_deref(), keys.state_dir.as_deref())?;
-        accesses.insert(name.clone(), access);
-    }
-    let own = accesses.remove(OWN_SECTION).or_else(|| accesses.into_values().next());
-    Ok(own.flatten())
-}
-
-/// Names the section to open as the account is named: errors of rclone say it.
-fn named_by_account(sections: &mut Sections, access: Option<&Access>) -> String {
-    let name = access.and_then(|access| access.name.clone()).filter(|name| !sections.contains_key(name));
-    match (name, sections.remove(OWN_SECTION)) {
-        (Some(name), Some(own)) => {
-            sections.insert(name.clone(), own);
-            name
-        }
-        (_, own) => {
-            sections.insert(OWN_SECTION.to_owned(), own.unwrap_or_default());
-            OWN_SECTION.to_owned()
-        }
-    }
-}
-
-fn require(own: &BTreeMap<String, String>) -> Result<(), Error> {
-    match own.get("type").map(String::as_str) {
-        None => {
-            let why = "it names rclone's backend, such as sftp";
-            Err(Error::Missing { key: "rclone_type", why })
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// Takes the bounds of a drive out of the map.
-fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
-    Ok(Limits {
-        uploads: number(map, "uploads", 8)?.max(1),
-        spool_memory: number(map, "spool_memory", 8)? * MIB as usize,
-        spool_dir: folder(map, "spool_dir")?.unwrap_or_else(env::temp_dir),
-    })
-}
-
-/// Takes the bounds of a kloset's caches out of the map.
-fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLimits, Error> {
-    let cache_size = number(map, "cache_size", 4096)?;
-    if cache_size < LEAST_CACHE {
-        let why = "a folder of less than 5 MiB would keep nothing";
-        return Err(Error::Value { key: "cache_size", value: cache_size.to_string(), why });
-    }
-    Ok(CacheLimits {
-        memory: number(map, "cache_memory", 128)? as u64 * MIB,
-        disk: folder(map, "cache_dir")?.map(|folder| (folder, cache_size as u64 * MIB)),
-        copies_dir: None,
-    })
-}
-
-/// Takes a folder out of the map. plakar runs connectors in whatever folder it was
-/// itself started in, so a relative path would be another one each time.
-fn folder(map: &mut HashMap<String, String>, key: &'static str) -> Result<Option<PathBuf>, Error> {
-    match map.remove(key).filter(|value| !value.is_empty()) {
-        Some(value) if !value.starts_with('/') => {
-            Err(Error::Value { key, value, why: "give an absolute path; ~ is not expanded" })
-        }
-        value => Ok(value.map(PathBuf::from)),
-    }
-}
-
-fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
-    match map.remove("on_partial").unwrap_or_default().as_str() {
-        "" | "keep" => Ok(OnPartial::Keep),
-        "fail" => Ok(OnPartial::Fail),
-        other => Err(Error::Value { key: "on_partial", value: other.to_owned(), why: "it must be keep or fail" }),
-    }
-}
-
-fn flag(map: &mut HashMap<String, String>, key: &'static str) -> Result<bool, Error> {
-    match map.remove(key).unwrap_or_default().as_str() {
-        "" | "false" => Ok(false),
-        "true" => Ok(true),
-        other => Err(Error::Value { key, value: other.to_owned(), why: "it must be true or false" }),
-    }
-}
-
-fn number(map: &mut HashMap<String, String>, key: &'static str, default: usize) -> Result<usize, Error> {
-    let Some(value) = map.remove(key) else {
-        return Ok(default);
-    };
-    match value.trim().parse::<u16>() {
-        Ok(number) => Ok(number.into()),
-        Err(_) => Err(Error::Value { key, value, why: "it must be a whole number up to 65535" }),
-    }
-}
-
-/// Sorts what is left into rclone's sections.
-fn sections(map: HashMap<String, String>) -> Result<Sections, Error> {
-    let mut sections = Sections::new();
-    for (key, value) in map {
-        let option = key.strip_prefix("rclone_").unwrap_or(&key);
-        if option.to_ascii_lowercase().contains("cookie") {
-            secret::conceal_cookies(&value);
-        } else if is_secret(option) {
-            secret::conceal(&value);
-        }
-        // plakar drops empty values on import; a hidden password is none.
-        if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
-            continue;
-        }
-        let (section, name) = match option.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {
-            Some((section, name)) => (section, name),
-            None => (OWN_SECTION, option),
-        };
-        let options = sections.entry(section.to_owned()).or_default();
-        let other = options.insert(name.to_owned(), value);
-        if other.is_some_and(|other| options.get(name) != Some(&other)) {
-            return Err(Error::TwoValues(option.to_owned()));
-        }
-    }
-    Ok(sections)
-}
-
-/// Names under which rclone's backends take secrets.
-fn is_secret(option: &str) -> bool {
-    ["pass", "token", "secret", "key", "credential", "sas_url", "auth"]
-        .iter()
-        .any(|part| option.to_ascii_lowercase().contains(part))
-}
-
-/// What identifies the account or the server behind a section, without secrets.
-fn origin(sections: &Sections, section: &str) -> String {
-    let Some(options) = sections.get(section) else {
-        return section.to_owned();
-    };
-    let get = |key: &str| options.get(key).map(String::as_str);
-    let kind = get("type").unwrap_or_default();
-    if let Some(apple_id) = get("apple_id") {
-        return apple_id.to_lowercase();
-    }
-    if kind == "local" {
-        return rustix::system::uname().nodename().to_string_lossy().into_owned();
-    }
-    // crypt, alias and the like stand for a path of another section.
-    if let Some((remote, path)) = get("remote").and_then(|remote| remote.split_once(':')) {
-        return format!("{kind}:{}:{path}", origin(sections, remote));
-    }
-    let user = ["user", "username", "account", "email", "access_key_id"].iter().find_map(|key| get(key));
-    let place =
-        ["host", "endpoint", "url", "drive_id", "team_drive", "region", "provider"].iter().find_map(|key| get(key));
-    let place = place.map(without_credentials);
-    match (user, place) {
-        (Some(user), Some(place)) => format!("{kind}:{user}@{place}"),
-        (Some(user), None) => format!("{kind}:{user}"),
-        (None, Some(place)) => format!("{kind}:{place}"),
-        (None, None) => kind.to_owned(),
-    }
-}
-
-/// A URL may carry a user and a password before its host, and a key in its query.
-fn without_credentials(url: &str) -> String {
-    let Some((_, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{host}{path}")
 }
 
 #[cfg(test)]
@@ -470,20 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_no_credentials_and_keeps_the_host() {
-        for (url, origin) in [
-            ("https://me:pw@dav.example/files", "dav.example/files"),
-            ("https://me:p@ss@dav.example:8443/files", "dav.example:8443/files"),
-            ("https://dav.example/users/me@home.example", "dav.example/users/me@home.example"),
-            ("https://dav.example?key=a@b", "dav.example"),
-            ("https://dav.example/files?sig=secret#part", "dav.example/files"),
-        ] {
-            let config = read(&[("location", "rclone://"), ("rclone_type", "webdav"), ("rclone_url", url)]).unwrap();
-            assert_eq!(config.origin, format!("webdav:{origin}"), "{url}");
-        }
-    }
-
-    #[test]
     fn an_option_with_two_values_is_refused() {
         let option =
             [("location", "icloud://"), ("apple_id", "user@example.com"), ("rclone_apple_id", "user@example.com")];
@@ -502,7 +239,7 @@ mod tests {
 
     #[test]
     fn options_of_ours_are_not_passed_on() {
-        let own = OPTIONS.into_iter().filter(|&key| key != "account" && key != "password_command");
+        let own = names().into_iter().filter(|&key| key != "account" && key != "password_command");
         let value = |key: &str| match key {
             "on_partial" => "fail",
             "include_klosets" => "true",
@@ -523,6 +260,32 @@ mod tests {
         assert_eq!(with("keep").unwrap().on_partial, OnPartial::Keep);
         assert_eq!(with("fail").unwrap().on_partial, OnPartial::Fail);
         assert!(with("drop").unwrap_err().to_string().contains("on_partial=drop"));
+    }
+
+    #[test]
+    fn a_configuration_shows_no_value_of_rclone() {
+        let given = [
+            ("location", "icloud://"),
+            ("apple_id", "user@example.com"),
+            ("trust_token", "the trust"),
+            ("cookies", "a=S1; b=S2"),
+            ("on_event", "curl https://example.com/hook-of-mine"),
+            ("password_command", "echo the-password"),
+        ];
+        let shown = format!("{:?}", read(&given).unwrap());
+        assert!(shown.contains("trust_token"), "{shown}");
+        for secret in ["the trust", "S1", "S2", "hook-of-mine", "the-password"] {
+            assert!(!shown.contains(secret), "{secret} is in {shown}");
+        }
+    }
+
+    #[test]
+    fn keys_of_plakar_are_no_options() {
+        let given = [("location", "icloud://"), ("apple_id", "user@example.com")];
+        let own = |pairs: &[(&str, &str)]| read(pairs).unwrap().sections[OWN_SECTION].clone();
+        for key in ["passphrase", "passphrase_cmd", "ignore", "ignore-file"] {
+            assert_eq!(own(&[&given[..], &[(key, "x")]].concat()), own(&given), "{key}");
+        }
     }
 
     #[test]

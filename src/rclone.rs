@@ -47,7 +47,7 @@ impl Rclone {
     /// # Errors
     /// [`Kind::BadConfig`] for a backend that is not in this build and for an
     /// option that the backend does not have.
-    pub async fn check(self, name: &str, sections: Sections, others: &'static [&'static str]) -> Result<(), Error> {
+    pub async fn check(self, name: &str, sections: Sections, others: Vec<&'static str>) -> Result<(), Error> {
         call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
     }
 

@@ -20,15 +20,18 @@ const SHORTEST: usize = 6;
 static CONCEALED: Mutex<BTreeSet<(Reverse<usize>, String)>> = Mutex::new(BTreeSet::new());
 
 /// Apple's cookies and headers, tokens in JSON, credentials and queries in URLs.
-static SHAPES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+static SHAPES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     let shape =
         |pattern, replacement| (Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}")), replacement);
     [
         shape(
-            r#"(?i)\b(x-apple-[a-z0-9-]+|scnt|dsWebAuthToken|trustTokens?|cookie)("?\s*[=:]\s*)("[^"]*"|\[[^\]]*\]|[^\s;,]+)"#,
+            r#"(?i)\b(x-apple-[a-z0-9-]+|scnt|dsWebAuthToken|trustTokens?)("?\s*[=:]\s*)("[^"]*"|\[[^\]]*\]|[^\s;,]+)"#,
             "$1$2…",
         ),
-        shape(r"(https?://)[^\s/@]+@", "$1…@"),
+        // A list of cookies goes to the end of its JSON string or of its line.
+        shape(r#"(?i)\b((?:set-)?cookies?)("?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^\r\n]+)"#, "$1$2…"),
+        // A password may hold an @: the host begins after the last.
+        shape(r#"(https?://)[^\s/?#"]+@"#, "$1…@"),
         shape(r#"(https?://[^\s"?]+)\?[^\s"]*"#, "$1?…"),
         shape(r#"(https?://[^\s"/]*icloud-content\.com)[^\s"]*"#, "$1/…"),
     ]
@@ -47,6 +50,16 @@ pub fn conceal(value: &str) {
 pub fn conceal_cookies(list: &str) {
     conceal(list);
     list.split(';').filter_map(|cookie| cookie.split_once('=')).for_each(|(_, value)| conceal(value));
+}
+
+/// Makes the password in a URL disappear from shown text, wherever its text shows.
+pub fn conceal_credentials(url: &str) {
+    let Some((_, rest)) = url.split_once("://") else {
+        return;
+    };
+    if let Some((_, password)) = rest.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+        conceal(password);
+    }
 }
 
 /// The text without secrets.
@@ -83,6 +96,27 @@ mod tests {
         conceal("and goes on");
         assert_eq!(redact("head=tail-of-a-password"), "…");
         assert_eq!(redact("begins-alike, and goes on"), "…");
+    }
+
+    #[test]
+    fn a_list_of_cookies_disappears_as_a_whole() {
+        for text in [
+            "Cookie: a=S1; b=S2",
+            "cookies = a=\"S1\"; b=S2\n",
+            r#"{"cookies":"a=\"S1\"; b=S2","x":1}"#,
+            "Set-Cookie: a=S1; Path=/; b=S2",
+        ] {
+            let shown = redact(text);
+            assert!(!shown.contains("S1") && !shown.contains("S2"), "{shown}");
+        }
+        assert!(redact(r#"{"cookies":"a=S1","x":1}"#).ends_with(r#","x":1}"#));
+    }
+
+    #[test]
+    fn credentials_of_an_address_disappear() {
+        assert_eq!(redact("get https://me:p@ss@h.example/a: refused"), "get https://…@h.example/a: refused");
+        conceal_credentials("https://me:pa/ss word@h.example");
+        assert_eq!(redact(r#"parse "//me:pa/ss word@h.example""#), r#"parse "//me:…@h.example""#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command of `on_event`: for what it is run, and what it is told.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::process::CommandExt,
     process::{Command, ExitStatus, Stdio},
     sync::Mutex,
@@ -77,12 +77,19 @@ impl Event {
 }
 
 /// The command of `on_event`, for one configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct OnEvent {
     command: Option<String>,
     account: String,
     state: Option<State>,
     key: String,
+}
+
+impl fmt::Debug for OnEvent {
+    /// Leaves the command out: it may hold a secret, as that of a web hook.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("OnEvent").field("account", &self.account).finish_non_exhaustive()
+    }
 }
 
 impl OnEvent {

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::status;
 use crate::{
-    config::{Config, OPTIONS},
+    config::{self, Config},
     drive::{Drive, DrivePath},
     rclone::{Kind, Rclone},
 };
@@ -29,7 +29,7 @@ impl Context {
     /// If the configuration cannot be used, or there is one already.
     pub async fn configure(&self, map: HashMap<String, String>) -> Result<&Config, Status> {
         let config = Config::read(map).map_err(status::of)?;
-        let checked = Rclone::start().check(&config.section, config.sections.clone(), &OPTIONS).await;
+        let checked = Rclone::start().check(&config.section, config.sections.clone(), config::names()).await;
         checked.map_err(status::of)?;
         self.config.set(config).map_err(|_| status::of("Init was called twice"))?;
         self.config()

@@ -8,7 +8,7 @@ pub fn sections(text: &str) -> Sections {
     if let Ok(dumped) = serde_json::from_str(text) {
         return dumped;
     }
-    let mut sections = Sections::new();
+    let mut sections = Sections::default();
     let mut current = None;
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {

@@ -1,6 +1,11 @@
 //! The rc methods of a remote: their names, inputs and answers.
 
-use std::{collections::BTreeMap, os::fd::RawFd};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::{Deref, DerefMut},
+    os::fd::RawFd,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
@@ -26,8 +31,31 @@ macro_rules! method {
 
 pub(super) use method;
 
-/// Sections of an rclone configuration: by name, options by theirs.
-pub type Sections = BTreeMap<String, BTreeMap<String, String>>;
+/// Sections of an rclone configuration: by name, options by theirs. Many values
+/// are secrets, so `Debug` shows no value.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sections(BTreeMap<String, BTreeMap<String, String>>);
+
+impl fmt::Debug for Sections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.0.iter().map(|(name, options)| (name, options.keys()))).finish()
+    }
+}
+
+impl Deref for Sections {
+    type Target = BTreeMap<String, BTreeMap<String, String>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Sections {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
 
 /// Looks at sections without using the network.
 #[derive(Serialize)]
@@ -35,7 +63,7 @@ pub struct Check {
     pub name: String,
     pub sections: Sections,
     /// Options of who asks, for the error about one that nobody knows.
-    pub others: &'static [&'static str],
+    pub others: Vec<&'static str>,
 }
 method!("remote/check", Check, Nothing);
 

@@ -1,0 +1,203 @@
+//! Our own options: the one table that the parser, the error about an unknown
+//! option and the README share.
+
+use std::{collections::HashMap, env, path::PathBuf};
+
+use super::Error;
+use crate::{drive::Limits, kloset::CacheLimits};
+
+/// The unit of the options about memory.
+const MIB: u64 = 1024 * 1024;
+
+/// An option of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opt {
+    /// The key in plakar's configuration.
+    pub name: &'static str,
+    /// The default as the README has it. That of a number is the number.
+    pub default: &'static str,
+    /// What it means, in one phrase.
+    pub meaning: &'static str,
+    /// The least value of a number.
+    least: u16,
+}
+
+const fn option(name: &'static str, default: &'static str, meaning: &'static str) -> Opt {
+    Opt { name, default, meaning, least: 0 }
+}
+
+const fn at_least(least: u16, option: Opt) -> Opt {
+    Opt { least, ..option }
+}
+
+pub(super) const ACCOUNT: Opt = option("account", "the only one", "the account to use, see above");
+pub(super) const STATE_DIR: Opt = option("state_dir", "see above", "the folder of the accounts and sessions");
+pub(super) const PASSWORD_COMMAND: Opt = option(
+    "password_command",
+    "that of the account",
+    "a shell command that prints the password; it runs when the session has to be renewed by a sign-in",
+);
+pub(super) const ON_EVENT: Opt = option(
+    "on_event",
+    "none",
+    "a shell command to run when somebody will have to sign in, and when a backup, a restore or a store fails",
+);
+const ON_PARTIAL: Opt = option(
+    "on_partial",
+    "`keep`",
+    "a backup that could not save every file: `keep` keeps the snapshot and names the files; `fail` ends with an \
+     error and keeps no snapshot",
+);
+pub(super) const WARN_DAYS_OPTION: Opt = option("warn_days", "7", "days of trust below which that is said");
+pub(super) const LISTINGS: Opt = at_least(1, option("listings", "8", "folder listings at once, in a backup"));
+pub(super) const READ_AHEAD: Opt =
+    option("read_ahead", "16", "small files read before plakar asks for them; 0 for none");
+pub(super) const INCLUDE_KLOSETS: Opt = option(
+    "include_klosets",
+    "`false`",
+    "whether a backup includes the content of klosets that it finds below its location",
+);
+const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
+const CACHE_MEMORY: Opt = option(
+    "cache_memory",
+    "128",
+    "MiB of memory for content of a store that was read or is about to be, what carries it included",
+);
+const CACHE_DIR: Opt = option(
+    "cache_dir",
+    "none",
+    "a folder that keeps such content on disk, for later commands; several processes may share it",
+);
+// A sixteenth of the folder must have room for a block.
+const CACHE_SIZE: Opt = at_least(5, option("cache_size", "4096", "MiB of that folder, 5 or more"));
+const SPOOL_MEMORY: Opt = option(
+    "spool_memory",
+    "8",
+    "MiB of memory for content that waits to be uploaded; more than that waits in files without a name",
+);
+const SPOOL_DIR: Opt = option("spool_dir", "`$TMPDIR`", "the folder for those files");
+
+/// All options of ours, in the order of the README.
+pub const OPTIONS: [Opt; 15] = [
+    ACCOUNT,
+    STATE_DIR,
+    PASSWORD_COMMAND,
+    ON_EVENT,
+    ON_PARTIAL,
+    WARN_DAYS_OPTION,
+    LISTINGS,
+    READ_AHEAD,
+    INCLUDE_KLOSETS,
+    UPLOADS,
+    CACHE_MEMORY,
+    CACHE_DIR,
+    CACHE_SIZE,
+    SPOOL_MEMORY,
+    SPOOL_DIR,
+];
+
+/// Days of trust below which a user is told, unless `warn_days` says otherwise.
+pub const WARN_DAYS: u16 = 7;
+
+/// Returns the names of all options of ours.
+pub fn names() -> Vec<&'static str> {
+    OPTIONS.iter().map(|option| option.name).collect()
+}
+
+/// What becomes of a backup that could not save every file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartial {
+    /// The snapshot is kept, and the failed files are named.
+    #[default]
+    Keep,
+    /// The backup ends with an error, and no snapshot is kept.
+    Fail,
+}
+
+impl Opt {
+    /// Takes a text out of the map; an empty one is none.
+    pub(super) fn text(self, map: &mut HashMap<String, String>) -> Option<String> {
+        map.remove(self.name).filter(|value| !value.is_empty())
+    }
+
+    /// Takes a folder out of the map. plakar runs connectors in the folder that
+    /// it was itself started in, so a relative path would change its meaning.
+    pub(super) fn folder(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
+        match self.text(map) {
+            Some(value) if !value.starts_with('/') => {
+                Err(self.refuse(value, "give an absolute path; ~ is not expanded"))
+            }
+            value => Ok(value.map(PathBuf::from)),
+        }
+    }
+
+    /// Takes a number out of the map, else its default.
+    pub(super) fn number(self, map: &mut HashMap<String, String>) -> Result<usize, Error> {
+        let value = map.remove(self.name);
+        let text = value.as_deref().unwrap_or(self.default).trim();
+        match text.parse::<u16>() {
+            Ok(number) if number >= self.least => Ok(number.into()),
+            _ => Err(self.refuse(text.to_owned(), &format!("it must be a whole number from {} to 65535", self.least))),
+        }
+    }
+
+    /// Takes a choice between `true` and `false` out of the map; none is `false`.
+    pub(super) fn flag(self, map: &mut HashMap<String, String>) -> Result<bool, Error> {
+        match self.text(map).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(self.refuse(other.to_owned(), "it must be true or false")),
+        }
+    }
+
+    fn refuse(self, value: String, why: &str) -> Error {
+        Error::Value { key: self.name, value, why: why.to_owned() }
+    }
+}
+
+/// Takes the bounds of a drive out of the map.
+pub(super) fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
+    Ok(Limits {
+        uploads: UPLOADS.number(map)?,
+        spool_memory: SPOOL_MEMORY.number(map)? * MIB as usize,
+        spool_dir: SPOOL_DIR.folder(map)?.unwrap_or_else(env::temp_dir),
+    })
+}
+
+/// Takes the bounds of a kloset's caches out of the map.
+pub(super) fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLimits, Error> {
+    let cache_size = CACHE_SIZE.number(map)? as u64 * MIB;
+    Ok(CacheLimits {
+        memory: CACHE_MEMORY.number(map)? as u64 * MIB,
+        disk: CACHE_DIR.folder(map)?.map(|folder| (folder, cache_size)),
+        copies_dir: None,
+    })
+}
+
+/// Takes `on_partial` out of the map.
+pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
+    match ON_PARTIAL.text(map).as_deref() {
+        None | Some("keep") => Ok(OnPartial::Keep),
+        Some("fail") => Ok(OnPartial::Fail),
+        Some(other) => Err(ON_PARTIAL.refuse(other.to_owned(), "it must be keep or fail")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The README is read by people, so it is written by hand; its table is this one.
+    #[test]
+    fn the_readme_has_this_table() {
+        let readme = include_str!("../../README.md");
+        let rows = OPTIONS.map(|option| format!("| `{}` | {} | {} |\n", option.name, option.default, option.meaning));
+        let table = format!("| option | default | meaning |\n| --- | --- | --- |\n{}\n", rows.concat());
+        assert!(readme.contains(&table), "README.md must have:\n{table}");
+    }
+
+    #[test]
+    fn the_default_of_warn_days_is_the_one_of_status() {
+        assert_eq!(WARN_DAYS_OPTION.default, WARN_DAYS.to_string());
+    }
+}

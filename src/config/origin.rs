@@ -1,0 +1,169 @@
+//! Where a configuration's files come from, and which remotes stand on which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Error;
+use crate::rclone::Sections;
+
+/// Returns what identifies the account or the server behind a section, without
+/// secrets. Needs sections without circles.
+pub fn of(sections: &Sections, section: &str) -> String {
+    let (mut before, mut after) = (String::new(), Vec::new());
+    let mut section = section;
+    loop {
+        let Some(options) = sections.get(section) else {
+            break before += section;
+        };
+        // crypt, alias and the like stand for a path of another section.
+        let below = options.get("remote").filter(|_| !options.contains_key("apple_id"));
+        let Some((remote, path)) = below.and_then(|remote| remote.split_once(':')) else {
+            break before += &of_service(options);
+        };
+        before += options.get("type").map_or("", String::as_str);
+        before.push(':');
+        after.push(path);
+        section = remote;
+    }
+    for path in after.into_iter().rev() {
+        before.push(':');
+        before += path;
+    }
+    before
+}
+
+/// The same for a section that stands on no other.
+fn of_service(options: &BTreeMap<String, String>) -> String {
+    let get = |key: &str| options.get(key).map(String::as_str);
+    let kind = get("type").unwrap_or_default();
+    if let Some(apple_id) = get("apple_id") {
+        return apple_id.to_lowercase();
+    }
+    if kind == "local" {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    let user = ["user", "username", "account", "email", "access_key_id"].iter().find_map(|key| get(key));
+    let place =
+        ["host", "endpoint", "url", "drive_id", "team_drive", "region", "provider"].iter().find_map(|key| get(key));
+    let place = place.map(without_credentials);
+    match (user, place) {
+        (Some(user), Some(place)) => format!("{kind}:{user}@{place}"),
+        (Some(user), None) => format!("{kind}:{user}"),
+        (None, Some(place)) => format!("{kind}:{place}"),
+        (None, None) => kind.to_owned(),
+    }
+}
+
+/// A URL may carry a user and a password before its host, and a key in its query.
+fn without_credentials(url: &str) -> String {
+    let Some((_, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{host}{path}")
+}
+
+/// Refuses sections that stand on themselves: rclone would open them for ever.
+pub fn refuse_circles(sections: &Sections) -> Result<(), Error> {
+    // A section is done when everything below it is known to have an end.
+    let mut done = BTreeSet::new();
+    for start in sections.keys() {
+        // The way from `start`, and at each step the sections that are still to be followed.
+        let mut way = vec![(start.as_str(), below(sections, start))];
+        while let Some((section, rest)) = way.last_mut() {
+            let Some(next) = rest.pop() else {
+                done.insert(*section);
+                way.pop();
+                continue;
+            };
+            if let Some(begin) = way.iter().position(|(section, _)| *section == next) {
+                let circle: Vec<&str> = way[begin..].iter().map(|(section, _)| *section).chain([next]).collect();
+                return Err(Error::Circle(next.to_owned(), circle.join(" -> ")));
+            }
+            if !done.contains(next) {
+                way.push((next, below(sections, next)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the sections that a section stands on: `remote` of crypt and its like,
+/// `upstreams` of union and combine.
+fn below<'a>(sections: &'a Sections, section: &str) -> Vec<&'a str> {
+    let Some(options) = sections.get(section) else {
+        return Vec::new();
+    };
+    let remotes = options.get("remote").map(String::as_str).into_iter();
+    let upstreams = options.get("upstreams").into_iter().flat_map(|list| list.split_whitespace());
+    // combine names a folder before each: folder=remote:path.
+    let upstreams = upstreams.map(|upstream| upstream.split_once('=').map_or(upstream, |(_, remote)| remote));
+    let names = remotes.chain(upstreams).filter_map(|remote| remote.split_once(':').map(|(name, _)| name));
+    // A connection string adds options to the name: remote,option=value:path.
+    names.map(|name| name.split_once(',').map_or(name, |(name, _)| name).trim_matches('"')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::{Config, Error};
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, Error> {
+        let state = ("state_dir", "/nowhere/state");
+        Config::read(pairs.iter().chain([&state]).map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    #[test]
+    fn an_origin_has_no_credentials_and_keeps_the_host() {
+        for (url, origin) in [
+            ("https://me:pw@dav.example/files", "dav.example/files"),
+            ("https://me:p@ss@dav.example:8443/files", "dav.example:8443/files"),
+            ("https://dav.example/users/me@home.example", "dav.example/users/me@home.example"),
+            ("https://dav.example?key=a@b", "dav.example"),
+            ("https://dav.example/files?sig=secret#part", "dav.example/files"),
+        ] {
+            let config = read(&[("location", "rclone://"), ("rclone_type", "webdav"), ("rclone_url", url)]).unwrap();
+            assert_eq!(config.origin, format!("webdav:{origin}"), "{url}");
+        }
+    }
+
+    #[test]
+    fn remotes_that_stand_on_themselves_are_refused() {
+        let of = |pairs: &[(&str, &str)]| {
+            let map: HashMap<_, _> = pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            Config::read(map).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let own = [("location", "rclone://"), ("rclone_type", "crypt"), ("rclone_remote", "drive:x")];
+        let drive = |kind, key, value| of(&[&own[..], &[("remote.drive.type", kind), (key, value)]].concat());
+        for (kind, key, value) in [
+            ("crypt", "remote.drive.remote", "drive:x"),
+            ("crypt", "remote.drive.remote", "_plakar:"),
+            ("crypt", "remote.drive.remote", "drive,strict_names=true:x"),
+            ("union", "remote.drive.upstreams", "/tmp drive:x"),
+            ("combine", "remote.drive.upstreams", "a=/tmp b=drive:x"),
+        ] {
+            let message = drive(kind, key, value).unwrap_err();
+            assert!(message.contains("stands on itself") && message.contains("drive ->"), "{message}");
+        }
+        assert_eq!(drive("alias", "remote.drive.remote", "/tmp"), Ok(()));
+    }
+
+    /// Two sections may stand on one, and a chain may be long.
+    #[test]
+    fn a_long_chain_is_no_circle() {
+        let mut map = HashMap::from([("location".to_owned(), "rclone://".to_owned())]);
+        map.extend(
+            [("rclone_type", "union"), ("rclone_upstreams", "r0:a r0:b r1:")].map(|(a, b)| (a.into(), b.into())),
+        );
+        let last = 5_000;
+        for number in 0..last {
+            map.insert(format!("remote.r{number}.type"), "alias".to_owned());
+            map.insert(format!("remote.r{number}.remote"), format!("r{}:x", number + 1));
+        }
+        map.insert("rclone_remote".to_owned(), "r0:y".to_owned());
+        let config = Config::read(map).unwrap();
+        assert!(config.origin.starts_with("union:alias:alias:") && config.origin.ends_with(":x:x:y"));
+    }
+}
