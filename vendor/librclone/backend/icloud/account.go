@@ -95,6 +95,8 @@ func pcsBody(byPerson bool) any {
 	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
 }
 
+// accountLogin begins a session with what a sign-in has proven. A refusal that
+// the host puts into words is doubtful at first: it says so of fine requests.
 func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
 	var account AccountAnswer
 	err := s.setup(ctx, state, loginPath, loginBody(proof), &account)
@@ -103,10 +105,10 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 		if e := s.elsewhere(refused.elsewhere()); e != nil {
 			return e
 		}
-		if refused.kind() == KindNeedsLogin || refused.kind() == KindUnsupported {
-			return needsLogin(s.name, "iCloud does not accept the sign-in ("+refused.Error()+")")
+		if refused.endsSession() {
+			return notAccepted(refused.Error())
 		}
-		return s.explain(state, "", refused)
+		return refused.passing()
 	}
 	if err != nil {
 		return err
@@ -114,7 +116,31 @@ func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *Se
 	if account.WantsCode() {
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
-	return s.adopt(state, &account)
+	if err := s.adopt(state, &account); err != nil {
+		return err
+	}
+	if len(state.Cookies) == 0 {
+		return notAccepted("it gives no session")
+	}
+	return nil
+}
+
+func notAccepted(why string) error {
+	e := fail(KindNeedsLogin, "", "", "iCloud does not accept the sign-in ("+why+")").because(CauseSessionOver)
+	e.doubtful = true
+	return e
+}
+
+// endsSession reports whether the host of accounts refuses a session, and no
+// request. A refusal without words may come from anywhere on the way.
+func (r *refusal) endsSession() bool {
+	switch {
+	case r.kind() == KindThrottled, r.status >= http.StatusInternalServerError:
+		return false
+	case r.status == http.StatusMisdirectedRequest, r.status == statusSessionOver:
+		return true
+	}
+	return r.worded()
 }
 
 // validate asks for the addresses of the services, with the cookies that are there.
@@ -123,10 +149,14 @@ func (s *signer) validate(ctx context.Context, state *SessionFile) error {
 	err := s.setup(ctx, state, validatePath, nil, &account)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		if refused.kind() == KindThrottled || refused.status >= 500 {
-			return refused.err()
+		if refused.endsSession() {
+			return fail(KindNeedsLogin, "", "", refused.Error()) // not final: a sign-in follows
 		}
-		return fail(KindNeedsLogin, "", "", refused.Error()) // not final: a sign-in follows
+		e := refused.passing()
+		if refused.status < http.StatusInternalServerError && e.kind == KindNetwork {
+			e.doubtful = true // a sign-in is the other way
+		}
+		return e
 	}
 	if err != nil {
 		return err
@@ -177,27 +207,22 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
 		var refused *refusal
 		switch {
-		case errors.As(err, &refused) && refused.kind() == KindThrottled:
-			return refused.err()
-		case errors.As(err, &refused) && refused.kind() == KindNetwork && !refused.explained():
-			err = refused.err()
-		case refused != nil:
+		case errors.As(err, &refused) && (refused.endsSession() || refused.explained()):
 			return fail(KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()).
 				because(CauseADPNotApproved) // not final: a sign-in may help
-		case hasKind(err, KindNetwork), hasKind(err, KindDamaged):
+		case refused != nil:
+			return refused.passing()
 		case err != nil:
 			return err
 		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
 			state.PCSRequired = true
 			state.RenewedAt = time.Now().UTC()
 			return nil
-		default:
-			err = needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
-				with("approve it on a trusted device (" + webAccessSetting + "), then sign in again")
 		}
 		wait, ok := s.service.retries.pause(try+1, 0)
 		if !ok || try == pcsTries {
-			return finally(err)
+			return needsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").because(CauseADPNotApproved).
+				with("approve it on a trusted device (" + webAccessSetting + "), then sign in again")
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

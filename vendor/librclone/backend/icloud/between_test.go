@@ -30,6 +30,18 @@ func (b *between) RoundTrip(req *http.Request) (*http.Response, error) {
 	kind := fakeKind(req)
 	b.counts[kind]++
 	if answer := b.answer(kind, req); answer != nil {
+		if answer.hung {
+			b.mu.Unlock()
+			<-req.Context().Done()
+			b.mu.Lock()
+			return nil, req.Context().Err()
+		}
+		if answer.lost {
+			if answer.carriedOut {
+				_, _ = b.cloud.RoundTrip(req)
+			}
+			return nil, io.ErrUnexpectedEOF
+		}
 		if req.Body != nil {
 			_, _ = io.Copy(io.Discard, req.Body)
 			_ = req.Body.Close()

@@ -46,6 +46,10 @@ const (
 	CauseNoPassword     = "no-password"           // the session is over and no password is stored
 	CauseThrottled      = "throttled"             // Apple asked to come back later
 	CauseNoDrive        = "no-drive"              // the account has no iCloud Drive
+	CauseUnclear        = "sign-in-unclear"       // proofs of the password were sent whose outcome is not known
+	CauseServiceTrouble = "service-trouble"       // Apple's service itself is in trouble
+	CauseNoNetwork      = "no-network"            // Apple's hosts are not reached
+	CauseStateFolder    = "state-folder"          // the session file cannot be written
 	CauseSessionOver    = "session-over"          // any other reason to sign in again
 )
 
@@ -69,6 +73,7 @@ type Error struct {
 	busy       bool   // another write to the same zone was under way
 	doubtful   bool   // a refusal that may be none a moment later
 	answered   bool   // the service said so, by a status
+	unclear    bool   // a proof of the password was sent, and whether it was right is not known
 	final      bool   // repeating the call cannot help: what could be done was done
 	fatal      bool   // no other call of the account can succeed either
 	startOver  bool   // a content that cannot be continued may be read again from its start

@@ -25,10 +25,15 @@ type fakeCloud struct {
 	change   int
 	requests int
 	alive    bool // the session
+	noToken  bool // session tokens bring no session, but for those of a new proof
 	pcs      bool // Advanced Data Protection, and its cookies are right
 	needsPCS bool
 	password string
 	srp      *fakeSRP
+	proofs   int // of the password that came
+	wrong    int // those in a row that were wrong
+	logins   int // sessions that were begun
+	locks    int // the number of them that locks the account, 0 for none
 
 	// listings are those of the drive before its first change, by the request;
 	// clouds that begin alike share them.
@@ -59,10 +64,13 @@ type fakeAnswer struct {
 	status int
 	header http.Header
 	body   []byte
-	broken bool          // the connection breaks in the middle of the body
-	lost   bool          // there is no answer, but the request was carried out
-	hung   bool          // there is no answer, and the connection stays
-	slow   time.Duration // between two bytes of the body; below 0 none ever comes
+	broken bool // the connection breaks in the middle of the body
+	lost   bool // there is no answer, but the request was carried out
+	// carriedOut says for an answer of a between that is lost whether the request
+	// reached the cloud.
+	carriedOut bool
+	hung       bool          // there is no answer, and the connection stays
+	slow       time.Duration // between two bytes of the body; below 0 none ever comes
 }
 
 func newFakeCloud() *fakeCloud {
@@ -450,6 +458,21 @@ type fakeSRP struct {
 	verifier *big.Int
 	secret   *big.Int
 	public   *big.Int
+	account  string
+	client   *big.Int // A
+}
+
+// accepts reports whether a proof is right.
+func (s *fakeSRP) accepts(m1 []byte) bool {
+	scramble := number256(padded(s.client), padded(s.public))
+	base := new(big.Int).Exp(s.verifier, scramble, groupPrime)
+	base.Mul(base, s.client)
+	session := sum256(padded(base.Exp(base, s.secret, groupPrime)))
+	mixed := sum256(padded(groupBase))
+	for i, b := range sum256(groupPrime.Bytes()) {
+		mixed[i] ^= b
+	}
+	return bytes.Equal(m1, sum256(mixed, sum256([]byte(s.account)), s.salt, padded(s.client), padded(s.public), session))
 }
 
 func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
@@ -468,13 +491,20 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 		return c.answerProof(kind, sent, answer, say)
 	case "init":
 		c.srp = newFakeSRP(c.password)
+		var asked struct {
+			A       []byte `json:"a"`
+			Account string `json:"accountName"`
+		}
+		_ = json.Unmarshal(sent, &asked)
+		c.srp.account, c.srp.client = asked.Account, new(big.Int).SetBytes(asked.A)
 		return say(200, jsonObject{"iteration": 2, "salt": base64.StdEncoding.EncodeToString(c.srp.salt),
 			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(padded(c.srp.public)), "c": "c"})
 	case "accountLogin":
-		if !bytes.Contains(sent, []byte(`"dsWebAuthToken":"proof"`)) {
-			return say(401, jsonObject{})
+		if wanted := `"dsWebAuthToken":"` + c.token() + `"`; !bytes.Contains(sent, []byte(wanted)) {
+			return say(421, jsonObject{})
 		}
 		c.alive = true
+		c.logins++
 		answer.header.Add("Set-Cookie", "WEB=alive")
 		return account()
 	case "validate":
@@ -495,6 +525,14 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 	return nil
 }
 
+// token is the session token that brings a session.
+func (c *fakeCloud) token() string {
+	if c.noToken {
+		return fmt.Sprint("proof", c.proofs)
+	}
+	return "proof"
+}
+
 func newFakeSRP(password string) *fakeSRP {
 	s := &fakeSRP{salt: []byte("salt"), secret: big.NewInt(123456789)}
 	key, _ := deriveKey(Secret(password), s.salt, 2, "s2k")
@@ -510,7 +548,23 @@ func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, sa
 	if kind == "federate" || c.srp == nil {
 		return say(200, jsonObject{})
 	}
-	answer.header.Set("X-Apple-Session-Token", "proof")
+	refuse := func(status int, code string) *fakeAnswer {
+		return say(status, jsonObject{"serviceErrors": []jsonObject{{"code": code, "message": "refused"}}})
+	}
+	var proof struct {
+		M1 []byte `json:"m1"`
+	}
+	_ = json.Unmarshal(sent, &proof)
+	c.proofs++
+	if c.locks > 0 && c.wrong >= c.locks {
+		return refuse(403, CodeLocked)
+	}
+	if !c.srp.accepts(proof.M1) {
+		c.wrong++
+		return refuse(401, CodeWrongPassword)
+	}
+	c.wrong = 0
+	answer.header.Set("X-Apple-Session-Token", c.token())
 	answer.header.Set("X-Apple-Id-Account-Country", "USA")
 	return say(200, jsonObject{"authType": "hsa2"})
 }

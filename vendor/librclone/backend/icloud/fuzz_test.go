@@ -209,6 +209,11 @@ func (c *fakeCloud) drive(password Secret) *Fs { return driveBy(c, password) }
 
 // driveBy opens it through something that comes between.
 func driveBy(transport http.RoundTripper, password Secret) *Fs {
+	return processBy(transport, password, newSessionFile())
+}
+
+// processBy opens it with a session file that others may use.
+func processBy(transport http.RoundTripper, password Secret, path string) *Fs {
 	opt := &Options{Enc: defaultEncoding, BatchSize: 20, CacheItems: 1000, ListingAge: fs.Duration(time.Minute)}
 	service := &service{
 		http:    newRESTClient(&http.Client{Transport: transport}),
@@ -216,7 +221,8 @@ func driveBy(transport http.RoundTripper, password Secret) *Fs {
 		retries: retries{tries: 4, longest: time.Millisecond},
 	}
 	signer := &signer{service: service, name: "fuzz"}
-	service.session = newSession("fuzz", "", signer.renew)
+	service.session = newSession("fuzz", path, signer.renew)
+	service.session.base, service.session.longest = time.Millisecond, 250*time.Millisecond
 	state := SessionFile{
 		AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
 		Cookies:   []Cookie{{"WEB", "alive"}, {pcsCookie, "old"}},

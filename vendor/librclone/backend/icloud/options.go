@@ -111,8 +111,8 @@ a password.`,
 			Help: `File that keeps the session and shares it between processes.
 
 What is in it counts more than the session in the configuration. It holds
-secrets and is readable by its owner only. Without it a renewed session goes to
-the configuration.`,
+secrets and is readable by its owner only. Without it no sign-in is made, as its
+outcome could not be kept; a session is used while it lasts.`,
 			Advanced: true,
 		}, {
 			Name:     "calls_per_second",
@@ -259,6 +259,7 @@ func newDrive(ctx context.Context, name string, opt *Options) *drive {
 	service := newService(ctx, opt)
 	signer := &signer{service: service, name: name}
 	service.session = newSession(name, opt.SessionFile, signer.renew)
+	service.session.longest = service.retries.longest
 	return assembleDrive(service, opt)
 }
 

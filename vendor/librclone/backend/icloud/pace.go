@@ -163,11 +163,16 @@ func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 	if next > r.tries || asked > r.longest {
 		return 0, false
 	}
+	return r.delay(next, asked), true
+}
+
+// delay is how long to wait before try number next.
+func (r retries) delay(next int, asked time.Duration) time.Duration {
 	wait := min(r.base<<min(next-2, 16), r.longest, longestPause)
 	if wait > 0 {
 		wait = wait/2 + rand.N(wait/2+1) // spread, so that parallel calls do not come back together
 	}
-	return max(wait, asked), true
+	return max(wait, asked)
 }
 
 // longestPause bounds the pauses that nobody asked for.

@@ -51,27 +51,3 @@ var appSpecific = regexp.MustCompile(`^\s*[a-z]{4}(-[a-z]{4}){3}\s*$`)
 // app-specific ones, xxxx-xxxx-xxxx-xxxx. The web sign-in, and with it iCloud
 // Drive, takes none of them.
 func IsAppSpecific(password Secret) bool { return appSpecific.MatchString(string(password)) }
-
-// passwordFor gives the password for a sign-in; "" where the proof of the last
-// one has to do. Only whoever renews calls it, so no two commands run at once.
-func (s *session) passwordFor(ctx context.Context, state *SessionFile) (Secret, error) {
-	s.mu.Lock()
-	password, command := s.password, s.command
-	s.mu.Unlock()
-	if command != "" {
-		var err error
-		if password, err = PasswordOf(ctx, command); err != nil {
-			return "", s.failed(err, state, true)
-		}
-	}
-	switch {
-	case IsAppSpecific(password):
-		why := needsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not take")
-		return "", s.end(why.because(CauseAppSpecific).with("sign in again with the password of the Apple Account"), state)
-	case state.refuses(state.Refused.Password, password):
-		return "", s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
-	case password == "" && state.SessionToken == "":
-		return "", s.strand(CauseNoPassword, "the session is over and no password is stored to begin another", state)
-	}
-	return password, nil
-}

@@ -43,7 +43,7 @@ func newSigner(ctx context.Context, appleID string) *signer {
 // stands on. The answer is nil for a success; its status is 409 where Apple
 // wants the second factor. err says why no answer came.
 func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
-	return asRefused(newSigner(ctx, appleID).prove(ctx, session, appleID, password))
+	return asRefused(newSigner(ctx, appleID).prove(ctx, session, appleID, password, func() error { return nil }))
 }
 
 // AccountLogin begins a session with what a sign-in has proven: its cookies go

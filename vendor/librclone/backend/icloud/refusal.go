@@ -22,8 +22,6 @@ type refusal struct {
 	location   string // where it sends on to
 	header     http.Header
 	body       []byte
-
-	answersPassword bool // in a sign-in: it is about the password
 }
 
 func (r *refusal) Error() string {
@@ -185,6 +183,25 @@ func (r *refusal) kind() string {
 		return KindNetwork
 	}
 	return KindUnsupported
+}
+
+// passing is the failure for a refusal that says nothing about the account: one
+// of a service in trouble, or an answer that something between here and Apple
+// gives in its place, such as the page of a proxy.
+func (r *refusal) passing() *Error {
+	e := r.err()
+	if e.kind != KindThrottled && e.kind != KindNetwork {
+		e.kind, e.sentinel, e.doubtful = KindNetwork, nil, false
+		e.why += " without a reason of Apple's"
+		e.advice = "if this goes on, look for a proxy, a firewall or a sign-in page of the network"
+	}
+	return e
+}
+
+// worded reports whether the service says in words why it refuses, as the host
+// of accounts does.
+func (r *refusal) worded() bool {
+	return r.reason != "" || r.code != "" || ServiceErrorIn(r.body).Code != ""
 }
 
 func (r *refusal) err() *Error {

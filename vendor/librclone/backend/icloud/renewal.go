@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/rclone/rclone/fs"
 )
 
-// proven is told that a call was accepted with these credentials.
+// proven records that a call was accepted with these credentials.
 func (s *session) proven(a *access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -21,12 +23,13 @@ func (s *session) proven(a *access) {
 // attempts is what was done about the session because one call was refused.
 type attempts struct {
 	status    int  // of the refusal
-	approved  bool // the cookies for protected data were renewed
+	approved  bool // the cookies for protected data were asked for
 	confirmed bool // Apple has said that the session is good
 	signedIn  bool
 }
 
-// takeTurn waits until nobody else of this process renews or saves the session.
+// takeTurn waits until no other caller of this process renews or saves the
+// session.
 func (s *session) takeTurn(ctx context.Context) (leave func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -37,7 +40,10 @@ func (s *session) takeTurn(ctx context.Context) (leave func(), err error) {
 }
 
 // renew replaces credentials that a call was refused for, or that are missing.
-// Of all callers that come with the same credentials, one renews.
+// Of all callers with the same credentials, one renews. It waits out failures
+// that pass, for no longer than s.longest in total; the file lock is free
+// meanwhile, so that a person can sign in. After a longer failure, or one that
+// is final, all callers fail alike.
 func (s *session) renew(ctx context.Context, generation int, done *attempts) error {
 	s.mu.Lock()
 	failures := s.failures
@@ -47,43 +53,38 @@ func (s *session) renew(ctx context.Context, generation int, done *attempts) err
 		return err
 	}
 	defer leave()
-	s.mu.Lock()
-	if over, err := s.settled(generation, failures); over {
+	r := &round{session: s, done: done}
+	for {
+		s.mu.Lock()
+		over, err := s.settled(generation, failures)
 		s.mu.Unlock()
-		return err
+		if over {
+			return err
+		}
+		wait, err := r.pass(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var again *passing
+		if !errors.As(err, &again) {
+			return err
+		}
+		r.tell(again, wait)
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
 	}
-	state := s.state.clone()
-	s.mu.Unlock()
-
-	unlock := s.lock(ctx)
-	defer unlock()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if adopted, err := s.adoptFile(&state); adopted || err != nil {
-		return err
-	}
-	switch {
-	case len(state.Cookies) > 0 && len(state.Endpoints) == 0:
-		return s.perform(ctx, &state, renewEndpoints, done)
-	case done.status == http.StatusLocked && !done.approved:
-		done.approved = true
-		return s.perform(ctx, &state, renewPCS, done)
-	case usable(&state) && s.now().Sub(state.SignedInAt) < freshFor:
-		return s.doubt(ctx, &state, done)
-	}
-	return s.perform(ctx, &state, renewAll, done)
 }
 
-// settled reports whether somebody has renewed, or has tried in vain, while a
-// caller waited for its turn; mu is held.
+// settled reports whether the session was renewed, or a renewal has failed,
+// while a caller waited for its turn; mu is held.
 func (s *session) settled(generation, failures int) (bool, error) {
 	switch {
 	case s.generation != generation:
 		return true, nil
 	case s.ended != nil:
 		return true, s.ended
-	case s.failures != failures:
+	case s.failures != failures, s.failure != nil && s.now().Before(s.retryAt):
 		return true, s.failure
 	}
 	return false, nil
@@ -95,47 +96,107 @@ func (s *session) settled(generation, failures int) (bool, error) {
 // otherwise cost a sign-in each time that it is read.
 const freshFor = time.Hour
 
-// doubt is for a call that a fresh session was refused for. Apple is asked once
-// whether the session is good, as the refusal may have been a passing one. If it
-// is, and the call is refused again, the call alone fails where others have been
-// accepted; where none ever was, the session is of no use.
-func (s *session) doubt(ctx context.Context, state *SessionFile, done *attempts) error {
+// round is one renewal: passes, each of which does the next step.
+type round struct {
+	session *session
+	done    *attempts
+
+	doubts     int     // refusals in a row that may be mistaken
+	over       bool    // only a sign-in helps
+	confirming bool    // the request asks whether a refused session is good
+	password   *Secret // once it is known: a command for it runs once a round
+	told       bool    // of a long wait
+}
+
+// passing is a failure that is worth another pass.
+type passing struct{ why *Error }
+
+// Error implements error.
+func (p *passing) Error() string { return p.why.Error() }
+
+// pass takes the lock of the session file and does one step. With a *passing,
+// wait is the time until the next pass.
+func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
+	s := r.session
+	s.mu.Lock()
+	state := s.state.clone()
+	s.mu.Unlock()
+	unlock, unlocked := s.lock(ctx)
+	defer unlock()
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if adopted, err := s.adoptFile(&state); adopted || err != nil {
+		return 0, err
+	}
+	if wait := state.Refused.NotBefore.Sub(s.now()); wait > 0 {
+		return r.waitFor(&state, wait)
+	}
+	how, err := r.next(&state)
+	if err != nil {
+		return 0, err
+	}
+	if how == renewAll {
+		return r.begin(ctx, &state, unlocked)
+	}
+	err = s.signIn(ctx, &state, "", how, nil)
+	if err != nil {
+		return r.failed(ctx, &state, how, err)
+	}
+	r.done.approved = r.done.approved || how == renewPCS
+	r.done.confirmed = r.done.confirmed || r.confirming
+	s.store(&state, false)
+	return 0, nil
+}
+
+// next chooses what to renew. The cookies for protected data and the addresses
+// of the services need no sign-in.
+func (r *round) next(state *SessionFile) (renewal, error) {
+	s, done := r.session, r.done
 	s.mu.Lock()
 	works, worked, own := s.works, s.worked, s.own
 	s.mu.Unlock()
-	if done.confirmed {
-		if worked {
-			return refusedAlways(done.status)
-		}
-		if !own {
-			return s.perform(ctx, state, renewAll, done)
-		}
-	} else {
-		err := s.signIn(ctx, state, "", renewEndpoints)
+	r.confirming = false
+	switch {
+	case r.over:
+	case len(state.Cookies) > 0 && len(state.Endpoints) == 0:
+		return renewEndpoints, nil
+	case done.status == http.StatusLocked && !done.approved:
+		return renewPCS, nil
+	case usable(state) && s.now().Sub(state.SignedInAt) < freshFor:
+		// The refusal may be a passing one, so Apple is asked once whether the
+		// session is good. If it is and the call is refused again, that call
+		// alone fails, unless none was ever accepted.
 		switch {
-		case err == nil:
-			done.confirmed = true
-			s.store(state, false)
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !hasKind(err, KindNeedsLogin):
-			return s.failed(err, state, false)
-		case works || !own: // so it has ended since
-			return s.perform(ctx, state, renewAll, done)
+		case !done.confirmed:
+			r.confirming = true
+			return renewEndpoints, nil
+		case worked:
+			return 0, refusedAlways(done.status)
+		case own && !works:
+			return 0, r.useless(state)
 		}
 	}
+	if done.signedIn {
+		return 0, refusedAlways(done.status)
+	}
+	return renewAll, nil
+}
+
+// useless ends a session that was refused from its sign-in on.
+func (r *round) useless(state *SessionFile) error {
+	s := r.session
 	if state.TermsPending {
 		return s.end(termsPending(s.name), state)
 	}
-	return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(done.status)+")").
+	return s.end(needsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(r.done.status)+")").
 		because(CauseWebAccessOff).with("see on a device that "+webAccessSetting+" is on, then sign in again"), state)
 }
 
 const webAccessSetting = "Settings > your name > iCloud > Access iCloud Data on the Web"
 
-// refusedAlways is for a call that is refused as if the session were over, with
-// every session.
+// refusedAlways is the failure of a call that is refused as if the session were
+// over, with every session.
 func refusedAlways(status int) *Error {
 	e := failf(KindDenied, "", "", "iCloud refuses this with every session (status %d)", status).
 		with("if it refuses all else too, see on a device that " + webAccessSetting + " is on")
@@ -143,120 +204,164 @@ func refusedAlways(status int) *Error {
 	return e
 }
 
-// perform renews at Apple and stores the outcome. Cheaper ways that fail for
-// want of a session end in a sign-in, of which one call causes one at most.
-func (s *session) perform(ctx context.Context, state *SessionFile, how renewal, done *attempts) error {
-	var err error
-	if how != renewAll {
-		err = s.signIn(ctx, state, "", how)
-		if hasKind(err, KindNeedsLogin) && !isFinal(err) {
-			how = renewAll
+// failed decides what a failed step means for the round.
+func (r *round) failed(ctx context.Context, state *SessionFile, how renewal, err error) (time.Duration, error) {
+	s := r.session
+	var typed *Error
+	if ctx.Err() != nil || !errors.As(err, &typed) {
+		return 0, err
+	}
+	state.Proofs.Open = false
+	if typed.doubtful && !typed.final {
+		if r.doubts++; r.doubts < doubtfulTries {
+			return r.postpone(state, typed)
 		}
 	}
-	if how == renewAll {
-		if done.signedIn {
-			return refusedAlways(done.status)
-		}
-		done.signedIn, done.confirmed = true, false
-		if err := s.mayTry(state); err != nil {
-			return err
-		}
-		password, refused := s.passwordFor(ctx, state)
-		if refused != nil {
-			return refused
-		}
-		err = s.signIn(ctx, state, password, renewAll)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return s.failed(err, state, how == renewAll)
-	}
-	s.store(state, how == renewAll)
-	return nil
-}
-
-// mayTry holds the rules that keep sign-ins rare: nothing that Apple has turned
-// down is sent again, nothing is sent before the time that Apple named, and a
-// session that keeps ending does not become a storm.
-func (s *session) mayTry(state *SessionFile) error {
-	now := s.now()
-	if wait := state.Refused.NotBefore.Sub(now); wait > 0 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.failure != nil && s.failure.kind != KindThrottled {
-			return s.failure
-		}
-		e := fail(KindThrottled, "sign in", s.name, "the last sign-in failed or was turned away, so none is tried for a while").because(CauseThrottled)
-		e.retryAfter, e.final = wait, true
-		return e
-	}
+	r.doubts = 0
 	switch {
-	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
-		return s.strand(CauseNotSignedIn, "nobody has signed in, or the sign-in was not completed", state)
-	case state.refuses(state.Refused.TrustToken, state.TrustToken):
-		return s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
+	case typed.final:
+		return 0, s.giveUp(typed, state)
+	case typed.doubtful, typed.kind == KindNeedsLogin:
+	case typed.unclear && !state.sessionTokenUsable():
+		return 0, s.giveUp(typed, state)
+	default:
+		return r.postpone(state, typed)
+	}
+	// The refusal is believed.
+	if how == renewAll {
+		return r.tokenRefused(ctx, state, typed)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.signIns) > 0 && now.Sub(s.signIns[0]) > time.Hour {
-		s.signIns = s.signIns[1:]
+	own, works := s.own, s.works
+	s.mu.Unlock()
+	switch {
+	case r.confirming && own && !works:
+		return 0, r.useless(state)
+	case how == renewPCS && r.done.signedIn:
+		return 0, s.giveUp(typed, state)
 	}
-	if len(s.signIns) >= mostSignIns {
-		e := failf(KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns).because(CauseThrottled)
-		e.retryAfter, e.final = s.signIns[0].Add(time.Hour).Sub(now), true
-		return e
-	}
-	s.signIns = append(s.signIns, now)
-	return nil
+	r.done.approved = r.done.approved || how == renewPCS
+	r.over = true
+	return 0, &passing{typed}
 }
 
-// mostSignIns is how many sign-ins one process begins within an hour. A
-// session lasts for days, so more of them mean that something is wrong.
-const mostSignIns = 20
+// postpone has everyone wait before the next pass: the other processes find the
+// time in the session file. The failure is final where the wait would be too
+// long.
+func (r *round) postpone(state *SessionFile, err *Error) (time.Duration, error) {
+	s := r.session
+	tries := 1
+	if s.now().Sub(state.Refused.NotBefore) < 2*longestPause {
+		tries += state.Refused.Tries
+	}
+	wait := retries{base: s.base, longest: s.longest}.delay(tries+1, err.retryAfter)
+	if !s.patient(wait) {
+		if err.retryAfter <= s.longest && s.longest > 0 {
+			lasting := *err
+			lasting.why += ", for longer than " + s.longest.String()
+			err = &lasting
+		}
+		return 0, s.giveUp(err, state)
+	}
+	state.Refused.Tries, state.Refused.NotBefore = tries, s.now().Add(wait)
+	state.note(troubleCause(err), err.why)
+	s.keep(state)
+	return wait, &passing{err}
+}
 
-// failed keeps what a failed renewal teaches. Whoever waited for it gets the same
-// failure, and after a sign-in that Apple answered nobody tries another one for
-// a while: the session of an account has many callers.
-func (s *session) failed(err error, state *SessionFile, signIn bool) error {
-	var typed *Error
-	if !errors.As(err, &typed) {
-		return err
+// waitFor is for a time that was set before, by this process or another one.
+func (r *round) waitFor(state *SessionFile, wait time.Duration) (time.Duration, error) {
+	s := r.session
+	why := "the last renewal of the session failed"
+	if state.Refused.Reason != "" {
+		why += ": " + state.Refused.Reason
 	}
-	named := *typed
-	if named.op == "" {
-		named.op, named.on = "sign in", s.name
+	e := fail(KindThrottled, "sign in", s.name, why).because(CauseThrottled)
+	e.retryAfter = wait
+	if !s.patient(wait) {
+		e.final, e.fatal = true, true
+		return 0, s.fail(e, wait)
 	}
-	named.final = true
-	if named.kind == KindNeedsLogin {
-		return s.end(&named, state)
+	return wait, &passing{e}
+}
+
+// patient reports whether a wait ends within the longest wait, counted from the
+// first failure of the present trouble.
+func (s *session) patient(wait time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if s.trouble.IsZero() || now.Sub(s.troubled) > s.longest {
+		s.trouble = now
 	}
-	if signIn && (named.kind != KindNetwork || named.answered) {
-		wait := named.retryAfter
-		if wait == 0 {
-			wait = unnamedWait << min(state.Refused.Failures, mostDoublings)
-		}
-		if named.kind == KindThrottled {
-			named.cause = CauseThrottled
-		}
-		state.Refused.Failures++
-		state.Refused.NotBefore = s.now().Add(wait)
-		s.keep(state)
+	s.troubled = now
+	return s.longest > 0 && now.Add(wait).Sub(s.trouble) <= s.longest
+}
+
+// longWait is a wait that is told without being asked for.
+const longWait = 10 * time.Second
+
+// tell logs why a renewal waits. The first long wait of a round is a warning.
+func (r *round) tell(why *passing, wait time.Duration) {
+	if wait == 0 {
+		return
 	}
+	if wait < longWait || r.told {
+		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v: %s", r.session.name, wait.Round(time.Millisecond), why.why.Reason())
+		return
+	}
+	r.told = true
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q cannot be renewed now (%s); waiting up to %v", r.session.name, why.why.Reason(), r.session.longest)
+}
+
+// giveUp records a failure that no wait helps against. It ends the run: all
+// callers get it, until a later renewal is due.
+func (s *session) giveUp(err *Error, state *SessionFile) error {
+	e := *err
+	if e.op == "" {
+		e.op, e.on = "sign in", s.name
+	}
+	e.final, e.fatal = true, true
+	if e.unclear && state.Proofs.Sent >= mostProofs && !state.sessionTokenUsable() {
+		e = *unclearTwice(s.name, e.why)
+	}
+	if e.kind == KindNeedsLogin {
+		return s.end(&e, state)
+	}
+	if e.cause == "" {
+		e.cause = troubleCause(&e)
+	}
+	now := s.now()
+	wait := max(e.retryAfter, min(longestPause, s.longest))
+	if until := now.Add(wait); until.After(state.Refused.NotBefore) {
+		state.Refused.NotBefore = until
+	}
+	state.note(e.cause, e.why)
+	s.keep(state)
+	return s.fail(&e, wait)
+}
+
+// fail makes a failure that of all callers, for a while.
+func (s *session) fail(e *Error, wait time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures++
-	s.failure = &named
-	return &named
+	s.failure, s.retryAt = e, s.now().Add(wait)
+	return e
 }
 
-// unnamedWait is for how long no sign-in is tried after one that failed without
-// a Retry-After. It doubles with each further one, up to a quarter of an hour.
-const (
-	unnamedWait   = time.Minute
-	mostDoublings = 4
-)
+// troubleCause gives the cause of a failure that is not about the account.
+func troubleCause(e *Error) string {
+	switch {
+	case e.kind == KindThrottled:
+		return CauseThrottled
+	case e.kind == KindNetwork && !e.answered:
+		return CauseNoNetwork
+	case e.kind == KindNetwork, e.kind == KindDamaged:
+		return CauseServiceTrouble
+	}
+	return ""
+}
 
 // strand is end where nothing is there to renew the session with.
 func (s *session) strand(cause, why string, state *SessionFile) error {
@@ -267,6 +372,7 @@ func (s *session) strand(cause, why string, state *SessionFile) error {
 // end records that only a person can help. Later calls fail at once, until the
 // session file changes.
 func (s *session) end(why *Error, state *SessionFile) error {
+	state.Refused.Cause, state.Refused.Reason = why.cause, why.why
 	s.keep(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,6 +396,7 @@ func (s *session) take(file *SessionFile) {
 	}
 	s.generation++
 	s.works, s.own, s.ended, s.failure = false, false, nil, nil
+	s.trouble = time.Time{}
 	clear(s.rotated)
 }
 

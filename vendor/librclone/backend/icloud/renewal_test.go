@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -119,78 +118,4 @@ func TestFreshSessionThatServesNothing(t *testing.T) {
 		assert.Equal(t, CauseWebAccessOff, typed.Cause())
 		assert.Equal(t, 2, b.counts["validate"], "of the old session and of the new one")
 	}
-}
-
-// A sign-in that fails is not repeated by everybody who waited for it, nor by
-// those who come after them, and each gets to know why it failed.
-func TestFailedSignInIsNotRepeated(t *testing.T) {
-	noDrive := `{"dsInfo":{"hsaVersion":2},"webservices":{}}`
-	for _, test := range []struct {
-		kind   string
-		answer func() *fakeAnswer
-		fails  string
-	}{
-		{"signin", refusing(500, "<html>"), KindNetwork},
-		{"accountLogin", refusing(500, "<html>"), KindNetwork},
-		{"accountLogin", refusing(502, ""), KindNetwork},
-		{"accountLogin", refusing(200, "<html>"), KindDamaged},
-		{"accountLogin", refusing(200, noDrive), KindUnsupported},
-		{"init", refusing(200, "<html>"), KindDamaged},
-	} {
-		t.Run(fmt.Sprint(test.kind, " ", test.fails), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newFakeCloud()
-				c.alive = false
-				failing := true
-				b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
-					if failing && kind == test.kind {
-						return test.answer()
-					}
-					return nil
-				})
-				f := driveBy(b, "secret")
-				for range 2 {
-					inParallel(30, 60, func(i int) {
-						_, err := f.List(background, fmt.Sprint("folder", i))
-						assert.Equal(t, test.fails, KindOf(err), "%v", err)
-					})
-				}
-				assert.Equal(t, 1, b.counts["signin"], "%v", b.counts)
-
-				time.Sleep(unnamedWait + time.Second) // of the test's own time
-				_, _ = f.List(background, "")
-				assert.Equal(t, 2, b.counts["signin"], "it is tried again later")
-				time.Sleep(unnamedWait + time.Second)
-				_, _ = f.List(background, "")
-				assert.Equal(t, 2, b.counts["signin"], "and after that later still")
-
-				failing = false
-				time.Sleep(unnamedWait)
-				_, err := f.List(background, "")
-				assert.NoError(t, err)
-				assert.Zero(t, f.drive.service.session.state.Refused)
-			})
-		})
-	}
-}
-
-// Where the network fails, nothing has reached Apple that would have to be kept
-// from it for a while.
-func TestSignInAfterTheNetworkFailed(t *testing.T) {
-	c := newFakeCloud()
-	c.alive = false
-	failing := true
-	c.limit = 1000
-	c.instead = func(_ int, kind string) *fakeAnswer {
-		if failing && kind == "signin" {
-			return &fakeAnswer{lost: true}
-		}
-		return nil
-	}
-	f := c.drive("secret")
-	_, err := f.List(background, "")
-	assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
-	failing = false
-	_, err = f.List(background, "")
-	assert.NoError(t, err)
 }

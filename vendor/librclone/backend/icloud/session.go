@@ -18,6 +18,9 @@ type session struct {
 	signIn signInFunc
 	now    func() time.Time
 
+	base    time.Duration // the first pause after a failure that passes
+	longest time.Duration // the longest wait in total for such failures to pass
+
 	// turn is held by whoever renews; everybody else waits for the outcome.
 	turn chan struct{}
 
@@ -34,16 +37,23 @@ type session struct {
 	endedFile  fileStamp   // the session file as it was then
 	failures   int         // counts the renewals that failed
 	failure    *Error      // of the last one, nil after a success
+	retryAt    time.Time   // no renewal before, after a failure
+	trouble    time.Time   // when the present trouble with renewals began
+	troubled   time.Time   // its last failure
 	signIns    []time.Time // of this process, the recent ones
+	proofs     int         // of the password that this process has sent since its last sign-in
+	fruitless  *Error      // why the last of them brought no session
 	savers     map[string]func(*SessionFile)
 	warned     bool                    // that the session file cannot be written
 	filed      bool                    // the session was in its file, so that it is over when that is gone
 	rotated    map[string]*http.Cookie // those that answers have replaced since the last save
 }
 
-// signInFunc renews credentials at Apple: it changes state. It is a function so
-// that requests and rules stay in two places.
-type signInFunc func(ctx context.Context, state *SessionFile, password Secret, how renewal) error
+// signInFunc renews credentials at Apple, once, and changes state accordingly. A
+// failure that is not final passes. announce is called before a proof of the
+// password is sent, which its failure prevents. It is a function so that requests
+// and rules stay in two places.
+type signInFunc func(ctx context.Context, state *SessionFile, password Secret, how renewal, announce func(*SessionFile) error) error
 
 // renewal is what has to be renewed.
 type renewal int
@@ -67,6 +77,10 @@ func newSession(name, path string, signIn signInFunc) *session {
 		path:   path,
 		signIn: signIn,
 		now:    time.Now,
+
+		base:    firstPause,
+		longest: defaultLongestWait,
+
 		turn:   make(chan struct{}, 1),
 		savers: map[string]func(*SessionFile){},
 
@@ -180,6 +194,7 @@ func (s *session) access(ctx context.Context) (*access, error) {
 
 // store makes renewed credentials the present ones and saves them at once.
 func (s *session) store(state *SessionFile, signedIn bool) {
+	state.forgetTrouble()
 	s.mu.Lock()
 	works, own := s.works && !signedIn, s.own || signedIn
 	s.take(state)

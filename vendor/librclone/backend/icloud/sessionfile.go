@@ -76,6 +76,8 @@ type SessionFile struct {
 
 	// Refused is what Apple has turned down and what is therefore not tried again.
 	Refused Refusals `json:"refused,omitzero"`
+	// Proofs bounds the sign-ins by password.
+	Proofs ProofLog `json:"proofs,omitzero"`
 }
 
 // Refusals are fingerprints of credentials that Apple has turned down. A
@@ -86,10 +88,11 @@ type Refusals struct {
 	Password   string    `json:"password,omitempty"`
 	TrustToken string    `json:"trust_token,omitempty"`
 	Session    string    `json:"session,omitempty"`   // one that is over, and nothing is there to renew it with
-	Cause      string    `json:"cause,omitempty"`     // why, as of Error.Cause
+	Token      string    `json:"token,omitempty"`     // the session token
+	Cause      string    `json:"cause,omitempty"`     // why the last renewal failed, as of Error.Cause
 	Reason     string    `json:"reason,omitempty"`    // the same in words
-	NotBefore  time.Time `json:"not_before,omitzero"` // no sign-in is tried before
-	Failures   int       `json:"failures,omitempty"`  // sign-ins since the last success that Apple answered otherwise
+	NotBefore  time.Time `json:"not_before,omitzero"` // no renewal is tried before
+	Tries      int       `json:"tries,omitempty"`     // renewals in a row that failed for a passing reason
 }
 
 // refuse keeps that the trust token, or with a password the password, was
@@ -109,6 +112,38 @@ func (f *SessionFile) refuseSession(cause, why string) {
 	f.Refused.Session = f.fingerprint(f.session())
 }
 
+// refuseSessionToken keeps that the session token was turned down, and why.
+func (f *SessionFile) refuseSessionToken(why string) {
+	f.refuseFor(CauseSessionOver, why)
+	f.Refused.Token = f.fingerprint(f.SessionToken)
+}
+
+// sessionTokenUsable reports whether the session token may bring a session.
+func (f *SessionFile) sessionTokenUsable() bool {
+	return f.SessionToken != "" && !f.refuses(f.Refused.Token, f.SessionToken)
+}
+
+// aboutCredentials reports whether a credential is refused, which the cause and
+// the reason are for then.
+func (r *Refusals) aboutCredentials() bool {
+	return r.Password != "" || r.TrustToken != "" || r.Session != "" || r.Token != ""
+}
+
+// note keeps why a renewal failed.
+func (f *SessionFile) note(cause, why string) {
+	if !f.Refused.aboutCredentials() {
+		f.Refused.Cause, f.Refused.Reason = cause, why
+	}
+}
+
+// forgetTrouble forgets why renewals failed, after one that did not.
+func (f *SessionFile) forgetTrouble() {
+	f.Refused.NotBefore, f.Refused.Tries = time.Time{}, 0
+	if f.Proofs.Sent == 0 {
+		f.note("", "")
+	}
+}
+
 func (f *SessionFile) refuseFor(cause, why string) {
 	if f.Refused.Salt == "" {
 		f.Refused.Salt = uuid.NewString()
@@ -124,10 +159,10 @@ func (f *SessionFile) refuses(fingerprint string, credential Secret) bool {
 	return fingerprint != "" && credential != "" && fingerprint == f.fingerprint(credential)
 }
 
-const (
-	fingerprintRounds = 100_000
-	fingerprintBytes  = 3
-)
+const fingerprintBytes = 3
+
+// fingerprintRounds is a variable for tests that make thousands of fingerprints.
+var fingerprintRounds = 100_000
 
 func (f *SessionFile) fingerprint(credential Secret) string {
 	hash, err := pbkdf2.Key(sha256.New, string(credential), []byte(f.Refused.Salt), fingerprintRounds, fingerprintBytes)
@@ -333,12 +368,16 @@ func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	switch {
 	case f.TrustToken == "" && f.SessionToken == "" && len(f.Cookies) == 0:
 		status.Cause, status.Reason = CauseNotSignedIn, "nobody has signed in"
-	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.refuses(f.Refused.Session, f.session()), f.Refused.Password != "":
+	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.refuses(f.Refused.Session, f.session()), f.Refused.Password != "",
+		f.Proofs.spent(now) && !f.sessionTokenUsable():
 		status.Cause, status.Reason = f.Refused.Cause, f.Refused.Reason
 	}
 	status.NeedsLogin = status.Cause != ""
-	if !status.NeedsLogin && f.Refused.NotBefore.After(now) {
-		status.Cause, status.Reason = CauseThrottled, "the last sign-in failed or was turned away, and none is tried before "+f.Refused.NotBefore.UTC().Format(time.RFC3339)
+	if !status.NeedsLogin && f.Refused.Reason != "" {
+		status.Cause, status.Reason = f.Refused.Cause, "the last renewal of the session failed: "+f.Refused.Reason
+		if f.Refused.NotBefore.After(now) {
+			status.Reason += "; none is tried before " + f.Refused.NotBefore.UTC().Format(time.RFC3339)
+		}
 	}
 	return status
 }

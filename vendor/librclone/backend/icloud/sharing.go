@@ -19,7 +19,9 @@ import (
 // worth one warning: the session goes on.
 func (s *session) keep(state *SessionFile) {
 	s.mu.Lock()
-	s.state.Refused = state.Refused
+	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
+	s.state.TrustToken, s.state.TrustedAt, s.state.SignIns = state.TrustToken, state.TrustedAt, state.SignIns
+	s.state.SessionToken, s.state.Country = state.SessionToken, state.Country
 	s.mu.Unlock()
 	if s.path == "" {
 		return
@@ -48,20 +50,20 @@ func (s *session) complain(err error) {
 	}
 }
 
-// lock takes the lock of the session file; without one, or where it cannot be
-// had, the process is alone.
-func (s *session) lock(ctx context.Context) (unlock func()) {
+// lock takes the lock of the session file. Without a file, or where the lock
+// cannot be had, which err says, the process is alone.
+func (s *session) lock(ctx context.Context) (unlock func(), err error) {
 	if s.path == "" {
-		return func() {}
+		return func() {}, nil
 	}
-	unlock, err := lockSessionFile(ctx, s.path)
+	unlock, err = lockSessionFile(ctx, s.path)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.warn(err)
 		}
-		return func() {}
+		return func() {}, err
 	}
-	return unlock
+	return unlock, nil
 }
 
 // flushWait bounds how long the end of a process waits to save replaced cookies:
@@ -85,9 +87,9 @@ func (s *session) flush(ctx context.Context) {
 		return
 	}
 	defer leave()
-	unlock := s.lock(ctx)
+	unlock, err := s.lock(ctx)
 	defer unlock()
-	if ctx.Err() != nil {
+	if err != nil {
 		return
 	}
 	s.mu.Lock()
@@ -163,8 +165,12 @@ func (s *session) adoptFile(state *SessionFile) (adopted bool, err error) {
 	if file.TrustToken != "" || file.SessionToken != "" {
 		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
 		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
+		state.Country = file.Country
 	}
-	state.Refused = file.Refused
+	if len(file.Cookies) > 0 && !s.differs(file) { // others save what answers replace, too
+		state.Cookies = mergeCookies(file.Cookies, slices.Collect(maps.Values(s.rotated)))
+	}
+	state.Refused, state.Proofs = file.Refused, file.Proofs
 	return false, nil
 }
 

@@ -126,7 +126,7 @@ func TestLogoutEndsRunningSessions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, file := signedInFile(t)
-			s := process(t, path, func(context.Context, *SessionFile, Secret, renewal) error {
+			s := process(t, path, func(context.Context, *SessionFile, Secret, renewal, func(*SessionFile) error) error {
 				t.Error("Apple was asked")
 				return nil
 			})
@@ -177,7 +177,7 @@ func TestLogoutRemovesLeftovers(t *testing.T) {
 func TestConfirmedSessionIsWrittenUnderTheLock(t *testing.T) {
 	path, _ := signedInFile(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := process(t, path, func(_ context.Context, state *SessionFile, _ Secret, how renewal) error {
+		s := process(t, path, func(_ context.Context, state *SessionFile, _ Secret, how renewal, _ func(*SessionFile) error) error {
 			assert.Equal(t, renewEndpoints, how)
 			state.RenewedAt = time.Now().UTC()
 			return nil

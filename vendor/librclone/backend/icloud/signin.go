@@ -24,47 +24,37 @@ const (
 	AuthEndpoint = "https://idmsa.apple.com/appleauth/auth"
 )
 
-// signInTries is how often a sign-in is begun when the network fails. An answer
-// of Apple is never asked for again.
-const signInTries = 3
-
 // signer renews the credentials of an account. rclone's api.Session provides
 // the headers, so that Apple sees one client at the first sign-in, which goes
 // through rclone's configuration questions, and here.
 type signer struct {
-	service *service // its client, pace and retries; it has no session yet
+	service *service // its client and pace; it has no session yet
 	name    string
 }
 
-func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret, how renewal) error {
-	for try := 1; ; try++ {
-		attempt := state.clone()
-		var err error
-		switch how {
-		case renewEndpoints:
-			err = s.validate(ctx, &attempt)
-		case renewPCS:
-			err = s.requestPCS(ctx, &attempt)
-		default:
-			attempt.Cookies, attempt.Endpoints = nil, nil
-			err = s.signIn(ctx, &attempt, password)
-		}
-		if err == nil {
-			*state = attempt
-			return nil
-		}
-		state.Refused = attempt.Refused
-		again := hasKind(err, KindNetwork) || how != renewAll && (hasKind(err, KindThrottled) || hasKind(err, KindDamaged))
-		if ctx.Err() != nil || !again || isFinal(err) || how == renewAll && try == signInTries {
-			return err
-		}
-		if err := s.service.retries.wait(ctx, try+1, err); err != nil {
-			return err
-		}
+// renew is a signInFunc. Where it fails, state keeps its cookies, which may still
+// work; what a sign-in has proven, sent and been refused is in it.
+func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret, how renewal, announce func(*SessionFile) error) error {
+	attempt := state.clone()
+	var err error
+	switch how {
+	case renewEndpoints:
+		err = s.validate(ctx, &attempt)
+	case renewPCS:
+		err = s.requestPCS(ctx, &attempt)
+	default:
+		attempt.Cookies, attempt.Endpoints = nil, nil
+		err = s.signIn(ctx, &attempt, password, announce)
 	}
+	if err != nil {
+		attempt.Cookies, attempt.Endpoints = state.Cookies, state.Endpoints
+		attempt.RenewedAt, attempt.PCSRequired = state.RenewedAt, state.PCSRequired
+	}
+	*state = attempt
+	return err
 }
 
-func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret) error {
+func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret, announce func(*SessionFile) error) error {
 	proof := &api.Session{
 		ClientID:   state.ClientID,
 		TrustToken: string(state.TrustToken),
@@ -72,35 +62,40 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	}
 	if password == "" {
 		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
-	} else if err := s.prove(ctx, proof, state.AppleID, password); err != nil {
-		return s.explain(state, password, err)
+	} else {
+		sent := false
+		err := s.prove(ctx, proof, state.AppleID, password, func() error {
+			err := announce(state)
+			sent = err == nil
+			return err
+		})
+		if err == nil && proof.SessionToken == "" {
+			err = damaged("Apple's sign-in gave no session token")
+		}
+		if err != nil {
+			return s.explain(state, password, sent, err)
+		}
+		if state.TrustToken != Secret(proof.TrustToken) { // Apple has renewed the trust
+			state.TrustToken, state.TrustedAt, state.SignIns = Secret(proof.TrustToken), time.Now().UTC(), 0
+		}
+		state.SessionToken, state.Country = Secret(proof.SessionToken), proof.AccountCountry
+		state.Refused.Token = ""
+		state.Proofs.Open, state.Proofs.Accepted = false, true
 	}
 	if err := s.accountLogin(ctx, proof, state); err != nil {
 		return err
 	}
-	if len(state.Cookies) == 0 {
-		return needsLogin(s.name, "iCloud accepted the sign-in and gave no session")
-	}
-	if state.PCSRequired && !hasCookie(state.Cookies, pcsCookie) {
-		if err := s.requestPCS(ctx, state); err != nil {
-			return err
-		}
-	}
-	if state.TrustToken != Secret(proof.TrustToken) { // Apple has renewed the trust
-		state.TrustToken, state.TrustedAt, state.SignIns = Secret(proof.TrustToken), time.Now().UTC(), 0
-	}
-	state.SessionToken = Secret(proof.SessionToken)
-	state.Country = proof.AccountCountry
 	state.SignedInAt = time.Now().UTC()
 	state.RenewedAt = state.SignedInAt
 	state.SignIns++
-	state.Refused = Refusals{}
+	state.Refused, state.Proofs = Refusals{}, ProofLog{}
 	return nil
 }
 
-// prove shows Apple that the password is known, without sending it. What Apple
-// refuses is a *refusal.
-func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, password Secret) error {
+// prove shows Apple that the password is known, without sending it. announce is
+// called before the proof is sent, which its failure prevents. What Apple refuses
+// is a *refusal.
+func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, password Secret, announce func() error) error {
 	account := strings.ToLower(appleID) // it is part of the proof, in this form
 	frame := "auth-" + proof.FrameID
 	_, err := s.auth(ctx, proof, request{
@@ -157,6 +152,9 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	if !ok {
 		return signInDamaged()
 	}
+	if err := announce(); err != nil {
+		return err
+	}
 	trust := []string{}
 	if proof.TrustToken != "" {
 		trust = append(trust, proof.TrustToken)
@@ -173,7 +171,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 		},
 	})
 	var refused *refusal
-	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed {
+	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed && authType(refused.body) != "" {
 		// An account without a second factor.
 		_, err = s.auth(ctx, proof, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
 	}
@@ -187,9 +185,27 @@ const (
 )
 
 func signInDamaged() error {
-	e := fail(KindDamaged, "", "", "the challenge of Apple's sign-in is not what it should be")
-	e.final = true
-	return e
+	return damaged("the challenge of Apple's sign-in is not what it should be")
+}
+
+// authType gives the kind of sign-in that an account has, as Apple's answer to a
+// proof names it; "" for an answer that is not Apple's.
+func authType(body []byte) string {
+	var said struct {
+		Type  string          `json:"authType"`
+		Other string          `json:"authenticationType"`
+		Key   json.RawMessage `json:"fsaChallenge"`
+	}
+	_ = json.Unmarshal(body, &said)
+	switch {
+	case said.Type != "":
+		return said.Type
+	case said.Other != "":
+		return said.Other
+	case len(said.Key) > 0:
+		return "hsa2"
+	}
+	return ""
 }
 
 // auth sends one request of a sign-in and takes the headers that the next one
@@ -203,7 +219,6 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	resp, err := s.service.roundTrip(ctx, r, AuthEndpoint, headers)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		refused.answersPassword = r.path == proofPath || r.path == repairPath
 		TakeHeaders(proof, refused.header)
 	}
 	if err != nil {
@@ -218,7 +233,7 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	// The proof of a password can fail as a success whose real status is in this
 	// header.
 	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 && r.path == proofPath {
-		return nil, &refusal{status: status, reason: reasonIn(body), body: body, answersPassword: true}
+		return nil, &refusal{status: status, reason: reasonIn(body), body: body}
 	}
 	return body, nil
 }
@@ -270,14 +285,19 @@ func ServiceErrorIn(body []byte) ServiceError {
 	return ServiceError{}
 }
 
-// explain says what a refused sign-in means, and keeps what must not be tried
-// again: the password only where the answer is about it.
-func (s *signer) explain(state *SessionFile, password Secret, err error) error {
+// explain says what a failed proof means, and keeps what must not be tried
+// again: the password only where the proof was sent. Apple refuses with a code
+// of its own; every other answer says nothing about the account, and after one
+// to the proof its outcome is not known.
+func (s *signer) explain(state *SessionFile, password Secret, sent bool, err error) error {
 	var refused *refusal
 	if !errors.As(err, &refused) {
-		return err
+		return unclearIf(sent, err)
 	}
-	if !refused.answersPassword {
+	if e := s.elsewhere(refused.elsewhere()); e != nil {
+		return e
+	}
+	if !sent {
 		password = ""
 	}
 	var said struct {
@@ -285,32 +305,43 @@ func (s *signer) explain(state *SessionFile, password Secret, err error) error {
 	}
 	_ = json.Unmarshal(refused.body, &said) // then it asks for none
 	code := ServiceErrorIn(refused.body).Code
-	if e := s.elsewhere(refused.elsewhere()); e != nil {
-		return e
-	}
 	switch {
-	case refused.kind() == KindThrottled:
-		e := refused.err().because(CauseThrottled).with("wait before signing in again; Apple limits sign-ins by address")
-		e.final = true
-		return e
-	case refused.status >= 500:
-		e := refused.err()
-		e.final = true
-		return e
-	case refused.status == http.StatusConflict && len(said.SecurityKey) > 0:
-		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
-	case refused.status == http.StatusConflict:
-		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
-	case code == CodeLocked, refused.status == http.StatusForbidden && code != CodeWrongPassword:
+	case code == CodeLocked:
 		return s.turnedDown(state, password, CauseLocked, "Apple refuses the sign-in, as it does for a locked account").
 			with("unlock the account at iforgot.apple.com if it is locked, then sign in again")
-	case code == CodeWrongPassword, refused.status == http.StatusUnauthorized:
+	case refused.kind() == KindThrottled, refused.kind() == KindNetwork, code == CodeSessionOver:
+		return unclearIf(sent, refused.passing())
+	case sent && code == CodeWrongPassword:
 		return s.turnedDown(state, password, CauseWrongPassword, "Apple turned the password down").
 			with("sign in again with the password of the Apple Account; app-specific passwords do not work here")
+	case code != "":
+		return s.turnedDown(state, password, CauseSessionOver, "Apple refuses the sign-in ("+refused.Error()+", code "+shownCode(code)+")")
+	case sent && refused.status == http.StatusConflict && len(said.SecurityKey) > 0:
+		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
+	case sent && refused.status == http.StatusConflict && authType(refused.body) != "":
+		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
-	e := refused.err()
-	e.kind, e.sentinel, e.final = KindNeedsLogin, nil, true
-	return e.because(CauseSessionOver).with("sign in again")
+	return unclearIf(sent, refused.passing())
+}
+
+// unclearIf marks a failure after which the outcome of a proof is not known.
+func unclearIf(sent bool, err error) error {
+	var typed *Error
+	if !sent || !errors.As(err, &typed) {
+		return err
+	}
+	e := *typed
+	e.unclear, e.doubtful = true, false
+	e.why = "the outcome of the sign-in is not known: " + e.why
+	return &e
+}
+
+// shownCode gives a code of Apple's for a text, as far as it is one.
+func shownCode(code string) string {
+	if plainText.MatchString(code) {
+		return code
+	}
+	return "of another form"
 }
 
 // turnedDown keeps what is not to be sent again: the password, or without one

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,8 +34,22 @@ const simulatorVariable = "ICLOUD_SIMULATOR"
 
 var simulatorBinary string
 
+// testHome is a folder for what tests keep, and sessionFiles counts the session
+// files in it.
+var (
+	testHome     string
+	sessionFiles atomic.Int64
+)
+
+// newSessionFile gives a path for a session file that is not there yet.
+func newSessionFile() string {
+	return filepath.Join(testHome, "sessions", fmt.Sprint(sessionFiles.Add(1), ".json"))
+}
+
 func TestMain(m *testing.M) {
 	home, err := os.MkdirTemp("", "icloud-backend")
+	testHome = home
+	fingerprintRounds = 10
 	if err == nil {
 		// As in the plugin: rclone may keep nothing anywhere.
 		err = config.SetCacheDir(filepath.Join(os.DevNull, "cache"))
@@ -287,6 +302,7 @@ func (s *simulator) configured(options ...configmap.Simple) configmap.Simple {
 	s.t.Helper()
 	configuration := s.session()
 	configuration["calls_per_second"] = "0"
+	configuration["session_file"] = newSessionFile()
 	for _, more := range options {
 		for key, value := range more {
 			configuration[key] = value
@@ -316,6 +332,7 @@ func (s *simulator) openShared(root string, configuration configmap.Simple) (*Fs
 	}
 	own := f.(*Fs)
 	own.drive.service.retries.base = time.Millisecond
+	own.drive.service.session.base = time.Millisecond
 	return own, err
 }
 

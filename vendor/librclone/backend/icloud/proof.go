@@ -1,0 +1,229 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A sign-in by password sends a proof that Apple checks. Two wrong ones have
+// locked an account, and the answer to one can be lost, so proofs are counted,
+// in the session file and before they are sent.
+
+// mostProofs is how many proofs are sent with one trust token before one of them
+// has brought a session.
+const mostProofs = 2
+
+// ProofLog counts the proofs of the password since the last sign-in that brought
+// a session.
+type ProofLog struct {
+	Sent     int       `json:"sent,omitempty"`
+	SentAt   time.Time `json:"sent_at,omitzero"`
+	Open     bool      `json:"open,omitempty"`     // the outcome of the last one is not recorded yet
+	Accepted bool      `json:"accepted,omitempty"` // the session token is of a proof that brought no session yet
+}
+
+// proofTime bounds how long after its proof a sign-in is thought to be under way.
+const proofTime = 2 * time.Minute
+
+// spent reports whether no further proof may be sent.
+func (p *ProofLog) spent(now time.Time) bool {
+	sent := p.Sent
+	if p.Open && now.Sub(p.SentAt) < proofTime {
+		sent--
+	}
+	return sent >= mostProofs
+}
+
+const whyUnclear = "a sign-in was begun and its outcome is not known"
+
+// announce gives the function that records a proof before it is sent. It fails
+// where the record cannot be written: then nothing may be sent.
+func (s *session) announce(state *SessionFile) func(*SessionFile) error {
+	return func(attempt *SessionFile) error {
+		log := ProofLog{Sent: state.Proofs.Sent + 1, SentAt: s.now().UTC(), Open: true}
+		marked := state.clone()
+		marked.Proofs = log
+		marked.Refused.Cause, marked.Refused.Reason = CauseUnclear, whyUnclear
+		if err := SaveSessionFile(s.path, &marked); err != nil {
+			return unrecorded(s.name, s.path, err)
+		}
+		state.Proofs, attempt.Proofs = log, log
+		state.Refused, attempt.Refused = marked.Refused, marked.Refused
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.proofs++
+		s.filed = true
+		return nil
+	}
+}
+
+// unrecorded is the failure of a sign-in whose outcome could not be kept.
+func unrecorded(name, path string, err error) *Error {
+	e := fail(KindBadConfig, "sign in", name, "no sign-in is tried, as its outcome cannot be recorded").because(CauseStateFolder)
+	e.final = true
+	if path == "" {
+		return e.with("give the account a session file: set HOME, or state_dir= or session_file= in the configuration")
+	}
+	return e.from(err).with("let this user write to the folder of the session file")
+}
+
+// unclearTwice is the error after mostProofs proofs of unknown outcome.
+func unclearTwice(name, why string) *Error {
+	return needsLogin(name, "the outcome of the last sign-ins is not known ("+why+"), and another one could lock the account").because(CauseUnclear)
+}
+
+// begin signs in: with the password, or with the session token of the last proof
+// that was accepted. unlocked says why the
+// session file is not locked.
+func (r *round) begin(ctx context.Context, state *SessionFile, unlocked error) (time.Duration, error) {
+	s := r.session
+	if err := s.mayTry(state); err != nil {
+		return 0, err
+	}
+	password, err := r.credential(ctx, state)
+	if err != nil {
+		return 0, err
+	}
+	if s.path != "" && unlocked == nil {
+		unlocked = SaveSessionFile(s.path, state)
+	}
+	if s.path == "" || unlocked != nil {
+		return 0, s.giveUp(unrecorded(s.name, s.path, unlocked), state)
+	}
+	err = s.signIn(ctx, state, password, renewAll, s.announce(state))
+	if err != nil {
+		var unclear *Error
+		if errors.As(err, &unclear) && unclear.unclear {
+			s.mu.Lock()
+			s.fruitless = unclear
+			s.mu.Unlock()
+		}
+		return r.failed(ctx, state, renewAll, err)
+	}
+	r.done.signedIn, r.done.confirmed = true, false
+	s.mu.Lock()
+	s.proofs, s.fruitless = 0, nil
+	s.signIns = append(s.signIns, s.now())
+	s.mu.Unlock()
+	s.store(state, true)
+	return 0, nil
+}
+
+// mostSignIns is how many sign-ins of one process succeed within an hour. A
+// session lasts for days, so more of them mean that something is wrong.
+const mostSignIns = 20
+
+// mayTry returns why no sign-in may be tried: there is nothing to sign in with,
+// Apple has turned it down, or sessions end too often.
+func (s *session) mayTry(state *SessionFile) error {
+	switch {
+	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
+		return s.strand(CauseNotSignedIn, "nobody has signed in, or the sign-in was not completed", state)
+	case state.refuses(state.Refused.TrustToken, state.TrustToken):
+		return s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
+	}
+	now := s.now()
+	s.mu.Lock()
+	for len(s.signIns) > 0 && now.Sub(s.signIns[0]) > time.Hour {
+		s.signIns = s.signIns[1:]
+	}
+	recent := s.signIns
+	s.mu.Unlock()
+	if len(recent) >= mostSignIns {
+		e := failf(KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns)
+		e.retryAfter, e.final = recent[0].Add(time.Hour).Sub(now), true
+		return s.giveUp(e, state)
+	}
+	return nil
+}
+
+// credential chooses what to sign in with: the password, or "" for the session
+// token. A process sends one proof, and none of a password that Apple has turned
+// down.
+func (r *round) credential(ctx context.Context, state *SessionFile) (Secret, error) {
+	s := r.session
+	token := state.sessionTokenUsable()
+	if state.Proofs.Sent > 0 && state.Refused.Password == "" && token { // it may do, and spares the second proof
+		return "", nil
+	}
+	s.mu.Lock()
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < mostProofs, s.fruitless
+	s.mu.Unlock()
+	switch {
+	case mayProve:
+	case state.Refused.Password != "":
+		return "", s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
+	case token:
+		return "", nil
+	case state.Proofs.Sent >= mostProofs:
+		return "", s.end(unclearTwice(s.name, state.Refused.Reason), state)
+	case fruitless != nil:
+		return "", s.giveUp(fruitless, state)
+	}
+	password, err := r.givenPassword(ctx, state)
+	switch {
+	case err != nil:
+		return "", err
+	case IsAppSpecific(password):
+		why := needsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not take")
+		return "", s.end(why.because(CauseAppSpecific).with("sign in again with the password of the Apple Account"), state)
+	case state.refuses(state.Refused.Password, password):
+		return "", s.end(needsLogin(s.name, state.Refused.Reason).because(state.Refused.Cause), state)
+	case password == "" && !token:
+		return "", s.strand(CauseNoPassword, "the session is over and no password is stored to begin another", state)
+	}
+	return password, nil
+}
+
+// givenPassword gives the configured password; its command runs once a round.
+func (r *round) givenPassword(ctx context.Context, state *SessionFile) (Secret, error) {
+	s := r.session
+	if r.password != nil {
+		return *r.password, nil
+	}
+	s.mu.Lock()
+	password, command := s.password, s.command
+	s.mu.Unlock()
+	if command != "" {
+		var err error
+		if password, err = PasswordOf(ctx, command); err != nil {
+			var typed *Error
+			if errors.As(err, &typed) {
+				return "", s.giveUp(typed, state)
+			}
+			return "", err
+		}
+	}
+	r.password = &password
+	return password, nil
+}
+
+// tokenRefused records that Apple gives no session for the session token. A
+// password that was not proven yet is the next thing to try.
+func (r *round) tokenRefused(ctx context.Context, state *SessionFile, why *Error) (time.Duration, error) {
+	s := r.session
+	fresh := state.Proofs.Accepted
+	state.Proofs.Accepted, state.Proofs.Open = false, false
+	state.refuseSessionToken(why.why)
+	s.mu.Lock()
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < mostProofs, s.fruitless
+	s.mu.Unlock()
+	password, err := r.givenPassword(ctx, state)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case mayProve && password != "":
+		s.keep(state)
+		return 0, &passing{why}
+	case state.Proofs.Sent >= mostProofs, password == "":
+		state.refuseSession(CauseSessionOver, why.why)
+		return 0, s.end(needsLogin(s.name, why.why), state)
+	case fruitless != nil && !fresh:
+		return 0, s.giveUp(fruitless, state)
+	}
+	// Another process may send one more proof.
+	e := fail(KindDenied, "", "", why.why).because(CauseSessionOver)
+	return 0, s.giveUp(e, state)
+}

@@ -1,0 +1,112 @@
+package icloud
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rclone/rclone/fs/fserrors"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Unattended runs of several processes under random failures of the sign-in
+// hosts: a wrong password is proven twice at most with one trust token, which
+// locks nothing. With the right password a run succeeds once the failures stop,
+// or says that the outcome of two sign-ins is not known.
+func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
+	unclear := 0
+	const sequences = 400
+	for seed := range uint64(sequences) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			right := random.IntN(2) == 0
+			c := newFakeCloud()
+			c.locks = mostProofs + 1
+			c.noToken = random.IntN(3) > 0
+			fail := hostile(random, 5+random.IntN(60), map[string]int{})
+			failing := true
+			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+				if !failing {
+					return nil
+				}
+				return fail(kind, req)
+			})
+			password := Secret("secret")
+			if !right {
+				password = "wrong"
+			}
+			path := newSessionFile()
+			run := func() error {
+				b.mu.Lock()
+				c.alive = false
+				b.mu.Unlock()
+				processes := []*Fs{patientProcess(b, password, path), patientProcess(b, password, path)}
+				var failed [6]error
+				inParallel(6, 6, func(i int) { _, failed[i] = processes[i%2].List(background, "") })
+				for _, err := range failed {
+					if err != nil {
+						assert.True(t, fserrors.IsFatalError(err), "seed %d: %v", seed, err)
+						return err
+					}
+				}
+				return nil
+			}
+			for range 1 + random.IntN(5) {
+				_ = run()
+				time.Sleep(time.Duration(random.IntN(7200)) * time.Second) // of the test's own time
+			}
+			failing = false
+			time.Sleep(time.Minute)
+			err := run()
+			said := fmt.Sprintf("seed %d: %v", seed, err)
+			switch {
+			case !right && err != nil:
+				assert.LessOrEqual(t, c.wrong, mostProofs, said)
+				assert.LessOrEqual(t, c.proofs, mostProofs, said)
+			case right && err != nil:
+				unclear++
+				require.Equal(t, KindNeedsLogin, KindOf(err), said)
+				assert.Equal(t, mostProofs, loaded(t, path).Proofs.Sent, said)
+				assert.True(t, loaded(t, path).Describe(time.Now()).NeedsLogin, said)
+			}
+			assert.Less(t, c.wrong, c.locks, said)
+		})
+	}
+	assert.Less(t, unclear, sequences/5, "most runs with the right password succeed")
+	t.Logf("%d of %d sequences ended with proofs of unknown outcome", unclear, sequences)
+}
+
+// Six processes under failures of one request in twenty begin one session.
+func TestOneSignInUnderFailures(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCloud()
+			c.alive = false
+			random := rand.New(rand.NewPCG(seed, 2))
+			fail := hostile(random, 5, map[string]int{})
+			lost := false
+			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+				answer := fail(kind, req)
+				lost = lost || answer != nil && kind == "accountLogin" && answer.carriedOut
+				return answer
+			})
+			path := newSessionFile()
+			var processes []*Fs
+			for range 6 {
+				processes = append(processes, patientProcess(b, "secret", path))
+			}
+			inParallel(24, 24, func(i int) {
+				_, err := processes[i%6].List(background, "")
+				assert.NoError(t, err, "seed %d", seed)
+			})
+			if !lost {
+				assert.Equal(t, 1, c.logins, "seed %d", seed)
+			}
+			assert.LessOrEqual(t, b.counts["complete"], 1, "seed %d", seed)
+		})
+	}
+}
