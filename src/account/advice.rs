@@ -16,7 +16,7 @@ pub struct Advice {
 pub fn needs_login(cause: Cause) -> bool {
     use Cause::{
         AdpNotApproved, AppSpecificPassword, Locked, NoChallenge, NoPassword, NotSignedIn, SecurityKeys, SessionOver,
-        TermsPending, TooManyCodes, TrustOver, WebAccessOff, WrongCode, WrongPassword,
+        SignInUnclear, TermsPending, TooManyCodes, TrustOver, WebAccessOff, WrongCode, WrongPassword,
     };
     matches!(
         cause,
@@ -26,6 +26,7 @@ pub fn needs_login(cause: Cause) -> bool {
             | TrustOver
             | WrongPassword
             | NoPassword
+            | SignInUnclear
             | AppSpecificPassword
             | Locked
             | AdpNotApproved
@@ -58,6 +59,10 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         Cause::NoPassword => (
             "The session is over and there is no password to begin another.",
             format!("{login}; to have it renewed by itself, let the password be kept or give --password-command"),
+        ),
+        Cause::SignInUnclear => (
+            "The last sign-ins were sent and their outcome is not known; no more are sent, as Apple locks accounts.",
+            login,
         ),
         Cause::AppSpecificPassword => (
             "This is an app-specific password (xxxx-xxxx-xxxx-xxxx); iCloud Drive does not take those.",

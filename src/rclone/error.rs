@@ -66,6 +66,8 @@ pub enum Cause {
     WrongPassword,
     /// The session is over and no password is stored to begin another.
     NoPassword,
+    /// Proofs of the password were sent whose outcome is not known.
+    SignInUnclear,
     /// An app-specific password, which iCloud Drive does not take.
     AppSpecificPassword,
     /// The account is locked.

@@ -32,8 +32,8 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 			assert.NoError(t, err)
 			continue
 		}
-		assert.Equal(t, KindNeedsLogin, KindOf(err))
-		assert.ErrorContains(t, err, "gave no session")
+		assert.Equal(t, KindDenied, KindOf(err))
+		assert.ErrorContains(t, err, "gives no session")
 		assert.Equal(t, 1, b.counts["retrieveItemDetailsInFolders"])
 	}
 }

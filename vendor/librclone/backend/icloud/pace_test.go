@@ -314,7 +314,7 @@ func TestErrorTexts(t *testing.T) {
 // No error of any operation holds an address, a cookie, a token or a password.
 func TestErrorsHoldNoSecrets(t *testing.T) {
 	sim := startSimulator(t)
-	configuration := sim.configured(configmap.Simple{"tries": "1"})
+	configuration := sim.configured(configmap.Simple{"tries": "1", "longest_wait": "100ms"})
 	secrets := []string{"correct horse", configuration["trust_token"], "https://", "icloud-content.com/", "tk=", "s=", "X-APPLE"}
 	for pair := range strings.SplitSeq(configuration["cookies"], "; ") {
 		if _, value, _ := strings.Cut(pair, "="); len(value) > 4 {

@@ -101,7 +101,7 @@ func (r *round) begin(ctx context.Context, state *SessionFile, unlocked error) (
 		}
 		return r.failed(ctx, state, renewAll, err)
 	}
-	r.done.signedIn, r.done.confirmed = true, false
+	r.done.signedIn, r.done.confirmed, r.done.approved = true, false, false
 	s.mu.Lock()
 	s.proofs, s.fruitless = 0, nil
 	s.signIns = append(s.signIns, s.now())

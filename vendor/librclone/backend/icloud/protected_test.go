@@ -3,6 +3,8 @@ package icloud
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,24 +17,27 @@ func TestTroubleWithProtectedData(t *testing.T) {
 		"502": refusing(502, "<html>"), "504": refusing(504, ""), "500": refusing(500, ""), "a page": refusing(200, "<html>"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCloud()
-			c.needsPCS, c.pcs = true, false
-			left := 0
-			b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
-				if kind == "requestPCS" && left > 0 {
-					left--
-					return trouble()
-				}
-				return nil
+			synctest.Test(t, func(t *testing.T) {
+				c := newFakeCloud()
+				c.needsPCS, c.pcs = true, false
+				left := 0
+				b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+					if kind == "requestPCS" && left > 0 {
+						left--
+						return trouble()
+					}
+					return nil
+				})
+				f := patientProcess(b, "secret", newSessionFile())
+				left = 1000
+				_, err := f.List(background, "")
+				assert.Contains(t, []string{KindNetwork, KindDamaged}, KindOf(err), "%v", err)
+				left = 2
+				time.Sleep(time.Hour) // of the test's own time
+				_, err = f.List(background, "")
+				assert.NoError(t, err)
+				assert.Zero(t, b.counts["accountLogin"], "%v", b.counts)
 			})
-			f := driveBy(b, "secret")
-			left = 1000
-			_, err := f.List(background, "")
-			assert.Contains(t, []string{KindNetwork, KindDamaged}, KindOf(err), "%v", err)
-			left = 2
-			_, err = f.List(background, "")
-			assert.NoError(t, err)
-			assert.Zero(t, b.counts["accountLogin"], "%v", b.counts)
 		})
 	}
 }

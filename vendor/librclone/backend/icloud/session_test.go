@@ -58,25 +58,24 @@ func TestSessionEndsUnderTransfers(t *testing.T) {
 	}
 }
 
-// Renewed values reach the configuration at once.
+// Without a session file, what answers replace goes to the configuration, and
+// no sign-in is made.
 func TestSessionIsSavedToTheConfiguration(t *testing.T) {
 	sim := startSimulator(t)
-	configuration := sim.configured()
-	before := configuration["cookies"]
+	configuration := sim.configured(configmap.Simple{"session_file": ""})
 	f, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
-	sim.control("POST", "session/end", status(421), nil)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	assert.NotEqual(t, before, configuration["cookies"])
+	f.drive.service.session.answered("X-APPLE-NEW", "v")
+	require.NoError(t, f.Shutdown(background))
+	assert.Contains(t, configuration["cookies"], "X-APPLE-NEW")
 	assert.NotEmpty(t, configuration["trust_token"])
 
-	sim.resetCounts()
-	f, err = sim.openConfigured("", configuration)
-	require.NoError(t, err)
+	sim.control("POST", "session/end", status(421), nil)
 	_, err = f.List(background, "")
-	require.NoError(t, err)
-	assert.Zero(t, sim.counts()["account-login"], "the saved session is alive")
+	assert.Equal(t, KindBadConfig, KindOf(err), "%v", err)
+	assert.Zero(t, sim.counts()["authorize"])
 }
 
 // What ends in "needs login" does so with one try, and is not tried again by
@@ -238,17 +237,30 @@ func TestSignInIsNotRepeatedWhenThrottled(t *testing.T) {
 	}
 }
 
-// A connection that breaks during a sign-in begins it again; that is no wrong
-// password and no refusal.
+// A connection that breaks during a sign-in is no wrong password and no refusal.
+// Where the proof was sent, that process sends no other one.
 func TestSignInSurvivesTheNetwork(t *testing.T) {
 	for _, kind := range []string{"authorize", "federate", "signin-init", "signin-complete", "account-login"} {
 		for _, action := range []string{"reset-before", "reset-after"} {
 			t.Run(kind+" "+action, func(t *testing.T) {
 				sim := startSimulator(t)
-				f := sim.open("")
+				configuration := sim.configured()
+				f, err := sim.openConfigured("", configuration)
+				require.NoError(t, err)
 				sim.control("POST", "session/end", status(421), nil)
 				sim.fault(kind, action)
-				_, err := f.List(background, "")
+				_, err = f.List(background, "")
+				if kind == "signin-complete" {
+					assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+					assert.True(t, fserrors.IsFatalError(err))
+					require.NoError(t, UpdateSessionFile(background, configuration["session_file"], func(file *SessionFile) error {
+						file.Refused.NotBefore = time.Time{}
+						return nil
+					}))
+					f, err = sim.openConfigured("", configuration)
+					require.NoError(t, err)
+					_, err = f.List(background, "")
+				}
 				assert.NoError(t, err)
 			})
 		}
@@ -397,19 +409,24 @@ func TestSessionFileIsShared(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-// A session file that cannot be written costs a warning, not the run.
+// A session file that cannot be written does not end a session that is alive;
+// no sign-in is made, and the error names the file.
 func TestSessionFileCannotBeWritten(t *testing.T) {
 	sim := startSimulator(t)
 	occupied := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(occupied, nil, 0o600))
-	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": filepath.Join(occupied, "s.json")}))
+	path := filepath.Join(occupied, "s.json")
+	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path}))
 	require.NoError(t, err)
+	_, err = f.List(background, "")
+	require.NoError(t, err)
+	sim.control("POST", "session/end", status(421), nil)
 	for range 2 {
-		sim.control("POST", "session/end", status(421), nil)
 		_, err = f.List(background, "")
-		require.NoError(t, err)
+		assert.Equal(t, KindBadConfig, KindOf(err))
+		assert.ErrorContains(t, err, path)
 	}
-	assert.Equal(t, 2, sim.counts()["account-login"])
+	assert.Zero(t, sim.counts()["authorize"])
 }
 
 // A half-written session file does not keep a working configuration from working.
@@ -444,7 +461,8 @@ func TestSessionFileOfAnotherAccount(t *testing.T) {
 // with a new login is taken up.
 func TestRemotesShareTheSession(t *testing.T) {
 	sim := startSimulator(t)
-	configuration := sim.configured()
+	fileless := configmap.Simple{"session_file": ""}
+	configuration := sim.configured(fileless)
 	first, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	second, err := sim.openShared("folder", configuration)
@@ -457,8 +475,8 @@ func TestRemotesShareTheSession(t *testing.T) {
 	sim.control("POST", "trust/end", nil, nil)
 	sim.control("POST", "session/end", status(421), nil)
 	_, err = first.List(background, "")
-	require.Equal(t, KindNeedsLogin, KindOf(err))
-	_, err = sim.openShared("", sim.configured())
+	require.Equal(t, KindBadConfig, KindOf(err))
+	_, err = sim.openShared("", sim.configured(fileless))
 	require.NoError(t, err)
 	_, err = first.List(background, "")
 	assert.NoError(t, err)
