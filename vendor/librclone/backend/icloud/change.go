@@ -3,6 +3,7 @@ package icloud
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"path"
 	"strings"
@@ -12,9 +13,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Changes of items. Each call names the etag that the item had: when somebody
-// has changed it since, the service says so and nothing is done. When an answer
-// is lost, a listing tells whether the change was made.
+// Changes of items. Each call names the etag that the item had. When somebody has
+// changed the item since, a move and a move to the Trash are refused; a rename is
+// made all the same, as it was measured. When an answer is lost, the item itself
+// tells whether the change was made.
+//
+// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, icloud-stale-trash,
+// icloud-stale-move and icloud-conditional-rename of 2026-09.
 
 // mostAttempts is how often a change is tried that others get in the way of.
 const mostAttempts = 4
@@ -27,67 +32,20 @@ func (d *drive) change(ctx context.Context, path string, body map[string]any, zo
 	if err != nil {
 		return nil, err
 	}
-	if answer.Items == nil {
-		return only(answer.Folders)
-	}
-	return only(answer.Items)
+	return only(answer.all())
 }
 
-// changeItem sends a call about an item that is there. The answer has to be
-// about it: only a move into another zone may give it another id.
-func (d *drive) changeItem(ctx context.Context, path string, body map[string]any, it *item, zone string) (*driveItem, error) {
-	answer, err := d.change(ctx, path, body, zone)
-	if err != nil {
-		return nil, err
-	}
-	answered := &item{id: string(answer.DriveID)}
-	if answer.DriveID != "" && answered.docID() != it.docID() && (zone == it.zone() || answer.DriveID == rootID) {
-		return nil, damaged("an answer is about another item")
-	}
-	return answer, nil
-}
-
-// itemBody is how the calls about items name one.
-func itemBody(it *item, more map[string]any) []map[string]any {
+// entryOf is how the calls about items name one.
+func entryOf(it *item, more map[string]any) map[string]any {
 	entry := map[string]any{"drivewsid": it.id, "etag": it.etag, "clientId": it.id}
-	for key, value := range more {
-		entry[key] = value
-	}
-	return []map[string]any{entry}
+	maps.Copy(entry, more)
+	return entry
 }
 
 // isConflict reports whether a change was refused because the item has changed.
 func isConflict(err error) bool {
 	var status *itemStatus
 	return errors.As(err, &status) && status.status == statusConflict
-}
-
-// present looks for an item in its folder by its id. It is nil when the item is
-// not there any more; a listing that has not all of the folder is no proof of that.
-func (d *drive) present(ctx context.Context, in place, id string) (*item, error) {
-	listed := d.listOne(ctx, in)
-	if isGone(listed.err) {
-		return nil, nil
-	}
-	if listed.err != nil {
-		return nil, listed.err
-	}
-	// Hidden items are looked for too, so not in what is shown.
-	if child := d.folders.findID(in.id, id); child != nil {
-		return child, nil
-	}
-	for _, child := range listed.items {
-		if child.id == id {
-			return child, nil
-		}
-	}
-	return nil, about(listed.short, "list", in.path)
-}
-
-// unchanged reports whether an item is for certain what it was.
-func (d *drive) unchanged(ctx context.Context, it *item) bool {
-	now, err := d.present(ctx, place{id: it.parent}, it.id)
-	return err == nil && now != nil && it.etag != "" && now.etag == it.etag && now.size == it.size
 }
 
 // attempt runs a change of an item until it is made. done tells, from what the
@@ -157,11 +115,24 @@ func itemError(op, on string, err error) error {
 	return fail(kind, op, on, status.Error())
 }
 
-// trash moves an item to the Trash. One that its folder no longer has is no
-// failure.
+// trash moves an item to the Trash, also one that somebody has changed since it
+// was seen. One that its folder no longer has is no failure. Under a context of
+// Permanently it is deleted from the Trash in the background, unless somebody
+// else has written it.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
-	err := d.attempt(ctx, "delete", in, it, func(it *item) error { return d.trashUnchanged(ctx, it) },
-		func(_, now *item) bool { return now == nil })
+	trashed := it
+	err := d.attempt(ctx, "delete", in, it, func(now *item) error {
+		answer, err := d.trashUnchanged(ctx, now)
+		if err == nil {
+			gone := *now
+			gone.etag = string(answer.ETag)
+			trashed = &gone
+			if now != it && !sameContent(it, now) {
+				trashed = nil
+			}
+		}
+		return err
+	}, func(_, now *item) bool { return now == nil })
 	if err != nil {
 		return err
 	}
@@ -169,36 +140,32 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	if it.folder {
 		d.folders.forget(it.id)
 	}
+	if trashed != nil && trashed != it && wishes(ctx, wishPermanent) {
+		d.erase(ctx, path.Join(in.path, it.shown), trashed)
+	}
 	return nil
+}
+
+// erase deletes an item that was just moved to the Trash, in the background. A
+// failure leaves it there and is no failure of the deletion.
+func (d *drive) erase(ctx context.Context, on string, trashed *item) {
+	d.pending.start(ctx, on, trashed.id, func(ctx context.Context) (*item, error) {
+		if _, err := d.erasures.change(ctx, trashed, nil); err != nil {
+			fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q stays in the Trash, where it takes room: %v", on, err)
+		}
+		return nil, nil
+	})
 }
 
 // trashUnchanged moves an item to the Trash if it still has that etag. When it
-// has another, the service may say that all is well and do nothing; what tells
-// is the parent that the item has in the answer.
-func (d *drive) trashUnchanged(ctx context.Context, it *item) error {
-	answer, err := d.changeItem(ctx, "/moveItemsToTrash", map[string]any{"items": itemBody(it, nil)}, it, it.zone())
-	if err != nil {
-		return err
+// has another, the service may say that all is well and do nothing: the parent
+// that the item has in the answer tells.
+func (d *drive) trashUnchanged(ctx context.Context, it *item) (*driveItem, error) {
+	answer, err := d.removals.change(ctx, it, nil)
+	if err == nil && !answer.inTrash() {
+		return nil, &itemStatus{status: statusConflict}
 	}
-	if !answer.inTrash() {
-		return &itemStatus{status: statusConflict}
-	}
-	if wishes(ctx, wishPermanent) {
-		return d.erase(ctx, it, answer)
-	}
-	return nil
-}
-
-// erase deletes an item that was just moved to the Trash, for good. A failure
-// leaves it there and is no failure of the deletion.
-func (d *drive) erase(ctx context.Context, it *item, trashed *driveItem) error {
-	gone := *it
-	gone.etag = string(trashed.ETag)
-	_, err := d.change(ctx, "/deleteItems", map[string]any{"items": itemBody(&gone, nil)}, it.zone())
-	if err != nil {
-		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q stays in the Trash, where it takes room: %v", it.shown, err)
-	}
-	return nil
+	return answer, err
 }
 
 // rename gives an item another name within its folder. The service may choose
@@ -206,13 +173,11 @@ func (d *drive) erase(ctx context.Context, it *item, trashed *driveItem) error {
 func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *item) error {
-		answer, err := d.changeItem(ctx, "/renameItems", map[string]any{
-			"items": itemBody(it, map[string]any{"name": name}),
-		}, it, it.zone())
+		answer, err := d.renames.change(ctx, it, map[string]any{"name": name})
 		if err != nil {
 			return err
 		}
-		if string(answer.ETag) == it.etag || !sameName(answer.fullName(), name) {
+		if answer.ETag == "" || string(answer.ETag) == it.etag || !sameName(answer.fullName(), name) {
 			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look tells
 		}
 		renamed = *it
@@ -256,12 +221,17 @@ func (i *item) take(answer *driveItem) {
 func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *item) error {
-		answer, err := d.changeItem(ctx, "/moveItems", map[string]any{
+		answer, err := d.change(ctx, "/moveItems", map[string]any{
 			"destinationDrivewsId": to.id,
-			"items":                itemBody(it, nil),
-		}, it, to.zone())
+			"items":                []map[string]any{entryOf(it, nil)},
+		}, to.zone())
 		if err != nil {
 			return err
+		}
+		// Only a move into another zone may give the item another id.
+		answered := &item{id: string(answer.DriveID)}
+		if answer.DriveID != "" && answered.docID() != it.docID() && (to.zone() == it.zone() || answer.DriveID == rootID) {
+			return damaged("an answer is about another item")
 		}
 		arrived := answer.parentDoc()
 		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.etag) {
@@ -301,54 +271,6 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 // answers in NFD what was sent in NFC.
 func sameName(answered, wanted string) bool {
 	return norm.NFC.String(answered) == norm.NFC.String(wanted)
-}
-
-// settle gives an item of ours a name that the service has given to something
-// else: the other file goes to the Trash first, as with any replacement.
-func (d *drive) settle(ctx context.Context, in place, it *item, name string) (*item, error) {
-	on := path.Join(in.path, name)
-	for range mostAttempts {
-		if sameName(it.name, name) {
-			return it, nil
-		}
-		holder, err := d.holder(ctx, in, it, name)
-		if err != nil {
-			return nil, err
-		}
-		if holder != nil {
-			if holder.folder || it.folder {
-				return nil, fail(KindExists, "name", on, "something else has this name").is(fs.ErrorIsDir)
-			}
-			if err := d.trash(ctx, in, holder); err != nil {
-				return nil, err
-			}
-		}
-		if it, err = d.rename(ctx, in, it, name); err != nil {
-			return nil, err
-		}
-	}
-	if nameKey(it.name) == nameKey(name) {
-		return it, nil // the service insists on a form of its own
-	}
-	return nil, fail(KindChanged, "name", on, "another device keeps taking this name")
-}
-
-// holder finds who has a name that was refused to an item of ours (nil when it
-// is not stored yet); nil when nobody has.
-func (d *drive) holder(ctx context.Context, in place, it *item, name string) (*item, error) {
-	begun := d.folders.now()
-	got, err := d.lookup(ctx, in, name, func(got found) bool { return !got.listed.Before(begun) })
-	if err != nil {
-		return nil, err
-	}
-	holder := got.like
-	if holder == nil {
-		holder = d.folders.findCoarsely(in.id, name)
-	}
-	if holder != nil && it != nil && holder.id == it.id {
-		return nil, nil
-	}
-	return holder, nil
 }
 
 // refused names the likely reason when the service refuses to make something.

@@ -8,14 +8,20 @@ import (
 // children are the contents of one folder under the names that they are shown
 // with.
 type children struct {
-	byName map[string]*item  // by nameKey of the shown name
-	folded map[string]string // foldKey to nameKey, where the two differ
+	byName  map[string]*item    // by nameKey of the shown name
+	folded  map[string]string   // foldKey to nameKey, where the two differ
+	coarse  map[string]string   // coarseKey to the key in byName, of names beyond ASCII
+	keys    map[string]string   // the key in byName, by the id
+	uploads map[string]struct{} // ids of the children whose names are of uploads under way
 }
 
 // arrange makes the contents of what was listed. The order of a listing does
 // not matter for the outcome.
 func arrange(listed []*item) *children {
-	c := &children{byName: make(map[string]*item, len(listed)), folded: map[string]string{}}
+	c := &children{
+		byName: make(map[string]*item, len(listed)), keys: make(map[string]string, len(listed)),
+		folded: map[string]string{}, coarse: map[string]string{}, uploads: map[string]struct{}{},
+	}
 	var unfinished, doubles []*item
 	place := func(child *item) {
 		if double := c.place(child); double != nil {
@@ -43,7 +49,15 @@ func arrange(listed []*item) *children {
 }
 
 func (c *children) set(key string, child *item) {
+	c.unindex(key)
 	c.byName[key] = child
+	c.keys[child.id] = key
+	if !isASCII(child.name) {
+		c.coarse[coarseKey(child.name)] = key
+	}
+	if isLeftover(child.name) {
+		c.uploads[child.id] = struct{}{}
+	}
 	if folded := foldKey(child.shown); folded != key {
 		c.folded[folded] = key
 	}
@@ -55,7 +69,38 @@ func (c *children) remove(key string) {
 			delete(c.folded, folded)
 		}
 	}
+	c.unindex(key)
 	delete(c.byName, key)
+}
+
+// unindex removes what is known by its id of the child that has a key.
+func (c *children) unindex(key string) {
+	if child := c.byName[key]; child != nil && c.keys[child.id] == key {
+		delete(c.keys, child.id)
+		delete(c.uploads, child.id)
+		if !isASCII(child.name) && c.coarse[coarseKey(child.name)] == key {
+			delete(c.coarse, coarseKey(child.name))
+		}
+	}
+}
+
+// findCoarsely returns a child by a rule that takes more names for the same, or
+// nil.
+func (c *children) findCoarsely(name string) *item {
+	wanted := coarseKey(name)
+	if key, ok := c.coarse[wanted]; ok {
+		return c.byName[key]
+	}
+	_, like := c.find(wanted)
+	return like
+}
+
+// withID returns a child by its id, or nil.
+func (c *children) withID(id string) *item {
+	if key, ok := c.keys[id]; ok {
+		return c.byName[key]
+	}
+	return nil
 }
 
 // find gives the child of a name, and one whose name may differ by case.
@@ -178,11 +223,8 @@ func (c *children) apply(made change) {
 			return
 		}
 	}
-	for key, child := range c.byName {
-		if child.id == gone {
-			c.remove(key)
-			break
-		}
+	if key, ok := c.keys[gone]; ok {
+		c.remove(key)
 	}
 	if made.put != nil {
 		if double := c.place(made.put); double != nil {

@@ -34,7 +34,7 @@ func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object,
 	if to.zone() != it.zone() {
 		return nil, fs.ErrorCantCopy // how a copy gets into another zone nobody has seen
 	}
-	copied, err := f.drive.put(ctx, to, names[len(names)-1], func(ctx context.Context) (*document, error) {
+	copied, err := f.drive.put(ctx, to, names[len(names)-1], new(known), func(ctx context.Context) (*document, error) {
 		return f.drive.duplicate(ctx, it)
 	})
 	if hasKind(err, KindUnsupported) || hasKind(err, KindDamaged) {

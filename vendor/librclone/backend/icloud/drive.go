@@ -20,9 +20,13 @@ type drive struct {
 	lister   *lister
 	contents *contents
 	seen     *recollection
+	removals *batcher // moves to the Trash
+	erasures *batcher // deletions from the Trash
+	renames  *batcher
 	pending  pending
 	age      time.Duration // how old a listing may be that something is found in
 
+	noDetails  atomic.Bool // the service does not tell about single items
 	copyBroken atomic.Bool // the service made a copy that was none
 	foldsCase  atomic.Bool // the service took two names for one that differ by case
 }

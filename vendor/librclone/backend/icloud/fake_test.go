@@ -43,6 +43,9 @@ type fakeCloud struct {
 	// quiet: a change with a stale etag is answered like one that was made.
 	quiet bool
 
+	lenient bool // a taken name is given another one although the client asked for a refusal
+	most    int  // items that a call may be about; more are refused, 0 is no limit
+
 	// instead gives the answer to a request that is not carried out, or nil.
 	instead func(number int, kind string) *fakeAnswer
 	// spoil changes the answer to a request that was carried out.
@@ -301,6 +304,9 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		_ = json.Unmarshal(sent, &body)
 	}
 	one := func(change func(*fakeItem) jsonObject) *fakeAnswer {
+		if c.most > 0 && len(body.Items) > c.most {
+			return say(400, jsonObject{})
+		}
 		var items []jsonObject
 		for _, wanted := range body.Items {
 			it := doc(wanted.Drivewsid)
@@ -360,12 +366,25 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		return say(200, jsonObject{"folders": []jsonObject{c.form(c.add(parent.id, body.Folders[0].Name, nil))}})
 	case "moveItemsToTrash":
 		return one(func(it *fakeItem) jsonObject { it.trashed = true; return c.form(it) })
-	case "renameItems":
-		name := ""
-		if len(body.Items) > 0 {
-			name = body.Items[0].Name
+	case "retrieveItemDetails":
+		if len(body.Items) != 1 {
+			return say(400, jsonObject{})
 		}
-		return one(func(it *fakeItem) jsonObject { it.name = c.free(it.parent, name, it.id); return c.form(it) })
+		parts := strings.Split(body.Items[0].Drivewsid, "::")
+		it := c.items[parts[len(parts)-1]]
+		if it == nil {
+			return say(200, jsonObject{"items": []jsonObject{{"drivewsid": body.Items[0].Drivewsid, "status": "ID_INVALID"}}})
+		}
+		return say(200, jsonObject{"items": []jsonObject{c.form(it)}})
+	case "renameItems":
+		names := map[string]string{}
+		for _, wanted := range body.Items {
+			names[wanted.Drivewsid] = wanted.Name
+		}
+		return one(func(it *fakeItem) jsonObject {
+			it.name = c.free(it.parent, names[it.driveID()], it.id)
+			return c.form(it)
+		})
 	case "moveItems":
 		to := doc(body.Destination)
 		if to == nil {
@@ -399,7 +418,7 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
 			return say(412, jsonObject{})
 		}
-		if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict {
+		if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict && !c.lenient {
 			return say(409, jsonObject{"reason": "Uniqueness constraint violation. Rejecting update"})
 		}
 		c.change++

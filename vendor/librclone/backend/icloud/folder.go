@@ -103,66 +103,55 @@ func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
 	return listing{items: in.children.visible(), short: in.short}, true
 }
 
-// each calls look with what is known of a folder until that is content.
-func (f *folders) each(id string, look func(*children, *item) bool) {
+// findCoarsely gives a child by a rule that takes more names for the same.
+func (f *folders) findCoarsely(id, name string) *item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known := f.contents(id)
-	if known == nil {
-		return
+	if known := f.contents(id); known != nil {
+		return known.findCoarsely(name)
 	}
-	for _, child := range known.byName {
-		if look(known, child) {
-			return
-		}
-	}
-}
-
-// findCoarsely gives a child by a rule that takes more names for the same.
-func (f *folders) findCoarsely(id, name string) (match *item) {
-	wanted := coarseKey(name)
-	f.each(id, func(_ *children, child *item) bool {
-		if coarseKey(child.name) == wanted {
-			match = child
-		}
-		return match != nil
-	})
-	return match
+	return nil
 }
 
 // findID gives a child by its id, if the contents are known.
-func (f *folders) findID(id, childID string) (match *item) {
-	f.each(id, func(_ *children, child *item) bool {
-		if child.id == childID {
-			match = child
-		}
-		return match != nil
-	})
-	return match
+func (f *folders) findID(id, childID string) *item {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known := f.contents(id); known != nil {
+		return known.withID(childID)
+	}
+	return nil
 }
 
 // leftovers gives the uploads in a folder that nobody will finish: old ones, and
 // those of a file that was replaced since.
-func (f *folders) leftovers(id, replaced string) (left []*item) {
-	f.each(id, func(known *children, child *item) bool {
-		made, ok := parseLeftover(child.name)
-		if ok && known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced)) {
-			left = append(left, child)
-		}
-		return false
+func (f *folders) leftovers(id, replaced string) []*item {
+	return f.uploads(id, func(known *children, child *item, made leftover) bool {
+		return known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced))
 	})
-	return left
 }
 
 // leftoversOf gives the unfinished replacements of a file in a folder.
-func (f *folders) leftoversOf(id, name string) (left []*item) {
-	f.each(id, func(_ *children, child *item) bool {
-		if made, ok := parseLeftover(child.name); ok && made.replaces(name) {
-			left = append(left, child)
+func (f *folders) leftoversOf(id, name string) []*item {
+	return f.uploads(id, func(_ *children, _ *item, made leftover) bool { return made.replaces(name) })
+}
+
+// uploads gives the children of a folder whose names are of uploads under way,
+// those that wanted accepts.
+func (f *folders) uploads(id string, wanted func(*children, *item, leftover) bool) (found []*item) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.contents(id)
+	if known == nil {
+		return nil
+	}
+	for childID := range known.uploads {
+		child := known.withID(childID)
+		if made, ok := parseLeftover(child.name); ok && wanted(known, child, made) {
+			found = append(found, child)
 		}
-		return false
-	})
-	return left
+	}
+	return found
 }
 
 // ticket is a listing under way.

@@ -172,13 +172,14 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 		return nil, fail(KindUnsupported, "upload", on, "a file needs a name")
 	}
 	content := newSource(in, src.Size())
+	known := new(known)
 	for attempt := 1; ; attempt++ {
 		parent, err := f.drive.walk(ctx, names[:len(names)-1], true)
 		if err != nil {
 			return nil, about(err, "upload", on)
 		}
 		name := names[len(names)-1]
-		it, err := f.drive.put(ctx, parent, name, func(ctx context.Context) (*document, error) {
+		it, err := f.drive.put(ctx, parent, name, known, func(ctx context.Context) (*document, error) {
 			return f.drive.send(ctx, parent, name, content, src.ModTime(ctx))
 		})
 		if err == nil {
@@ -234,7 +235,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 		if listed.self.ETag != "" {
 			empty.etag = string(listed.self.ETag)
 		}
-		err = f.drive.trashUnchanged(ctx, &empty)
+		_, err = f.drive.trashUnchanged(ctx, &empty)
 		if err == nil {
 			f.drive.folders.drop(in.id, empty.id)
 			f.drive.folders.forget(empty.id)
@@ -302,11 +303,15 @@ func (f *Fs) Disconnect(ctx context.Context) error {
 }
 
 // Shutdown saves what the service has changed in the session, and what later
-// processes need not find out again.
+// processes need not find out again, and waits for the changes in the background.
 func (f *Fs) Shutdown(ctx context.Context) error {
 	f.drive.service.session.flush(ctx)
 	f.drive.seen.flush(ctx)
-	return nil
+	var failed []error
+	for _, left := range f.drive.pending.finish(ctx) {
+		failed = append(failed, about(left.Err, "replace", left.Path))
+	}
+	return errors.Join(failed...)
 }
 
 // Check the interfaces.

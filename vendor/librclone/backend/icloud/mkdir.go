@@ -130,8 +130,6 @@ func (d *drive) otherFolder(ctx context.Context, in place, made *item, name stri
 	case exact == nil:
 		d.foldsCase.Store(true)
 	}
-	if err := d.trash(ctx, in, made); err != nil {
-		return nil, err
-	}
+	d.withdraw(ctx, in, made)
 	return holder, nil
 }

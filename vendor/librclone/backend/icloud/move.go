@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"path"
@@ -58,18 +59,30 @@ func (f *Fs) DirMove(ctx context.Context, src fs.Fs, srcRemote, dstRemote string
 	return err
 }
 
-// relocate gives an item a folder and a name. The folder comes first: a name
-// that is taken there is put right by the second step, which names it.
+// relocate gives an item a folder and a name. A file that had the name before goes
+// to the Trash; something that took it in the meantime stays, and the item goes
+// back to where it was.
 func (d *drive) relocate(ctx context.Context, from place, it *item, to place, name string) (*item, error) {
-	if err := checkName("move", path.Join(to.path, name), name); err != nil {
+	on := path.Join(to.path, name)
+	if err := checkName("move", on, name); err != nil {
 		return nil, err
 	}
-	named := sameName(it.name, name)
+	if err := d.pending.waitFor(ctx, nameIn(to, name)); err != nil {
+		return nil, err
+	}
+	was, before := it, new(known)
+	if err := before.learn(ctx, d, to, name); err != nil {
+		return nil, err
+	}
+	holder := before.old
+	if holder != nil && holder.id != it.id && (holder.folder || it.folder) {
+		return nil, fail(KindExists, "move", on, "something else has this name").is(fs.ErrorIsDir)
+	}
 	if from.id != to.id {
 		moved, err := d.move(ctx, from, it, to)
 		if hasKind(err, KindExists) {
 			// The name that it has is taken there, so it travels under another.
-			if it, err = d.rename(ctx, from, it, replacementName(name, d.folders.now(), rand.Uint32())); err != nil {
+			if it, err = d.rename(ctx, from, it, travelName(it.name, rand.Uint32())); err != nil {
 				return nil, err
 			}
 			moved, err = d.move(ctx, from, it, to)
@@ -78,23 +91,60 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 			return nil, err
 		}
 		it = moved
+		if sameName(it.name, name) {
+			return it, nil
+		}
 	}
-	if named && sameName(it.name, name) {
-		return it, nil
+	if holder != nil && holder.id != it.id {
+		if err := d.retire(ctx, to, holder, name); err != nil {
+			return nil, d.moveBack(ctx, from, was, to, it, err)
+		}
 	}
 	renamed, err := d.rename(ctx, to, it, name)
 	switch {
-	case hasKind(err, KindExists):
-		return d.settle(ctx, to, it, name)
-	case err != nil:
+	case err == nil && nameKey(renamed.name) == nameKey(name):
+		return renamed, nil
+	case err == nil:
+		it = renamed
+	case !hasKind(err, KindExists):
 		return nil, err
 	}
-	return d.settle(ctx, to, renamed, name)
+	return nil, d.moveBack(ctx, from, was, to, it, fail(KindExists, "move", on, "another device or program has taken this name in the meantime"))
+}
+
+// moveBack returns an item to the folder and the name that it had before a move
+// that failed, and returns the failure of the move.
+func (d *drive) moveBack(ctx context.Context, from place, was *item, to place, it *item, failed error) error {
+	var err error
+	if from.id != to.id {
+		it, err = d.move(ctx, to, it, from)
+	}
+	if err == nil && !sameName(it.name, was.name) {
+		_, err = d.rename(ctx, from, it, was.name)
+	}
+	if err != nil {
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q could not be moved back to %q: %v",
+			path.Join(to.path, it.name), path.Join(from.path, was.name), err)
+	}
+	return failed
+}
+
+// travelName is a name for an item on its way to a folder where its own is taken.
+// No rule about names of uploads under way applies to it.
+func travelName(name string, random uint32) string {
+	stem, extension := splitName(name)
+	if extension != "" {
+		extension = "." + extension
+	}
+	return fmt.Sprintf("%s (moving %08x)%s", stem, random, extension)
 }
 
 // remove moves a file to the Trash, with what unfinished uploads have left to
 // replace it.
 func (d *drive) remove(ctx context.Context, in place, it *item) error {
+	if err := d.pending.waitFor(ctx, nameIn(in, it.shown)); err != nil {
+		return err
+	}
 	for _, left := range d.folders.leftoversOf(in.id, it.shown) {
 		if left.id != it.id {
 			if err := d.trash(ctx, in, left); err != nil {

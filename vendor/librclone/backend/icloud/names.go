@@ -94,6 +94,15 @@ func coarseKey(name string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(name)))
 }
 
+func isASCII(name string) bool {
+	for i := range len(name) {
+		if name[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 // checkName refuses what the service cannot store, before anything is sent.
 func checkName(op, on, name string) error {
 	why := ""

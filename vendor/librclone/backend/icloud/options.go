@@ -270,6 +270,9 @@ func assembleDrive(service *service, opt *Options) *drive {
 	d := &drive{
 		service: service, folders: folders, lister: lister,
 		seen: newRecollection(opt.SessionFile), age: time.Duration(opt.ListingAge),
+		removals: newBatcher(service, "/moveItemsToTrash", 2),
+		erasures: newBatcher(service, "/deleteItems", 1),
+		renames:  newBatcher(service, "/renameItems", mostBatches),
 	}
 	d.contents = newContents(service, d.seen, d.unchanged)
 	return d

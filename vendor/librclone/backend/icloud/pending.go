@@ -10,42 +10,99 @@ import (
 type pending struct {
 	mu      sync.Mutex
 	running map[*pendingChange]struct{}
-	failed  []Unfinished
+	byKey   map[string]*pendingChange
+	failed  []*pendingChange
 }
 
 // pendingChange is a change that goes on in the background.
 type pendingChange struct {
-	path string
-	done chan struct{}
+	path   string
+	key    string
+	done   chan struct{} // closed when result and err are there
+	result *item
+	err    error
 }
 
-// start runs a change in the background, beyond the end of ctx. Its failure is
-// kept for finish.
-func (p *pending) start(ctx context.Context, path string, run func(context.Context) error) *pendingChange {
-	change := &pendingChange{path: path, done: make(chan struct{})}
+// mostDeferred bounds the replacements that callers do not wait for.
+const mostDeferred = 1000
+
+// start runs a change in the background, beyond the end of ctx. Changes of one
+// key never overlap if each is preceded by waitFor. A failure is kept for finish.
+func (p *pending) start(ctx context.Context, path, key string, run func(context.Context) (*item, error)) *pendingChange {
+	change := &pendingChange{path: path, key: key, done: make(chan struct{})}
 	p.mu.Lock()
 	if p.running == nil {
-		p.running = map[*pendingChange]struct{}{}
+		p.running, p.byKey = map[*pendingChange]struct{}{}, map[string]*pendingChange{}
 	}
 	p.running[change] = struct{}{}
+	p.byKey[key] = change
 	p.mu.Unlock()
 	go func() {
-		err := run(context.WithoutCancel(ctx))
+		change.result, change.err = run(context.WithoutCancel(ctx))
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.running, change)
-		if err != nil {
-			p.failed = append(p.failed, Unfinished{Path: path, Err: err})
+		if p.byKey[key] == change {
+			delete(p.byKey, key)
+		}
+		if change.err != nil {
+			p.failed = append(p.failed, change)
 		}
 		close(change.done)
 	}()
 	return change
 }
 
+// wait waits for a change and returns its outcome, which is then of no interest
+// to finish. When ctx ends first the change goes on.
+func (p *pending) wait(ctx context.Context, change *pendingChange) (*item, error) {
+	select {
+	case <-change.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, failed := range p.failed {
+		if failed == change {
+			p.failed = append(p.failed[:i], p.failed[i+1:]...)
+			break
+		}
+	}
+	return change.result, change.err
+}
+
+// waitFor waits until no change of a key is under way.
+func (p *pending) waitFor(ctx context.Context, key string) error {
+	for {
+		p.mu.Lock()
+		change := p.byKey[key]
+		p.mu.Unlock()
+		if change == nil {
+			return nil
+		}
+		select {
+		case <-change.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// hasRoom reports whether another change may be left to the background.
+func (p *pending) hasRoom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.running) < mostDeferred
+}
+
 // finish waits for the changes that run now, until ctx ends, and returns those
 // that failed or are not done. A failure is returned once.
 func (p *pending) finish(ctx context.Context) []Unfinished {
-	for change := range p.snapshot() {
+	p.mu.Lock()
+	running := maps.Clone(p.running)
+	p.mu.Unlock()
+	for change := range running {
 		select {
 		case <-change.done:
 		case <-ctx.Done():
@@ -53,7 +110,10 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	unfinished := p.failed
+	var unfinished []Unfinished
+	for _, change := range p.failed {
+		unfinished = append(unfinished, Unfinished{Path: change.path, Err: change.err})
+	}
 	p.failed = nil
 	for change := range p.running {
 		unfinished = append(unfinished, Unfinished{Path: change.path, Err: errNotFinished})
@@ -61,13 +121,7 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 	return unfinished
 }
 
-func (p *pending) snapshot() map[*pendingChange]struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.running)
-}
-
-// errNotFinished is for a replacement that the process does not wait for any
-// longer. The new content is complete in the folder.
-var errNotFinished = fail(KindNetwork, "replace", "", "the service had not moved the old version to the Trash in time").
-	with("the new content is in the folder under a name with \"" + leftoverMark + "\" in it; store the file again to finish the replacement")
+// errNotFinished is for a change that the process does not wait for any longer.
+// The new content is complete in the folder.
+var errNotFinished = fail(KindNetwork, "replace", "", "the service did not move the old version to the Trash in time").
+	with("the new content is beside it under a hidden name, and the next upload of this file completes the replacement")

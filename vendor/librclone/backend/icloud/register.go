@@ -14,19 +14,7 @@ import (
 // failure of the kind KindExists; should the service ignore that it was asked to
 // refuse, the file has a name of the service's choice.
 func (d *drive) register(ctx context.Context, in place, name string, doc *document) (*item, error) {
-	info := api.NewUpdateFileInfo()
-	info.AllowConflict = false
-	info.DocumentID = doc.docID
-	info.Path.Path = name
-	info.Path.StartingDocumentID = api.GetDocIDFromDriveID(in.id)
-	info.Data.Receipt = doc.file.Receipt
-	info.Data.Signature = doc.file.Signature
-	info.Data.ReferenceSignature = doc.file.ReferenceSignature
-	info.Data.WrappingKey = doc.file.WrappingKey
-	info.Data.Size = doc.file.Size
-	info.Mtime = doc.modified.Unix() * 1000
-	info.Btime = info.Mtime
-	info.FileFlags.IsExecutable = false
+	info := registration(in, name, doc)
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
@@ -53,7 +41,8 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !outcomeUnknown(err) {
+		taken := try > 1 && hasKind(err, KindExists) // perhaps by an earlier try, whose answer was lost
+		if !outcomeUnknown(err) && !taken {
 			return nil, in.refused(err)
 		}
 		now, lookErr := d.present(ctx, in, id)
@@ -61,7 +50,10 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 			return nil, lookErr
 		}
 		if now == nil && other != "" {
-			now = d.folders.findID(in.id, other)
+			now, lookErr = d.present(ctx, in, other)
+			if lookErr != nil {
+				return nil, lookErr
+			}
 			if now != nil && !sameName(now.name, name) {
 				now = nil
 			}
@@ -69,9 +61,59 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		if now != nil && doc.fits(now) {
 			return now, nil
 		}
+		if taken {
+			return nil, err
+		}
 		if err := d.service.retries.wait(ctx, try+1, err); err != nil {
 			return nil, in.refused(err)
 		}
+	}
+}
+
+// registrationRequest is the request that makes a document a file. rclone's form of it
+// leaves out a size of 0.
+type registrationRequest struct {
+	AllowConflict   bool               `json:"allow_conflict"`
+	Btime           int64              `json:"btime"` // milliseconds
+	Command         string             `json:"command"`
+	CreateShortGUID bool               `json:"create_short_guid"`
+	Data            registrationData   `json:"data"`
+	DocumentID      string             `json:"document_id"`
+	FileFlags       api.FileFlags      `json:"file_flags"`
+	Mtime           int64              `json:"mtime"` // milliseconds
+	Path            registrationFolder `json:"path"`
+}
+
+type registrationData struct {
+	Receipt            string `json:"receipt,omitempty"` // an empty file gets none
+	ReferenceSignature string `json:"reference_signature,omitempty"`
+	Signature          string `json:"signature,omitempty"`
+	Size               int64  `json:"size"`
+	WrappingKey        string `json:"wrapping_key,omitempty"`
+}
+
+type registrationFolder struct {
+	Name     string `json:"path"`
+	FolderID string `json:"starting_document_id"`
+}
+
+func registration(in place, name string, doc *document) registrationRequest {
+	milliseconds := doc.modified.Unix() * 1000
+	return registrationRequest{
+		Command:         "add_file",
+		CreateShortGUID: true,
+		Btime:           milliseconds,
+		Mtime:           milliseconds,
+		DocumentID:      doc.docID,
+		FileFlags:       api.FileFlags{IsWritable: true},
+		Path:            registrationFolder{Name: name, FolderID: api.GetDocIDFromDriveID(in.id)},
+		Data: registrationData{
+			Receipt:            doc.file.Receipt,
+			Signature:          doc.file.Signature,
+			ReferenceSignature: doc.file.ReferenceSignature,
+			WrappingKey:        doc.file.WrappingKey,
+			Size:               doc.file.Size,
+		},
 	}
 }
 

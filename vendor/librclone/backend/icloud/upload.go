@@ -3,7 +3,6 @@ package icloud
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"path"
@@ -27,9 +26,9 @@ type document struct {
 	modified time.Time
 }
 
-// put makes a document a file of a folder, in place of what has its name.
-// prepare brings the document.
-func (d *drive) put(ctx context.Context, in place, name string, prepare func(context.Context) (*document, error)) (*item, error) {
+// put makes a document a file of a folder, in place of what had its name when the
+// upload began. prepare brings the document.
+func (d *drive) put(ctx context.Context, in place, name string, known *known, prepare func(context.Context) (*document, error)) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("upload", on, name); err != nil {
 		return nil, err
@@ -37,19 +36,21 @@ func (d *drive) put(ctx context.Context, in place, name string, prepare func(con
 	if err := in.writable("upload to"); err != nil {
 		return nil, err
 	}
-	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
-	if err != nil {
+	if err := d.pending.waitFor(ctx, nameIn(in, name)); err != nil {
 		return nil, err
 	}
-	if got.exact != nil && got.exact.folder {
+	if err := known.learn(ctx, d, in, name); err != nil {
+		return nil, err
+	}
+	if known.old != nil && known.old.folder {
 		return nil, folderInTheWay(on)
 	}
 	doc, err := prepare(ctx)
 	if err != nil {
 		return nil, about(err, "upload", on)
 	}
-	made, err := d.putDocument(ctx, in, got.exact, name, doc)
-	if hasKind(err, KindChanged) || isGone(err) {
+	made, err := d.putDocument(ctx, in, known, name, doc)
+	if !isFinal(err) && (hasKind(err, KindChanged) || isGone(err)) {
 		d.folders.forget(in.id)
 	}
 	if err != nil {
@@ -61,114 +62,6 @@ func (d *drive) put(ctx context.Context, in place, name string, prepare func(con
 
 func folderInTheWay(on string) error {
 	return fail(KindExists, "upload", on, "a folder has this name").is(fs.ErrorIsDir)
-}
-
-func (d *drive) putDocument(ctx context.Context, in place, old *item, name string, doc *document) (*item, error) {
-	if old == nil {
-		made, err := d.register(ctx, in, name, doc)
-		if err == nil && nameKey(made.name) == nameKey(name) {
-			return made, nil
-		}
-		if err == nil {
-			return d.settle(ctx, in, made, name)
-		}
-		if !hasKind(err, KindExists) && !hasKind(err, KindChanged) && !hasKind(err, KindRefusedName) {
-			return nil, err
-		}
-		// Somebody took the name since the folder was listed, or the service
-		// takes it for the same as another.
-		holder, lookErr := d.holder(ctx, in, nil, name)
-		if lookErr != nil {
-			return nil, lookErr
-		}
-		if holder == nil {
-			return nil, err
-		}
-		if nameKey(holder.shown) != nameKey(name) {
-			// That the name is taken says that the service has the two for one;
-			// other refusals may be passing, or about something else.
-			if !hasKind(err, KindExists) {
-				return nil, err
-			}
-			if foldKey(holder.shown) == foldKey(name) {
-				d.foldsCase.Store(true)
-			}
-		}
-		switch {
-		case holder.docID() == doc.docID && doc.fits(holder): // an answer was lost, and the file is there
-			return holder, nil
-		case holder.folder:
-			return nil, folderInTheWay(path.Join(in.path, name))
-		}
-		old = holder
-	}
-	return d.replace(ctx, in, old, name, doc)
-}
-
-// replace puts a document in place of a file. At every moment the old or the new
-// content is complete in the folder: see leftoverMark for what is there when
-// the process is killed.
-func (d *drive) replace(ctx context.Context, in place, old *item, name string, doc *document) (*item, error) {
-	made, err := d.register(ctx, in, replacementName(name, d.folders.now(), rand.Uint32()), doc)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.trash(ctx, in, old); err != nil {
-		now, lookErr := d.present(ctx, in, old.id)
-		if lookErr != nil {
-			return nil, err // the new file stays beside the old one, or for it
-		}
-		if now != nil {
-			if removeErr := d.trash(ctx, in, made); removeErr != nil {
-				fs.Debugf(nil, "icloud: an upload under way is left over: %v", removeErr)
-			}
-			return nil, err
-		}
-	}
-	ctx, cancel := graced(ctx)
-	defer cancel()
-	return d.settleFirst(ctx, in, made, name)
-}
-
-// graceTime is how long a replacement may go on after it was cancelled between
-// its last two steps.
-const graceTime = 30 * time.Second
-
-// graced gives a context that ends some time after ctx does.
-func graced(ctx context.Context) (context.Context, context.CancelFunc) {
-	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(graceTime, cancel) })
-	return late, func() { stop(); cancel() }
-}
-
-// settleFirst is settle for a name that was just made free.
-func (d *drive) settleFirst(ctx context.Context, in place, made *item, name string) (*item, error) {
-	named, err := d.rename(ctx, in, made, name)
-	if err != nil {
-		var status *itemStatus
-		if !errors.As(err, &status) && !hasKind(err, KindExists) {
-			return nil, err
-		}
-		named = made
-	}
-	if nameKey(named.name) == nameKey(name) {
-		return named, nil
-	}
-	return d.settle(ctx, in, named, name)
-}
-
-// tidy removes what killed uploads have left in a folder that is known, after a
-// file of it was stored: never what was stored, whatever the service calls it.
-func (d *drive) tidy(ctx context.Context, in place, name string, stored *document) {
-	for _, left := range d.folders.leftovers(in.id, name) {
-		if left.docID() == stored.docID {
-			continue
-		}
-		if err := d.trash(ctx, in, left); err != nil {
-			fs.Debugf(nil, "icloud: an unfinished upload stays: %v", err)
-			return
-		}
-	}
 }
 
 // send brings the content to the service. A failed transfer begins again with a

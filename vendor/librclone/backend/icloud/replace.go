@@ -1,0 +1,221 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// A file is replaced in three steps: the new file is registered beside the old
+// one under a name of its own (see leftoverMark), the old one is moved to the
+// Trash, the new one gets the name. At every moment the old or the new content
+// is complete in the folder. The second step names the etag that the old file
+// had when it was seen, so what another device writes is never moved to the
+// Trash: theirs stays, ours is withdrawn, and the upload fails.
+
+// known is what the folder had under a name before an upload began. What comes
+// after it belongs to somebody else and is left alone.
+type known struct {
+	in   string // the id of the folder; "" while nothing is known
+	old  *item  // the file of that name, or nil
+	like *item  // a file that the service may take for the same, or nil
+}
+
+// learn looks up what a folder has under a name, the first time.
+func (k *known) learn(ctx context.Context, d *drive, in place, name string) error {
+	if k.in != "" {
+		if k.in != in.id { // the folder was made anew, so nothing in it was there before
+			k.old, k.like = nil, nil
+		}
+		return nil
+	}
+	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
+	if err != nil {
+		return err
+	}
+	k.in, k.old, k.like = in.id, got.exact, got.like
+	if k.like == nil {
+		k.like = d.folders.findCoarsely(in.id, name)
+	}
+	return nil
+}
+
+// putDocument makes a document the file of a name in a folder.
+func (d *drive) putDocument(ctx context.Context, in place, known *known, name string, doc *document) (*item, error) {
+	if known.old != nil {
+		return d.replace(ctx, in, known.old, name, doc)
+	}
+	made, err := d.register(ctx, in, name, doc)
+	switch {
+	case err == nil && nameKey(made.name) == nameKey(name):
+		return made, nil
+	case err != nil && !hasKind(err, KindExists):
+		return nil, err
+	}
+	// The name is taken: the service refused it, or chose another one.
+	if known.like != nil {
+		if known.like.folder {
+			err = folderInTheWay(path.Join(in.path, name))
+		} else {
+			if foldKey(known.like.shown) == foldKey(name) {
+				d.foldsCase.Store(true)
+			}
+			if made == nil {
+				return d.replace(ctx, in, known.like, name, doc)
+			}
+			return d.background(ctx, in, name, made, func(ctx context.Context) (*item, error) {
+				return d.takeOver(ctx, in, known.like, made, name)
+			})
+		}
+	} else {
+		err = newcomer(path.Join(in.path, name))
+	}
+	if made != nil {
+		d.withdraw(ctx, in, made)
+	}
+	return nil, err
+}
+
+// newcomer is the failure of an upload whose name somebody else took after the
+// folder was listed.
+func newcomer(on string) error {
+	return finally(fail(KindExists, "upload", on, "another device or program has stored something under this name in the meantime").
+		with("it was left as it is; upload again to replace it"))
+}
+
+// overwritten is the failure of a replacement of a file that somebody else wrote
+// after it was listed.
+func overwritten(on string) error {
+	return finally(fail(KindChanged, "replace", on, "another device or program has changed the file in the meantime").
+		with("its version was kept and this one withdrawn; upload again to replace it"))
+}
+
+// replace puts a document in place of a file.
+func (d *drive) replace(ctx context.Context, in place, old *item, name string, doc *document) (*item, error) {
+	made, err := d.register(ctx, in, replacementName(name, d.folders.now(), rand.Uint32()), doc)
+	if err != nil {
+		return nil, err
+	}
+	return d.background(ctx, in, name, made, func(ctx context.Context) (*item, error) {
+		return d.takeOver(ctx, in, old, made, name)
+	})
+}
+
+// background runs the end of a replacement, which goes on when ctx ends. Under
+// a context of DeferReplacement it returns the new file at once.
+func (d *drive) background(ctx context.Context, in place, name string, made *item, run func(context.Context) (*item, error)) (*item, error) {
+	deferred := wishes(ctx, wishDeferred) && d.pending.hasRoom()
+	change := d.pending.start(ctx, path.Join(in.path, name), nameIn(in, name), run)
+	if deferred {
+		return made, nil
+	}
+	return d.pending.wait(ctx, change)
+}
+
+// nameIn is the key of the pending changes of a name in a folder.
+func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name) }
+
+// takeOver moves the file that a new one replaces to the Trash and gives the new
+// one its name.
+func (d *drive) takeOver(ctx context.Context, in place, old, made *item, name string) (*item, error) {
+	on := path.Join(in.path, name)
+	if err := d.retire(ctx, in, old, name); err != nil {
+		now, lookErr := d.present(ctx, in, old.id)
+		if lookErr == nil && now == nil {
+			d.folders.drop(in.id, old.id)
+		} else {
+			if lookErr == nil { // else the new file stays beside the old one, or instead of it
+				d.withdraw(ctx, in, made)
+			}
+			return nil, err
+		}
+	}
+	named, err := d.rename(ctx, in, made, name)
+	switch {
+	case err == nil && nameKey(named.name) == nameKey(name):
+		return named, nil
+	case err == nil:
+		made = named
+	case isGone(err):
+		return nil, finally(fail(KindChanged, "replace", on, "another device or program removed the new file before it had its name").
+			with("it is in the Trash, like the old one; upload it again"))
+	case !hasKind(err, KindExists):
+		return nil, err
+	}
+	d.withdraw(ctx, in, made)
+	d.folders.forget(in.id)
+	return nil, newcomer(on)
+}
+
+// retire moves a file to the Trash that is about to be replaced, unless somebody
+// has written it since it was seen. A file that is no longer in the way, because
+// it was moved, renamed or deleted, is left alone.
+func (d *drive) retire(ctx context.Context, in place, old *item, name string) error {
+	on := path.Join(in.path, name)
+	if err := old.writable("replace", on); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		_, err := d.trashUnchanged(ctx, old)
+		if err == nil {
+			d.folders.drop(in.id, old.id)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var status *itemStatus
+		answered := errors.As(err, &status)
+		if !answered && !outcomeUnknown(err) && !isGone(err) && !hasKind(err, KindChanged) {
+			return itemError("replace", on, err)
+		}
+		now, lookErr := d.present(ctx, in, old.id)
+		switch {
+		case lookErr != nil:
+			return itemError("replace", on, lookErr)
+		case now == nil:
+			d.folders.drop(in.id, old.id)
+			return nil
+		case !sameName(now.name, old.name) && !sameName(now.name, name):
+			d.folders.put(in.id, now)
+			return nil
+		case !sameContent(old, now):
+			d.folders.put(in.id, now)
+			return overwritten(on)
+		case answered && status.settled() && !isGone(err):
+			return itemError("replace", on, err)
+		}
+		moved := now.etag != old.etag
+		old = now
+		if isConflict(err) && moved && try < mostAttempts {
+			continue
+		}
+		if isGone(err) {
+			err = errContradiction
+		}
+		if waitErr := d.service.retries.wait(ctx, try+1, err); waitErr != nil {
+			return itemError("replace", on, waitErr)
+		}
+	}
+}
+
+// withdraw moves an upload of ours to the Trash that is not wanted any more. One
+// that somebody has changed stays.
+func (d *drive) withdraw(ctx context.Context, in place, made *item) {
+	if err := d.retire(ctx, in, made, made.name); err != nil {
+		fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
+	}
+}
+
+// tidy removes what killed uploads have left in a folder that is known, after a
+// file of it was stored: never what was stored, whatever the service calls it.
+func (d *drive) tidy(ctx context.Context, in place, name string, stored *document) {
+	for _, left := range d.folders.leftovers(in.id, name) {
+		if left.docID() != stored.docID {
+			d.withdraw(ctx, in, left)
+		}
+	}
+}
