@@ -618,7 +618,7 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 		c := newFakeCloud()
 		it := c.add("root", "doc.pages", []byte(whole))
 		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
-			if kind == "retrieveItemDetailsInFolders" {
+			if strings.HasPrefix(kind, "retrieveItemDetails") {
 				answer.body = []byte(strings.Replace(string(answer.body), `"size":3000`, fmt.Sprintf(`"size":%d`, length), 1))
 			}
 		}

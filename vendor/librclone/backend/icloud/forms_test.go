@@ -372,6 +372,8 @@ func TestUploadMeetsItself(t *testing.T) {
 			*answer = *refusing(409, `{"reason":"Uniqueness constraint violation. Rejecting update"}`)()
 		case kind == "retrieveItemDetailsInFolders" && registered == 1:
 			answer.body = []byte(`[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]`)
+		case kind == "retrieveItemDetails" && registered == 1:
+			answer.body = []byte(`{"items":[{"drivewsid":"FILE::com.apple.CloudDocs::late","status":"ID_INVALID"}]}`)
 		}
 	}
 	f := c.drive("")

@@ -125,6 +125,9 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := d.pending.waitFor(ctx, nameIn(parent, names[len(names)-1])); err != nil {
+			return nil, err
+		}
 		it, err := d.identify(ctx, parent, names[len(names)-1], begun)
 		if isGone(err) && err != fs.ErrorObjectNotFound {
 			if err := d.stillListed(ctx, try, about(err, "list", parent.path)); err != nil {

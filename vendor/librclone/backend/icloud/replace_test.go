@@ -104,7 +104,7 @@ func TestOtherChangesDuringAReplacement(t *testing.T) {
 			[]string{"folder", "folder/file.txt"}, []string{"old"},
 		},
 		"it was renamed": {
-			func(sim *simulator) { sim.mutate("folder/file.txt", "rename", jsonObject{"to": "theirs.txt"}) },
+			func(sim *simulator) { sim.mutate("folder/file.txt", "rename", jsonObject{"to": "folder/theirs.txt"}) },
 			[]string{"folder", "folder/file.txt", "folder/theirs.txt"}, nil,
 		},
 		"it was deleted": {

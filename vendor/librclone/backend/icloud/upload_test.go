@@ -79,7 +79,9 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 				f := sim.openOwn("")
 				put(t, f, "file.txt", "the old content")
 				sim.fault(kind, action, jsonObject{"times": nil})
-				sim.fault("list", "reset-before", jsonObject{"times": nil}) // nothing can be found out either
+				for _, look := range []string{"list", "list-details"} { // nothing can be found out either
+					sim.fault(look, "reset-before", jsonObject{"times": nil})
+				}
 				ctx, kill := context.WithTimeout(background, time.Minute)
 				defer kill()
 				_, err := f.Put(ctx, strings.NewReader("the new content"), infoOf("file.txt", "the new content"))
@@ -297,15 +299,16 @@ func TestUploadChecksTheReceipt(t *testing.T) {
 	}
 }
 
-// Names that others took since the folder was listed are put right.
+// A file whose name is one with that of the upload to the service is replaced,
+// if it was there before.
 func TestUploadNoticesATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
 			sim := startSimulator(t)
 			sim.driveRules(jsonObject{"taken_name": taken, "name_matching": "ignoring-case"})
+			sim.putFile("folder/File.txt", "old")
 			f := sim.open("")
 			put(t, f, "folder/other.txt", "other")
-			sim.putFile("folder/File.txt", "of another device")
 			o := put(t, f, "folder/file.txt", "ours")
 			assert.Equal(t, "ours", sim.file("folder/file.txt"))
 			assert.Equal(t, []string{"folder", "folder/file.txt", "folder/other.txt"}, sim.paths())
