@@ -71,17 +71,19 @@ impl Drive {
         let mut listed: Vec<Option<Result<Listing, rclone::Error>>> = folders.iter().map(|_| None).collect();
         let mut attempts = Attempts::default();
         loop {
-            let open: Vec<usize> = (0..folders.len()).filter(|&i| !matches!(listed[i], Some(Ok(_)))).collect();
+            let is_open = |result: &Option<Result<_, rclone::Error>>| match result {
+                Some(Err(error)) => error.retry,
+                other => other.is_none(),
+            };
+            let open: Vec<usize> = (0..folders.len()).filter(|&i| is_open(&listed[i])).collect();
             let paths = open.iter().map(|&i| folders[i].as_str().to_owned()).collect();
             match self.remote.list(paths).await {
                 Ok(results) => open.iter().zip(results).for_each(|(&i, result)| listed[i] = Some(result)),
                 Err(error) => open.iter().for_each(|&i| listed[i] = Some(Err(error.clone()))),
             }
             let failures = listed.iter().flatten().filter_map(|result| result.as_ref().err());
-            let Some(retryable) = failures.clone().find(|error| error.retry) else {
-                break;
-            };
-            match attempts.pause_after(retryable) {
+            let retryable = failures.filter(|error| error.retry).max_by_key(|error| error.retry_after);
+            match retryable.and_then(|error| attempts.pause_after(error)) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break,
             }
@@ -97,8 +99,21 @@ impl Drive {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
+    /// it than is listed, or if one of its items cannot be used.
+    pub async fn list_all(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
+        let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
+        match listing.incomplete.or_else(|| listing.invalid.into_iter().next().map(|invalid| invalid.cause)) {
+            Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
+            None => Ok(listing.entries),
+        }
+    }
+
+    /// Lists what can be used of one folder.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
     /// it than is listed.
-    pub async fn list_one(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
+    pub async fn list_usable(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         match listing.incomplete {
             Some(cause) => Err(Error::new("cannot list all of", folder, cause)),

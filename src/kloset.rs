@@ -148,7 +148,7 @@ impl Kloset {
     /// # Errors
     /// If there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
-        let entries = match self.drive.list_one(&self.top).await {
+        let entries = match self.drive.list_usable(&self.top).await {
             Err(error) if error.kind() == Kind::NotFound => Vec::new(),
             entries => entries?,
         };

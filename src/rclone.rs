@@ -150,8 +150,19 @@ pub struct Entry {
 pub struct Listing {
     /// Its files and folders.
     pub entries: Vec<Entry>,
+    /// Its items that cannot be used.
+    pub invalid: Vec<InvalidEntry>,
     /// Why there may be more than these, if the service contradicts itself.
     pub incomplete: Option<Error>,
+}
+
+/// An item of a folder that cannot be used.
+#[derive(Debug)]
+pub struct InvalidEntry {
+    /// Relative to the remote's top; the path of the folder, if the item has no name.
+    pub path: String,
+    /// Why it cannot be used.
+    pub cause: Error,
 }
 
 impl Entry {
@@ -181,22 +192,51 @@ pub struct File {
     pub version: Arc<str>,
 }
 
-impl From<methods::Entry> for Entry {
-    fn from(entry: methods::Entry) -> Self {
-        let item = match entry.object {
-            Some(object) if !entry.folder => Item::File(File {
+impl TryFrom<methods::Entry> for Entry {
+    type Error = InvalidEntry;
+
+    fn try_from(entry: methods::Entry) -> Result<Self, InvalidEntry> {
+        let item = match (entry.folder, entry.object) {
+            (true, _) => Item::Folder,
+            (false, Some(object)) => Item::File(File {
                 object: Arc::new(object),
                 size: u64::try_from(entry.size).ok(),
                 version: entry.version.into(),
             }),
-            _ => Item::Folder,
+            (false, None) => {
+                let cause = Error::unexpected("rclone keeps no object for the file");
+                return Err(InvalidEntry { path: entry.path, cause });
+            }
         };
-        Self {
+        Ok(Self {
             path: entry.path,
             modified: Time { seconds: entry.seconds, nanos: entry.nanos },
             item,
             children: u64::try_from(entry.children).ok(),
+        })
+    }
+}
+
+impl From<methods::ListedFolder> for Listing {
+    fn from(folder: methods::ListedFolder) -> Self {
+        let mut listing = Self {
+            entries: Vec::with_capacity(folder.entries.len()),
+            invalid: folder.invalid.into_iter().map(InvalidEntry::from).collect(),
+            incomplete: folder.incomplete.map(Error::from),
+        };
+        for entry in folder.entries {
+            match Entry::try_from(entry) {
+                Ok(entry) => listing.entries.push(entry),
+                Err(invalid) => listing.invalid.push(invalid),
+            }
         }
+        listing
+    }
+}
+
+impl From<methods::InvalidEntry> for InvalidEntry {
+    fn from(invalid: methods::InvalidEntry) -> Self {
+        Self { path: invalid.path, cause: invalid.failure.into() }
     }
 }
 
@@ -223,12 +263,9 @@ impl Remote {
                 listed.folders.len()
             )));
         }
-        let folder = |folder: methods::ListedFolder| match folder.failure {
+        let folder = |mut folder: methods::ListedFolder| match folder.failure.take() {
             Some(failure) => Err(Error::from(failure)),
-            None => Ok(Listing {
-                entries: folder.entries.into_iter().map(Entry::from).collect(),
-                incomplete: folder.incomplete.map(Error::from),
-            }),
+            None => Ok(Listing::from(folder)),
         };
         Ok(listed.folders.into_iter().map(folder).collect())
     }
@@ -238,7 +275,8 @@ impl Remote {
     /// # Errors
     /// [`Kind::NotFound`] if there is none.
     pub async fn stat(self, path: &str) -> Result<Entry, Error> {
-        call(methods::Stat { remote: self.id, path: path.to_owned() }).await.map(Entry::from)
+        let entry = call(methods::Stat { remote: self.id, path: path.to_owned() }).await?;
+        Entry::try_from(entry).map_err(|invalid| invalid.cause)
     }
 
     /// Makes a folder and its parents; succeeds if it is there.
@@ -318,7 +356,7 @@ impl Remote {
             decode(&answer)
         })
         .await?;
-        Ok(entry.into())
+        Entry::try_from(entry).map_err(|invalid| invalid.cause)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 use super::Excludes;
 use crate::{
     drive::{Drive, DrivePath, Error},
-    rclone::{Entry, Item, Listing},
+    rclone::{Entry, InvalidEntry, Item, Listing},
 };
 
 /// Folders that one call may list. Backends that list one folder a request gain
@@ -25,7 +25,7 @@ const AHEAD: usize = 64;
 pub enum Found {
     /// Everything in a folder, by name.
     Folder(Vec<(DrivePath, Entry)>),
-    /// A folder that cannot be listed, or an item with an impossible name.
+    /// A folder that cannot be listed, or an item that cannot be used.
     Failed(DrivePath, Error),
 }
 
@@ -54,7 +54,7 @@ pub async fn walk(
         walk.start_calls();
         while let Some(listed) = walk.take_first_listed() {
             match listed {
-                (path, Err(error)) if path == *top || error.ends_everything() => return Err(error),
+                (path, Err(error)) if path == *top || error.ends_reading() => return Err(error),
                 (path, Err(error)) => {
                     if found.send(Found::Failed(path, error)).await.is_err() {
                         return Ok(());
@@ -77,6 +77,15 @@ pub async fn walk(
         }
     }
     Ok(())
+}
+
+/// An item of a folder that cannot be used, by its path, or by that of the folder if
+/// it has none.
+fn unusable(folder: &DrivePath, invalid: InvalidEntry) -> (DrivePath, Error) {
+    let path = DrivePath::parse(&invalid.path).unwrap_or_else(|_| folder.clone());
+    let operation = if path == *folder { "cannot use an item of" } else { "cannot use" };
+    let error = Error::new(operation, &path, invalid.cause);
+    (path, error)
 }
 
 type Listed = Result<Vec<(DrivePath, Entry)>, Error>;
@@ -152,6 +161,7 @@ impl Walk<'_> {
                     );
                     return Vec::new();
                 }
+                failed.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
                 self.sort(&path, listing.entries, &mut failed)
             });
             self.folders.insert(path, Folder::Listed(listed));

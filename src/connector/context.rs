@@ -67,7 +67,7 @@ impl Context {
     /// If the service does not answer, or the folder is missing.
     pub async fn ping(&self, must_exist: bool) -> Result<(), Status> {
         let (drive, top) = (self.drive().await?, self.top()?);
-        match drive.list_one(top).await {
+        match drive.list_usable(top).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() != Kind::NotFound => Err(status::of(error)),
             Err(_) if !must_exist => Ok(()),

@@ -299,7 +299,7 @@ impl Export {
 
     /// The names beside a path that are the same but for case and Unicode form.
     async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
-        let entries = self.drive.list_one(&path.parent()).await?;
+        let entries = self.drive.list_usable(&path.parent()).await?;
         let names = entries.iter().map(|entry| entry.name().to_owned());
         Ok(names.filter(|name| restore::are_alike(name, path.name())).collect())
     }

@@ -77,7 +77,7 @@ impl Source {
         let (Ok(drive), Ok(top)) = (self.context.drive().await, self.context.top()) else {
             return true;
         };
-        drive.list_one(top).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
+        drive.list_usable(top).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
     }
 }
 

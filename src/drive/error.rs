@@ -62,6 +62,11 @@ impl Error {
     pub fn ends_everything(&self) -> bool {
         self.cause.ends_everything()
     }
+
+    /// Whether nothing can be read any more.
+    pub fn ends_reading(&self) -> bool {
+        self.cause.ends_reading()
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Claim {
     /// # Errors
     /// [`Error::BeingMade`], [`Error::Exists`], or if the folder cannot be listed.
     pub async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
-        for entry in kloset.drive.list_one(&kloset.top).await? {
+        for entry in kloset.drive.list_usable(&kloset.top).await? {
             let name = entry.name();
             if name == CONFIG {
                 return Err(Error::Exists(kloset.top.clone()));

@@ -129,7 +129,7 @@ impl Folder {
     }
 
     async fn entries(&self) -> Result<Vec<Entry>, Error> {
-        match self.drive.list_one(&self.path).await {
+        match self.drive.list_all(&self.path).await {
             Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
             entries => entries,
         }

@@ -140,6 +140,12 @@ impl Error {
         self.fatal || self.kind.ends_everything()
     }
 
+    /// Whether nothing can be read any more. A full drive can: services say of a
+    /// single item that it is over quota, too.
+    pub fn ends_reading(&self) -> bool {
+        self.ends_everything() && self.kind != Kind::Quota
+    }
+
     /// A failure of ours or of rclone that should not happen.
     pub fn unexpected(text: impl Into<String>) -> Self {
         Self::new(Kind::Other, text)

@@ -107,8 +107,17 @@ pub struct Listed {
 pub struct ListedFolder {
     #[serde(deserialize_with = "null_is_empty")]
     pub entries: Vec<Entry>,
+    #[serde(default)]
+    pub invalid: Vec<InvalidEntry>,
     pub incomplete: Option<Failure>,
     pub failure: Option<Failure>,
+}
+
+/// An item that cannot be used.
+#[derive(Deserialize)]
+pub struct InvalidEntry {
+    pub path: String,
+    pub failure: Failure,
 }
 
 /// Go writes an empty slice that was never made as null.

@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod invalid;
 mod klosets;
 mod names;
 mod packages;

@@ -32,6 +32,9 @@ type Entry struct {
 // versioned is an object that knows which version of the item it describes.
 type versioned interface{ Version() string }
 
+// invalid is an entry that stands for an item that cannot be used.
+type invalid interface{ Invalid() error }
+
 // counted is a folder that knows how many items are directly in it, or -1.
 type counted interface{ Children() int64 }
 
@@ -84,9 +87,16 @@ type listRequest struct {
 }
 
 type listedFolder struct {
-	Entries    []Entry  `json:"entries"`
-	Incomplete *Failure `json:"incomplete,omitempty"` // why the entries may not be all
-	Failure    *Failure `json:"failure,omitempty"`    // why there are none
+	Entries    []Entry        `json:"entries"`
+	Invalid    []invalidEntry `json:"invalid,omitempty"`
+	Incomplete *Failure       `json:"incomplete,omitempty"` // why the entries may not be all
+	Failure    *Failure       `json:"failure,omitempty"`    // why there are none
+}
+
+// invalidEntry is an item that cannot be used.
+type invalidEntry struct {
+	Path    string   `json:"path"` // that of the folder, where the item has no name
+	Failure *Failure `json:"failure"`
 }
 
 type listAnswer struct {
@@ -111,9 +121,13 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 			continue
 		}
 		folder.Incomplete = failureOf(errs[i])
-		folder.Entries = make([]Entry, len(listed[i]))
-		for j, item := range listed[i] {
-			folder.Entries[j] = entryOf(ctx, item)
+		folder.Entries = make([]Entry, 0, len(listed[i]))
+		for _, item := range listed[i] {
+			if bad, ok := item.(invalid); ok {
+				folder.Invalid = append(folder.Invalid, invalidEntry{Path: outward(item.Remote()), Failure: failureOf(bad.Invalid())})
+				continue
+			}
+			folder.Entries = append(folder.Entries, entryOf(ctx, item))
 		}
 	}
 	return answer, nil
@@ -160,17 +174,20 @@ func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 		if parent == "." {
 			parent = ""
 		}
-		if siblings, err := f.List(ctx, parent); err == nil {
-			for _, item := range siblings {
-				if item.Remote() == remote {
-					entry := entryOf(ctx, item)
-					return &entry, nil
-				}
+		siblings, _ := listFolders(ctx, f, []string{parent})
+		for _, item := range siblings[0] {
+			if item.Remote() != remote {
+				continue
 			}
+			if bad, ok := item.(invalid); ok {
+				return nil, bad.Invalid()
+			}
+			entry := entryOf(ctx, item)
+			return &entry, nil
 		}
 	}
-	if _, err := f.List(ctx, remote); err != nil {
-		return nil, err
+	if _, errs := listFolders(ctx, f, []string{remote}); errs[0] != nil {
+		return nil, errs[0]
 	}
 	return &Entry{Path: in.Path, Folder: true, Size: -1, Children: -1}, nil
 }

@@ -3,6 +3,7 @@ package icloud
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -70,21 +71,30 @@ func (t *text) UnmarshalJSON(data []byte) error {
 // number is an integer that is written as a number or as a text.
 type number int64
 
+// unreadable is the value of a number that is no integer of 64 bits. It is not an
+// error of the decoder, which would skip the members that follow.
+const unreadable number = math.MinInt64
+
 // UnmarshalJSON implements json.Unmarshaler.
 func (n *number) UnmarshalJSON(data []byte) error {
 	value, err := strconv.ParseInt(strings.Trim(string(data), `"`), 10, 64)
-	if err != nil {
-		return &json.UnmarshalTypeError{Value: "number", Offset: int64(len(data))}
-	}
 	*n = number(value)
+	if err != nil {
+		*n = unreadable
+	}
 	return nil
 }
 
+// isUnreadable reports whether the member is there and is no integer.
+func (n *number) isUnreadable() bool { return n != nil && *n == unreadable }
+
+// or returns the number, -1 for one that is negative or unreadable, and missing
+// where the answer has none.
 func (n *number) or(missing int64) int64 {
-	if n == nil || *n < 0 {
+	if n == nil {
 		return missing
 	}
-	return int64(*n)
+	return max(-1, int64(*n))
 }
 
 // moment is a time; one that cannot be read is the zero time, because no
@@ -135,7 +145,7 @@ func newItem(answered *driveItem) (*item, error) {
 	kind, _, _ := api.DeconstructDriveID(id)
 	docID := api.GetDocIDFromDriveID(id)
 	if docID == "" {
-		return nil, damaged("an answer has an item without an id")
+		return nil, damaged("an item without an id")
 	}
 	i := &item{
 		id:       id,
@@ -152,24 +162,18 @@ func newItem(answered *driveItem) (*item, error) {
 		i.name = docID
 	}
 	i.shown = i.name
-	said := strings.ToUpper(answered.Type)
+	said, identified := formOf(answered.Type), formOf(kind)
 	switch {
-	case said == "" && kind == "":
-		return nil, damaged("an answer has an item without a kind")
-	case said == "":
-		said = kind
-	case kind == "":
-		kind = said
+	case answered.Type == "" && kind == "":
+		return nil, damaged("an item without a type")
+	case said == unknownForm && identified == unknownForm:
+		return nil, damaged("an item of an unknown type")
+	case said == unknownForm:
+		said = identified
+	case identified != unknownForm && said != packageForm && said.isFolder() != identified.isFolder():
+		return nil, damaged("an item whose type contradicts its id")
 	}
-	switch {
-	case said == "APP_LIBRARY", said == "APP_CONTAINER":
-		i.folder, i.library = true, true
-	case said == "PACKAGE":
-		i.packaged = true
-	case said == "FILE":
-	default: // SHARED_FOLDER and the like; a kind nobody knows is what its id says
-		i.folder = strings.Contains(kind, "FOLDER")
-	}
+	i.folder, i.library, i.packaged = said.isFolder(), said == libraryForm, said == packageForm
 	if i.folder {
 		i.size = answered.Quota.or(-1)
 	}
@@ -178,6 +182,36 @@ func newItem(answered *driveItem) (*item, error) {
 	}
 	return i, nil
 }
+
+// form is what an item is.
+type form int
+
+const (
+	unknownForm form = iota
+	fileForm
+	packageForm
+	folderForm
+	libraryForm // the folder of an app
+)
+
+// formOf returns what a type means, as the member "type" or the beginning of an
+// id has it: FOLDER, SHARED_FOLDER, FILE_IN_SHARED_FOLDER and their like.
+func formOf(kind string) form {
+	kind = strings.ToUpper(kind)
+	switch {
+	case kind == "APP_LIBRARY", kind == "APP_CONTAINER":
+		return libraryForm
+	case strings.HasPrefix(kind, "PACKAGE"):
+		return packageForm
+	case strings.HasPrefix(kind, "FILE"), strings.HasPrefix(kind, "SHARED_FILE"):
+		return fileForm
+	case strings.Contains(kind, "FOLDER"):
+		return folderForm
+	}
+	return unknownForm
+}
+
+func (f form) isFolder() bool { return f == folderForm || f == libraryForm }
 
 // packageExtensions are those of documents that programs for the Mac keep as
 // folders. Most such documents are listed as files, and some of them are files.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,10 @@ type drive struct {
 // place is a folder that a path led to.
 type place struct {
 	id     string
-	item   *item  // as its parent has it; nil for the drive's root
-	parent string // the id of its parent
-	path   string // for texts
+	item   *item    // as its parent has it; nil for the drive's root
+	parent string   // the id of its parent
+	path   string   // for texts
+	within []string // the ids of the folders on the way to it, without its own
 }
 
 var driveRoot = place{id: rootID}
@@ -50,7 +52,24 @@ func (p place) target() target {
 
 // under is the folder that a child of p is.
 func (p place) under(child *item) place {
-	return place{id: child.id, item: child, parent: p.id, path: path.Join(p.path, child.shown)}
+	return place{
+		id: child.id, item: child, parent: p.id, path: path.Join(p.path, child.shown),
+		within: append(slices.Clip(p.within), p.id),
+	}
+}
+
+// loops returns an error if a child of the folder is the folder itself or one on
+// the way to it. The kind at the beginning of an id does not count.
+func (p place) loops(child *item) error {
+	same := func(id string) bool {
+		return api.GetDocIDFromDriveID(id) == child.docID() && api.ZoneFromDriveID(id) == child.zone()
+	}
+	if !child.folder || !same(p.id) && !slices.ContainsFunc(p.within, same) {
+		return nil
+	}
+	e := fail(KindDamaged, "", "", "the service lists a folder within itself").with("look at the folder in iCloud Drive")
+	e.final = true
+	return e
 }
 
 func (p place) writable(op string) error {
@@ -169,6 +188,9 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 		case !child.folder:
 			return place{}, fs.ErrorDirNotFound
 		}
+		if err := at.loops(child); err != nil {
+			return place{}, about(err, "list", path.Join(at.path, name))
+		}
 		at = at.under(child)
 	}
 	return at, nil
@@ -224,7 +246,7 @@ func (d *drive) lookup(ctx context.Context, in place, name string, good func(fou
 		}
 		if fresh != nil { // the cache may have lost it again, to other changes or for want of room
 			exact, like := pick(fresh.items, name)
-			return found{exact: exact, like: like, short: fresh.short}, nil
+			return lookedUp(exact, like, name, fresh.short, fresh.invalid), nil
 		}
 	}
 	return found{}, fail(KindChanged, "list", in.path, "the folder does not stop changing")

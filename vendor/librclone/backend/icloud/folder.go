@@ -27,10 +27,11 @@ type folders struct {
 // folder is what is known of one folder.
 type folder struct {
 	id       string
-	children *children // nil while not known
-	listed   time.Time // when the listing was asked for that children come from
-	short    error     // why there may be more children than that listing had, or nil
-	made     time.Time // when it was made, if we made it
+	children *children      // nil while not known
+	listed   time.Time      // when the listing was asked for that children come from
+	short    error          // why there may be more children than that listing had, or nil
+	invalid  []*invalidItem // items of that listing that cannot be used
+	made     time.Time      // when it was made, if we made it
 	element  *list.Element
 
 	// filling is held while the folder is being listed or a child folder made,
@@ -78,6 +79,16 @@ type found struct {
 	short  error     // why the folder may have it all the same, or nil
 }
 
+// lookedUp is the outcome of a look-up in a listing.
+func lookedUp(exact, like *item, name string, short error, invalid []*invalidItem) found {
+	if like == nil {
+		if err := invalidNamed(invalid, name); err != nil {
+			short = err
+		}
+	}
+	return found{exact: exact, like: like, short: short}
+}
+
 // find looks for a child by its name. known is false when the folder's contents
 // are not.
 func (f *folders) find(id, name string) (got found, known bool) {
@@ -89,7 +100,9 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	}
 	f.recent.MoveToFront(in.element)
 	exact, like := in.children.find(name)
-	return found{exact: exact, like: like, listed: in.listed, short: in.short}, true
+	got = lookedUp(exact, like, name, in.short, in.invalid)
+	got.listed = in.listed
+	return got, true
 }
 
 // listedSince gives what a folder shows, if it was listed after a time.
@@ -100,7 +113,7 @@ func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
 	if in == nil || in.children == nil || !in.listed.After(begun) {
 		return listing{}, false
 	}
-	return listing{items: in.children.visible(), short: in.short}, true
+	return listing{items: in.children.visible(), invalid: in.invalid, short: in.short}, true
 }
 
 // findCoarsely gives a child by a rule that takes more names for the same.
@@ -160,6 +173,7 @@ type ticket struct {
 	started time.Time
 	changes int   // of our own before it
 	short   error // why it did not bring all that is in the folder, or nil
+	invalid []*invalidItem
 }
 
 // begin is called before a listing is asked for.
@@ -194,7 +208,7 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 	if !t.started.Before(in.listed) {
 		f.empty(in)
 		in.children = arranged
-		in.listed, in.short = t.started, t.short
+		in.listed, in.short, in.invalid = t.started, t.short, t.invalid
 		in.element = f.recent.PushFront(in)
 		f.items += in.size()
 		if f.largest == nil || in.size() > f.largest.size() {
@@ -280,7 +294,7 @@ func (f *folders) empty(in *folder) {
 	}
 	f.items -= in.size()
 	f.recent.Remove(in.element)
-	in.children, in.element = nil, nil
+	in.children, in.invalid, in.element = nil, nil, nil
 	if f.largest == in {
 		f.largest = nil
 		for at := f.recent.Front(); at != nil; at = at.Next() {

@@ -231,7 +231,7 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 			continue
 		case listed.err != nil:
 			return listed.err
-		case len(listed.items) > 0 || listed.short != nil || listed.self.Children.or(0) > 0:
+		case len(listed.items) > 0 || len(listed.invalid) > 0 || listed.short != nil || listed.self.Children.or(0) > 0:
 			return fs.ErrorDirectoryNotEmpty
 		}
 		empty := *at.item

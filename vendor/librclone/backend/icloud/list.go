@@ -57,10 +57,11 @@ func (t target) below() bool {
 
 // listing is what is in a folder, or why that is not known.
 type listing struct {
-	self  *driveItem
-	items []*item // as shown, in no order
-	short error   // why there may be more items than these, or nil
-	err   error
+	self    *driveItem
+	items   []*item        // as shown, in no order
+	invalid []*invalidItem // items that cannot be used
+	short   error          // why there may be more items than these, or nil
+	err     error
 }
 
 // list lists folders, with one outcome for each.
@@ -136,11 +137,12 @@ func (l *lister) listBelow(ctx context.Context, one target) listing {
 		l.closed.Store(true)
 	}
 	ticket := l.folders.begin(one.id)
-	items, err := l.listShared(ctx, one)
+	items, invalid, err := l.listShared(ctx, one)
 	if hasKind(err, KindUnsupported) || hasKind(err, KindDenied) {
 		err = fail(KindDenied, "", "", "the service does not list this folder, which another account shares").from(err)
 	}
-	return listing{self: &driveItem{}, items: l.folders.end(ticket, items), err: err}
+	ticket.invalid = invalid
+	return listing{self: &driveItem{}, items: l.folders.end(ticket, items), invalid: invalid, err: err}
 }
 
 func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
@@ -154,7 +156,7 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 		if err != nil {
 			listings[i] = listing{err: err}
 		}
-		tickets[i].short = listings[i].short
+		tickets[i].short, tickets[i].invalid = listings[i].short, listings[i].invalid
 		shown := l.folders.end(tickets[i], listings[i].items)
 		listings[i].items = shown
 		if len(targets) > 1 && mayBeForOneOfThem(listings[i].err) {
@@ -297,22 +299,19 @@ func (f *folderAnswer) isRoot() bool {
 	return strings.ToUpper(string(f.Status)) == statusOK && f.ParentID == ""
 }
 
-// listingOf checks the answer about a folder. An answer without a list of items
-// is no empty folder, unless it says that it is one.
+// listingOf checks the answer about a folder. Only an empty list of items makes an
+// empty folder: an answer without a list is damaged, whatever it counts.
 func listingOf(answer *folderAnswer, of target) listing {
 	if status := strings.ToUpper(string(answer.Status)); status != "" && status != statusOK {
 		return listing{err: listingRefused(&itemStatus{status: string(answer.Status)})}
 	}
-	counted := answer.counted()
 	switch {
 	case answer.inTrash():
 		return listing{err: fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)}
-	case answer.wrong != nil:
-		return listing{err: answer.wrong}
-	case answer.items == nil && counted == 0:
-		answer.items = []*item{}
 	case answer.items == nil:
 		return listing{err: damaged("a listing without its items")}
+	case answer.Count.isUnreadable(), answer.Children.isUnreadable():
+		return listing{err: damaged("a listing whose number of items is no number")}
 	}
 	for _, child := range answer.items {
 		if api.GetDocIDFromDriveID(child.parent) != api.GetDocIDFromDriveID(of.id) {
@@ -323,9 +322,10 @@ func listingOf(answer *folderAnswer, of target) listing {
 			child.share = of.share
 		}
 	}
-	listed := listing{self: &answer.driveItem, items: answer.items}
-	if counted > int64(len(answer.items)) {
-		listed.short = failf(KindDamaged, "", "", "the listing has %d of the %d items that the service counts", len(answer.items), counted)
+	listed := listing{self: &answer.driveItem, items: answer.items, invalid: answer.invalid}
+	got := int64(len(answer.items) + len(answer.invalid))
+	if counted := answer.counted(got); counted > got {
+		listed.short = failf(KindDamaged, "", "", "the listing has %d of the %d items that the service counts", got, counted)
 	}
 	return listed
 }
@@ -345,13 +345,14 @@ func listingRefused(status *itemStatus) error {
 	return e
 }
 
-// counted is how many items the service says that the folder has, -1 when it
-// does not say.
-func (f *folderAnswer) counted() int64 {
-	if f.Count != nil {
-		return f.Count.or(-1)
+// counted returns how many items the service says that the folder has, -1 when it
+// does not say. It has two counts. Of a listing with nothing in it (got is 0) both
+// have to agree.
+func (f *folderAnswer) counted(got int64) int64 {
+	if f.Count == nil || got == 0 {
+		return max(f.Count.or(-1), f.Children.or(-1))
 	}
-	return f.Children.or(-1)
+	return f.Count.or(-1)
 }
 
 // isGone reports whether a failure says that an id is no longer there.

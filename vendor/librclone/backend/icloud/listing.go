@@ -3,6 +3,7 @@ package icloud
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 )
 
 // listingAnswer is the answer to a listing: an array of folders with their
@@ -15,8 +16,8 @@ type listingAnswer struct {
 // folderAnswer is one folder of a listing.
 type folderAnswer struct {
 	driveItem
-	items []*item // nil when the answer has none
-	wrong error   // about one of them
+	items   []*item // nil when the answer has none
+	invalid []*invalidItem
 }
 
 // streamed is an answer that reads itself.
@@ -69,15 +70,16 @@ func (f *folderAnswer) readFrom(in *json.Decoder) error {
 func (f *folderAnswer) readItems(in *json.Decoder) error {
 	return eachIn(in, '[', func() { f.items = []*item{} }, func() error {
 		var answered driveItem
-		if err := in.Decode(&answered); err != nil {
-			return err
+		err := in.Decode(&answered)
+		var wrongType *json.UnmarshalTypeError
+		if err != nil && !errors.As(err, &wrongType) {
+			return err // the rest cannot be read
 		}
-		it, err := newItem(&answered)
-		if err != nil {
-			f.wrong = err
-			return nil
+		if it, invalid := listedItem(&answered, err); invalid != nil {
+			f.invalid = append(f.invalid, invalid)
+		} else {
+			f.items = append(f.items, it)
 		}
-		f.items = append(f.items, it)
 		return nil
 	})
 }

@@ -26,7 +26,7 @@ const mostEnumerated = 100_000
 func (i *item) byItemID() bool { return strings.HasPrefix(i.id, itemKind+"::") }
 
 // listShared lists a folder below a share by its item id.
-func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
+func (l *lister) listShared(ctx context.Context, of target) ([]*item, []*invalidItem, error) {
 	type answer struct {
 		Items *[]documentItem `json:"drive_item"`
 	}
@@ -37,22 +37,30 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 		if answer.Items == nil {
 			return damaged("a listing without its items")
 		}
-		for _, raw := range *answer.Items {
-			if raw.ItemID == "" || raw.Info == nil || raw.Info.Name == "" {
-				return damaged("a listing has an item without an id or a name")
-			}
-		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(*listed.Items) >= mostEnumerated {
-		return nil, fail(KindUnsupported, "", "", "the shared folder has more items than the service lists")
+		return nil, nil, fail(KindUnsupported, "", "", "the shared folder has more items than the service lists")
 	}
 	items := make([]*item, 0, len(*listed.Items))
+	var invalid []*invalidItem
 	for _, raw := range *listed.Items {
 		info := raw.Info
+		switch {
+		case info == nil:
+			invalid = append(invalid, newInvalidItem("", "an item without a description"))
+			continue
+		case raw.ItemID == "":
+			invalid = append(invalid, newInvalidItem(info.Name, "an item without an id"))
+			continue
+		}
+		if why := invalidBecause(info.Name, info.Size); why != "" {
+			invalid = append(invalid, newInvalidItem(info.Name, why))
+			continue
+		}
 		it := &item{
 			id:       api.ConstructDriveID(string(raw.ItemID), api.ZoneFromDriveID(of.id), itemKind),
 			itemID:   string(raw.ItemID),
@@ -71,7 +79,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*item, error) {
 		}
 		items = append(items, it)
 	}
-	return items, nil
+	return items, invalid, nil
 }
 
 // inShare reports whether the item is below a share, where contents have

@@ -14,15 +14,24 @@ import (
 
 // entries gives what is listed of a folder the form that callers see, in the
 // order of the names.
-func (f *Fs) entries(dir string, shown []*item) fs.DirEntries {
-	entries := make(fs.DirEntries, 0, len(shown))
-	for _, it := range shown {
+func (f *Fs) entries(dir string, at place, listed listing) fs.DirEntries {
+	entries := make(fs.DirEntries, 0, len(listed.items)+len(listed.invalid))
+	for _, it := range listed.items {
 		remote := path.Join(dir, outer(f.opt.Enc, it.shown))
-		if it.folder {
+		if err := at.loops(it); err != nil {
+			entries = append(entries, &InvalidEntry{remote: remote, err: err})
+		} else if it.folder {
 			entries = append(entries, newDirectory(remote, it))
 		} else {
 			entries = append(entries, f.newObject(remote, it))
 		}
+	}
+	for _, it := range listed.invalid {
+		remote := dir
+		if it.name != "" {
+			remote = path.Join(dir, outer(f.opt.Enc, it.name))
+		}
+		entries = append(entries, &InvalidEntry{remote: remote, err: it.err})
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Remote(), b.Remote()) })
 	return entries
@@ -31,7 +40,10 @@ func (f *Fs) entries(dir string, shown []*item) fs.DirEntries {
 // List implements fs.Fs.
 func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	listed, errs := f.ListFolders(ctx, []string{dir})
-	return listed[0], errs[0]
+	if errs[0] != nil {
+		return listed[0], errs[0]
+	}
+	return listed[0], firstInvalid(listed[0])
 }
 
 // ListP lists a folder into a callback. The service gives a folder in one
@@ -46,7 +58,8 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 
 // ListFolders lists several folders with as few calls as the service allows.
 // For each folder there are its entries or an error, as of List; both where the
-// service counts more in it than it lists. A listing that was asked for since the
+// service counts more in it than it lists. An item that cannot be used is an
+// *InvalidEntry. A listing that was asked for since the
 // call began, on the way to one of them, is not asked for again.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	begun := f.drive.folders.now()
@@ -62,7 +75,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 			continue
 		}
 		if fresh, ok := f.drive.folders.listedSince(found.id, begun); ok {
-			listed[i], errs[i] = f.entries(dirs[i], fresh.items), about(fresh.short, "list", found.path)
+			listed[i], errs[i] = f.entries(dirs[i], found, fresh), about(fresh.short, "list", found.path)
 			continue
 		}
 		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
@@ -74,7 +87,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 			outcome = f.drive.listOne(ctx, found)
 		}
 		if outcome.err == nil && !found.moved(outcome.self) {
-			listed[i], errs[i] = f.entries(dirs[i], outcome.items), about(outcome.short, "list", found.path)
+			listed[i], errs[i] = f.entries(dirs[i], found, outcome), about(outcome.short, "list", found.path)
 			continue
 		}
 		errs[i] = outcome.err
@@ -116,7 +129,7 @@ func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 		}
 		outcome := f.drive.listOne(ctx, found)
 		if outcome.err == nil {
-			return f.entries(dir, outcome.items), outcome.short
+			return f.entries(dir, found, outcome), outcome.short
 		}
 		if !isGone(outcome.err) {
 			return nil, outcome.err
@@ -211,6 +224,9 @@ func (w *treeWalk) list(ctx context.Context, dirs []string) (found []string, err
 	w.calling.Lock()
 	defer w.calling.Unlock()
 	for i, entries := range listed {
+		if errs[i] == nil {
+			errs[i] = firstInvalid(entries)
+		}
 		if errs[i] != nil {
 			return nil, errs[i]
 		}
