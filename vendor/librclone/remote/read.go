@@ -58,6 +58,33 @@ func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, e
 	return &openObjectAnswer{Reader: readers.add(reader{content}), Size: object.Size()}, nil
 }
 
+type expectObjectsRequest struct {
+	Objects []uint64 `json:"objects"`
+}
+
+// expectObjects lets backends that can prepare the reading of objects which will be
+// opened soon. It does not wait for the network.
+func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, error) {
+	type expecting interface {
+		Expect(ctx context.Context, objects []fs.Object)
+	}
+	expected := map[expecting][]fs.Object{}
+	for _, id := range in.Objects {
+		object, err := objects.get(id)
+		if err != nil {
+			continue // it was released
+		}
+		stored := fs.UnWrapObject(object)
+		if f, ok := stored.Fs().(expecting); ok {
+			expected[f] = append(expected[f], stored)
+		}
+	}
+	for f, objects := range expected {
+		f.Expect(ctx, objects)
+	}
+	return &struct{}{}, nil
+}
+
 // latest looks an object up again, by its own means if it has any; nil when that
 // cannot be done.
 func latest(ctx context.Context, object fs.Object) (fs.Object, error) {

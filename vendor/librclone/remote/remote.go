@@ -201,6 +201,7 @@ func init() {
 	Method("remote/finish", "Wait for changes in the background", finish)
 	Method("remote/folder-time", "Set the modification time of a folder", folderTime)
 	Method("object/open", "Open the content of a kept object", openObject)
+	Method("object/expect", "Prepare the opening of kept objects", expectObjects)
 	// The answers of calls are kept by rclone for a minute, for whoever asks
 	// for a job's status. Nobody does here, and listings are large.
 	rc.Opt.JobExpireDuration = 0

@@ -5,15 +5,18 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // contents gives out the addresses that contents are read from. An address is
-// asked for once for each version of a file and kept while it works.
+// asked for once for each version of a file and kept while it works, for
+// addressAge at most.
 type contents struct {
 	service   *service
 	seen      *recollection
+	batches   *batches
 	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
 
 	mu        sync.Mutex
@@ -27,7 +30,21 @@ type address struct {
 	url      string
 	mark     string // of the content, to tell one version from another; may be ""
 	packaged bool
+	since    time.Time
 }
+
+func newAddress(token *contentToken, packaged bool) *address {
+	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged, since: time.Now()}
+}
+
+// addressAge is how long an address is used. How long it works is not known:
+// people have seen addresses expire, and downloads go on for an hour.
+const addressAge = 30 * time.Minute
+
+func (a *address) fresh() bool { return time.Since(a.since) < addressAge }
+
+// contentKey tells one version of a content from all others.
+func (i *item) contentKey() string { return i.id + "\x00" + i.etag }
 
 // mostAddresses bounds the addresses that are kept; each is about 700 bytes.
 const mostAddresses = 4096
@@ -38,11 +55,12 @@ const mostPackages = 65536
 func newContents(service *service, seen *recollection, unchanged func(context.Context, *item) bool) *contents {
 	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
 	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
-	for _, id := range seen.load().Packages {
+	kept := seen.load()
+	for _, id := range kept.Packages {
 		packages.Add(id, struct{}{})
 	}
 	return &contents{
-		service: service, seen: seen, unchanged: unchanged,
+		service: service, seen: seen, batches: newBatches(seen, kept), unchanged: unchanged,
 		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
 	}
 }
@@ -59,10 +77,10 @@ func (c *contents) isPackage(it *item) bool {
 
 // at gives the address of a content, other than the one that no longer works.
 func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, error) {
-	key := it.id + "\x00" + it.etag
+	key := it.contentKey()
 	for {
 		c.mu.Lock()
-		if known, ok := c.addresses.Get(key); ok && known != spent {
+		if known, ok := c.addresses.Get(key); ok && known != spent && known.fresh() {
 			c.mu.Unlock()
 			return known, nil
 		}
@@ -82,21 +100,28 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 		}
 		found, err := c.askAgain(ctx, it)
 		c.mu.Lock()
-		c.addresses.Remove(key)
-		if err == nil {
-			c.addresses.Add(key, found)
-			if found.packaged && !c.packages.Contains(it.id) {
-				c.packages.Add(it.id, struct{}{})
-				if !it.packaged && !it.mayBePackage() {
-					c.seen.learnPackage(it.id)
-				}
-			}
-		}
-		delete(c.asking, key)
+		c.answered(it, found)
 		c.mu.Unlock()
-		close(asked)
 		return found, err
 	}
+}
+
+// answered keeps the address that was asked for, nil if there is none, and wakes
+// the readers that wait for it. c.mu is locked.
+func (c *contents) answered(it *item, found *address) {
+	key := it.contentKey()
+	c.addresses.Remove(key)
+	if found != nil {
+		c.addresses.Add(key, found)
+		if found.packaged && !c.packages.Contains(it.id) {
+			c.packages.Add(it.id, struct{}{})
+			if !it.packaged && !it.mayBePackage() {
+				c.seen.learnPackage(it.id)
+			}
+		}
+	}
+	close(c.asking[key])
+	delete(c.asking, key)
 }
 
 // askAgain asks for the address of a content, and again a few times if that is
@@ -132,7 +157,7 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 		return nil, err
 	}
 	token, packaged := tokenOf(answer)
-	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged}, nil
+	return newAddress(token, packaged), nil
 }
 
 // addressAnswer is where a content can be read, as a file or as the archive of a

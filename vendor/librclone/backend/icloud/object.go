@@ -122,6 +122,18 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	return content, err
 }
 
+// Expect prepares the reading of files of the drive that will be opened soon. It
+// does not wait for the service.
+func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
+	var items []*item
+	for _, object := range objects {
+		if own, ok := object.(*Object); ok {
+			items = append(items, own.state.Load())
+		}
+	}
+	f.drive.contents.expect(ctx, items)
+}
+
 // learn keeps that the file is a package.
 func (o *Object) learn(it *item) {
 	packaged := *it

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -31,6 +32,9 @@ type recollected struct {
 	// Packages are the ids of files that turned out to be packages and whose names
 	// do not tell, the latest last.
 	Packages []string `json:"packages,omitempty"`
+	// BatchRefused is when the service was found not to give several addresses with
+	// one call, in seconds since 1970.
+	BatchRefused int64 `json:"batch_refused,omitempty"`
 }
 
 // trail is the way to a folder: names, and the ids that they led to.
@@ -105,6 +109,15 @@ func (r *recollection) learnPackage(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.packages = append(r.packages, id)
+}
+
+// refuseBatches leaves for later processes that the service does not give several
+// addresses with one call.
+func (r *recollection) refuseBatches(ctx context.Context) {
+	r.update(ctx, func(kept *recollected) bool {
+		kept.BatchRefused = time.Now().Unix()
+		return true
+	})
 }
 
 // flush leaves the packages that were found out for later processes.

@@ -1,0 +1,182 @@
+package icloud
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// Addresses of several contents can be had with one call. Its form is that of
+// another client (https://github.com/nktknshn/idrive-cli,
+// src/icloud-drive/drive-requests/download.ts), which asks for five at once. No
+// limit of the service is known, so the number grows while the calls work.
+const (
+	firstBatch = 5
+	mostBatch  = 50
+	leastBatch = 2
+
+	// batchesAtOnce is how many of these calls are under way at most.
+	batchesAtOnce = 2
+
+	// batchRefusals is how many calls are refused before the service is taken not
+	// to know them, if it has answered none.
+	batchRefusals = 3
+	// batchRefusedFor is how long that is believed, by later processes too.
+	batchRefusedFor = 7 * 24 * time.Hour
+)
+
+// batches tells how many addresses to ask for with one call.
+type batches struct {
+	seen  *recollection
+	slots chan struct{}
+
+	mu       sync.Mutex
+	size     int
+	answered bool
+	refused  int
+	over     bool // the service does not know these calls
+}
+
+func newBatches(seen *recollection, kept recollected) *batches {
+	refused := time.Unix(kept.BatchRefused, 0)
+	return &batches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstBatch, over: time.Since(refused) < batchRefusedFor}
+}
+
+// next returns the size of the next call, 0 for none.
+func (b *batches) next() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0
+	}
+	return b.size
+}
+
+// worked records a call that brought all the addresses it was for.
+func (b *batches) worked() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered, b.size = true, min(2*b.size, mostBatch)
+}
+
+// failed records a call that brought none.
+func (b *batches) failed(ctx context.Context, err error) {
+	b.mu.Lock()
+	b.size = max(leastBatch, b.size/2)
+	switch KindOf(err) {
+	case "", KindNetwork, KindThrottled, KindNeedsLogin:
+		b.mu.Unlock()
+		return // that says nothing about these calls
+	}
+	b.refused++
+	b.over = b.over || !b.answered && b.refused >= batchRefusals
+	over := b.over
+	b.mu.Unlock()
+	fs.Debugf(nil, "icloud: the service does not give several addresses at once: %v", err)
+	if over {
+		b.seen.refuseBatches(ctx)
+	}
+}
+
+// expect asks for the addresses of contents that will be read soon, many with one
+// call, and does not wait for them. A content whose address does not come so is
+// asked for alone when it is read.
+func (c *contents) expect(ctx context.Context, items []*item) {
+	ctx = context.WithoutCancel(ctx) // readers wait for what is asked for
+	for _, claimed := range c.claim(items) {
+		go c.askInBatches(ctx, claimed)
+	}
+}
+
+// claim takes the items whose addresses nobody has or asks for, apart by zone.
+func (c *contents) claim(items []*item) map[string][]*item {
+	claimed := map[string][]*item{}
+	if c.batches.next() == 0 {
+		return claimed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range items {
+		key := it.contentKey()
+		known, ok := c.addresses.Peek(key)
+		switch {
+		case c.asking[key] != nil, ok && known.fresh(), it.size == 0 && !it.packaged, it.inShare():
+			continue
+		}
+		c.asking[key] = make(chan struct{})
+		claimed[it.zone()] = append(claimed[it.zone()], it)
+	}
+	return claimed
+}
+
+// askInBatches asks for the addresses of claimed items of one zone.
+func (c *contents) askInBatches(ctx context.Context, claimed []*item) {
+	for len(claimed) > 0 {
+		c.batches.slots <- struct{}{}
+		size := c.batches.next()
+		batch := claimed[:min(max(size, 1), len(claimed))]
+		found := make([]*address, len(batch))
+		if size > 0 {
+			found = c.askTogether(ctx, batch)
+		}
+		<-c.batches.slots
+		c.mu.Lock()
+		for i, it := range batch {
+			c.answered(it, found[i])
+		}
+		c.mu.Unlock()
+		claimed = claimed[len(batch):]
+	}
+}
+
+// askTogether asks for addresses with one call and returns them in the order of the
+// items, nil for those that did not come.
+func (c *contents) askTogether(ctx context.Context, batch []*item) []*address {
+	type wanted struct {
+		ID string `json:"document_id"`
+	}
+	type answered struct {
+		ID text `json:"document_id"`
+		addressAnswer
+	}
+	found := make([]*address, len(batch))
+	places := make(map[string]int, len(batch))
+	body := make([]wanted, len(batch))
+	for i, it := range batch {
+		places[it.docID()] = i
+		body[i] = wanted{it.docID()}
+	}
+	came := 0
+	_, err := fetch(ctx, c.service, request{
+		host: docsHost, method: http.MethodPost,
+		path: "/ws/" + url.PathEscape(batch[0].zone()) + "/download/batch",
+		body: body, repeats: true, believed: true,
+	}, func(answer *[]*answered) error {
+		for _, one := range *answer {
+			if one == nil {
+				continue
+			}
+			place, ok := places[string(one.ID)]
+			token, packaged := tokenOf(&one.addressAnswer)
+			if ok && token != nil && found[place] == nil {
+				found[place] = newAddress(token, packaged)
+				came++
+			}
+		}
+		if came == 0 {
+			return damaged("no address for any of the contents")
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.batches.failed(ctx, err)
+	case came == len(batch):
+		c.batches.worked()
+	}
+	return found
+}

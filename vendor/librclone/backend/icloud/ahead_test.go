@@ -1,0 +1,115 @@
+package icloud
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// expectAll lists a drive with some files, expects all of them and reads them.
+func (s *simulator) expectAll(t *testing.T, f *Fs) {
+	t.Helper()
+	entries, err := f.List(background, "")
+	require.NoError(t, err)
+	var objects []fs.Object
+	for _, entry := range entries {
+		objects = append(objects, entry.(fs.Object))
+	}
+	f.Expect(background, objects)
+	for _, object := range objects {
+		got, err := read(object)
+		require.NoError(t, err)
+		assert.Equal(t, "content of "+object.Remote(), got)
+	}
+}
+
+func (s *simulator) putMany(count int) {
+	for n := range count {
+		name := fmt.Sprintf("%03d.txt", n)
+		s.putFile(name, "content of "+name)
+	}
+}
+
+// The addresses of contents that are expected come with few calls.
+func TestExpectedContents(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putMany(100)
+	f := sim.open("")
+	sim.resetCounts()
+	sim.expectAll(t, f)
+	counts := sim.counts()
+	assert.Equal(t, 0, counts["by-id"])
+	assert.Equal(t, 100, counts["content-get"])
+	assert.LessOrEqual(t, counts["download-batch"], 6) // 5, 10, 20, 40, 25
+}
+
+// Whatever the service makes of such a call, every content is read.
+func TestExpectedContentsByRule(t *testing.T) {
+	for name, test := range map[string]struct {
+		rules   jsonObject
+		batches [2]int // of the first process, and of the next one
+		alone   int
+	}{
+		"not known":     {jsonObject{"download_batch_refused": 404}, [2]int{batchRefusals, 0}, 40},
+		"not allowed":   {jsonObject{"download_batch_refused": 400}, [2]int{batchRefusals * believedTries, 0}, 40},
+		"few at once":   {jsonObject{"download_batch_max": 7}, [2]int{-1, -1}, -1},
+		"without token": {jsonObject{"download_batch_tokenless": 4}, [2]int{-1, -1}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim := startSimulator(t)
+			sim.putMany(40)
+			sim.driveRules(test.rules)
+			options := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "session.json")})
+			for process := range 2 {
+				f, err := sim.openConfigured("", options)
+				require.NoError(t, err)
+				sim.resetCounts()
+				sim.expectAll(t, f)
+				counts := sim.counts()
+				assert.Equal(t, 40, counts["content-get"])
+				if test.batches[process] >= 0 {
+					assert.LessOrEqual(t, counts["download-batch"], test.batches[process])
+				}
+				if test.alone >= 0 {
+					assert.Equal(t, test.alone, counts["by-id"])
+				}
+			}
+		})
+	}
+}
+
+// A document that is gone costs none of the others their address.
+func TestExpectedContentIsGone(t *testing.T) {
+	for _, gap := range []string{"without-token", "omitted", "not-found"} {
+		t.Run(gap, func(t *testing.T) {
+			t.Parallel()
+			sim := startSimulator(t)
+			sim.putMany(20)
+			sim.driveRules(jsonObject{"download_batch_gap": gap})
+			f := sim.open("")
+			entries, err := f.List(background, "")
+			require.NoError(t, err)
+			sim.mutate("002.txt", "erase", nil)
+			var objects []fs.Object
+			for _, entry := range entries {
+				objects = append(objects, entry.(fs.Object))
+			}
+			f.Expect(background, objects)
+			for _, object := range objects {
+				got, err := read(object)
+				if object.Remote() == "002.txt" {
+					assert.ErrorIs(t, err, fs.ErrorObjectNotFound)
+					continue
+				}
+				require.NoError(t, err)
+				assert.Equal(t, "content of "+object.Remote(), got)
+			}
+		})
+	}
+}
