@@ -384,6 +384,9 @@ pub enum Version {
 #[derive(Debug, Clone, Copy)]
 pub struct Under(u64);
 
+/// The handle of the scope that never ends.
+const ENDLESS: u64 = 0;
+
 impl Scope {
     /// Opens a scope. There is a file to read, so rclone runs.
     pub fn of(_: &File) -> Self {
@@ -397,6 +400,17 @@ impl Scope {
 }
 
 impl File {
+    /// Lets the backend prepare the opening of files, if it can. Does not wait for
+    /// the network.
+    pub fn expect<'a>(files: impl IntoIterator<Item = &'a Self>) {
+        let objects = files.into_iter().map(|file| file.object.id()).collect();
+        let request = methods::ExpectObjects { objects };
+        let result = encode(ENDLESS, &request).and_then(|input| call_blocking(&input, methods::ExpectObjects::PATH));
+        if let Err(error) = result.map(|Nothing {}| ()) {
+            log::debug!("files cannot be prepared for reading: {error}"); // opening them shows why
+        }
+    }
+
     /// Opens the content from `offset`: `length` bytes, or all that follows.
     /// Answers the size of the whole, too, if only reading does not tell that.
     /// Blocks the thread.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Bound,
+    ops::{Bound, RangeInclusive},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,14 +18,22 @@ const LARGEST: u64 = 1024 * 1024;
 /// Files that may be read in a row without their neighbours being expected next.
 const SINGLES: usize = 2;
 
+/// The most bytes of files that are read ahead and wait to be opened.
+const MOST_BYTES: u64 = 24 * 1024 * 1024;
+
+/// The fewest and the most files that the backend is told to prepare for reading.
+const EXPECTED: RangeInclusive<usize> = 8..=128;
+
 /// Listed files that somebody reads one after the other, in about the order of
 /// the listing, and passes over where nothing has changed.
 ///
 /// At a distance of 40 ms a small file takes a tenth of a second, nearly all of
 /// it waiting. So while files are read and none is passed over, those that follow
-/// are read too: the more were read in a row the more, up to a limit. A file that
-/// is passed over ends that, for its neighbours are likely to be as well, and a
-/// changed file here and there does not begin it.
+/// are read too, twice as many as were read in a row, up to a limit of files and of
+/// bytes. Before that the backend is told of them and of those behind them: it gets
+/// the addresses of many contents with one request. A file that is passed over ends
+/// that, for its neighbours are likely to be as well, and a changed file here and
+/// there does not begin it.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -41,8 +49,11 @@ struct State {
     listed: u64,
     /// Files opened since one was passed over.
     in_a_row: usize,
-    /// Files read ahead that nobody has opened yet.
+    /// Files read ahead that nobody has opened yet, and their bytes.
     waiting: usize,
+    waiting_bytes: u64,
+    /// The last file that the backend was told of.
+    expected: u64,
 }
 
 #[derive(Debug)]
@@ -78,9 +89,11 @@ impl ReadAhead {
         let mut state = self.state();
         let number = *state.numbers.get(path)?;
         let listed = state.files.get_mut(&number)?;
+        let size = listed.file.size.unwrap_or_default();
         let content = match std::mem::replace(&mut listed.progress, Progress::Opened) {
             Progress::Ahead(content) => {
                 state.waiting -= 1;
+                state.waiting_bytes -= size;
                 content
             }
             Progress::Untouched | Progress::Opened => self.drive.read(listed.file.clone()),
@@ -91,17 +104,23 @@ impl ReadAhead {
     }
 
     fn read_on(&self, state: &mut State, number: u64) {
-        let State { files, in_a_row, waiting, .. } = state;
-        let window = self.limit.min(in_a_row.saturating_sub(SINGLES));
+        let window = self.limit.min(2 * state.in_a_row.saturating_sub(SINGLES));
+        if window == 0 {
+            return;
+        }
+        state.expect(number, window);
+        let State { files, waiting, waiting_bytes, .. } = state;
         for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
-            if *waiting >= window {
+            let small = listed.file.size.filter(|&size| size <= LARGEST);
+            let (Some(size), Progress::Untouched) = (small, &listed.progress) else {
+                continue;
+            };
+            if *waiting >= window || *waiting_bytes + size > MOST_BYTES {
                 return;
             }
-            let small = listed.file.size.is_some_and(|size| size <= LARGEST);
-            if small && matches!(listed.progress, Progress::Untouched) {
-                listed.progress = Progress::Ahead(self.drive.read(listed.file.clone()));
-                *waiting += 1;
-            }
+            listed.progress = Progress::Ahead(self.drive.read(listed.file.clone()));
+            *waiting += 1;
+            *waiting_bytes += size;
         }
     }
 
@@ -113,7 +132,10 @@ impl ReadAhead {
         };
         match listed.progress {
             Progress::Opened => return,
-            Progress::Ahead(_) => state.waiting -= 1,
+            Progress::Ahead(_) => {
+                state.waiting -= 1;
+                state.waiting_bytes -= listed.file.size.unwrap_or_default();
+            }
             Progress::Untouched => {}
         }
         state.in_a_row = 0;
@@ -126,5 +148,22 @@ impl ReadAhead {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells the backend of the files behind `number`, some further ahead than the
+    /// window, when half of those that it was told of are opened.
+    fn expect(&mut self, number: u64, window: usize) {
+        let ahead = (2 * window).clamp(*EXPECTED.start(), *EXPECTED.end());
+        let from = self.expected.max(number);
+        if self.files.range((Bound::Excluded(number), Bound::Included(from))).nth(ahead / 2).is_some() {
+            return;
+        }
+        let next = || self.files.range((Bound::Excluded(from), Bound::Unbounded)).take(ahead / 2);
+        if let Some((&last, _)) = next().last() {
+            File::expect(next().map(|(_, listed)| &listed.file));
+            self.expected = last;
+        }
     }
 }

@@ -51,7 +51,7 @@ const ON_PARTIAL: Opt = option(
 pub(super) const WARN_DAYS_OPTION: Opt = option("warn_days", "7", "days of trust below which that is said");
 pub(super) const LISTINGS: Opt = at_least(1, option("listings", "8", "folder listings at once, in a backup"));
 pub(super) const READ_AHEAD: Opt =
-    option("read_ahead", "16", "small files read before plakar asks for them; 0 for none");
+    option("read_ahead", "64", "small files read before plakar asks for them; 0 for none");
 pub(super) const INCLUDE_KLOSETS: Opt = option(
     "include_klosets",
     "`false`",

@@ -227,6 +227,13 @@ pub struct OpenedObject {
     pub size: i64,
 }
 
+/// Prepares the opening of kept objects, without waiting for the network.
+#[derive(Serialize)]
+pub struct ExpectObjects {
+    pub objects: Vec<u64>,
+}
+method!("object/expect", ExpectObjects, Nothing);
+
 /// Stores content; goes beside the rc methods, with the content.
 #[derive(Serialize)]
 pub struct Upload {

@@ -1,5 +1,6 @@
 //! The source of a backup.
 
+mod addresses;
 mod calls;
 mod failures;
 mod invalid;

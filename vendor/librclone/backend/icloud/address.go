@@ -16,7 +16,7 @@ import (
 type contents struct {
 	service   *service
 	seen      *recollection
-	batches   *batches
+	batches   *addressBatches
 	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
 
 	mu        sync.Mutex
@@ -60,7 +60,7 @@ func newContents(service *service, seen *recollection, unchanged func(context.Co
 		packages.Add(id, struct{}{})
 	}
 	return &contents{
-		service: service, seen: seen, batches: newBatches(seen, kept), unchanged: unchanged,
+		service: service, seen: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
 		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
 	}
 }

@@ -15,9 +15,9 @@ import (
 // src/icloud-drive/drive-requests/download.ts), which asks for five at once. No
 // limit of the service is known, so the number grows while the calls work.
 const (
-	firstBatch = 5
-	mostBatch  = 50
-	leastBatch = 2
+	firstAddressBatch = 5
+	mostAddressBatch  = 50
+	leastAddressBatch = 2
 
 	// batchesAtOnce is how many of these calls are under way at most.
 	batchesAtOnce = 2
@@ -29,8 +29,8 @@ const (
 	batchRefusedFor = 7 * 24 * time.Hour
 )
 
-// batches tells how many addresses to ask for with one call.
-type batches struct {
+// addressBatches tells how many addresses to ask for with one call.
+type addressBatches struct {
 	seen  *recollection
 	slots chan struct{}
 
@@ -41,13 +41,13 @@ type batches struct {
 	over     bool // the service does not know these calls
 }
 
-func newBatches(seen *recollection, kept recollected) *batches {
+func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
 	refused := time.Unix(kept.BatchRefused, 0)
-	return &batches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstBatch, over: time.Since(refused) < batchRefusedFor}
+	return &addressBatches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
 // next returns the size of the next call, 0 for none.
-func (b *batches) next() int {
+func (b *addressBatches) next() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over {
@@ -57,16 +57,16 @@ func (b *batches) next() int {
 }
 
 // worked records a call that brought all the addresses it was for.
-func (b *batches) worked() {
+func (b *addressBatches) worked() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answered, b.size = true, min(2*b.size, mostBatch)
+	b.answered, b.size = true, min(2*b.size, mostAddressBatch)
 }
 
 // failed records a call that brought none.
-func (b *batches) failed(ctx context.Context, err error) {
+func (b *addressBatches) failed(ctx context.Context, err error) {
 	b.mu.Lock()
-	b.size = max(leastBatch, b.size/2)
+	b.size = max(leastAddressBatch, b.size/2)
 	switch KindOf(err) {
 	case "", KindNetwork, KindThrottled, KindNeedsLogin:
 		b.mu.Unlock()

@@ -58,7 +58,7 @@ func TestExpectedContentsByRule(t *testing.T) {
 		"not known":     {jsonObject{"download_batch_refused": 404}, [2]int{batchRefusals, 0}, 40},
 		"not allowed":   {jsonObject{"download_batch_refused": 400}, [2]int{batchRefusals * believedTries, 0}, 40},
 		"few at once":   {jsonObject{"download_batch_max": 7}, [2]int{-1, -1}, -1},
-		"without token": {jsonObject{"download_batch_tokenless": 4}, [2]int{-1, -1}, 10},
+		"without token": {jsonObject{"download_batch_tokenless": 4}, [2]int{-1, -1}, 40 / firstAddressBatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
