@@ -13,7 +13,7 @@ fn with_package() -> ICloud {
     let icloud = ICloud::new();
     icloud.put("file.txt", b"content");
     let entries = [("projectData".to_owned(), Bytes::from(vec![7; SIZE]))];
-    icloud.simulator.put_package("song.band", &entries, SIZE as u64, MODIFIED);
+    icloud.simulator.put_package("song.band", &entries, Some(SIZE as u64), MODIFIED);
     icloud
 }
 

@@ -217,7 +217,8 @@ struct NewPackage {
     path: String,
     /// Texts by the name inside the package.
     entries: BTreeMap<String, String>,
-    listed_size: u64,
+    /// The sum of the entries' sizes when it is missing.
+    listed_size: Option<u64>,
     modified_ms: Option<i64>,
 }
 

@@ -1,14 +1,11 @@
 //! Filling the drive, changing it as another device would, and reading it back.
 
-use std::io::{Cursor, Write};
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
 use crate::drive::content::Content;
-use crate::drive::item::{Body, ItemId, NewItem, Package, Sharing};
+use crate::drive::item::{Body, ItemId, NewItem, Sharing};
+use crate::drive::package::Package;
 use crate::state::State;
 
 /// No item at this path.
@@ -130,9 +127,14 @@ impl State {
         id
     }
 
-    pub(crate) fn put_package(&mut self, path: &str, entries: &[(String, Bytes)], listed_size: u64, modified_ms: i64) {
-        let package = Package { archive: Content::from(zip_of(entries)), listed_size };
-        self.put_body(path, Body::Package(package), modified_ms);
+    pub(crate) fn put_package(
+        &mut self,
+        path: &str,
+        entries: &[(String, Bytes)],
+        listed_size: Option<u64>,
+        modified_ms: i64,
+    ) {
+        self.put_body(path, Body::Package(Package::new(entries, listed_size)), modified_ms);
     }
 
     pub(crate) fn add_app_library(&mut self, name: &str, zone: &str) {
@@ -198,9 +200,10 @@ impl State {
     }
 
     pub(crate) fn content_at(&self, path: &str) -> Result<Content, NoSuchItem> {
-        match &self.drive.tree.item(self.find(path)?).body {
+        let item = self.drive.tree.item(self.find(path)?);
+        match &item.body {
             Body::File(content) => Ok(content.clone()),
-            Body::Package(package) => Ok(package.archive.clone()),
+            Body::Package(package) => Ok(package.archive(&item.name, 0)),
             Body::Folder { .. } => Err(NoSuchItem(path.to_owned())),
         }
     }
@@ -248,20 +251,5 @@ impl State {
 
     fn find(&self, path: &str) -> Result<ItemId, NoSuchItem> {
         self.drive.tree.at(path).ok_or_else(|| NoSuchItem(path.to_owned()))
-    }
-}
-
-/// A zip without compression; writing to memory fails for no entry of a legal size.
-fn zip_of(entries: &[(String, Bytes)]) -> Bytes {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let written: zip::result::ZipResult<()> = entries.iter().try_for_each(|(name, bytes)| {
-        writer.start_file(name.as_str(), options)?;
-        writer.write_all(bytes)?;
-        Ok(())
-    });
-    match written.and_then(|()| writer.finish()) {
-        Ok(archive) => archive.into_inner().into(),
-        Err(_) => Bytes::new(),
     }
 }

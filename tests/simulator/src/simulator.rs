@@ -278,8 +278,9 @@ impl Simulator {
         self.state().put_body(path, Body::File(content), modified_ms);
     }
 
-    /// Creates a package: listed with `listed_size`, downloaded as a zip of `entries`.
-    pub fn put_package(&self, path: &str, entries: &[(String, Bytes)], listed_size: u64, modified_ms: i64) {
+    /// Creates a package: listed with `listed_size`, or the sum of the entries' sizes, and downloaded as a zip of
+    /// `entries`, in which a name that ends in `/` is an empty folder.
+    pub fn put_package(&self, path: &str, entries: &[(String, Bytes)], listed_size: Option<u64>, modified_ms: i64) {
         self.state().put_package(path, entries, listed_size, modified_ms);
     }
 

@@ -169,7 +169,7 @@ pub(crate) fn signature_of(item: &Item) -> [u8; 21] {
     match &item.body {
         Body::Folder { .. } => [0; 21],
         Body::File(content) => content.signature(),
-        Body::Package(package) => package.archive.signature(),
+        Body::Package(package) => package.signature(),
     }
 }
 

@@ -3,15 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header;
+use hyper::{Method, header};
 use serde_json::json;
 
 use crate::drive::Drive;
 use crate::drive::content::Content;
+use crate::drive::item::Body;
+use crate::drive::package::Package;
+use crate::drive::package_upload;
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
 
-/// A GET of a content URL, whole or one range.
+/// A GET of a content URL, whole or one range. A HEAD is refused.
 pub(crate) fn get(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Answer {
     let Some(grant) = drive.grants.get_mut(message.query("s")) else {
         return Answer::new(403, "text/plain", "Forbidden");
@@ -20,7 +23,15 @@ pub(crate) fn get(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Mes
     if spent || now >= grant.expires_at {
         return Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid");
     }
+    if message.method == Method::HEAD {
+        return Answer::new(if grant.package { 400 } else { 501 }, "text/plain", "");
+    }
     grant.uses += 1;
+    if grant.package {
+        let content = grant.content.clone();
+        let size = content.size();
+        return Answer::content(200, content, 0, size);
+    }
     let content = grant.content.clone();
     let size = content.size();
     let answer = match requested_range(message.header(header::RANGE.as_str()), size) {
@@ -48,6 +59,14 @@ pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer 
     if file.len() as u64 != upload.declared_size {
         return Answer::service_error(400, "Bad Request");
     }
+    if upload.package {
+        let Some(package) = Package::from_archive(&file) else {
+            return Answer::service_error(400, "Bad Request");
+        };
+        let answer = package_upload::answer(token, &package);
+        upload.body = Some(Body::Package(package));
+        return Answer::json(200, &answer);
+    }
     let content = Content::from(file);
     let signature = content.signature();
     let mut single_file = json!({
@@ -61,7 +80,7 @@ pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer 
         single_file["receipt"] = receipt.clone().into();
         upload.receipt = Some(receipt);
     }
-    upload.content = Some(content);
+    upload.body = Some(Body::File(content));
     Answer::json(200, &json!({ "singleFile": single_file }))
 }
 

@@ -111,9 +111,10 @@ fn download_ticket(
         .filter(|id| rules.trashed_content || !drive.tree.is_trashed(*id))
         .filter(|id| !drive.tree.is_deep_in_share(*id))
         .ok_or_else(not_found)?;
-    let (content, key) = downloadable(drive, rules, found)?;
+    let content = downloadable(drive, rules, found)?;
     let (url, token) = grant(drive, rules, now, found, content);
     let item = drive.tree.item(found);
+    let key = if item.is_package() { "package_token" } else { "data_token" };
     let signature = STANDARD.encode(answers::signature_of(item));
     Ok(json!({
         "document_id": item.document_id,
@@ -133,15 +134,15 @@ fn download_ticket(
 /// `/v1/download`, which a shared file's `url_download` names: a redirect with a status of Apple's own to the content.
 pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
-    let (content, _) = downloadable(drive, rules, found)?;
+    let content = downloadable(drive, rules, found)?;
     let (url, _) = grant(drive, rules, now, found, content);
     Ok(Answer::empty(330).with_header("location", url))
 }
 
-fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<(Content, &'static str), Answer> {
+fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<Content, Answer> {
     match &drive.tree.item(id).body {
-        Body::File(content) if content.size() > 0 || rules.empty_content => Ok((content.clone(), "data_token")),
-        Body::Package(package) => Ok((package.archive.clone(), "package_token")),
+        Body::File(content) if content.size() > 0 || rules.empty_content => Ok(content.clone()),
+        Body::Package(package) => Ok(package.archive(&drive.tree.item(id).name, drive.grants.len() as u64)),
         Body::Folder { .. } | Body::File(_) => Err(bad_request()),
     }
 }
@@ -157,8 +158,8 @@ fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: C
         percent_encoding::utf8_percent_encode(&item.name, percent_encoding::NON_ALPHANUMERIC),
         item.item_id,
     );
-    let subject = drive.tree.path(id);
-    drive.grants.insert(token.clone(), Grant { content, subject, expires_at, uses: 0 });
+    let grant = Grant { content, package: item.is_package(), subject: drive.tree.path(id), expires_at, uses: 0 };
+    drive.grants.insert(token.clone(), grant);
     (url, token)
 }
 

@@ -3,18 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::drive::content::Content;
+use crate::drive::package::Package;
 
 /// Index of an item in the tree; it stays the same for the item's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ItemId(pub(super) usize);
-
-#[derive(Clone, Debug)]
-pub(crate) struct Package {
-    /// The zip that a download of the package gives.
-    pub(crate) archive: Content,
-    /// The size that listings show, which is not the archive's.
-    pub(crate) listed_size: u64,
-}
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
@@ -55,12 +48,16 @@ impl Item {
         matches!(self.body, Body::Folder { .. })
     }
 
+    pub(crate) fn is_package(&self) -> bool {
+        matches!(self.body, Body::Package(_))
+    }
+
     /// Size as listings show it; for a folder the bytes of all files below it.
     pub(crate) fn size(&self) -> u64 {
         match &self.body {
             Body::Folder { bytes, .. } => *bytes,
             Body::File(content) => content.size(),
-            Body::Package(package) => package.listed_size,
+            Body::Package(package) => package.listed_size(),
         }
     }
 

@@ -7,13 +7,15 @@ pub(crate) mod docws;
 pub(crate) mod drivews;
 pub(crate) mod item;
 pub(crate) mod names;
+pub(crate) mod package;
+pub(crate) mod package_upload;
 pub(crate) mod tree;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
 
 use crate::drive::content::Content;
-use crate::drive::item::ItemId;
+use crate::drive::item::{Body, ItemId};
 use crate::drive::tree::Tree;
 use crate::rules::DriveRules;
 
@@ -23,7 +25,9 @@ pub(crate) struct Upload {
     pub(crate) zone: String,
     pub(crate) declared_size: u64,
     pub(crate) document_id: String,
-    pub(crate) content: Option<Content>,
+    /// The type was `PACKAGE`: the bytes are an archive.
+    pub(crate) package: bool,
+    pub(crate) body: Option<Body>,
     pub(crate) receipt: Option<String>,
 }
 
@@ -31,6 +35,8 @@ pub(crate) struct Upload {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) content: Content,
+    /// The content is a package's archive, of which no part can be asked for.
+    pub(crate) package: bool,
     pub(crate) subject: String,
     pub(crate) expires_at: i64,
     pub(crate) uses: u32,

@@ -4,10 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::drive::content::Content;
 use crate::drive::docws::ticket;
 use crate::drive::item::{Body, ItemId, NewItem, Sharing};
-use crate::drive::{Drive, Upload, answers, names};
+use crate::drive::{Drive, Upload, answers, names, package_upload};
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
 
@@ -28,16 +27,20 @@ pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Messag
     let answer =
         json!([{ "url": url, "document_id": document_id, "owner": "user@example.com", "owner_id": "1000000001" }]);
     let zone = message.segment(1).to_owned();
-    drive.uploads.insert(ticket, Upload { zone, declared_size: size, document_id, content: None, receipt: None });
+    let package = body["type"] == "PACKAGE";
+    let upload = Upload { zone, declared_size: size, document_id, package, body: None, receipt: None };
+    drive.uploads.insert(ticket, upload);
     Ok(Answer::json(200, &answer))
 }
 
 /// `update/documents`: uploaded bytes become a document in a folder, or the new content of one that exists.
 pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
     let body = message.json()?;
-    if body["command"] != "add_file" {
-        return Err(bad_request());
-    }
+    let staged: Staged = match body["command"].as_str() {
+        Some("add_file") => staged_file,
+        Some("add_package") => staged_package,
+        _ => return Err(bad_request()),
+    };
     let zone = message.segment(1);
     let name = body["path"]["path"].as_str().unwrap_or_default();
     if names::refusal(name, rules).is_some() {
@@ -50,16 +53,16 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
     let id = match drive.tree.by_document(zone, document_id) {
         Some(existing) => {
             place(drive, existing, parent, name, allow_conflict)?;
-            replace_content(drive, rules, existing, zone, &body["data"])?;
+            replace_content(drive, rules, existing, zone, &body, staged)?;
             existing
         }
         None => {
             let handed_out = drive.uploads.get(&ticket(document_id)).is_some_and(|upload| upload.zone == zone);
-            let content = staged(drive, zone, &body["data"]).filter(|_| handed_out).ok_or_else(bad_request)?;
-            check_quota(drive, rules, content.size())?;
+            let content = staged(drive, zone, &body).filter(|_| handed_out).ok_or_else(bad_request)?;
+            check_quota(drive, rules, size_of(&content))?;
             let name = free_name(drive, parent, name, allow_conflict)?;
             let created_ms = body["btime"].as_i64().unwrap_or(mtime);
-            let new = NewItem { name, body: Body::File(content), created_ms, modified_ms: mtime };
+            let new = NewItem { name, body: content, created_ms, modified_ms: mtime };
             let id = drive.tree.add(parent, new, Some(document_id.to_owned()));
             forget_upload(drive, &body["data"], document_id);
             id
@@ -110,31 +113,63 @@ fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_confli
 }
 
 /// Nothing of the old content stays: no trash, no second document. No etag is asked for.
-fn replace_content(drive: &mut Drive, rules: &DriveRules, id: ItemId, zone: &str, data: &Value) -> Result<(), Answer> {
-    let same = data["signature"] == STANDARD.encode(answers::signature_of(drive.tree.item(id)));
-    if same {
+fn replace_content(
+    drive: &mut Drive,
+    rules: &DriveRules,
+    id: ItemId,
+    zone: &str,
+    update: &Value,
+    staged: Staged,
+) -> Result<(), Answer> {
+    let signature = STANDARD.encode(answers::signature_of(drive.tree.item(id)));
+    if update["data"]["signature"] == signature || update["pkgSignature"] == signature {
         return Ok(());
     }
-    let content = staged(drive, zone, data).ok_or_else(bad_request)?;
-    check_quota(drive, rules, content.size().saturating_sub(drive.tree.item(id).size()))?;
-    drive.tree.set_body(id, Body::File(content));
-    forget_upload(drive, data, "");
+    let content = staged(drive, zone, update).ok_or_else(bad_request)?;
+    check_quota(drive, rules, size_of(&content).saturating_sub(drive.tree.item(id).size()))?;
+    drive.tree.set_body(id, content);
+    forget_upload(drive, &update["data"], "");
     Ok(())
 }
 
+/// The uploaded bytes that an update speaks of.
+type Staged = fn(&Drive, zone: &str, update: &Value) -> Option<Body>;
+
+fn size_of(body: &Body) -> u64 {
+    match body {
+        Body::Folder { bytes, .. } => *bytes,
+        Body::File(content) => content.size(),
+        Body::Package(package) => package.listed_size(),
+    }
+}
+
 /// The uploaded content that the update's `data` names by receipt, signature and size. An empty one has no receipt.
-fn staged(drive: &Drive, zone: &str, data: &Value) -> Option<Content> {
+fn staged_file(drive: &Drive, zone: &str, update: &Value) -> Option<Body> {
+    let data = &update["data"];
     let receipt = data["receipt"].as_str().filter(|receipt| !receipt.is_empty());
     drive
         .uploads
         .values()
         .filter(|upload| upload.zone == zone && upload.receipt.as_deref() == receipt)
-        .filter_map(|upload| upload.content.as_ref())
-        .find(|content| {
-            data["signature"] == STANDARD.encode(content.signature())
-                && number(&data["size"]).unwrap_or_default() == content.size()
+        .filter_map(|upload| upload.body.as_ref())
+        .find(|body| match body {
+            Body::File(content) => {
+                data["signature"] == STANDARD.encode(content.signature())
+                    && number(&data["size"]).unwrap_or_default() == content.size()
+            }
+            Body::Folder { .. } | Body::Package(_) => false,
         })
         .cloned()
+}
+
+/// The uploaded package whose receipts the update takes back.
+fn staged_package(drive: &Drive, zone: &str, update: &Value) -> Option<Body> {
+    drive.uploads.iter().filter(|(_, upload)| upload.zone == zone).find_map(|(token, upload)| match &upload.body {
+        Some(Body::Package(package)) if package_upload::is_taken_back(update, token, package) => {
+            Some(Body::Package(package.clone()))
+        }
+        _ => None,
+    })
 }
 
 fn forget_upload(drive: &mut Drive, data: &Value, document_id: &str) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::drive::content::Content;
@@ -13,6 +13,7 @@ use crate::kinds::RequestKind;
 
 pub(crate) struct Message {
     pub(crate) kind: RequestKind,
+    pub(crate) method: Method,
     pub(crate) host: String,
     /// Percent-decoded.
     pub(crate) path: String,
@@ -26,6 +27,7 @@ impl Message {
         let query = parts.uri.query().unwrap_or_default();
         Self {
             kind,
+            method: parts.method.clone(),
             host: host.to_owned(),
             path: percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),

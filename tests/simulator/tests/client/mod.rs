@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use icloud_simulator::{Config, Simulator};
 use num_bigint::BigUint;
 use serde_json::{Value, json};
@@ -234,6 +234,38 @@ pub fn update_body(ticket: &Value, single_file: &Value, folder_document: &str, n
         },
         "document_id": ticket["document_id"],
         "file_flags": { "is_executable": true, "is_hidden": false, "is_writable": true },
+        "path": { "path": name, "starting_document_id": folder_document },
+    })
+}
+
+/// The body of `update/documents` for a ticket of the type `PACKAGE` and the answer to the archive.
+pub fn add_package_body(ticket: &Value, receipts: &Value, folder_document: &str, name: &str) -> Value {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let hex = |value: &Value| {
+        let digits = text(value);
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        STANDARD.encode((0..digits.len()).step_by(2).map(byte).collect::<Vec<u8>>())
+    };
+    let asset = |asset: &Value| {
+        json!({
+            "signature": hex(&asset["hexFileChecksum"]),
+            "reference_signature": hex(&asset["hexReferenceChecksum"]),
+            "wrapping_key": hex(&asset["hexWrappingKey"]),
+            "receipt": STANDARD.encode(URL_SAFE_NO_PAD.decode(text(&asset["receiptToken"])).unwrap()),
+            "size": asset["size"],
+        })
+    };
+    let sections: Vec<Value> = receipts["ckSectionAssets"].as_array().unwrap().iter().map(asset).collect();
+    json!({
+        "allow_conflict": true,
+        "btime": 1_700_000_000_000_i64,
+        "mtime": 1_700_000_001_000_i64,
+        "command": "add_package",
+        "document_id": ticket["document_id"],
+        "pkgSignature": hex(&receipts["hexBrSyntheticChecksum"]),
+        "manifest": asset(&receipts["brManifest"]),
+        "package": { "sections": sections, "manifest": asset(&receipts["ckManifest"]) },
+        "file_flags": { "is_executable": false, "is_hidden": false, "is_writable": true },
         "path": { "path": name, "starting_document_id": folder_document },
     })
 }
