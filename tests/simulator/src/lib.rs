@@ -22,10 +22,12 @@ mod drive;
 mod faults;
 mod journal;
 mod kinds;
+mod latency;
 mod rules;
 mod seed;
 mod simulator;
 mod state;
+mod throttle;
 mod transport;
 
 pub use account::session::MintedSession;
@@ -35,8 +37,8 @@ pub use faults::{FaultAction, FaultRule, HoldAt};
 pub use journal::{Count, Counts, Entry};
 pub use kinds::RequestKind;
 pub use rules::{
-    AccountRules, BatchGap, CodeAnswer, DetailsForm, DriveRules, ExistingFolder, MissingFolder, NameMatching,
-    OverBatch, Rules, SessionRules, SrpProtocol, TakenName, TransportRules, TrustedPhone,
+    AccountRules, BatchGap, CodeAnswer, DetailsForm, DriveRules, ExistingFolder, LatencyProfile, MissingFolder,
+    NameMatching, OverBatch, Rules, SessionRules, SrpProtocol, TakenName, ThrottleRules, TransportRules, TrustedPhone,
 };
 pub use seed::{ItemInfo, Mutation, NoSuchItem, SeedTree};
 pub use simulator::{Config, Simulator, StartError, WaitTimeout};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use icloud_simulator::{Config, SeedTree, Simulator};
+use icloud_simulator::{Config, LatencyProfile, SeedTree, Simulator, TransportRules};
 use tokio::io::{AsyncReadExt, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,12 +21,21 @@ struct Arguments {
     /// Written when the simulator serves; holds the proxy URL
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// Added to every answer
+    /// How long answers take: `flat` as --latency-ms says, or `measured`, by the kind of request
+    #[arg(long, default_value = "flat", value_parser = latency_profile)]
+    latency: LatencyProfile,
+    /// Milliseconds of each answer in the flat profile
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
+    /// Factor on the times of the measured profile
+    #[arg(long, default_value_t = 1.0)]
+    latency_scale: f64,
     /// Bytes per second of all downloads together; 0 sets no limit
     #[arg(long, default_value_t = 0)]
     content_rate: u64,
+    /// Bytes per second of the downloads of one connection; 0 sets no limit
+    #[arg(long, default_value_t = 0)]
+    content_rate_per_connection: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, default_value_t = 0)]
@@ -71,8 +80,14 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if arguments.http1 {
         config.http1_hosts = vec![String::new()];
     }
-    config.rules.transport.latency_ms = arguments.latency_ms;
-    config.rules.transport.content_rate = arguments.content_rate;
+    config.rules.transport = TransportRules {
+        latency_profile: arguments.latency,
+        latency_ms: arguments.latency_ms,
+        latency_scale: arguments.latency_scale,
+        content_rate: arguments.content_rate,
+        content_rate_per_connection: arguments.content_rate_per_connection,
+        ..TransportRules::default()
+    };
     config.rules.account.apple_id = arguments.apple_id;
     config.rules.account.password = arguments.password;
     config.rules.account.code = arguments.code;
@@ -97,6 +112,14 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     waiting.block_on(until_told_to_stop(arguments.stdin_eof))?;
     waiting.shutdown_background();
     Ok(())
+}
+
+fn latency_profile(name: &str) -> Result<LatencyProfile, String> {
+    match name {
+        "flat" => Ok(LatencyProfile::Flat),
+        "measured" => Ok(LatencyProfile::Measured),
+        _ => Err(String::from("flat or measured")),
+    }
 }
 
 async fn until_told_to_stop(stdin_eof: bool) -> std::io::Result<()> {

@@ -2,17 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::account::{Account, setup, signin};
 use crate::clock::Clock;
+use crate::drive::tree::{TRASH_DRIVE_ID, TRASH_ID};
 use crate::drive::{Drive, content_host, docws, drivews, upload};
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::kinds::RequestKind;
+use crate::latency::{Asked, Latency};
 use crate::rules::Rules;
+use crate::throttle::Throttle;
 use crate::transport::link::Link;
 use crate::transport::message::{Answer, Message};
 
@@ -25,6 +29,8 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) open_gates: HashSet<String>,
     pub(crate) link: Link,
+    latency: Latency,
+    throttle: Throttle,
     /// The zones of the writes under way, by the request's number.
     writing: HashMap<u64, String>,
 }
@@ -42,6 +48,8 @@ impl State {
             journal: Journal::default(),
             open_gates: HashSet::new(),
             link: Link::default(),
+            latency: Latency::default(),
+            throttle: Throttle::default(),
             writing: HashMap::new(),
         };
         state.settle_rules();
@@ -66,6 +74,27 @@ impl State {
         true
     }
 
+    /// Returns how long the answer to a request takes.
+    pub(crate) fn latency(&mut self, message: &Message) -> Duration {
+        let (mut listed, mut trash) = (Vec::new(), false);
+        if message.kind == RequestKind::List {
+            for id in message.subjects() {
+                trash |= id == TRASH_ID || id == TRASH_DRIVE_ID;
+                listed.extend(self.drive.tree.by_drive_id(&id));
+            }
+        }
+        let asked = Asked { kind: message.kind, listed: &listed, trash };
+        self.latency.of(&self.rules.transport, &asked, Instant::now())
+    }
+
+    /// Refuses a call of a client that calls too often.
+    pub(crate) fn throttle(&mut self, kind: RequestKind) -> Result<(), Answer> {
+        if !kind.needs_session() {
+            return Ok(());
+        }
+        self.throttle.admit(&self.rules.transport.throttle, Instant::now())
+    }
+
     /// A request is over.
     pub(crate) fn finish(&mut self, number: u64, kind: RequestKind, bytes_out: u64) {
         self.writing.remove(&number);
@@ -74,6 +103,15 @@ impl State {
 
     /// Carries a request out. `posted` is the file of a content upload.
     pub(crate) fn answer(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
+        self.drive.written.clear();
+        let answer = self.carry_out(message, posted);
+        for folder in self.drive.written.drain(..) {
+            self.latency.written(folder);
+        }
+        answer
+    }
+
+    fn carry_out(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
         let Self { rules, account, drive, .. } = self;
         if message.kind.needs_session()

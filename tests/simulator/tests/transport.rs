@@ -5,9 +5,10 @@ mod client;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use client::{Client, ROOT};
-use icloud_simulator::{Config, RequestKind, Simulator};
+use icloud_simulator::{Config, Content, LatencyProfile, RequestKind, Simulator, ThrottleRules};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -98,4 +99,54 @@ fn two_simulators_do_not_share_anything() {
     assert!(client.list(ROOT).is_empty());
     client.cookies = first.mint_session().cookies;
     assert_eq!(client.list_all(&[ROOT]).status, 421);
+}
+
+#[test]
+fn the_first_listing_after_a_write_takes_its_time() {
+    let (simulator, client) = client::start();
+    simulator.make_folders("a");
+    simulator.rules(|rules| {
+        rules.transport.latency_profile = LatencyProfile::Measured;
+        rules.transport.latency_scale = 0.01;
+    });
+    let timed = |id: &str| {
+        let begun = Instant::now();
+        assert_eq!(client.list_all(&[id]).status, 200);
+        begun.elapsed()
+    };
+    let folder = client.in_root("a");
+    client.create_folder(client::id(&folder), "b");
+    assert!(timed(client::id(&folder)) >= Duration::from_millis(300), "a listing after a write");
+    assert!(timed("TRASH_ROOT") >= Duration::from_millis(300));
+}
+
+#[test]
+fn a_connection_has_a_rate_of_its_own() {
+    let (simulator, client) = client::start();
+    simulator.put_file("a", Content::Generated { seed: 1, size: 1 << 20 }, 0);
+    let url = client.content_url(client::id(&client.in_root("a"))).json()["data_token"]["url"].clone();
+    simulator.rules(|rules| rules.transport.content_rate_per_connection = 4 << 20);
+    let begun = Instant::now();
+    assert_eq!(client.get(url.as_str().unwrap()).body.len(), 1 << 20);
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+}
+
+#[test]
+fn who_calls_too_often_is_refused() {
+    let (simulator, client) = client::start();
+    simulator.rules(|rules| {
+        rules.transport.throttle = ThrottleRules {
+            calls_per_second: 1,
+            burst: 2,
+            penalty_ms: 3_600_000,
+            status: 503,
+            retry_after_seconds: Some(7),
+        }
+    });
+    let statuses = || client.list_all(&[client::ROOT]);
+    assert_eq!([statuses().status, statuses().status], [200, 200]);
+    let refused = statuses();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "7"));
+    assert_eq!(refused.json()["serverErrorCode"], "THROTTLED");
+    assert_eq!(client.get(&format!("{}/validate", client::SETUP)).status, 200, "other hosts");
 }

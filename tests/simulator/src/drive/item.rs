@@ -7,7 +7,7 @@ use crate::drive::package::Package;
 
 /// Index of an item in the tree; it stays the same for the item's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ItemId(pub(super) usize);
+pub(crate) struct ItemId(pub(crate) usize);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {

@@ -45,6 +45,8 @@ pub(crate) struct Grant {
 #[derive(Debug)]
 pub(crate) struct Drive {
     pub(crate) tree: Tree,
+    /// Folders whose children have changed since the last request began.
+    pub(crate) written: Vec<ItemId>,
     /// By the token in the upload URL.
     pub(crate) uploads: HashMap<String, Upload>,
     /// By the token in the content URL.
@@ -53,7 +55,7 @@ pub(crate) struct Drive {
 
 impl Drive {
     pub(crate) fn new(seed: u64, now_ms: i64) -> Self {
-        Self { tree: Tree::new(seed, now_ms), uploads: HashMap::new(), grants: HashMap::new() }
+        Self { tree: Tree::new(seed, now_ms), written: Vec::new(), uploads: HashMap::new(), grants: HashMap::new() }
     }
 
     /// Marks a change of `id` that its folder sees: a new etag for it and, by the rules, for the folder.
@@ -65,6 +67,7 @@ impl Drive {
     }
 
     pub(crate) fn folder_changed(&mut self, folder: ItemId, rules: &DriveRules) {
+        self.written.push(folder);
         if rules.folder_etag_follows_children {
             self.tree.touch(folder);
         }

@@ -14,6 +14,7 @@ use crate::faults::{FaultAction, HoldAt, Plan};
 use crate::kinds::RequestKind;
 use crate::state::Shared;
 use crate::transport::message::Payload;
+use crate::transport::proxy::Connection;
 
 /// The connection was cut by a fault, or the client went away.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,7 @@ pub(crate) struct Cut;
 /// A request between arrival and the end of its answer.
 pub(crate) struct InFlight {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) number: u64,
     pub(crate) kind: RequestKind,
     pub(crate) bytes_out: u64,
@@ -125,15 +127,16 @@ impl Sender {
         bytes.freeze()
     }
 
-    /// Keeps downloads to the link's rate, which all of them share.
+    /// Keeps downloads to the rate of the link, which all of them share, and to that of their connection.
     async fn pace(&self, bytes: u64) {
         if self.request.kind != RequestKind::ContentGet {
             return;
         }
         let wait = {
             let mut state = self.request.shared.lock();
-            let rate = state.rules.transport.content_rate;
-            state.link.take(bytes, rate)
+            let (rate, own_rate) =
+                (state.rules.transport.content_rate, state.rules.transport.content_rate_per_connection);
+            state.link.take(bytes, rate).max(self.request.connection.link().take(bytes, own_rate))
         };
         if wait > Duration::ZERO {
             tokio::time::sleep(wait).await;

@@ -31,12 +31,13 @@ pub(crate) async fn exchange(
         path: parts.uri.path(),
         range: parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()),
     });
-    let in_flight = InFlight { shared: Arc::clone(&shared), number, kind, bytes_out: 0 };
+    let in_flight =
+        InFlight { shared: Arc::clone(&shared), connection: Arc::clone(&connection), number, kind, bytes_out: 0 };
     shared.notify();
 
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let message = Message::new(kind, &host, &parts, body);
-    let (plan, latency, free) = {
+    let (plan, throttled, latency, free) = {
         let mut state = shared.lock();
         let subjects = state.subjects(&message);
         let plan = state.faults.decide(kind, &subjects);
@@ -44,14 +45,15 @@ pub(crate) async fn exchange(
         if let Some(action) = &plan.action {
             state.journal.spoiled(number, format!("{action:?}"));
         }
-        (plan, state.rules.transport.latency_ms, state.open_write(number, &message))
+        let throttled = state.throttle(kind).err();
+        (plan, throttled, state.latency(&message), state.open_write(number, &message))
     };
-    if latency > 0 {
-        tokio::time::sleep(Duration::from_millis(latency)).await;
+    if latency > Duration::ZERO && throttled.is_none() {
+        tokio::time::sleep(latency).await;
     }
     wait_at_gates(&shared, &plan, HoldAt::Arrival).await;
 
-    let answer = match instead_of_effect(&plan) {
+    let answer = match throttled.map_or_else(|| instead_of_effect(&plan), Instead::Answer) {
         Instead::Answer(answer) => answer,
         Instead::Reset => return Err(connection.reset().await),
         Instead::ResetStream => return Err(Cut),

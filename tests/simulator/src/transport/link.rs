@@ -1,4 +1,4 @@
-//! The rate that all downloads share.
+//! The rate that downloads share: all of them, or those of one connection.
 
 use std::time::{Duration, Instant};
 

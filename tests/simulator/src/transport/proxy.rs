@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::state::Shared;
 use crate::transport::authority::Authority;
 use crate::transport::body::Cut;
 use crate::transport::exchange::exchange;
+use crate::transport::link::Link;
 
 /// What all connections share.
 pub(crate) struct Proxy {
@@ -43,12 +44,18 @@ enum Phase {
 pub(crate) struct Connection {
     phase: watch::Sender<Phase>,
     socket: Mutex<Option<Socket>>,
+    /// The rate that the downloads of this connection share.
+    link: Mutex<Link>,
 }
 
 impl Connection {
     fn new(stream: &TcpStream) -> io::Result<Self> {
         let socket = SockRef::from(stream).try_clone()?;
-        Ok(Self { phase: watch::Sender::new(Phase::Live), socket: Mutex::new(Some(socket)) })
+        Ok(Self { phase: watch::Sender::new(Phase::Live), socket: Mutex::new(Some(socket)), link: Mutex::default() })
+    }
+
+    pub(crate) fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resets the connection; returns when it is closed.

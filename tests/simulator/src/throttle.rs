@@ -1,0 +1,74 @@
+//! Refusals of clients that call too often.
+
+use std::time::{Duration, Instant};
+
+use crate::rules::ThrottleRules;
+use crate::transport::message::Answer;
+
+/// A token bucket for the calls to the hosts of Drive.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    /// Tokens there were, and when.
+    filled: Option<(f64, Instant)>,
+    refused_until: Option<Instant>,
+}
+
+impl Throttle {
+    /// Takes a token for one call, or returns the refusal.
+    pub(crate) fn admit(&mut self, rules: &ThrottleRules, now: Instant) -> Result<(), Answer> {
+        if rules.calls_per_second == 0 {
+            return Ok(());
+        }
+        if self.refused_until.is_some_and(|until| now < until) {
+            return Err(refusal(rules));
+        }
+        let rate = f64::from(rules.calls_per_second);
+        let most = f64::from(rules.burst.max(1));
+        let tokens = match self.filled {
+            Some((tokens, at)) => (tokens + now.duration_since(at).as_secs_f64() * rate).min(most),
+            None => most,
+        };
+        if tokens < 1.0 {
+            self.filled = Some((tokens, now));
+            self.refused_until = (rules.penalty_ms > 0).then(|| now + Duration::from_millis(rules.penalty_ms));
+            return Err(refusal(rules));
+        }
+        self.filled = Some((tokens - 1.0, now));
+        Ok(())
+    }
+}
+
+fn refusal(rules: &ThrottleRules) -> Answer {
+    let answer = Answer::cloudkit_error(rules.status, "THROTTLED", "Request throttled");
+    match rules.retry_after_seconds {
+        Some(seconds) => answer.with_header("retry-after", seconds.to_string()),
+        None => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(throttle: &mut Throttle, rules: &ThrottleRules, calls: usize, now: Instant) -> usize {
+        (0..calls).filter(|_| throttle.admit(rules, now).is_ok()).count()
+    }
+
+    #[test]
+    fn a_bucket_lets_a_burst_pass_and_then_its_rate() {
+        let rules = ThrottleRules { calls_per_second: 10, burst: 5, ..ThrottleRules::default() };
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        assert_eq!(admitted(&mut throttle, &rules, 20, now), 5);
+        assert_eq!(admitted(&mut throttle, &rules, 20, now + Duration::from_millis(300)), 3);
+        assert_eq!(admitted(&mut throttle, &rules, 20, now + Duration::from_secs(60)), 5);
+    }
+
+    #[test]
+    fn after_a_burst_everything_is_refused_for_the_penalty() {
+        let rules = ThrottleRules { calls_per_second: 10, burst: 5, penalty_ms: 60_000, ..ThrottleRules::default() };
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        assert_eq!(admitted(&mut throttle, &rules, 6, now), 5);
+        assert_eq!(admitted(&mut throttle, &rules, 1, now + Duration::from_secs(59)), 0);
+        assert_eq!(admitted(&mut throttle, &rules, 6, now + Duration::from_secs(61)), 5);
+    }
+}
