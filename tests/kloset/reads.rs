@@ -174,7 +174,7 @@ async fn answers_that_are_short_overlong_or_refused_are_asked_for_again() {
         FaultAction::Overlong { bytes: 10 },
         FaultAction::ResetBefore,
         FaultAction::ResetStream,
-        FaultAction::HtmlPage,
+        FaultAction::HtmlPage { status: 200 },
         status(503),
         status(429),
     ];

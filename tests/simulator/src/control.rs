@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::drive::content::Content;
 use crate::drive::item::Body;
 use crate::faults::FaultRule;
+use crate::json::merge;
 use crate::kinds::RequestKind;
 use crate::rules::Rules;
 use crate::seed::{Mutation, SeedTree, Stored, hashed};
@@ -323,18 +324,6 @@ fn bad(reason: &impl ToString) -> Refusal {
 
 fn missing(reason: &impl ToString) -> Refusal {
     Refusal(StatusCode::NOT_FOUND, reason.to_string())
-}
-
-/// RFC 7396, except that null is kept as a value.
-fn merge(target: &mut Value, patch: &Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (key, value) in patch {
-                merge(target.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (target, patch) => *target = patch.clone(),
-    }
 }
 
 fn finish(outcome: Outcome) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::drive::odd::OddListing;
 use crate::kinds::RequestKind;
 
 /// Which requests are spoiled, and how. Rules are tried in the order in which they were added; the first that applies
@@ -120,8 +121,31 @@ pub enum FaultAction {
         #[serde(default)]
         at: HoldAt,
     },
-    /// An HTML page with status 200; the request has no effect.
-    HtmlPage,
+    /// An HTML page; the request has no effect.
+    HtmlPage {
+        /// HTTP status.
+        #[serde(default = "ok")]
+        status: u16,
+    },
+    /// No answer, until the client gives up.
+    Stall {
+        /// Where it stops.
+        #[serde(default)]
+        at: HoldAt,
+    },
+    /// The answer's body comes slowly.
+    Drip {
+        /// Its rate, from 1.
+        bytes_per_second: u64,
+    },
+    /// The listings of the answer are not what they should be.
+    OddListing {
+        /// The listed folder's path; `None` is each.
+        #[serde(default)]
+        folder: Option<String>,
+        /// What is wrong.
+        odd: OddListing,
+    },
     /// Another body, with status 200.
     Replace {
         /// The body.
@@ -130,6 +154,10 @@ pub enum FaultAction {
         #[serde(default)]
         effect: bool,
     },
+}
+
+fn ok() -> u16 {
+    200
 }
 
 /// Where a held request waits.

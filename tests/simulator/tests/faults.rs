@@ -2,20 +2,16 @@
 
 mod client;
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use client::{Client, ROOT};
-use icloud_simulator::{Config, FaultAction, FaultRule, HoldAt, RequestKind, Simulator};
-use serde_json::json;
+use client::{Client, DRIVE, ROOT, id, start};
+use icloud_simulator::{Config, Content, FaultAction, FaultRule, HoldAt, OddListing, RequestKind, Simulator};
+use serde_json::{Value, json};
+use ureq::http::Method;
 
 const LONG: Duration = Duration::from_secs(60);
-
-fn start() -> (Simulator, Client) {
-    let simulator = Simulator::start(Config::default()).unwrap();
-    let client = Client::signed_in(&simulator);
-    (simulator, client)
-}
 
 fn status(status: u16) -> FaultAction {
     FaultAction::Status {
@@ -111,7 +107,7 @@ fn bodies_are_cut_lengthened_and_falsified() {
 #[test]
 fn answers_are_replaced() {
     let (simulator, client) = start();
-    let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage));
+    let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage { status: 200 }));
     let reply = client.list_all(&[ROOT]);
     assert!(reply.status == 200 && reply.body.starts_with(b"<!DOCTYPE html>"));
     simulator.remove_fault(page);
@@ -212,4 +208,75 @@ fn waiting_in_vain_ends_with_what_was_seen() {
     let (simulator, _client) = start();
     let error = simulator.wait_for_blocking(RequestKind::List, 1, Duration::ZERO).unwrap_err();
     assert_eq!((error.seen, error.wanted), (0, 1));
+}
+
+#[test]
+fn a_stall_lasts_until_the_client_gives_up() {
+    let (simulator, client) = start();
+    for at in [HoldAt::Arrival, HoldAt::Answer, HoldAt::Body(10)] {
+        let fault = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, FaultAction::Stall { at }));
+        let body = json!({ "destinationDrivewsId": ROOT, "folders": [{ "clientId": "x", "name": format!("{at:?}") }] });
+        let patient = client.with_timeout(&simulator, Duration::from_millis(300));
+        let url = format!("{DRIVE}/createFolders");
+        let sent =
+            patient.try_send(Method::POST, &url, &[("content-type", "application/json")], body.to_string().as_bytes());
+        assert!(sent.is_err(), "{at:?}");
+        assert_eq!(client.in_root(&format!("{at:?}")).is_null(), at == HoldAt::Arrival);
+        simulator.remove_fault(fault);
+    }
+    let in_flight = || simulator.counts().kinds[&RequestKind::CreateFolders].in_flight;
+    while in_flight() > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_page_and_an_empty_body_have_any_status() {
+    let (simulator, client) = start();
+    for status in [200, 401, 409, 503] {
+        let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage { status }).times(1));
+        let reply = client.list_all(&[ROOT]);
+        assert_eq!((reply.status, reply.body.starts_with(b"<!DOCTYPE html>")), (status, true));
+        simulator.remove_fault(page);
+        let empty = FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() };
+        simulator.add_fault(FaultRule::new(RequestKind::List, empty).times(1));
+        let reply = client.list_all(&[ROOT]);
+        assert_eq!((reply.status, reply.body.len()), (status, 0));
+    }
+}
+
+#[test]
+fn a_body_can_come_slowly() {
+    let (simulator, client) = start();
+    simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::Drip { bytes_per_second: 1_000_000 }));
+    assert_eq!(client.list_all(&[ROOT]).json()[0]["status"], "OK");
+    simulator.put_file("a", Content::Generated { seed: 1, size: 100_000 }, 0);
+    simulator.add_fault(FaultRule::new(RequestKind::ContentGet, FaultAction::Drip { bytes_per_second: 500_000 }));
+    let item = client.in_root("a");
+    let begun = Instant::now();
+    assert_eq!(client.download(id(&item)).len(), 100_000);
+    assert!(begun.elapsed() >= Duration::from_millis(190));
+}
+
+#[test]
+fn listings_can_be_odd() {
+    let (simulator, client) = start();
+    simulator.put_file("a/b/c.txt", b"x"[..].into(), 0);
+    let a = client.in_root("a");
+    let listing = |odd: OddListing| {
+        let action = FaultAction::OddListing { folder: Some(String::from("a")), odd };
+        simulator.add_fault(FaultRule::new(RequestKind::List, action).times(1));
+        let listings = client.list_all(&[ROOT, id(&a)]).json();
+        assert_eq!(listings[0]["items"].as_array().unwrap().len(), 1, "the other folder");
+        listings[1].clone()
+    };
+    assert!(listing(OddListing::WithoutItems).get("items").is_none());
+    assert_eq!(listing(OddListing::NullItems).get("items"), Some(&Value::Null));
+    let cycle = listing(OddListing::Folder(String::from("a")));
+    assert_eq!((&cycle["numberOfItems"], &cycle["items"][1]["drivewsid"]), (&json!(2), &a["drivewsid"]));
+    assert_eq!(listing(OddListing::Folder(String::new()))["items"][1]["drivewsid"], ROOT);
+    let odd = listing(OddListing::Item(json!({ "size": -1, "name": 5, "etag": null })));
+    let odd = &odd["items"][1];
+    assert_eq!((&odd["size"], &odd["name"], odd.get("etag")), (&json!(-1), &json!(5), None));
+    assert_eq!(listing(OddListing::Item(json!("no object")))["items"][1], "no object");
 }

@@ -7,6 +7,7 @@ pub(crate) mod docws;
 pub(crate) mod drivews;
 pub(crate) mod item;
 pub(crate) mod names;
+pub(crate) mod odd;
 pub(crate) mod package;
 pub(crate) mod package_upload;
 pub(crate) mod tree;

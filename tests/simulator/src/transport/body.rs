@@ -51,6 +51,10 @@ struct Sender {
     cut_at: Option<u64>,
     wrong_byte: Option<u64>,
     hold: Option<(u64, String)>,
+    /// Bytes after which nothing comes any more.
+    stall_at: Option<u64>,
+    /// Bytes per second.
+    drip: Option<u64>,
     request: InFlight,
 }
 
@@ -71,9 +75,13 @@ impl AnswerBody {
                 HoldAt::Body(after) => Some((*after, gate.clone())),
                 HoldAt::Arrival | HoldAt::Answer => None,
             }),
+            stall_at: None,
+            drip: None,
             request,
         };
         match plan.action {
+            Some(FaultAction::Stall { at: HoldAt::Body(after) }) => sender.stall_at = Some(after),
+            Some(FaultAction::Drip { bytes_per_second }) => sender.drip = Some(bytes_per_second.max(1)),
             Some(FaultAction::Truncate { bytes, clean: true }) => sender.end = size.min(bytes),
             Some(FaultAction::Truncate { bytes, clean: false }) => sender.cut_at = Some(bytes),
             Some(FaultAction::Overlong { bytes }) => sender.extra = bytes,
@@ -94,15 +102,23 @@ impl Sender {
         if self.cut_at.is_some_and(|at| self.position >= at) {
             return Some((Err(Cut), self));
         }
+        if self.stall_at.is_some_and(|at| self.position >= at) {
+            return std::future::pending().await;
+        }
         if let Some((_, gate)) = self.hold.take_if(|(after, _)| self.position >= *after) {
             let shared = Arc::clone(&self.request.shared);
             shared.until(|state| state.open_gates.contains(&gate)).await;
         }
-        let stop =
-            [self.cut_at, self.hold.as_ref().map(|(after, _)| *after)].into_iter().flatten().fold(total, u64::min);
+        let stop = [self.cut_at, self.stall_at, self.hold.as_ref().map(|(after, _)| *after), self.drip_end()]
+            .into_iter()
+            .flatten()
+            .fold(total, u64::min);
         let chunk = self.spoil(self.read(stop));
         self.position += chunk.len() as u64;
         self.request.bytes_out += chunk.len() as u64;
+        if let Some(rate) = self.drip {
+            tokio::time::sleep(Duration::from_secs_f64(chunk.len() as f64 / rate as f64)).await;
+        }
         self.pace(chunk.len() as u64).await;
         Some((Ok(Frame::data(chunk)), self))
     }
@@ -116,6 +132,11 @@ impl Sender {
             Payload::Bytes(bytes) => bytes.slice(self.position as usize..stop as usize),
             Payload::Content { content, start, .. } => content.chunk(start + self.position, start + stop),
         }
+    }
+
+    /// The end of the next tenth of a second's share.
+    fn drip_end(&self) -> Option<u64> {
+        self.drip.map(|rate| self.position + rate.div_ceil(10))
     }
 
     fn spoil(&self, chunk: Bytes) -> Bytes {

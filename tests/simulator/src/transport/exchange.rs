@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response, header};
 
-use crate::drive::content_host;
+use crate::drive::{content_host, odd};
 use crate::faults::{FaultAction, HoldAt, Plan};
 use crate::journal::Arrival;
 use crate::kinds::RequestKind;
@@ -57,6 +57,7 @@ pub(crate) async fn exchange(
         Instead::Answer(answer) => answer,
         Instead::Reset => return Err(connection.reset().await),
         Instead::ResetStream => return Err(Cut),
+        Instead::Stall => return std::future::pending().await,
         Instead::Nothing if !free => Answer::cloudkit_error(
             409,
             "ZONE_BUSY",
@@ -65,10 +66,18 @@ pub(crate) async fn exchange(
         Instead::Nothing => {
             let posted =
                 if kind == RequestKind::ContentPost { content_host::posted_file(&message).await } else { None };
-            let answer = shared.lock().answer(&message, posted);
+            let mut answer = shared.lock().answer(&message, posted);
             wait_at_gates(&shared, &plan, HoldAt::Answer).await;
             match &plan.action {
                 Some(FaultAction::ResetAfter) => return Err(connection.reset().await),
+                Some(FaultAction::Stall { at: HoldAt::Answer }) => return std::future::pending().await,
+                Some(FaultAction::OddListing { folder, odd }) => {
+                    if let Ok(mut listings) = answer.to_json() {
+                        odd::spoil(&shared.lock().drive.tree, &mut listings, folder.as_deref(), odd);
+                        answer = Answer::json(answer.status.as_u16(), &listings);
+                    }
+                    answer
+                }
                 Some(FaultAction::Replace { text, .. }) => {
                     Answer::new(200, "application/json; charset=UTF-8", text.clone())
                 }
@@ -89,6 +98,7 @@ enum Instead {
     Answer(Answer),
     Reset,
     ResetStream,
+    Stall,
 }
 
 fn instead_of_effect(plan: &Plan) -> Instead {
@@ -100,14 +110,15 @@ fn instead_of_effect(plan: &Plan) -> Instead {
             }
             Instead::Answer(answer)
         }
-        Some(FaultAction::HtmlPage) => Instead::Answer(Answer::new(
-            200,
+        Some(FaultAction::HtmlPage { status }) => Instead::Answer(Answer::new(
+            *status,
             "text/html; charset=UTF-8",
             "<!DOCTYPE html><html><head><title>iCloud</title></head><body>Service temporarily unavailable</body></html>",
         )),
         Some(FaultAction::Replace { text, effect: false }) => {
             Instead::Answer(Answer::new(200, "application/json; charset=UTF-8", text.clone()))
         }
+        Some(FaultAction::Stall { at: HoldAt::Arrival }) => Instead::Stall,
         Some(FaultAction::ResetBefore) => Instead::Reset,
         Some(FaultAction::ResetStream) => Instead::ResetStream,
         _ => Instead::Nothing,

@@ -141,6 +141,14 @@ impl Answer {
         Self::new(status, "application/json; charset=UTF-8", body.to_string())
     }
 
+    /// The body as JSON.
+    pub(crate) fn to_json(&self) -> serde_json::Result<Value> {
+        match &self.payload {
+            Payload::Bytes(bytes) => serde_json::from_slice(bytes),
+            Payload::Content { .. } => Ok(Value::Null),
+        }
+    }
+
     pub(crate) fn empty(status: u16) -> Self {
         let mut answer = Self::new(status, "application/json;charset=UTF-8", "");
         answer.headers.clear();

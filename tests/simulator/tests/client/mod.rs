@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the client")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -78,17 +79,12 @@ pub struct Client {
 impl Client {
     /// Not signed in.
     pub fn new(simulator: &Simulator) -> Self {
-        let ca = Certificate::from_pem(simulator.ca_pem().as_bytes()).unwrap();
-        let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![ca]))).build();
-        let agent = Agent::config_builder()
-            .proxy(Some(Proxy::new(&simulator.proxy_url()).unwrap()))
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .build()
-            .into();
-        Self { agent, cookies: String::new(), headers: Vec::new() }
+        Self { agent: agent(simulator, None), cookies: String::new(), headers: Vec::new() }
+    }
+
+    /// The same client, giving up after so long.
+    pub fn with_timeout(&self, simulator: &Simulator, limit: Duration) -> Self {
+        Self { agent: agent(simulator, Some(limit)), ..self.clone() }
     }
 
     /// With a minted session.
@@ -215,6 +211,20 @@ impl Client {
         let url = self.content_url(drive_id).json()["data_token"]["url"].as_str().unwrap().to_owned();
         self.get(&url).body
     }
+}
+
+fn agent(simulator: &Simulator, limit: Option<Duration>) -> Agent {
+    let ca = Certificate::from_pem(simulator.ca_pem().as_bytes()).unwrap();
+    let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![ca]))).build();
+    Agent::config_builder()
+        .proxy(Some(Proxy::new(&simulator.proxy_url()).unwrap()))
+        .tls_config(tls)
+        .timeout_global(limit)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .build()
+        .into()
 }
 
 /// The body of `update/documents` for a ticket of `upload/web` and the answer to the bytes.
