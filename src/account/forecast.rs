@@ -44,6 +44,14 @@ impl Forecast {
         let Ok(described) = Rclone::start().describe(&access.session_file).await else {
             return;
         };
+        if let (true, Some(until)) = (described.protected, &described.consent_until)
+            && access.state.mark(&format!("{}-consent-{until}", mark_key(&access.session_file)))
+        {
+            log::warn!(
+                "Advanced Data Protection is on, and a device has consented to the access until {until} only: runs \
+                 that go on or begin later can fail until somebody signs in again"
+            );
+        }
         let Some(event) = event_of(&described, self.warn_days) else {
             return;
         };

@@ -97,7 +97,7 @@ async fn bundle(state: &State, report: &Report) -> String {
                 "has_trust": described.has_trust, "has_cookies": described.has_cookies,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at,
                 "sign_ins": described.sign_ins, "needs_login": described.needs_login, "reason": described.reason,
-                "protected": described.pcs_required, "password_kept": account.password().is_some(),
+                "protected": described.protected, "password_kept": account.password().is_some(),
                 "password_command": account.password_command.is_some(),
             }),
         });

@@ -80,7 +80,7 @@ impl Status {
                 },
                 "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
-                "protected": described.pcs_required, "services": services, "refused": refused,
+                "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
             }))?;
         } else {
             output::print(&shown(&name, &account.apple_id, &described, &answer))?;
@@ -118,8 +118,15 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
             format!("{}, by sign-in number {} of this trust", output::minute(renewed), described.sign_ins),
         ));
     }
-    if described.pcs_required {
-        lines.push(("protection", "Advanced Data Protection is on".to_owned()));
+    if described.protected {
+        let consent = match &described.consent_until {
+            Some(until) => format!("; a device has consented to the access until {}", output::minute(until)),
+            None => String::new(),
+        };
+        lines.push(("protection", format!("Advanced Data Protection is on{consent}")));
+    }
+    if !described.needs_login && !described.reason.is_empty() {
+        lines.push(("note", described.reason.clone()));
     }
     if let Some(till) = &described.waits_till {
         lines.push(("sign-in", format!("waits for its code until {}", output::minute(till))));

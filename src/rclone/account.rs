@@ -157,7 +157,10 @@ pub struct Description {
     /// Sign-ins with the present trust.
     pub sign_ins: u64,
     /// Whether Advanced Data Protection is on.
-    pub pcs_required: bool,
+    pub protected: bool,
+    /// When the access to protected data ends that a device has consented to,
+    /// RFC 3339.
+    pub consent_until: Option<String>,
     /// Whether a person has to sign in.
     pub needs_login: bool,
     /// Why, in words.
@@ -349,8 +352,7 @@ impl Rclone {
     /// # Errors
     /// If the file cannot be read.
     pub async fn describe(self, session_file: &Path) -> Result<Description, Error> {
-        let described = call(Describe { session_file: session_file.to_owned() }).await;
-        described.map_err(of_file(session_file))
+        call(Describe { session_file: session_file.to_owned() }).await
     }
 
     /// Stores a session that rclone began.
@@ -359,7 +361,7 @@ impl Rclone {
     /// If the file cannot be written.
     pub async fn adopt(self, who: &Identity, trust_token: &str, cookies: &str) -> Result<(), Error> {
         let request = Adopt { who: who.clone(), trust_token: trust_token.to_owned(), cookies: cookies.to_owned() };
-        call(request).await.map(|Nothing {}| ()).map_err(of_file(who.session_file.as_ref()))
+        call(request).await.map(|Nothing {}| ())
     }
 
     /// Gives the secrets of a session.
@@ -367,7 +369,7 @@ impl Rclone {
     /// # Errors
     /// If there is none.
     pub async fn export(self, session_file: &Path) -> Result<Exported, Error> {
-        call(Export { session_file: session_file.to_owned() }).await.map_err(of_file(session_file))
+        call(Export { session_file: session_file.to_owned() }).await
     }
 
     /// Removes a session.
@@ -393,10 +395,4 @@ impl Rclone {
     pub async fn services(self, session_file: &Path) -> Result<Available, Error> {
         call(Services { session_file: session_file.to_owned() }).await
     }
-}
-
-/// Names the file, which the Go side leaves to who knows it.
-fn of_file(session_file: &Path) -> impl FnOnce(Error) -> Error {
-    let path = session_file.display().to_string();
-    move |error| Error { text: format!("session file {path}: {}", error.text), ..error }
 }

@@ -80,7 +80,7 @@ func (c *challenge) number(id int) string {
 var errNoChallenge = &failure{kind: icloud.KindNeedsLogin, cause: causeNoChallenge, text: "no sign-in is waiting for a code, or it waited too long"}
 
 func loadChallenge(sessionFile string) (*challenge, error) {
-	data, err := os.ReadFile(challengePath(sessionFile))
+	data, err := icloud.ReadPrivateFile(challengePath(sessionFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoChallenge
 	}

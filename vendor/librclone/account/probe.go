@@ -84,7 +84,7 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 		return out, nil
 	}
 	out.TermsPending = info.TermsUpdateNeeded
-	out.Protected = info.PCSRequired()
+	out.Protected = info.Protected()
 	for shown, name := range map[string]string{"drive": api.WsDrive, "documents": api.WsDocs, "photos": api.WsPhotos} {
 		service := info.Webservices[name]
 		switch {
@@ -104,6 +104,8 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	}
 	if access, _, _ := icloud.AskWebAccess(ctx, session); access.Off() {
 		out.WebAccessOff = true
+	} else if access != nil && access.NoRecovery != nil {
+		out.Protected = *access.NoRecovery
 	}
 	return out, nil
 }

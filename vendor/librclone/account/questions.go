@@ -252,7 +252,7 @@ func (s *signIn) finish(ctx context.Context, account *icloud.AccountAnswer) (*fs
 	if useless != nil {
 		return nil, useless
 	}
-	if account.PCSRequired() {
+	if account.WantsPCS(s.cookies) {
 		askDevices(ctx, s.file)
 		return approve(ctx, s.file)
 	}

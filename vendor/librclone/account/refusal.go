@@ -104,10 +104,11 @@ func refused(r *reply) *failure {
 		return login(causeTooManyCodes, status)
 	case said.Code == icloud.CodeSessionOver:
 		return login(causeNoChallenge, status)
-	case said.Code == icloud.CodeLocked, r.status == http.StatusForbidden:
+	case said.Code == icloud.CodeLocked:
 		return login(causeLocked, status)
-	case r.status == http.StatusUnauthorized:
-		return login(causePassword, status)
+	case said.Code == "":
+		text := status + " without a reason of Apple's; look for a proxy, a firewall or a sign-in page of the network"
+		return &failure{kind: icloud.KindNetwork, cause: causeService, text: text}
 	}
 	return login(causeOther, status)
 }
@@ -122,8 +123,8 @@ func refusedSession(r *icloud.Refused) *failure {
 		return &failure{kind: icloud.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
 	}
 	failed := refused(replyOf(r))
-	if failed.cause == causeLocked || failed.cause == causePassword {
-		failed.cause = causeOther
+	if r.Status < http.StatusInternalServerError && failed.cause != causeThrottled {
+		return &failure{kind: icloud.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud answered %d", r.Status)}
 	}
 	return failed
 }

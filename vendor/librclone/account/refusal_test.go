@@ -30,6 +30,15 @@ func TestWhyNobodyAnswers(t *testing.T) {
 	}
 }
 
+// A page that something on the way gives is no wrong password and no locked
+// account.
+func TestPagesAreNoRefusals(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 409, 412} {
+		failed := refused(&reply{status: status, body: []byte("<html>")})
+		assert.Equal(t, causeService, failed.cause, status)
+	}
+}
+
 func TestRefusalsOfACode(t *testing.T) {
 	for _, test := range []struct {
 		status int

@@ -36,7 +36,7 @@ func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *rep
 		return nil, nil
 	}
 	r := replyOf(answer)
-	if r.status == http.StatusConflict {
+	if r.status == http.StatusConflict && icloud.AuthType(r.body) != "" {
 		return r, nil
 	}
 	return nil, refused(r)
@@ -219,14 +219,17 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud
 	return nil, failed
 }
 
-// refusedCode is for the host's answer to a code: 401 is no wrong password here.
+// refusedCode says what a refusal of a code means. Where Apple gives no code of
+// its own, the status decides.
 func refusedCode(r *reply) error {
 	failed := refused(r)
-	if failed.cause == causePassword || failed.cause == causeOther {
-		failed.cause = causeWrongCode
-	}
-	if failed.cause == causeLocked && icloud.ServiceErrorIn(r.body).Code != icloud.CodeLocked {
-		failed.cause = causeTooManyCodes
+	stated := icloud.ServiceErrorIn(r.body).Code != ""
+	switch {
+	case !stated && r.status == http.StatusForbidden:
+		failed.kind, failed.cause = icloud.KindNeedsLogin, causeTooManyCodes
+	case !stated && r.status < http.StatusInternalServerError && failed.cause != causeThrottled,
+		failed.cause == causePassword, failed.cause == causeOther:
+		failed.kind, failed.cause = icloud.KindNeedsLogin, causeWrongCode
 	}
 	return failed
 }
@@ -268,7 +271,7 @@ func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 			SessionToken: icloud.Secret(s.client.SessionToken),
 			Country:      s.client.AccountCountry,
 			Cookies:      s.cookies,
-			PCSRequired:  info.PCSRequired(),
+			Protected:    info.Protected(),
 			TrustedAt:    now,
 			SignedInAt:   now,
 			RenewedAt:    now,
@@ -282,12 +285,14 @@ func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 }
 
 // requestPCS asks once for the cookies for protected data, and puts them into
-// the session file. Apple has a trusted device send them.
+// the session file, unless another process has renewed the session meanwhile.
+// Apple has a trusted device send them.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 	session, err := icloud.LoadSessionFile(path)
 	if err != nil {
 		return false, err
 	}
+	before := session.RenewedAt
 	granted, access, notGiven, err := icloud.RequestPCS(ctx, session)
 	if err != nil {
 		return false, unreachable(ctx, err)
@@ -309,8 +314,9 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 		return false, nil
 	}
 	return true, icloud.UpdateSessionFile(ctx, path, func(file *icloud.SessionFile) error {
-		file.Cookies = session.Cookies
-		file.PCSRequired, file.RenewedAt = session.PCSRequired, session.RenewedAt
+		if !file.TakePCS(session, before) {
+			return &failure{kind: icloud.KindChanged, cause: causeOther, text: "the session was renewed by another process meanwhile; try again"}
+		}
 		return nil
 	})
 }

@@ -8,6 +8,9 @@ use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, Rules};
 use crate::transport::message::{Answer, Message};
 
+/// How long the consent of a device to the access to protected data lasts.
+const CONSENT_SECONDS: i64 = 60 * 60;
+
 /// Answers a request to the setup host.
 pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now: i64, message: &Message) -> Answer {
     let outcome = match message.kind {
@@ -65,7 +68,10 @@ fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message
     }
     let web = message.cookie(WEB_TOKEN).unwrap_or_default().to_owned();
     let pcs = account.grant_pcs(&web);
-    let answer = json!({ "isWebAccessAllowed": true, "status": "success", "message": "Cookies attached." });
+    let answer = json!({
+        "isWebAccessAllowed": true, "status": "success", "message": "Cookies attached.",
+        "deviceConsentForPCSExpiry": consent_ends(&rules.account, true, now),
+    });
     Ok(Answer::json(200, &answer)
         .with_header("set-cookie", cookie(PCS_COOKIE, &pcs))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-PCS-Sharing", &pcs)))
@@ -81,8 +87,14 @@ fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Me
             "isWebAccessAllowed": rules.account.web_access,
             "isICDRSDisabled": protected,
             "isDeviceConsentedForPCS": consented,
+            "deviceConsentForPCSExpiry": consent_ends(&rules.account, consented, now),
         }),
     ))
+}
+
+/// When the consent of a device ends, in milliseconds; 0 without one.
+fn consent_ends(rules: &AccountRules, consented: bool, now: i64) -> i64 {
+    if rules.advanced_data_protection && consented { (now + CONSENT_SECONDS) * 1000 } else { 0 }
 }
 
 fn device_consent(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
@@ -125,7 +137,7 @@ fn storage_usage(
 fn account_info(rules: &AccountRules, challenge: bool) -> Value {
     let domain = if rules.mainland_china { "icloud.com.cn" } else { "icloud.com" };
     let pcs = rules.advanced_data_protection;
-    let service = |name: &str| json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
+    let service = |name: &str| json!({ "pcsRequired": true, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
     json!({
         "dsInfo": {
             "hsaVersion": if rules.two_factor { 2 } else { 0 },

@@ -13,7 +13,10 @@ import (
 )
 
 // pcsCookie gives access to Drive's data when Advanced Data Protection is on.
-const pcsCookie = "X-APPLE-WEBAUTH-PCS-Documents"
+const pcsCookie = pcsPrefix + "Documents"
+
+// pcsPrefix begins the names of all cookies for protected data.
+const pcsPrefix = "X-APPLE-WEBAUTH-PCS-"
 
 // pcsTries is how often cookies for protected data are asked for: the first
 // request makes a trusted device send them, which takes a moment.
@@ -27,11 +30,13 @@ type AccountAnswer struct {
 		Status      string `json:"status"`
 	} `json:"webservices"`
 	ChallengeRequired bool   `json:"hsaChallengeRequired"`
+	DataProtection    bool   `json:"iCDPEnabled"`
 	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
 	Elsewhere         string `json:"domainToUse"` // the domain of another iCloud that the account is on
 	Info              *struct {
-		FactorVersion int   `json:"hsaVersion"`
-		WebAccess     *bool `json:"isWebAccessAllowed"`
+		FactorVersion  int   `json:"hsaVersion"`
+		WebAccess      *bool `json:"isWebAccessAllowed"`
+		DataProtection bool  `json:"iCDPEnabled"`
 	} `json:"dsInfo"`
 }
 
@@ -51,8 +56,17 @@ func (a *AccountAnswer) Endpoints() map[string]string {
 	return map[string]string{driveHost: drive, docsHost: docs}
 }
 
-// PCSRequired reports whether Advanced Data Protection is on for Drive.
-func (a *AccountAnswer) PCSRequired() bool { return a.Webservices[driveHost].PCSRequired }
+// Protected reports whether Advanced Data Protection is on. That a service wants
+// cookies for protected data (pcsRequired) says nothing: they do for every account.
+func (a *AccountAnswer) Protected() bool {
+	return a.DataProtection || a.Info != nil && a.Info.DataProtection
+}
+
+// WantsPCS reports whether Drive wants cookies for protected data that a session
+// lacks.
+func (a *AccountAnswer) WantsPCS(cookies []Cookie) bool {
+	return a.Protected() || a.Webservices[driveHost].PCSRequired && !hasCookie(cookies, pcsCookie)
+}
 
 // elsewhere gives the domain of the other iCloud that an answer sends an account
 // to, or "".
@@ -186,7 +200,7 @@ func (s *signer) adopt(state *SessionFile, account *AccountAnswer) error {
 		return e
 	}
 	state.Endpoints = endpoints
-	state.PCSRequired = account.PCSRequired()
+	state.Protected = account.Protected()
 	state.TermsPending = account.TermsUpdateNeeded
 	return nil
 }
@@ -201,9 +215,7 @@ func termsPending(name string) *Error {
 func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 	dropPCS(state)
 	for try := 1; ; try++ {
-		var answer struct {
-			Status string `json:"status"`
-		}
+		var answer pcsAnswer
 		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
 		var refused *refusal
 		switch {
@@ -215,7 +227,7 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 		case err != nil:
 			return err
 		case answer.Status == "success" && hasCookie(state.Cookies, pcsCookie):
-			state.PCSRequired = true
+			answer.apply(state)
 			state.RenewedAt = time.Now().UTC()
 			return nil
 		}
@@ -228,6 +240,13 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 			return err
 		}
 	}
+}
+
+// pcsAnswer is what the host of accounts says to a request for cookies for
+// protected data.
+type pcsAnswer struct {
+	WebAccess
+	Status string `json:"status"`
 }
 
 // dropPCS takes the cookie for protected data away that a fresh one is asked for:

@@ -50,6 +50,7 @@ const (
 	CauseServiceTrouble = "service-trouble"       // Apple's service itself is in trouble
 	CauseNoNetwork      = "no-network"            // Apple's hosts are not reached
 	CauseStateFolder    = "state-folder"          // the session file cannot be written
+	CauseSessionFile    = "session-file"          // the session file cannot be used
 	CauseSessionOver    = "session-over"          // any other reason to sign in again
 )
 

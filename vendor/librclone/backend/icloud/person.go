@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -59,19 +61,56 @@ func Validate(ctx context.Context, file *SessionFile) (*AccountAnswer, *Refused,
 }
 
 // WebAccess is what the account's owner allows on the web. Apple leaves out what
-// does not concern the account. (ICDRS, whose state it tells too, is the recovery
-// service that Advanced Data Protection switches off.)
+// does not concern the account.
 type WebAccess struct {
 	Allowed   *bool `json:"isWebAccessAllowed"`
 	Consented *bool `json:"isDeviceConsentedForPCS"` // to the access to protected data
+	// ConsentEnds is when the consent ends, in milliseconds since 1970: an hour
+	// after it was given, as people have seen (icloudpd issue 514). 0 and nothing
+	// say that it is not known.
+	ConsentEnds int64 `json:"deviceConsentForPCSExpiry"`
+	// NoRecovery is true with Advanced Data Protection, which switches Apple's
+	// recovery service off.
+	NoRecovery *bool `json:"isICDRSDisabled"`
+}
+
+// apply takes over what the answer says of Advanced Data Protection.
+func (a *WebAccess) apply(file *SessionFile) {
+	if a.NoRecovery != nil {
+		file.Protected = *a.NoRecovery
+	}
+	if a.ConsentEnds > 0 {
+		file.ConsentUntil = time.UnixMilli(a.ConsentEnds).UTC()
+	}
 }
 
 // Off reports whether Apple says that access on the web is off.
 func (a *WebAccess) Off() bool { return a != nil && a.Allowed != nil && !*a.Allowed }
 
-// AskWebAccess asks for that.
+// AskWebAccess asks for that, and keeps in the file what concerns Advanced Data
+// Protection.
 func AskWebAccess(ctx context.Context, file *SessionFile) (*WebAccess, *Refused, error) {
-	return ask[WebAccess](ctx, file, "/requestWebAccessState", nil)
+	access, refused, err := ask[WebAccess](ctx, file, "/requestWebAccessState", nil)
+	if access != nil {
+		access.apply(file)
+	}
+	return access, refused, err
+}
+
+// TakePCS takes the cookies for protected data, and what is known of the consent
+// to them, over from another state of the same session. It reports whether it is
+// the same session still.
+func (f *SessionFile) TakePCS(from *SessionFile, before time.Time) bool {
+	if f.TrustToken != from.TrustToken || !f.RenewedAt.Equal(before) {
+		return false
+	}
+	for _, cookie := range from.Cookies {
+		if strings.HasPrefix(cookie.Name, pcsPrefix) {
+			f.Cookies = mergeCookies(f.Cookies, []*http.Cookie{{Name: cookie.Name, Value: string(cookie.Value)}})
+		}
+	}
+	f.Protected, f.ConsentUntil, f.RenewedAt = from.Protected, from.ConsentUntil, from.RenewedAt
+	return true
 }
 
 // AskDevices makes the trusted devices of the account ask their owner to approve
@@ -85,12 +124,8 @@ func AskDevices(ctx context.Context, file *SessionFile) (*Refused, error) {
 // device sends. granted is false where none has yet; access is known also where
 // Apple refuses.
 func RequestPCS(ctx context.Context, file *SessionFile) (granted bool, access *WebAccess, refused *Refused, err error) {
-	type answer struct {
-		WebAccess
-		Status string `json:"status"`
-	}
 	dropPCS(file)
-	said, refused, err := ask[answer](ctx, file, pcsPath, pcsBody(true))
+	said, refused, err := ask[pcsAnswer](ctx, file, pcsPath, pcsBody(true))
 	switch {
 	case err != nil:
 		return false, nil, nil, err
@@ -100,7 +135,7 @@ func RequestPCS(ctx context.Context, file *SessionFile) (granted bool, access *W
 		return false, access, refused, nil
 	}
 	if said.Status == "success" && hasCookie(file.Cookies, pcsCookie) {
-		file.PCSRequired = true
+		said.apply(file)
 		file.RenewedAt = time.Now().UTC()
 		granted = true
 	}

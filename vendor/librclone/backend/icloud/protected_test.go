@@ -80,3 +80,37 @@ func TestProtectedDataThatIsRefused(t *testing.T) {
 	assert.Equal(t, CauseADPNotApproved, typed.Cause())
 	assert.Equal(t, 1, b.counts["accountLogin"])
 }
+
+// That services want cookies for protected data says nothing of the account;
+// when a device's consent ends is kept.
+func TestProtectedAccounts(t *testing.T) {
+	forgetAccounts()
+	for _, protected := range []bool{false, true} {
+		sim := startSimulator(t)
+		sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": protected}})
+		configuration := sim.configured()
+		f, err := sim.openConfigured("", configuration)
+		require.NoError(t, err)
+		sim.control("POST", "session/end", status(421), nil)
+		_, err = f.List(background, "")
+		require.NoError(t, err)
+		described := loaded(t, configuration["session_file"]).Describe(time.Now())
+		assert.Equal(t, protected, described.Protected)
+		assert.Equal(t, protected, !described.ConsentUntil.IsZero())
+		if protected {
+			assert.InDelta(t, time.Hour.Seconds(), time.Until(described.ConsentUntil).Seconds(), 60)
+		}
+	}
+}
+
+// Cookies for protected data go to the session that they are of.
+func TestPCSOfAnotherSession(t *testing.T) {
+	now := time.Now().UTC()
+	asked := &SessionFile{TrustToken: "trust", RenewedAt: now.Add(time.Minute), Cookies: []Cookie{{"WEB", "old"}, {pcsCookie, "fresh"}}}
+	file := &SessionFile{TrustToken: "trust", RenewedAt: now, Cookies: []Cookie{{"WEB", "rotated"}, {"NEW", "1"}}}
+	assert.True(t, file.TakePCS(asked, now))
+	assert.Equal(t, []Cookie{{"WEB", "rotated"}, {"NEW", "1"}, {pcsCookie, "fresh"}}, file.Cookies)
+	renewed := &SessionFile{TrustToken: "trust", RenewedAt: now.Add(time.Second), Cookies: []Cookie{{"WEB", "renewed"}}}
+	assert.False(t, renewed.TakePCS(asked, now))
+	assert.Equal(t, []Cookie{{"WEB", "renewed"}}, renewed.Cookies)
+}

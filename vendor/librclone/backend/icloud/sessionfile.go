@@ -13,10 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/uuid"
 )
 
@@ -64,8 +62,11 @@ type SessionFile struct {
 
 	// Endpoints are the addresses of the services, by the service's own names
 	// ("drivews", "docws").
-	Endpoints   map[string]string `json:"endpoints,omitempty"`
-	PCSRequired bool              `json:"pcs_required,omitempty"` // Advanced Data Protection is on
+	Endpoints map[string]string `json:"endpoints,omitempty"`
+	Protected bool              `json:"protected,omitempty"` // Advanced Data Protection is on
+	// ConsentUntil is when the access to protected data ends that a device has
+	// consented to, if Apple tells.
+	ConsentUntil time.Time `json:"consent_until,omitzero"`
 	// TermsPending is true while Apple waits for its terms to be accepted.
 	TermsPending bool `json:"terms_pending,omitempty"`
 
@@ -179,36 +180,52 @@ func (f *SessionFile) clone() SessionFile {
 	return copied
 }
 
+// sessionFileError is a failure with a session file. It names the file in its
+// reason, as callers tell that alone.
+func sessionFileError(path, what string) *Error {
+	return failf(KindBadConfig, "", "", "the session file %q %s", path, what).because(CauseSessionFile)
+}
+
 // LoadSessionFile reads a session file. A missing file gives an error that is
 // fs.ErrNotExist.
 func LoadSessionFile(path string) (*SessionFile, error) {
-	data, err := os.ReadFile(path)
+	data, err := ReadPrivateFile(path)
 	if err != nil {
-		return nil, fail(KindBadConfig, "read session file", path, "it cannot be read").from(pathless(err))
+		return nil, sessionFileError(path, "cannot be read").from(pathless(err))
 	}
 	file := new(SessionFile)
 	if err := json.Unmarshal(data, file); err != nil {
-		return nil, fail(KindBadConfig, "read session file", path, "it is not a session file").
-			with("remove it and sign in again")
+		return nil, sessionFileError(path, "is not what it should be").with("remove it and sign in again")
 	}
 	if file.Version > SessionFileVersion {
-		return nil, failf(KindBadConfig, "read session file", path, "it has format %d and this version knows %d", file.Version, SessionFileVersion).
-			with("use a newer version")
+		return nil, newerFormat(path, file.Version)
 	}
 	return file, nil
 }
 
+func newerFormat(path string, version int) error {
+	return sessionFileError(path, fmt.Sprintf("has format %d and this version knows %d", version, SessionFileVersion)).
+		with("use a newer version")
+}
+
 // SaveSessionFile replaces a session file, making its folder when there is none.
-// Use UpdateSessionFile where other processes may use the file.
+// A file of a newer format stays. Use UpdateSessionFile where other processes may
+// use the file.
 func SaveSessionFile(path string, file *SessionFile) error {
+	var present struct {
+		Version int `json:"version"`
+	}
+	if data, err := ReadPrivateFile(path); err == nil && json.Unmarshal(data, &present) == nil && present.Version > SessionFileVersion {
+		return newerFormat(path, present.Version)
+	}
 	file.Version = SessionFileVersion
 	data, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
-		return fail(KindBadConfig, "write session file", path, "it cannot be written as JSON").from(err)
+		return sessionFileError(path, "cannot be written as JSON").from(err)
 	}
 	if err := ReplaceFile(path, append(data, '\n')); err != nil {
-		return fail(KindBadConfig, "write session file", path, "it cannot be written").from(pathless(err)).
-			with("give the account a folder that can be written to")
+		return sessionFileError(path, "cannot be written").from(pathless(err)).
+			with("give the account a folder that this user can write to")
 	}
 	return nil
 }
@@ -248,87 +265,10 @@ func ForgetSessionFile(ctx context.Context, path string) error {
 		return ctx.Err() // where there are no locks, processes do without one too
 	}
 	if err := RemoveFile(path); err != nil {
-		return fail(KindBadConfig, "remove session file", path, "it cannot be removed").from(pathless(err)).
+		return sessionFileError(path, "cannot be removed").from(pathless(err)).
 			with("remove it by hand: it holds secrets")
 	}
 	return RemoveFile(recollectionFile(path))
-}
-
-// lockPoll is how often a lock that another process holds is tried again. A
-// renewal, for which it is held, takes five requests.
-const lockPoll = 20 * time.Millisecond
-
-func lockSessionFile(ctx context.Context, path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fail(KindBadConfig, "lock session file", path, "its folder cannot be made").from(pathless(err))
-	}
-	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
-	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fail(KindBadConfig, "lock session file", path, "it cannot be locked").from(pathless(err))
-	}
-	return func() { _ = lock.Close() }, nil
-}
-
-// ReplaceFile writes a file of mode 0600 so that a reader sees the old or the new
-// one, making its folder, of mode 0700, when there is none.
-func ReplaceFile(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	next, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(data)
-	if err == nil {
-		err = next.Sync()
-	}
-	if closeErr := next.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(next.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(next.Name())
-	}
-	return err
-}
-
-// RemoveFile removes a file that ReplaceFile writes, if it is there, and what
-// writers that were killed have left beside it.
-func RemoveFile(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, entry := range entries {
-		rest, ours := strings.CutPrefix(entry.Name(), filepath.Base(path))
-		number, left := strings.CutPrefix(rest, ".")
-		if !ours || rest != "" && (!left || number == "" || strings.Trim(number, "0123456789") != "") {
-			continue
-		}
-		if err := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// pathless takes the path, which the text has already, out of a file error.
-func pathless(err error) error {
-	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
-		return inPath.Err
-	}
-	var inLink *os.LinkError
-	if errors.As(err, &inLink) {
-		return inLink.Err
-	}
-	return err
 }
 
 // TrustDays is how long a trust token is good for, by Apple's present practice.
@@ -336,14 +276,16 @@ const TrustDays = 30
 
 // SessionStatus describes a session without its secrets.
 type SessionStatus struct {
-	AppleID     string    `json:"apple_id"`
-	HasTrust    bool      `json:"has_trust"`   // a trust token is there
-	HasCookies  bool      `json:"has_cookies"` // a session is there, alive or not
-	TrustedAt   time.Time `json:"trusted_at,omitzero"`
-	TrustUntil  time.Time `json:"trust_until,omitzero"` // expected; zero when TrustedAt is not known
-	RenewedAt   time.Time `json:"renewed_at,omitzero"`
-	SignIns     int       `json:"sign_ins"`
-	PCSRequired bool      `json:"pcs_required"`
+	AppleID    string    `json:"apple_id"`
+	HasTrust   bool      `json:"has_trust"`   // a trust token is there
+	HasCookies bool      `json:"has_cookies"` // a session is there, alive or not
+	TrustedAt  time.Time `json:"trusted_at,omitzero"`
+	TrustUntil time.Time `json:"trust_until,omitzero"` // expected; zero when TrustedAt is not known
+	RenewedAt  time.Time `json:"renewed_at,omitzero"`
+	SignIns    int       `json:"sign_ins"`
+	Protected  bool      `json:"protected"` // Advanced Data Protection is on
+	// ConsentUntil is when the access to protected data ends, if Apple tells.
+	ConsentUntil time.Time `json:"consent_until,omitzero"`
 	// NeedsLogin is true when a person has to sign in: there is no trust, it is
 	// over, or Apple has turned it or the password down.
 	NeedsLogin bool   `json:"needs_login"`
@@ -354,13 +296,14 @@ type SessionStatus struct {
 // Describe gives the state of the session at a time.
 func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	status := SessionStatus{
-		AppleID:     f.AppleID,
-		HasTrust:    f.TrustToken != "",
-		HasCookies:  len(f.Cookies) > 0,
-		TrustedAt:   f.TrustedAt,
-		RenewedAt:   f.RenewedAt,
-		SignIns:     f.SignIns,
-		PCSRequired: f.PCSRequired,
+		AppleID:      f.AppleID,
+		HasTrust:     f.TrustToken != "",
+		HasCookies:   len(f.Cookies) > 0,
+		TrustedAt:    f.TrustedAt,
+		RenewedAt:    f.RenewedAt,
+		SignIns:      f.SignIns,
+		Protected:    f.Protected,
+		ConsentUntil: f.ConsentUntil,
 	}
 	if !f.TrustedAt.IsZero() {
 		status.TrustUntil = f.TrustedAt.AddDate(0, 0, TrustDays)

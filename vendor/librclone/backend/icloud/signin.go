@@ -48,7 +48,7 @@ func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret,
 	}
 	if err != nil {
 		attempt.Cookies, attempt.Endpoints = state.Cookies, state.Endpoints
-		attempt.RenewedAt, attempt.PCSRequired = state.RenewedAt, state.PCSRequired
+		attempt.RenewedAt, attempt.Protected = state.RenewedAt, state.Protected
 	}
 	*state = attempt
 	return err
@@ -171,7 +171,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 		},
 	})
 	var refused *refusal
-	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed && authType(refused.body) != "" {
+	if errors.As(err, &refused) && refused.status == http.StatusPreconditionFailed && AuthType(refused.body) != "" {
 		// An account without a second factor.
 		_, err = s.auth(ctx, proof, request{method: http.MethodPost, path: repairPath, body: map[string]any{}})
 	}
@@ -188,9 +188,9 @@ func signInDamaged() error {
 	return damaged("the challenge of Apple's sign-in is not what it should be")
 }
 
-// authType gives the kind of sign-in that an account has, as Apple's answer to a
+// AuthType gives the kind of sign-in that an account has, as Apple's answer to a
 // proof names it; "" for an answer that is not Apple's.
-func authType(body []byte) string {
+func AuthType(body []byte) string {
 	var said struct {
 		Type  string          `json:"authType"`
 		Other string          `json:"authenticationType"`
@@ -318,7 +318,7 @@ func (s *signer) explain(state *SessionFile, password Secret, sent bool, err err
 		return s.turnedDown(state, password, CauseSessionOver, "Apple refuses the sign-in ("+refused.Error()+", code "+shownCode(code)+")")
 	case sent && refused.status == http.StatusConflict && len(said.SecurityKey) > 0:
 		return s.turnedDown(state, "", CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
-	case sent && refused.status == http.StatusConflict && authType(refused.body) != "":
+	case sent && refused.status == http.StatusConflict && AuthType(refused.body) != "":
 		return s.turnedDown(state, "", CauseTrustOver, "Apple no longer trusts this device and asks for a code")
 	}
 	return unclearIf(sent, refused.passing())

@@ -1,0 +1,190 @@
+package icloud
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// largestPrivateFile bounds what is read of a file with secrets, in bytes. A
+// session takes about 10 KB.
+const largestPrivateFile = 1 << 20
+
+// ReadPrivateFile reads a file that ReplaceFile has written. Anything else than a
+// regular file of a sane size is refused, without blocking on it.
+func ReadPrivateFile(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > largestPrivateFile:
+		return nil, errors.New("it is too large to be one of ours")
+	case foreign(info, filepath.Dir(path)):
+		return nil, errors.New("it belongs to another user")
+	}
+	data, err := io.ReadAll(io.LimitReader(file, largestPrivateFile+1))
+	if err == nil && len(data) > largestPrivateFile {
+		err = errors.New("it is too large to be one of ours")
+	}
+	return data, err
+}
+
+// ownerOf gives the user and the group that a file belongs to.
+func ownerOf(info os.FileInfo) (user, group int, known bool) {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	if !known {
+		return 0, 0, false
+	}
+	return int(stat.Uid), int(stat.Gid), true
+}
+
+// foreign reports whether a file belongs to a user who is neither this one, nor
+// root, nor the owner of its folder.
+func foreign(info os.FileInfo, folder string) bool {
+	user, _, known := ownerOf(info)
+	if !known || user == 0 || user == os.Geteuid() {
+		return false
+	}
+	at, err := os.Stat(folder)
+	if err != nil {
+		return true
+	}
+	owner, _, known := ownerOf(at)
+	return known && owner != user
+}
+
+// inherit gives what root has made to the owner of a folder.
+func inherit(path, folder string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	user, group, known := ownerOf(info)
+	if !known || user == 0 {
+		return nil
+	}
+	return os.Lchown(path, user, group)
+}
+
+// makeFolder makes a folder of mode 0700 and those above it that are missing.
+func makeFolder(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := makeFolder(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return inherit(path, above)
+}
+
+// lockPoll is how often a lock that another process holds is tried again. A
+// renewal, for which it is held, takes five requests.
+const lockPoll = 20 * time.Millisecond
+
+func lockSessionFile(ctx context.Context, path string) (unlock func(), err error) {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
+		return nil, sessionFileError(path, "cannot be locked: its folder cannot be made").from(pathless(err))
+	}
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, sessionFileError(path, "cannot be locked").from(pathless(err)).
+			with("let this user write to its folder and to the file whose name ends in .lock")
+	}
+	if err := inherit(path+".lock", filepath.Dir(path)); err != nil {
+		_ = lock.Close()
+		return nil, sessionFileError(path, "cannot be locked").from(pathless(err))
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+// ReplaceFile writes a file of mode 0600 so that a reader sees the old or the new
+// one, making its folder, of mode 0700, when there is none. What root writes
+// belongs to the owner of the folder, so that one run as root does not lock the
+// user out.
+func ReplaceFile(path string, data []byte) error {
+	folder := filepath.Dir(path)
+	if err := makeFolder(folder); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(folder, filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(data)
+	if err == nil {
+		err = next.Sync()
+	}
+	if err == nil {
+		err = inherit(next.Name(), folder)
+	}
+	if closeErr := next.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(next.Name())
+	}
+	return err
+}
+
+// RemoveFile removes a file that ReplaceFile writes, if it is there, and what
+// writers that were killed have left beside it.
+func RemoveFile(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		rest, ours := strings.CutPrefix(entry.Name(), filepath.Base(path))
+		number, left := strings.CutPrefix(rest, ".")
+		if !ours || rest != "" && (!left || number == "" || strings.Trim(number, "0123456789") != "") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// pathless takes the path, which the text has already, out of a file error.
+func pathless(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	var inLink *os.LinkError
+	if errors.As(err, &inLink) {
+		return inLink.Err
+	}
+	return err
+}
