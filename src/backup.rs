@@ -1,10 +1,12 @@
-//! What a backup reads from a drive: the walk of its folders, the files that are
-//! left out, and the content, prefetched while plakar opens files in order.
+//! A backup: the walk of the drive's folders, the files that are left out, and
+//! the content, prefetched while plakar opens files in order.
 
 mod excludes;
 mod read_ahead;
+mod run;
 mod walk;
 
 pub use excludes::Excludes;
 pub use read_ahead::ReadAhead;
+pub use run::{Backup, Error, Listed, Reading};
 pub use walk::{Found, walk};

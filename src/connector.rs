@@ -71,8 +71,14 @@ pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
             run(service.max_decoding_message_size(MESSAGE), connection, end).await;
         }
         Role::Exporter => {
-            let service = exporter_server::ExporterServer::new(exporter::Exporter::new(Arc::clone(&context)));
+            let exporter = Arc::new(exporter::Exporter::new(Arc::clone(&context)));
+            let service = exporter_server::ExporterServer::from_arc(Arc::clone(&exporter));
             run(service.max_decoding_message_size(MESSAGE), connection, end).await;
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, exporter.finish()).await.is_err() {
+                log::warn!(
+                    "plakar is gone, and some files may still have a temporary name; the next restore completes them"
+                );
+            }
         }
         Role::Storage => {
             let storage = Arc::new(storage::Storage::new(Arc::clone(&context)));

@@ -6,6 +6,7 @@
 
 mod content;
 mod error;
+mod outage;
 mod path;
 mod retry;
 mod spool;
@@ -20,7 +21,8 @@ pub use path::{BadName, DrivePath};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Sections, Time};
-use retry::{Attempts, retried};
+use outage::{Outage, Work};
+use retry::{Attempts, retried, retried_each};
 
 /// Bounds of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,19 +42,22 @@ pub struct Drive {
     remote: Remote,
     spools: Spools,
     uploads: Arc<Semaphore>,
+    outage: Arc<Outage>,
 }
 
 impl Drive {
-    /// Opens the section `name` of `sections`.
+    /// Opens the section `name` of `sections`, for work in the folder `top`.
     ///
     /// # Errors
     /// Whatever rclone says about configuration, network and session.
-    pub async fn open(name: &str, sections: Sections, limits: &Limits) -> Result<Self, Error> {
-        // The top is "/" and not "", as in the Go plugin: for backends that know
+    pub async fn open(name: &str, sections: Sections, limits: &Limits, top: &DrivePath) -> Result<Self, Error> {
+        // The remote's top is "/" and not "", as in the Go plugin: for backends that know
         // the difference (local, sftp) it is the root of the file system.
-        let remote = retried(|| Rclone::start().open(name, "/", sections.clone())).await;
+        let remote = retried(Attempts::default(), || Rclone::start().open(name, "/", sections.clone())).await;
+        let remote = remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?;
         Ok(Self {
-            remote: remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?,
+            remote,
+            outage: Outage::new(remote, top),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
         })
@@ -68,31 +73,15 @@ impl Drive {
 
     /// Lists folders; one result for each.
     pub async fn list(&self, folders: &[DrivePath]) -> Vec<Result<Listing, Error>> {
-        let mut listed: Vec<Option<Result<Listing, rclone::Error>>> = folders.iter().map(|_| None).collect();
-        let mut attempts = Attempts::default();
-        loop {
-            let is_open = |result: &Option<Result<_, rclone::Error>>| match result {
-                Some(Err(error)) => error.retry,
-                other => other.is_none(),
-            };
-            let open: Vec<usize> = (0..folders.len()).filter(|&i| is_open(&listed[i])).collect();
-            let paths = open.iter().map(|&i| folders[i].as_str().to_owned()).collect();
-            match self.remote.list(paths).await {
-                Ok(results) => open.iter().zip(results).for_each(|(&i, result)| listed[i] = Some(result)),
-                Err(error) => open.iter().for_each(|&i| listed[i] = Some(Err(error.clone()))),
-            }
-            let failures = listed.iter().flatten().filter_map(|result| result.as_ref().err());
-            let retryable = failures.filter(|error| error.retry).max_by_key(|error| error.retry_after);
-            match retryable.and_then(|error| attempts.pause_after(error)) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => break,
-            }
+        let listed = retried_each(self.attempts(Work::List), folders.len(), |left| {
+            self.remote.list(left.iter().map(|&i| folders[i].as_str().to_owned()).collect())
+        })
+        .await;
+        let mut results = Vec::new();
+        for (path, result) in folders.iter().zip(listed) {
+            results.push(self.judged(Work::List, "cannot list", path, result).await);
         }
-        let named = |(path, result): (&DrivePath, Option<Result<_, rclone::Error>>)| {
-            let result = result.unwrap_or_else(|| Err(rclone::Error::unexpected("it was not listed")));
-            result.map_err(|cause| Error::new("cannot list", path, cause))
-        };
-        folders.iter().zip(listed).map(named).collect()
+        results
     }
 
     /// Lists one folder, all of it.
@@ -126,10 +115,10 @@ impl Drive {
     /// # Errors
     /// If it cannot be told whether there is one.
     pub async fn stat(&self, path: &DrivePath) -> Result<Option<Entry>, Error> {
-        match retried(|| self.remote.stat(path.as_str())).await {
+        match retried(self.attempts(Work::List), || self.remote.stat(path.as_str())).await {
             Ok(entry) => Ok(Some(entry)),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(Error::new("cannot look up", path, error)),
+            Err(error) => self.judged(Work::List, "cannot look up", path, Err(error)).await,
         }
     }
 
@@ -143,9 +132,8 @@ impl Drive {
     /// # Errors
     /// If it is not there afterwards.
     pub async fn make_folder(&self, path: &DrivePath) -> Result<(), Error> {
-        retried(|| self.remote.mkdir(path.as_str()))
-            .await
-            .map_err(|cause| Error::new("cannot make the folder", path, cause))
+        let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str())).await;
+        self.judged(Work::Write, "cannot make the folder", path, made).await
     }
 
     /// Whether names that differ in their Unicode form or in case may be one.
@@ -163,9 +151,8 @@ impl Drive {
     /// # Errors
     /// If the backend cannot.
     pub async fn set_folder_time(&self, path: &DrivePath, time: Time) -> Result<(), Error> {
-        retried(|| self.remote.set_folder_time(path.as_str(), time))
-            .await
-            .map_err(|cause| Error::new("cannot set the time of", path, cause))
+        let set = retried(self.attempts(Work::Write), || self.remote.set_folder_time(path.as_str(), time)).await;
+        self.judged(Work::Write, "cannot set the time of", path, set).await
     }
 
     /// A spool for content to be uploaded.
@@ -207,8 +194,8 @@ impl Drive {
         replacement: Replacement,
     ) -> Result<File, Error> {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
-        let entry = retried(upload).await.map_err(|cause| Error::new("cannot store", path, cause))?;
-        match entry.item {
+        let stored = retried(self.attempts(Work::Write), upload).await;
+        match self.judged(Work::Write, "cannot store", path, stored).await?.item {
             Item::File(file) => Ok(file),
             Item::Folder => {
                 let cause = rclone::Error::unexpected("a folder is there afterwards");
@@ -232,26 +219,16 @@ impl Drive {
         files: &[(&DrivePath, Option<&File>)],
         deletion: Deletion,
     ) -> Vec<Result<(), Error>> {
-        let mut results: Vec<Option<Result<(), rclone::Error>>> = files.iter().map(|_| None).collect();
-        let mut attempts = Attempts::default();
-        loop {
-            let open: Vec<usize> = (0..files.len()).filter(|&i| !matches!(results[i], Some(Ok(())))).collect();
-            let asked: Vec<(&str, Option<&File>)> = open.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
-            match self.remote.delete(&asked, deletion).await {
-                Ok(outcomes) => open.iter().zip(outcomes).for_each(|(&i, outcome)| results[i] = Some(outcome)),
-                Err(error) => open.iter().for_each(|&i| results[i] = Some(Err(error.clone()))),
-            }
-            let mut failures = results.iter().flatten().filter_map(|result| result.as_ref().err());
-            let Some(pause) = failures.find(|error| error.retry).and_then(|error| attempts.pause_after(error)) else {
-                break;
-            };
-            tokio::time::sleep(pause).await;
+        let deleted = retried_each(self.attempts(Work::Write), files.len(), |left| {
+            let asked: Vec<(&str, Option<&File>)> = left.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
+            async move { self.remote.delete(&asked, deletion).await }
+        })
+        .await;
+        let mut results = Vec::new();
+        for (&(path, _), result) in files.iter().zip(deleted) {
+            results.push(self.judged(Work::Write, "cannot delete", path, result).await);
         }
-        let named = |((path, _), result): (&(&DrivePath, _), Option<Result<(), rclone::Error>>)| {
-            let result = result.unwrap_or_else(|| Err(rclone::Error::unexpected("it was not deleted")));
-            result.map_err(|cause| Error::new("cannot delete", path, cause))
-        };
-        files.iter().zip(results).map(named).collect()
+        results
     }
 
     /// Waits for the replacements and deletions that go on in the background, for
@@ -261,6 +238,49 @@ impl Drive {
         match Rclone::start().finish(within).await {
             Ok(unfinished) => unfinished.into_iter().map(Error::unfinished).collect(),
             Err(cause) => vec![Error::new("cannot complete the changes of", &DrivePath::top(), cause)],
+        }
+    }
+
+    /// Notes that a file was read in full.
+    pub fn was_read(&self, file: &File) {
+        self.outage.was_read(file);
+    }
+
+    /// Returns the error for a file that could not be read. It says whether the
+    /// run is over.
+    pub async fn unreadable(&self, path: &DrivePath, cause: rclone::Error) -> Error {
+        self.outage.judge(Work::Read, Error::new("cannot read", path, cause)).await
+    }
+
+    /// Returns the error after which nothing can succeed, if there was one.
+    pub fn over(&self) -> Option<Error> {
+        self.outage.over()
+    }
+
+    /// Waits for the error after which nothing can succeed.
+    pub async fn until_over(&self) -> Error {
+        self.outage.until_over().await
+    }
+
+    /// The attempts that an operation gets.
+    fn attempts(&self, work: Work) -> Attempts {
+        if self.outage.is_suspected(work) { Attempts::ONE } else { Attempts::default() }
+    }
+
+    /// Notes how an operation ended, and says what its error was on.
+    async fn judged<T>(
+        &self,
+        work: Work,
+        operation: &'static str,
+        path: &DrivePath,
+        result: Result<T, rclone::Error>,
+    ) -> Result<T, Error> {
+        match result {
+            Ok(value) => {
+                self.outage.worked(work);
+                Ok(value)
+            }
+            Err(cause) => Err(self.outage.judge(work, Error::new(operation, path, cause)).await),
         }
     }
 }

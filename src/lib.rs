@@ -11,7 +11,7 @@
 //! - [`rclone`] calls rclone in this process, with JSON for control and memory for
 //!   content; its child `ffi` is the only one that knows pointers.
 //!
-//! [`secret`] and [`log`] serve all of them.
+//! [`report`], [`secret`] and [`log`] serve all of them.
 
 #![warn(clippy::print_stderr)]
 
@@ -24,5 +24,6 @@ pub mod drive;
 pub mod kloset;
 pub mod log;
 pub mod rclone;
+pub mod report;
 pub mod restore;
 pub mod secret;

@@ -38,6 +38,11 @@ pub fn to_stderr(text: impl Display) {
     let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
+/// Writes a line for the user to stderr, whatever the verbosity.
+pub fn notice(text: impl Display) {
+    to_stderr(format_args!("plakar-icloud: {}\n", secret::redact(&text.to_string())));
+}
+
 struct Stderr;
 
 impl Log for Stderr {

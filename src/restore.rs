@@ -1,5 +1,42 @@
-//! What a restore writes to a drive: which names are free, and which are not.
+//! A restore: what is made of each record, which names are free, and how it went.
 
 mod names;
+mod run;
+mod uploads;
 
 pub use names::{Names, Twin, are_alike, are_one};
+pub use run::{Error, Incoming, Outcome, Restore, Wanted};
+
+use crate::{drive, rclone::Kind};
+
+/// Why a record could not be restored.
+#[derive(Debug)]
+pub struct Failure {
+    /// What failed, on what, and why.
+    pub text: String,
+    /// Why, without the path: records with the same cause are counted together.
+    cause: String,
+    /// Whether nothing that follows can be restored either.
+    ends_everything: bool,
+}
+
+impl Failure {
+    fn new(text: String, cause: impl ToString) -> Self {
+        Self { text, cause: cause.to_string(), ends_everything: false }
+    }
+
+    fn of(text: String) -> Self {
+        Self { cause: text.clone(), text, ends_everything: false }
+    }
+}
+
+impl From<drive::Error> for Failure {
+    fn from(error: drive::Error) -> Self {
+        let is_full = error.kind() == Kind::Quota;
+        Self {
+            ends_everything: is_full || error.ends_everything(),
+            cause: error.cause().text.clone(),
+            text: error.to_string(),
+        }
+    }
+}

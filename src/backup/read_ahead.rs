@@ -84,23 +84,24 @@ impl ReadAhead {
         state.numbers.insert(path, number);
     }
 
-    /// The content of a file that was added and not released.
-    pub fn open(&self, path: &str) -> Option<Content> {
+    /// Opens a file that was added and not released. Returns its content and the file.
+    pub fn open(&self, path: &str) -> Option<(Content, File)> {
         let mut state = self.state();
         let number = *state.numbers.get(path)?;
         let listed = state.files.get_mut(&number)?;
-        let size = listed.file.size.unwrap_or_default();
+        let file = listed.file.clone();
+        let size = file.size.unwrap_or_default();
         let content = match std::mem::replace(&mut listed.progress, Progress::Opened) {
             Progress::Ahead(content) => {
                 state.waiting -= 1;
                 state.waiting_bytes -= size;
                 content
             }
-            Progress::Untouched | Progress::Opened => self.drive.read(listed.file.clone()),
+            Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
         state.in_a_row += 1;
         self.read_on(&mut state, number);
-        Some(content)
+        Some((content, file))
     }
 
     fn read_on(&self, state: &mut State, number: u64) {

@@ -96,7 +96,7 @@ impl Context {
 
 async fn open(config: &Config) -> Result<Drive, Status> {
     forecast(config).await;
-    Drive::open(&config.section, config.sections.clone(), &config.limits).await.map_err(status::of)
+    Drive::open(&config.section, config.sections.clone(), &config.limits, &config.top).await.map_err(status::of)
 }
 
 async fn forecast(config: &Config) {

@@ -3,8 +3,8 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -25,60 +25,35 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{context::Context, record, status};
 use crate::{
-    backup::{Excludes, Found, ReadAhead, walk},
-    drive::{Drive, DrivePath},
-    rclone::{self, Entry, Item, Kind, Time},
+    account::RunEvent,
+    backup::{Backup, Error, Excludes, Listed},
+    config::OnPartial,
+    drive::DrivePath,
+    rclone::{Entry, Item},
+    report::Reporter,
 };
 
 /// Records on their way to plakar, which takes them one by one.
 const RECORDS_AHEAD: usize = 256;
-/// Listed folders on their way to becoming records.
-const FOLDERS_AHEAD: usize = 4;
 /// How long Init may ask the service whether the location names a file.
 const LOOK_AT_FILE: Duration = Duration::from_secs(5);
 
 /// The importer service. Init comes first, then Import once and Open many times.
 #[derive(Debug)]
-pub struct Importer(Arc<Source>);
-
-#[derive(Debug)]
-struct Source {
+pub struct Importer {
     context: Arc<Context>,
     /// plakar's `-ignore` lines.
-    excludes: OnceCell<Vec<String>>,
-    /// Files that plakar was told of and has not acknowledged: it may open them.
-    files: OnceCell<Arc<ReadAhead>>,
-    /// Why no file can be read any more.
-    over: watch::Sender<Option<String>>,
+    excludes: OnceLock<Vec<String>>,
+    run: OnceCell<Arc<Run>>,
 }
 
-impl Source {
-    async fn files(&self) -> Result<Arc<ReadAhead>, Status> {
-        let limit = self.context.config()?.read_ahead;
-        let drive = self.context.drive().await?.clone();
-        Ok(Arc::clone(self.files.get_or_init(|| async { Arc::new(ReadAhead::new(drive, limit)) }).await))
-    }
-
-    /// The status for a file that cannot be read. A session that has ended ends
-    /// the backup: plakar would take each file's error for one of that file, and
-    /// keep a snapshot without them. But a service may also turn down the one file
-    /// with every session, so it is asked for something else first. (No room is no
-    /// trouble of who reads: services say so of a single file, too.)
-    async fn unreadable(&self, pathname: &str, error: rclone::Error) -> Status {
-        let text = format!("cannot read {pathname}: {error}");
-        if error.kind == Kind::NeedsLogin && self.needs_login().await {
-            // The first cause is the one to tell.
-            self.over.send_if_modified(|over| over.is_none() && over.replace(text.clone()).is_none());
-        }
-        status::of(text)
-    }
-
-    async fn needs_login(&self) -> bool {
-        let (Ok(drive), Ok(top)) = (self.context.drive().await, self.context.top()) else {
-            return true;
-        };
-        drive.list_usable(top).await.is_err_and(|error| error.kind() == Kind::NeedsLogin)
-    }
+/// The one backup of a process.
+#[derive(Debug)]
+struct Run {
+    backup: Arc<Backup>,
+    reporter: Reporter,
+    /// Whether the listing has ended well, in an importer that may only count.
+    ended_well: AtomicBool,
 }
 
 type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -91,53 +66,40 @@ impl importer_server::Importer for Importer {
 
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
         let request = request.into_inner();
-        let Source { context, excludes, .. } = &*self.0;
-        let config = context.configure(request.config).await?;
+        let config = self.context.configure(request.config).await?;
         let response = InitResponse {
             origin: config.origin.clone(),
             r#type: config.protocol.name().to_owned(),
-            root: root(context, &config.top).await.to_string(),
+            root: root(&self.context, &config.top).await.to_string(),
             flags: 0,
         };
         // The configuration is set once, so this is too.
-        let _ = excludes.set(request.options.unwrap_or_default().excludes);
+        let _ = self.excludes.set(request.options.unwrap_or_default().excludes);
         Ok(Response::new(response))
     }
 
     async fn ping(&self, _: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
-        self.0.context.ping(true).await?;
+        self.context.ping(true).await?;
         Ok(Response::new(PingResponse {}))
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
-        let source = &self.0;
-        let files = source.files().await?;
-        let config = source.context.config()?;
+        let run = self.run().await?;
+        let all_or_nothing = self.context.config()?.on_partial == OnPartial::Fail;
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
-        let import = Import {
-            drive: source.context.drive().await?.clone(),
-            top: config.top.clone(),
-            excludes: Excludes::new(source.excludes.get().map_or(&[], Vec::as_slice), config.include_klosets),
-            listings: config.listings,
-            files: Arc::clone(&files),
-            records: records.clone(),
-            sent: AtomicU64::new(0),
-        };
-        let mut acks = Acks::take(request.into_inner(), files);
-        let mut over = source.over.subscribe();
+        let mut acks = Acks::take(request.into_inner(), Arc::clone(&run.backup));
         tokio::spawn(async move {
+            let Run { backup, .. } = &*run;
             let listed_and_acknowledged = async {
-                acks.reach(import.run().await?).await;
-                Ok(ImportResponse { record: None, finished: true })
+                let listed = backup.list(&records, |listed| Ok(response_of(listed))).await?;
+                acks.reach(listed).await;
+                backup.verdict(all_or_nothing)
             };
             let end = tokio::select! {
                 end = listed_and_acknowledged => end,
-                // The source lives as long as the service.
-                Ok(why) = over.wait_for(Option::is_some) => {
-                    let why = why.as_deref().unwrap_or_default();
-                    Err(status::of(format!("the backup ended, and nothing of it is kept: {why}")))
-                }
+                error = backup.until_over() => Err(error.into()),
             };
+            let end = run.report(end).map(|()| ImportResponse { record: None, finished: true });
             // Nobody listens: plakar has gone.
             let _ = records.send(end).await;
             acks.end().await;
@@ -146,24 +108,20 @@ impl importer_server::Importer for Importer {
     }
 
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<Self::OpenStream>, Status> {
-        let source = Arc::clone(&self.0);
+        let run = self.run().await?;
         let Record { pathname, is_xattr, .. } = request.into_inner().record.unwrap_or_default();
-        if let Some(why) = source.over.borrow().as_deref() {
-            return Err(status::of(format!("cannot read {pathname}: the backup ended: {why}")));
+        if let Some(error) = run.backup.over() {
+            return Err(status::of(format!("cannot read {pathname}: the backup ended: {error}")));
         }
-        let files = source.files().await?;
-        let Some(content) = files.open(&pathname).filter(|_| !is_xattr) else {
+        // plakar opens files in one of its two importers only.
+        run.reporter.claim();
+        let Some((content, reading)) = run.backup.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
         };
-        let pathname: Arc<str> = pathname.into();
+        let reading = Arc::new(reading);
         let chunks = content.then(move |piece| {
-            let (source, pathname) = (Arc::clone(&source), Arc::clone(&pathname));
-            async move {
-                match piece {
-                    Ok(chunk) => Ok(OpenResponse { chunk }),
-                    Err(error) => Err(source.unreadable(&pathname, error).await),
-                }
-            }
+            let reading = Arc::clone(&reading);
+            async move { reading.note(piece).await.map(|chunk| OpenResponse { chunk }).map_err(status::of) }
         });
         Ok(Response::new(Box::pin(chunks)))
     }
@@ -171,6 +129,13 @@ impl importer_server::Importer for Importer {
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
         // A listing may be under way in the importer that only counts; it ends
         // with the process, and plakar must not wait for it.
+        if let Some(run) = self.run.get()
+            && run.ended_well.load(Ordering::Relaxed)
+            && run.reporter.claim()
+        {
+            // Nothing had to be read, so either importer knows how the backup went.
+            run.reporter.done("backup", &run.backup.summary(), Some(RunEvent::BackupPartial));
+        }
         Ok(Response::new(CloseResponse {}))
     }
 }
@@ -178,10 +143,56 @@ impl importer_server::Importer for Importer {
 impl Importer {
     /// Returns a service that works in a context.
     pub fn new(context: Arc<Context>) -> Self {
-        let source =
-            Source { context, excludes: OnceCell::new(), files: OnceCell::new(), over: watch::Sender::default() };
-        Self(Arc::new(source))
+        Self { context, excludes: OnceLock::new(), run: OnceCell::new() }
     }
+
+    async fn run(&self) -> Result<Arc<Run>, Status> {
+        let begin = || async {
+            let config = self.context.config()?;
+            let drive = self.context.drive().await?.clone();
+            let excludes = Excludes::new(self.excludes.get().map_or(&[], Vec::as_slice), config.include_klosets);
+            Ok(Arc::new(Run {
+                backup: Arc::new(Backup::new(drive, &config.top, excludes, config.listings, config.read_ahead)),
+                reporter: Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top)),
+                ended_well: AtomicBool::default(),
+            }))
+        };
+        self.run.get_or_try_init(begin).await.cloned()
+    }
+}
+
+impl Run {
+    /// Tells how the backup went, unless the other importer of the same backup does.
+    fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
+        let was_opened = self.backup.was_opened();
+        match end {
+            Ok(()) => {
+                if was_opened {
+                    self.reporter.done("backup", &self.backup.summary(), Some(RunEvent::BackupPartial));
+                } else {
+                    self.ended_well.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Err(Error::NobodyListens) => Err(status::of(Error::NobodyListens)),
+            Err(error) => {
+                let reason = status::text(format!("the backup ended, and nothing of it is kept: {error}"));
+                if self.reporter.claim() || was_opened {
+                    self.reporter.failed(RunEvent::BackupFailed, &reason, Some(&self.backup.summary()));
+                }
+                Err(status::of(reason))
+            }
+        }
+    }
+}
+
+fn response_of(listed: Listed<'_>) -> ImportResponse {
+    let record = match listed {
+        Listed::Ancestor(path, modified) => record::of_folder(path, modified),
+        Listed::Entry(path, entry) => record::of_entry(path, entry),
+        Listed::Failed(path, error) => record::of_error(path, status::text(error)),
+    };
+    ImportResponse { record: Some(record), finished: false }
 }
 
 /// The root to report: the folder that the location names, or the folder of the
@@ -208,7 +219,7 @@ struct Acks {
 
 impl Acks {
     /// Reads acks until plakar sends no more. Unread ones would stop plakar.
-    fn take(mut acks: Streaming<ImportRequest>, files: Arc<ReadAhead>) -> Self {
+    fn take(mut acks: Streaming<ImportRequest>, backup: Arc<Backup>) -> Self {
         let (counted, count) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok(Some(ack)) = acks.message().await {
@@ -216,11 +227,11 @@ impl Acks {
                 // to be opened: of two items with one name.
                 let record = ack.result.and_then(|result| result.header).filter(|record| record.error.is_empty());
                 if let Some(record) = record {
-                    files.release(&record.pathname);
+                    backup.release(&record.pathname);
                 }
                 counted.send_modify(|count| *count += 1);
             }
-            files.release_all();
+            backup.release_all();
         });
         Self { count, task }
     }
@@ -235,78 +246,5 @@ impl Acks {
     /// earlier end for a failure.
     async fn end(self) {
         let _ = self.task.await; // it has no result
-    }
-}
-
-/// One listing of the source.
-struct Import {
-    drive: Drive,
-    top: DrivePath,
-    excludes: Excludes,
-    listings: usize,
-    files: Arc<ReadAhead>,
-    records: mpsc::Sender<Result<ImportResponse, Status>>,
-    sent: AtomicU64,
-}
-
-impl Import {
-    /// Sends the records, and answers how many they are.
-    async fn run(self) -> Result<u64, Status> {
-        let Some(top) = self.drive.stat(&self.top).await.map_err(status::of)? else {
-            return Err(status::of(format!("cannot back up {}: there is no such file or folder", self.top)));
-        };
-        for folder in self.top.ancestors() {
-            // What is above the location is only the way to it.
-            let modified = match self.drive.stat(&folder).await {
-                Ok(Some(entry)) => entry.modified,
-                _ => Time::UNKNOWN,
-            };
-            self.send(record::of_folder(&folder, modified)).await?;
-        }
-        let is_file = matches!(top.item, Item::File(_));
-        self.send_entry(&self.top, top).await?;
-        if !is_file {
-            self.send_tree().await?;
-        }
-        Ok(self.sent.into_inner())
-    }
-
-    async fn send_tree(&self) -> Result<(), Status> {
-        let (sender, mut found) = mpsc::channel(FOLDERS_AHEAD);
-        let walking = walk(&self.drive, &self.top, &self.excludes, self.listings, sender);
-        let sending = async move {
-            while let Some(found) = found.recv().await {
-                self.send_found(found).await?;
-            }
-            Ok(())
-        };
-        let (walked, sent) = tokio::join!(walking, sending);
-        walked.map_err(status::of).and(sent)
-    }
-
-    async fn send_found(&self, found: Found) -> Result<(), Status> {
-        match found {
-            Found::Folder(items) => {
-                for (path, entry) in items {
-                    self.send_entry(&path, entry).await?;
-                }
-                Ok(())
-            }
-            Found::Failed(path, error) => self.send(record::of_error(&path, status::text(error))).await,
-        }
-    }
-
-    async fn send_entry(&self, path: &DrivePath, entry: Entry) -> Result<(), Status> {
-        let record = record::of_entry(path, &entry);
-        if let Item::File(file) = entry.item {
-            self.files.add(record.pathname.clone(), file);
-        }
-        self.send(record).await
-    }
-
-    async fn send(&self, record: Record) -> Result<(), Status> {
-        let response = ImportResponse { record: Some(record), finished: false };
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        self.records.send(Ok(response)).await.map_err(|_| status::of("plakar stopped listening"))
     }
 }

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     drive::DrivePath,
     rclone::{Entry, File, Item, Time},
+    restore::Wanted,
 };
 
 /// Bits of Go's `fs.FileMode` (contract of PlakarKorp/integration-grpc).
@@ -66,28 +67,20 @@ fn timestamp(time: Time) -> Timestamp {
     Timestamp { seconds: time.seconds, nanos: time.nanos }
 }
 
-/// What an exporter is asked to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// A folder, with its modification time.
-    Folder(Time),
-    /// A file whose content follows, with its modification time.
-    File(Time),
-    /// A symbolic link.
-    Symlink,
-    /// A device, a pipe, a socket.
-    Special,
-}
-
-/// What kind of thing a record asks for; none if it lacks the file info.
-pub fn wanted(record: &Record) -> Option<Wanted> {
-    let info = record.file_info.as_ref()?;
+/// Returns what a record asks an exporter to make.
+pub fn wanted(record: &Record) -> Wanted {
+    if record.is_xattr {
+        return Wanted::Attribute;
+    }
+    let Some(info) = &record.file_info else {
+        return Wanted::Nothing;
+    };
     let time = info.mod_time.unwrap_or_default();
     let time = Time { seconds: time.seconds, nanos: time.nanos };
-    Some(match info.mode & MODE_TYPE {
+    match info.mode & MODE_TYPE {
         0 => Wanted::File(time),
         MODE_DIR => Wanted::Folder(time),
         MODE_SYMLINK => Wanted::Symlink,
         _ => Wanted::Special,
-    })
+    }
 }

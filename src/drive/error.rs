@@ -58,14 +58,36 @@ impl Error {
         self.cause.kind
     }
 
-    /// Whether every further operation would fail the same way.
-    pub fn ends_everything(&self) -> bool {
-        self.cause.ends_everything()
+    /// Why it failed, without the operation and the path.
+    pub fn cause(&self) -> &rclone::Error {
+        &self.cause
     }
 
-    /// Whether nothing can be read any more.
-    pub fn ends_reading(&self) -> bool {
-        self.cause.ends_reading()
+    /// What the operation was on.
+    pub fn path(&self) -> &DrivePath {
+        &self.path
+    }
+
+    /// The same error, as one after which nothing can succeed.
+    pub(super) fn ends_run(mut self) -> Self {
+        self.cause.fatal = true;
+        self
+    }
+
+    /// The same error, as one of this operation alone.
+    pub(super) fn ends_nothing(mut self) -> Self {
+        self.cause.fatal = false;
+        self
+    }
+
+    /// Reports whether the service may be gone, and not only the item.
+    pub fn may_be_outage(&self) -> bool {
+        self.cause.may_be_outage()
+    }
+
+    /// Reports whether no other operation of the run can succeed either.
+    pub fn ends_everything(&self) -> bool {
+        self.cause.fatal
     }
 }
 

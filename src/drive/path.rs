@@ -76,6 +76,21 @@ impl DrivePath {
         top.into_iter().chain(self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].to_owned())))
     }
 
+    /// Reports whether this is a path below `folder`, at whatever depth.
+    pub fn is_below(&self, folder: &Self) -> bool {
+        !self.is_top() && (folder.is_top() || self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// The deepest folder that holds both, or is both.
+    #[must_use]
+    pub fn common_with(&self, other: &Self) -> Self {
+        let mut common = self.clone();
+        while common != *other && !other.is_below(&common) {
+            common = common.parent();
+        }
+        common
+    }
+
     /// As rclone takes it: no slash in front, empty for the top.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -102,6 +117,22 @@ mod tests {
         let above: Vec<String> = path.ancestors().map(|path| path.to_string()).collect();
         assert_eq!(above, ["/", "/a", "/a/ b "]);
         assert_eq!(DrivePath::top().ancestors().count(), 0);
+    }
+
+    #[test]
+    fn the_deepest_folder_of_two_paths() {
+        let path = |path| DrivePath::parse(path).unwrap();
+        for (one, other, common) in [
+            ("/a/b/c", "/a/b/d", "/a/b"),
+            ("/a/b", "/a/bc", "/a"),
+            ("/a/b", "/a/b", "/a/b"),
+            ("/a", "/a/b/c", "/a"),
+            ("/a", "/b", "/"),
+            ("/", "/b", "/"),
+        ] {
+            assert_eq!(path(one).common_with(&path(other)), path(common));
+            assert_eq!(path(other).common_with(&path(one)), path(common));
+        }
     }
 
     #[test]

@@ -16,16 +16,26 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Counts the attempts at one operation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Attempts {
     failed: u32,
+    most: u32,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { failed: 0, most: ATTEMPTS }
+    }
 }
 
 impl Attempts {
+    /// For an operation that gets one attempt only.
+    pub const ONE: Self = Self { failed: 0, most: 1 };
+
     /// How long to wait before the next attempt; none if there is to be none.
     pub fn pause_after(&mut self, error: &Error) -> Option<Duration> {
         self.failed += 1;
-        if !error.retry || self.failed >= ATTEMPTS {
+        if !error.retry || self.failed >= self.most {
             return None;
         }
         let pause = error.retry_after.unwrap_or(FIRST_PAUSE * 2_u32.pow(self.failed - 1));
@@ -45,11 +55,10 @@ fn level(pause: Duration) -> log::Level {
 ///
 /// # Errors
 /// The last one.
-pub async fn retried<T, F>(mut operation: impl FnMut() -> F) -> Result<T, Error>
+pub async fn retried<T, F>(mut attempts: Attempts, mut operation: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let mut attempts = Attempts::default();
     loop {
         match operation().await {
             Ok(value) => return Ok(value),
@@ -57,6 +66,36 @@ where
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),
             },
+        }
+    }
+}
+
+/// Runs `operation` on so many items until each has succeeded or has an error that
+/// will not go away. It gets the numbers of those that are left, and returns a
+/// result for each of them, in order.
+pub async fn retried_each<T, F>(
+    mut attempts: Attempts,
+    items: usize,
+    mut operation: impl FnMut(&[usize]) -> F,
+) -> Vec<Result<T, Error>>
+where
+    F: Future<Output = Result<Vec<Result<T, Error>>, Error>>,
+{
+    let mut results: Vec<Result<T, Error>> = Vec::new();
+    results.resize_with(items, || Err(Error { retry: true, ..Error::unexpected("it was not asked for") }));
+    loop {
+        let is_left = |result: &Result<T, Error>| result.as_ref().is_err_and(|error| error.retry);
+        let left: Vec<usize> = (0..items).filter(|&i| is_left(&results[i])).collect();
+        match operation(&left).await {
+            Ok(outcomes) => left.iter().zip(outcomes).for_each(|(&i, outcome)| results[i] = outcome),
+            Err(error) => left.iter().for_each(|&i| results[i] = Err(error.clone())),
+        }
+        let failures = results.iter().filter_map(|result| result.as_ref().err());
+        // The longest wait that is asked for is that of all.
+        let retryable = failures.filter(|error| error.retry).max_by_key(|error| error.retry_after);
+        match retryable.and_then(|error| attempts.pause_after(error)) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return results,
         }
     }
 }

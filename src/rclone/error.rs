@@ -43,13 +43,6 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
-    /// Whether every further operation fails the same way, whatever the backend says.
-    fn ends_everything(self) -> bool {
-        matches!(self, Self::NeedsLogin | Self::Quota)
-    }
-}
-
 /// What is wrong with an account or the way to it, where that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,15 +128,11 @@ impl Error {
         Self { kind, cause: None, text: text.into(), retry: false, fatal: false, retry_after: None }
     }
 
-    /// Whether every further operation would fail the same way.
-    pub fn ends_everything(&self) -> bool {
-        self.fatal || self.kind.ends_everything()
-    }
-
-    /// Whether nothing can be read any more. A full drive can: services say of a
-    /// single item that it is over quota, too.
-    pub fn ends_reading(&self) -> bool {
-        self.ends_everything() && self.kind != Kind::Quota
+    /// Reports whether the error may come from a service that is gone, or gone for
+    /// this account, and not from the item.
+    pub fn may_be_outage(&self) -> bool {
+        let is_passing_elsewhere = self.kind == Kind::Other && self.retry;
+        self.fatal || is_passing_elsewhere || matches!(self.kind, Kind::Network | Kind::Throttled | Kind::NeedsLogin)
     }
 
     /// A failure of ours or of rclone that should not happen.

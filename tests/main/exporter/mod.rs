@@ -1,4 +1,5 @@
 //! The destination of a restore.
 
 mod failures;
+mod outage;
 mod tree;

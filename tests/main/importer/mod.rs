@@ -6,6 +6,7 @@ mod failures;
 mod invalid;
 mod klosets;
 mod names;
+mod outage;
 mod packages;
 mod tree;
 mod unchanged;

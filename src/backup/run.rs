@@ -1,0 +1,261 @@
+//! One backup: what is listed, what is read, and how it went.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Excludes, Found, ReadAhead, walk};
+use crate::{
+    drive::{self, Content, Drive, DrivePath},
+    rclone::{self, Entry, File, Item, Time},
+    report::Summary,
+};
+
+/// Listed folders on their way to whoever takes them.
+const FOLDERS_AHEAD: usize = 4;
+
+/// Files without an answer that show, where no file could be read, that none can.
+const UNANSWERED: u64 = 4;
+
+/// Why no snapshot is to be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing is at the location.
+    #[error("cannot back up {0}: there is no such file or folder")]
+    Missing(DrivePath),
+    /// The top cannot be listed, or nothing can be read any more.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
+    /// Files failed, and the user wants no snapshot without them.
+    #[error("{} of {} files failed, and on_partial=fail: {}", .0.failed, .0.files, .0.grouped_causes())]
+    Partial(Box<Summary>),
+    /// Not one of the files that plakar asked for could be read.
+    #[error("none of {} files could be read: {}", .0.failed, .0.grouped_causes())]
+    Nothing(Box<Summary>),
+    /// Nobody takes what is listed.
+    #[error("plakar stopped listening")]
+    NobodyListens,
+}
+
+/// An item of the listing, in the order of the listing.
+#[derive(Debug)]
+pub enum Listed<'a> {
+    /// A folder above the location.
+    Ancestor(&'a DrivePath, Time),
+    /// A file or a folder.
+    Entry(&'a DrivePath, &'a Entry),
+    /// What could not be listed.
+    Failed(&'a DrivePath, &'a drive::Error),
+}
+
+/// One backup of a folder or a file.
+#[derive(Debug)]
+pub struct Backup {
+    drive: Drive,
+    top: DrivePath,
+    excludes: Excludes,
+    listings: usize,
+    files: ReadAhead,
+    summary: Mutex<Summary>,
+    /// Whether plakar has opened a file, which it does not do to count them.
+    opened: AtomicBool,
+    /// Whether a file was read.
+    read: AtomicBool,
+    /// Files for which the service gave no answer.
+    unanswered: AtomicU64,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub struct Reading {
+    backup: Arc<Backup>,
+    path: DrivePath,
+    file: File,
+}
+
+impl Backup {
+    /// A backup of what is at `top`, with at most `listings` calls that list folders
+    /// at once and at most `read_ahead` files read before plakar asks for them.
+    pub fn new(drive: Drive, top: &DrivePath, excludes: Excludes, listings: usize, read_ahead: usize) -> Self {
+        Self {
+            files: ReadAhead::new(drive.clone(), read_ahead),
+            drive,
+            top: top.clone(),
+            excludes,
+            listings,
+            summary: Mutex::default(),
+            opened: AtomicBool::default(),
+            read: AtomicBool::default(),
+            unanswered: AtomicU64::default(),
+        }
+    }
+
+    /// Lists the folders above the location, the location and what is below it.
+    /// Sends a record of each, which `record_of` makes, and returns their number.
+    ///
+    /// # Errors
+    /// If the location cannot be listed, or nothing can be listed any more.
+    pub async fn list<R>(&self, records: &mpsc::Sender<R>, record_of: impl Fn(Listed<'_>) -> R) -> Result<u64, Error> {
+        let mut sink = Sink { backup: self, records, record_of, sent: 0 };
+        let Some(top) = self.drive.stat(&self.top).await? else {
+            return Err(Error::Missing(self.top.clone()));
+        };
+        for folder in self.top.ancestors() {
+            // What is above the location is only the way to it.
+            let modified = match self.drive.stat(&folder).await {
+                Ok(Some(entry)) => entry.modified,
+                _ => Time::UNKNOWN,
+            };
+            sink.send(Listed::Ancestor(&folder, modified)).await?;
+        }
+        sink.send_entry(&self.top, &top).await?;
+        if matches!(top.item, Item::Folder) {
+            let (sender, found) = mpsc::channel(FOLDERS_AHEAD);
+            let walking = walk(&self.drive, &self.top, &self.excludes, self.listings, sender);
+            let (walked, sent) = tokio::join!(walking, sink.send_all(found));
+            walked?;
+            sent?;
+        }
+        Ok(sink.sent)
+    }
+
+    /// Opens a file that was listed and not released.
+    pub fn open(self: &Arc<Self>, path: &str) -> Option<(Content, Reading)> {
+        self.opened.store(true, Ordering::Relaxed);
+        let (content, file) = self.files.open(path)?;
+        let path = DrivePath::parse(path).ok()?;
+        Some((content, Reading { backup: Arc::clone(self), path, file }))
+    }
+
+    /// Forgets a file: plakar is done with it.
+    pub fn release(&self, path: &str) {
+        self.files.release(path);
+    }
+
+    /// Forgets all files.
+    pub fn release_all(&self) {
+        self.files.release_all();
+    }
+
+    /// Returns the error after which nothing can be read, if there was one.
+    pub fn over(&self) -> Option<drive::Error> {
+        self.drive.over()
+    }
+
+    /// Waits for the error after which nothing can be read.
+    pub async fn until_over(&self) -> drive::Error {
+        self.drive.until_over().await
+    }
+
+    /// Reports whether plakar has opened a file: it starts a second importer for
+    /// each backup, which only counts.
+    pub fn was_opened(&self) -> bool {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the backup has done so far.
+    pub fn summary(&self) -> Summary {
+        self.count().clone()
+    }
+
+    /// Checks how a backup went whose records are all acknowledged. `all_or_nothing`
+    /// refuses a snapshot that lacks files.
+    ///
+    /// # Errors
+    /// If no snapshot is to be kept.
+    pub fn verdict(&self, all_or_nothing: bool) -> Result<(), Error> {
+        let summary = self.summary();
+        if summary.failed == 0 {
+            return Ok(());
+        }
+        if all_or_nothing {
+            return Err(Error::Partial(Box::new(summary)));
+        }
+        let nothing_came = !self.read.load(Ordering::Relaxed);
+        if nothing_came && self.unanswered.load(Ordering::Relaxed) >= UNANSWERED {
+            return Err(Error::Nothing(Box::new(summary)));
+        }
+        Ok(())
+    }
+
+    fn count(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// Notes a piece of the content. An error becomes that of the file, and says
+    /// whether the backup is over.
+    pub async fn note(&self, piece: Result<Bytes, rclone::Error>) -> Result<Bytes, drive::Error> {
+        match piece {
+            Ok(piece) => {
+                self.backup.read.store(true, Ordering::Relaxed);
+                self.backup.drive.was_read(&self.file);
+                self.backup.count().bytes += piece.len() as u64;
+                Ok(piece)
+            }
+            Err(cause) => {
+                let error = self.backup.drive.unreadable(&self.path, cause).await;
+                if error.may_be_outage() {
+                    self.backup.unanswered.fetch_add(1, Ordering::Relaxed);
+                }
+                self.backup.count().fail(&error.cause().text);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Sends and counts what is listed.
+struct Sink<'a, R, F> {
+    backup: &'a Backup,
+    records: &'a mpsc::Sender<R>,
+    record_of: F,
+    sent: u64,
+}
+
+impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
+    /// Sends what a walk finds. The walk ends when the receiver is dropped.
+    async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), Error> {
+        while let Some(found) = found.recv().await {
+            self.send_found(found).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_found(&mut self, found: Found) -> Result<(), Error> {
+        match found {
+            Found::Folder(items) => {
+                for (path, entry) in items {
+                    self.send_entry(&path, &entry).await?;
+                }
+                Ok(())
+            }
+            Found::Failed(path, error) => {
+                self.backup.count().fail(&error.cause().text);
+                self.send(Listed::Failed(&path, &error)).await
+            }
+        }
+    }
+
+    async fn send_entry(&mut self, path: &DrivePath, entry: &Entry) -> Result<(), Error> {
+        match &entry.item {
+            Item::Folder => self.backup.count().folders += 1,
+            Item::File(file) => {
+                self.backup.count().files += 1;
+                self.backup.files.add(path.to_string(), file.clone());
+            }
+        }
+        self.send(Listed::Entry(path, entry)).await
+    }
+
+    async fn send(&mut self, listed: Listed<'_>) -> Result<(), Error> {
+        let record = (self.record_of)(listed);
+        self.sent += 1;
+        self.records.send(record).await.map_err(|_| Error::NobodyListens)
+    }
+}

@@ -1,0 +1,62 @@
+//! Uploads that run beside the restore.
+
+use std::collections::HashMap;
+
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+use super::Failure;
+
+/// Uploads under way, each with the ticket of its record. Dropping it ends them.
+#[derive(Debug)]
+pub struct Uploads<R> {
+    tasks: JoinSet<Result<u64, Failure>>,
+    tickets: HashMap<Id, R>,
+}
+
+impl<R> Default for Uploads<R> {
+    fn default() -> Self {
+        Self { tasks: JoinSet::new(), tickets: HashMap::new() }
+    }
+}
+
+impl<R> Uploads<R> {
+    /// Starts an upload, which returns the number of bytes that it stored.
+    pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<u64, Failure>> + Send + 'static) {
+        let handle: AbortHandle = self.tasks.spawn(upload);
+        self.tickets.insert(handle.id(), ticket);
+    }
+
+    /// Uploads that are not settled.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Waits for the end of an upload; none if there is none. Loses nothing when it
+    /// is dropped before.
+    pub async fn next(&mut self) -> Option<(R, Result<u64, Failure>)> {
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok(ended) => ended,
+            // A task that died: its record must not count as restored.
+            Err(error) => (error.id(), Err(Failure::of(format!("the upload did not end: {error}")))),
+        };
+        Some((self.tickets.remove(&id)?, result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_is_a_failure_of_its_record() {
+        let mut uploads = Uploads::default();
+        uploads.start("dies", async { panic!("as a defect would") });
+        let (ticket, result) = uploads.next().await.unwrap();
+        assert_eq!(ticket, "dies");
+        assert!(result.unwrap_err().text.contains("did not end"));
+        uploads.start("lives", async { Ok(7) });
+        let (ticket, result) = uploads.next().await.unwrap();
+        assert_eq!((ticket, result.unwrap()), ("lives", 7));
+        assert!(uploads.next().await.is_none());
+    }
+}

@@ -1,0 +1,135 @@
+//! A service that goes away, and the lines that tell how a backup went.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+use plakar_host::{Backup, Error, Importer, Options, PATIENCE, Settings, Snapshot};
+
+use crate::icloud::ICloud;
+
+/// Few tries, so that a file fails soon: the number does not matter here.
+fn settings(icloud: &ICloud) -> Settings {
+    icloud.settings("icloud://").with("tries", "2")
+}
+
+fn drive_of_forty() -> ICloud {
+    let icloud = ICloud::new();
+    for n in 0..40 {
+        icloud.put(&format!("{}/{n}.txt", n % 4), b"content");
+    }
+    icloud
+}
+
+/// Imports while `during` runs. Returns the outcome and the lines on stderr.
+async fn backup(
+    icloud: &ICloud,
+    settings: &Settings,
+    during: impl Future<Output = ()>,
+) -> (Result<Snapshot, Error>, Vec<String>) {
+    let importer = icloud.host.importer(settings, &Options::concurrency(2)).await.unwrap();
+    let (import, ()) = tokio::join!(importer.import(Backup::first()), during);
+    let lines = stderr_of(importer).await;
+    (import, lines)
+}
+
+async fn stderr_of(importer: Importer) -> Vec<String> {
+    importer.close().await.unwrap();
+    let mut connector = importer.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
+    connector.stderr().lines().map(str::to_owned).collect()
+}
+
+/// The lines about the end of a backup.
+fn ends(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| line.contains("the backup ended") || line.contains("plakar-icloud: backup:")).collect()
+}
+
+/// plakar would keep a snapshot without most of the files, and end with 0
+#[tokio::test]
+async fn a_network_that_is_gone_ends_the_backup() {
+    let icloud = drive_of_forty();
+    icloud.hold(RequestKind::ById, "downloads");
+    let (import, lines) = backup(&icloud, &settings(&icloud), async {
+        icloud.until(RequestKind::ById, 1).await;
+        icloud.simulator.add_fault(FaultRule::any(FaultAction::ResetBefore));
+        icloud.simulator.release("downloads");
+    })
+    .await;
+    let message = import.unwrap_err().message();
+    assert!(message.contains("the backup ended, and nothing of it is kept"), "{message}");
+    let ends = ends(&lines);
+    assert_eq!(ends.len(), 1, "{lines:?}");
+    assert!(ends[0].contains("error") && ends[0].contains("cannot read"), "{lines:?}");
+}
+
+/// The other hosts answer, so only the content shows it
+#[tokio::test]
+async fn a_content_host_that_is_gone_ends_the_backup() {
+    let icloud = drive_of_forty();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ContentGet, 500).skip(3));
+    let (import, _) = backup(&icloud, &settings(&icloud), async {}).await;
+    let message = import.unwrap_err().message();
+    assert!(message.contains("the backup ended"), "{message}");
+}
+
+#[tokio::test]
+async fn content_that_never_comes_ends_the_backup() {
+    let icloud = drive_of_forty();
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, FaultAction::ResetBefore));
+    let (import, _) = backup(&icloud, &settings(&icloud), async {}).await;
+    import.unwrap_err();
+}
+
+/// A file that the service fails to give is not a service that is gone
+#[tokio::test]
+async fn one_file_that_cannot_be_had_costs_that_file() {
+    let icloud = drive_of_forty();
+    let drive_id = icloud.drive_id("2/10.txt");
+    let document = drive_id.rsplit("::").next().unwrap();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 500).matching(document));
+    let (import, lines) = backup(&icloud, &settings(&icloud), async {}).await;
+    assert_eq!(import.unwrap().errors.into_keys().collect::<Vec<_>>(), ["/2/10.txt"]);
+    let ends = ends(&lines);
+    assert_eq!(ends.len(), 1, "{lines:?}");
+    assert!(ends[0].contains("40 files and 5 folders") && ends[0].contains("1 failed: 1 × "), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
+    let icloud = drive_of_forty();
+    let drive_id = icloud.drive_id("2/10.txt");
+    let document = drive_id.rsplit("::").next().unwrap();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 404).matching(document));
+    let events = icloud.host.surroundings().root().join("events");
+    let command = format!("echo $PLAKAR_ICLOUD_EVENT $PLAKAR_ICLOUD_FAILED >> {}", events.display());
+    for (on_partial, event) in [("keep", "backup-partial 1"), ("fail", "backup-failed 1")] {
+        let settings = settings(&icloud).with("on_partial", on_partial).with("on_event", &command);
+        let (import, lines) = backup(&icloud, &settings, async {}).await;
+        assert_eq!(import.is_ok(), on_partial == "keep", "{import:?}");
+        assert_eq!(ends(&lines).len(), 1, "{lines:?}");
+        // The command is not waited for.
+        while !std::fs::read_to_string(&events).is_ok_and(|told| told.contains(event)) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let told = std::fs::read_to_string(&events).unwrap();
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+/// plakar starts two importers for a backup. The one that only counts says nothing
+#[tokio::test]
+async fn two_importers_of_one_backup_tell_it_once() {
+    let icloud = drive_of_forty();
+    let settings = settings(&icloud);
+    let options = Options::concurrency(2);
+    let reads = icloud.host.importer(&settings, &options).await.unwrap();
+    let counts = icloud.host.importer(&settings, &options).await.unwrap();
+    let (import, counted) = tokio::join!(reads.import(Backup::first()), counts.count());
+    assert_eq!((import.unwrap().errors, counted.unwrap().files), (BTreeMap::new(), 40));
+    counts.close().await.unwrap();
+    let lines = [stderr_of(reads).await, stderr_of(counts).await].concat();
+    let ends = ends(&lines);
+    assert_eq!(ends.len(), 1, "{lines:?}");
+    assert!(ends[0].contains("280 bytes transferred, none failed"), "{lines:?}");
+}
