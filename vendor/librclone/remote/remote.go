@@ -15,7 +15,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/rclone/rclone/fs/config"
 	"github.com/rclone/rclone/fs/config/obscure"
 	"github.com/rclone/rclone/fs/rc"
+	"golang.org/x/sync/semaphore"
 )
 
 var remotes = newHandles[fs.Fs]("remote")
@@ -42,12 +42,15 @@ type openAnswer struct {
 	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
 }
 
-// configMu keeps the writing of the sections and the opening together.
-var configMu sync.Mutex
+// opening keeps the writing of the sections and the opening together. It is held
+// while a backend uses the network, so those that wait for it can give up.
+var opening = semaphore.NewWeighted(1)
 
 func open(ctx context.Context, in openRequest) (*openAnswer, error) {
-	configMu.Lock()
-	defer configMu.Unlock()
+	if err := opening.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer opening.Release(1)
 	for _, section := range slices.Sorted(maps.Keys(in.Sections)) {
 		if err := in.set(section); err != nil {
 			return nil, err

@@ -232,7 +232,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		for name, value := range r.contents.service.session.headersFor(address, r.denied) {
 			headers[name] = value
 		}
-		resp, err := r.contents.service.http.Call(r.ctx, &rest.Opts{
+		resp, err := r.contents.service.http.Call(withTry(r.ctx, r.try), &rest.Opts{
 			Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
 		})
 		if err == nil {
@@ -301,6 +301,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	}
 	_ = r.body.Close()
 	broken := failf(KindNetwork, "", "", "the content breaks off at byte %d of %d", r.pos, r.end)
+	broken.host = hostOf(r.from.url)
 	if r.archive != nil {
 		if r.handed {
 			// Two downloads of one package differ, so the rest of another one does not fit.

@@ -74,6 +74,7 @@ type Error struct {
 	busy       bool   // another write to the same zone was under way
 	doubtful   bool   // a refusal that may be none a moment later
 	answered   bool   // the service said so, by a status
+	host       string // that the call has failed at, if it is known
 	unclear    bool   // a proof of the password was sent, and whether it was right is not known
 	final      bool   // repeating the call cannot help: what could be done was done
 	fatal      bool   // no other call of the account can succeed either
@@ -282,5 +283,7 @@ func transportError(ctx context.Context, host string, err error) error {
 		why = "the name " + host + " cannot be resolved"
 		advice = "check the network connection"
 	}
-	return fail(KindNetwork, "", "", why).from(err).with(advice)
+	e := fail(KindNetwork, "", "", why).from(err).with(advice)
+	e.host = host
+	return e
 }

@@ -5,25 +5,27 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"golang.org/x/sync/semaphore"
 )
 
-// lister asks for the contents of folders, several folders a request where the
-// service answers so. Whether Apple takes several is not known: rclone and the
-// other clients that are known send a list with one folder. What the service
-// refuses or leaves out is asked for again in smaller lists, and the size that
-// worked is kept.
+// lister asks for the contents of folders, several folders a request. Apple's limit
+// on them is not known: idrive-cli lists a whole level of a tree with one request.
+// What the service refuses or leaves out is asked for again in smaller lists, and the
+// size that worked is kept.
+// https://github.com/nktknshn/idrive-cli
 type lister struct {
 	service *service
 	folders *folders
-	batch   atomic.Int64 // folders a request
-	proved  atomic.Bool  // the service has answered a list of several
-	proving sync.Mutex   // held by the list that finds it out
-	closed  atomic.Bool  // the Drive host does not list below shares
+	batch   atomic.Int64        // folders a request
+	proved  atomic.Bool         // the service has answered a list of several
+	proving *semaphore.Weighted // held by the list that finds it out
+	closed  atomic.Bool         // the Drive host does not list below shares
 }
 
 // heaviest is how many items one request should bring, as far as the service's
@@ -110,12 +112,14 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []listing {
 	if len(targets) == 1 || l.proved.Load() {
 		return l.listTogether(ctx, targets)
 	}
-	l.proving.Lock()
+	if err := l.proving.Acquire(ctx, 1); err != nil {
+		return slices.Repeat([]listing{{err: err}}, len(targets))
+	}
 	if int64(len(targets)) <= l.batch.Load() {
-		defer l.proving.Unlock()
+		defer l.proving.Release(1)
 		return l.listTogether(ctx, targets)
 	}
-	l.proving.Unlock()
+	l.proving.Release(1)
 	var listings []listing // in smaller lists, as it was found out meanwhile
 	for start := 0; start < len(targets); {
 		end := l.cut(targets, start)

@@ -15,6 +15,7 @@ import (
 	"github.com/rclone/rclone/fs/config/configstruct"
 	"github.com/rclone/rclone/fs/config/obscure"
 	"github.com/rclone/rclone/lib/encoder"
+	"golang.org/x/sync/semaphore"
 )
 
 // hiddenPassword is what rclone's "config show" prints for a password. In a
@@ -141,7 +142,7 @@ outcome could not be kept; a session is used while it lasts.`,
 			Default:  fs.Duration(defaultLongestWait),
 		}, {
 			Name:     "silence",
-			Help:     "Time after which a request is given up on which no byte moves.\n\n0 leaves it to rclone's own --timeout.",
+			Help:     "Time after which a request is given up on which no byte moves, at least 45 seconds.\n\nThe first listing after a change takes Apple about 30 seconds. 0 leaves it to rclone's own --timeout.",
 			Advanced: true,
 			Default:  fs.Duration(defaultSilence),
 		}, {
@@ -247,11 +248,25 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 	return d, nil
 }
 
+// shortestSilence is the least that the option silence can be. The first listing
+// after a change takes Apple about 30 seconds.
+// https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
+const shortestSilence = 45 * time.Second
+
+// silenceOf returns the time after which a request is given up.
+func silenceOf(opt *Options) time.Duration {
+	if opt.Silence <= 0 {
+		return 0
+	}
+	return max(time.Duration(opt.Silence), shortestSilence)
+}
+
 func newService(ctx context.Context, opt *Options) *service {
+	outages := new(outages)
 	return &service{
-		http:    newRESTClient(newHTTPClient(ctx, time.Duration(opt.Silence))),
+		http:    newRESTClient(newHTTPClient(ctx, silenceOf(opt), outages)),
 		limiter: limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
-		retries: retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait)},
+		retries: retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait), outages: outages},
 	}
 }
 
@@ -265,7 +280,7 @@ func newDrive(ctx context.Context, name string, opt *Options) *drive {
 
 func assembleDrive(service *service, opt *Options) *drive {
 	folders := newFolders(opt.CacheItems)
-	lister := &lister{service: service, folders: folders}
+	lister := &lister{service: service, folders: folders, proving: semaphore.NewWeighted(1)}
 	lister.batch.Store(int64(max(1, opt.BatchSize)))
 	d := &drive{
 		service: service, folders: folders, lister: lister,

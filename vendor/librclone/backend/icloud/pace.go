@@ -2,8 +2,6 @@ package icloud
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +13,10 @@ import (
 // many at once, fewer after the service asked for it, more again after a while.
 // One limiter serves one Apple Account, whatever the number of remotes. The
 // transfer of contents is no call.
+//
+// After several refusals in a row there are no calls for a while, and then one at a
+// time until one is accepted: where the service refuses everything for a minute, the
+// others would be refused as well.
 type limiter struct {
 	tokens *rate.Limiter
 	slots  chan struct{}
@@ -23,14 +25,26 @@ type limiter struct {
 	taken   int // slots that nobody gets any more
 	highest rate.Limit
 	now     rate.Limit
-	until   time.Time // no call before
+	good    rate.Limit // a rate that was not refused, or not for long
+	row     int        // refusals in a row
+	broke   time.Time  // when the last break began
+	until   time.Time  // no call before
+	strikes int        // breaks in a row
+	probing bool       // a call is under way that finds out whether calls are accepted again
+	changed chan struct{}
+	recent  []time.Time // when the calls of the last second were accepted, the oldest first
 }
 
 const (
 	lowestRate   = rate.Limit(0.5) // calls a second
-	slowDown     = 0.5             // on each refusal
-	speedUp      = 1.25            // on each success below the highest rate; rclone's pacer has 1.33
-	burst        = 1               // no bursts: this is what rclone's pacer does too
+	slowDown     = 0.5             // on a refusal
+	speedUp      = 1.25            // on each success up to the good rate; rclone's pacer has 1.33
+	creepUp      = 0.004           // calls a second more on each success beyond the good rate
+	inARow       = 3               // refusals that make a break
+	goodPart     = 0.8             // of the rate that was accepted before a break
+	firstBreak   = time.Second     // without calls after a refusal that names no time; doubled for each further one
+	longestBreak = 30 * time.Second
+	burst        = 1 // no bursts: this is what rclone's pacer does too
 	defaultRate  = 100
 	defaultSlots = 16
 )
@@ -48,71 +62,160 @@ func newLimiter(perSecond float64, slots int) *limiter {
 		slots:   make(chan struct{}, slots),
 		highest: highest,
 		now:     highest,
+		good:    highest,
+		changed: make(chan struct{}),
 	}
+}
+
+// turn is one call that the limiter has let through.
+type turn struct {
+	begun time.Time
+	probe bool
 }
 
 // begin waits for the turn of one call; end has to follow. Where the service
 // asked for more than the longest wait it fails at once.
-func (l *limiter) begin(ctx context.Context, longest time.Duration) error {
+func (l *limiter) begin(ctx context.Context, longest time.Duration) (turn, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return turn{}, ctx.Err()
 	}
-	for {
-		l.mu.Lock()
-		wait := time.Until(l.until)
-		l.mu.Unlock()
-		if wait <= 0 {
-			break
+	mine, err := l.pass(ctx, longest)
+	if err == nil {
+		if err = l.tokens.Wait(ctx); err == nil {
+			mine.begun = time.Now()
+			return mine, nil
 		}
-		if wait > longest {
-			l.end()
-			e := fail(KindThrottled, "", "", "iCloud asked for no calls for a while")
-			e.retryAfter, e.final = wait, true
-			return e
-		}
-		if err := sleep(ctx, wait); err != nil {
-			l.end()
-			return err
+		if ctx.Err() == nil {
+			err = context.DeadlineExceeded // the deadline comes before the turn
 		}
 	}
-	if err := l.tokens.Wait(ctx); err != nil {
-		l.end()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return context.DeadlineExceeded // the deadline comes before the turn
-	}
-	return nil
+	l.end(mine)
+	return turn{}, err
 }
 
-func (l *limiter) end() { <-l.slots }
+// pass waits while the service wants no calls.
+func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error) {
+	for {
+		l.mu.Lock()
+		left, changed := time.Until(l.until), l.changed
+		mine := turn{probe: left <= 0 && l.strikes > 0 && !l.probing}
+		free := left <= 0 && (l.strikes == 0 || mine.probe)
+		l.probing = l.probing || mine.probe
+		l.mu.Unlock()
+		switch {
+		case free:
+			return mine, nil
+		case left > longest:
+			e := fail(KindThrottled, "", "", "iCloud asked for no calls for a while")
+			e.retryAfter, e.final = left, true
+			return turn{}, e
+		case left > 0:
+			if err := wait(ctx, left, "iCloud asks for fewer calls"); err != nil {
+				return turn{}, err
+			}
+		default:
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return turn{}, ctx.Err()
+			}
+		}
+	}
+}
 
-// refused is told of a 429 or 503: slower from now on, and nothing at all for
-// as long as the service asked.
-func (l *limiter) refused(wait time.Duration) {
+// end gives the place of a call free.
+func (l *limiter) end(mine turn) {
+	l.mu.Lock()
+	if mine.probe && l.probing {
+		l.probing = false
+		l.wake()
+	}
+	l.mu.Unlock()
+	<-l.slots
+}
+
+// wake lets those look again that wait for a probe; mu is held.
+func (l *limiter) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// refused is told of a 429 or 503: nothing at all for as long as the service
+// asked, and slower afterwards. Several refusals in a row are more than bad luck:
+// then there is a break, and the rate becomes a part of what was accepted before.
+// Calls that were under way when the break began say nothing new.
+func (l *limiter) refused(mine turn, asked time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if until := time.Now().Add(wait); until.After(l.until) {
+	now := time.Now()
+	l.row++
+	if until := now.Add(asked); until.After(l.until) {
+		l.until = until
+	}
+	lowest := min(lowestRate, l.highest)
+	if l.row < inARow {
+		if l.now != rate.Inf {
+			l.setRate(max(l.now*slowDown, lowest))
+		}
+		return
+	}
+	if mine.begun.Before(l.broke) {
+		return
+	}
+	l.broke = now
+	l.strikes++
+	if until := now.Add(min(firstBreak<<min(l.strikes-1, 8), longestBreak)); asked == 0 && until.After(l.until) {
 		l.until = until
 	}
 	if l.now == rate.Inf {
 		return
 	}
-	l.now = max(l.now*slowDown, min(lowestRate, l.highest))
-	l.tokens.SetLimit(l.now)
+	l.forget(now)
+	reached := min(l.now, l.highest)
+	if len(l.recent) > 0 {
+		reached = rate.Limit(len(l.recent))
+		l.good = max(min(l.good, reached*goodPart), lowest)
+	}
+	l.setRate(max(reached*slowDown, lowest))
 }
 
 // accepted is told of every call that worked.
 func (l *limiter) accepted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.now >= l.highest {
+	l.row = 0
+	if l.strikes > 0 {
+		l.strikes = 0
+		l.wake()
+	}
+	if l.highest == rate.Inf {
 		return
 	}
-	l.now = min(l.now*speedUp, l.highest)
-	l.tokens.SetLimit(l.now)
+	now := time.Now()
+	l.forget(now)
+	l.recent = append(l.recent, now)
+	switch {
+	case l.now >= l.highest:
+	case l.now < l.good:
+		l.setRate(min(l.now*speedUp, l.good))
+	default:
+		l.good = min(l.good+creepUp, l.highest)
+		l.setRate(l.good)
+	}
+}
+
+// forget drops what was accepted more than a second ago; mu is held.
+func (l *limiter) forget(now time.Time) {
+	for len(l.recent) > 0 && now.Sub(l.recent[0]) > time.Second {
+		l.recent = l.recent[1:]
+	}
+}
+
+func (l *limiter) setRate(to rate.Limit) {
+	l.now = to
+	l.tokens.SetLimit(to)
 }
 
 // tighten makes the limiter as strict as another remote of the account wants.
@@ -124,8 +227,8 @@ func (l *limiter) tighten(perSecond float64, slots int) {
 	}
 	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.highest {
 		l.highest = wanted
-		l.now = min(l.now, wanted)
-		l.tokens.SetLimit(l.now)
+		l.good = min(l.good, wanted)
+		l.setRate(min(l.now, wanted))
 	}
 }
 
@@ -147,124 +250,4 @@ func limiterOf(appleID string, perSecond float64, slots int) *limiter {
 	}
 	known.tighten(perSecond, slots)
 	return known
-}
-
-// retries says how often and how fast a failed step is repeated.
-type retries struct {
-	tries   int           // of one step, the first included
-	base    time.Duration // before the second try; doubled for each further one
-	longest time.Duration // the longest wait that is worth it
-}
-
-// pause is how long to wait before try number next (2 is the first repetition).
-// asked is what the service asked for; more than the longest wait is not worth
-// waiting for.
-func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
-	if next > r.tries || asked > r.longest {
-		return 0, false
-	}
-	return r.delay(next, asked), true
-}
-
-// delay is how long to wait before try number next.
-func (r retries) delay(next int, asked time.Duration) time.Duration {
-	wait := min(r.base<<min(next-2, 16), r.longest, longestPause)
-	if wait > 0 {
-		wait = wait/2 + rand.N(wait/2+1) // spread, so that parallel calls do not come back together
-	}
-	return max(wait, asked)
-}
-
-// longestPause bounds the pauses that nobody asked for.
-const longestPause = 30 * time.Second
-
-// wait waits before try number next of a step that failed so. It gives the
-// failure when the step was tried often enough.
-func (r retries) wait(ctx context.Context, next int, err error) error {
-	pause, ok := r.forError(err).pause(next, retryAfterOf(err))
-	if !ok {
-		return err
-	}
-	return sleep(ctx, pause)
-}
-
-// How often failures of some kinds are worth a repetition. Writes of several
-// processes to one zone shut each other out for about a second each; a service
-// that asks for patience gets it; what is called wrong mostly is; and a silent
-// service has been waited for already.
-const (
-	busyTries      = 4 // times the usual number
-	silentTries    = 3
-	throttledTries = 2 // times the usual number
-	doubtfulTries  = 3
-)
-
-// forError adapts the retries to a failure.
-func (r retries) forError(err error) retries {
-	var typed *Error
-	switch {
-	case !errors.As(err, &typed):
-	case typed.busy:
-		r.tries *= busyTries
-	case typed.kind == KindThrottled:
-		r.tries *= throttledTries
-	case typed.doubtful:
-		r.tries = min(r.tries, doubtfulTries)
-	case errors.Is(err, errSilent):
-		r.tries = min(r.tries, silentTries)
-	}
-	return r
-}
-
-// zones keeps writes to one zone apart, once the service has turned one away
-// for another that was under way. People have seen it do so; when exactly is
-// not known, so writes begin side by side.
-type zones struct {
-	mu    sync.Mutex
-	turns map[string]chan struct{} // of the zones in which writes go one by one
-}
-
-// enter waits for the turn of a write.
-func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error) {
-	z.mu.Lock()
-	turn := z.turns[zone]
-	z.mu.Unlock()
-	if zone == "" || turn == nil {
-		return func() {}, nil
-	}
-	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// crowded is told that a write was turned away.
-func (z *zones) crowded(zone string) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.turns == nil {
-		z.turns = map[string]chan struct{}{}
-	}
-	if z.turns[zone] == nil {
-		z.turns[zone] = make(chan struct{}, 1)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -26,20 +26,23 @@ func TestLimiter(t *testing.T) {
 		calls := func(n int) time.Duration {
 			start := time.Now()
 			for range n {
-				require.NoError(t, l.begin(background, time.Hour))
-				l.end()
+				mine, err := l.begin(background, time.Hour)
+				require.NoError(t, err)
+				l.end(mine)
 			}
 			return time.Since(start)
 		}
 		assert.InDelta(t, 2.0, calls(200).Seconds(), 0.05, "100 calls a second")
-		l.refused(0)
+		refuse := func(asked time.Duration) { l.refused(turn{begun: time.Now()}, asked) }
+		refuse(0)
 		assert.InDelta(t, 2.0, calls(100).Seconds(), 0.05, "half as many")
-		l.refused(10 * time.Second)
+		refuse(10 * time.Second)
 		assert.InDelta(t, 10.0, calls(1).Seconds(), 0.1, "none while the service asked for it")
 		for range 100 {
-			l.refused(0)
+			refuse(0)
 		}
 		assert.Equal(t, lowestRate, l.now)
+		l.until = time.Time{}
 		for range 300 {
 			l.accepted()
 		}
@@ -47,15 +50,15 @@ func TestLimiter(t *testing.T) {
 
 		for call := range 1000 { // one in ten that is turned away at random is no reason to crawl
 			if call%10 == 0 {
-				l.refused(0)
+				refuse(0)
 			} else {
 				l.accepted()
 			}
 			assert.GreaterOrEqual(t, l.now, rate.Limit(50))
 		}
 
-		l.refused(2 * time.Hour)
-		err := l.begin(background, time.Hour)
+		refuse(2 * time.Hour)
+		_, err := l.begin(background, time.Hour)
 		var typed *Error
 		require.ErrorAs(t, err, &typed)
 		assert.Equal(t, KindThrottled, typed.Kind())
@@ -63,16 +66,77 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
+// Of a service that accepts so many calls a second, or that refuses all for a minute
+// after a burst, at most two in a hundred calls are refused.
+func TestFewCallsAreRefused(t *testing.T) {
+	for name, busy := range map[string]struct {
+		perSecond int           // more are refused
+		closed    time.Duration // after a refusal
+	}{
+		"30 calls a second":      {30, 0},
+		"60 calls a second":      {60, 0},
+		"a minute after a burst": {70, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(defaultRate, defaultSlots)
+				var mu sync.Mutex
+				var second, closed time.Time
+				inSecond, refused, accepted := 0, 0, 0
+				answer := func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					now := time.Now()
+					if now.Sub(second) >= time.Second {
+						second, inSecond = now, 0
+					}
+					inSecond++
+					if now.Before(closed) || inSecond > busy.perSecond {
+						if !now.Before(closed) {
+							closed = now.Add(busy.closed)
+						}
+						refused++
+						return false
+					}
+					accepted++
+					return true
+				}
+				inParallel(defaultSlots, 4000, func(int) {
+					for {
+						mine, err := l.begin(background, time.Hour)
+						require.NoError(t, err)
+						time.Sleep(40 * time.Millisecond)
+						good := answer()
+						if good {
+							l.accepted()
+						} else {
+							l.refused(mine, 0)
+						}
+						l.end(mine)
+						if good {
+							return
+						}
+						time.Sleep(firstPause)
+					}
+				})
+				t.Logf("%d of %d refused", refused, refused+accepted)
+				assert.LessOrEqual(t, refused*50, refused+accepted)
+			})
+		})
+	}
+}
+
 func TestLimiterOfSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(0, 2)
-		require.NoError(t, l.begin(background, 0))
-		require.NoError(t, l.begin(background, 0))
+		begin := func(ctx context.Context) error { _, err := l.begin(ctx, 0); return err }
+		require.NoError(t, begin(background))
+		require.NoError(t, begin(background))
 		ctx, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
-		assert.ErrorIs(t, l.begin(ctx, 0), context.DeadlineExceeded)
-		l.end()
-		assert.NoError(t, l.begin(background, 0))
+		assert.ErrorIs(t, begin(ctx), context.DeadlineExceeded)
+		l.end(turn{})
+		assert.NoError(t, begin(background))
 	})
 }
 
@@ -92,21 +156,22 @@ func TestLimiterOfAnAccount(t *testing.T) {
 func TestSlotsOfAnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(0, 4)
+		begin := func(ctx context.Context) error { _, err := l.begin(ctx, time.Hour); return err }
 		for range 4 {
-			require.NoError(t, l.begin(background, time.Hour))
+			require.NoError(t, begin(background))
 		}
 		l.tighten(0, 2)
 		l.tighten(0, 9)
 		synctest.Wait()
 		for range 4 {
-			l.end()
+			l.end(turn{})
 			synctest.Wait()
 		}
-		require.NoError(t, l.begin(background, time.Hour))
-		require.NoError(t, l.begin(background, time.Hour))
+		require.NoError(t, begin(background))
+		require.NoError(t, begin(background))
 		ctx, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
-		assert.Error(t, l.begin(ctx, time.Hour))
+		assert.Error(t, begin(ctx))
 	})
 }
 

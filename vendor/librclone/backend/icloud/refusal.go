@@ -16,6 +16,7 @@ const largestRefusal = 64 << 10
 // refusal is an answer with a status that is no success.
 type refusal struct {
 	status     int
+	host       string
 	code       string // of the service for the reason
 	reason     string // a short text of the service, safe to show
 	retryAfter time.Duration
@@ -35,6 +36,9 @@ func (r *refusal) Error() string {
 func newRefusal(resp *http.Response) *refusal {
 	defer func() { _ = resp.Body.Close() }()
 	r := &refusal{status: resp.StatusCode, header: resp.Header, retryAfter: RetryAfter(resp.Header, time.Now())}
+	if resp.Request != nil {
+		r.host = hostOf(resp.Request.URL.String())
+	}
 	if to, err := resp.Location(); err == nil {
 		r.location = to.String()
 	}
@@ -210,7 +214,7 @@ func (r *refusal) err() *Error {
 	e.retryAfter = r.retryAfter
 	e.busy = r.busy()
 	e.doubtful = r.doubtful()
-	e.answered = true
+	e.answered, e.host = true, r.host
 	if e.kind == KindQuota {
 		e.advice = "free some space in iCloud or extend the storage plan"
 	}

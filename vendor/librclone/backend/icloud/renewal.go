@@ -298,9 +298,6 @@ func (s *session) patient(wait time.Duration) bool {
 	return s.longest > 0 && now.Add(wait).Sub(s.trouble) <= s.longest
 }
 
-// longWait is a wait that is told without being asked for.
-const longWait = 10 * time.Second
-
 // tell logs why a renewal waits. The first long wait of a round is a warning.
 func (r *round) tell(why *passing, wait time.Duration) {
 	if wait == 0 {

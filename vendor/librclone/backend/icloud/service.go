@@ -37,7 +37,7 @@ var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
 
 // newHTTPClient has rclone's proxy, certificate and timeout settings, and gives
 // up requests on which nothing moves for longer than silence.
-func newHTTPClient(ctx context.Context, silence time.Duration) *http.Client {
+func newHTTPClient(ctx context.Context, silence time.Duration, outages *outages) *http.Client {
 	client := fshttp.NewClient(ctx)
 	if transport, ok := client.Transport.(*fshttp.Transport); ok {
 		transport.SetRequestFilter(func(req *http.Request) {
@@ -47,6 +47,7 @@ func newHTTPClient(ctx context.Context, silence time.Duration) *http.Client {
 	if silence > 0 {
 		client.Transport = &attentive{next: client.Transport, silence: silence}
 	}
+	client.Transport = &observer{next: client.Transport, outages: outages}
 	return client
 }
 
@@ -85,7 +86,7 @@ const believedTries = 2
 func fetch[T any](ctx context.Context, s *service, r request, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
 		answer := new(T)
-		err := s.send(ctx, r, answer)
+		err := s.send(withTry(ctx, try), r, answer)
 		if err == nil && check != nil {
 			err = check(answer)
 		}
@@ -227,22 +228,23 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 		var none int64
 		opts.ContentLength = &none
 	}
-	if err := s.limiter.begin(ctx, s.retries.longest); err != nil {
+	mine, err := s.limiter.begin(ctx, s.retries.longest)
+	if err != nil {
 		return nil, err
 	}
 	resp, err := s.follow(ctx, &opts, body)
 	if err != nil {
-		s.limiter.end()
+		defer s.limiter.end(mine)
 	}
 	var refused *refusal
 	switch {
 	case err == nil:
 		s.limiter.accepted()
-		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: s.limiter}
+		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: s.limiter, turn: mine}
 		return resp, nil
 	case errors.As(err, &refused):
 		if refused.kind() == KindThrottled && !refused.busy() && r.host != "" { // sign-ins keep a time of their own
-			s.limiter.refused(refused.retryAfter)
+			s.limiter.refused(mine, refused.retryAfter)
 		}
 		return nil, refused
 	default:
@@ -282,12 +284,13 @@ func sameDomain(from, to string) bool {
 type slotBody struct {
 	io.ReadCloser
 	limiter *limiter
+	turn    turn
 	once    sync.Once
 }
 
 // Close implements io.Closer.
 func (b *slotBody) Close() error {
-	defer b.once.Do(b.limiter.end)
+	defer b.once.Do(func() { b.limiter.end(b.turn) })
 	return b.ReadCloser.Close()
 }
 
@@ -314,8 +317,11 @@ func decode(ctx context.Context, resp *http.Response, answer any) error {
 	case limited.N <= 0:
 		return fail(KindDamaged, "", "", "an answer without an end")
 	case errors.As(err, &syntax), errors.As(err, &wrongType), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fail(KindDamaged, "", "", "an answer of "+hostOf(resp.Request.URL.String())+" is not what it should be").
+		host := hostOf(resp.Request.URL.String())
+		e := fail(KindDamaged, "", "", "an answer of "+host+" is not what it should be").
 			with("if this goes on, something between here and iCloud changes answers, such as a proxy or a sign-in page of the network")
+		e.host = host
+		return e
 	default:
 		return transportError(ctx, hostOf(resp.Request.URL.String()), err)
 	}

@@ -1,0 +1,183 @@
+package icloud
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// observer logs every request at the debug level, and tells the outages of the
+// account what has become of it.
+type observer struct {
+	next    http.RoundTripper
+	outages *outages
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
+	seen := &observation{outages: o.outages, req: req, begun: time.Now()}
+	resp, err := o.next.RoundTrip(req)
+	if err != nil {
+		seen.end(0, err)
+		return nil, err
+	}
+	seen.resp = resp
+	resp.Body = &observedBody{ReadCloser: resp.Body, seen: seen}
+	return resp, nil
+}
+
+// observation is one request.
+type observation struct {
+	outages  *outages
+	req      *http.Request
+	resp     *http.Response // nil if none came
+	begun    time.Time
+	once     sync.Once
+	progress sync.Once
+}
+
+// progressBytes is how much of an answer shows that the host works before the answer
+// has ended.
+const progressBytes = 64 << 10
+
+// end is called when the answer has been read, was closed, or has failed.
+func (s *observation) end(received int64, err error) {
+	s.once.Do(func() {
+		host := s.req.URL.Hostname()
+		outcome := "failed"
+		if s.resp != nil {
+			outcome = s.resp.Status
+		}
+		if err != nil {
+			outcome += ": " + transportError(context.Background(), host, err).Error()
+		}
+		fs.Debugf(nil, "icloud: %s %s%s: %s; try %d, sent %d bytes, received %d bytes, %v",
+			s.req.Method, host, loggedPath(s.req), outcome, tryOf(s.req.Context()), max(0, s.req.ContentLength), received,
+			time.Since(s.begun).Round(time.Millisecond))
+		switch {
+		case s.req.Context().Err() != nil: // the caller has given up
+		case err != nil:
+			s.outages.failed(host, s.begun, false, 0)
+		case isThrottling(s.resp.StatusCode):
+			s.outages.failed(host, s.begun, true, RetryAfter(s.resp.Header, time.Now()))
+		case s.resp.StatusCode >= 500:
+			s.outages.failed(host, s.begun, false, 0)
+		default:
+			s.outages.worked(host)
+		}
+	})
+}
+
+// moved notes that much of an answer has come.
+func (s *observation) moved() {
+	if s.resp.StatusCode < 400 {
+		s.progress.Do(func() { s.outages.worked(s.req.URL.Hostname()) })
+	}
+}
+
+func isThrottling(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// observedBody tells when an answer has been read.
+type observedBody struct {
+	io.ReadCloser
+	seen     *observation
+	received int64
+}
+
+// Read implements io.Reader.
+func (b *observedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.received += int64(n)
+	if b.received >= progressBytes {
+		b.seen.moved()
+	}
+	switch {
+	case err == io.EOF:
+		b.seen.end(b.received, nil)
+	case err != nil:
+		b.seen.end(b.received, err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *observedBody) Close() error {
+	defer b.seen.end(b.received, nil)
+	return b.ReadCloser.Close()
+}
+
+// longestLogged is the longest part of a path that is logged, unless it is a word.
+// Longer ones are ids.
+const longestLogged = 20
+
+// loggedPath returns the path of a request without what may be secret: the query,
+// ids, and the whole path at the hosts of contents, where it is a signature.
+func loggedPath(req *http.Request) string {
+	if !strings.HasSuffix(req.URL.Hostname(), ".icloud.com") && !strings.HasSuffix(req.URL.Hostname(), ".apple.com") {
+		return "/…"
+	}
+	parts := strings.Split(req.URL.Path, "/")
+	for i, part := range parts {
+		if len(part) > longestLogged && strings.ContainsFunc(part, unicode.IsDigit) || strings.ContainsFunc(part, unicode.IsControl) {
+			parts[i] = "…"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// longWait is a wait from which on a user is told why nothing happens.
+const longWait = 10 * time.Second
+
+type tryKey struct{}
+
+// withTry says which try the requests under a context are.
+func withTry(ctx context.Context, try int) context.Context {
+	return context.WithValue(ctx, tryKey{}, try)
+}
+
+func tryOf(ctx context.Context) int {
+	if try, ok := ctx.Value(tryKey{}).(int); ok {
+		return try
+	}
+	return 1
+}
+
+// told holds until when a reason to wait needs no further line: many calls wait
+// for the same thing at once.
+var told = struct {
+	sync.Mutex
+	until map[string]time.Time
+}{until: map[string]time.Time{}}
+
+// wait sleeps and logs why, as a warning if the wait is long.
+func wait(ctx context.Context, d time.Duration, why string) error {
+	level := fs.LogLevelDebug
+	if d > longWait && isNews(d, why) {
+		level = fs.LogLevelWarning
+	}
+	if d > 0 {
+		fs.LogLevelPrintf(level, nil, "%s", fmt.Sprintf("icloud: waiting %v: %s", d.Round(time.Millisecond), why))
+	}
+	return sleep(ctx, d)
+}
+
+// isNews reports whether no other call has told a user of this wait.
+func isNews(d time.Duration, why string) bool {
+	told.Lock()
+	defer told.Unlock()
+	now := time.Now()
+	if now.Before(told.until[why]) {
+		return false
+	}
+	told.until[why] = now.Add(d)
+	return true
+}

@@ -1,0 +1,116 @@
+package icloud
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// outages remembers, for one Apple Account, which hosts have failed at every
+// request for a while. A call to such a host is tried once, without pauses of its
+// own, until one succeeds: or each of a thousand files would be waited for as
+// long as the first.
+type outages struct {
+	mu   sync.Mutex
+	host map[string]*outage
+}
+
+// outage is a row of failures of one host without a success.
+type outage struct {
+	failures  int
+	begun     time.Time // of the first request that failed
+	throttled bool      // the last failure was a request for patience
+	until     time.Time // of the time that the host asked for
+}
+
+// A host is out of service after so many failures in a row over so much time. A
+// silent host fails seldom, each time after the option silence. A host that asks for
+// patience gets more of it: throttling ends after about a minute.
+const (
+	outageFailures    = 4
+	outageAfter       = 30 * time.Second
+	silentOutage      = 2
+	silentOutageAfter = 100 * time.Second
+	throttledAfter    = 2 * time.Minute
+)
+
+// failed notes a request of which begun is the start. wait is what the host asked
+// for, if it is throttled.
+func (o *outages) failed(host string, begun time.Time, throttled bool, wait time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.host == nil {
+		o.host = map[string]*outage{}
+	}
+	known := o.host[host]
+	if known == nil {
+		known = &outage{begun: begun}
+		o.host[host] = known
+	}
+	known.failures++
+	known.throttled = throttled
+	if until := time.Now().Add(wait); until.After(known.until) {
+		known.until = until
+	}
+}
+
+// worked ends the outage of a host.
+func (o *outages) worked(host string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.host, host)
+}
+
+// since returns for how long a host has been out of service, 0 if it is not.
+func (o *outages) since(host string) time.Duration {
+	if o == nil {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.host[host]
+	if known == nil {
+		return 0
+	}
+	length := time.Since(known.begun)
+	switch {
+	case known.throttled && (length < throttledAfter || time.Now().Before(known.until)):
+		return 0
+	case known.failures >= outageFailures && length >= outageAfter,
+		known.failures >= silentOutage && length >= silentOutageAfter:
+		return length
+	}
+	return 0
+}
+
+// failedHost returns the host that a call has failed at, if it is known.
+func failedHost(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.host
+	}
+	return ""
+}
+
+// duringOutage makes the failure of a call final that was made while its host was
+// out of service.
+func duringOutage(err error, length time.Duration) error {
+	var typed *Error
+	if !errors.As(err, &typed) || typed.final {
+		return err
+	}
+	marked := *typed
+	marked.final = true
+	marked.advice = fmt.Sprintf("%s has failed at everything for %v; run the command again when it works", typed.host, length.Round(time.Second))
+	return &marked
+}
+
+// reasonOf returns why a call has failed, for the log.
+func reasonOf(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.Reason()
+	}
+	return "the call has failed"
+}
