@@ -11,6 +11,7 @@ pub mod advice;
 pub mod doctor;
 mod event;
 mod file;
+mod files;
 mod forecast;
 mod resolve;
 mod state;
@@ -40,6 +41,14 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         error: io::Error,
+    },
+    /// A folder that other users could put something into.
+    #[error("the state folder {} cannot hold secrets: {why}; or set state_dir to another folder", path.display())]
+    Unsafe {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
     },
     /// A file of an account that is none.
     #[error("{} is no account file: {why}; remove it and sign in again", path.display())]

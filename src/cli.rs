@@ -17,6 +17,8 @@ use std::{io, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use serde_json::json;
+
 pub use output::tell;
 
 use crate::{
@@ -151,15 +153,35 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
-    /// Something that only the user can change.
+    /// Arguments that cannot be used, or that are missing.
     #[error("{0}")]
     Usage(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl Error {
     fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |error| Self::Io { what, error }
+    }
+
+    fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::Account(account::Error::Name(_) | account::Error::Several(_)))
+    }
+
+    /// Tells the error: on stderr, and as JSON on stdout for a program that asked
+    /// for JSON. Returns the exit code.
+    fn tell(&self, json: bool) -> ExitCode {
+        if json {
+            let cause = if let Self::Rclone(error) = self { error.cause } else { None };
+            let error = json!({ "state": "failed", "error": self.to_string(), "cause": cause });
+            // stderr has it too.
+            let _ = output::print_json(&error);
+        }
+        output::tell(&format!("plakar-icloud: {self}"));
+        ExitCode::from(if self.is_usage() { 2 } else { 1 })
     }
 }
 
@@ -174,11 +196,26 @@ impl Cli {
         }
     }
 
-    /// Runs a command of a person's; a connector is none.
-    ///
-    /// # Errors
-    /// If the command fails.
-    pub async fn run(self) -> Result<Ending, Error> {
+    /// Runs a command for people, and tells how it failed, if it did.
+    pub async fn run(self) -> ExitCode {
+        let json = self.prints_json();
+        match self.execute().await {
+            Ok(ending) => ending.into(),
+            Err(error) => error.tell(json),
+        }
+    }
+
+    fn prints_json(&self) -> bool {
+        match &self.command {
+            Command::Login(login) => login.json,
+            Command::Accounts(accounts) => accounts.json,
+            Command::Status(status) => status.json,
+            Command::Doctor(doctor) => doctor.json,
+            _ => false,
+        }
+    }
+
+    async fn execute(self) -> Result<Ending, Error> {
         let state = || State::locate(self.state_dir.as_deref());
         match self.command {
             Command::Login(login) => login.run(&state()?).await,

@@ -11,7 +11,7 @@
 //! - [`rclone`] calls rclone in this process, with JSON for control and memory for
 //!   content; its child `ffi` is the only one that knows pointers.
 //!
-//! [`report`], [`secret`] and [`log`] serve all of them.
+//! [`report`], [`secret`], [`message`] and [`log`] serve all of them.
 
 #![warn(clippy::print_stderr)]
 
@@ -23,6 +23,7 @@ pub mod connector;
 pub mod drive;
 pub mod kloset;
 pub mod log;
+pub mod message;
 pub mod rclone;
 pub mod report;
 pub mod restore;

@@ -11,7 +11,7 @@ use std::{
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::secret;
+use crate::message;
 
 /// The variable that makes the log complete.
 pub const VARIABLE: &str = "PLAKAR_ICLOUD_LOG";
@@ -40,7 +40,7 @@ pub fn to_stderr(text: impl Display) {
 
 /// Writes a line for the user to stderr, whatever the verbosity.
 pub fn notice(text: impl Display) {
-    to_stderr(format_args!("plakar-icloud: {}\n", secret::redact(&text.to_string())));
+    to_stderr(format_args!("plakar-icloud: {}\n", message::printable(&text.to_string())));
 }
 
 struct Stderr;
@@ -58,8 +58,14 @@ impl Log for Stderr {
         }
         let text = record.args().to_string();
         let level = record.level().as_str().to_ascii_lowercase();
-        for line in secret::redact(&text).lines() {
-            to_stderr(format_args!("plakar-icloud: {level}: {line}\n"));
+        // Debug texts of rclone may have several lines. In a warning a line break
+        // can only come from a name.
+        if record.level() >= log::Level::Info {
+            for line in message::printable_lines(&text).lines() {
+                to_stderr(format_args!("plakar-icloud: {level}: {line}\n"));
+            }
+        } else {
+            to_stderr(format_args!("plakar-icloud: {level}: {}\n", message::printable(text.trim_end())));
         }
     }
 

@@ -8,6 +8,7 @@ use plakar_icloud::{
     connector::{self, Role},
     log,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime;
 
 /// musl's own allocator is slow where threads pass memory to each other, as
@@ -16,6 +17,10 @@ use tokio::runtime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Passwords will be in memory, and a core dump would write them to a disk.
+    // A system that refuses this has no core dumps either.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
     let cli = Cli::parse();
     log::install();
     let result = match cli.role() {
@@ -31,9 +36,9 @@ fn main() -> ExitCode {
 /// Runs a command that a person typed.
 fn run(cli: Cli) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let result = runtime.block_on(cli.run());
+    let code = runtime.block_on(cli.run());
     runtime.shutdown_background();
-    result.map(ExitCode::from).map_err(|error| error.to_string())
+    Ok(code)
 }
 
 fn serve(role: Role) -> io::Result<()> {

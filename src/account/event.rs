@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::State;
-use crate::secret;
+use crate::message;
 
 /// Two equal events of one configuration within this time belong to one run,
 /// even where plakar's cache daemon has started one of the processes.
@@ -108,7 +108,7 @@ impl OnEvent {
         if self.command.is_none() || self.was_told(event) {
             return;
         }
-        let reason = secret::redact(reason).split_whitespace().collect::<Vec<_>>().join(" ");
+        let reason = message::printable(reason.trim()).into_owned();
         self.spawn(&Event { name: event.name(), reason, days_left: None, counts });
     }
 

@@ -1,5 +1,7 @@
 //! The file of an account.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::secret;
@@ -63,8 +65,7 @@ impl Account {
         Ok(account)
     }
 
-    pub(super) fn text(&self) -> String {
-        // Strings and numbers only: this cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    pub(super) fn text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }

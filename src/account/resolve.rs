@@ -37,7 +37,7 @@ pub fn resolve(
     let state = match State::locate(state_dir) {
         Ok(state) => state,
         // What is configured in full works without a place to keep anything.
-        Err(_) if given.is_some() && account.is_none() => return Ok(None),
+        Err(Error::Homeless) if given.is_some() && account.is_none() => return Ok(None),
         Err(error) => return Err(error),
     };
     let (name, account) = match (account, &given) {

@@ -1,13 +1,17 @@
 //! The folder that accounts and sessions are kept in.
 
 use std::{
-    env, fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    collections::BTreeSet,
+    env,
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{Account, Error};
+use super::{Account, Error, files};
 
 /// Names the state folder, before the XDG base directories do.
 pub const STATE_VARIABLE: &str = "PLAKAR_ICLOUD_STATE_DIR";
@@ -20,16 +24,38 @@ impl State {
     /// The folder that is named, else that of the environment.
     ///
     /// # Errors
-    /// [`Error::Homeless`] if nothing names one.
+    /// [`Error::Homeless`] if nothing names one, [`Error::Unsafe`] if others can
+    /// write to it.
     pub fn locate(named: Option<&Path>) -> Result<Self, Error> {
         let of_variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(folder) = named.map(Path::to_owned).or_else(|| of_variable(STATE_VARIABLE)) {
             // It goes into plakar's configuration, which works from anywhere.
-            return Ok(Self(std::path::absolute(&folder).unwrap_or(folder)));
+            return Self(std::path::absolute(&folder).unwrap_or(folder)).checked();
         }
-        let base = of_variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
-        let base = base.or_else(|| of_variable("HOME").map(|home| home.join(".local/state")));
-        Ok(Self(base.ok_or(Error::Homeless)?.join("plakar-icloud")))
+        // "All paths set in these environment variables must be absolute. If an
+        // implementation encounters a relative path in any of these variables it
+        // should consider the path invalid and ignore it." (XDG Base Directory
+        // Specification)
+        let absolute = |name| {
+            let path = of_variable(name)?;
+            if path.is_relative() {
+                warn_of_relative(name);
+            }
+            Some(path).filter(|path| path.is_absolute())
+        };
+        let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        Self(base.ok_or(Error::Homeless)?.join("plakar-icloud")).checked()
+    }
+
+    /// Refuses a folder that other users could put something into.
+    fn checked(self) -> Result<Self, Error> {
+        match [self.0.clone(), self.0.join("accounts")]
+            .into_iter()
+            .find_map(|path| Some((files::unsafe_folder(&path)?, path)))
+        {
+            Some((why, path)) => Err(Error::Unsafe { path, why }),
+            None => Ok(self),
+        }
     }
 
     /// Where it is.
@@ -64,43 +90,65 @@ impl State {
         Ok(self.0.join("accounts").join(format!("{name}.json")))
     }
 
-    /// All accounts, by name.
+    /// Returns all accounts by name. What is no account is left out, with a
+    /// warning.
     ///
     /// # Errors
-    /// If the folder or one of them cannot be read.
+    /// If the folder cannot be read.
     pub fn accounts(&self) -> Result<Vec<(String, Account)>, Error> {
-        let folder = self.0.join("accounts");
-        let failed = |error| Error::File { doing: "cannot list", path: folder.clone(), error };
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(failed)?,
-        };
-        let mut accounts = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) {
-                accounts.push((name.to_owned(), self.account(name)?));
+        static WARNED_OF: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let (accounts, damaged) = self.scan()?;
+        for (path, error) in damaged {
+            if WARNED_OF.lock().unwrap_or_else(PoisonError::into_inner).insert(path) {
+                log::warn!("left out: {error}");
             }
         }
-        accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(accounts)
     }
 
-    /// The account of a name.
+    /// Reads the folder of the accounts: those that there are, and the files that
+    /// are none.
+    fn scan(&self) -> Result<(Vec<(String, Account)>, Vec<(PathBuf, Error)>), Error> {
+        let folder = self.0.join("accounts");
+        let failed = |error| Error::File { doing: "cannot list", path: folder.clone(), error };
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
+            entries => entries.map_err(failed)?,
+        };
+        let (mut accounts, mut damaged) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let Some(name) = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".json"))
+            else {
+                // Not even the name of one, such as a file that is just being written.
+                continue;
+            };
+            match self.account_file(name).and_then(|path| read(&path)) {
+                Ok(account) => accounts.push((name.to_owned(), account)),
+                Err(Error::Name(_)) => {
+                    let why = "no account has such a name".to_owned();
+                    damaged.push((path.clone(), Error::Damaged { path, why }));
+                }
+                Err(error) => damaged.push((path, error)),
+            }
+        }
+        accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok((accounts, damaged))
+    }
+
+    /// Returns the account of a name.
     ///
     /// # Errors
     /// [`Error::Unknown`] if there is none.
     pub fn account(&self, name: &str) -> Result<Account, Error> {
-        let path = self.account_file(name)?;
-        match fs::read(&path) {
-            Ok(text) => Account::parse(&text).map_err(|why| Error::Damaged { path, why }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match read(&self.account_file(name)?) {
+            Err(Error::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 let names: Vec<String> = self.accounts()?.into_iter().map(|(name, _)| name).collect();
                 let known =
                     if names.is_empty() { "none yet".to_owned() } else { format!("only: {}", names.join(", ")) };
                 Err(Error::Unknown { name: name.to_owned(), folder: self.0.clone(), known })
             }
-            Err(error) => Err(Error::File { doing: "cannot read", path, error }),
+            account => account,
         }
     }
 
@@ -114,6 +162,8 @@ impl State {
         }
         let mut accounts = self.accounts()?;
         match accounts.len() {
+            // The only one there is may be damaged.
+            0 if let Some((_, error)) = self.scan()?.1.into_iter().next() => Err(error),
             0 => Err(Error::None(self.0.clone())),
             1 => Ok(accounts.remove(0)),
             _ => Err(Error::Several(accounts.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "))),
@@ -126,7 +176,8 @@ impl State {
     /// If it cannot be written.
     pub fn save(&self, name: &str, account: &Account) -> Result<(), Error> {
         let path = self.account_file(name)?;
-        self.replace(&path, account.text().as_bytes())
+        let text = account.text().map_err(|error| Error::File { doing: "cannot write", path: path.clone(), error })?;
+        self.replace(&path, text.as_bytes())
     }
 
     /// Removes an account; one that does not exist is removed already.
@@ -143,28 +194,30 @@ impl State {
         }
     }
 
-    /// Whether something can be written to it.
+    /// Reports whether something can be written to the folder.
     ///
     /// # Errors
     /// If not.
     pub fn check_writable(&self) -> Result<(), Error> {
-        let probe = self.0.join(".probe");
-        self.replace(&probe, b"")?;
-        fs::remove_file(&probe).map_err(|error| Error::File { doing: "cannot remove", path: probe, error })
+        let failed = |error| Error::File { doing: "cannot write to", path: self.0.clone(), error };
+        files::make_folder(&self.0).map_err(failed)?;
+        // Its name is its own: several processes may check at once.
+        let mut probe = tempfile::NamedTempFile::new_in(&self.0).map_err(failed)?;
+        io::Write::write_all(&mut probe, b"probe").map_err(failed)
     }
 
-    /// Writes a file so that a reader sees the old or the new one, and nobody
-    /// but the owner either.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), Error> {
         let folder = path.parent().unwrap_or(&self.0);
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| Error::File { doing: "cannot make", path: folder.to_owned(), error })?;
-        let failed = |error| Error::File { doing: "cannot write", path: path.to_owned(), error };
-        // Mode 0600 is its own.
-        let mut next = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        io::Write::write_all(&mut next, content).map_err(failed)?;
-        next.as_file().sync_all().map_err(failed)?;
-        next.persist(path).map(drop).map_err(|error| failed(error.error))
+        files::make_folder(folder).map_err(|error| Error::File {
+            doing: "cannot make",
+            path: folder.to_owned(),
+            error,
+        })?;
+        files::replace(path, content).map_err(|error| Error::File {
+            doing: "cannot write",
+            path: path.to_owned(),
+            error,
+        })
     }
 
     /// Puts a mark that can be put once. Answers whether this call put it.
@@ -172,8 +225,12 @@ impl State {
         let folder = self.0.join("marks");
         // Where nothing can be written, nothing is remembered: rather say a
         // thing twice than never.
-        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        let put = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name));
+        let _ = files::make_folder(&folder);
+        let path = folder.join(name);
+        let put = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        if put.is_ok() {
+            let _ = files::inherit_owner(&folder, &path);
+        }
         !matches!(put, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
 
@@ -200,6 +257,25 @@ impl State {
         self.replace(&path, b"")?;
         let opened = fs::OpenOptions::new().append(true).open(&path);
         opened.map_err(|error| Error::File { doing: "cannot open", path, error })
+    }
+}
+
+/// Reads the file of an account.
+fn read(path: &Path) -> Result<Account, Error> {
+    let damaged = |why| Error::Damaged { path: path.to_owned(), why };
+    let text = files::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if path.is_symlink() => damaged("it is a link to a file that is missing".to_owned()),
+        io::ErrorKind::Other => damaged(error.to_string()),
+        _ => Error::File { doing: "cannot read", path: path.to_owned(), error },
+    })?;
+    Account::parse(&text).map_err(damaged)
+}
+
+/// Warns once that a variable is ignored.
+fn warn_of_relative(name: &str) {
+    static WARNED_OF: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if WARNED_OF.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()) {
+        log::warn!("{name} is ignored: it must be an absolute path");
     }
 }
 
@@ -232,6 +308,18 @@ mod tests {
         assert!(state.mark_of_run("m", "run 2", never), "another run");
         assert!(!state.mark_of_run("m", "run 3", Duration::from_secs(3600)), "another process of the same run");
         assert!(state.mark_of_run("other", "run 2", never), "another mark");
+    }
+
+    #[test]
+    fn several_processes_may_check_a_folder_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State(folder.path().to_owned());
+        let check = || (0..200).all(|_| state.check_writable().is_ok());
+        std::thread::scope(|scope| {
+            let checks: Vec<_> = (0..4).map(|_| scope.spawn(check)).collect();
+            assert!(checks.into_iter().all(|check| check.join().unwrap()));
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

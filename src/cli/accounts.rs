@@ -4,14 +4,17 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Ending, Error, Which, output};
-use crate::{account::State, rclone::Rclone};
+use crate::{
+    account::{self, State},
+    rclone::Rclone,
+};
 
 /// List the accounts.
 #[derive(Debug, Args)]
 pub struct Accounts {
     /// Print them as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Accounts {
@@ -62,16 +65,33 @@ pub struct Logout {
 impl Logout {
     /// Removes the account and its session.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
-        let (name, account) = state.choose(self.which.name.as_deref())?;
+        let (name, account) = match state.choose(self.which.name.as_deref()) {
+            Ok(found) => found,
+            // A file that cannot be read can be removed all the same.
+            Err(error) => match (&self.which.name, &error) {
+                (Some(name), account::Error::Damaged { .. } | account::Error::File { .. }) => {
+                    state.remove(name)?;
+                    return Err(Error::Failed(format!(
+                        "account {name} is removed, but its file did not tell its Apple ID ({error}): if a session of \
+                         it is left in {}, remove that as well",
+                        state.path().join("sessions").display()
+                    )));
+                }
+                _ => return Err(error.into()),
+            },
+        };
         let session_file = state.session_file(&account.apple_id, &account.client_id);
-        state.remove(&name)?;
-        // Another name may stand for the same Apple ID.
-        let shared = state
-            .accounts()?
+        // Another name may stand for the same Apple ID. What cannot be read is no reason to keep a secret.
+        let others = state.accounts().unwrap_or_default();
+        let shared = others
             .iter()
+            .filter(|(other, _)| *other != name)
             .any(|(_, other)| state.session_file(&other.apple_id, &other.client_id) == session_file);
+        // Both hold secrets: if one cannot be removed, the other still is.
+        let forgotten = if shared { Ok(()) } else { Rclone::start().forget(&session_file).await };
+        state.remove(&name)?;
+        forgotten?;
         if !shared {
-            Rclone::start().forget(&session_file).await?;
             state.forget_marks_of(&session_file);
         }
         output::tell(&format!("Account {name} is forgotten; plakar's configuration may still name it."));

@@ -17,6 +17,9 @@ use crate::{
     secret,
 };
 
+/// The most that a configuration of rclone may hold.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
 /// Write and read configurations.
 #[derive(Debug, Args)]
 pub struct Config {
@@ -75,7 +78,7 @@ impl Show {
             }
         }
         // YAML takes JSON, and plakar reads both.
-        output::print_json(&BTreeMap::from([(name, section)]))?;
+        output::print_json_with_secrets(&BTreeMap::from([(name, section)]))?;
         Ok(Ending::Well)
     }
 }
@@ -100,13 +103,19 @@ struct Import {
 impl Import {
     async fn run(self, state: &State) -> Result<Ending, Error> {
         let text = match &self.file {
-            Some(file) => fs::read_to_string(file).map_err(Error::io(format!("cannot read {}", file.display())))?,
-            None => {
-                let mut text = String::new();
-                io::stdin().read_to_string(&mut text).map_err(Error::io("cannot read stdin"))?;
-                text
+            Some(file) => {
+                let text = fs::File::open(file).and_then(read_configuration);
+                text.map_err(Error::io(format!("cannot read {}", file.display())))?
             }
+            None => read_configuration(io::stdin().lock()).map_err(Error::io("cannot read stdin"))?,
         };
+        if configuration::is_encrypted(&text) {
+            return Err(Error::Failed(
+                "this configuration of rclone is encrypted: run rclone config dump | plakar-icloud config import, which \
+                 asks for its password"
+                    .to_owned(),
+            ));
+        }
         let mut sections = configuration::sections(&text);
         sections.retain(|name, options| {
             options.get("type").is_some_and(|kind| kind == "iclouddrive" || kind == "icloud")
@@ -118,7 +127,7 @@ impl Import {
             (Some(_), false) => {
                 return Err(Error::Usage(format!("there are several sections of iCloud ({names}): name one")));
             }
-            (None, _) => return Err(Error::Usage("there is no section of type iclouddrive in it".to_owned())),
+            (None, _) => return Err(Error::Failed("there is no section of type iclouddrive in it".to_owned())),
         };
         let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
         for key in ["password", "trust_token"] {
@@ -126,7 +135,7 @@ impl Import {
         }
         secret::conceal_cookies(of("cookies"));
         if of("apple_id").is_empty() {
-            return Err(Error::Usage(format!("section {section} has no apple_id")));
+            return Err(Error::Failed(format!("section {section} has no apple_id")));
         }
         let mut account = Account::new(of("apple_id"), of("client_id"));
         if !matches!(of("password"), "" | HIDDEN_PASSWORD) {
@@ -150,6 +159,16 @@ impl Import {
         output::tell(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
         Ok(Ending::Well)
     }
+}
+
+/// Reads a configuration, which may come from a pipe, up to a size that none has.
+fn read_configuration(source: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it has more than {LARGEST} bytes")));
+    }
+    Ok(text)
 }
 
 /// Refuses a name that cannot be one, or is that of somebody else's account.

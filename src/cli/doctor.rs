@@ -34,7 +34,7 @@ pub struct Doctor {
     bundle: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Doctor {
@@ -55,7 +55,7 @@ impl Doctor {
             });
             output::print_json(&json!({ "checks": report.checks, "found": found }))?;
         } else {
-            output::print(&secret::redact(&shown(&report, &chosen)))?;
+            output::print(&shown(&report, &chosen))?;
         }
         Ok(match report.cause() {
             None => Ending::Well,

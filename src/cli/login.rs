@@ -62,7 +62,7 @@ pub struct Login {
     add: bool,
     /// Print what happens as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Login {

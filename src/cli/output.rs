@@ -3,30 +3,56 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use super::Error;
-use crate::{log::to_stderr, secret};
+use crate::{log::to_stderr, message, secret};
 
-/// Prints a result. That nobody reads any more is no failure.
+/// Prints a result of one or more lines.
 pub fn print(text: &str) -> Result<(), Error> {
+    write(&message::printable_lines(text))
+}
+
+/// Writes to stdout. It is no failure that nobody reads any more.
+fn write(text: &str) -> Result<(), Error> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("stdout cannot be written")(error)),
         _ => Ok(()),
     }
 }
 
-/// Prints a result as JSON.
+/// Prints a result as JSON, without secrets.
 pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::Usage(format!("the result cannot be written as JSON: {error}")))?;
-    print(&(text + "\n"))
+    let mut value = serde_json::to_value(value).map_err(|error| not_json(&error))?;
+    redact(&mut value);
+    print_json_with_secrets(&value)
+}
+
+/// Prints a result as JSON as it is.
+pub fn print_json_with_secrets(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| not_json(&error))? + "\n";
+    write(&message::printable_json(&text))
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::Failed(format!("the result cannot be written as JSON: {error}"))
+}
+
+/// Redacts every string of a result.
+fn redact(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = secret::redact(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(redact),
+        Value::Object(members) => members.values_mut().for_each(redact),
+        _ => {}
+    }
 }
 
 /// Tells a person something that is no result, on stderr: one line, which a
 /// terminal gets broken between words.
 pub fn tell(text: &str) {
-    let text = secret::redact(text);
+    let text = message::printable(text);
     if io::stderr().is_terminal() {
         to_stderr(textwrap::fill(&text, between_words("")) + "\n");
     } else {
@@ -36,7 +62,7 @@ pub fn tell(text: &str) {
 
 /// A line of a table: a label, and a text that stays in its column.
 pub fn row(label: &str, width: usize, text: &str) -> String {
-    let line = format!("{label:<width$} {text}");
+    let line = format!("{label:<width$} {}", message::printable(text));
     let line =
         if io::stdout().is_terminal() { textwrap::fill(&line, between_words(&" ".repeat(width + 1))) } else { line };
     line + "\n"

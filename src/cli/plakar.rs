@@ -41,6 +41,6 @@ pub fn run(line: &[String]) -> Result<(), Error> {
         Ok(())
     } else {
         let why = "see above; what is there already can be removed with plakar's rm";
-        Err(Error::Usage(format!("plakar did not take it ({status}): {}: {why}", shown(line))))
+        Err(Error::Failed(format!("plakar did not take it ({status}): {}: {why}", shown(line))))
     }
 }

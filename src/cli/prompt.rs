@@ -9,7 +9,7 @@ use rpassword::ConfigBuilder;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 use super::Error;
-use crate::secret;
+use crate::{message, secret};
 
 fn terminal() -> io::Result<File> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
@@ -20,7 +20,7 @@ fn terminal() -> io::Result<File> {
 pub fn line(question: &str) -> Result<String, Error> {
     let ask = || {
         let mut terminal = terminal()?;
-        terminal.write_all(question.as_bytes())?;
+        terminal.write_all(message::printable(question).as_bytes())?;
         let mut answer = String::new();
         BufReader::new(terminal).read_line(&mut answer)?;
         io::Result::Ok(answer.trim().to_owned())
@@ -34,7 +34,7 @@ pub fn password(question: &str) -> Result<String, Error> {
     let ask = |mut terminal: File| {
         // First the mode: nothing that is typed at the question may show.
         let hidden = Hidden::begin(terminal.try_clone()?)?;
-        terminal.write_all(question.as_bytes())?;
+        terminal.write_all(message::printable(question).as_bytes())?;
         let typed = ConfigBuilder::new().input_reader(hidden).output_discard().build();
         let password = rpassword::read_password_with_config(typed);
         terminal.write_all(b"\n")?;

@@ -30,7 +30,7 @@ pub struct Status {
     offline: bool,
     /// Print it as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What iCloud answered.

@@ -9,14 +9,14 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::secret;
+use crate::message;
 
 /// The status that tells an error to the user.
 pub fn of(error: impl fmt::Display) -> Status {
     Status::new(Code::Unknown, text(error))
 }
 
-/// The text of an error, without secrets, on one line.
+/// Returns the text of an error on one line, without secrets and control characters.
 pub fn text(error: impl fmt::Display) -> String {
-    secret::redact(&error.to_string()).replace('\n', " ")
+    message::printable(&error.to_string()).into_owned()
 }

@@ -20,6 +20,13 @@ pub fn sections(text: &str) -> Sections {
     sections
 }
 
+/// Reports whether a configuration is one that rclone has encrypted.
+pub fn is_encrypted(text: &str) -> bool {
+    // rclone writes a comment first (fs/config/crypt.go).
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    first.is_some_and(|line| line.starts_with("RCLONE_ENCRYPT_V"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

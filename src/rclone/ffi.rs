@@ -17,7 +17,7 @@ mod start;
 
 use std::{
     ffi::{CStr, CString, NulError, c_char, c_int},
-    ptr::NonNull,
+    ptr::{self, NonNull},
 };
 
 use bytes::BytesMut;
@@ -75,8 +75,14 @@ pub fn upload(input: &str, content: &[u8]) -> Result<String, NulError> {
     // region that it takes back before it returns (vendor/librclone/remote/
     // upload.go), and never writes to it.
     let answer =
-        unsafe { bindings::RcloneUpload(input.as_ptr().cast_mut(), content.as_ptr().cast_mut(), content.len()) };
+        unsafe { bindings::RcloneUpload(input.as_ptr().cast_mut(), or_null(content).cast_mut(), content.len()) };
     Ok(text_of(answer))
+}
+
+/// Returns where a slice is, or null for an empty one: Rust's pointer of an empty
+/// slice points nowhere, and Go takes every pointer but nil for one into memory.
+fn or_null(slice: &[u8]) -> *const u8 {
+    if slice.is_empty() { ptr::null() } else { slice.as_ptr() }
 }
 
 /// A scope on the Go side: calls made under it are cancelled when it is dropped.
@@ -143,9 +149,10 @@ impl Reader {
     /// The JSON of the failure; what was read before it is in the buffer.
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, String> {
         let spare = buffer.spare_capacity_mut();
+        let start = if spare.is_empty() { ptr::null_mut() } else { spare.as_mut_ptr() };
         // SAFETY: the spare capacity is ours alone during the call, may be
         // written to, and needs no initial value since the export only writes.
-        let result = unsafe { bindings::RcloneRead(self.0, spare.as_mut_ptr().cast(), spare.len()) };
+        let result = unsafe { bindings::RcloneRead(self.0, start.cast(), spare.len()) };
         let count = result.Count.min(spare.len());
         // SAFETY: the export wrote `count` bytes, no more than the capacity.
         unsafe { buffer.set_len(buffer.len() + count) };
@@ -182,4 +189,15 @@ unsafe extern "C" fn log_line(level: c_int, text: *const c_char) {
         8.. => log::Level::Error,
     };
     log::log!(target: "rclone", level, "{}", text.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_slice_is_null_for_go() {
+        assert!(or_null(&[]).is_null());
+        assert!(!or_null(b"a").is_null());
+    }
 }

@@ -49,6 +49,14 @@ fn a_file_of_rclone_is_read_and_its_hidden_password_is_none() {
     assert_eq!(session.password, PASSWORD);
 }
 
+#[test]
+fn an_encrypted_file_of_rclone_is_told_as_such() {
+    let person = Person::new();
+    let file = "# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAAAA\n";
+    let refused = person.run_with(&["config", "import"], file).ends(1);
+    assert!(refused.stderr.contains("encrypted") && refused.stderr.contains("rclone config dump"), "{refused:?}");
+}
+
 /// What is refused has changed nothing.
 #[test]
 fn an_import_takes_nothing_away() {
@@ -61,7 +69,7 @@ fn an_import_takes_nothing_away() {
         (serde_json::json!({ "icloud": section("other@example.com") }), &["config", "import"], "--name"),
         (serde_json::json!({ "a": section("other@example.com") }), &["config", "import", "--name", "icloud"], "--name"),
     ] {
-        let refused = person.run_with(arguments, &dump.to_string()).ends(1);
+        let refused = person.run_with(arguments, &dump.to_string()).ends(2);
         assert!(refused.stderr.contains(said), "{refused:?}");
         assert_eq!((person.session(), person.run(&["accounts"]).ends(0).stdout), before);
     }

@@ -9,17 +9,21 @@
 //! - [`session`]: renewing, sharing, ending
 //! - [`forecast`]: telling in time
 //! - [`doctor`]: one cause, and the round trip
+//! - [`state_folder`]: strange files, owners and permissions
+//! - [`output`]: exit codes, JSON, and what a terminal must not get
 //! - [`configuration`]: what goes into plakar and what comes from rclone
 //! - [`secrets`]: that there are none where they do not belong
 
 mod configuration;
 mod doctor;
 mod forecast;
+mod output;
 mod password;
 mod person;
 mod refusals;
 mod secrets;
 mod session;
 mod sign_in;
+mod state_folder;
 mod terminal;
 mod variants;

@@ -103,7 +103,7 @@ fn the_phone_can_be_chosen() {
         assert!(other.stderr.contains("SMS to +00 34"), "{other:?}");
         let called = person.run(&["login", "--call", "--phone", "2", "--no-wait"]).ends(10);
         assert!(called.stderr.contains("calls +00 34"), "{called:?}");
-        let none = person.run(&["login", "--sms", "--phone", "3", "--no-wait"]).ends(1);
+        let none = person.run(&["login", "--sms", "--phone", "3", "--no-wait"]).ends(2);
         assert!(none.stderr.contains("2 trusted phones, and no number 3"), "{none:?}");
         person.run(&["login", "--code", "654321"]).ends(0);
         assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 3));
@@ -186,11 +186,11 @@ fn a_name_belongs_to_one_apple_id() {
     let person = Person::signed_in();
     for name in [&["icloud"][..], &[]] {
         let arguments = [&["login", "--apple-id", "other@example.com", "--password-stdin"], name].concat();
-        let other = person.run_with(&arguments, PASSWORD).ends(1);
+        let other = person.run_with(&arguments, PASSWORD).ends(2);
         assert!(other.stderr.contains("user@example.com"), "{other:?}");
     }
     for name in ["a b", "../x", "-x", "é", &"x".repeat(65)] {
-        let odd = person.run(&["login", "--apple-id", APPLE_ID, "--", name]).ends(1);
+        let odd = person.run(&["login", "--apple-id", APPLE_ID, "--", name]).ends(2);
         assert!(odd.stderr.contains("letters, digits"), "{odd:?}");
     }
     assert_eq!(person.simulator.counts().total.requests, 0);
@@ -234,7 +234,7 @@ fn accounts_have_names_and_are_forgotten() {
     person.run(&["login", "work", "--code", CODE]).ends(0);
     let listed = person.run(&["accounts"]).ends(0);
     assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
-    let several = person.run(&["status"]).ends(1);
+    let several = person.run(&["status"]).ends(2);
     assert!(several.stderr.contains("icloud, work"), "{several:?}");
     person.run(&["logout", "icloud"]).ends(0);
     // The session belongs to the Apple ID, which still has a name.
@@ -253,7 +253,7 @@ fn accounts_have_names_and_are_forgotten() {
 #[test]
 fn a_script_without_a_terminal_is_told_what_to_give() {
     let person = Person::new();
-    let ran = person.run(&["login", "--apple-id", APPLE_ID]).ends(1);
+    let ran = person.run(&["login", "--apple-id", APPLE_ID]).ends(2);
     assert!(ran.stderr.contains("--password-stdin"), "{ran:?}");
     assert_eq!(person.simulator.counts().total.requests, 0);
 }

@@ -172,6 +172,10 @@ async fn settings_that_cannot_be_used_are_named() {
         (icloud.settings("icloud:///a/../b"), ".."),
         (disk.settings().without("rclone_type"), "rclone_type"),
         (disk.settings().with("rclone_type", "floppy"), "floppy"),
+        (
+            Settings::new("rclone://").with("rclone_type", "crypt").with("rclone_remote", "_plakar:x"),
+            "stands on itself",
+        ),
     ] {
         let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();
         assert!(message.contains(named), "{named} is not in: {message}");

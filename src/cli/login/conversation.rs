@@ -182,7 +182,7 @@ impl SignIn<'_> {
         if self.login.json {
             let value = json!({
                 "account": self.name, "state": "failed", "cause": cause, "what": advice.what, "next": advice.next,
-                "said": secret::redact(text), "retry_after": retry_after,
+                "said": text, "retry_after": retry_after,
             });
             output::print_json(&value)?;
         } else {

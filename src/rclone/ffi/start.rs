@@ -5,6 +5,7 @@ use std::{
     ffi::{CString, OsString, c_char, c_int, c_ulong},
     os::unix::ffi::OsStringExt,
     ptr,
+    sync::Once,
 };
 
 use super::bindings;
@@ -19,18 +20,23 @@ unsafe extern "C" {
 const AUXILIARY: [c_ulong; 6] =
     [libc::AT_PAGESZ, libc::AT_HWCAP, libc::AT_HWCAP2, libc::AT_SECURE, libc::AT_RANDOM, libc::AT_SYSINFO_EHDR];
 
-/// Starts Go and rclone. May be called once in a process.
+/// Starts Go and rclone, once in a process: later calls wait until they are
+/// started, and do nothing else.
 ///
 /// `environment` is all that Go sees of the environment. Variables with a NUL
 /// do not exist in a real environment and are left out.
 pub fn start(environment: impl IntoIterator<Item = (OsString, OsString)>) {
-    let block = leak_argument_block(environment);
-    // SAFETY: `block` has the layout of the stack at a program's start, which is
-    // what the entry reads: argc pointers, NULL, the environment, NULL, the
-    // auxiliary vector. It is leaked because Go keeps pointers into it.
-    unsafe { rclone_start_runtime(1, block) };
-    // SAFETY: no arguments; the export waits for the runtime by itself.
-    unsafe { bindings::RcloneInitialize() };
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let block = leak_argument_block(environment);
+        // SAFETY: runs once, as a runtime can be started. `block` has the layout
+        // of the stack at a program's start, which is what the entry reads: argc
+        // pointers, NULL, the environment, NULL, the auxiliary vector. It is
+        // leaked because Go keeps pointers into it.
+        unsafe { rclone_start_runtime(1, block) };
+        // SAFETY: no arguments; the export waits for the runtime by itself.
+        unsafe { bindings::RcloneInitialize() };
+    });
 }
 
 fn leak_argument_block(environment: impl IntoIterator<Item = (OsString, OsString)>) -> *const *const c_char {
@@ -76,4 +82,15 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
             !name.starts_with("RCLONE_") || PASSED_ON.contains(&&*name)
         })
         .chain([("RCLONE_CONFIG".into(), "/dev/null".into())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_start_does_nothing() {
+        start(environment());
+        start(environment());
+    }
 }

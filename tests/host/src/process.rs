@@ -127,6 +127,11 @@ impl Connector {
         Ok(Self { child, pid: pid.ok_or_else(gone)?, pipes, channel, stderr, stderr_reader })
     }
 
+    /// The process id.
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// The gRPC connection.
     pub fn channel(&self) -> Channel {
         self.channel.clone()

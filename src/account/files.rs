@@ -1,0 +1,128 @@
+//! Reading and writing small files in a folder that other programs, users and
+//! synchronisers may have had their hands in.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use rustix::{fs::OFlags, process::geteuid};
+
+/// The most that an account's file may hold. Ours have less than 1 KiB.
+const LARGEST: u64 = 64 * 1024;
+
+/// Reads a file. Refuses what is not a regular file of sane size, such as a FIFO,
+/// which would block, or a link to `/dev/zero`, which would not end.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if let Some(why) = path.parent().and_then(|folder| foreign(&metadata, fs::metadata(folder).ok().as_ref())) {
+        return Err(io::Error::other(why));
+    }
+    let mut content = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it has more than {LARGEST} bytes")));
+    }
+    Ok(content)
+}
+
+/// Writes a file so that a reader sees the old or the new one, that nobody but
+/// the owner can read. What root writes belongs to the owner of the folder: one
+/// run with sudo must not lock the user out.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    // Mode 0600 is its own, and its name is taken by nothing else.
+    let mut next = tempfile::NamedTempFile::new_in(folder)?;
+    next.write_all(content)?;
+    next.as_file().sync_all()?;
+    inherit_owner(folder, next.path())?;
+    next.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Makes a folder that only its owner can use, and its parents. What root makes
+/// belongs to the owner of the folder above.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => inherit_owner(folder.parent().unwrap_or(folder), folder),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a new file or folder to the owner of the folder that holds it. Only root
+/// can, and only root needs to.
+pub fn inherit_owner(folder: &Path, made: &Path) -> io::Result<()> {
+    if geteuid().is_root() {
+        let owner = fs::metadata(folder)?;
+        std::os::unix::fs::lchown(made, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
+/// Returns why a folder cannot hold secrets, if it cannot.
+pub fn unsafe_folder(folder: &Path) -> Option<String> {
+    // One that does not exist will be made.
+    let metadata = fs::metadata(folder).ok()?;
+    if metadata.mode() & 0o002 != 0 {
+        return Some("every user can write to it: run chmod o-w on it".to_owned());
+    }
+    foreign(&metadata, None)
+}
+
+/// Returns whose file or folder it is, if it is of a user that this one should
+/// not believe: neither this user nor root, nor, for root, the owner of the folder.
+fn foreign(metadata: &fs::Metadata, folder: Option<&fs::Metadata>) -> Option<String> {
+    let (own, owner) = (geteuid().as_raw(), metadata.uid());
+    let believed = match folder {
+        _ if owner == own || owner == 0 => true,
+        Some(folder) => own == 0 && folder.uid() == owner,
+        // A folder of its own user's, on which root works.
+        None => own == 0,
+    };
+    (!believed).then(|| format!("it belongs to another user (uid {owner})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_sane_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        for name in ["fifo", "zero", "folder"] {
+            assert!(read(&path(name)).unwrap_err().to_string().contains("not a regular file"), "{name}");
+        }
+        fs::write(path("large"), vec![b' '; 70_000]).unwrap();
+        assert!(read(&path("large")).unwrap_err().to_string().contains("65536"));
+        fs::write(path("small"), "x").unwrap();
+        assert_eq!(read(&path("small")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_folder_that_everybody_can_write_to_is_unsafe() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(unsafe_folder(folder.path()), None);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(unsafe_folder(folder.path()).unwrap().contains("chmod"));
+    }
+}

@@ -1,0 +1,68 @@
+//! Text as people see it: without secrets, and without characters that a
+//! terminal obeys.
+//!
+//! Names of files, answers of services and values of configurations may hold
+//! any character. Everything that the program writes passes through here last.
+
+use std::borrow::Cow;
+
+use crate::secret;
+
+/// Returns a message on one line: secrets are redacted, line breaks and other
+/// characters that a terminal obeys are escaped.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(secret::redact(text), is_obeyed, |escaped, character| escaped.extend(character.escape_default()))
+}
+
+/// Returns a text of several lines: as [`printable`], but line breaks and tabs stay.
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    let obeyed = |character| is_obeyed(character) && !matches!(character, '\n' | '\t');
+    escaped(secret::redact(text), obeyed, |escaped, character| escaped.extend(character.escape_default()))
+}
+
+/// Returns written JSON with the same meaning, whose strings hold nothing that a
+/// terminal obeys. Line breaks between its members stay.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    let obeyed = |character| is_obeyed(character) && character != '\n';
+    escaped(Cow::Borrowed(json), obeyed, |escaped, character| {
+        *escaped += &format!("\\u{:04x}", u32::from(character));
+    })
+}
+
+/// Reports whether a terminal obeys a character instead of showing it: C0, DEL
+/// and C1 controls, line separators, and what changes the direction of writing.
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(text: Cow<'_, str>, escape: impl Fn(char) -> bool, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    if !text.contains(&escape) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if escape(character) { write(&mut escaped, character) } else { escaped.push(character) }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(printable("a\u{1b}[31m\u{7}\r\nb\u{9b}\u{202e}c"), "a\\u{1b}[31m\\u{7}\\r\\nb\\u{9b}\\u{202e}c");
+        assert_eq!(printable_lines("a\n\tb\u{7f}"), "a\n\tb\\u{7f}");
+        assert_eq!(printable("Dr\u{e9} \u{65e5}\u{672c} \u{1f600}"), "Dr\u{e9} \u{65e5}\u{672c} \u{1f600}");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let value = serde_json::json!({ "name": "a\u{9b}\u{202e}\u{7f}\nb" });
+        let shown = printable_json(&serde_json::to_string_pretty(&value).unwrap()).into_owned();
+        assert!(shown.chars().all(|character| character == '\n' || !is_obeyed(character)), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
+}
