@@ -8,7 +8,6 @@
 //! configurations imported from rclone alike.
 
 pub mod advice;
-pub mod doctor;
 mod event;
 mod file;
 mod files;
@@ -97,11 +96,14 @@ impl Account {
 
 /// Sections of a configuration that open an account, and the one to open.
 ///
+/// Operations on it give up soon: somebody waits for them to say what is wrong.
+///
 /// # Errors
 /// If the account cannot be found.
 pub fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
+    options.extend([("tries", "3"), ("longest_wait", "5s")].map(|(key, value)| (key.to_owned(), value.to_owned())));
     resolve(&mut options, Some(name), Some(state.path()))?;
     let mut sections = Sections::default();
     sections.insert(SECTION.to_owned(), options);

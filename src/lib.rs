@@ -3,6 +3,7 @@
 //! What calls what, from plakar and people down to C:
 //!
 //! - [`cli`] holds the commands for people: sign in, look, find out what is wrong;
+//! - [`doctor`] finds the one thing that is wrong, for some of these commands;
 //! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
 //! - [`config`] reads what plakar hands to a connector;
 //! - [`account`] turns the name of an account into what rclone signs in with;
@@ -20,6 +21,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod connector;
+pub mod doctor;
 pub mod drive;
 pub mod kloset;
 pub mod log;

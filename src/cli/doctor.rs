@@ -13,10 +13,8 @@ use serde_json::json;
 
 use super::{Ending, Error, Which, output};
 use crate::{
-    account::{
-        State, advice,
-        doctor::{self, Report},
-    },
+    account::{State, advice},
+    doctor::{self, Report},
     rclone::Rclone,
     secret,
 };

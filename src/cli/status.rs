@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{Ending, Error, Which, output};
 use crate::{
-    account::{self, State, advice, doctor},
+    account::{self, State, advice},
     config::WARN_DAYS,
+    doctor,
     rclone::{
         Cause, Rclone,
         account::{Available, Description},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use icloud_simulator::RequestKind;
+use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 
 use crate::person::{Person, Ran};
 
@@ -114,6 +114,23 @@ fn throttling() {
     person.answer(RequestKind::SigninInit, 503, &[("Retry-After", "600")]);
     assert_eq!(examine(&person, 1), "throttled");
     assert_eq!(person.count(RequestKind::SigninInit), 1);
+}
+
+/// A service that is in trouble as a whole: each check ends and says what it saw.
+#[test]
+fn a_service_that_answers_nothing_else() {
+    for session_over in [false, true] {
+        let person = Person::signed_in();
+        if session_over {
+            person.simulator.end_sessions(421);
+        }
+        let unavailable = FaultAction::Status { status: 503, body: String::new(), headers: Default::default() };
+        person.simulator.add_fault(FaultRule::any(unavailable));
+        let found = person.run(&["doctor"]);
+        assert_eq!(found.code, 1, "{found:?}");
+        assert!(found.stdout.contains("503"), "{found:?}");
+        assert!(person.simulator.counts().total.requests < 40, "it went on and on");
+    }
 }
 
 #[test]

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::Login;
 use crate::{
-    account::{Account, State, advice, doctor},
+    account::{Account, State, advice},
     cli::{Ending, Error, Section, output, plakar, prompt},
+    doctor,
     log::to_stderr,
     rclone::{
         Cause, Rclone,

@@ -17,7 +17,7 @@ import (
 var probeHosts = []string{"https://setup.icloud.com/", "https://idmsa.apple.com/"}
 
 // probeTime is how long a probe waits for an answer.
-const probeTime = 20 * time.Second
+const probeTime = 15 * time.Second
 
 type reachAnswer struct {
 	Milliseconds int64 `json:"milliseconds"` // for all hosts

@@ -7,13 +7,13 @@
 use std::{
     process::{Command, Stdio},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Account, Error as AccountError, State};
+use crate::account::{self, Account, Error as AccountError, State};
 use crate::rclone::{
     Cause, Deletion, Error, File, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
     account::{Available, Description, Reached},
@@ -22,6 +22,12 @@ use crate::rclone::{
 /// By how many seconds the clock may be off. Apple's limit is not known; its
 /// signed addresses and TLS certificates live longer.
 const CLOCK_TOLERANCE: u64 = 300;
+
+/// How long a check may take that asks for an answer of any kind.
+const ANSWER: Duration = Duration::from_secs(15);
+/// How long a check may take that works in the drive. Apple was measured to take
+/// up to 32 s for a listing after a write, and 20 s to move a file to the Trash.
+const WORK: Duration = Duration::from_secs(60);
 
 /// What the file of the round trip holds.
 const TRIAL: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
@@ -73,7 +79,7 @@ impl Report {
 pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
     let mut report = Report::default();
     let account = state.choose(name);
-    if !machine(&mut report, state) || !network(&mut report, Rclone::start().reach().await) {
+    if !machine(&mut report, state) || !network(&mut report, within(ANSWER, Rclone::start().reach()).await) {
         return report;
     }
     let (name, account) = match account {
@@ -116,22 +122,28 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
 /// # Errors
 /// The cause, and what was said.
 pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
-    let (section, sections) = super::sections(state, name).map_err(|error| (Cause::Other, error.to_string()))?;
+    let (section, sections) = account::sections(state, name).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
-    let opened = rclone.open(section, "", sections).await;
-    let listed = match opened {
-        Ok(remote) => remote.list(vec![String::new()]).await.map(|listed| (remote, listed)),
-        Err(error) => Err(error),
+    let listing = async {
+        let remote = rclone.open(section, "", sections).await?;
+        remote.list(vec![String::new()]).await.map(|listed| (remote, listed))
     };
+    let listed = within(WORK, listing).await;
     let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.entries.len())));
     match listed {
         Ok(found) => Ok(found),
         Err(error) => {
             let session_file = state.session_file(&account.apple_id, &account.client_id);
-            let available = rclone.services(&session_file).await.ok();
+            let available = within(ANSWER, rclone.services(&session_file)).await.ok();
             Err((cause_of(&error, available.as_ref()), error.text))
         }
     }
+}
+
+/// Waits for the result of a check, but not for ever. What is not waited for ends.
+async fn within<T>(limit: Duration, check: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = || Error::new(Kind::Network, format!("no result within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn machine(report: &mut Report, state: &State) -> bool {
@@ -242,7 +254,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
     let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
-    let file = match remote.upload(&path, Time::now(), content, Replacement::Awaited).await {
+    let file = match within(WORK, remote.upload(&path, Time::now(), content, Replacement::Awaited)).await {
         Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
         Ok(entry) => match entry.item {
             Item::File(file) => file,
@@ -251,13 +263,13 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     };
     report.timed("write", format!("{} bytes as {path:?}", TRIAL.len()), begun);
     let begun = Instant::now();
-    match read_back(file.clone()).await {
+    match within(WORK, read_back(file.clone())).await {
         Ok(content) if content == TRIAL => report.timed("read", "the same bytes", begun),
         Ok(content) => report.bad("read", format!("{} other bytes", content.len()), Cause::Other),
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
     }
     let begun = Instant::now();
-    let deleted = remote.delete(&[(&path, Some(&file))], Deletion::Recoverable).await;
+    let deleted = within(WORK, remote.delete(&[(&path, Some(&file))], Deletion::Recoverable)).await;
     match deleted.and_then(|mut outcomes| outcomes.swap_remove(0)) {
         Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
         Err(error) => report.bad("remove", error.text.clone(), cause_of(&error, None)),
