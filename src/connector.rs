@@ -13,11 +13,11 @@ mod status;
 mod stdio;
 mod storage;
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use plakar_protocol::{exporter::exporter_server, importer::importer_server, store::store_server};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 use tokio_stream::StreamExt;
@@ -34,8 +34,10 @@ use crate::rclone::use_alternate_stack;
 use complete_request::CompleteRequest;
 use context::Context;
 
-/// How long the process may outlive its connection.
+/// How long the process may outlive its connection while it holds plakar's stderr open.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the process may then go on without it: iCloud takes 20 s for a deletion.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(90);
 /// plakar opens 64 + 2 × its concurrency streams at once (notes on its
 /// prefetcher: K/snapshot/vfs/dirpack_prefetch.go), and hyper takes 200 unasked.
 const STREAMS: u32 = 4096;
@@ -63,32 +65,26 @@ pub enum Role {
 /// If stdin and stdout are not plakar's pipes.
 pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
     let (connection, on_close) = pipes.connect()?;
-    let end = ended(on_close)?;
+    let mut end = End::new(on_close)?;
     let context = Arc::new(Context::default());
     match role {
         Role::Importer => {
             let service = importer_server::ImporterServer::new(importer::Importer::new(Arc::clone(&context)));
-            run(service.max_decoding_message_size(MESSAGE), connection, end).await;
+            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
         }
         Role::Exporter => {
             let exporter = Arc::new(exporter::Exporter::new(Arc::clone(&context)));
             let service = exporter_server::ExporterServer::from_arc(Arc::clone(&exporter));
-            run(service.max_decoding_message_size(MESSAGE), connection, end).await;
-            if tokio::time::timeout(SHUTDOWN_TIMEOUT, exporter.finish()).await.is_err() {
-                log::warn!(
-                    "plakar is gone, and some files may still have a temporary name; the next restore completes them"
-                );
-            }
+            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
+            let unfinished = "some files may still have a temporary name; the next restore completes them";
+            finish(exporter.finish(), &mut end, unfinished).await;
         }
         Role::Storage => {
             let storage = Arc::new(storage::Storage::new(Arc::clone(&context)));
             let service = store_server::StoreServer::from_arc(Arc::clone(&storage));
-            run(service.max_decoding_message_size(MESSAGE), connection, end).await;
-            if tokio::time::timeout(SHUTDOWN_TIMEOUT, storage.finish()).await.is_err() {
-                log::warn!(
-                    "plakar is gone, and its lock could not be removed in time; it ends by itself after 10 minutes"
-                );
-            }
+            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
+            let unfinished = "the kloset's lock was not deleted in time; a later command on this machine deletes it";
+            finish(storage.finish(), &mut end, unfinished).await;
         }
     }
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, context.close()).await.is_err() {
@@ -97,24 +93,65 @@ pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
     Ok(())
 }
 
-/// Completes when plakar has closed the connection or the process is told to end.
-///
-/// Ctrl-C reaches every process of the terminal; plakar decides what it means.
-fn ended(on_close: oneshot::Receiver<()>) -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    use_alternate_stack(libc::SIGTERM)?;
-    use_alternate_stack(libc::SIGINT)?;
-    tokio::spawn(async move { while interrupt.recv().await.is_some() {} });
-    Ok(async move {
-        tokio::select! {
-            _ = on_close => {}
-            _ = terminate.recv() => {}
-        }
-    })
+/// Completes the changes of a connector after plakar has left, in the background if
+/// they take long. A process that is told to end reports that they are `unfinished`.
+async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
+    let mut work = pin!(changes);
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut work).await.is_ok() {
+        return;
+    }
+    if end.is_terminated() {
+        log::warn!("{unfinished}");
+        return;
+    }
+    if let Err(error) = stdio::detach() {
+        log::warn!("cannot go on in the background: {error}");
+    }
+    tokio::select! {
+        _ = tokio::time::timeout(BACKGROUND_TIMEOUT, work) => {}
+        () = end.terminated() => {}
+    }
 }
 
-async fn run<S>(service: S, connection: stdio::Connection, end: impl Future<Output = ()>)
+/// The reasons for a connector to end.
+struct End {
+    on_close: oneshot::Receiver<()>,
+    terminate: Signal,
+    is_terminated: bool,
+}
+
+impl End {
+    /// Handles the signals. Ctrl-C reaches every process of the terminal, and plakar
+    /// decides what it means.
+    fn new(on_close: oneshot::Receiver<()>) -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        use_alternate_stack(libc::SIGTERM)?;
+        use_alternate_stack(libc::SIGINT)?;
+        tokio::spawn(async move { while interrupt.recv().await.is_some() {} });
+        Ok(Self { on_close, terminate, is_terminated: false })
+    }
+
+    /// Completes when plakar has closed the connection or the process is told to end.
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = &mut self.on_close => {}
+            _ = self.terminate.recv() => self.is_terminated = true,
+        }
+    }
+
+    /// Completes when the process is told to end.
+    async fn terminated(&mut self) {
+        self.terminate.recv().await;
+    }
+
+    /// Reports whether the process was told to end.
+    fn is_terminated(&self) -> bool {
+        self.is_terminated
+    }
+}
+
+async fn run<S>(service: S, connection: stdio::Connection, end: &mut End)
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
         + NamedService
@@ -130,6 +167,10 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
+        // plakar cancels many calls at once when a command fails. The defaults take that
+        // for an attack and end the connection.
+        .http2_max_pending_accept_reset_streams(Some(STREAMS as usize))
+        .http2_max_local_error_reset_streams(Some(STREAMS as usize))
         .add_service(CompleteRequest(service))
         .serve_with_incoming(incoming);
     tokio::select! {
@@ -138,6 +179,6 @@ where
                 log::warn!("the connection to plakar failed: {error}");
             }
         }
-        () = end => {}
+        () = end.come() => {}
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
-pub use path::{BadName, DrivePath};
+pub use path::{BadName, DrivePath, are_alike, are_one};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Sections, Time};
@@ -87,27 +87,19 @@ impl Drive {
     /// Lists one folder, all of it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
-    /// it than is listed, or if one of its items cannot be used.
+    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] as for [`all_of`].
     pub async fn list_all(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
-        match listing.incomplete.or_else(|| listing.invalid.into_iter().next().map(|invalid| invalid.cause)) {
-            Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
-            None => Ok(listing.entries),
-        }
+        all_of(folder, listing)
     }
 
     /// Lists what can be used of one folder.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] if there may be more in
-    /// it than is listed.
+    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] as for [`usable_of`].
     pub async fn list_usable(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
-        match listing.incomplete {
-            Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
-            None => Ok(listing.entries),
-        }
+        usable_of(folder, listing)
     }
 
     /// Finds a file or a folder.
@@ -282,5 +274,28 @@ impl Drive {
             }
             Err(cause) => Err(self.outage.judge(work, Error::new(operation, path, cause)).await),
         }
+    }
+}
+
+/// Returns everything in a listed folder.
+///
+/// # Errors
+/// [`Kind::Damaged`] if there may be more in it than is listed, or if one of its items
+/// cannot be used.
+pub fn all_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
+    match listing.incomplete.or_else(|| listing.invalid.into_iter().next().map(|invalid| invalid.cause)) {
+        Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
+        None => Ok(listing.entries),
+    }
+}
+
+/// Returns what can be used of a listed folder.
+///
+/// # Errors
+/// [`Kind::Damaged`] if there may be more in it than is listed.
+pub fn usable_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
+    match listing.incomplete {
+        Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
+        None => Ok(listing.entries),
     }
 }

@@ -1,14 +1,17 @@
 //! A kloset on a drive: its layout, its objects, and the caches of their content.
 
+mod batches;
 mod blocks;
 mod claim;
 mod disk;
 mod folder;
+mod journal;
 mod layout;
 mod local_copies;
+mod process;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     ops::Range,
     path::PathBuf,
@@ -16,13 +19,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 pub use layout::{Mac, Resource, is_kloset};
 
-use self::{blocks::Blocks, claim::Claim, folder::Folder, layout::CONFIG, local_copies::LocalCopies};
+use self::{
+    blocks::Blocks,
+    claim::Claim,
+    folder::{Folder, OnFailure},
+    journal::{Change, Journal},
+    layout::CONFIG,
+    local_copies::LocalCopies,
+};
 use crate::{
     drive::{self, Content, Drive, DrivePath, Spool, Spooled},
     rclone::{Entry, File, Item, Kind, Replacement, Time},
@@ -35,7 +46,7 @@ pub struct CacheLimits {
     pub memory: u64,
     /// A folder for the same content and its size in bytes, if any.
     pub disk: Option<(PathBuf, u64)>,
-    /// A folder for copies of configurations, if any.
+    /// A folder for copies of configurations and for journals, if any.
     pub copies_dir: Option<PathBuf>,
 }
 
@@ -45,24 +56,32 @@ pub enum Error {
     /// The drive failed.
     #[error(transparent)]
     Drive(#[from] drive::Error),
-    /// A new kloset was to replace another.
+    /// A kloset was to be created where there is one.
     #[error("{0} holds a kloset already; give another location, or use that kloset")]
     Exists(DrivePath),
     /// Another process is creating one.
     #[error(
-        "another process is making a kloset here, as {path} tells; try again when that is done, or in {seconds} seconds if it was killed"
+        "another process is creating a kloset here: it has stored {path}; try again when it has finished, or in {seconds} seconds if it was killed"
     )]
     BeingMade {
-        /// The claim of the other.
+        /// The claim of the other process.
         path: DrivePath,
-        /// How long it counts.
+        /// How long the claim counts.
         seconds: i64,
     },
-    /// There is none.
-    #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` makes one")]
+    /// The location is the folder of another name in all but case.
+    #[error("{location} is called {actual} in the drive; correct the location")]
+    OtherCase {
+        /// As it was given.
+        location: DrivePath,
+        /// As the drive has it.
+        actual: DrivePath,
+    },
+    /// There is no kloset.
+    #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` creates one")]
     Missing(DrivePath),
-    /// An object that should be there.
-    #[error("{0} is not there")]
+    /// An object that should be there is missing.
+    #[error("{0} does not exist")]
     NoObject(DrivePath),
 }
 
@@ -72,13 +91,14 @@ pub struct Kloset {
     drive: Drive,
     top: DrivePath,
     packfiles: Arc<Folder>,
-    states: Folder,
-    locks: Folder,
+    states: Arc<Folder>,
+    locks: Arc<Folder>,
     blocks: Blocks,
     copies: LocalCopies,
+    journal: Journal,
     /// Whether plakar has asked for anything of a folder.
     asked: Arc<AtomicBool>,
-    /// Locks that this process has put and not deleted, as they were stored last.
+    /// The locks that this process has stored and not deleted, as last stored.
     own_locks: Mutex<HashMap<Mac, Option<OwnLock>>>,
 }
 
@@ -94,28 +114,30 @@ impl Kloset {
     /// Returns the kloset in a folder, which need not exist yet. `origin` distinguishes
     /// the drive from those of other accounts in shared cache folders.
     pub fn new(drive: &Drive, top: &DrivePath, origin: &str, limits: &CacheLimits) -> Self {
-        let folder = |resource: Resource| Folder::new(drive.clone(), inside(top, resource.folder()));
+        let folder = |resource: Resource| Arc::new(Folder::new(drive.clone(), inside(top, resource.folder())));
         Self {
             drive: drive.clone(),
             top: top.clone(),
-            packfiles: Arc::new(folder(Resource::Packfile)),
+            packfiles: folder(Resource::Packfile),
             states: folder(Resource::State),
             locks: folder(Resource::Lock),
             blocks: Blocks::new(limits.memory, limits.disk.clone(), origin),
             copies: LocalCopies::new(limits.copies_dir.as_deref(), origin),
+            journal: Journal::new(limits.copies_dir.as_deref(), origin, top),
             asked: Arc::default(),
             own_locks: Mutex::default(),
         }
     }
 
-    /// Makes a kloset.
+    /// Creates a kloset.
     ///
     /// # Errors
-    /// If there is one, or somebody else makes one right now.
+    /// If there is one, or another process is creating one.
     pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
         if self.find_configuration().await?.is_some() {
             return Err(Error::Exists(self.top.clone()));
         }
+        self.check_case().await?;
         self.drive.make_folder(&self.top).await?;
         let mut tries = 0;
         loop {
@@ -138,20 +160,18 @@ impl Kloset {
         }
         let content = configuration.clone().into();
         self.drive.upload(&inside(&self.top, CONFIG), Time::now(), &content, Replacement::Awaited).await?;
+        self.journal.note(vec![Change::Created(configuration.clone())]).await;
         Ok(())
     }
 
-    /// Returns the bytes that Create was given. Starts to prefetch the ends of the
-    /// newest packfiles: between this and its first read of one, plakar waits for its
-    /// cache daemon, which opens the kloset too.
+    /// Returns the bytes that [`Self::create`] was given. Starts to prefetch the ends of
+    /// the newest packfiles: between this call and its first read of a packfile, plakar
+    /// waits for its cache daemon, which opens the kloset too.
     ///
     /// # Errors
     /// If there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
-        let entries = match self.drive.list_usable(&self.top).await {
-            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
-            entries => entries?,
-        };
+        let entries = self.list_top_and_states().await?;
         let mut configuration = None;
         for entry in entries {
             match (entry.name(), entry.children) {
@@ -166,12 +186,66 @@ impl Kloset {
                 let content = self.copies.read(&path, file, modified).await;
                 Ok(content.map_err(|cause| drive::Error::new("cannot read", &path, cause))?)
             }
-            _ => Err(Error::Missing(self.top.clone())),
+            _ => match self.journal.recent().await.created {
+                // The listing is older than the kloset.
+                Some(configuration) => Ok(configuration),
+                None => {
+                    self.check_case().await?;
+                    Err(Error::Missing(self.top.clone()))
+                }
+            },
         }
     }
 
-    /// Lists the packfiles and, until plakar asks for something, reads the ends of the
-    /// newest. The cache daemon reads no packfile, and asks for the states by then.
+    /// Lists the folder of the kloset, and with it the states. Every command needs them,
+    /// but plakar asks for them only in its cache daemon, and then ends with 0 after an
+    /// error (P/main.go). An error here ends the command with 66.
+    async fn list_top_and_states(&self) -> Result<Vec<Entry>, Error> {
+        // One request brings both if the states come first: the top is on the way.
+        let folders = [self.states.path().clone(), self.top.clone()];
+        let [states, top] = &folders;
+        let mut listed = self.drive.list(&folders).await.into_iter();
+        let mut next = || match listed.next() {
+            Some(Err(error)) if error.kind() != Kind::NotFound => Err(error),
+            Some(Ok(listing)) => Ok(Some(listing)),
+            _ => Ok(None),
+        };
+        let (listed_states, listed_top) = (next(), next()?);
+        let entries = listed_top.map_or(Ok(Vec::new()), |listing| drive::usable_of(top, listing))?;
+        let states = listed_states?.map_or(Ok(Vec::new()), |listing| drive::all_of(states, listing))?;
+        self.states.prefetched(&states);
+        Ok(entries)
+    }
+
+    /// Checks that no folder on the way to the kloset is meant that the drive has in
+    /// another case. Most services that merge names find such a folder and then store in
+    /// it, but the listings that a kloset is read by are exact.
+    async fn check_case(&self) -> Result<(), Error> {
+        if !self.drive.merges_names() || self.top.is_top() {
+            return Ok(());
+        }
+        let mut actual = DrivePath::top();
+        for name in self.top.as_str().split('/') {
+            let entries = match self.drive.list_usable(&actual).await {
+                Err(error) if error.kind() == Kind::NotFound => Vec::new(),
+                entries => entries?,
+            };
+            let folders = || entries.iter().filter(|entry| matches!(entry.item, Item::Folder)).map(Entry::name);
+            let found = match folders().any(|folder| drive::are_one(folder, name)) {
+                true => None,
+                false => folders().find(|folder| drive::are_alike(folder, name)),
+            };
+            actual = inside(&actual, found.unwrap_or(name));
+        }
+        if actual == self.top {
+            return Ok(());
+        }
+        Err(Error::OtherCase { location: self.top.clone(), actual })
+    }
+
+    /// Lists the packfiles and reads the ends of the newest ones, unless plakar has asked
+    /// for something by then. The cache daemon reads no packfile, and has asked for the
+    /// states.
     fn prefetch(&self) {
         let (folder, blocks, asked) = (Arc::clone(&self.packfiles), self.blocks.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
@@ -191,13 +265,34 @@ impl Kloset {
         }))
     }
 
-    /// Returns the MACs of the objects of a resource. Foreign files are left out.
+    /// Returns the MACs of the objects of a resource. Other files are skipped.
     ///
     /// # Errors
     /// If the listing fails.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>, Error> {
-        let files = self.folder(resource).list().await?;
-        Ok(files.iter().filter_map(|(name, _)| Mac::from_name(name)).collect())
+        let mut pause = FIRST_LAG;
+        loop {
+            let files = self.folder(resource).list().await?;
+            let listed: HashSet<Mac> = files.iter().filter_map(|(name, _)| Mac::from_name(name)).collect();
+            let recent = self.journal.recent().await;
+            let lags = |&(kind, mac): &(Resource, Mac)| kind == resource && !listed.contains(&mac);
+            if recent.stored.iter().any(lags) {
+                // Ends at the latest when the change is no longer recent.
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+                continue;
+            }
+            let mut macs = listed;
+            macs.retain(|mac| !recent.deleted.contains(&(resource, *mac)));
+            if resource == Resource::Lock {
+                for abandoned in recent.abandoned_locks() {
+                    if macs.remove(&abandoned) {
+                        self.delete(Resource::Lock, abandoned).await?;
+                    }
+                }
+            }
+            return Ok(macs.into_iter().collect());
+        }
     }
 
     /// Returns the size of all objects in bytes.
@@ -222,7 +317,7 @@ impl Kloset {
         drive::Error::spool(&self.path(resource, mac), error)
     }
 
-    /// Stores an object, in place of the one of that name.
+    /// Stores an object, in place of the object of that name.
     ///
     /// # Errors
     /// If it is not stored in full.
@@ -230,17 +325,21 @@ impl Kloset {
         let (folder, name) = (self.folder(resource), mac.to_string());
         if resource == Resource::Lock {
             self.own_locks().insert(mac, None);
-            // plakar refreshes its lock every 5 minutes, and a lock of 10 minutes counts
-            // for nothing: it must not wait for the packfiles of a slow link.
+            // Before it is stored: the process may be killed on the way.
+            self.journal.note(vec![Change::Locked(mac)]).await;
+            // plakar refreshes its lock every 5 minutes and ignores locks of 10 minutes:
+            // this one must not wait for the packfiles of a slow link.
             let version = folder.put_at_once(&name, content).await?.version;
             if let Some(content) = content.in_memory() {
                 self.own_locks().insert(mac, Some(OwnLock { version, content }));
             }
-            return Ok(());
+        } else {
+            let result = folder.put(&name, content).await;
+            self.blocks.forget(&self.path(resource, mac));
+            result?;
         }
-        let result = folder.put(&name, content).await;
-        self.blocks.forget(&self.path(resource, mac));
-        Ok(result?)
+        self.journal.note(vec![Change::Stored(resource, mac)]).await;
+        Ok(())
     }
 
     /// Reads an object or a part of it.
@@ -279,36 +378,50 @@ impl Kloset {
         Ok(if instead.version == file.version { content } else { read(&instead) })
     }
 
-    /// Deletes an object; one that is not there is deleted.
+    /// Deletes an object for good, in the background. It is not listed any more. Waits
+    /// only while many deletions are under way.
     ///
     /// # Errors
-    /// If it is still there.
+    /// None today: a failure is logged when it happens.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<(), Error> {
-        let result = self.folder(resource).delete(&mac.to_string()).await;
+        let folder = self.folder(resource);
+        let on_failure = if resource == Resource::Lock { OnFailure::Hide } else { OnFailure::ListAgain };
+        folder.delete(&mac.to_string(), on_failure)?;
         self.blocks.forget(&self.path(resource, mac));
-        result?;
         if resource == Resource::Lock {
             self.own_locks().remove(&mac);
         }
+        self.journal.note(vec![Change::Deleted(resource, mac)]).await;
+        folder.deletions_have_room().await;
         Ok(())
     }
 
-    /// Deletes the locks that this process has put and plakar has not deleted. Once
-    /// plakar is gone they would block other commands for ten minutes.
-    pub async fn delete_own_locks(&self) {
-        let locks: Vec<Mac> = self.own_locks().drain().map(|(mac, _)| mac).collect();
+    /// Deletes the locks that this process has stored and plakar has not deleted, and
+    /// those of processes of this machine that were killed. They would block other
+    /// commands for ten minutes. Waits for all deletions.
+    pub async fn finish(&self) {
+        let mut locks: Vec<Mac> = self.own_locks().drain().map(|(mac, _)| mac).collect();
+        locks.extend(self.journal.recent().await.abandoned_locks());
         for mac in locks {
             if let Err(error) = self.delete(Resource::Lock, mac).await {
                 log::warn!("{error}");
             }
         }
+        self.locks.deletions_done().await;
+        self.deletions_done().await;
+    }
+
+    /// Waits until the packfiles and states that plakar has deleted are gone.
+    pub async fn deletions_done(&self) {
+        self.packfiles.deletions_done().await;
+        self.states.deletions_done().await;
     }
 
     fn own_locks(&self) -> MutexGuard<'_, HashMap<Mac, Option<OwnLock>>> {
         self.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn folder(&self, resource: Resource) -> &Folder {
+    fn folder(&self, resource: Resource) -> &Arc<Folder> {
         self.asked.store(true, Ordering::Relaxed);
         match resource {
             Resource::Packfile => &self.packfiles,
@@ -330,8 +443,11 @@ const FEW: u64 = 1000;
 const NEWEST: usize = 2;
 /// How often to claim a folder while other processes claim it.
 const CLAIM_TRIES: usize = 5;
+/// The first pause before a folder is listed again whose listing lags behind a change
+/// of this machine. Each further pause is twice as long.
+const FIRST_LAG: Duration = Duration::from_millis(500);
 
-/// Returns the path of a name of the layout, all of which are valid.
+/// Returns the path of a name of the layout. All of them are valid.
 fn inside(folder: &DrivePath, name: &str) -> DrivePath {
     folder.child(name).unwrap_or_else(|_| folder.clone())
 }

@@ -4,7 +4,7 @@ mod names;
 mod run;
 mod uploads;
 
-pub use names::{Names, Twin, are_alike, are_one};
+pub use names::{Names, Twin};
 pub use run::{Error, Incoming, Outcome, Restore, Wanted};
 
 use crate::{drive, rclone::Kind};

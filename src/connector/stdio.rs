@@ -73,6 +73,20 @@ impl StdioPipes {
     }
 }
 
+/// Detaches the process from plakar's terminal and output: a pipeline ends although the
+/// process goes on, and neither Ctrl-C nor the end of the terminal reaches it.
+///
+/// # Errors
+/// If `/dev/null` cannot be opened.
+pub fn detach() -> io::Result<()> {
+    // Fails for the leader of a process group, which plakar's child is not.
+    let _ = rustix::process::setsid();
+    let null = File::options().write(true).open("/dev/null")?;
+    stdio::dup2_stdout(&null)?;
+    stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
 /// The one connection of this process.
 #[derive(Debug)]
 pub struct Connection {

@@ -1,6 +1,6 @@
 //! A store: the place of a kloset.
 
-use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use plakar_protocol::store::{
@@ -10,7 +10,6 @@ use plakar_protocol::store::{
 };
 use tokio::sync::OnceCell;
 use tokio_stream::{Stream, StreamExt};
-use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{context::Context, status};
@@ -19,17 +18,11 @@ use crate::kloset::{Kloset, Mac, Resource};
 /// A kloset that can be read and written (K/connectors/storage: write 2, read 4).
 const READ_WRITE: i32 = 6;
 
-/// How long Close waits for deletions: plakar waits for it without a limit.
-const CLOSING: Duration = Duration::from_secs(5);
-
 /// The store service. Init comes first, then Create or Open.
 #[derive(Debug)]
 pub struct Storage {
     context: Arc<Context>,
     kloset: OnceCell<Arc<Kloset>>,
-    /// Deletions under way, which must end before the process does: plakar
-    /// leaves without waiting for that of its lock.
-    deletions: TaskTracker,
 }
 
 type GetStream = Pin<Box<dyn Stream<Item = Result<GetResponse, Status>> + Send>>;
@@ -86,17 +79,21 @@ impl store_server::Store for Storage {
         let (resource, mac) = (resource(first.r#type())?, mac(&first.mac)?);
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
+        let mut failure = None;
         // Anything but a clean end is an error here (`CompleteRequest`), and then nothing is
-        // stored.
+        // stored. After a failure the rest is read all the same: plakar reports the end of
+        // a stream that it is sending as "EOF", without the cause.
         loop {
-            if !chunk.is_empty() {
-                let added = spool.add(chunk).await;
-                added.map_err(|error| status::of(kloset.spool_error(resource, mac, &error)))?;
+            if !chunk.is_empty() && failure.is_none() {
+                failure = spool.add(chunk).await.err();
             }
             match parts.message().await? {
                 Some(part) => chunk = part.chunk,
                 None => break,
             }
+        }
+        if let Some(error) = failure {
+            return Err(status::of(kloset.spool_error(resource, mac, &error)));
         }
         let content = spool.finish();
         kloset.put(resource, mac, &content).await.map_err(status::of)?;
@@ -121,19 +118,16 @@ impl store_server::Store for Storage {
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let request = request.into_inner();
         let (resource, mac) = (resource(request.r#type())?, mac(&request.mac)?);
-        let kloset = self.kloset().await?;
-        // A task of its own, because plakar may be gone before the service answers.
-        let deleting = self.deletions.spawn(async move { kloset.delete(resource, mac).await });
-        match deleting.await {
-            Ok(result) => result.map_err(status::of)?,
-            Err(error) => return Err(status::of(format!("a deletion did not end: {error}"))),
-        }
+        self.kloset().await?.delete(resource, mac).await.map_err(status::of)?;
         Ok(Response::new(DeleteResponse {}))
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // Deletions that are still under way go on until the shutdown timeout.
-        let _ = tokio::time::timeout(CLOSING, self.deletions_done()).await;
+        // Maintenance has told the user what it deleted. plakar waits without a limit.
+        // The process deletes locks when plakar has left.
+        if let Some(kloset) = self.kloset.get() {
+            kloset.deletions_done().await;
+        }
         Ok(Response::new(CloseResponse {}))
     }
 }
@@ -141,22 +135,14 @@ impl store_server::Store for Storage {
 impl Storage {
     /// Returns a service that works in a context.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, kloset: OnceCell::new(), deletions: TaskTracker::new() }
+        Self { context, kloset: OnceCell::new() }
     }
 
     /// Waits for deletions under way, and deletes the locks that plakar left.
     pub async fn finish(&self) {
-        self.deletions_done().await;
         if let Some(kloset) = self.kloset.get() {
-            kloset.delete_own_locks().await;
+            kloset.finish().await;
         }
-    }
-
-    /// Waits for the deletions under way. More may come: plakar sends that of
-    /// its lock as often after Close as before.
-    async fn deletions_done(&self) {
-        self.deletions.close();
-        self.deletions.wait().await;
     }
 
     async fn kloset(&self) -> Result<Arc<Kloset>, Status> {

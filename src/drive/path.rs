@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization;
+
 /// A clean path below the top of a drive: no empty part, no `.` or `..`.
 /// Nothing is trimmed and nothing is decoded: names are kept as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +104,16 @@ impl fmt::Display for DrivePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", self.0)
     }
+}
+
+/// Reports whether two names differ in their Unicode form at most.
+pub fn are_one(name: &str, other: &str) -> bool {
+    name.nfc().eq(other.nfc())
+}
+
+/// Reports whether two names differ in their Unicode form and in case at most.
+pub fn are_alike(name: &str, other: &str) -> bool {
+    are_one(&name.to_lowercase(), &other.to_lowercase())
 }
 
 #[cfg(test)]

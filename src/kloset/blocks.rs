@@ -10,12 +10,11 @@ mod file;
 mod window;
 
 use std::{
-    collections::HashMap,
     ops::Range,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -46,6 +45,8 @@ const ON_THEIR_WAY: u64 = 25;
 /// The part of that for blocks that are used often; the rest is for new ones,
 /// which were read ahead and must not go before they are used.
 const OFTEN_USED: f64 = 0.25;
+/// Files whose windows are kept. plakar reads from a few packfiles at a time.
+const FILES: usize = 512;
 /// Pieces that wait for whoever reads a part.
 const PIECES: usize = 2;
 
@@ -55,14 +56,13 @@ pub struct Blocks(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    files: Mutex<HashMap<DrivePath, Arc<CachedFile>>>,
+    /// The files that were read last. A file that is dropped loses its window, and its
+    /// blocks remain.
+    files: Cache<DrivePath, Arc<CachedFile>>,
     blocks: Cache<Key, Bytes, Size>,
     disk: Option<Arc<Disk>>,
     /// What tells the drive from others that use the same folder.
     origin: String,
-    /// Files are numbered, and no number is used twice: blocks of a file that was
-    /// dropped are out of reach.
-    next: AtomicU64,
     /// Blocks that may be on their way in all runs together.
     room: Semaphore,
     rooms: usize,
@@ -70,8 +70,8 @@ struct Shared {
     wanted: AtomicUsize,
 }
 
-/// A block of a numbered file.
-type Key = (u64, usize);
+/// A block of a file, by the identity of its version.
+type Key = (u128, usize);
 
 #[derive(Debug, Clone)]
 struct Size;
@@ -103,11 +103,10 @@ impl Blocks {
             Err(_) => Cache::with_weighter(blocks.max(1), kept, Size),
         };
         Self(Arc::new(Shared {
-            files: Mutex::default(),
+            files: Cache::new(FILES),
             blocks,
             disk: disk.map(|(folder, size)| Arc::new(Disk::new(&folder, size))),
             origin: origin.to_owned(),
-            next: AtomicU64::default(),
             room: Semaphore::new(rooms),
             rooms,
             wanted: AtomicUsize::default(),
@@ -143,30 +142,24 @@ impl Blocks {
 
     /// Drops what is known of a file, because it was deleted or stored again.
     pub fn forget(&self, path: &DrivePath) {
-        let forgotten = self.files().remove(path);
-        if let Some(forgotten) = forgotten {
+        if let Some((_, forgotten)) = self.0.files.remove(path) {
             self.0.drop_blocks(&forgotten);
         }
     }
 
     fn file(&self, path: &DrivePath, file: File, size: u64) -> Arc<CachedFile> {
-        let mut files = self.files();
+        let files = &self.0.files;
         match files.get(path) {
-            Some(known) if known.is(&file) => Arc::clone(known),
+            Some(known) if known.is(&file) => known,
             other => {
                 if let Some(other) = other {
-                    self.0.drop_blocks(other);
+                    self.0.drop_blocks(&other);
                 }
-                let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-                let cached = Arc::new(CachedFile::new(Arc::clone(&self.0), number, path, file, size));
+                let cached = Arc::new(CachedFile::new(Arc::clone(&self.0), path, file, size));
                 files.insert(path.clone(), Arc::clone(&cached));
                 cached
             }
         }
-    }
-
-    fn files(&self) -> MutexGuard<'_, HashMap<DrivePath, Arc<CachedFile>>> {
-        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,7 +177,7 @@ impl Shared {
     }
 
     fn drop_blocks(&self, file: &CachedFile) {
-        self.blocks.retain(|&(number, _), _| number != file.number());
+        self.blocks.retain(|&(identity, _), _| identity != file.identity());
     }
 }
 

@@ -1,60 +1,92 @@
-//! A folder whose files are found without asking the service each time.
+//! A folder of a kloset, whose files are found without a listing for each.
 
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
+use super::{batches::Batches, journal::LAG};
 use crate::{
     drive::{Drive, DrivePath, Error, Spooled},
     rclone::{Deletion, Entry, File, Item, Kind, Replacement, Time},
 };
 
-/// How long a listing may take to show what was stored. iCloud's are mostly up to
-/// date at once, which nobody promises.
-const LAG: Duration = Duration::from_secs(60);
+/// How long a listing is used that was made along with another. plakar's cache daemon
+/// lists the states right after it has opened the kloset.
+const PREFETCH_LIFE: Duration = Duration::from_secs(10);
 
-/// The files of one folder, as last listed and as changed by us since.
+/// The files of one folder, as last listed and as this process has changed them since.
 #[derive(Debug)]
 pub struct Folder {
     drive: Drive,
     path: DrivePath,
     known: Mutex<Known>,
+    /// Held while the folder is being listed, so that callers share one listing.
+    listing: AsyncMutex<()>,
+    deletions: Batches<Deleted>,
+}
+
+/// A file to be deleted: the known one, or else the one at the path.
+#[derive(Debug)]
+struct Deleted {
+    path: DrivePath,
+    file: Option<File>,
+    on_failure: OnFailure,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     files: HashMap<Arc<str>, File>,
-    /// What we have stored lately, and when.
-    own: HashMap<Arc<str>, (File, Instant)>,
-    /// How often the folder was listed: tells whoever waited for a listing that
-    /// it need not list again.
+    /// What this process has stored within [`LAG`].
+    stored: HashMap<Arc<str>, (File, Instant)>,
+    /// What this process has deleted within [`LAG`], or is deleting.
+    tombstones: HashMap<Arc<str>, Tombstone>,
+    /// When the folder was listed before anything of it was asked for.
+    prefetched: Option<Instant>,
+    /// How often the folder was listed. A caller that waited for a listing of another
+    /// one need not list again.
     listings: u64,
 }
 
+/// Hides a deleted file from listings that still show it.
+#[derive(Debug)]
+struct Tombstone {
+    /// The version that was deleted; none for any version.
+    version: Option<Arc<str>>,
+    since: Instant,
+}
+
 impl Known {
-    /// Takes over a listing.
-    fn take(&mut self, entries: Vec<Entry>) {
+    /// Takes over a listing. Changes of this process that it may not show yet are kept.
+    fn take(&mut self, entries: &[Entry]) {
         self.files = entries.iter().filter_map(file_of).collect();
         self.listings += 1;
-        self.own.retain(|_, (_, stored)| stored.elapsed() < LAG);
-        for (name, (file, _)) in &self.own {
+        self.stored.retain(|_, (_, since)| since.elapsed() < LAG);
+        self.tombstones.retain(|_, tombstone| tombstone.since.elapsed() < LAG);
+        let tombstones = &self.tombstones;
+        self.files.retain(|name, file| {
+            let deleted = tombstones.get(name);
+            deleted.is_none_or(|deleted| deleted.version.as_ref().is_some_and(|version| *version != file.version))
+        });
+        for (name, (file, _)) in &self.stored {
+            // A listing that has the name is not older: another process may have stored it
+            // again, and a version that is gone is found out when it is read.
             self.files.entry(Arc::clone(name)).or_insert_with(|| file.clone());
         }
     }
 }
 
 impl Folder {
-    /// The folder at `path`, which need not exist.
+    /// Returns the folder at `path`, which need not exist.
     pub fn new(drive: Drive, path: DrivePath) -> Self {
-        Self { drive, path, known: Mutex::default() }
+        Self { drive, path, known: Mutex::default(), listing: AsyncMutex::default(), deletions: Batches::default() }
     }
 
-    /// Where it is.
+    /// Returns where the folder is.
     pub fn path(&self) -> &DrivePath {
         &self.path
     }
@@ -62,16 +94,15 @@ impl Folder {
     /// Lists the folder, unless that was done already, and returns up to `count` of its
     /// newest files. After a failure a later call lists again and reports its own.
     pub async fn prefetch(&self, count: usize) -> Vec<(Arc<str>, File)> {
-        let mut known = self.known.lock().await;
-        if known.listings > 0 {
+        let _listing = self.listing.lock().await;
+        if self.known().listings > 0 {
             return Vec::new();
         }
         match self.entries().await {
             Ok(mut entries) => {
+                self.known().take(&entries);
                 entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
-                let newest = entries.iter().filter_map(file_of).take(count).collect();
-                known.take(entries);
-                newest
+                entries.iter().filter_map(file_of).take(count).collect()
             }
             Err(error) => {
                 log::info!("{error}");
@@ -80,51 +111,65 @@ impl Folder {
         }
     }
 
+    /// Takes over a listing that was made along with another. The next call of
+    /// [`Self::list`] uses it, if it comes soon.
+    pub fn prefetched(&self, entries: &[Entry]) {
+        let mut known = self.known();
+        known.take(entries);
+        known.prefetched = Some(Instant::now());
+    }
+
     /// Lists the folder; one that does not exist is empty.
     ///
     /// # Errors
     /// If the listing fails.
     pub async fn list(&self) -> Result<Vec<(Arc<str>, File)>, Error> {
-        let mut known = self.known.lock().await;
-        self.refresh(&mut known).await?;
-        Ok(known.files.iter().map(|(name, file)| (Arc::clone(name), file.clone())).collect())
+        let listing = self.listing.lock().await;
+        let prefetched = self.known().prefetched.take();
+        if prefetched.is_none_or(|at| at.elapsed() >= PREFETCH_LIFE) {
+            self.refresh().await?;
+        }
+        drop(listing);
+        Ok(self.known().files.iter().map(|(name, file)| (Arc::clone(name), file.clone())).collect())
     }
 
-    /// The file of a name. An unknown one is looked for in one listing.
+    /// Finds the file of a name. If it is not known, the folder is listed once.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none, or if the listing fails.
+    /// If the listing fails.
     pub async fn file(&self, name: &str) -> Result<Option<File>, Error> {
         let seen = {
-            let known = self.known.lock().await;
+            let known = self.known();
             if let Some(file) = known.files.get(name) {
                 return Ok(Some(file.clone()));
             }
             known.listings
         };
-        let mut known = self.known.lock().await;
-        if known.listings == seen {
-            self.refresh(&mut known).await?;
+        let _listing = self.listing.lock().await;
+        if self.known().listings == seen {
+            self.refresh().await?;
         }
-        Ok(known.files.get(name).cloned())
+        Ok(self.known().files.get(name).cloned())
     }
 
-    /// The file of a name after the one that `stale` stands for could not be had:
-    /// somebody else may have stored it again or deleted it.
+    /// Finds the file of a name after the file `stale` could not be read: another
+    /// process may have replaced or deleted it.
     ///
     /// # Errors
     /// If the listing fails.
     pub async fn file_instead_of(&self, name: &str, stale: &File) -> Result<Option<File>, Error> {
-        let mut known = self.known.lock().await;
-        if known.files.get(name).is_none_or(|file| file.version == stale.version) {
-            known.own.remove(name);
-            self.refresh(&mut known).await?;
+        let _listing = self.listing.lock().await;
+        let is_stale = self.known().files.get(name).is_none_or(|file| file.version == stale.version);
+        if is_stale {
+            self.known().stored.remove(name);
+            self.refresh().await?;
         }
-        Ok(known.files.get(name).cloned())
+        Ok(self.known().files.get(name).cloned())
     }
 
-    async fn refresh(&self, known: &mut Known) -> Result<(), Error> {
-        known.take(self.entries().await?);
+    async fn refresh(&self) -> Result<(), Error> {
+        let entries = self.entries().await?;
+        self.known().take(&entries);
         Ok(())
     }
 
@@ -135,53 +180,126 @@ impl Folder {
         }
     }
 
-    /// Stores a file, in place of the one of that name.
+    /// Stores a file, in place of the file of that name.
     ///
     /// # Errors
     /// If it cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
-        let file = self.drive.upload(&self.child(name)?, Time::now(), content, Replacement::Awaited).await?;
-        self.keep(name, file).await;
+        let path = self.path_for_put(name).await?;
+        let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?;
+        self.keep(name, file);
         Ok(())
     }
 
-    /// The same without waiting for a free upload. Answers the file.
+    /// Stores a file as [`Self::put`] does, without waiting for a free upload. Returns
+    /// the file.
     ///
     /// # Errors
     /// If it cannot be stored in full.
     pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
-        let file = self.drive.upload_at_once(&self.child(name)?, Time::now(), content).await?;
-        self.keep(name, file.clone()).await;
+        let path = self.path_for_put(name).await?;
+        let file = self.drive.upload_at_once(&path, Time::now(), content).await?;
+        self.keep(name, file.clone());
         Ok(file)
     }
 
-    async fn keep(&self, name: &str, file: File) {
-        let (name, mut known) = (Arc::<str>::from(name), self.known.lock().await);
-        known.own.insert(Arc::clone(&name), (file.clone(), Instant::now()));
+    /// Returns the path of a file to be stored. A deletion of that name that is under
+    /// way ends first.
+    async fn path_for_put(&self, name: &str) -> Result<DrivePath, Error> {
+        let is_deleted = self.known().tombstones.contains_key(name);
+        if is_deleted {
+            self.deletions.done().await;
+        }
+        self.child(name)
+    }
+
+    fn keep(&self, name: &str, file: File) {
+        let (name, mut known) = (Arc::<str>::from(name), self.known());
+        known.tombstones.remove(&name);
+        known.stored.insert(Arc::clone(&name), (file.clone(), Instant::now()));
         known.files.insert(name, file);
     }
 
-    /// Deletes a file; one that is not there is deleted.
+    /// Deletes a file in the background, for good. It is not listed any more.
     ///
     /// # Errors
-    /// If it is still there.
-    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+    /// If the name is not valid.
+    pub fn delete(self: &Arc<Self>, name: &str, on_failure: OnFailure) -> Result<(), Error> {
         let path = self.child(name)?;
-        let known = self.known.lock().await.files.get(name).cloned();
-        match self.drive.delete(&path, known.as_ref(), Deletion::Recoverable).await {
-            Err(error) if error.kind() != Kind::NotFound => Err(error),
-            _ => {
-                // Only now: a listing meanwhile would have brought it back.
-                let mut known = self.known.lock().await;
-                known.own.remove(name);
-                known.files.remove(name);
-                Ok(())
+        let file = {
+            let (name, mut known) = (Arc::<str>::from(name), self.known());
+            let stored = known.stored.remove(&name).map(|(file, _)| file);
+            let file = known.files.remove(&name).or(stored);
+            let version = file.as_ref().map(|file| Arc::clone(&file.version));
+            known.tombstones.insert(name, Tombstone { version, since: Instant::now() });
+            file
+        };
+        if self.deletions.add(Deleted { path, file, on_failure }) {
+            let folder = Arc::clone(self);
+            tokio::spawn(async move {
+                while let Some(batch) = folder.deletions.next().await {
+                    folder.delete_batch(&batch).await;
+                    folder.deletions.finish(&batch);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn delete_batch(&self, batch: &[Deleted]) {
+        let files: Vec<_> = batch.iter().map(|deleted| (&deleted.path, deleted.file.as_ref())).collect();
+        let results = self.drive.delete_all(&files, Deletion::Permanent).await;
+        let is_gone = |error: &Error| error.kind() == Kind::NotFound;
+        let mut failures = batch.iter().zip(results).filter_map(|(deleted, result)| {
+            let error = result.err().filter(|error| !is_gone(error))?;
+            if deleted.on_failure == OnFailure::ListAgain {
+                self.known().tombstones.remove(deleted.path.name());
+            }
+            Some((error, deleted.on_failure.advice()))
+        });
+        if let Some((error, advice)) = failures.next() {
+            log::warn!("{error}; {advice}");
+            let more = failures.count();
+            if more > 0 {
+                log::warn!("{more} more files of {} cannot be deleted either", self.path);
             }
         }
     }
 
+    /// Waits until few deletions are waiting.
+    pub async fn deletions_have_room(&self) {
+        self.deletions.have_room().await;
+    }
+
+    /// Waits until no deletion is waiting or under way.
+    pub async fn deletions_done(&self) {
+        self.deletions.done().await;
+    }
+
     fn child(&self, name: &str) -> Result<DrivePath, Error> {
         self.path.child(name).map_err(|bad| Error::bad_name(&self.path, bad))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What becomes of a file whose deletion fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is listed again.
+    ListAgain,
+    /// It stays hidden: it is a lock, and its command has ended.
+    Hide,
+}
+
+impl OnFailure {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::ListAgain => "a later `plakar maintenance` deletes it",
+            Self::Hide => "until the lock expires after 10 minutes, other machines may find the kloset locked",
+        }
     }
 }
 

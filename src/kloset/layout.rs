@@ -65,14 +65,18 @@ impl Mac {
 
     /// Reads a file name. Returns none if the file is not an object of a kloset.
     pub fn from_name(name: &str) -> Option<Self> {
-        if name.len() != 2 * SIZE || !name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return None;
         }
         let mut bytes = [0; SIZE];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&name[2 * i..2 * i + 2], 16).ok()?;
-        }
+        hex::decode_to_slice(name, &mut bytes).ok()?;
         Some(Self(bytes))
+    }
+
+    /// Returns a MAC of equal bytes.
+    #[cfg(test)]
+    pub const fn of(byte: u8) -> Self {
+        Self([byte; SIZE])
     }
 
     /// Returns the bytes.
@@ -84,7 +88,7 @@ impl Mac {
 impl fmt::Display for Mac {
     /// Writes the file name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

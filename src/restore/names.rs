@@ -78,16 +78,6 @@ fn keys(path: &DrivePath) -> (u64, u64) {
     (xxh3_64(composed.as_bytes()), xxh3_64(folded.as_bytes()))
 }
 
-/// Whether two names are the same in all but their Unicode form.
-pub fn are_one(name: &str, other: &str) -> bool {
-    name.nfc().eq(other.nfc())
-}
-
-/// Whether two names are the same in all but their Unicode form and case.
-pub fn are_alike(name: &str, other: &str) -> bool {
-    are_one(&name.to_lowercase(), &other.to_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

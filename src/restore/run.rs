@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Failure, Names, are_alike, are_one, uploads::Uploads};
+use super::{Failure, Names, uploads::Uploads};
 use crate::{
     drive::{self, Drive, DrivePath, Spool, Spooled},
     rclone::{Replacement, Time},
@@ -276,7 +276,7 @@ impl<R> Restore<R> {
         if path != self.top {
             self.drive.make_folder(&path).await?;
         }
-        if has_twin && !self.names_like(&path).await?.iter().any(|name| are_one(name, path.name())) {
+        if has_twin && !self.names_like(&path).await?.iter().any(|name| drive::are_one(name, path.name())) {
             self.names.merge_case();
         }
         if self.drive.sets_folder_times() {
@@ -294,7 +294,7 @@ impl<R> Restore<R> {
         let bytes = store(&self.drive, path, time, content).await?;
         self.drive.finish(FINISHING).await;
         let after = self.names_like(path).await?;
-        match before.iter().find(|name| !after.contains(name) && !are_one(name, path.name())) {
+        match before.iter().find(|name| !after.contains(name) && !drive::are_one(name, path.name())) {
             None => Ok(bytes),
             Some(replaced) => {
                 self.names.merge_case();
@@ -310,7 +310,7 @@ impl<R> Restore<R> {
     async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
         let entries = self.drive.list_usable(&path.parent()).await?;
         let names = entries.iter().map(|entry| entry.name().to_owned());
-        Ok(names.filter(|name| are_alike(name, path.name())).collect())
+        Ok(names.filter(|name| drive::are_alike(name, path.name())).collect())
     }
 
     /// The deepest first: making an entry changes the time of its folder.

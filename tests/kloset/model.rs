@@ -7,7 +7,7 @@ use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 use plakar_host::{Mac, Range, Resource, Store, digest};
 use proptest::{prelude::*, sample::select, test_runner::Config};
 
-use crate::drive::{Drive, bytes, status};
+use crate::drive::{Drive, bytes, path, status, until};
 
 const OBJECTS: u8 = 4;
 
@@ -109,6 +109,10 @@ fn folder(resource: Resource) -> u8 {
     }
 }
 
+fn folder_name(resource: Resource) -> &'static str {
+    ["packfiles", "states", "locks"][usize::from(folder(resource))]
+}
+
 fn mac(resource: Resource, object: u8) -> Mac {
     match resource {
         Resource::Packfile => digest(&packed(object)),
@@ -174,6 +178,8 @@ impl Run {
             Step::Delete { resource, object } => {
                 let mac = mac(resource, object);
                 store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                let name = path(folder_name(resource), mac);
+                until(|| !self.drive.simulator.snapshot().iter().any(|item| item.path == name)).await;
                 self.expected.remove(&(folder(resource), mac));
                 self.stored[self.acting].remove(&(folder(resource), mac));
             }

@@ -8,6 +8,17 @@ use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Sn
 /// When files are made, in milliseconds since 1970. iCloud keeps whole seconds.
 pub const MODIFIED: i64 = 1_700_000_000_000;
 
+/// Waits for something that is bound to come.
+pub async fn until(mut is_so: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+    let wait = async {
+        while !is_so() {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+}
+
 /// A drive of its own, an account that is signed in, and a host whose
 /// connectors reach nothing else.
 pub struct ICloud {
@@ -61,10 +72,37 @@ impl ICloud {
         FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }).matching(id)
     }
 
+    /// Listings of a folder show the files that are in it now, whatever becomes of them.
+    pub fn listing(&self, folder: &str) -> FaultRule {
+        let id = self.drive_id(folder);
+        let below = format!("{folder}/");
+        let items: Vec<String> = self
+            .simulator
+            .snapshot()
+            .into_iter()
+            .filter_map(|item| {
+                let (name, size) = (item.path.strip_prefix(&below)?, item.size);
+                let docid = item.drive_id.rsplit("::").next()?;
+                Some(format!(
+                    r#"{{"drivewsid":"{}","docwsid":"{docid}","parentId":"{id}","zone":"com.apple.CloudDocs","name":"{name}","size":{size},"type":"FILE","etag":"{}","dateModified":"2023-11-14T22:13:20Z"}}"#,
+                    item.drive_id, item.etag
+                ))
+            })
+            .collect();
+        let (count, items) = (items.len(), items.join(","));
+        let text = format!(r#"[{{"drivewsid":"{id}","status":"OK","numberOfItems":{count},"items":[{items}]}}]"#);
+        FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }).matching(id)
+    }
+
     /// What the drive holds, by path with a slash in front.
     pub fn contents(&self) -> BTreeMap<String, String> {
         let file = |item: icloud_simulator::ItemInfo| Some((format!("/{}", item.path), item.sha256?));
         self.simulator.snapshot().into_iter().filter_map(file).collect()
+    }
+
+    /// Waits until no path of the drive contains `part`.
+    pub async fn until_gone(&self, part: &str) {
+        until(|| !self.contents().keys().any(|path| path.contains(part))).await;
     }
 
     pub fn drive_id(&self, path: &str) -> String {

@@ -26,8 +26,7 @@ const RUNS: usize = 4;
 #[derive(Debug)]
 pub struct CachedFile {
     shared: Arc<Shared>,
-    number: u64,
-    /// Of the file in this version, for every process.
+    /// The identity of the file in this version, the same in every process.
     identity: u128,
     file: File,
     size: u64,
@@ -48,13 +47,13 @@ enum Found {
 }
 
 impl CachedFile {
-    pub fn new(shared: Arc<Shared>, number: u64, path: &DrivePath, file: File, size: u64) -> Self {
+    pub fn new(shared: Arc<Shared>, path: &DrivePath, file: File, size: u64) -> Self {
         let identity = xxh3_128(format!("{}\0{path}\0{}\0{size}", shared.origin, file.version).as_bytes());
         let reading = Mutex::new(Reading {
             window: Window::new(block_of(size.next_multiple_of(BLOCK as u64))),
             runs: Vec::new(),
         });
-        Self { shared, number, identity, file, size, reading, run_ended: Notify::new() }
+        Self { shared, identity, file, size, reading, run_ended: Notify::new() }
     }
 
     /// Whether this is the file in the version that a listing gave.
@@ -62,9 +61,9 @@ impl CachedFile {
         self.file.version == file.version && Some(self.size) == file.size
     }
 
-    /// No other file has this number.
-    pub fn number(&self) -> u64 {
-        self.number
+    /// Returns the identity of the file in this version.
+    pub fn identity(&self) -> u128 {
+        self.identity
     }
 
     /// Sends what is in memory of a part, as far as there is room for it, and
@@ -78,7 +77,7 @@ impl CachedFile {
             && let Ok(room) = pieces.try_reserve()
         {
             let block = block_of(part.start);
-            let Some(content) = self.shared.blocks.get(&(self.number, block)) else {
+            let Some(content) = self.shared.blocks.get(&(self.identity, block)) else {
                 break;
             };
             let piece = piece_of(&content, &part);
@@ -125,7 +124,7 @@ impl CachedFile {
 
     fn find(self: &Arc<Self>, block: usize, asked: usize) -> Found {
         let mut reading = self.reading();
-        if let Some(content) = self.shared.blocks.get(&(self.number, block)) {
+        if let Some(content) = self.shared.blocks.get(&(self.identity, block)) {
             return Found::Block(content);
         }
         if let Some(run) = reading.runs.iter().find(|run| run.has(block)) {
@@ -154,7 +153,7 @@ impl CachedFile {
     }
 
     fn is_there(&self, reading: &Reading, block: usize) -> bool {
-        reading.runs.iter().any(|run| run.has(block)) || self.shared.blocks.contains_key(&(self.number, block))
+        reading.runs.iter().any(|run| run.has(block)) || self.shared.blocks.contains_key(&(self.identity, block))
     }
 
     fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Run> {
@@ -168,7 +167,7 @@ impl CachedFile {
 
     async fn fetch(self: Arc<Self>, run: Arc<Run>) {
         let room = self.shared.room_for(run.blocks().len()).await;
-        let keep = |block, content: &Bytes| self.shared.blocks.insert((self.number, block), content.clone());
+        let keep = |block, content: &Bytes| self.shared.blocks.insert((self.identity, block), content.clone());
         let mut next = run.blocks().start;
         while next < run.blocks().end {
             if let Some(content) = self.on_disk(next).await {
@@ -180,7 +179,7 @@ impl CachedFile {
             if run.fetch(missing.clone(), &self.file, self.size, keep).await.is_err() {
                 // An answer that ends otherwise than it should is not to be trusted.
                 for block in run.blocks() {
-                    self.shared.blocks.remove(&(self.number, block));
+                    self.shared.blocks.remove(&(self.identity, block));
                 }
                 break;
             }

@@ -142,6 +142,11 @@ impl Connector {
         String::from_utf8_lossy(&lock(&self.stderr)).into_owned()
     }
 
+    /// Whether nobody can write to the connector's stderr any more.
+    pub fn is_silent(&self) -> bool {
+        self.stderr_reader.is_finished()
+    }
+
     /// Ends the connector's stdin and keeps its stdout.
     pub fn end_input(&self) {
         self.pipes.end_input();

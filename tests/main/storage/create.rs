@@ -48,6 +48,50 @@ async fn a_missing_kloset_is_said_to_be_missing() {
     }
 }
 
+/// A service that takes names in another case for the same would create and then not find.
+#[tokio::test]
+async fn a_location_in_another_case_is_refused_by_every_command() {
+    let icloud = ICloud::new();
+    let at = |location: &str| icloud.settings(location);
+    icloud.host.store(&at("icloud:///My Backups/kl")).await.unwrap().create(&b"config"[..]).await.unwrap();
+    for (location, actual) in [("/my backups/kl", "/My Backups/kl"), ("/My Backups/KL", "/My Backups/kl")] {
+        let store = icloud.host.store(&at(&format!("icloud://{location}"))).await.unwrap();
+        for message in
+            [store.create(&b"other"[..]).await.unwrap_err().message(), store.open().await.unwrap_err().message()]
+        {
+            assert_eq!(message, format!("{location} is called {actual} in the drive; correct the location"));
+        }
+    }
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/My Backups/kl/CONFIG"]);
+}
+
+/// A backup right after `create`, on a service whose listings lag
+#[tokio::test]
+async fn a_kloset_that_no_listing_shows_yet_is_opened() {
+    let icloud = ICloud::new();
+    let settings = icloud.settings("icloud:///kloset");
+    icloud.simulator.make_folders("kloset");
+    let old = icloud.listing("kloset");
+    icloud.host.store(&settings).await.unwrap().create(&b"config"[..]).await.unwrap();
+    icloud.simulator.add_fault(old);
+    assert_eq!(icloud.host.store(&settings).await.unwrap().open().await.unwrap(), "config");
+}
+
+/// plakar ends with 0 when only its cache daemon fails to list the states.
+#[tokio::test]
+async fn a_kloset_whose_states_cannot_be_listed_is_not_opened() {
+    let icloud = ICloud::new();
+    let settings = icloud.settings("icloud:///kloset");
+    icloud.host.store(&settings).await.unwrap().create(&b"config"[..]).await.unwrap();
+    icloud.put(&format!("kloset/states/{}", "ab".repeat(32)), b"state");
+    let fault = icloud.simulator.add_fault(icloud.hide_from_listing("kloset/states", 1));
+    let store = icloud.host.store(&settings).await.unwrap();
+    let message = store.open().await.unwrap_err().message();
+    assert!(message.contains("/kloset/states"), "{message}");
+    icloud.simulator.remove_fault(fault);
+    assert_eq!(store.open().await.unwrap(), "config");
+}
+
 /// S4
 #[tokio::test]
 async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {

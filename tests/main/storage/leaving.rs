@@ -1,16 +1,23 @@
-//! plakar leaves without waiting for its own last calls.
+//! plakar leaves without waiting for its own last calls, and may be killed.
 
 use std::collections::BTreeMap;
 
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
-use plakar_host::{PATIENCE, Resource, Store};
+use plakar_host::{Connector, PATIENCE, Resource, Signal, Store};
 
-use crate::icloud::ICloud;
+use crate::icloud::{ICloud, until};
+
+const LOCK: [u8; 32] = [1; 32];
+const NONE: [[u8; 32]; 0] = [];
+
+async fn another(icloud: &ICloud) -> Store {
+    icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap()
+}
 
 async fn locked(icloud: &ICloud) -> Store {
     icloud.put("kloset/CONFIG", b"config");
-    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
-    store.put(Resource::Lock, [1; 32], "lock".into()).await.unwrap();
+    let store = another(icloud).await;
+    store.put(Resource::Lock, LOCK, "lock".into()).await.unwrap();
     store
 }
 
@@ -18,54 +25,102 @@ fn locks(icloud: &ICloud) -> BTreeMap<String, String> {
     icloud.contents().into_iter().filter(|(path, _)| path.contains("/locks/")).collect()
 }
 
-/// S16
-#[tokio::test]
-async fn a_slow_delete_is_finished_after_plakar_has_left() {
-    let icloud = ICloud::new();
-    let store = locked(&icloud).await;
+/// plakar leaves while its lock is being deleted.
+async fn leave_while_held(icloud: &ICloud) -> Connector {
+    let store = locked(icloud).await;
     icloud.hold(RequestKind::Trash, "deletions");
-    let (delete, ()) = tokio::join!(store.delete(Resource::Lock, [1; 32]), async {
-        icloud.until(RequestKind::Trash, 1).await;
-        store.connector().hang_up();
-        icloud.simulator.release("deletions");
-    });
-    delete.unwrap_err();
+    store.delete(Resource::Lock, LOCK).await.unwrap();
+    store.close().await.unwrap();
+    icloud.until(RequestKind::Trash, 1).await;
+    store.connector().hang_up();
+    store.into_connector()
+}
+
+/// S16. A pipeline that plakar is part of ends before the deletion does.
+#[tokio::test]
+async fn a_slow_delete_is_finished_in_silence_after_plakar_has_left() {
+    let icloud = ICloud::new();
+    let mut connector = leave_while_held(&icloud).await;
+    until(|| connector.is_silent()).await;
+    assert_eq!(connector.stderr(), "");
+    assert_eq!(locks(&icloud).len(), 1);
+    icloud.simulator.release("deletions");
+    connector.wait(PATIENCE).await.unwrap();
+    assert_eq!(locks(&icloud), BTreeMap::new());
+    assert_eq!(icloud.simulator.trash().len(), 0);
+}
+
+/// Maintenance right after a backup, on the same machine.
+#[tokio::test]
+async fn a_lock_that_is_being_deleted_locks_nobody_out() {
+    let icloud = ICloud::new();
+    let foreign = [0xee; 32];
+    icloud.put(&format!("kloset/locks/{}", "ee".repeat(32)), b"of another machine");
+    let mut connector = leave_while_held(&icloud).await;
+    let next = another(&icloud).await;
+    assert_eq!(locks(&icloud).len(), 2);
+    assert_eq!(next.list(Resource::Lock).await.unwrap(), [foreign]);
+    icloud.simulator.release("deletions");
+    connector.wait(PATIENCE).await.unwrap();
+}
+
+/// plakar kills its connectors when a command fails or is interrupted.
+#[tokio::test]
+async fn the_lock_of_a_killed_process_goes_with_the_next_one() {
+    let icloud = ICloud::new();
+    let (daemon, store) = (another(&icloud).await, locked(&icloud).await);
+    assert_eq!(daemon.list(Resource::Lock).await.unwrap(), [LOCK]);
+    store.connector().signal(Signal::KILL).unwrap();
     store.into_connector().wait(PATIENCE).await.unwrap();
+    let next = another(&icloud).await;
+    assert_eq!(next.list(Resource::Lock).await.unwrap(), NONE);
+    icloud.until_gone("/locks/").await;
+}
+
+/// plakar's cache daemon ends soon after the command, and nobody runs another one.
+#[tokio::test]
+async fn the_lock_of_a_killed_process_goes_with_the_daemon() {
+    let icloud = ICloud::new();
+    let (daemon, store) = (another(&icloud).await, locked(&icloud).await);
+    daemon.open().await.unwrap();
+    store.connector().signal(Signal::KILL).unwrap();
+    store.into_connector().wait(PATIENCE).await.unwrap();
+    assert_eq!(locks(&icloud).len(), 1);
+    daemon.into_connector().leave().await.unwrap();
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// S16
 #[tokio::test]
-async fn close_waits_for_a_delete_that_is_under_way() {
+async fn a_lock_that_cannot_be_deleted_is_reported() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
-    icloud.hold(RequestKind::Trash, "deletions");
-    let deleted = async {
-        store.delete(Resource::Lock, [1; 32]).await.unwrap();
-    };
-    let closed = async {
-        icloud.until(RequestKind::Trash, 1).await;
-        tokio::join!(async { store.close().await.unwrap() }, async {
-            store.mode().await.unwrap();
-            icloud.simulator.release("deletions");
-        });
-        assert_eq!(locks(&icloud), BTreeMap::new());
-    };
-    tokio::join!(deleted, closed);
+    icloud.simulator.add_fault(icloud.fail(RequestKind::Trash, 403));
+    store.delete(Resource::Lock, LOCK).await.unwrap();
+    let mut connector = store.into_connector();
+    until(|| connector.stderr().contains("cannot delete /kloset/locks/0101")).await;
+    assert!(connector.stderr().contains("10 minutes"), "{}", connector.stderr());
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
 }
 
-/// plakar waits for Close without a limit of its own
 #[tokio::test]
-async fn close_does_not_wait_for_ever() {
+async fn close_waits_for_packfiles_but_for_no_lock() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
+    store.put(Resource::Packfile, [2; 32], "packfile".into()).await.unwrap();
     icloud.hold(RequestKind::Trash, "deletions");
-    let (delete, ()) = tokio::join!(store.delete(Resource::Lock, [1; 32]), async {
-        icloud.until(RequestKind::Trash, 1).await;
-        store.close().await.unwrap();
+    store.delete(Resource::Lock, LOCK).await.unwrap();
+    icloud.until(RequestKind::Trash, 1).await;
+    store.close().await.unwrap();
+    store.delete(Resource::Packfile, [2; 32]).await.unwrap();
+    let release = async {
+        icloud.until(RequestKind::Trash, 2).await;
+        store.mode().await.unwrap();
         icloud.simulator.release("deletions");
-    });
-    delete.unwrap();
+    };
+    tokio::join!(async { store.close().await.unwrap() }, release);
+    assert!(!icloud.contents().keys().any(|path| path.contains("/packfiles/")));
+    store.into_connector().leave().await.unwrap();
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
@@ -81,9 +136,10 @@ async fn a_lock_is_deleted_though_no_listing_shows_it() {
     );
     let late = FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false });
     icloud.simulator.add_fault(late.matching(folder.drive_id));
-    assert_eq!(store.list(Resource::Lock).await.unwrap(), [[1; 32]]);
-    store.delete(Resource::Lock, [1; 32]).await.unwrap();
-    assert_eq!(locks(&icloud), BTreeMap::new());
+    assert_eq!(store.list(Resource::Lock).await.unwrap(), [LOCK]);
+    store.delete(Resource::Lock, LOCK).await.unwrap();
+    assert_eq!(store.list(Resource::Lock).await.unwrap(), NONE);
+    icloud.until_gone("/locks/").await;
 }
 
 /// S17
@@ -92,9 +148,9 @@ async fn a_delete_after_close_is_carried_out() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
     store.close().await.unwrap();
-    store.delete(Resource::Lock, [1; 32]).await.unwrap();
-    assert_eq!(locks(&icloud), BTreeMap::new());
+    store.delete(Resource::Lock, LOCK).await.unwrap();
     store.into_connector().leave().await.unwrap();
+    assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
 /// S17: the Delete never comes at all
@@ -107,4 +163,31 @@ async fn a_lock_goes_with_the_plakar_that_took_it() {
     store.close().await.unwrap();
     store.into_connector().leave().await.unwrap();
     assert_eq!(locks(&icloud).into_keys().collect::<Vec<_>>(), [format!("/kloset/locks/{foreign}")]);
+}
+
+/// A system that shuts down
+#[tokio::test]
+async fn a_lock_goes_with_a_process_that_is_told_to_end() {
+    let icloud = ICloud::new();
+    let store = locked(&icloud).await;
+    store.connector().signal(Signal::TERM).unwrap();
+    store.into_connector().wait(PATIENCE).await.unwrap();
+    assert_eq!(locks(&icloud), BTreeMap::new());
+}
+
+/// plakar cancels all calls at once when a command fails, and then goes on to unlock.
+#[tokio::test]
+async fn hundreds_of_cancelled_calls_do_not_end_the_connection() {
+    let icloud = ICloud::new();
+    let store = locked(&icloud).await;
+    icloud.hold(RequestKind::List, "listings");
+    let calls: Vec<_> = (0..300).map(|_| Box::pin(store.open())).collect();
+    let all = futures_util::future::select_all(calls);
+    tokio::select! {
+        _ = all => panic!("a listing was not held"),
+        () = icloud.until(RequestKind::List, 2) => {}
+    }
+    icloud.simulator.release("listings");
+    assert_eq!(store.mode().await.unwrap(), 6);
+    assert_eq!(store.open().await.unwrap(), "config");
 }

@@ -103,8 +103,41 @@ async fn a_lock_is_overwritten_in_place() {
     }
     store.delete(Resource::Lock, [1; 32]).await.unwrap();
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
-    let left: Vec<String> = icloud.contents().into_keys().filter(|path| path.contains("/locks/")).collect();
-    assert_eq!(left, Vec::<String>::new());
+    icloud.until_gone("/locks/").await;
+}
+
+/// A listing that is older than a deletion does not bring the object back, in this
+/// process and in the next one.
+#[tokio::test]
+async fn a_deleted_object_stays_deleted_when_listings_lag() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let (mac, _) = packfile(&icloud, 10);
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [mac]);
+    let old = icloud.listing("kloset/packfiles");
+    store.delete(Resource::Packfile, mac).await.unwrap();
+    icloud.until_gone("/packfiles/").await;
+    icloud.simulator.add_fault(old);
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [[0; 32]; 0]);
+    store.get(Resource::Packfile, mac, None).await.unwrap_err();
+    let next = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    assert_eq!(next.list(Resource::Packfile).await.unwrap(), [[0; 32]; 0]);
+}
+
+/// What is in the Trash counts against the quota.
+#[tokio::test]
+async fn deleted_objects_take_no_room_and_go_together() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let macs: Vec<Mac> = (1..60).map(|size| packfile(&icloud, size).0).collect();
+    icloud.put("kloset/packfiles/notes.txt", b"not of the kloset");
+    store.list(Resource::Packfile).await.unwrap();
+    for mac in macs {
+        store.delete(Resource::Packfile, mac).await.unwrap();
+    }
+    store.close().await.unwrap();
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG", "/kloset/packfiles/notes.txt"]);
+    assert_eq!(icloud.simulator.trash().len(), 0);
 }
 
 /// S20

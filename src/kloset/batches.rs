@@ -1,0 +1,105 @@
+//! Work that goes on in the background, in batches.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+/// How long the first item waits for others. plakar's next call comes within
+/// milliseconds of the answer to the last.
+const GATHER: Duration = Duration::from_millis(100);
+/// The most items of one batch.
+const BATCH: usize = 100;
+/// Items from which on [`Batches::have_room`] waits. What is left when plakar leaves
+/// must be done within the shutdown timeout.
+const MOST: usize = 2 * BATCH;
+
+/// A queue whose items are taken in batches: plakar makes one call after the other and
+/// waits for each, and some calls take the service long.
+#[derive(Debug)]
+pub struct Batches<T> {
+    waiting: Mutex<Vec<T>>,
+    /// Items that wait or are under way.
+    left: watch::Sender<usize>,
+}
+
+impl<T> Default for Batches<T> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), left: watch::Sender::default() }
+    }
+}
+
+impl<T> Batches<T> {
+    /// Adds an item. Returns whether it is the first one, which means that nobody is
+    /// calling [`Self::next`].
+    pub fn add(&self, item: T) -> bool {
+        self.waiting().push(item);
+        let mut is_first = false;
+        self.left.send_modify(|left| {
+            is_first = *left == 0;
+            *left += 1;
+        });
+        is_first
+    }
+
+    /// Waits for more items and returns a batch; none if there are no items.
+    pub async fn next(&self) -> Option<Vec<T>> {
+        if *self.left.borrow() == 0 {
+            return None;
+        }
+        tokio::time::sleep(GATHER).await;
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(BATCH);
+        Some(waiting.drain(..count).collect())
+    }
+
+    /// Notes that the items of a batch are done.
+    pub fn finish(&self, batch: &[T]) {
+        self.left.send_modify(|left| *left -= batch.len());
+    }
+
+    /// Waits until there are few items.
+    pub async fn have_room(&self) {
+        self.until(|left| left < MOST).await;
+    }
+
+    /// Waits until all items are done.
+    pub async fn done(&self) {
+        self.until(|left| left == 0).await;
+    }
+
+    async fn until(&self, enough: impl Fn(usize) -> bool) {
+        // Fails only when the sender is gone.
+        let _ = self.left.subscribe().wait_for(|left| enough(*left)).await;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn items_are_taken_together_and_counted_until_they_are_done() {
+        let batches = Batches::default();
+        assert!(batches.add(0));
+        for item in 1..=BATCH {
+            assert!(!batches.add(item));
+        }
+        let first = batches.next().await.unwrap();
+        assert_eq!(first, (0..BATCH).collect::<Vec<_>>());
+        batches.finish(&first);
+        assert!(!batches.add(0), "one is left");
+        let second = batches.next().await.unwrap();
+        assert_eq!(second, [BATCH, 0]);
+        batches.finish(&second);
+        batches.done().await;
+        assert!(batches.next().await.is_none());
+        assert!(batches.add(0));
+    }
+}

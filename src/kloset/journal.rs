@@ -1,0 +1,278 @@
+//! What the processes of this machine have lately changed in a kloset.
+//!
+//! A listing may be older than a change, and a deletion may go on after the process
+//! that asked for it has told plakar so. The journal is a file in the state folder
+//! that every process reads and appends to. It spares the next process the wait; a
+//! process that cannot use it works as on a machine of its own.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use tokio::task::spawn_blocking;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    layout::{Mac, Resource},
+    process::ProcessId,
+};
+use crate::drive::DrivePath;
+
+/// How long a listing may take to show a change. Those of iCloud are mostly up to
+/// date at once, but Apple does not promise it.
+pub const LAG: Duration = Duration::from_secs(60);
+/// How long plakar counts a lock that is not refreshed (K/repository/lock.go).
+const LOCK_LIFE: Duration = Duration::from_mins(10);
+/// Bytes from which on the file is rewritten without its expired lines.
+const LARGE: u64 = 64 * 1024;
+/// Bytes that are read. Only a file that another program wrote is larger.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// The first word of a line.
+const CREATED: &str = "created";
+const STORED: &str = "stored";
+const DELETED: &str = "deleted";
+const LOCKED: &str = "locked";
+
+/// A change of a kloset.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The kloset was created with this configuration.
+    Created(Bytes),
+    /// An object was stored.
+    Stored(Resource, Mac),
+    /// An object was deleted, or will be.
+    Deleted(Resource, Mac),
+    /// This process stored a lock.
+    Locked(Mac),
+}
+
+/// The changes that still matter.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// The configuration of the kloset, if it was created lately.
+    pub created: Option<Bytes>,
+    /// Objects that were stored lately.
+    pub stored: HashSet<(Resource, Mac)>,
+    /// Objects that were deleted lately, and locks that were deleted at all.
+    pub deleted: HashSet<(Resource, Mac)>,
+    locked: HashMap<Mac, ProcessId>,
+}
+
+impl Recent {
+    /// Returns the locks of processes that ended without deleting them. The command
+    /// that took such a lock cannot have gone on: plakar does not start its connector
+    /// again (P/plugins/connect.go).
+    pub fn abandoned_locks(&self) -> impl Iterator<Item = Mac> {
+        self.locked.iter().filter(|(_, owner)| owner.has_ended()).map(|(mac, _)| *mac)
+    }
+
+    /// Applies a line. Returns none if it has expired or is no line of a journal.
+    fn apply(&mut self, line: &str, now: Duration) -> Option<()> {
+        let mut words = line.split(' ');
+        let age = now.checked_sub(Duration::from_secs(words.next()?.parse().ok()?))?;
+        let (change, mut next) = (words.next()?, || words.next());
+        let is_fresh = |life: Duration| (age < life).then_some(());
+        match change {
+            CREATED => {
+                is_fresh(LAG)?;
+                self.created = Some(hex::decode(next()?).ok()?.into());
+            }
+            LOCKED => {
+                is_fresh(LOCK_LIFE)?;
+                let (mac, owner) = (Mac::from_name(next()?)?, ProcessId::parse(next()?)?);
+                self.deleted.remove(&(Resource::Lock, mac));
+                self.locked.insert(mac, owner);
+            }
+            STORED | DELETED => {
+                let folder = next()?;
+                let resource = Resource::ALL.into_iter().find(|resource| resource.folder() == folder)?;
+                let object = (resource, Mac::from_name(next()?)?);
+                if change == STORED {
+                    is_fresh(LAG)?;
+                    self.deleted.remove(&object);
+                    self.stored.insert(object);
+                } else {
+                    is_fresh(if resource == Resource::Lock { LOCK_LIFE } else { LAG })?;
+                    self.stored.remove(&object);
+                    self.locked.remove(&object.1);
+                    self.deleted.insert(object);
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// The journal of one kloset. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Journal(Option<PathBuf>);
+
+impl Journal {
+    /// Returns the journal of a kloset in a folder, which need not exist. Without a
+    /// folder nothing is noted. `origin` distinguishes the drives of different accounts.
+    pub fn new(folder: Option<&Path>, origin: &str, top: &DrivePath) -> Self {
+        let name = format!("{:032x}.journal", xxh3_128(format!("{origin}\0{top}").as_bytes()));
+        Self(folder.map(|folder| folder.join(name)))
+    }
+
+    /// Appends changes. If that fails, the next process asks the service.
+    pub async fn note(&self, changes: Vec<Change>) {
+        let Some(path) = self.0.clone().filter(|_| !changes.is_empty()) else {
+            return;
+        };
+        let written = spawn_blocking(move || write(&path, &changes)).await;
+        if let Ok(Err(error)) = written {
+            log::info!("recent changes of the kloset are not noted for later processes: {error}");
+        }
+    }
+
+    /// Returns the recent changes.
+    pub async fn recent(&self) -> Recent {
+        let Some(path) = self.0.clone() else {
+            return Recent::default();
+        };
+        let read = spawn_blocking(move || {
+            let file = open(OpenOptions::new().read(true), &path)?;
+            flock(&file, FlockOperation::LockShared)?;
+            read(&file)
+        });
+        match read.await {
+            Ok(Ok(text)) => parse(&text, now()).0,
+            _ => Recent::default(),
+        }
+    }
+}
+
+fn write(path: &Path, changes: &[Change]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = open(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    if file.metadata()?.len() > LARGE {
+        let (_, fresh) = parse(&read(&file)?, now());
+        file.set_len(0)?;
+        file.write_all(fresh.as_bytes())?;
+    }
+    let lines: String = changes.iter().map(|change| line(change, now())).collect();
+    file.write_all(lines.as_bytes())
+}
+
+/// Opens a regular file. Anything else in its place is an error and is not waited for.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+fn read(mut file: &File) -> io::Result<String> {
+    let mut text = Vec::new();
+    file.rewind()?;
+    file.take(LARGEST).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Returns the changes that still matter, and their lines.
+fn parse(text: &str, now: Duration) -> (Recent, String) {
+    let (mut recent, mut fresh) = (Recent::default(), String::new());
+    for line in text.lines() {
+        if recent.apply(line, now).is_some() {
+            fresh.push_str(line);
+            fresh.push('\n');
+        }
+    }
+    (recent, fresh)
+}
+
+fn line(change: &Change, now: Duration) -> String {
+    let seconds = now.as_secs();
+    match change {
+        Change::Created(configuration) => format!("{seconds} {CREATED} {}\n", hex::encode(configuration)),
+        Change::Stored(resource, mac) => format!("{seconds} {STORED} {} {mac}\n", resource.folder()),
+        Change::Deleted(resource, mac) => format!("{seconds} {DELETED} {} {mac}\n", resource.folder()),
+        Change::Locked(mac) => format!("{seconds} {LOCKED} {mac} {}\n", ProcessId::own()),
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKFILE: (Resource, Mac) = (Resource::Packfile, Mac::of(1));
+    const LOCK: (Resource, Mac) = (Resource::Lock, Mac::of(2));
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn the_last_change_of_an_object_counts() {
+        let (stored, deleted) = (Change::Stored(PACKFILE.0, PACKFILE.1), Change::Deleted(PACKFILE.0, PACKFILE.1));
+        let text = line(&stored, at(0)) + &line(&deleted, at(1));
+        let (recent, _) = parse(&text, at(2));
+        assert!(recent.deleted.contains(&PACKFILE) && recent.stored.is_empty());
+        let (recent, _) = parse(&(text + &line(&stored, at(2))), at(2));
+        assert!(recent.stored.contains(&PACKFILE) && recent.deleted.is_empty());
+    }
+
+    #[test]
+    fn changes_expire_and_deleted_locks_later() {
+        let text = line(&Change::Created(Bytes::from_static(b"config")), at(0))
+            + &line(&Change::Deleted(PACKFILE.0, PACKFILE.1), at(0))
+            + &line(&Change::Deleted(LOCK.0, LOCK.1), at(0));
+        let (recent, fresh) = parse(&text, at(59));
+        assert_eq!(recent.created.unwrap(), "config");
+        assert_eq!((recent.deleted.len(), fresh.lines().count()), (2, 3));
+        let (recent, fresh) = parse(&text, at(60));
+        assert_eq!(recent.created, None);
+        assert!(recent.deleted.contains(&LOCK) && fresh.lines().count() == 1);
+        assert!(parse(&text, at(600)).0.deleted.is_empty());
+        assert!(parse(&text, Duration::from_secs(1)).0.deleted.is_empty(), "from the future");
+    }
+
+    #[test]
+    fn a_lock_is_abandoned_when_its_process_has_ended() {
+        let own = line(&Change::Locked(LOCK.1), at(0));
+        assert_eq!(parse(&own, at(1)).0.abandoned_locks().count(), 0);
+        let number = std::process::id().to_string();
+        let ended = own.replace(&format!("-{number}\n"), &format!("-{}\n", i32::MAX));
+        assert_eq!(parse(&ended, at(1)).0.abandoned_locks().collect::<Vec<_>>(), [LOCK.1]);
+        let deleted = ended + &line(&Change::Deleted(LOCK.0, LOCK.1), at(1));
+        assert_eq!(parse(&deleted, at(1)).0.abandoned_locks().count(), 0);
+    }
+
+    #[test]
+    fn other_lines_are_skipped() {
+        let name = Mac::of(1).to_string();
+        for text in ["", "x", "1000000 stored", "1000000 stored x y", &format!("1000000 stored packfiles {name}0")] {
+            let (recent, fresh) = parse(text, at(0));
+            assert!(recent.stored.is_empty() && fresh.is_empty(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn processes_share_a_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = |origin| Journal::new(Some(folder.path()), origin, &DrivePath::top());
+        for _ in 0..20 {
+            let changes = (0..100).map(|n| Change::Stored(Resource::Packfile, Mac::of(n))).collect();
+            journal("a").note(changes).await;
+        }
+        let recent = journal("a").recent().await;
+        assert_eq!(recent.stored.len(), 100);
+        assert!(journal("b").recent().await.stored.is_empty());
+        assert!(Journal::new(None, "a", &DrivePath::top()).recent().await.stored.is_empty());
+    }
+}
