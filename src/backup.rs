@@ -3,10 +3,12 @@
 
 mod excludes;
 mod read_ahead;
+mod root;
 mod run;
 mod walk;
 
 pub use excludes::Excludes;
 pub use read_ahead::ReadAhead;
+pub use root::Root;
 pub use run::{Backup, Error, Listed, Reading};
 pub use walk::{Found, walk};

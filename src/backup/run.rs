@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Excludes, Found, ReadAhead, walk};
+use super::{Excludes, Found, ReadAhead, Root, walk};
 use crate::{
     drive::{self, Content, Drive, DrivePath},
     rclone::{self, Entry, File, Item, Time},
@@ -96,14 +96,23 @@ impl Backup {
 
     /// Lists the folders above the location, the location and what is below it.
     /// Sends a record of each, which `record_of` makes, and returns their number.
+    /// Keeps in `root` whether the location is a file.
     ///
     /// # Errors
     /// If the location cannot be listed, or nothing can be listed any more.
-    pub async fn list<R>(&self, records: &mpsc::Sender<R>, record_of: impl Fn(Listed<'_>) -> R) -> Result<u64, Error> {
+    pub async fn list<R>(
+        &self,
+        root: &Root,
+        records: &mpsc::Sender<R>,
+        record_of: impl Fn(Listed<'_>) -> R,
+    ) -> Result<u64, Error> {
         let mut sink = Sink { backup: self, records, record_of, sent: 0 };
         let Some(top) = self.drive.stat(&self.top).await? else {
             return Err(Error::Missing(self.top.clone()));
         };
+        if let Err(error) = root.keep(matches!(top.item, Item::File(_))) {
+            log::warn!("the next backup of {} will read it again: its mark cannot be kept: {error}", self.top);
+        }
         for folder in self.top.ancestors() {
             // What is above the location is only the way to it.
             let modified = match self.drive.stat(&folder).await {

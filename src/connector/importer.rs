@@ -6,7 +6,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use plakar_protocol::{
@@ -25,18 +24,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{context::Context, record, status};
 use crate::{
-    account::RunEvent,
-    backup::{Backup, Error, Excludes, Listed},
-    config::OnPartial,
-    drive::DrivePath,
-    rclone::{Entry, Item},
+    account::{RunEvent, State},
+    backup::{Backup, Error, Excludes, Listed, Root},
+    config::{Config, OnPartial},
     report::Reporter,
 };
 
 /// Records on their way to plakar, which takes them one by one.
 const RECORDS_AHEAD: usize = 256;
-/// How long Init may ask the service whether the location names a file.
-const LOOK_AT_FILE: Duration = Duration::from_secs(5);
 
 /// The importer service. Init comes first, then Import once and Open many times.
 #[derive(Debug)]
@@ -70,7 +65,7 @@ impl importer_server::Importer for Importer {
         let response = InitResponse {
             origin: config.origin.clone(),
             r#type: config.protocol.name().to_owned(),
-            root: root(&self.context, &config.top).await.to_string(),
+            root: root(config).path().to_string(),
             flags: 0,
         };
         // The configuration is set once, so this is too.
@@ -85,13 +80,14 @@ impl importer_server::Importer for Importer {
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
         let run = self.run().await?;
-        let all_or_nothing = self.context.config()?.on_partial == OnPartial::Fail;
+        let config = self.context.config()?;
+        let (root, all_or_nothing) = (root(config), config.on_partial == OnPartial::Fail);
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
         let mut acks = Acks::take(request.into_inner(), Arc::clone(&run.backup));
         tokio::spawn(async move {
             let Run { backup, .. } = &*run;
             let listed_and_acknowledged = async {
-                let listed = backup.list(&records, |listed| Ok(response_of(listed))).await?;
+                let listed = backup.list(&root, &records, |listed| Ok(response_of(listed))).await?;
                 acks.reach(listed).await;
                 backup.verdict(all_or_nothing)
             };
@@ -195,19 +191,11 @@ fn response_of(listed: Listed<'_>) -> ImportResponse {
     ImportResponse { record: Some(record), finished: false }
 }
 
-/// The root to report: the folder that the location names, or the folder of the
-/// file, for plakar finds no parent snapshot by a root that is a file. Only a
-/// name with a dot is looked at: Init must work without the network, and a file
-/// without one is merely read again at each backup.
-async fn root(context: &Context, top: &DrivePath) -> DrivePath {
-    if !top.name().trim_start_matches('.').contains('.') {
-        return top.clone();
-    }
-    let look = async { context.drive().await.ok()?.stat(top).await.ok()? };
-    match tokio::time::timeout(LOOK_AT_FILE, look).await {
-        Ok(Some(Entry { item: Item::File(_), .. })) => top.parent(),
-        _ => top.clone(),
-    }
+/// Returns the root of the source that a configuration names.
+fn root(config: &Config) -> Root {
+    let state = config.access.as_ref().map(|access| access.state.clone());
+    let folder = state.or_else(|| State::locate(None).ok()).map(|state| state.kept_folder());
+    Root::new(folder.as_deref(), &config.origin, &config.top)
 }
 
 /// What plakar acknowledges: every record once, when it is done with it

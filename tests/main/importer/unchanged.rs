@@ -64,6 +64,31 @@ async fn a_new_etag_alone_is_a_change() {
     assert_eq!(second.opened.iter().collect::<Vec<_>>(), ["/b"]);
 }
 
+/// Init must work without the network, and yet report a root under which plakar
+/// finds the parent snapshot
+#[tokio::test]
+async fn the_root_of_a_source_does_not_depend_on_the_network() {
+    let icloud = ICloud::new();
+    icloud.put("docs/v1.2/a.txt", b"a");
+    icloud.put("docs/b.txt", b"b");
+    let root_without_requests = async |location: &str| {
+        icloud.simulator.reset_counts();
+        let importer = icloud.host.importer(&icloud.settings(location), &Options::default()).await.unwrap();
+        assert_eq!(icloud.simulator.counts().total.requests, 0, "{location}");
+        importer.identity().root.clone()
+    };
+    for _ in 0..2 {
+        assert_eq!(root_without_requests("icloud:///docs/v1.2").await, "/docs/v1.2");
+        icloud.backup("icloud:///docs/v1.2").await;
+    }
+    icloud.backup("icloud:///docs/b.txt").await;
+    assert_eq!(root_without_requests("icloud:///docs/b.txt").await, "/docs");
+    icloud.simulator.mutate("docs/b.txt", Mutation::Erase).unwrap();
+    icloud.put("docs/b.txt/c.txt", b"c");
+    icloud.backup("icloud:///docs/b.txt").await;
+    assert_eq!(root_without_requests("icloud:///docs/b.txt").await, "/docs/b.txt");
+}
+
 /// I23
 #[tokio::test]
 async fn a_source_of_a_single_file_is_read_once() {

@@ -243,3 +243,52 @@ async fn a_backup_runs_two_importers_and_both_end_with_it() {
     assert!(running.wait_with_output().await.unwrap().status.success());
     plakar.surroundings().deserted().await.unwrap();
 }
+
+/// The cause is told once, although plakar prints only "EOF" when the stream of
+/// records ends while it sends
+#[tokio::test]
+async fn a_network_that_is_gone_fails_the_backup_with_one_line() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    for n in 0..40 {
+        icloud.put(&format!("{n}.txt"), b"content");
+    }
+    let settings = icloud.settings("icloud://").with("tries", "2");
+    plakar.define("source", "drive", &settings).await.unwrap();
+    let hold = FaultAction::Hold { gate: "downloads".to_owned(), at: HoldAt::Arrival };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, hold).skip(5));
+    let running = plakar.start(["at", &plakar.path("plain"), "backup", "@drive"]).unwrap();
+    icloud.until(RequestKind::ContentGet, 6).await;
+    icloud.simulator.add_fault(FaultRule::any(FaultAction::ResetBefore));
+    icloud.simulator.release("downloads");
+    let ended = running.wait_with_output().await.unwrap();
+    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{output}");
+    let causes = output.lines().filter(|line| line.starts_with("plakar-icloud: error: the backup ended")).count();
+    assert_eq!(causes, 1, "{output}");
+    assert_eq!(installed.at_plain(&["ls"]).await, "");
+    plakar.surroundings().deserted().await.unwrap();
+}
+
+/// One line at the end, from one of the two importers
+#[tokio::test]
+async fn a_backup_tells_once_what_it_saved() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    let drive_id = icloud.drive_id("docs/b.txt");
+    let document = drive_id.rsplit("::").next().unwrap();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 404).matching(document));
+    for (on_partial, status) in [("keep", 0), ("fail", 1)] {
+        let settings = icloud.settings("icloud://").with("on_partial", on_partial);
+        plakar.define("source", on_partial, &settings).await.unwrap();
+        for _ in 0..2 {
+            let source = format!("@{on_partial}");
+            let outcome = plakar.run(["at", &plakar.path("plain"), "backup", &source]).await.unwrap();
+            assert_eq!(outcome.status, Some(status), "{}", outcome.output);
+            let ours: Vec<&str> = outcome.output.lines().filter(|line| line.starts_with("plakar-icloud: ")).collect();
+            assert!(matches!(ours[..], [line] if line.contains("1 × ")), "{}", outcome.output);
+        }
+    }
+    assert_eq!(installed.at_plain(&["ls"]).await.lines().count(), 2);
+}

@@ -1,6 +1,6 @@
 //! `plakar restore` into the drive.
 
-use icloud_simulator::RequestKind;
+use icloud_simulator::{FaultAction, FaultRule, HoldAt, RequestKind};
 
 use super::Installed;
 
@@ -88,4 +88,31 @@ fn damage_largest(folder: &std::path::Path) {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 100].iter_mut().for_each(|byte| *byte = !*byte);
     std::fs::write(&largest.1, bytes).unwrap();
+}
+
+/// plakar prints only "EOF" when the stream of records ends while it sends
+#[tokio::test]
+async fn the_cause_of_a_restore_that_ends_early_is_told_once() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    let from = plakar.path("many");
+    std::fs::create_dir(&from).unwrap();
+    for n in 0..200 {
+        std::fs::write(format!("{from}/{n}"), "content").unwrap();
+    }
+    installed.at_plain(&["backup", &from]).await;
+    installed.define("destination", "drive", "icloud:///to").await;
+    let hold = FaultAction::Hold { gate: "uploads".to_owned(), at: HoldAt::Arrival };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::UploadWeb, hold).skip(20));
+    let running = plakar.start(["at", &plakar.path("plain"), "restore", "-to", "@drive"]).unwrap();
+    icloud.until(RequestKind::UploadWeb, 21).await;
+    icloud.simulator.end_sessions(421);
+    icloud.simulator.end_trust();
+    icloud.simulator.release("uploads");
+    let ended = running.wait_with_output().await.unwrap();
+    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{output}");
+    let causes: Vec<&str> =
+        output.lines().filter(|line| line.starts_with("plakar-icloud: error: the restore ended")).collect();
+    assert!(matches!(causes[..], [line] if line.contains("plakar-icloud login")), "{output}");
 }

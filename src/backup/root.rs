@@ -1,0 +1,58 @@
+//! Which sources are files, as earlier backups have found.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::drive::DrivePath;
+
+/// Tells the root of a source without the network.
+///
+/// plakar looks for the parent snapshot under the root that an importer reports, and
+/// stores a snapshot of a single file under the folder of the file, whatever root is
+/// reported for it (K/snapshot/backup.go). So the root of a file must be its folder,
+/// and only a request would tell a file from a folder. A backup leaves a mark for a
+/// file instead: the first backup of a file has no parent snapshot anyway.
+#[derive(Debug)]
+pub struct Root {
+    top: DrivePath,
+    /// None without a state folder. Then a file is read again at each backup.
+    mark: Option<PathBuf>,
+}
+
+impl Root {
+    /// The root of a source. Marks are in `folder`; `origin` tells drives apart.
+    pub fn new(folder: Option<&Path>, origin: &str, top: &DrivePath) -> Self {
+        let key = xxh3_64(format!("{origin}\0{top}").as_bytes());
+        Self { top: top.clone(), mark: folder.map(|folder| folder.join(format!("file-{key:016x}"))) }
+    }
+
+    /// Returns the path to report.
+    pub fn path(&self) -> DrivePath {
+        let was_file = self.mark.as_ref().is_some_and(|mark| mark.exists());
+        if was_file { self.top.parent() } else { self.top.clone() }
+    }
+
+    /// Keeps whether the source is a file.
+    ///
+    /// # Errors
+    /// If the mark cannot be written or removed.
+    pub fn keep(&self, is_file: bool) -> io::Result<()> {
+        match &self.mark {
+            Some(mark) if mark.exists() != is_file => {
+                if !is_file {
+                    return fs::remove_file(mark);
+                }
+                let mut folder = fs::DirBuilder::new();
+                folder.recursive(true).mode(0o700);
+                mark.parent().map_or(Ok(()), |path| folder.create(path))?;
+                fs::write(mark, "")
+            }
+            _ => Ok(()),
+        }
+    }
+}
