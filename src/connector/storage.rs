@@ -1,6 +1,11 @@
 //! A store: the place of a kloset.
 
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use plakar_protocol::store::{
@@ -13,7 +18,11 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{context::Context, status};
-use crate::kloset::{Kloset, Mac, Resource};
+use crate::{
+    account::RunEvent,
+    kloset::{Kloset, Mac, Resource},
+    report::Reporter,
+};
 
 /// A kloset that can be read and written (K/connectors/storage: write 2, read 4).
 const READ_WRITE: i32 = 6;
@@ -23,6 +32,7 @@ const READ_WRITE: i32 = 6;
 pub struct Storage {
     context: Arc<Context>,
     kloset: OnceCell<Arc<Kloset>>,
+    reporter: OnceLock<Arc<Reporter>>,
 }
 
 type GetStream = Pin<Box<dyn Stream<Item = Result<GetResponse, Status>> + Send>>;
@@ -93,10 +103,10 @@ impl store_server::Store for Storage {
             }
         }
         if let Some(error) = failure {
-            return Err(status::of(kloset.spool_error(resource, mac, &error)));
+            return Err(self.failed(kloset.spool_error(resource, mac, &error)));
         }
         let content = spool.finish();
-        kloset.put(resource, mac, &content).await.map_err(status::of)?;
+        kloset.put(resource, mac, &content).await.map_err(|error| self.failed(error))?;
         Ok(Response::new(PutResponse { bytes_written: i64::try_from(content.size()).unwrap_or(i64::MAX) }))
     }
 
@@ -135,7 +145,7 @@ impl store_server::Store for Storage {
 impl Storage {
     /// Returns a service that works in a context.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, kloset: OnceCell::new() }
+        Self { context, kloset: OnceCell::new(), reporter: OnceLock::new() }
     }
 
     /// Waits for deletions under way, and deletes the locks that plakar left.
@@ -145,10 +155,28 @@ impl Storage {
         }
     }
 
+    /// The status of a Put that failed, which is told as well: plakar ends for it,
+    /// and often says no more than "EOF" or "context canceled".
+    fn failed(&self, error: impl fmt::Display) -> Status {
+        if let Some(reporter) = self.reporter.get() {
+            let reason = status::text(format!("the store failed: {error}"));
+            reporter.failed(RunEvent::StoreFailed, &reason, None);
+        }
+        status::of(error)
+    }
+
     async fn kloset(&self) -> Result<Arc<Kloset>, Status> {
         let open = || async {
-            let drive = self.context.drive().await?;
             let config = self.context.config()?;
+            let reporter = Arc::new(Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top)));
+            let drive = self.context.drive().await?;
+            // Set once: the kloset is.
+            let _ = self.reporter.set(Arc::clone(&reporter));
+            let watched = drive.clone();
+            tokio::spawn(async move {
+                let error = watched.until_over().await;
+                reporter.failed(RunEvent::StoreFailed, &status::text(format!("the store failed: {error}")), None);
+            });
             Ok(Arc::new(Kloset::new(drive, &config.top, &config.origin, &config.cache)))
         };
         self.kloset.get_or_try_init(open).await.cloned()

@@ -235,3 +235,24 @@ async fn nine_packfiles_at_once_stay_small_in_memory() {
     let grown = busy.saturating_sub(idle.anonymous) / 1024;
     assert!(grown < 72, "{grown} MiB for nine packfiles of 8 MiB and a spool of 8 MiB");
 }
+
+/// plakar says "EOF" or "context canceled" of a Put that fails while it sends
+#[tokio::test]
+async fn the_cause_of_a_put_that_fails_is_told_once() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    let missing = icloud.host.surroundings().root().join("missing").display().to_string();
+    let settings = icloud.settings("icloud:///kloset").with("spool_memory", "0").with("spool_dir", &missing);
+    let store = icloud.host.store(&settings).await.unwrap();
+    for size in [1000, 2000] {
+        let (mac, content) = packfile(size);
+        let error = store.put(Resource::Packfile, mac, content).await.unwrap_err();
+        assert!(error.message().contains("spool folder"), "{error}");
+    }
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
+    let stderr = connector.stderr();
+    let causes = stderr.lines().filter(|line| line.starts_with("plakar-icloud: error: the store failed")).count();
+    assert_eq!(causes, 1, "{stderr}");
+}
