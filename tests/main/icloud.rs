@@ -134,6 +134,15 @@ impl ICloud {
         FaultRule::new(kind, FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() })
     }
 
+    /// Answers requests for the content of one file with a status.
+    pub fn fail_content(&self, path: &str, status: u16) {
+        let drive_id = self.drive_id(path);
+        let document = drive_id.rsplit("::").next().expect("an id has parts");
+        for kind in [RequestKind::ById, RequestKind::DownloadBatch] {
+            self.simulator.add_fault(self.fail(kind, status).matching(document));
+        }
+    }
+
     /// Makes requests of a kind wait until `release(gate)`.
     pub fn hold(&self, kind: RequestKind, gate: &str) {
         let hold = FaultAction::Hold { gate: gate.to_owned(), at: HoldAt::Arrival };

@@ -85,9 +85,7 @@ async fn content_that_never_comes_ends_the_backup() {
 #[tokio::test]
 async fn one_file_that_cannot_be_had_costs_that_file() {
     let icloud = drive_of_forty();
-    let drive_id = icloud.drive_id("2/10.txt");
-    let document = drive_id.rsplit("::").next().unwrap();
-    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 500).matching(document));
+    icloud.fail_content("2/10.txt", 500);
     let (import, lines) = backup(&icloud, &settings(&icloud), async {}).await;
     assert_eq!(import.unwrap().errors.into_keys().collect::<Vec<_>>(), ["/2/10.txt"]);
     let ends = ends(&lines);
@@ -98,9 +96,7 @@ async fn one_file_that_cannot_be_had_costs_that_file() {
 #[tokio::test]
 async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
     let icloud = drive_of_forty();
-    let drive_id = icloud.drive_id("2/10.txt");
-    let document = drive_id.rsplit("::").next().unwrap();
-    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 404).matching(document));
+    icloud.fail_content("2/10.txt", 404);
     let events = icloud.host.surroundings().root().join("events");
     let command = format!("echo $PLAKAR_ICLOUD_EVENT $PLAKAR_ICLOUD_FAILED >> {}", events.display());
     for (on_partial, event) in [("keep", "backup-partial 1"), ("fail", "backup-failed 1")] {

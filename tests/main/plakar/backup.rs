@@ -171,9 +171,9 @@ async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
     installed.define("source", "drive", "icloud://").await;
     icloud.simulator.add_fault(icloud.fail(RequestKind::ContentGet, 503).times(1));
     let hold = FaultAction::Hold { gate: "downloads".to_owned(), at: HoldAt::Arrival };
-    icloud.simulator.add_fault(FaultRule::new(RequestKind::ById, hold).skip(50));
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, hold).skip(50));
     let running = plakar.start(["at", &plakar.path("plain"), "backup", "@drive"]).unwrap();
-    icloud.until(RequestKind::ById, 51).await;
+    icloud.until(RequestKind::ContentGet, 51).await;
     icloud.simulator.end_sessions(421);
     icloud.simulator.end_trust();
     icloud.simulator.release("downloads");
@@ -276,9 +276,7 @@ async fn a_backup_tells_once_what_it_saved() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
-    let drive_id = icloud.drive_id("docs/b.txt");
-    let document = drive_id.rsplit("::").next().unwrap();
-    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 404).matching(document));
+    icloud.fail_content("docs/b.txt", 404);
     for (on_partial, status) in [("keep", 0), ("fail", 1)] {
         let settings = icloud.settings("icloud://").with("on_partial", on_partial);
         plakar.define("source", on_partial, &settings).await.unwrap();
