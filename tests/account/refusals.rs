@@ -78,7 +78,13 @@ fn a_session_token_that_is_not_valid() {
     let refused = person.run(&["status", "--json"]).ends(10).json()["refused"].clone();
     assert_eq!(refused["cause"], "session-over");
     assert!(refused["text"].as_str().unwrap().contains("Invalid Session Token"), "{refused}");
-    assert_eq!(person.count(RequestKind::AccountLogin), 1);
+    // The host says so of fine requests too: it is asked again, the password is not.
+    assert_eq!(person.count(RequestKind::AccountLogin), 3);
+    assert_eq!(person.count(RequestKind::SigninComplete), 1);
+    assert!(person.run(&["status", "--offline"]).stdout.contains("Invalid Session Token"));
+    person.run(&["status"]).ends(10);
+    person.run(&["status"]).ends(10);
+    assert_eq!(person.count(RequestKind::SigninComplete), 2);
     person.simulator.clear_faults();
     person.sign_in();
 }

@@ -91,16 +91,17 @@ fn a_session_file_that_is_none_is_named() {
 /// Somebody else's files stand for a read-only file system: root may write to its
 /// own whatever their mode.
 #[test]
-fn a_read_only_state_folder_is_one_warning() {
+fn nothing_is_signed_in_to_from_a_read_only_state_folder() {
     let person = Person::signed_in();
     person.let_everybody_read();
+    finished(person.spawn_as_nobody(&["status"])).ends(0);
+    person.simulator.end_sessions(421);
     for _ in 0..2 {
-        person.simulator.end_sessions(421);
-        let status = finished(person.spawn_as_nobody(&["status"])).ends(0);
-        assert_eq!(status.stderr.lines().count(), 1, "{status:?}");
-        assert!(status.stderr.contains("not shared with other processes"), "{status:?}");
+        let status = finished(person.spawn_as_nobody(&["status"])).ends(1);
+        assert_eq!(status.stderr, "", "{status:?}");
+        assert!(status.stdout.contains("its outcome cannot be recorded: the session file"), "{status:?}");
     }
-    assert_eq!(person.count(RequestKind::AccountLogin), 2);
+    assert_eq!(person.count(RequestKind::Authorize), 0);
 }
 
 /// Six folders of three files.
@@ -130,6 +131,29 @@ async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
         }
     }
     assert_eq!(person.count(RequestKind::PushCode), 0);
+}
+
+/// One failure of a sign-in host while the session is renewed.
+#[tokio::test]
+async fn a_failure_while_the_session_is_renewed_costs_no_file() {
+    let person = Person::signed_in();
+    furnish(&person.simulator);
+    let host = person.host();
+    let (settings, options) = (Settings::new("icloud://"), Options::default());
+    for (kind, status) in [
+        (RequestKind::AccountLogin, 503),
+        (RequestKind::SigninInit, 503),
+        (RequestKind::Authorize, 403),
+        (RequestKind::Federate, 400),
+    ] {
+        person.simulator.reset_counts();
+        person.simulator.end_sessions_after(9, 421);
+        person.answer(kind, status, &[]);
+        let snapshot = host.backup(&settings, &options, Backup::first()).await.unwrap();
+        assert_eq!(snapshot.errors.len(), 0, "{kind:?} {status}: {:?}", snapshot.errors);
+        assert_eq!(snapshot.contents().len(), 18, "{kind:?} {status}");
+        assert_eq!(person.count(RequestKind::SigninComplete), 1, "{kind:?} {status}");
+    }
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ fn storage_usage(
 fn account_info(rules: &AccountRules, challenge: bool) -> Value {
     let domain = if rules.mainland_china { "icloud.com.cn" } else { "icloud.com" };
     let pcs = rules.advanced_data_protection;
-    let service = |name: &str| json!({ "pcsRequired": true, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
+    let service = |name: &str| json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
     json!({
         "dsInfo": {
             "hsaVersion": if rules.two_factor { 2 } else { 0 },

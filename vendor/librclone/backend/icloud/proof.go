@@ -65,7 +65,7 @@ func unrecorded(name, path string, err error) *Error {
 	if path == "" {
 		return e.with("give the account a session file: set HOME, or state_dir= or session_file= in the configuration")
 	}
-	return e.from(err).with("let this user write to the folder of the session file")
+	return e.from(err)
 }
 
 // unclearTwice is the error after mostProofs proofs of unknown outcome.

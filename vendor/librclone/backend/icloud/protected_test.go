@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -113,4 +114,22 @@ func TestPCSOfAnotherSession(t *testing.T) {
 	renewed := &SessionFile{TrustToken: "trust", RenewedAt: now.Add(time.Second), Cookies: []Cookie{{"WEB", "renewed"}}}
 	assert.False(t, renewed.TakePCS(asked, now))
 	assert.Equal(t, []Cookie{{"WEB", "renewed"}}, renewed.Cookies)
+}
+
+// That the services want cookies for protected data is no data protection.
+func TestProtectionOfAnAccount(t *testing.T) {
+	for body, protected := range map[string]bool{
+		`{"webservices":{"drivews":{"pcsRequired":true}}}`:     false,
+		`{"iCDPEnabled":true}`:                                 true,
+		`{"dsInfo":{"iCDPEnabled":true}}`:                      true,
+		`{"iCDPEnabled":false,"dsInfo":{"iCDPEnabled":false}}`: false,
+	} {
+		account := new(AccountAnswer)
+		require.NoError(t, json.Unmarshal([]byte(body), account))
+		assert.Equal(t, protected, account.Protected(), body)
+	}
+	account := new(AccountAnswer)
+	require.NoError(t, json.Unmarshal([]byte(`{"webservices":{"drivews":{"pcsRequired":true}}}`), account))
+	assert.True(t, account.WantsPCS(nil))
+	assert.False(t, account.WantsPCS([]Cookie{{pcsCookie, "there"}}))
 }

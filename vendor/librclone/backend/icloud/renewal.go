@@ -334,7 +334,9 @@ func (s *session) giveUp(err *Error, state *SessionFile) error {
 		state.Refused.NotBefore = until
 	}
 	state.note(e.cause, e.why)
-	s.keep(state)
+	if e.cause != CauseStateFolder { // which says that nothing can be kept
+		s.keep(state)
+	}
 	return s.fail(&e, wait)
 }
 

@@ -233,6 +233,9 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	// The proof of a password can fail as a success whose real status is in this
 	// header.
 	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 && r.path == proofPath {
+		if status == http.StatusUnauthorized && ServiceErrorIn(body).Code == "" {
+			body = []byte(`{"serviceErrors":[{"code":"` + CodeWrongPassword + `"}]}`) // the header is Apple's word for it
+		}
 		return nil, &refusal{status: status, reason: reasonIn(body), body: body}
 	}
 	return body, nil
