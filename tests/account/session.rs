@@ -1,8 +1,8 @@
 //! Renewing, sharing and ending a session.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use icloud_simulator::{Content, RequestKind, Simulator};
+use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind, Simulator};
 use plakar_host::{Backup, Options, Settings};
 
 use crate::person::{Person, finished};
@@ -148,7 +148,8 @@ async fn a_failure_while_the_session_is_renewed_costs_no_file() {
     ] {
         person.simulator.reset_counts();
         person.simulator.end_sessions_after(9, 421);
-        person.answer(kind, status, &[]);
+        let failure = FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() };
+        person.simulator.add_fault(FaultRule::new(kind, failure).times(1));
         let snapshot = host.backup(&settings, &options, Backup::first()).await.unwrap();
         assert_eq!(snapshot.errors.len(), 0, "{kind:?} {status}: {:?}", snapshot.errors);
         assert_eq!(snapshot.contents().len(), 18, "{kind:?} {status}");
