@@ -101,10 +101,7 @@ async fn no_connector_logs_one() {
 /// What plakar's configuration holds of an account is a name.
 #[test]
 fn plakar_has_none_to_show() {
-    let Some(executable) = Plakar::on_path() else {
-        eprintln!("skipped: plakar is not on PATH");
-        return;
-    };
+    let Some(executable) = Plakar::for_test() else { return };
     let mut person = Person::signed_in();
     person.variables.insert("PATH", format!("{}:/usr/bin:/bin", executable.parent().unwrap().display()));
     person.run_program(&executable, &["-disable-security-check"]).ends(0);

@@ -95,6 +95,8 @@ struct Run {
     stores: [Store; 2],
     acting: usize,
     expected: BTreeMap<(u8, Mac), Bytes>,
+    /// All that was ever stored under a name.
+    past: BTreeMap<(u8, Mac), Vec<Bytes>>,
     /// What each process has stored and not deleted.
     stored: [BTreeSet<(u8, Mac)>; 2],
     /// Grows, so that a lock is never stored with the same content twice.
@@ -128,7 +130,15 @@ impl Run {
         let settings = drive.settings().with("cache_memory", "2");
         let stores = [drive.store(&settings).await, drive.store(&settings).await];
         stores[0].create("config").await.unwrap();
-        Self { drive, stores, acting: 0, expected: BTreeMap::new(), stored: Default::default(), locks: 0 }
+        Self {
+            drive,
+            stores,
+            acting: 0,
+            expected: BTreeMap::new(),
+            past: BTreeMap::new(),
+            stored: Default::default(),
+            locks: 0,
+        }
     }
 
     async fn restart(&mut self) {
@@ -155,6 +165,7 @@ impl Run {
                 let written =
                     store.put(resource, mac, content.clone()).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 assert_eq!(written, size);
+                self.past.entry((folder(resource), mac)).or_default().push(content.clone());
                 self.expected.insert((folder(resource), mac), content);
                 self.stored[self.acting].insert((folder(resource), mac));
             }
@@ -168,12 +179,14 @@ impl Run {
                 let part = |content: &Bytes| {
                     content.slice(offset as usize..content.len().min(offset as usize + length as usize))
                 };
-                self.compare(step, got, expected.map(part));
+                let past = self.past(resource, mac).map(part).collect();
+                self.compare(step, got, expected.map(part), past);
             }
             Step::GetWhole { resource, object } => {
                 let mac = mac(resource, object);
                 let got = store.get(resource, mac, None).await;
-                self.compare(step, got, self.expected.get(&(folder(resource), mac)).cloned());
+                let expected = self.expected.get(&(folder(resource), mac)).cloned();
+                self.compare(step, got, expected, self.past(resource, mac).cloned().collect());
             }
             Step::Delete { resource, object } => {
                 let mac = mac(resource, object);
@@ -201,13 +214,18 @@ impl Run {
         }
     }
 
-    /// What is not there may be read nevertheless where another process has
-    /// deleted it, but never as something else.
-    fn compare(&self, step: &Step, got: plakar_host::Result<Bytes>, expected: Option<Bytes>) {
+    fn past(&self, resource: Resource, mac: Mac) -> impl Iterator<Item = &Bytes> {
+        self.past.get(&(folder(resource), mac)).into_iter().flatten()
+    }
+
+    /// Checks what a process reads. What the other process has deleted may still be read, but only as something that
+    /// was stored there.
+    fn compare(&self, step: &Step, got: plakar_host::Result<Bytes>, expected: Option<Bytes>, past: Vec<Bytes>) {
         match (got, expected) {
             (Ok(got), Some(expected)) => assert_eq!(got, expected, "{step:?}"),
             (Err(error), Some(_)) => panic!("{step:?}: {}", error.message()),
-            (_, None) => {}
+            (Ok(got), None) => assert!(past.contains(&got), "{step:?}: {} bytes that nobody stored", got.len()),
+            (Err(_), None) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Faults and kills under the real plakar. Skipped where it is not on PATH.
+//! Faults and kills under the real plakar. Where it is not on PATH they say that they were skipped.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,10 +16,7 @@ struct Installed {
 
 impl Installed {
     async fn new() -> Option<Self> {
-        let Some(executable) = Plakar::on_path() else {
-            eprintln!("skipped: plakar is not on PATH");
-            return None;
-        };
+        let executable = Plakar::for_test()?;
         let drive = Drive::new();
         let plakar = Plakar::new(executable, drive.surroundings()).await.unwrap();
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");

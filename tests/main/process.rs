@@ -83,7 +83,7 @@ async fn what_the_service_replaces_in_a_session_is_there_for_the_next_process() 
     assert!(std::fs::read_to_string(session).unwrap().contains("X-APPLE-NEW"));
 }
 
-/// S34
+/// The debug log goes to stderr alone and holds no secret.
 #[tokio::test]
 async fn the_debug_log_goes_to_stderr_and_holds_no_secret() {
     let mut icloud = ICloud::new();

@@ -27,7 +27,7 @@ pub use handshake::{Identity, Options, Settings};
 pub use host::Host;
 pub use importer::{Backup, Counts, Importer, Keep};
 pub use kloset::{Checked, Kloset, SnapshotId};
-pub use plakar::{Outcome, Plakar};
+pub use plakar::{Outcome, Plakar, skipped};
 pub use process::{Connector, Executable, PATIENCE, Resident, Role, Running, Surroundings};
 pub use rustix::process::Signal;
 pub use snapshot::{Content, Entry, Snapshot};

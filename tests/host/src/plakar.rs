@@ -1,6 +1,7 @@
 //! The real plakar, where it is installed.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -31,6 +32,16 @@ impl Plakar {
     pub fn on_path() -> Option<PathBuf> {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|folder| folder.join("plakar")).find(|file| file.is_file())
+    }
+
+    /// The executable on the PATH of this process, for a test. Without one it writes a line to stderr, past the
+    /// test runner, which shows the output of failed tests only.
+    pub fn for_test() -> Option<PathBuf> {
+        let found = Self::on_path();
+        if found.is_none() {
+            skipped("plakar is not on PATH");
+        }
+        found
     }
 
     /// Prepares plakar's folders, so that it neither greets nor looks for updates.
@@ -146,6 +157,13 @@ impl Plakar {
         arguments.extend(others.map(|(key, value)| format!("{key}={value}")));
         self.must(arguments).await.map(drop)
     }
+}
+
+/// Writes to stderr that the running test was skipped. The line appears although the test passes.
+pub fn skipped(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("{} was SKIPPED: {reason}\n", thread.name().unwrap_or("a test"));
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// The version that packages are made with.

@@ -21,8 +21,9 @@ fn below(icloud: &ICloud, folder: &str) -> BTreeMap<String, String> {
     icloud.contents().into_iter().filter_map(strip).collect()
 }
 
-/// E1, E4, E5, E10, E13, E17: into a folder that is missing, files of no byte, of
-/// a few and of three messages
+/// A restore puts each path below the destination, and folders before what they hold. An empty file is restored. A
+/// file of three megabytes is restored byte for byte. Each acknowledgement repeats the file's information. Deep
+/// folders are made, and those that exist are used. A missing destination folder is made.
 #[tokio::test]
 async fn a_whole_snapshot_is_restored() {
     let icloud = ICloud::new();
@@ -37,7 +38,7 @@ async fn a_whole_snapshot_is_restored() {
     assert!(again.entries["/new/place/nothing"].is_dir());
 }
 
-/// E1, onto a disk
+/// A restore puts each path below the destination, and folders before what they hold, also on a disk.
 #[tokio::test]
 async fn a_whole_snapshot_is_restored_onto_a_disk() {
     let icloud = ICloud::new();
@@ -52,7 +53,7 @@ async fn a_whole_snapshot_is_restored_onto_a_disk() {
     assert!(disk.path("new/docs/nothing").is_dir());
 }
 
-/// E2
+/// A folder or a file of a snapshot can be restored alone.
 #[tokio::test]
 async fn a_folder_or_a_file_of_a_snapshot_is_restored_alone() {
     let icloud = ICloud::new();
@@ -64,7 +65,7 @@ async fn a_folder_or_a_file_of_a_snapshot_is_restored_alone() {
     assert_eq!(below(&icloud, "/file").into_keys().collect::<Vec<_>>(), ["/b.txt"]);
 }
 
-/// E3
+/// A second restore replaces files and leaves no duplicates.
 #[tokio::test]
 async fn a_second_restore_overwrites_the_first() {
     let icloud = ICloud::new();
@@ -81,7 +82,7 @@ async fn a_second_restore_overwrites_the_first() {
     assert_eq!(folders, 2, "a folder was made twice");
 }
 
-/// E6
+/// Modification times are restored.
 #[tokio::test]
 async fn a_file_gets_its_time_back() {
     let icloud = ICloud::new();
@@ -93,7 +94,7 @@ async fn a_file_gets_its_time_back() {
     assert_eq!(restored.modified_ms, MODIFIED - 86_400_000);
 }
 
-/// E6, with nanoseconds and folders
+/// A disk keeps the nanoseconds of modification times, and those of folders.
 #[tokio::test]
 async fn files_and_folders_on_a_disk_get_their_times_back() {
     let disk = Disk::new();
@@ -110,7 +111,7 @@ async fn files_and_folders_on_a_disk_get_their_times_back() {
     }
 }
 
-/// E13
+/// Deep folders are made, and those that exist are used.
 #[tokio::test]
 async fn folders_that_are_there_are_used() {
     let icloud = ICloud::new();
@@ -125,7 +126,7 @@ async fn folders_that_are_there_are_used() {
     assert_eq!(below(&icloud, "/to").len(), 7);
 }
 
-/// E16: iCloud must be told the size before the content
+/// iCloud is told the size before the content.
 #[tokio::test]
 async fn content_waits_in_a_spool_that_leaves_nothing() {
     let icloud = ICloud::new();
@@ -137,7 +138,8 @@ async fn content_waits_in_a_spool_that_leaves_nothing() {
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
-/// E18, E19: what `-o` and `@name:folder` leave of the settings
+/// An option of the command replaces the stored setting. A folder that is given after the name of the destination
+/// is taken as it is written.
 #[tokio::test]
 async fn the_location_that_comes_last_counts() {
     let icloud = ICloud::new();
@@ -146,7 +148,7 @@ async fn the_location_that_comes_last_counts() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/sub dir/a"]);
 }
 
-/// E23
+/// A restore without records succeeds.
 #[tokio::test]
 async fn a_restore_of_nothing_succeeds() {
     let icloud = ICloud::new();
@@ -154,7 +156,7 @@ async fn a_restore_of_nothing_succeeds() {
     assert_eq!(icloud.contents(), BTreeMap::new());
 }
 
-/// E11, without its time: files of one folder do not wait for each other
+/// Many small files are uploaded at the same time. Files of one folder do not wait for each other.
 #[tokio::test]
 async fn small_files_are_uploaded_at_the_same_time() {
     let icloud = ICloud::new();

@@ -6,7 +6,7 @@ use plakar_protocol::connectors::Record;
 
 use crate::icloud::{ICloud, MODIFIED, assert_sound};
 
-/// I26
+/// A dry run opens no file.
 #[tokio::test]
 async fn counting_downloads_nothing() {
     let icloud = ICloud::new();
@@ -20,7 +20,7 @@ async fn counting_downloads_nothing() {
     importer.into_connector().leave().await.unwrap();
 }
 
-/// I27
+/// A check of a source needs few requests, and a ping under a revoked trust fails.
 #[tokio::test]
 async fn a_look_at_the_configuration_asks_nobody() {
     let icloud = ICloud::new();
@@ -33,7 +33,7 @@ async fn a_look_at_the_configuration_asks_nobody() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
-/// I27
+/// A check of a source needs few requests, and a ping under a revoked trust fails.
 #[tokio::test]
 async fn ping_reaches_the_account() {
     let icloud = ICloud::new();
@@ -49,7 +49,7 @@ async fn ping_reaches_the_account() {
     revoked.ping().await.unwrap_err();
 }
 
-/// I28
+/// No more files are open at once than plakar asks for.
 #[tokio::test]
 async fn eight_large_downloads_at_once_stay_small_in_memory() {
     const SIZE: u64 = 12 * 1024 * 1024;
@@ -71,7 +71,7 @@ async fn eight_large_downloads_at_once_stay_small_in_memory() {
     assert!(grown < 128, "{grown} MiB for 8 downloads");
 }
 
-/// I29
+/// Close returns during an import.
 #[tokio::test]
 async fn close_does_not_wait_for_a_running_import() {
     let icloud = ICloud::new();

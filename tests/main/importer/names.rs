@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use icloud_simulator::Mutation;
-use plakar_host::{Options, Tree};
+use plakar_host::{Options, Tree, digest};
 
 use crate::disk::Disk;
-use crate::icloud::{ICloud, assert_sound, digests};
+use crate::icloud::{ICloud, assert_sound, digests, hex};
 
-/// I14
+/// Strange names are the same after a backup and a restore.
 #[tokio::test]
 async fn strange_names_make_the_round_trip() {
     let disk = Disk::new();
@@ -50,7 +50,7 @@ async fn strange_names_make_the_round_trip() {
     }
 }
 
-/// I14, with what iCloud takes: no control characters
+/// Strange names that iCloud takes, so without control characters, are the same after a backup and a restore.
 #[tokio::test]
 async fn strange_names_make_the_round_trip_through_icloud() {
     let icloud = ICloud::new();
@@ -68,7 +68,8 @@ async fn strange_names_make_the_round_trip_through_icloud() {
     assert_eq!(found, tree.contents().into_keys().collect());
 }
 
-/// I15: rclone stands for what cannot be a name by letters that look like it
+/// A name that could lead out of its folder is left out or an error. rclone replaces characters that no name can
+/// have by similar ones.
 #[tokio::test]
 async fn no_name_leads_out_of_its_folder() {
     let icloud = ICloud::new();
@@ -82,7 +83,7 @@ async fn no_name_leads_out_of_its_folder() {
     assert_eq!(snapshot.files().count() + snapshot.errors.len(), 4);
 }
 
-/// I16
+/// A name that is not UTF-8 is an error or encoded, and the backup goes on.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_name_that_is_no_text_does_not_end_the_backup() {
@@ -99,7 +100,7 @@ async fn a_name_that_is_no_text_does_not_end_the_backup() {
     assert!(disk.backup_after(&snapshot).await.opened.is_empty());
 }
 
-/// I17
+/// Two items of one name in a folder are handled in the same way each time.
 #[tokio::test]
 async fn two_items_of_one_name_are_told_apart_or_named_in_an_error() {
     let icloud = ICloud::new();
@@ -108,6 +109,11 @@ async fn two_items_of_one_name_are_told_apart_or_named_in_an_error() {
     icloud.simulator.mutate("docs/two.txt", Mutation::Rename { to: "docs/one.txt".to_owned() }).unwrap();
     let first = icloud.backup("icloud://").await;
     assert_eq!(first.violations, Vec::<String>::new());
+    assert_eq!(first.files().count() + first.errors.len(), 2, "{:?} {:?}", first.contents().keys(), first.errors);
+    assert!(first.errors.keys().all(|path| path.starts_with("/docs/")), "{:?}", first.errors);
+    let contents: BTreeSet<String> = digests(&first).into_values().collect();
+    assert_eq!(contents.len(), first.files().count(), "one of the items was saved twice");
+    assert!(contents.is_subset(&[b"one", b"two"].map(|content| hex(&digest(content))).into()));
     let second = icloud.backup_after("icloud://", &first).await;
     assert_eq!(second.violations, Vec::<String>::new());
     assert!(second.opened.is_empty(), "opened {:?} though nothing changed", second.opened);

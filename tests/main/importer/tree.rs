@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use icloud_simulator::RequestKind;
-use plakar_host::{Backup, Options, Payload};
+use plakar_host::{Backup, Options, Payload, skipped};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
 
-/// I19, and the metadata of folders
+/// An empty folder is in the snapshot, and the metadata of folders.
 #[tokio::test]
 async fn folders_come_with_their_parents_and_even_when_empty() {
     let icloud = ICloud::new();
@@ -30,7 +30,7 @@ async fn a_file_has_the_time_and_the_size_that_icloud_lists() {
     assert_eq!((info.mode, info.nlink, info.uid, info.gid), (0o644, 1, 0, 0));
 }
 
-/// I22
+/// The root of a snapshot is an absolute, clean path.
 #[tokio::test]
 async fn every_form_of_a_location_gives_a_clean_root() {
     let icloud = ICloud::new();
@@ -61,7 +61,7 @@ async fn every_form_of_a_location_gives_a_clean_root() {
     }
 }
 
-/// I11
+/// Every record of 20,000 empty files is acknowledged.
 #[tokio::test]
 async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
     let disk = Disk::new();
@@ -78,7 +78,8 @@ async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
     importer.into_connector().leave().await.unwrap();
 }
 
-/// I18, with what a disk can have of it: names that differ by a slash's neighbours
+/// A file `a` and a folder `a/` of an object store are both restored, or one is an error. On a disk these are names
+/// that differ by characters next to the slash.
 #[tokio::test]
 async fn a_name_may_be_the_start_of_another() {
     let disk = Disk::new();
@@ -90,7 +91,7 @@ async fn a_name_may_be_the_start_of_another() {
     assert_eq!(snapshot.contents().len(), 5);
 }
 
-/// I21
+/// What is excluded and cannot be read is no error.
 #[tokio::test]
 async fn an_excluded_folder_is_not_looked_into() {
     let icloud = ICloud::new();
@@ -126,7 +127,7 @@ async fn a_folder_that_plakar_keeps_is_looked_into() {
     assert_eq!(digests(&snapshot), icloud.contents());
 }
 
-/// I30
+/// Extended attributes are marked as plakar expects them.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn extended_attributes_do_no_harm() {
@@ -135,7 +136,7 @@ async fn extended_attributes_do_no_harm() {
     let disk = Disk::new();
     disk.put("a", "a");
     if let Err(error) = setxattr(disk.path("a"), "user.colour", b"red", XattrFlags::empty()) {
-        eprintln!("skipped: {} takes no extended attributes: {error}", disk.path("").display());
+        skipped(&format!("{} takes no extended attributes: {error}", disk.path("").display()));
         return;
     }
     let first = disk.backup().await;

@@ -6,7 +6,7 @@ use plakar_host::{Backup, Options};
 use crate::disk::Disk;
 use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
 
-/// I1
+/// A second backup of an unchanged source opens no file.
 #[tokio::test]
 async fn nothing_is_downloaded_when_nothing_changed() {
     let icloud = ICloud::new();
@@ -22,7 +22,7 @@ async fn nothing_is_downloaded_when_nothing_changed() {
     assert_eq!(digests(&second), icloud.contents());
 }
 
-/// I2
+/// A file whose modification time alone has changed is opened again, and no other.
 #[tokio::test]
 async fn a_change_of_one_nanosecond_is_seen() {
     let disk = Disk::new();
@@ -35,7 +35,8 @@ async fn a_change_of_one_nanosecond_is_seen() {
     assert_eq!(second.opened.into_iter().collect::<Vec<_>>(), [disk.path("b").to_str().unwrap()]);
 }
 
-/// I2, I3
+/// A file whose modification time alone has changed is opened again, and no other. A file whose version alone has
+/// changed, at the same size and time, is opened again.
 #[tokio::test]
 async fn a_changed_time_etag_or_size_is_seen() {
     let icloud = ICloud::new();
@@ -52,7 +53,7 @@ async fn a_changed_time_etag_or_size_is_seen() {
     assert_eq!(digests(&second), icloud.contents());
 }
 
-/// I3
+/// A file whose version alone has changed, at the same size and time, is opened again.
 #[tokio::test]
 async fn a_new_etag_alone_is_a_change() {
     let icloud = ICloud::new();
@@ -89,7 +90,7 @@ async fn the_root_of_a_source_does_not_depend_on_the_network() {
     assert_eq!(root_without_requests("icloud:///docs/b.txt").await, "/docs/b.txt");
 }
 
-/// I23
+/// A second backup of a single file opens it no more.
 #[tokio::test]
 async fn a_source_of_a_single_file_is_read_once() {
     let icloud = ICloud::new();
@@ -103,7 +104,7 @@ async fn a_source_of_a_single_file_is_read_once() {
     assert!(second.opened.is_empty(), "opened {:?}", second.opened);
 }
 
-/// I24
+/// Two drives with the same paths are two sources.
 #[tokio::test]
 async fn another_account_is_another_source() {
     let [one, other] = ["one@example.com", "other@example.com"].map(|apple_id| {
@@ -120,7 +121,7 @@ async fn another_account_is_another_source() {
     assert_eq!(digests(&snapshot), other.contents());
 }
 
-/// I20
+/// A link that points elsewhere, at the same time and size, is taken anew.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_that_points_elsewhere_leaves_nothing_dangling() {

@@ -38,10 +38,7 @@ struct Installed {
 
 impl Installed {
     async fn new() -> Option<Self> {
-        let Some(executable) = Plakar::on_path() else {
-            eprintln!("skipped: plakar is not on PATH");
-            return None;
-        };
+        let executable = Plakar::for_test()?;
         let icloud = ICloud::new();
         let package = package(&executable).await;
         let plakar = Plakar::new(executable, surroundings(&icloud.simulator)).await.unwrap();

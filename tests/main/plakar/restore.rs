@@ -20,8 +20,11 @@ fn paths(installed: &Installed) -> Vec<String> {
     installed.icloud.contents().into_keys().collect()
 }
 
-/// E1, E2, E3, E17, E18, E19: a link that iCloud cannot hold makes the command
-/// fail, and the rest is there
+/// A restore puts each path below the destination, and folders before what they hold. A folder or a file of a
+/// snapshot can be restored alone. A second restore replaces files and leaves no duplicates. A missing destination
+/// folder is made. An option of the command replaces the stored setting. A folder that is given after the name of
+/// the destination is taken as it is written. A link, which iCloud cannot hold, makes the command fail, and the
+/// rest is there.
 #[tokio::test]
 async fn snapshots_are_restored_into_the_drive() {
     let Some(installed) = Installed::new().await else { return };
@@ -40,7 +43,9 @@ async fn snapshots_are_restored_into_the_drive() {
     assert!(paths(&installed).contains(&"/else where/a.txt".to_owned()), "{:?}", paths(&installed));
 }
 
-/// E7, E12, E22
+/// A file that cannot be stored is an error, the others are restored, and the restore fails at its end. What the
+/// drive cannot hold is an error of its own and does not end the restore. A drive that refuses writes gives an
+/// error for each file, and the restore fails.
 #[tokio::test]
 async fn a_restore_with_failed_files_fails() {
     let Some(installed) = Installed::new().await else { return };
@@ -55,7 +60,7 @@ async fn a_restore_with_failed_files_fails() {
     assert_eq!(paths(&installed), ["/to/a.txt", "/to/sub/deep/c d.txt", "/to/sub/empty"]);
 }
 
-/// E8: a packfile of the kloset is damaged
+/// Content that ends early leaves no partial file under the file's name. Here a packfile is damaged.
 #[tokio::test]
 async fn a_file_that_plakar_cannot_read_is_not_restored_in_part() {
     let Some(installed) = Installed::new().await else { return };

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use plakar_host::{Backup, Executable, Host, Kloset, Options, Resource, Surroundings};
+use plakar_host::{Backup, Executable, Host, Kloset, Options, Resource, Surroundings, skipped};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, assert_sound, digests};
 
-/// S5
+/// A kloset gives back what it was given.
 #[tokio::test]
 async fn a_kloset_in_icloud_gives_back_what_it_was_given() {
     let icloud = ICloud::new();
@@ -37,7 +37,7 @@ async fn a_kloset_in_icloud_gives_back_what_it_was_given() {
     store.into_connector().leave().await.unwrap();
 }
 
-/// S33, without plakar: from one kloset into another
+/// A snapshot is the same after it was copied from or into another kloset.
 #[tokio::test]
 async fn a_snapshot_moves_between_a_disk_and_icloud() {
     let (icloud, disk) = (ICloud::new(), Disk::new());
@@ -56,7 +56,7 @@ async fn a_snapshot_moves_between_a_disk_and_icloud() {
     assert_eq!(digests(&remote.load(id).await.unwrap()), digests(&snapshot));
 }
 
-/// S19
+/// A lock older than ten minutes is removed by the next backup.
 #[tokio::test]
 async fn locks_of_others_are_respected_until_they_are_stale() {
     let icloud = ICloud::new();
@@ -73,11 +73,12 @@ async fn locks_of_others_are_respected_until_they_are_stale() {
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
 }
 
-/// S31: `PLAKAR_RCLONE_PLUGIN` names the folder of the Go plugin's executables
+/// A kloset of the Go plugin is read and written, and the other way round. `PLAKAR_RCLONE_PLUGIN` names the folder
+/// of the Go plugin's executables.
 #[tokio::test]
 async fn klosets_of_the_go_plugin_are_read_and_written() {
     let Some(plugin) = std::env::var_os("PLAKAR_RCLONE_PLUGIN") else {
-        eprintln!("skipped: PLAKAR_RCLONE_PLUGIN is not set");
+        skipped("PLAKAR_RCLONE_PLUGIN is not set");
         return;
     };
     let go = Host::new(Executable::one_for_each_role(plugin), Surroundings::new().unwrap());

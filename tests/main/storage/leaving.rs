@@ -36,7 +36,8 @@ async fn leave_while_held(icloud: &ICloud) -> Connector {
     store.into_connector()
 }
 
-/// S16. A pipeline that plakar is part of ends before the deletion does.
+/// A deletion that takes longer than plakar waits is finished. A pipeline that plakar is part of ends before the
+/// deletion does.
 #[tokio::test]
 async fn a_slow_delete_is_finished_in_silence_after_plakar_has_left() {
     let icloud = ICloud::new();
@@ -124,7 +125,7 @@ async fn close_waits_for_packfiles_but_for_no_lock() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// S16: a listing that does not show it yet
+/// A deletion that takes longer than plakar waits is finished. A listing that does not show it yet.
 #[tokio::test]
 async fn a_lock_is_deleted_though_no_listing_shows_it() {
     let icloud = ICloud::new();
@@ -142,7 +143,7 @@ async fn a_lock_is_deleted_though_no_listing_shows_it() {
     icloud.until_gone("/locks/").await;
 }
 
-/// S17
+/// A deletion that is asked for after Close is made.
 #[tokio::test]
 async fn a_delete_after_close_is_carried_out() {
     let icloud = ICloud::new();
@@ -153,7 +154,7 @@ async fn a_delete_after_close_is_carried_out() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// S17: the Delete never comes at all
+/// A deletion that is asked for after Close is made. The Delete never comes at all.
 #[tokio::test]
 async fn a_lock_goes_with_the_plakar_that_took_it() {
     let icloud = ICloud::new();

@@ -22,7 +22,7 @@ fn packfile(icloud: &ICloud, size: u64) -> (Mac, Bytes) {
     (mac, bytes)
 }
 
-/// S6, S7
+/// A range beyond the end gives what there is. A range gives exactly its length.
 #[tokio::test]
 async fn a_range_is_answered_exactly() {
     let icloud = ICloud::new();
@@ -53,7 +53,7 @@ async fn a_range_is_answered_exactly() {
     assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
 }
 
-/// S8
+/// An object that does not exist is an error.
 #[tokio::test]
 async fn a_missing_object_is_named() {
     let icloud = ICloud::new();
@@ -66,7 +66,7 @@ async fn a_missing_object_is_named() {
     }
 }
 
-/// S14
+/// Passing trouble of the service is not seen by plakar.
 #[tokio::test]
 async fn a_passing_failure_of_a_get_is_not_seen() {
     let icloud = ICloud::new();
@@ -80,7 +80,7 @@ async fn a_passing_failure_of_a_get_is_not_seen() {
     }
 }
 
-/// S14
+/// Passing trouble of the service is not seen by plakar.
 #[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_broke() {
     let icloud = ICloud::new();
@@ -91,7 +91,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
     assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
 }
 
-/// S18
+/// A lock that is stored again has its new content, once.
 #[tokio::test]
 async fn a_lock_is_overwritten_in_place() {
     let icloud = ICloud::new();
@@ -140,7 +140,7 @@ async fn deleted_objects_take_no_room_and_go_together() {
     assert_eq!(icloud.simulator.trash().len(), 0);
 }
 
-/// S20
+/// The deletion of an object that does not exist succeeds.
 #[tokio::test]
 async fn deleting_what_is_not_there_succeeds() {
     let icloud = ICloud::new();
@@ -167,7 +167,7 @@ async fn changes_by_others_are_seen() {
     store.get(Resource::Packfile, first, None).await.unwrap_err();
 }
 
-/// S22
+/// Sixty-four reads at the same time are all served.
 #[tokio::test]
 async fn sixty_four_small_ranges_at_once_are_all_answered() {
     let icloud = ICloud::new();

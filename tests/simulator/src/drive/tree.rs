@@ -206,11 +206,16 @@ impl Tree {
         });
     }
 
-    /// Puts a detached item into a folder under its name, which must be free; its zone becomes the folder's.
+    /// Puts a detached item into a folder; its zone becomes the folder's. Two items may get the same name, of which
+    /// paths lead to the first.
     pub(crate) fn attach(&mut self, id: ItemId, folder: ItemId) {
-        let key = names::comparable(&self.item(id).name, self.matching);
+        let mut key = names::comparable(&self.item(id).name, self.matching);
+        let suffix = format!("/{}", self.item(id).document_id);
         self.items[id.0].parent = Some(folder);
         if let Body::Folder { children, .. } = &mut self.items[folder.0].body {
+            if children.contains_key(&key) {
+                key += &suffix;
+            }
             children.insert(key, id);
         }
         let (files, bytes) = (self.item(id).files(), self.item(id).size());

@@ -1,0 +1,67 @@
+//! A fault at every single request of a backup, a restore and a backup into a kloset, the sign-in included. Whatever the
+//! fault, all is saved, or what failed is told as an error; and what was there before still is.
+//!
+//! `cargo test` tries a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` tries each fault at each request, which takes an
+//! hour or so; a part of a cell's name as its value tries the cells that have it.
+
+mod cells;
+#[path = "../main/icloud.rs"]
+#[expect(dead_code, reason = "these tests use a part of it")]
+mod icloud;
+mod work;
+
+use futures_util::{StreamExt, stream};
+
+use cells::{Cell, cells};
+use work::Work;
+
+/// Cells that are tried at the same time; most of their time they wait.
+const AT_ONCE: usize = 6;
+
+/// Cells of each work that `cargo test` tries.
+const SAMPLE: usize = 14;
+
+#[tokio::test]
+async fn a_backup_survives_or_tells_every_fault() {
+    try_all(Work::Backup).await;
+}
+
+#[tokio::test]
+async fn a_restore_survives_or_tells_every_fault() {
+    try_all(Work::Restore).await;
+}
+
+#[tokio::test]
+async fn a_backup_into_a_kloset_survives_or_tells_every_fault() {
+    try_all(Work::Kloset).await;
+}
+
+#[expect(clippy::print_stderr, reason = "the table of what failed")]
+async fn try_all(work: Work) {
+    let requests = work.requests().await;
+    let all = cells(&requests);
+    let chosen = match std::env::var("PLAKAR_ICLOUD_EVERY_FAULT").ok().as_deref() {
+        None | Some("") => sample(all),
+        Some("1") => all,
+        Some(part) => all.into_iter().filter(|cell| cell.name().contains(part)).collect(),
+    };
+    let mut outcomes =
+        stream::iter(&chosen).map(async |cell| (cell.name(), work.run(cell).await)).buffer_unordered(AT_ONCE);
+    let (mut tried, mut failed) = (0, Vec::new());
+    while let Some((name, outcome)) = outcomes.next().await {
+        tried += 1;
+        if let Err(reason) = outcome {
+            eprintln!("{work:?}: {name}: {reason}");
+            failed.push(name);
+        }
+    }
+    failed.sort();
+    assert!(tried > 0, "no cell was tried");
+    assert!(failed.is_empty(), "{work:?}: {} of {tried} cells failed: {failed:#?}", failed.len());
+}
+
+/// The same cells each time, from all over the table.
+fn sample(all: Vec<Cell>) -> Vec<Cell> {
+    let stride = (all.len() / SAMPLE).max(1) | 1;
+    all.into_iter().step_by(stride).collect()
+}
