@@ -1,8 +1,8 @@
 //! A fault at every single request of a backup, a restore and a backup into a kloset, the sign-in included. Whatever the
 //! fault, all is saved, or what failed is told as an error; and what was there before still is.
 //!
-//! `cargo test` tries a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` tries each fault at each request, which takes an
-//! hour or so; a part of a cell's name as its value tries the cells that have it.
+//! `cargo test` tries a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` tries each fault at each request, which takes twenty
+//! minutes; a part of a cell's name as its value tries the cells that have it.
 
 mod cells;
 #[path = "../main/icloud.rs"]

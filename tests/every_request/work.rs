@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use icloud_simulator::{Counts, MintedSession};
-use plakar_host::{Backup, Kloset, Options, Settings, Snapshot, Tree};
+use plakar_host::{Backup, Exported, Kloset, Options, PATIENCE, Settings, Snapshot, Tree};
 
 use crate::cells::Cell;
 use crate::icloud::{ICloud, digests};
@@ -108,7 +108,7 @@ async fn restore(
     icloud.simulator.reset_counts();
     begin(icloud);
     let settings = settings.clone().at("icloud:///to");
-    let outcome = icloud.host.restore(&settings, &Options::default(), &tree).await;
+    let (outcome, stderr) = restore_telling(icloud, &settings, &tree).await;
     end(icloud);
     icloud.simulator.clear_faults();
 
@@ -125,7 +125,7 @@ async fn restore(
         let digest = crate::icloud::hex(&plakar_host::digest(content));
         let is_there = stored.remove(&format!("/to{path}")) == Some(digest);
         if !is_there && !failed.contains(path) && exported.end.is_ok() {
-            return Err(format!("{path} was not restored, without an error"));
+            return Err(format!("{path} was not restored, without an error; stderr: {stderr}"));
         }
     }
     stored.remove("/to/sub/untouched.txt");
@@ -133,6 +133,21 @@ async fn restore(
         no(&stored.into_keys().collect::<Vec<_>>(), "names of its own that it left")?;
     }
     Ok(())
+}
+
+/// A whole restore, and what the connector wrote to stderr.
+async fn restore_telling(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (plakar_host::Result<Exported>, String) {
+    let exporter = match icloud.host.exporter(settings, &Options::default()).await {
+        Ok(exporter) => exporter,
+        Err(error) => return (Err(error), String::new()),
+    };
+    let exported = exporter.export(tree).await;
+    let closed = exporter.close().await;
+    let mut connector = exporter.into_connector();
+    connector.hang_up();
+    let ended = connector.wait(PATIENCE).await;
+    let outcome = exported.and_then(|exported| closed.and(ended).map(|_| exported));
+    (outcome, connector.stderr())
 }
 
 async fn kloset(
