@@ -17,6 +17,8 @@ type contents struct {
 	service   *service
 	seen      *recollection
 	batches   *addressBatches
+	gate      *gate
+	budget    *budget
 	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
 
 	mu        sync.Mutex
@@ -61,6 +63,7 @@ func newContents(service *service, seen *recollection, unchanged func(context.Co
 	}
 	return &contents{
 		service: service, seen: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
+		gate: newGate(), budget: newBudget(),
 		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/lib/rest"
@@ -21,6 +22,7 @@ type contentReader struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	contents *contents
+	client   *rest.Client
 	it       *item
 	on       string
 	learned  func() // called when the file turns out to be a package
@@ -35,6 +37,7 @@ type contentReader struct {
 	archive     *archive // of a package; nil for the content of a file
 	handed      bool     // the caller has bytes of the content
 	more        bool     // the answer holds more than was asked for
+	partial     bool     // the answer is a part of the content
 	told        bool     // the answer says how long it is
 	doubts      int      // times that the size was not the listed one
 	try         int      // of the present stretch; a byte that arrives begins a new one
@@ -44,22 +47,36 @@ type contentReader struct {
 // read opens a content at a position. end is behind the last wanted byte, -1
 // for all. A negative start counts from the end of a content of unknown size.
 func (c *contents) read(ctx context.Context, it *item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &contentReader{
-		ctx: ctx, cancel: cancel, contents: c, it: it, on: on, learned: learned,
-		first: start, last: end, pos: start, end: end, size: it.size, try: 1,
+	if c.readsStriped(it, start, end) {
+		return c.readStriped(ctx, it, on, start, learned)
 	}
-	if c.isPackage(it) {
-		r.becomesArchive()
-	}
+	r := c.newReader(ctx, it, on, start, end, learned)
 	if err := r.open(); err != nil {
-		defer cancel()
+		defer r.cancel()
 		if refusedAsWrong(err) && c.isEmpty(ctx, it) {
 			return io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		return nil, about(err, "read", on)
 	}
 	return r, nil
+}
+
+func (c *contents) newReader(ctx context.Context, it *item, on string, start, end int64, learned func()) *contentReader {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &contentReader{
+		ctx: ctx, cancel: cancel, contents: c, client: c.service.http, it: it, on: on, learned: learned,
+		first: start, last: end, pos: start, end: end, size: it.size, try: 1,
+	}
+	if c.isPackage(it) {
+		r.becomesArchive()
+	}
+	return r
+}
+
+// extend makes the reader of a part read on to the end of the content, where the
+// service gives all of it instead of the part.
+func (r *contentReader) extend() {
+	r.last, r.end, r.more = -1, r.size, false
 }
 
 // becomesArchive is called when the content turns out to be the archive of a
@@ -232,9 +249,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		for name, value := range r.contents.service.session.headersFor(address, r.denied) {
 			headers[name] = value
 		}
-		resp, err := r.contents.service.http.Call(withTry(r.ctx, r.try), &rest.Opts{
-			Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
-		})
+		resp, err := r.request(address, headers)
 		if err == nil {
 			return resp, nil
 		}
@@ -252,6 +267,22 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		delete(headers, "Cookie")
 	}
 	return nil, damaged("the service sends on in circles")
+}
+
+// request sends one request for the content when the gate admits it.
+func (r *contentReader) request(address string, headers map[string]string) (*http.Response, error) {
+	gate := r.contents.gate
+	if err := gate.enter(r.ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	resp, err := r.client.Call(withTry(r.ctx, r.try), &rest.Opts{
+		Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
+	})
+	var refused *refusal
+	throttled := errors.As(err, &refused) && refused.kind() == KindThrottled
+	gate.leave(began, err == nil, throttled)
+	return resp, err
 }
 
 // Read implements io.Reader.

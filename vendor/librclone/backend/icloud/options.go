@@ -264,9 +264,10 @@ func silenceOf(opt *Options) time.Duration {
 func newService(ctx context.Context, opt *Options) *service {
 	outages := new(outages)
 	return &service{
-		http:    newRESTClient(newHTTPClient(ctx, silenceOf(opt), outages)),
-		limiter: limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
-		retries: retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait), outages: outages},
+		http:     newRESTClient(newHTTPClient(ctx, silenceOf(opt), outages)),
+		parallel: newRESTClient(newParallelClient(ctx, silenceOf(opt), outages)),
+		limiter:  limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
+		retries:  retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait), outages: outages},
 	}
 }
 

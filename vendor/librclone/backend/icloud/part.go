@@ -72,6 +72,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 		}
 	}
 	r.pos, r.end, r.size, r.more, r.told = pos, end, size, more, told
+	r.partial = resp.StatusCode == http.StatusPartialContent
 	return nil
 }
 

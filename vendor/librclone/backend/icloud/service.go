@@ -3,6 +3,7 @@ package icloud
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,11 +22,12 @@ import (
 // service sends the requests of one Apple Account: with its session, at its
 // pace, each repeated for what it is.
 type service struct {
-	http    *rest.Client
-	session *session
-	limiter *limiter
-	retries retries
-	zones   zones
+	http     *rest.Client
+	parallel *rest.Client // for parts of contents, each over a connection of its own
+	session  *session
+	limiter  *limiter
+	retries  retries
+	zones    zones
 }
 
 // largestAnswer bounds what is read of an answer, in bytes. A listing takes
@@ -38,7 +40,19 @@ var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
 // newHTTPClient has rclone's proxy, certificate and timeout settings, and gives
 // up requests on which nothing moves for longer than silence.
 func newHTTPClient(ctx context.Context, silence time.Duration, outages *outages) *http.Client {
-	client := fshttp.NewClient(ctx)
+	return customHTTPClient(ctx, silence, outages, nil)
+}
+
+// newParallelClient is the same with HTTP/1.1 alone: requests at the same time go
+// over connections of their own.
+func newParallelClient(ctx context.Context, silence time.Duration, outages *outages) *http.Client {
+	return customHTTPClient(ctx, silence, outages, func(transport *http.Transport) {
+		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	})
+}
+
+func customHTTPClient(ctx context.Context, silence time.Duration, outages *outages, customize func(*http.Transport)) *http.Client {
+	client := fshttp.NewClientCustom(ctx, customize)
 	if transport, ok := client.Transport.(*fshttp.Transport); ok {
 		transport.SetRequestFilter(func(req *http.Request) {
 			req.Header.Set("User-Agent", userAgent)

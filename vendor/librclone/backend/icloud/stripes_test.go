@@ -1,0 +1,144 @@
+package icloud
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const largeSize = 11*stripe + 12345
+
+// A large file comes in parts, whatever happens to their requests.
+func TestLargeFileInParts(t *testing.T) {
+	content := numbered(largeSize)
+	sim := startSimulator(t)
+	sim.putFile("large.bin", content)
+	f := sim.open("")
+	o, err := f.NewObject(background, "large.bin")
+	require.NoError(t, err)
+	sim.resetCounts()
+	got, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, got == content)
+	assert.Equal(t, 12, sim.counts()["content-get"])
+	assert.Equal(t, 1, sim.counts()["by-id"])
+
+	got, err = read(o, &fs.SeekOption{Offset: 5_000_001})
+	require.NoError(t, err)
+	assert.True(t, got == content[5_000_001:])
+
+	for _, fault := range []jsonObject{
+		{"action": "truncate", "bytes": 1_000_000, "clean": false},
+		{"action": "truncate", "bytes": 1_000_000, "clean": true},
+		{"action": "status", "status": 503},
+		{"action": "status", "status": 403},
+		{"action": "reset-stream"},
+	} {
+		action := fault["action"].(string)
+		delete(fault, "action")
+		sim.fault("content-get", action, fault, jsonObject{"times": 3, "skip": 3})
+		got, err = read(o)
+		require.NoError(t, err, action)
+		assert.True(t, got == content, action)
+	}
+	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
+}
+
+// Parts of two versions are never put together.
+func TestLargeFileChanges(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("large.bin", numbered(largeSize))
+	sim.driveRules(jsonObject{"url_uses": 4}) // so that the later parts need another address
+	f := sim.open("")
+	o, err := f.NewObject(background, "large.bin")
+	require.NoError(t, err)
+	in, err := o.Open(background)
+	require.NoError(t, err)
+	sim.mutate("large.bin", "write", jsonObject{"text": strings.ToLower(numbered(largeSize))[:largeSize-1] + "x"})
+	_, err = io.ReadAll(in)
+	assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+	require.NoError(t, in.Close())
+	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
+}
+
+// A host that gives no parts gives the whole with the first request.
+func TestLargeFileWithoutParts(t *testing.T) {
+	content := numbered(largeSize)
+	requests := 0
+	c := &contentsBy{fakeCloud: newFakeCloud(), before: func(req *http.Request) {
+		req.Header.Del("Range")
+		requests++
+	}}
+	c.add("root", "file", []byte(content))
+	f := driveBy(c, "")
+	f.drive.service.parallel = f.drive.service.http
+	got, err := read(must(f.NewObject(background, "file")))
+	require.NoError(t, err)
+	assert.True(t, got == content)
+	assert.Equal(t, 1, requests)
+}
+
+// A large package of an unknown kind comes whole.
+func TestLargePackageIsNotInParts(t *testing.T) {
+	sim := startSimulator(t)
+	sim.control("POST", "package", jsonObject{
+		"path": "doc.unknown", "entries": jsonObject{"index.xml": numbered(largeSize)}, "listed_size": largeSize,
+	}, nil)
+	o, err := sim.open("").NewObject(background, "doc.unknown")
+	require.NoError(t, err)
+	sim.resetCounts()
+	got, err := read(o)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(got, "PK"))
+	assert.Equal(t, 1, sim.counts()["content-get"])
+}
+
+// Closing a content in the middle ends its parts.
+func TestLargeFileIsClosed(t *testing.T) {
+	sim := startSimulator(t)
+	sim.putFile("large.bin", numbered(largeSize))
+	f := sim.open("")
+	o, err := f.NewObject(background, "large.bin")
+	require.NoError(t, err)
+	sim.fault("content-get", "hold", jsonObject{"gate": "g", "at": "arrival"}, jsonObject{"times": nil, "skip": 1})
+	in, err := o.Open(background)
+	require.NoError(t, err)
+	_, err = io.ReadFull(in, make([]byte, stripe))
+	require.NoError(t, err)
+	require.NoError(t, in.Close())
+	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
+	assert.Zero(t, f.drive.contents.gate.active)
+}
+
+// The gate admits more while answers come fast, half after a refusal, and fewer
+// when they slow down.
+func TestGate(t *testing.T) {
+	g := newGate()
+	turn := func(took time.Duration, throttled bool) {
+		for range int(g.limit) {
+			require.NoError(t, g.enter(background))
+		}
+		for range g.active {
+			g.leave(time.Now().Add(-took), !throttled, throttled)
+		}
+	}
+	for range 30 {
+		turn(40*time.Millisecond, false)
+	}
+	assert.Equal(t, mostAdmitted, int(g.limit))
+	for range 5 {
+		turn(400*time.Millisecond, false)
+	}
+	slow := g.limit
+	assert.Less(t, slow, float64(mostAdmitted)*0.8)
+	g.cut = time.Time{}
+	turn(0, true)
+	assert.InDelta(t, slow/2, g.limit, 0.001, fmt.Sprint(slow))
+}
