@@ -17,12 +17,12 @@ mod memory;
 mod puts;
 mod restic;
 mod service;
+mod table;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use plakar_host::Plakar;
-
-const MIB: u64 = 1024 * 1024;
+use table::{Cost, MIB, Table};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -47,40 +47,4 @@ async fn run() -> Result<bool, Failure> {
     puts::run(&mut table).await?;
     memory::run(&mut table).await?;
     Ok(table.holds)
-}
-
-/// The rows, as they are printed.
-struct Table {
-    holds: bool,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { holds: true }
-    }
-}
-
-impl Table {
-    /// Prints a row. `holds` says whether it is what it should be.
-    fn row(&mut self, name: &str, figures: &str, holds: bool) {
-        self.holds &= holds;
-        println!("{name:<36} {figures}{}", if holds { "" } else { "  TOO MUCH" });
-    }
-}
-
-/// What some work has cost.
-struct Cost {
-    requests: u64,
-    /// Bytes from the service and to it.
-    down: u64,
-    up: u64,
-    took: Duration,
-}
-
-impl Cost {
-    fn figures(&self) -> String {
-        let mib = |bytes: u64| bytes as f64 / MIB as f64;
-        let (down, up, took) = (mib(self.down), mib(self.up), self.took.as_secs_f64());
-        format!("{:>5} requests {down:>8.2} MiB down {up:>8.2} MiB up {took:>7.2} s", self.requests)
-    }
 }

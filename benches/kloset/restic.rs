@@ -51,7 +51,8 @@ pub async fn run(service: &Service, source: &str, table: &mut Table) -> Result<V
     Ok(costs)
 }
 
-fn environment(service: &Service) -> Result<BTreeMap<&'static str, String>, Failure> {
+/// The environment of rclone and restic, with a session of its own.
+pub fn environment(service: &Service) -> Result<BTreeMap<&'static str, String>, Failure> {
     let session = service.simulator.mint_session();
     let config = service.path("rclone.conf");
     let remote = format!(

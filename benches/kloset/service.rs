@@ -11,6 +11,9 @@ use super::{Cost, Failure};
 /// From a request to its answer, in milliseconds.
 const LATENCY: u64 = 40;
 
+/// Where the klosets lie.
+pub const KLOSET: &str = "icloud:///kloset";
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
 /// In memory where the system has a place for that: what a disk has left to do for
@@ -43,9 +46,9 @@ impl Service {
         Ok(Surroundings::new()?.with("HTTPS_PROXY", self.simulator.proxy_url()).with("SSL_CERT_FILE", authority))
     }
 
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self, location: &str) -> Settings {
         let session = self.simulator.mint_session();
-        Settings::new("icloud:///kloset")
+        Settings::new(location)
             .with("apple_id", session.apple_id)
             .with("trust_token", session.trust_token)
             .with("cookies", session.cookies)
@@ -55,7 +58,7 @@ impl Service {
     /// A process of its own, and its home, which must outlive it.
     pub async fn store(&self) -> Result<(Host, Store), Failure> {
         let host = Host::new(Executable::with_role_argument(PROGRAM), self.surroundings()?);
-        let store = host.store(&self.settings()).await?;
+        let store = host.store(&self.settings(KLOSET)).await?;
         Ok((host, store))
     }
 

@@ -1,0 +1,79 @@
+//! One large file over a slow link, and the memory of an importer.
+
+use icloud_simulator::{Content, LatencyProfile, SeedTree};
+use plakar_host::{Backup, Executable, Host, Keep, Options};
+
+use super::{
+    Cost, Failure, MIB, Table,
+    plain::Bench,
+    service::{PROGRAM, Service},
+};
+
+const SIZE: u64 = 1_000_000_000;
+/// Bytes a second of the link and of one connection.
+const LINK: u64 = 50_000_000;
+const CONNECTION: u64 = 12_000_000;
+const MODIFIED: i64 = 1_700_000_000_000;
+
+pub async fn run(table: &mut Table) -> Result<(), Failure> {
+    let bench = Bench::new(LatencyProfile::Measured).await?;
+    let simulator = &bench.service.simulator;
+    simulator.put_file("large/file.bin", Content::Generated { seed: 7, size: SIZE }, MODIFIED);
+    simulator.rules(|rules| {
+        rules.transport.content_rate = LINK;
+        rules.transport.content_rate_per_connection = CONNECTION;
+    });
+    let theirs = bench.rclone("icloud:large", &bench.service.path("large")).await?;
+    std::fs::remove_dir_all(bench.service.path("large"))?;
+    let (ours, most) = import(&bench.service, "icloud:///large", SIZE).await?;
+    table.row("back up 1 GB at 50 MB/s: rclone", &theirs.figures(), true);
+    table.row("back up 1 GB at 50 MB/s", &ours.figures(), true);
+    let ratio = ours.took.as_secs_f64() / theirs.took.as_secs_f64();
+    table.row("", &format!("{ratio:.2} of rclone's time (at most 1.05)"), ratio <= 1.05);
+    resident(most, 96, table);
+    Ok(())
+}
+
+pub async fn memory(table: &mut Table) -> Result<(), Failure> {
+    for files in [20_000, 200_000] {
+        let service = Service::new()?;
+        service.simulator.rules(|rules| rules.transport.latency_ms = 5);
+        let tree =
+            SeedTree { prefix: String::new(), files, folders: files / 100, size: 100, seed: 1, modified_ms: MODIFIED };
+        service.simulator.seed(&tree);
+        let (cost, most) = import(&service, "icloud:///", files * 100).await?;
+        table.row(&format!("first backup of {files} files"), &cost.figures(), true);
+        resident(most, 128, table);
+    }
+    Ok(())
+}
+
+/// A backup by a host that keeps nothing, and the most memory of the importer in
+/// KiB, where the system tells.
+async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, Option<u64>), Failure> {
+    let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
+    let importer = host.importer(&service.settings(location), &Options::default()).await?;
+    let mut came = 0;
+    let work = async {
+        let snapshot = importer.import(Backup { keep: Keep::Size, ..Backup::first() }).await?;
+        came = snapshot.bytes();
+        if snapshot.errors.is_empty() { Ok(()) } else { Err(format!("{:?}", snapshot.errors).into()) }
+    };
+    let cost = service.cost(work).await?;
+    let most = importer.connector().resident().map(|resident| resident.most);
+    importer.close().await?;
+    importer.into_connector().leave().await?;
+    if came == bytes { Ok((cost, most)) } else { Err(format!("{came} bytes came of {bytes}").into()) }
+}
+
+fn resident(most: Option<u64>, bound: u64, table: &mut Table) {
+    match most.map(|kib| kib * 1024) {
+        // A debug build holds more before its first request.
+        Some(most) => table.row(
+            "",
+            &format!("{} MiB of memory at most (of {bound})", most / MIB),
+            most <= bound * MIB || cfg!(debug_assertions),
+        ),
+        None => table.row("", "memory cannot be told on this system", true),
+    }
+}

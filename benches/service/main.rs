@@ -1,0 +1,68 @@
+//! What plakar with this program costs at a service with the measured times of
+//! Apple's and at one that answers everything after 40 ms, beside rclone in the
+//! same run.
+//!
+//! `cargo bench --bench service` with plakar and rclone on PATH; restic too, for its
+//! row. Arguments name the parts to run: `files`, `large`, `memory`, `kloset`,
+//! `throttling`. Fails if a row is not what it should be. Counts come from the
+//! service's side, so they are over all processes.
+//!
+//! - [`files`]: backups and restores of 600 small files
+//! - [`large`]: the backup of one file of 1 GB over a link, and memory
+//! - [`store`]: commands on a kloset
+//! - [`throttling`]: a service that refuses calls for its load
+
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+mod files;
+mod large;
+mod plain;
+#[path = "../kloset/restic.rs"]
+mod restic;
+#[path = "../kloset/service.rs"]
+mod service;
+mod store;
+#[path = "../kloset/table.rs"]
+mod table;
+mod throttling;
+
+use std::process::ExitCode;
+
+use table::{Cost, MIB, Table};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(run())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<bool, Failure> {
+    // cargo adds an argument that begins with a dash.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let mut table = Table::default();
+    if wanted("files") {
+        files::run(&mut table).await?;
+    }
+    if wanted("large") {
+        large::run(&mut table).await?;
+    }
+    if wanted("memory") {
+        large::memory(&mut table).await?;
+    }
+    if wanted("kloset") {
+        store::run(&mut table).await?;
+    }
+    if wanted("throttling") {
+        throttling::run(&mut table).await?;
+    }
+    Ok(table.holds)
+}

@@ -1,0 +1,64 @@
+//! Commands on a kloset in a drive with the measured times.
+
+use std::time::{Duration, Instant};
+
+use icloud_simulator::{Content, LatencyProfile};
+
+use super::{Failure, Table, plain::Bench, restic};
+
+const FILES: usize = 2000;
+const FILE: u64 = 4000;
+/// How long plakar's lock may outlive the command.
+const LOCKED: Duration = Duration::from_secs(30);
+
+pub async fn run(table: &mut Table) -> Result<(), Failure> {
+    let mut bench = Bench::new(LatencyProfile::Measured).await?;
+    let source = bench.service.path("source");
+    write_files(&source)?;
+    bench.new_store("icloud:///kloset").await?;
+    let target = bench.service.path("restored");
+    let mut restored = Duration::MAX;
+    for (name, most, arguments) in [
+        ("back up 2,000 files into a kloset", 24, vec!["backup", "-no-progress", source.as_str()]),
+        ("check", 13, vec!["check"]),
+        ("restore", 13, vec!["restore", "-to", target.as_str()]),
+    ] {
+        bench.deserted().await?;
+        let cost = bench.service.cost(bench.plakar(&arguments)).await?;
+        table.row(&format!("{name}, Measured"), &cost.figures(), cost.requests <= most);
+        restored = cost.took;
+        if most == 24 {
+            let gone = lock_gone(&bench).await;
+            table.row("", &format!("the lock is gone {:.1} s later", gone.as_secs_f64()), gone <= LOCKED);
+        }
+    }
+    for (work, cost) in restic::run(&bench.service, &source, table).await? {
+        if work == restic::Work::Restore {
+            let ratio = restored.as_secs_f64() / cost.took.as_secs_f64();
+            table.row("", &format!("{ratio:.2} of restic's time for the restore (at most 1)"), ratio <= 1.0);
+        }
+    }
+    Ok(())
+}
+
+/// How long it takes until no lock is in the kloset, watched a little longer than
+/// is allowed.
+async fn lock_gone(bench: &Bench) -> Duration {
+    let ended = Instant::now();
+    let locked =
+        || bench.service.simulator.snapshot().iter().any(|item| item.path.starts_with("kloset/locks/") && !item.folder);
+    while locked() && ended.elapsed() <= LOCKED {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ended.elapsed()
+}
+
+fn write_files(top: &str) -> Result<(), Failure> {
+    let content = Content::Generated { seed: 1, size: FILES as u64 * FILE };
+    for number in 0..FILES {
+        let folder = format!("{top}/{:02}", number % 20);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(format!("{folder}/{number:04}"), content.read(number as u64 * FILE, FILE))?;
+    }
+    Ok(())
+}

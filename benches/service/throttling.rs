@@ -1,0 +1,55 @@
+//! A service that refuses calls for its load.
+
+use std::time::Duration;
+
+use icloud_simulator::{LatencyProfile, SeedTree};
+
+use super::{Failure, Table, plain::Bench};
+
+const FILES: u64 = 600;
+const MODIFIED: i64 = 1_700_000_000_000;
+
+/// What a service lets pass: calls a second and at once after a rest, its refusals,
+/// and for how long they go on.
+struct Limit {
+    name: &'static str,
+    rate: u32,
+    burst: u32,
+    status: u16,
+    penalty: Duration,
+}
+
+pub async fn run(table: &mut Table) -> Result<(), Failure> {
+    let limits = [
+        Limit { name: "429 after 30 calls a second", rate: 30, burst: 30, status: 429, penalty: Duration::ZERO },
+        Limit {
+            name: "503 for a minute after a burst",
+            rate: 60,
+            burst: 60,
+            status: 503,
+            penalty: Duration::from_mins(1),
+        },
+    ];
+    for limit in limits {
+        let mut bench = Bench::new(LatencyProfile::Flat).await?;
+        let tree =
+            SeedTree { prefix: "docs".into(), files: FILES, folders: 30, size: 4096, seed: 1, modified_ms: MODIFIED };
+        bench.service.simulator.seed(&tree);
+        bench.service.simulator.rules(|rules| {
+            let throttle = &mut rules.transport.throttle;
+            (throttle.calls_per_second, throttle.burst, throttle.status) = (limit.rate, limit.burst, limit.status);
+            throttle.penalty_ms = u64::try_from(limit.penalty.as_millis()).unwrap_or(u64::MAX);
+        });
+        let cost = bench.back_up("icloud:///docs").await?;
+        let refused =
+            bench.service.simulator.requests().iter().filter(|entry| entry.status == Some(limit.status)).count();
+        let share = refused as f64 / cost.requests as f64;
+        table.row(limit.name, &cost.figures(), true);
+        table.row("", &format!("{:.1} % refused (at most 2 %)", share * 100.0), share <= 0.02);
+        // Contents are no calls, so the limit allows all of it within the burst and
+        // a second for what follows; plakar's start takes its own.
+        let allowed = Duration::from_secs(10) + limit.penalty;
+        table.row("", &format!("at most {:.0} s", allowed.as_secs_f64() * 1.3), cost.took <= allowed.mul_f64(1.3));
+    }
+    Ok(())
+}
