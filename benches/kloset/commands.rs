@@ -6,7 +6,7 @@ use icloud_simulator::Content;
 use plakar_host::Plakar;
 
 use super::{
-    Cost, Failure, Table,
+    Cost, Failure, Table, process,
     restic::{self, Work},
     service::{self, PROGRAM, Service},
 };
@@ -107,7 +107,7 @@ impl<'a> Bench<'a> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");
         let package = plakar.pack(&manifest, Path::new(PROGRAM)).await?;
         plakar.install(&package).await?;
-        plakar.define("store", "there", &service.settings(service::KLOSET)).await?;
+        plakar.define("store", "there", &service.settings(process::KLOSET)).await?;
         plakar.must(["at", "@there", "create", "-plaintext"]).await?;
         Ok(Self { service, plakar, table })
     }

@@ -14,6 +14,7 @@
 
 mod commands;
 mod memory;
+mod process;
 mod puts;
 mod restic;
 mod service;

@@ -3,16 +3,13 @@
 use std::{io, path::PathBuf, time::Instant};
 
 use icloud_simulator::{Config, RequestKind, Simulator};
-use plakar_host::{Executable, Host, Settings, Store, Surroundings};
+use plakar_host::{Settings, Surroundings};
 use tempfile::TempDir;
 
 use super::{Cost, Failure};
 
 /// From a request to its answer, in milliseconds.
 const LATENCY: u64 = 40;
-
-/// Where the klosets lie.
-pub const KLOSET: &str = "icloud:///kloset";
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
@@ -53,22 +50,6 @@ impl Service {
             .with("trust_token", session.trust_token)
             .with("cookies", session.cookies)
             .with("session_file", self.path("session/session.json"))
-    }
-
-    /// A process of its own, and its home, which must outlive it.
-    pub async fn store(&self) -> Result<(Host, Store), Failure> {
-        let host = Host::new(Executable::with_role_argument(PROGRAM), self.surroundings()?);
-        let store = host.store(&self.settings(KLOSET)).await?;
-        Ok((host, store))
-    }
-
-    /// Prints what the last work has asked for.
-    pub fn print_requests(&self) {
-        for entry in self.simulator.requests() {
-            let range = entry.range.unwrap_or_default();
-            let subject = entry.subjects.first().map_or("", String::as_str);
-            println!("    {:?} {subject} {range} {} bytes", entry.kind, entry.bytes_out);
-        }
     }
 
     pub async fn cost(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<Cost, Failure> {

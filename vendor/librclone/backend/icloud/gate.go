@@ -26,7 +26,7 @@ const (
 
 	usualSamples  = 200 // that the usual time is the average of, about
 	toleratedTime = 1.5 // times the usual time
-	smoothing     = 0.2 // weight of a new limit
+	adaptation    = 2   // how far the answers to as many requests as are admitted move the limit
 )
 
 func newGate() *gate { return &gate{limit: firstAdmitted} }
@@ -89,7 +89,7 @@ func (g *gate) learn(took float64) {
 	}
 	gradient := min(1, max(0.5, toleratedTime*g.usual/took))
 	wanted := g.limit*gradient + math.Sqrt(g.limit)
-	g.limit = min(mostAdmitted, max(1, g.limit+smoothing*(wanted-g.limit)))
+	g.limit = min(mostAdmitted, max(1, g.limit+min(1, adaptation/g.limit)*(wanted-g.limit)))
 }
 
 func (g *gate) admit() {

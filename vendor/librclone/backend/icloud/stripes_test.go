@@ -1,12 +1,10 @@
 package icloud
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
@@ -115,30 +113,4 @@ func TestLargeFileIsClosed(t *testing.T) {
 	require.NoError(t, in.Close())
 	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
 	assert.Zero(t, f.drive.contents.gate.active)
-}
-
-// The gate admits more while answers come fast, half after a refusal, and fewer
-// when they slow down.
-func TestGate(t *testing.T) {
-	g := newGate()
-	turn := func(took time.Duration, throttled bool) {
-		for range int(g.limit) {
-			require.NoError(t, g.enter(background))
-		}
-		for range g.active {
-			g.leave(time.Now().Add(-took), !throttled, throttled)
-		}
-	}
-	for range 30 {
-		turn(40*time.Millisecond, false)
-	}
-	assert.Equal(t, mostAdmitted, int(g.limit))
-	for range 5 {
-		turn(400*time.Millisecond, false)
-	}
-	slow := g.limit
-	assert.Less(t, slow, float64(mostAdmitted)*0.8)
-	g.cut = time.Time{}
-	turn(0, true)
-	assert.InDelta(t, slow/2, g.limit, 0.001, fmt.Sprint(slow))
 }

@@ -1,0 +1,29 @@
+//! Processes that serve a kloset in the simulated iCloud.
+
+use plakar_host::{Executable, Host, Store};
+
+use super::{
+    Failure,
+    service::{PROGRAM, Service},
+};
+
+/// Where the klosets lie.
+pub const KLOSET: &str = "icloud:///kloset";
+
+impl Service {
+    /// A process of its own, and its home, which must outlive it.
+    pub async fn store(&self) -> Result<(Host, Store), Failure> {
+        let host = Host::new(Executable::with_role_argument(PROGRAM), self.surroundings()?);
+        let store = host.store(&self.settings(KLOSET)).await?;
+        Ok((host, store))
+    }
+
+    /// Prints what the last work has asked for.
+    pub fn print_requests(&self) {
+        for entry in self.simulator.requests() {
+            let range = entry.range.unwrap_or_default();
+            let subject = entry.subjects.first().map_or("", String::as_str);
+            println!("    {:?} {subject} {range} {} bytes", entry.kind, entry.bytes_out);
+        }
+    }
+}
