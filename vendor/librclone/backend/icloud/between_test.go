@@ -36,13 +36,13 @@ func (b *between) RoundTrip(req *http.Request) (*http.Response, error) {
 			b.mu.Lock()
 			return nil, req.Context().Err()
 		}
+		if answer.carriedOut {
+			_, _ = b.cloud.RoundTrip(req)
+		}
 		if answer.lost {
-			if answer.carriedOut {
-				_, _ = b.cloud.RoundTrip(req)
-			}
 			return nil, io.ErrUnexpectedEOF
 		}
-		if req.Body != nil {
+		if req.Body != nil && !answer.carriedOut {
 			_, _ = io.Copy(io.Discard, req.Body)
 			_ = req.Body.Close()
 		}

@@ -69,8 +69,8 @@ type fakeAnswer struct {
 	body   []byte
 	broken bool // the connection breaks in the middle of the body
 	lost   bool // there is no answer, but the request was carried out
-	// carriedOut says for an answer of a between that is lost whether the request
-	// reached the cloud.
+	// carriedOut says for an answer of a between whether the request reached the
+	// cloud all the same.
 	carriedOut bool
 	hung       bool          // there is no answer, and the connection stays
 	slow       time.Duration // between two bytes of the body; below 0 none ever comes

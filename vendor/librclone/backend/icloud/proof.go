@@ -103,7 +103,9 @@ func (r *round) begin(ctx context.Context, state *SessionFile, unlocked error) (
 	}
 	r.done.signedIn, r.done.confirmed, r.done.approved = true, false, false
 	s.mu.Lock()
-	s.proofs, s.fruitless = 0, nil
+	if state.Proofs.Sent == 0 {
+		s.proofs, s.fruitless = 0, nil
+	}
 	s.signIns = append(s.signIns, s.now())
 	s.mu.Unlock()
 	s.store(state, true)

@@ -88,7 +88,11 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	state.SignedInAt = time.Now().UTC()
 	state.RenewedAt = state.SignedInAt
 	state.SignIns++
-	state.Refused, state.Proofs = Refusals{}, ProofLog{}
+	if state.Proofs.Accepted {
+		state.Refused, state.Proofs = Refusals{}, ProofLog{}
+	} else { // the session token says nothing of the password
+		state.Refused.TrustToken, state.Refused.Session, state.Refused.Token = "", "", ""
+	}
 	return nil
 }
 
