@@ -1,9 +1,10 @@
 //! Klosets in the drive.
 
-use icloud_simulator::RequestKind;
+use icloud_simulator::{Content, RequestKind};
 use plakar_host::{Role, Signal};
 
 use super::{Installed, files};
+use crate::icloud::MODIFIED;
 
 /// A new kloset has its configuration. A second creation is refused and leaves the configuration alone. Opening a
 /// kloset that does not exist fails with a readable message. A kloset gives back what it was given. A folder
@@ -43,6 +44,31 @@ async fn a_kloset_in_the_drive_is_made_used_checked_and_restored() {
     plakar.surroundings().deserted().await.unwrap();
     let locks = icloud.contents().into_keys().filter(|path| path.contains("/locks/")).count();
     assert_eq!(locks, 0, "a lock was left");
+}
+
+/// A drive that is backed up five times into a kloset in itself does not grow by what the kloset holds.
+#[tokio::test]
+async fn a_drive_backed_up_into_itself_does_not_swallow_itself() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    for n in 0..4 {
+        let content = Content::Generated { seed: n, size: 500_000 };
+        icloud.simulator.put_file(&format!("documents/{n}.bin"), content, MODIFIED);
+    }
+    installed.define("source", "drive", "icloud://").await;
+    installed.define("store", "there", "icloud:///Backups/kloset").await;
+    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    let size = || -> u64 {
+        let stored = icloud.simulator.snapshot().into_iter();
+        stored.filter(|item| !item.folder && item.path.starts_with("Backups/")).map(|item| item.size).sum()
+    };
+    plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
+    let first = size();
+    assert!(first >= 2_000_000, "{first} bytes after the first backup");
+    for _ in 0..4 {
+        plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
+    }
+    assert!(size() * 2 <= first * 5, "{first} bytes after the first backup, {} after the fifth", size());
 }
 
 /// A passphrase among the settings is ignored and never shown. A snapshot is the same after it was copied from or

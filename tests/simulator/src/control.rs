@@ -108,6 +108,10 @@ fn command(state: &mut State, method: &Method, verb: &str, query: &BTreeMap<Stri
             }
             done()
         }
+        ("POST", "session-tokens/end") => {
+            state.account.end_session_tokens();
+            done()
+        }
         ("POST", "trust/end") => {
             state.account.end_trust();
             done()

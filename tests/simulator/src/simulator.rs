@@ -176,6 +176,12 @@ impl Simulator {
         self.state().account.end_sessions_after(requests, status);
     }
 
+    /// Ends the session tokens of the sign-ins so far: `accountLogin` answers them 421, while the web sessions that
+    /// they began go on.
+    pub fn end_session_tokens(&self) {
+        self.state().account.end_session_tokens();
+    }
+
     /// Makes every trust token void: the next sign-in needs a code.
     pub fn end_trust(&self) {
         self.state().account.end_trust();

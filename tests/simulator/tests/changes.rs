@@ -282,3 +282,17 @@ fn another_device_can_rename_and_erase() {
     assert!(simulator.snapshot().is_empty() && simulator.trash().is_empty());
     assert!(simulator.mutate("folder", Mutation::BumpEtag).is_err());
 }
+
+#[test]
+fn a_file_can_get_another_name_in_the_trash_and_keeps_it() {
+    let (simulator, client) = start();
+    simulator.rules(|rules| rules.drive.trash_renames = true);
+    put(&simulator, "folder/a.txt", "x");
+    let file = client.list(id(&client.in_root("folder")))[0].clone();
+    let trashed = client.change("moveItemsToTrash", &file, &json!({}));
+    assert_eq!((&trashed["name"], id(&trashed)), (&json!("a 2"), id(&file)));
+    assert_eq!(trashed["restorePath"], "folder/a.txt");
+    let back = client.change("putBackItemsFromTrash", &trashed, &json!({}));
+    assert_eq!((&back["name"], id(&back)), (&json!("a 2"), id(&file)));
+    assert_eq!(client.download(id(&file)), b"x");
+}

@@ -335,3 +335,16 @@ fn storage_usage_tells_quota_and_use() {
     assert_eq!(usage["storageUsageInfo"]["usedStorageInBytes"], 5);
     assert_eq!(usage["storageUsageInfo"]["totalStorageInBytes"], 1000);
 }
+
+#[test]
+fn a_session_token_can_end_before_its_web_session() {
+    let simulator = start();
+    let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
+    sign_in.code(CODE);
+    let cookie = sign_in.account_login().cookie("X-APPLE-WEBAUTH-TOKEN").unwrap();
+    simulator.end_session_tokens();
+    assert_eq!(sign_in.account_login().status, 421);
+    let mut client = Client::new(&simulator);
+    client.cookies = format!("X-APPLE-WEBAUTH-TOKEN={cookie}");
+    assert_eq!(client.list_all(&[ROOT]).status, 200);
+}

@@ -5,7 +5,7 @@ pub(crate) mod setup;
 pub(crate) mod signin;
 pub(crate) mod srp;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,6 +24,8 @@ pub(crate) struct Account {
     trust: HashMap<String, i64>,
     /// Session tokens and whether the second factor was given.
     session_tokens: HashMap<String, bool>,
+    /// Session tokens that have ended.
+    ended_tokens: HashSet<String>,
     /// Web sessions by the value of `X-APPLE-WEBAUTH-TOKEN`.
     sessions: HashMap<String, WebSession>,
     wrong_passwords: u32,
@@ -41,6 +43,7 @@ impl Account {
             attempts: HashMap::new(),
             trust: HashMap::new(),
             session_tokens: HashMap::new(),
+            ended_tokens: HashSet::new(),
             sessions: HashMap::new(),
             wrong_passwords: 0,
             wrong_codes: 0,
@@ -66,6 +69,11 @@ impl Account {
         let token = self.token("ST-");
         self.session_tokens.insert(token.clone(), second_factor);
         token
+    }
+
+    /// Ends the session tokens handed out so far; web sessions that they began go on.
+    pub(crate) fn end_session_tokens(&mut self) {
+        self.ended_tokens.extend(self.session_tokens.keys().cloned());
     }
 
     /// Forgets every trust token: the next sign-in needs a code.

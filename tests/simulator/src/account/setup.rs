@@ -34,6 +34,9 @@ fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Messa
     if token.is_empty() {
         return Err(Answer::json(400, &json!({ "success": false, "error": "Missing apple_id field" })));
     }
+    if account.ended_tokens.contains(token) {
+        return Err(refused(421));
+    }
     let second_factor = *account
         .session_tokens
         .get(token)

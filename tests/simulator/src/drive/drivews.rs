@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::drive::item::{ItemId, NewItem, Sharing};
+use crate::drive::item::{Body, ItemId, NewItem, Sharing};
 use crate::drive::tree::{TRASH_DRIVE_ID, TRASH_ID};
 use crate::drive::{Drive, answers, names};
 use crate::rules::{DetailsForm, DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
@@ -201,6 +201,10 @@ pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) ->
             continue;
         }
         drive.tree.trash_item(id);
+        if rules.trash_renames && matches!(drive.tree.item(id).body, Body::File(_)) {
+            let name = names::numbered(&drive.tree.item(id).name, 2, true);
+            drive.tree.rename_trashed(id, &name);
+        }
         drive.tree.touch(id);
         if let Some(parent) = parent {
             drive.folder_changed(parent, rules);

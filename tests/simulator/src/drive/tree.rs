@@ -240,6 +240,10 @@ impl Tree {
         self.trash.push(id);
     }
 
+    pub(crate) fn rename_trashed(&mut self, id: ItemId, name: &str) {
+        self.items[id.0].name = name.to_owned();
+    }
+
     /// Forgets an item and all that is below it.
     pub(crate) fn erase(&mut self, id: ItemId) {
         self.detach(id);

@@ -104,6 +104,8 @@ pub struct DriveRules {
     pub folder_etag_follows_children: bool,
     /// What `retrieveItemDetails` takes.
     pub details_form: DetailsForm,
+    /// A file gets another name in the Trash, which it keeps when it is put back.
+    pub trash_renames: bool,
     /// Items in the Trash can be downloaded.
     pub trashed_content: bool,
     /// An empty file has an address for its content; else `by_id` answers 400.
@@ -143,6 +145,7 @@ impl Default for DriveRules {
             move_checks_etag: true,
             folder_etag_follows_children: true,
             details_form: DetailsForm::Object,
+            trash_renames: false,
             trashed_content: true,
             empty_content: true,
             download_batch_max: 0,
