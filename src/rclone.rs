@@ -212,7 +212,7 @@ impl TryFrom<methods::Entry> for Entry {
             path: entry.path,
             modified: Time { seconds: entry.seconds, nanos: entry.nanos },
             item,
-            children: u64::try_from(entry.children).ok(),
+            children: entry.children,
         })
     }
 }
@@ -353,7 +353,7 @@ impl Remote {
             let descriptor = content.descriptor().map_err(no_descriptor)?.map(IntoRawFd::into_raw_fd);
             request.file = descriptor.map(|descriptor| methods::SpoolFile { descriptor, size: content.size() });
             let answer = ffi::upload(&encode(id, &request)?, content.memory()).map_err(|_| nul_in_input("upload"))?;
-            decode(&answer)
+            decode(answer.as_bytes())
         })
         .await?;
         Entry::try_from(entry).map_err(|invalid| invalid.cause)
@@ -457,7 +457,8 @@ async fn call<M: Method>(request: M) -> Result<M::Answer, Error> {
 }
 
 fn call_blocking<A: DeserializeOwned>(input: &str, path: &str) -> Result<A, Error> {
-    decode(&rpc(input, path)?)
+    let answer = ffi::call(path, input).map_err(|_| nul_in_input(path))?;
+    decode(answer.as_ref().map_or(&[], ffi::GoString::bytes))
 }
 
 /// Calls a method of rclone's own, which answers without our frame.
@@ -520,8 +521,8 @@ struct Outcome<A> {
     failure: Option<error::Failure>,
 }
 
-fn decode<A: DeserializeOwned>(output: &str) -> Result<A, Error> {
-    match serde_json::from_str::<Outcome<A>>(output) {
+fn decode<A: DeserializeOwned>(output: &[u8]) -> Result<A, Error> {
+    match serde_json::from_slice::<Outcome<A>>(output) {
         Ok(Outcome { failure: Some(failure), .. }) => Err(failure.into()),
         Ok(Outcome { answer: Some(answer), .. }) => Ok(answer),
         Ok(Outcome { answer: None, failure: None }) => Err(Error::unexpected("an answer is empty")),

@@ -102,11 +102,20 @@ async fn bundle(state: &State, report: &Report) -> String {
         apple_ids.push(account.apple_id);
     }
     let set = |name: &str| env::var_os(name).is_some();
-    let variables: Vec<&str> =
-        ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "XDG_STATE_HOME", "HOME", "TMPDIR"]
-            .into_iter()
-            .filter(|name| set(name))
-            .collect();
+    let variables: Vec<&str> = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "XDG_STATE_HOME",
+        "HOME",
+        "TMPDIR",
+    ]
+    .into_iter()
+    .filter(|name| set(name))
+    .collect();
     let bundle = json!({
         "plakar_icloud": env!("CARGO_PKG_VERSION"),
         "rclone": Rclone::start().version().await.unwrap_or_default(),

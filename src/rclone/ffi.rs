@@ -25,18 +25,22 @@ use bytes::BytesMut;
 pub use start::{environment, start};
 
 /// A string that the Go side allocated.
-struct GoString(NonNull<c_char>);
+pub struct GoString(NonNull<c_char>);
 
 impl GoString {
     fn new(pointer: *mut c_char) -> Option<Self> {
         NonNull::new(pointer).map(Self)
     }
 
+    /// Its bytes, without the NUL that ends it.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: an export made this pointer with C.CString or C.CBytes, ended the
+        // text with a NUL, and gave it to us; it is freed in Drop, after the borrow.
+        unsafe { CStr::from_ptr(self.0.as_ptr()) }.to_bytes()
+    }
+
     fn into_text(self) -> String {
-        // SAFETY: an export made this pointer with C.CString, which ends the
-        // text with a NUL, and gave it to us; it is freed in Drop, after this.
-        let text = unsafe { CStr::from_ptr(self.0.as_ptr()) };
-        text.to_string_lossy().into_owned()
+        String::from_utf8_lossy(self.bytes()).into_owned()
     }
 }
 
@@ -53,7 +57,20 @@ fn text_of(pointer: *mut c_char) -> String {
     GoString::new(pointer).map(GoString::into_text).unwrap_or_default()
 }
 
-/// Calls an rc method. Answers its status (200 if the call was made) and JSON.
+/// Calls a method of ours. Returns JSON; none if Go returned nothing.
+///
+/// # Errors
+/// If the input holds a NUL, which C cannot pass.
+pub fn call(method: &str, input: &str) -> Result<Option<GoString>, NulError> {
+    let (method, input) = (CString::new(method)?, CString::new(input)?);
+    // SAFETY: both are NUL-terminated and outlive the call, which copies them
+    // (C.GoString) and does not write to them.
+    let answer = unsafe { bindings::RcloneCall(method.as_ptr().cast_mut(), input.as_ptr().cast_mut()) };
+    Ok(GoString::new(answer))
+}
+
+/// Calls an rc method of rclone's own. Returns its status (200 if the call was made)
+/// and JSON.
 ///
 /// # Errors
 /// If the input holds a NUL, which C cannot pass.

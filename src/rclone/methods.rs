@@ -125,18 +125,24 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A file or a folder. A file's object is kept on the Go side with it.
+/// A file or a folder. A file's object is kept on the Go side with it. Go leaves out
+/// members that are zero.
 #[derive(Debug, Deserialize)]
 pub struct Entry {
     pub path: String,
+    #[serde(default)]
     pub folder: bool,
+    #[serde(default)]
     pub size: i64,
+    #[serde(default)]
     pub seconds: i64,
+    #[serde(default)]
     pub nanos: i32,
+    #[serde(default)]
     pub version: String,
-    #[serde(deserialize_with = "object")]
+    #[serde(default, deserialize_with = "object")]
     pub object: Option<ffi::Object>,
-    pub children: i64,
+    pub children: Option<u64>,
 }
 
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Object>, D::Error> {

@@ -62,7 +62,7 @@ func RcloneFinalize() {
 	librclone.Finalize()
 }
 
-// RcloneRPC calls an rc method with JSON. The caller frees Output.
+// RcloneRPC calls an rc method of rclone's own with JSON. The caller frees Output.
 //
 //export RcloneRPC
 func RcloneRPC(method, input *C.char) (result C.RcloneRPCResult) {
@@ -70,6 +70,20 @@ func RcloneRPC(method, input *C.char) (result C.RcloneRPCResult) {
 	result.Output = C.CString(output)
 	result.Status = C.int(status)
 	return result
+}
+
+// RcloneCall calls a method of ours with JSON. The caller frees the answer.
+//
+//export RcloneCall
+func RcloneCall(method, input *C.char) (answer *C.char) {
+	defer func() {
+		if r := recover(); r != nil {
+			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // strings only
+			answer = C.CString(string(encoded))
+		}
+	}()
+	output := remote.Call(C.GoString(method), []byte(C.GoString(input)))
+	return (*C.char)(C.CBytes(append(output, 0)))
 }
 
 // RcloneFreeString frees a string that an export returned.

@@ -24,6 +24,12 @@ unsafe extern "C" {
     pub fn RcloneRPC(method: *mut ::std::os::raw::c_char, input: *mut ::std::os::raw::c_char) -> RcloneRPCResult;
 }
 unsafe extern "C" {
+    pub fn RcloneCall(
+        method: *mut ::std::os::raw::c_char,
+        input: *mut ::std::os::raw::c_char,
+    ) -> *mut ::std::os::raw::c_char;
+}
+unsafe extern "C" {
     pub fn RcloneFreeString(str_: *mut ::std::os::raw::c_char);
 }
 unsafe extern "C" {

@@ -82,11 +82,38 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
             !name.starts_with("RCLONE_") || PASSED_ON.contains(&&*name)
         })
         .chain([("RCLONE_CONFIG".into(), "/dev/null".into())])
+        .chain(proxy_for_all(|name| env::var_os(name)))
+}
+
+/// The variables for Go that `ALL_PROXY` stands for, which curl knows and Go does not
+/// (golang.org/x/net/http/httpproxy): those of the protocols that have none of their own, be it empty.
+fn proxy_for_all(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+    let value = |names: [&str; 2]| names.into_iter().find_map(&variable);
+    let Some(proxy) = value(["all_proxy", "ALL_PROXY"]) else {
+        return Vec::new();
+    };
+    [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"]]
+        .into_iter()
+        .filter(|names| value(*names).is_none())
+        .map(|[name, _]| (name.into(), proxy.clone()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_proxy_stands_for_the_proxies_that_are_not_set() {
+        let with = |set: &'static [(&str, &str)]| {
+            proxy_for_all(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
+        };
+        assert_eq!(with(&[]), []);
+        let both = [("HTTPS_PROXY".into(), "socks5://p".into()), ("HTTP_PROXY".into(), "socks5://p".into())];
+        assert_eq!(with(&[("ALL_PROXY", "socks5://p")]), both);
+        assert_eq!(with(&[("ALL_PROXY", "socks5://p"), ("https_proxy", "")]), both[1..]);
+        assert_eq!(with(&[("all_proxy", "socks5://p"), ("https_proxy", "http://q")]), both[1..]);
+    }
 
     #[test]
     fn a_second_start_does_nothing() {

@@ -32,12 +32,12 @@ func init() {
 		panic(err)
 	}
 	backend.Config = Questions
-	remote.Method("account/describe", "Tell the state of a session, without the network", describe)
-	remote.Method("account/adopt", "Put a session that rclone began into a session file", adopt)
-	remote.Method("account/export", "Give a session as rclone's backend iclouddrive keeps it", export)
-	remote.Method("account/forget", "Remove a session", forget)
-	remote.Method("account/reach", "Reach Apple's hosts, without an account", reach)
-	remote.Method("account/services", "Ask iCloud what the account may use", services)
+	remote.Method("account/describe", describe)
+	remote.Method("account/adopt", adopt)
+	remote.Method("account/export", export)
+	remote.Method("account/forget", forget)
+	remote.Method("account/reach", reach)
+	remote.Method("account/services", services)
 }
 
 // sessionRequest names a session.

@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"path"
-	"time"
 
 	"github.com/rclone/rclone/fs"
 )
-
-// jobExpiry bounds how long the answer of a listing stays in memory after it
-// was handed out.
-const jobExpiry = time.Second
 
 // objects are the files that listings and uploads returned and that the caller
 // still holds: opening one needs no look-up of its path.
@@ -20,13 +15,13 @@ var objects = newHandles[fs.Object]("object")
 // Entry is a file or a folder.
 type Entry struct {
 	Path     string `json:"path"` // relative to the remote's root
-	Folder   bool   `json:"folder"`
-	Size     int64  `json:"size"` // bytes; -1 if the backend cannot tell
-	Seconds  int64  `json:"seconds"`
-	Nanos    int64  `json:"nanos"`
-	Version  string `json:"version"`  // changes whenever the item does
-	Object   uint64 `json:"object"`   // handle of a file, 0 for a folder
-	Children int64  `json:"children"` // items in a folder, -1 if the backend cannot tell
+	Folder   bool   `json:"folder,omitempty"`
+	Size     int64  `json:"size,omitempty"` // bytes; -1 if the backend cannot tell
+	Seconds  int64  `json:"seconds,omitempty"`
+	Nanos    int64  `json:"nanos,omitempty"`
+	Version  string `json:"version,omitempty"`  // changes whenever the item does
+	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder
+	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
 }
 
 // versioned is an object that knows which version of the item it describes.
@@ -49,17 +44,17 @@ type folderLister interface {
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
 	entry := Entry{
-		Path:     outward(item.Remote()),
-		Size:     item.Size(),
-		Seconds:  modTime.Unix(),
-		Nanos:    int64(modTime.Nanosecond()),
-		Children: -1,
+		Path:    outward(item.Remote()),
+		Size:    item.Size(),
+		Seconds: modTime.Unix(),
+		Nanos:   int64(modTime.Nanosecond()),
 	}
 	object, isFile := item.(fs.Object)
 	if !isFile {
 		entry.Folder = true
-		if folder, ok := item.(counted); ok {
-			entry.Children = folder.Children()
+		if folder, ok := item.(counted); ok && folder.Children() >= 0 {
+			children := folder.Children()
+			entry.Children = &children
 		}
 		return entry
 	}
@@ -189,5 +184,5 @@ func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 	if _, errs := listFolders(ctx, f, []string{remote}); errs[0] != nil {
 		return nil, errs[0]
 	}
-	return &Entry{Path: in.Path, Folder: true, Size: -1, Children: -1}, nil
+	return &Entry{Path: in.Path, Folder: true, Size: -1}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -165,48 +166,20 @@ func closeRemote(ctx context.Context, in struct {
 	return &struct{}{}, nil
 }
 
-// Method registers an rc method whose input and answer are structs. The member
-// "scope" of the input, if any, names the scope that the call runs under.
-func Method[In, Out any](path, title string, fn func(context.Context, In) (*Out, error)) {
-	rc.Add(rc.Call{
-		Path:  path,
-		Title: title,
-		Fn: func(_ context.Context, in rc.Params) (rc.Params, error) {
-			var input In
-			if err := rc.Reshape(&input, in); err != nil {
-				return nil, rc.NewErrParamInvalid(err)
-			}
-			id, err := in.GetInt64("scope")
-			if err != nil && !rc.IsErrParamNotFound(err) {
-				return nil, err
-			}
-			ctx, err := scoped(uint64(id))
-			if err != nil {
-				return nil, err
-			}
-			out, err := fn(ctx, input)
-			if err != nil {
-				return rc.Params{"failure": failureOf(err)}, nil
-			}
-			return rc.Params{"answer": out}, nil
-		},
-	})
-}
-
 func init() {
-	Method("remote/check", "Check sections of a configuration without using the network", check)
-	Method("remote/open", "Open a remote described by sections of a configuration", open)
-	Method("remote/close", "Close a remote", closeRemote)
-	Method("remote/list", "List folders of a remote, keeping their objects", list)
-	Method("remote/stat", "Look one path up, keeping its object", stat)
-	Method("remote/mkdir", "Make a folder and its parents", mkdir)
-	Method("remote/delete", "Delete files", remove)
-	Method("remote/finish", "Wait for changes in the background", finish)
-	Method("remote/folder-time", "Set the modification time of a folder", folderTime)
-	Method("object/open", "Open the content of a kept object", openObject)
-	Method("object/expect", "Prepare the opening of kept objects", expectObjects)
-	// The answers of calls are kept by rclone for a minute, for whoever asks
-	// for a job's status. Nobody does here, and listings are large.
+	// rclone keeps the answers of its own methods for whoever asks for a job's
+	// status. Nobody does here, and some hold passwords.
 	rc.Opt.JobExpireDuration = 0
-	rc.Opt.JobExpireInterval = fs.Duration(jobExpiry)
+	rc.Opt.JobExpireInterval = fs.Duration(time.Second)
+	Method("remote/check", check)
+	Method("remote/open", open)
+	Method("remote/close", closeRemote)
+	Method("remote/list", list)
+	Method("remote/stat", stat)
+	Method("remote/mkdir", mkdir)
+	Method("remote/delete", remove)
+	Method("remote/finish", finish)
+	Method("remote/folder-time", folderTime)
+	Method("object/open", openObject)
+	Method("object/expect", expectObjects)
 }

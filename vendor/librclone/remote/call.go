@@ -1,0 +1,59 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// methods are the functions that Call calls, by name.
+var methods = map[string]func(input []byte) outcome{}
+
+// outcome is what a call returns: one of the two.
+type outcome struct {
+	Answer  any      `json:"answer,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Method registers a method whose input and answer are structs. The member "scope"
+// of the input, if any, names the scope that the call runs under.
+func Method[In, Out any](name string, fn func(context.Context, In) (*Out, error)) {
+	methods[name] = func(input []byte) outcome {
+		var in In
+		var under struct {
+			Scope uint64 `json:"scope"`
+		}
+		err := json.Unmarshal(input, &in)
+		if err == nil {
+			err = json.Unmarshal(input, &under)
+		}
+		var ctx context.Context
+		if err == nil {
+			ctx, err = scoped(under.Scope)
+		}
+		if err != nil {
+			return outcome{Failure: failureOf(fmt.Errorf("%s: the input cannot be used: %w", name, err))}
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return outcome{Failure: failureOf(err)}
+		}
+		return outcome{Answer: out}
+	}
+}
+
+// Call calls a method with JSON and returns JSON, both without white space: the
+// listing of a large folder is megabytes of it.
+func Call(name string, input []byte) []byte {
+	method, ok := methods[name]
+	if !ok {
+		method = func([]byte) outcome {
+			return outcome{Failure: failureOf(fmt.Errorf("there is no method %q", name))}
+		}
+	}
+	output, err := json.Marshal(method(input))
+	if err != nil {
+		output, _ = json.Marshal(outcome{Failure: failureOf(err)}) // strings and numbers only
+	}
+	return output
+}
