@@ -2,6 +2,7 @@
 //! tell how a restore went.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use icloud_simulator::{FaultAction, FaultRule, HoldAt, RequestKind};
 use plakar_host::{Exported, Exporter, Options, PATIENCE, Settings, Tree};
@@ -109,9 +110,11 @@ async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
     let (_, ()) = tokio::join!(exporter.export(&tree), async {
         icloud.until(RequestKind::Trash, 1).await;
         exporter.connector().hang_up();
-        icloud.simulator.release("trash");
     });
-    exporter.into_connector().wait(PATIENCE).await.unwrap();
+    let mut connector = exporter.into_connector();
+    connector.wait(Duration::from_millis(500)).await.expect_err("the process ended in the middle of a replacement");
+    icloud.simulator.release("trash");
+    connector.wait(PATIENCE).await.unwrap();
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/to/a.txt"]);
     let content = icloud.simulator.content("to/a.txt").unwrap();
     assert_eq!(&*content.read(0, content.size()), b"new");
