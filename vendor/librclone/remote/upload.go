@@ -141,16 +141,32 @@ func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent 
 	partial, err := put(ctx, f, partialName(remote), modTime, sent)
 	if err != nil {
 		if partial != nil {
-			_ = partial.Remove(ctx) // the failure to report is the first one
+			discard(ctx, partial) // the failure to report is the first one
 		}
 		return nil, err
 	}
 	stored, err := moveOver(ctx, f, partial, remote)
 	if err != nil {
-		_ = partial.Remove(ctx) // the failure to report is the first one
+		discard(ctx, partial) // the failure to report is the first one
 		return nil, err
 	}
 	return stored, nil
+}
+
+// graceTime is how long the steps may take that put a folder in order after an
+// upload was cancelled. plakar's own limit for the end of a process is longer.
+const graceTime = 30 * time.Second
+
+// graced returns a context that outlives ctx, for at most graceTime from now.
+func graced(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+}
+
+// discard removes what is left of an upload that failed, or was cancelled.
+func discard(ctx context.Context, partial fs.Object) {
+	ctx, cancel := graced(ctx)
+	defer cancel()
+	_ = partial.Remove(ctx) // a file with the suffix is known as left over
 }
 
 // moveOver gives a file the name of another that is there. Not every server
@@ -166,9 +182,23 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	if oldErr != nil {
 		return nil, err
 	}
-	aside, asideErr := move(ctx, old, partialName(remote))
-	if asideErr != nil {
+	if ctx.Err() != nil {
 		return nil, err
+	}
+	// From here on the name is free until the new file or the old one has it, so
+	// the end of the caller no longer ends the steps.
+	ctx, cancel := graced(ctx)
+	defer cancel()
+	asideName := partialName(remote)
+	aside, asideErr := move(ctx, old, asideName)
+	if asideErr != nil {
+		if _, lookErr := f.NewObject(ctx, remote); lookErr == nil {
+			return nil, err
+		}
+		// The answer was lost, and the file may have moved all the same.
+		if aside, asideErr = f.NewObject(ctx, asideName); asideErr != nil {
+			return nil, err
+		}
 	}
 	stored, err = move(ctx, partial, remote)
 	if err != nil {
@@ -177,7 +207,7 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 		}
 		return nil, err
 	}
-	_ = aside.Remove(ctx) // the upload has succeeded; a file with the suffix is known as left over
+	discard(ctx, aside) // the upload has succeeded
 	return stored, nil
 }
 
@@ -190,7 +220,7 @@ func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent co
 	stored, err := f.Put(ctx, lent, info)
 	if err == nil && stored.Size() >= 0 && stored.Size() != sent.size {
 		err = fserrors.RetryError(failf(kindDamaged, "%d bytes were sent but %d arrived", sent.size, stored.Size()))
-		_ = stored.Remove(ctx) // half a file is worse than none; the failure to report is err
+		discard(ctx, stored) // half a file is worse than none; the failure to report is err
 	}
 	if err != nil && !lent.sought && fserrors.IsRetryError(err) {
 		err = &startAgain{err}

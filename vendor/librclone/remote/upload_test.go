@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,4 +90,37 @@ func TestReplaceThatCannotBeUndoneSaysWhereTheOldFileIs(t *testing.T) {
 	require.NoError(t, store(t, f, "old"))
 	require.ErrorContains(t, store(t, f, "new"), "what was there before is now folder/.")
 	require.Equal(t, map[string]string{"": "old"}, contents(t, f))
+}
+
+// A caller that leaves between the steps leaves the old file or the new one under
+// the name, and nothing beside it.
+func TestReplaceThatIsCancelled(t *testing.T) {
+	for _, step := range []int{1, 2, 3, 4} {
+		t.Run(strconv.Itoa(step), func(t *testing.T) {
+			f := stubborn(t)
+			require.NoError(t, store(t, f, "old"))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			move, count := f.Features().Move, 0
+			f.Features().Move = func(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
+				if count++; count == step {
+					cancel()
+				}
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				if step == 4 && count == 3 {
+					return nil, errors.New("the connection broke")
+				}
+				return move(ctx, src, remote)
+			}
+			text := []byte("new")
+			_, err := place(ctx, f, "folder/name", time.Unix(1, 0), content{bytes.NewReader(text), int64(len(text))})
+			wanted := "new"
+			if err != nil {
+				wanted = "old"
+			}
+			require.Equal(t, map[string]string{"folder/name": wanted}, contents(t, f))
+		})
+	}
 }
