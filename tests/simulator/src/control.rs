@@ -144,8 +144,9 @@ fn drive_command(
         ("PUT", "file") => {
             let modified_ms = query.get("modified_ms").and_then(|text| text.parse().ok());
             let modified_ms = modified_ms.unwrap_or_else(|| state.clock.now_ms());
+            let was = digest_at(state, path_of(query)?);
             state.put_body(path_of(query)?, Body::File(Content::from(body)), modified_ms);
-            done()
+            Ok(json!({ "ok": true, "was": was }))
         }
         ("POST", "generated") => {
             let file = parsed::<Generated>(body)?;
@@ -178,8 +179,9 @@ fn drive_command(
         ("POST", "mutate") => {
             let change = parsed::<Change>(body)?;
             let mutation = change.mutation(state.clock.now_ms())?;
+            let was = digest_at(state, &change.path);
             state.mutate(&change.path, mutation).map_err(|error| missing(&error))?;
-            done()
+            Ok(json!({ "ok": true, "was": was }))
         }
         _ => Err(Refusal(StatusCode::NOT_FOUND, format!("no control command {method} {verb}"))),
     }
@@ -294,6 +296,11 @@ async fn wait(proxy: &Proxy, body: &[u8]) -> Outcome {
             format!("{seen} of {} requests within {} ms", wait.n, wait.timeout_ms),
         )),
     }
+}
+
+/// The SHA-256 of a file's content, if there is a file.
+fn digest_at(state: &State, path: &str) -> Option<String> {
+    state.content_at(path).ok().map(|content| content.sha256())
 }
 
 fn file(proxy: &Proxy, query: &BTreeMap<String, String>) -> Response<Full<Bytes>> {

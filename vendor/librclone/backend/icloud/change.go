@@ -272,14 +272,3 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 func sameName(answered, wanted string) bool {
 	return norm.NFC.String(answered) == norm.NFC.String(wanted)
 }
-
-// refused names the likely reason when the service refuses to make something.
-func (p place) refused(err error) error {
-	if !hasKind(err, KindUnsupported) || isFinal(err) {
-		return err
-	}
-	if p.item != nil && p.item.shared() {
-		return fail(KindDenied, "", "", "the service refuses changes here, below a folder that another account shares").from(err)
-	}
-	return fail(KindRefusedName, "", "", "the service refuses it, most likely for the name").from(err)
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/lib/encoder"
 )
 
 // drive is the iCloud Drive of one Apple Account in this process. All remotes
@@ -25,7 +26,10 @@ type drive struct {
 	erasures *batcher // deletions from the Trash
 	renames  *batcher
 	pending  pending
-	age      time.Duration // how old a listing may be that something is found in
+
+	encoding    encoder.MultiEncoder // of names that the service refuses
+	substitutes substitutes
+	age         time.Duration // how old a listing may be that something is found in
 
 	noDetails  atomic.Bool // the service does not tell about single items
 	copyBroken atomic.Bool // the service made a copy that was none
@@ -167,7 +171,7 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	at := driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
-		got, err := d.child(ctx, at, name, begun, create)
+		got, err := d.child(ctx, at, d.substitutes.inUse(name), begun, create)
 		if err != nil {
 			return place{}, about(err, "list", at.path)
 		}

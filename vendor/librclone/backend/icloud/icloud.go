@@ -104,7 +104,7 @@ func (f *Fs) Precision() time.Duration { return time.Second }
 func (f *Fs) names(remote string) []string {
 	parts := splitPath(path.Join(f.root, remote))
 	for i := range parts {
-		parts[i] = inner(f.opt.Enc, parts[i])
+		parts[i] = inner(parts[i])
 	}
 	return parts
 }
@@ -116,6 +116,7 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 		return nil, fs.ErrorIsDir
 	}
 	d := f.drive
+	name := d.substitutes.inUse(names[len(names)-1])
 	begun := d.folders.now()
 	for try := 1; ; try++ {
 		parent, err := d.walk(ctx, names[:len(names)-1], false)
@@ -125,10 +126,10 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.pending.waitFor(ctx, nameIn(parent, names[len(names)-1])); err != nil {
+		if err := d.pending.waitFor(ctx, nameIn(parent, name)); err != nil {
 			return nil, err
 		}
-		it, err := d.identify(ctx, parent, names[len(names)-1], begun)
+		it, err := d.identify(ctx, parent, name, begun)
 		if isGone(err) && err != fs.ErrorObjectNotFound {
 			if err := d.stillListed(ctx, try, about(err, "list", parent.path)); err != nil {
 				return nil, err
@@ -158,43 +159,58 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 // io.Seeker as well, a transfer that fails is begun again; else that is left to
 // the caller, to whom such a failure is an error that is worth a retry.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
-	it, err := f.upload(ctx, in, src.Remote(), src)
+	it, used, err := f.upload(ctx, in, src.Remote(), src)
 	if err != nil {
 		return nil, err
 	}
-	return f.newObject(src.Remote(), it), nil
+	return f.newObject(used, it), nil
 }
 
-func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (*item, error) {
+// upload stores a content. It returns the path that it is stored under, which
+// differs from remote where the service refuses the name.
+func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (it *item, stored string, err error) {
 	on := path.Join(f.root, remote)
 	if src.Size() < 0 {
-		return nil, fail(KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").with("store it in a file first")
+		return nil, "", fail(KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").with("store it in a file first")
 	}
 	names := f.names(remote)
 	if len(names) == 0 {
-		return nil, fail(KindUnsupported, "upload", on, "a file needs a name")
+		return nil, "", fail(KindUnsupported, "upload", on, "a file needs a name")
 	}
-	content := newSource(in, src.Size())
-	known := new(known)
-	for attempt := 1; ; attempt++ {
-		parent, err := f.drive.walk(ctx, names[:len(names)-1], true)
+	d, content := f.drive, newSource(in, src.Size())
+	folders, name := names[:len(names)-1], names[len(names)-1]
+	used := d.substitutes.inUse(name)
+	for before, attempt := new(known), 1; ; {
+		parent, err := d.walk(ctx, folders, true)
 		if err != nil {
-			return nil, about(err, "upload", on)
+			return nil, "", about(err, "upload", on)
 		}
-		name := names[len(names)-1]
-		it, err := f.drive.put(ctx, parent, name, known, func(ctx context.Context) (*document, error) {
-			return f.drive.send(ctx, parent, name, content, src.ModTime(ctx))
+		it, err := d.put(ctx, parent, used, before, func(ctx context.Context) (*document, error) {
+			return d.send(ctx, parent, used, content, src.ModTime(ctx))
 		})
+		substitute := d.substituteFor(name, used, err)
 		if err == nil {
-			return it, nil
+			tellOfArchive(name, on, content)
 		}
+		switch {
+		case err == nil && used == name:
+			return it, remote, nil
+		case err == nil:
+			d.substitutes.learn(name, used)
+			d.tell(on, used)
+			return it, path.Join(path.Dir(remote), outer(used)), nil
+		case ctx.Err() != nil || !content.again():
+			return nil, "", about(err, "upload", on)
+		case substitute != "":
+			used, before = substitute, new(known)
 		// The folder was moved or deleted by somebody else.
-		if attempt == 1 && content.again() && (isGone(err) || hasKind(err, KindChanged)) && ctx.Err() == nil && !isFinal(err) {
-			f.drive.folders.forget(parent.id)
-			f.drive.folders.forget(parent.parent)
-			continue
+		case attempt == 1 && (isGone(err) || hasKind(err, KindChanged)) && !isFinal(err):
+			attempt++
+			d.folders.forget(parent.id)
+			d.folders.forget(parent.parent)
+		default:
+			return nil, "", about(err, "upload", on)
 		}
-		return nil, about(err, "upload", on)
 	}
 }
 

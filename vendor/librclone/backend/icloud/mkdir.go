@@ -19,6 +19,22 @@ const statusUnknown = "UNKNOWN"
 // names for the same: it says that the name is taken, or says no more than
 // UNKNOWN, as often as it is asked.
 func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
+	used := d.substitutes.inUse(name)
+	made, err := d.makeFolderAs(ctx, in, used)
+	if substitute := d.substituteFor(name, used, err); substitute != "" {
+		if made, err = d.makeFolderAs(ctx, in, substitute); err == nil {
+			used = substitute
+			d.substitutes.learn(name, used)
+		}
+	}
+	if err == nil && used != name {
+		d.tell(path.Join(in.path, name), used)
+	}
+	return made, err
+}
+
+// makeFolderAs is makeFolder under exactly that name.
+func (d *drive) makeFolderAs(ctx context.Context, in place, name string) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
 		return nil, err
@@ -60,7 +76,7 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 		answered := errors.As(err, &status)
 		taken := hasKind(err, KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
 		if ctx.Err() != nil || !taken && !answered && !hasKind(err, KindChanged) && !outcomeUnknown(err) {
-			return nil, about(in.refused(err), "make folder", on)
+			return nil, about(d.refused(in, name, err), "make folder", on)
 		}
 		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
 		switch {
@@ -80,7 +96,7 @@ func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, e
 			d.foldsCase.Store(true) // as nothing else is wrong with the name, for all that is known
 			return like, nil
 		}
-		return nil, itemError("make folder", on, in.refused(waitErr))
+		return nil, itemError("make folder", on, d.refused(in, name, waitErr))
 	}
 }
 

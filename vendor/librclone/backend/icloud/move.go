@@ -107,7 +107,7 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 	case err == nil:
 		it = renamed
 	case !hasKind(err, KindExists):
-		return nil, err
+		return nil, d.refused(to, name, err)
 	}
 	return nil, d.moveBack(ctx, from, was, to, it, fail(KindExists, "move", on, "another device or program has taken this name in the meantime"))
 }

@@ -16,21 +16,24 @@ import (
 )
 
 // Names have two forms. Outside (fs.DirEntry.Remote, the paths that callers
-// give) they are NFC and in rclone's standard encoding. Inside they are what the
-// service has, byte for byte: it answers NFD.
+// give) they are NFC, with stand-ins for control characters, as rclone wants it.
+// Inside they are what the service has, character by character: it answers NFD
+// and takes NFC for the same. A name that the service gave is sent back as it
+// was; a name that the service refuses is stored under a substitute, see
+// substitute.go.
 //
 // What is known of the names that iCloud Drive takes, and what is guessed:
 //
 //	/ \ control characters, DEL,     rclone has never sent them (its default
-//	"." and ".."                     encoding replaces them): taken as refused
+//	"." and ".."                     encoding replaces them): tried
 //	invalid UTF-8                    cannot be written in JSON: refused
 //	NFC and NFD                      one name for the service (known)
 //	upper and lower case             one name or two: see foldKey
-//	longer than 255 bytes of UTF-8   guessed from APFS, where its clients keep
-//	                                 the same names: refused here
-//	leading and trailing dots and    guessed: taken by the web service, trouble
-//	spaces, leading and trailing     for clients on other systems; replaced by
-//	CR LF HT VT                      the encoding below
+//	longer than 255 bytes of UTF-8   a limit is guessed from APFS, where Apple's
+//	                                 clients keep the same names: tried
+//	leading and trailing dots and    guessed to be taken by the web service:
+//	spaces, leading and trailing     tried
+//	CR LF HT VT
 //	: ? * " < > | % # &              taken (known for the web service)
 const defaultEncoding = encoder.Display |
 	encoder.EncodeBackSlash |
@@ -39,24 +42,31 @@ const defaultEncoding = encoder.Display |
 	encoder.EncodeRightSpace |
 	encoder.EncodeRightPeriod
 
-// longestName is the longest name in bytes of UTF-8, in NFC.
+// longestName is the longest name in bytes of UTF-8 that is made here.
 const longestName = 255
 
+// standIns are the characters that rclone's form of a name has stand-ins for. A
+// stand-in that is part of the name itself is quoted.
+const standIns = encoder.EncodeCtl | encoder.EncodeDel
+
+// unusable are the names of the service that cannot be part of a path, and what
+// is shown for them.
+var unusable = map[string]string{".": "．", "..": "．．"}
+
 // inner turns one part of a caller's path into the service's form of the name.
-func inner(enc encoder.MultiEncoder, name string) string {
-	return norm.NFC.String(enc.FromStandardName(name))
-}
+func inner(name string) string { return norm.NFC.String(standIns.Decode(name)) }
 
 // outer turns a name of the service into the caller's form.
-func outer(enc encoder.MultiEncoder, name string) string {
-	return enc.ToStandardName(norm.NFC.String(name))
+func outer(name string) string {
+	if shown, ok := unusable[name]; ok {
+		return shown
+	}
+	return strings.ReplaceAll(standIns.Encode(norm.NFC.String(name)), "/", "／")
 }
 
-// nameKey is equal for two names that differ in their Unicode form only, and
-// for a name and its encoded form. Such names are one for the service.
-func nameKey(name string) string {
-	return norm.NFC.String(defaultEncoding.Decode(norm.NFC.String(name)))
-}
+// nameKey is equal for two names that differ in their Unicode form only. Such
+// names are one for the service.
+func nameKey(name string) string { return norm.NFC.String(name) }
 
 // foldKey is equal for two names that also differ in case. Whether such names
 // are one for the service is not certain: rclone takes it for granted, and
@@ -111,8 +121,6 @@ func checkName(op, on, name string) error {
 		why = "the name is empty"
 	case !utf8.ValidString(name):
 		why = "the name is not valid UTF-8"
-	case len(name) > longestName:
-		why = fmt.Sprintf("the name has %d bytes and iCloud Drive takes %d", len(name), longestName)
 	case isLeftover(name):
 		why = "names of this form are kept for uploads under way"
 	default:
@@ -137,7 +145,7 @@ func checkName(op, on, name string) error {
 // where NAME was cut and so is not known, under the name that it has.
 const leftoverMark = ".icloud-new-"
 
-var leftoverPattern = regexp.MustCompile(`^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
+var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
 
 // leftoverAge is how old a leftover has to be to be nobody's work in progress: it
 // has its name for two requests only, but clocks differ.

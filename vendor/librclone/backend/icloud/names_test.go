@@ -1,54 +1,60 @@
 package icloud
 
 import (
+	"path"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/rclone/rclone/fs"
-	"github.com/rclone/rclone/lib/encoder"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/unicode/norm"
 )
 
 // specialNames are names that services have trouble with, and whether the
-// service gets to see a replacement.
+// simulated service refuses them where it refuses all that is guessed to be.
 var specialNames = map[string]bool{
 	"plain.txt": false, "no extension": false, ".hidden": false, "..two": false, "a.b.c": false,
 	"ends with a dot.": true, "ends with two dots..": true, " leading space": true, "trailing space ": true,
 	"tab\tinside": true, "\rleading CR": true, "trailing LF\n": true, "\x01control\x1f": true, "delete\x7f": true,
+	"Icon\r": true, "Notes ": true, " lead.txt": true, "etc.": true, "alone＼.txt": false, "a／b": false, "␍ and ‛␍": false,
 	"back\\slash": true, "colon:question?star*": false, "quotes\"'`": false, "less<more>": false, "pipe|": false,
 	"percent%41": false, "hash#": false, "semicolon;": false, "{curly}[square]": false, "at@": false, "&amp;": false,
 	"emoji 👨‍👩‍👧‍👦": false, "日本語": false, "العربية": false, "ñ ü ş": false, "ﬁ ligature": false,
-	"invalid \xfe UTF-8": true, "NUL\x00": true, "CONFIG": false, "Dropbox": false, "~tilde": false, "$dollar": false,
+	"CONFIG": false, "Dropbox": false, "~tilde": false, "$dollar": false, "a␠b": false,
 }
 
-// Every name comes back as it was given, whatever the service refuses of what
-// is guessed that it may refuse.
+// guessedRules are the names that the service may refuse.
+var guessedRules = []string{"backslash", "control", "too-long", "trailing-dot", "leading-space", "trailing-space"}
+
+func (s *simulator) refuseNames(refused bool) {
+	rules := jsonObject{}
+	for _, rule := range guessedRules {
+		rules[rule] = refused
+	}
+	s.driveRules(jsonObject{"refuse_names": rules})
+}
+
+// A name that the service takes is stored, listed and found character by
+// character.
 func TestNamesGoRound(t *testing.T) {
 	sim := startSimulator(t)
-	refused := jsonObject{}
-	for _, rule := range []string{"empty", "dot-or-dot-dot", "slash", "backslash", "control", "too-long",
-		"trailing-dot", "leading-space", "trailing-space"} {
-		refused[rule] = true
-	}
-	sim.driveRules(jsonObject{"refuse_names": refused})
+	sim.refuseNames(false)
 	f := sim.open("")
 	want := map[string]bool{}
-	for name, replaced := range specialNames {
-		remote := encoder.Standard.Encode(name)
+	for name := range specialNames {
+		remote := outer(name)
 		put(t, f, "folder/"+remote+"/"+remote, name)
-		want["folder/"+norm.NFC.String(remote)] = true
-		assert.Equal(t, replaced, inner(defaultEncoding, remote) != name, "%q", name)
+		want["folder/"+remote] = true
+		assert.Equal(t, name, sim.file("folder/"+name+"/"+name))
 	}
 	f.DirCacheFlush()
 	entries, err := f.List(background, "folder")
 	require.NoError(t, err)
 	assert.Equal(t, sortedKeys(want), names(entries))
 	for name := range specialNames {
-		remote := encoder.Standard.Encode(name)
-		o, err := f.NewObject(background, "folder/"+remote+"/"+remote)
+		o, err := f.NewObject(background, "folder/"+outer(name)+"/"+outer(name))
 		require.NoError(t, err, "%q", name)
 		content, err := read(o)
 		require.NoError(t, err)
@@ -56,7 +62,34 @@ func TestNamesGoRound(t *testing.T) {
 	}
 }
 
-// A name that the service refuses is said to be the reason.
+// A name that the service refuses is replaced by that of rclone's encoding, and
+// the file is found under its own name by the process that knows.
+func TestRefusedNamesGetSubstitutes(t *testing.T) {
+	sim := startSimulator(t)
+	sim.refuseNames(true)
+	f := sim.open("")
+	for range 2 {
+		for name, refused := range specialNames {
+			remote := "folder/" + outer(name) + "/" + outer(name)
+			o := put(t, f, remote, name)
+			assert.Equal(t, refused, path.Base(o.Remote()) != path.Base(remote), "%q", name)
+			o, err := f.NewObject(background, remote)
+			require.NoError(t, err, "%q", name)
+			content, err := read(o)
+			require.NoError(t, err)
+			assert.Equal(t, name, content)
+		}
+	}
+	assert.Len(t, filesIn(sim), len(specialNames))
+	assert.Equal(t, "etc.", sim.file("folder/etc．/etc．"))
+	later := sim.openOwn("")
+	put(t, later, "folder/etc./etc.", "again")
+	assert.Equal(t, "again", sim.file("folder/etc．/etc．"))
+	assert.Len(t, filesIn(sim), len(specialNames))
+}
+
+// A name that the service refuses is said to be the reason if there is something
+// about it, and only then.
 func TestNamesThatAreRefused(t *testing.T) {
 	sim := startSimulator(t)
 	sim.driveRules(jsonObject{"refuse_names": jsonObject{"colon": true}})
@@ -73,12 +106,30 @@ func TestNamesThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.Move(background, o, long)
 	assert.Equal(t, KindRefusedName, KindOf(err))
+	assert.Equal(t, "content", sim.file("file"))
 	put(t, f, strings.Repeat("é", 127), "is replaced, too")
 	assert.Equal(t, "is replaced, too", sim.file(strings.Repeat("é", 127)))
+
+	sim.fault("upload-web", "status", status(400), jsonObject{"times": nil})
+	_, err = tryPut(f, strings.Repeat("0123456789abcdef", 4), "content")
+	assert.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+	assert.NotContains(t, err.Error(), "name")
+}
+
+// A service without the guessed limit takes longer names.
+func TestLongNames(t *testing.T) {
+	sim := startSimulator(t)
+	sim.refuseNames(false)
+	f := sim.open("")
+	long := strings.Repeat("n", 300) + ".txt"
+	put(t, f, long, "1")
+	put(t, f, long, "2")
+	assert.Equal(t, []string{long}, sim.paths())
+	assert.Equal(t, "2", sim.file(long))
 }
 
 func TestNameKeys(t *testing.T) {
-	for _, same := range [][2]string{{"é", norm.NFD.String("é")}, {"a\\b", "a＼b"}, {"x ", "x␠"}, {"Ω", "Ω"}} {
+	for _, same := range [][2]string{{"é", norm.NFD.String("é")}, {"Ω", "Ω"}} {
 		assert.Equal(t, nameKey(same[0]), nameKey(same[1]), "%q", same)
 	}
 	for _, like := range [][2]string{{"file", "FILE"}, {"é", norm.NFD.String("É")}, {"ｆｉｌｅ", "ＦＩＬＥ"}, {"σς", "ΣΣ"}, {"K", "k"}} {
@@ -187,14 +238,14 @@ func FuzzNames(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		standard := encoder.Standard.Encode(raw)
-		if !norm.NFC.IsNormalString(standard) {
-			return // the form outside is NFC
+		if raw == "" || !utf8.ValidString(raw) || strings.ContainsAny(raw, "/\x00") || !norm.NFC.IsNormalString(raw) || unusable[raw] != "" {
+			return
 		}
-		sent := inner(defaultEncoding, standard)
-		assert.Equal(t, standard, outer(defaultEncoding, sent), "%q went as %q", raw, sent)
-		assert.Equal(t, standard, outer(defaultEncoding, norm.NFD.String(sent)))
-		assert.True(t, utf8.ValidString(sent))
+		shown := outer(raw)
+		assert.NotContains(t, shown, "/")
+		assert.Equal(t, raw, inner(shown), "%q is shown as %q", raw, shown)
+		assert.Equal(t, shown, outer(norm.NFD.String(raw)))
+		sent := raw
 		assert.Equal(t, nameKey(sent), nameKey(norm.NFD.String(sent)))
 		if made := replacementName(sent, modified, 7); sent != "" && !isLeftover(sent) {
 			parsed, ok := parseLeftover(made)

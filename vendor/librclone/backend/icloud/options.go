@@ -289,6 +289,7 @@ func assembleDrive(service *service, opt *Options) *drive {
 		removals: newBatcher(service, "/moveItemsToTrash", 2),
 		erasures: newBatcher(service, "/deleteItems", 1),
 		renames:  newBatcher(service, "/renameItems", mostBatches),
+		encoding: opt.Enc,
 	}
 	d.contents = newContents(service, d.seen, d.unchanged)
 	return d

@@ -43,7 +43,7 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		}
 		taken := try > 1 && hasKind(err, KindExists) // perhaps by an earlier try, whose answer was lost
 		if !outcomeUnknown(err) && !taken {
-			return nil, in.refused(err)
+			return nil, d.refused(in, name, err)
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {
@@ -65,7 +65,7 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 			return nil, err
 		}
 		if err := d.service.retries.wait(ctx, try+1, err); err != nil {
-			return nil, in.refused(err)
+			return nil, d.refused(in, name, err)
 		}
 	}
 }

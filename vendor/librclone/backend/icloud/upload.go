@@ -45,6 +45,11 @@ func (d *drive) put(ctx context.Context, in place, name string, known *known, pr
 	if known.old != nil && known.old.folder {
 		return nil, folderInTheWay(on)
 	}
+	if known.old != nil {
+		if err := d.checkReplaceable(ctx, known.old, on); err != nil {
+			return nil, err
+		}
+	}
 	doc, err := prepare(ctx)
 	if err != nil {
 		return nil, about(err, "upload", on)
@@ -105,7 +110,7 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 		return nil
 	})
 	if err != nil {
-		return nil, finally(in.refused(err))
+		return nil, finally(d.refused(in, name, err))
 	}
 	ticket := (*tickets)[0]
 	file, err := d.transfer(ctx, ticket.URL, content)

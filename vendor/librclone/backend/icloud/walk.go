@@ -17,7 +17,7 @@ import (
 func (f *Fs) entries(dir string, at place, listed listing) fs.DirEntries {
 	entries := make(fs.DirEntries, 0, len(listed.items)+len(listed.invalid))
 	for _, it := range listed.items {
-		remote := path.Join(dir, outer(f.opt.Enc, it.shown))
+		remote := path.Join(dir, outer(it.shown))
 		if err := at.loops(it); err != nil {
 			entries = append(entries, &InvalidEntry{remote: remote, err: err})
 		} else if it.folder {
@@ -29,7 +29,7 @@ func (f *Fs) entries(dir string, at place, listed listing) fs.DirEntries {
 	for _, it := range listed.invalid {
 		remote := dir
 		if it.name != "" {
-			remote = path.Join(dir, outer(f.opt.Enc, it.name))
+			remote = path.Join(dir, outer(it.name))
 		}
 		entries = append(entries, &InvalidEntry{remote: remote, err: it.err})
 	}
@@ -145,7 +145,7 @@ func (d *drive) ancestors(names []string) map[string]bool {
 	ids := map[string]bool{rootID: true}
 	id := rootID
 	for _, name := range names {
-		got, _ := d.folders.find(id, name)
+		got, _ := d.folders.find(id, d.substitutes.inUse(name))
 		if got.like == nil {
 			break
 		}

@@ -1,0 +1,73 @@
+package icloud
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// A package is a folder on a Mac and one document in iCloud Drive. Reading it
+// gives a zip archive, and an upload of that archive makes a file, which programs
+// on a Mac do not open. So an archive never takes the place of a package.
+
+// checkReplaceable refuses to replace a package by a file. Only its address tells
+// whether some documents are packages.
+func (d *drive) checkReplaceable(ctx context.Context, old *item, on string) error {
+	packaged := d.contents.isPackage(old)
+	if !packaged && old.mayBePackage() && old.size != 0 {
+		address, err := d.contents.at(ctx, old, nil)
+		switch {
+		case err != nil && !isGone(err):
+			return about(err, "find out whether it is a package", on)
+		case err == nil:
+			packaged = address.packaged
+		}
+	}
+	if !packaged {
+		return nil
+	}
+	return finally(fail(KindExists, "upload", on, "a package, which is a folder on a Mac, has this name, and an upload can only store a file").
+		with("it was left as it is; store the file under another name or in another folder"))
+}
+
+// zipEntry is the start of an archive: the header of its first entry.
+// https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7
+const (
+	zipEntryMark   = "PK\x03\x04"
+	zipNameLength  = 26 // offset of a 16-bit number
+	zipNameOffset  = 30
+	longestZipName = 4096
+)
+
+// tellOfArchive warns that a file is an archive of a package: one with a folder
+// of its own name in it.
+func tellOfArchive(name, on string, content *source) {
+	head := content.head(zipNameOffset + longestZipName)
+	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
+		return
+	}
+	entry := head[zipNameOffset:]
+	entry = entry[:min(len(entry), int(binary.LittleEndian.Uint16(head[zipNameLength:])))]
+	if it := (&item{name: name}); !it.mayBePackage() || !bytes.HasPrefix(entry, []byte(name+"/")) {
+		return
+	}
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q was a package, which is a folder on a Mac, and is stored as a zip archive of it: "+
+		"to open it, add .zip to its name and unpack it there", on)
+}
+
+// head returns the first bytes of a content that can be read again, up to most.
+func (s *source) head(most int) []byte {
+	if !s.seeks {
+		return nil
+	}
+	if _, err := s.reader.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
+		return nil
+	}
+	s.used = true // so that the next reader goes back to the start
+	head := make([]byte, min(int64(most), s.size))
+	n, _ := io.ReadFull(s.reader, head) // what cannot be read is found out by the upload
+	return head[:n]
+}
