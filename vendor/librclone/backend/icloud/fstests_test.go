@@ -59,6 +59,7 @@ func (s *simulator) useForAll() {
 
 // skipped are the tests of rclone that do not apply, with the reason.
 var skipped = map[string]string{
+	"FsMkdir/FsEncoding/invalid_UTF-8":              "no path of this program has any",
 	"FsCheckWrap":                                   "wraps no other backend",
 	"FsCommand":                                     "has no commands of its own",
 	"FsMkdir/FsOpenWriterAt":                        "the service takes a content in one piece, from its start",

@@ -288,8 +288,14 @@ func TestDeferredReplacementsOfOneFile(t *testing.T) {
 	assert.Empty(t, Finish(background))
 	assert.Equal(t, "3", sim.file("file"))
 	assert.Equal(t, []string{"file"}, sim.paths())
+	sim.fault("trash", "hold", jsonObject{"gate": "trash", "at": "arrival"})
 	_, err := f.Put(ctx, strings.NewReader("4"), infoOf("file", "4"))
 	require.NoError(t, err)
+	left, leave := context.WithCancel(background)
+	leave()
+	_, err = f.NewObject(left, "file")
+	assert.ErrorIs(t, err, context.Canceled, "the old file is not shown for the new one")
+	sim.control("POST", "gates/release", jsonObject{"gate": "trash"}, nil)
 	o, err := f.NewObject(background, "file")
 	require.NoError(t, err)
 	require.NoError(t, o.Remove(background))
@@ -381,6 +387,12 @@ func TestPermanentDeletionThatFails(t *testing.T) {
 func TestBatchesThatAreRefused(t *testing.T) {
 	c := newFakeCloud()
 	c.most = 1
+	looks := 0 // one for each change whose outcome is not known
+	c.spoil = func(_ int, kind string, _ *fakeAnswer) {
+		if kind == "retrieveItemDetails" {
+			looks++
+		}
+	}
 	var one sync.Mutex
 	f := driveBy(transport(func(req *http.Request) (*http.Response, error) {
 		one.Lock()
@@ -395,6 +407,7 @@ func TestBatchesThatAreRefused(t *testing.T) {
 		assert.NoError(t, objects[i].Remove(background))
 	})
 	assert.Empty(t, c.paths())
+	assert.Zero(t, looks)
 }
 
 // The requests that make a document a file always have its size; an empty file
