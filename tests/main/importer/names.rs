@@ -1,8 +1,8 @@
 //! Names of every kind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use icloud_simulator::Mutation;
+use icloud_simulator::{Mutation, NameRule};
 use plakar_host::{Options, Tree, digest};
 
 use crate::disk::Disk;
@@ -50,22 +50,56 @@ async fn strange_names_make_the_round_trip() {
     }
 }
 
-/// Strange names that iCloud takes, so without control characters, are the same after a backup and a restore.
+/// Names that iCloud takes go back to it as they were.
 #[tokio::test]
 async fn strange_names_make_the_round_trip_through_icloud() {
     let icloud = ICloud::new();
-    let names = ["\u{df}", "%41 100%", " leading", "trailing ", "\u{1f600}", "back\\slash", "...", "a:b"];
-    let tree = names.iter().fold(Tree::new().folder("/"), |tree, name| {
-        let folder = format!("/in {name}");
-        tree.file(&format!("/{name}"), *name).folder(&folder).file(&format!("{folder}/{name}"), *name)
+    icloud.simulator.rules(|rules| {
+        rules.drive.refuse_names.extend([(NameRule::Backslash, false), (NameRule::Control, false)]);
     });
-    let exported = icloud.host.restore(&icloud.settings("icloud:///to"), &Options::default(), &tree).await.unwrap();
-    exported.end.unwrap();
-    let snapshot = icloud.backup("icloud:///to").await;
+    let names = [
+        "\u{df}",
+        "%41 100%",
+        " lead.txt",
+        "Notes ",
+        "\u{1f600}",
+        "a\\b.txt",
+        "alone\u{ff3c}.txt",
+        "Icon\r",
+        "etc.",
+        "...",
+        "a:b",
+        "blank\u{2420}",
+        "return\u{240d}",
+    ];
+    for name in names {
+        icloud.put(&format!("from/in {name}/{name}"), name.as_bytes());
+    }
+    let before = icloud.contents();
+    let snapshot = icloud.backup("icloud:///from").await;
     assert_sound(&snapshot);
-    assert_eq!(digests(&snapshot).len(), 2 * names.len());
-    let found: BTreeSet<&str> = snapshot.contents().into_keys().collect();
-    assert_eq!(found, tree.contents().into_keys().collect());
+    let tree = snapshot.restore("/from");
+    for place in ["icloud:///from", "icloud:///to"] {
+        let exported = icloud.host.restore(&icloud.settings(place), &Options::default(), &tree).await.unwrap();
+        exported.end.unwrap();
+    }
+    let copies = before.iter().map(|(path, digest)| (path.replacen("/from/", "/to/", 1), digest.clone()));
+    let expected: BTreeMap<String, String> = before.clone().into_iter().chain(copies).collect();
+    assert_eq!(icloud.contents(), expected);
+}
+
+/// A name that iCloud refuses is replaced, and stderr names both.
+#[tokio::test]
+async fn a_refused_name_is_replaced_and_told() {
+    let icloud = ICloud::new();
+    let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
+    let tree = Tree::new().folder("/").file("/back\\slash", "a").file("/plain", "b");
+    exporter.export(&tree).await.unwrap().end.unwrap();
+    exporter.close().await.unwrap();
+    let told = exporter.connector().stderr();
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/to/back＼slash", "/to/plain"]);
+    assert!(told.contains(r#""to/back\\slash" is stored as "back＼slash""#), "{told}");
+    assert!(!told.contains("plain"), "{told}");
 }
 
 /// A name that could lead out of its folder is left out or an error. rclone replaces characters that no name can

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -394,13 +395,30 @@ func TestBatchesThatAreRefused(t *testing.T) {
 		}
 	}
 	var one sync.Mutex
-	f := driveBy(transport(func(req *http.Request) (*http.Response, error) {
+	var f *Fs
+	waiting := func() int {
+		b := f.drive.removals
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		count := 0
+		for _, of := range b.zones {
+			count += len(of.waiting)
+		}
+		return count
+	}
+	const files = 8
+	first := true
+	f = driveBy(transport(func(req *http.Request) (*http.Response, error) {
 		one.Lock()
 		defer one.Unlock()
+		for first && fakeKind(req) == "moveItemsToTrash" && waiting() < files-f.drive.removals.eager {
+			runtime.Gosched()
+		}
+		first = first && fakeKind(req) != "moveItemsToTrash"
 		return c.RoundTrip(req)
 	}), "")
 	var objects []fs.Object
-	for i := range 8 {
+	for i := range files {
 		objects = append(objects, put(t, f, fmt.Sprint(i), "content"))
 	}
 	inParallel(len(objects), len(objects), func(i int) {
