@@ -152,3 +152,45 @@ async fn two_items_of_one_name_are_told_apart_or_named_in_an_error() {
     assert_eq!(second.violations, Vec::<String>::new());
     assert!(second.opened.is_empty(), "opened {:?} though nothing changed", second.opened);
 }
+
+/// Names that iCloud gave are restored as they were, in place and elsewhere.
+#[tokio::test]
+async fn odd_names_of_the_service_are_restored_unchanged() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| {
+        for rule in [NameRule::Backslash, NameRule::Control] {
+            rules.drive.refuse_names.insert(rule, false);
+        }
+    });
+    let long = "n".repeat(255);
+    let names = [
+        "Notes ",
+        " lead.txt",
+        "etc.",
+        "a\\b.txt",
+        "Icon\r",
+        "tab\there",
+        "a:b.txt",
+        "...",
+        "~",
+        "alone\u{ff3c}.txt",
+        "\u{2420}lead.txt",
+        "\u{202e}right.txt",
+        &long,
+    ];
+    for name in names {
+        icloud.put(&format!("docs/{name}"), name.as_bytes());
+    }
+    let before = icloud.contents();
+    assert_eq!(before.len(), names.len());
+    let snapshot = icloud.backup("icloud:///docs").await;
+    assert_sound(&snapshot);
+    for (location, folder) in [("icloud:///docs", "docs"), ("icloud:///elsewhere", "elsewhere")] {
+        let tree = snapshot.restore(&snapshot.root);
+        icloud.host.restore(&icloud.settings(location), &Options::default(), &tree).await.unwrap().end.unwrap();
+        let restored: BTreeSet<String> =
+            icloud.contents().into_keys().filter(|path| path.starts_with(&format!("/{folder}/"))).collect();
+        let expected = names.map(|name| format!("/{folder}/{name}"));
+        assert_eq!(restored, expected.into_iter().collect(), "{location}");
+    }
+}
