@@ -39,14 +39,14 @@ use crate::{
     rclone::{Entry, File, Item, Kind, Replacement, Time},
 };
 
-/// Bounds of what a kloset keeps of its content.
+/// Limits of the caches of a kloset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Bytes of memory for content of packfiles and states.
+    /// Bytes of memory for cached content of packfiles and states.
     pub memory: u64,
-    /// A folder for the same content and its size in bytes, if any.
+    /// The folder of the disk cache for the same content, and its size in bytes, if there is one.
     pub disk: Option<(PathBuf, u64)>,
-    /// A folder for copies of configurations and for journals, if any.
+    /// The folder for copies of configurations and for journals, if there is one.
     pub copies_dir: Option<PathBuf>,
 }
 
@@ -56,31 +56,31 @@ pub enum Error {
     /// The drive failed.
     #[error(transparent)]
     Drive(#[from] drive::Error),
-    /// A kloset was to be created where there is one.
+    /// A kloset was to be created in a folder that already holds one.
     #[error("{0} holds a kloset already; give another location, or use that kloset")]
     Exists(DrivePath),
-    /// Another process is creating one.
+    /// Another process is creating a kloset in the folder.
     #[error(
         "another process is creating a kloset here: it has stored {path}; try again when it has finished, or in {seconds} seconds if it was killed"
     )]
     BeingMade {
         /// The claim of the other process.
         path: DrivePath,
-        /// How long the claim counts.
+        /// The seconds until the claim expires.
         seconds: i64,
     },
-    /// The location is the folder of another name in all but case.
+    /// The location differs only in case from the name of the folder in the drive.
     #[error("{location} is called {actual} in the drive; correct the location")]
     OtherCase {
-        /// As it was given.
+        /// The location as it was configured.
         location: DrivePath,
-        /// As the drive has it.
+        /// The path as the drive has it.
         actual: DrivePath,
     },
-    /// There is no kloset.
+    /// The folder holds no kloset.
     #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` creates one")]
     Missing(DrivePath),
-    /// An object that should be there is missing.
+    /// The object does not exist.
     #[error("{0} does not exist")]
     NoObject(DrivePath),
 }
@@ -96,14 +96,14 @@ pub struct Kloset {
     blocks: Blocks,
     copies: LocalCopies,
     journal: Journal,
-    /// Whether plakar has asked for anything of a folder.
+    /// Whether plakar has requested any object or listing of a folder.
     asked: Arc<AtomicBool>,
-    /// The locks that this process has stored and not deleted, as last stored.
+    /// The locks that this process has stored and not deleted yet, each as it was last stored.
     own_locks: Mutex<HashMap<Mac, Option<OwnLock>>>,
 }
 
-/// A lock of this process. No other process stores it again: plakar gives each lock a
-/// random name (K/repository/lock.go).
+/// A lock of this process. No other process overwrites it, because plakar gives each lock a random
+/// name (K/repository/lock.go).
 #[derive(Debug)]
 struct OwnLock {
     version: Arc<str>,
@@ -131,8 +131,7 @@ impl Kloset {
 
     /// Creates a kloset.
     ///
-    /// # Errors
-    /// If there is one, or another process is creating one.
+    /// # Errors Fails if the folder holds a kloset or another process is creating one.
     pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
         if self.find_configuration().await?.is_some() {
             return Err(Error::Exists(self.top.clone()));
@@ -164,12 +163,11 @@ impl Kloset {
         Ok(())
     }
 
-    /// Returns the bytes that [`Self::create`] was given. Starts to prefetch the ends of
-    /// the newest packfiles: between this call and its first read of a packfile, plakar
-    /// waits for its cache daemon, which opens the kloset too.
+    /// Returns the bytes that [`Self::create`] was given. Starts to prefetch the ends of the newest
+    /// packfiles: between this call and its first read of a packfile, plakar waits for its cache
+    /// daemon, which opens the kloset too.
     ///
-    /// # Errors
-    /// If there is no kloset.
+    /// # Errors Fails if there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
         let entries = self.list_top_and_states().await?;
         let mut configuration = None;
@@ -187,7 +185,7 @@ impl Kloset {
                 Ok(content.map_err(|cause| drive::Error::new("cannot read", &path, cause))?)
             }
             _ => match self.journal.recent().await.created {
-                // The listing is older than the kloset.
+                // The listing was made before the kloset was created.
                 Some(configuration) => Ok(configuration),
                 None => {
                     self.check_case().await?;
@@ -197,11 +195,12 @@ impl Kloset {
         }
     }
 
-    /// Lists the folder of the kloset, and with it the states. Every command needs them,
-    /// but plakar asks for them only in its cache daemon, and then ends with 0 after an
-    /// error (P/main.go). An error here ends the command with 66.
+    /// Lists the folder of the kloset together with the states. Every command needs the states, but
+    /// plakar lists them only in its cache daemon and exits with 0 if that fails (P/main.go). A
+    /// failure at this point makes the command exit with 66.
     async fn list_top_and_states(&self) -> Result<Vec<Entry>, Error> {
-        // One request brings both if the states come first: the top is on the way.
+        // The states come first because the listing of the top then needs no request of its own: it
+        // is on the way to them.
         let folders = [self.states.path().clone(), self.top.clone()];
         let [states, top] = &folders;
         let mut listed = self.drive.list(&folders).await.into_iter();
@@ -217,9 +216,9 @@ impl Kloset {
         Ok(entries)
     }
 
-    /// Checks that no folder on the way to the kloset is meant that the drive has in
-    /// another case. Most services that merge names find such a folder and then store in
-    /// it, but the listings that a kloset is read by are exact.
+    /// Checks that no folder in the path of the kloset exists in the drive with another case. Most
+    /// services that ignore case find such a folder and store in it, but the listings that are used
+    /// to read a kloset compare names exactly.
     async fn check_case(&self) -> Result<(), Error> {
         if !self.drive.merges_names() || self.top.is_top() {
             return Ok(());
@@ -243,9 +242,8 @@ impl Kloset {
         Err(Error::OtherCase { location: self.top.clone(), actual })
     }
 
-    /// Lists the packfiles and reads the ends of the newest ones, unless plakar has asked
-    /// for something by then. The cache daemon reads no packfile, and has asked for the
-    /// states.
+    /// Lists the packfiles and reads the ends of the newest ones, unless plakar has already made a
+    /// request. The cache daemon reads no packfile, and its first request is for the states.
     fn prefetch(&self) {
         let (folder, blocks, asked) = (Arc::clone(&self.packfiles), self.blocks.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
@@ -265,10 +263,9 @@ impl Kloset {
         }))
     }
 
-    /// Returns the MACs of the objects of a resource. Other files are skipped.
+    /// Returns the MACs of the objects of a resource. Files that are no objects are skipped.
     ///
-    /// # Errors
-    /// If the listing fails.
+    /// # Errors Fails if the listing fails.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>, Error> {
         let mut pause = FIRST_LAG;
         loop {
@@ -277,7 +274,7 @@ impl Kloset {
             let recent = self.journal.recent().await;
             let lags = |&(kind, mac): &(Resource, Mac)| kind == resource && !listed.contains(&mac);
             if recent.stored.iter().any(lags) {
-                // Ends at the latest when the change is no longer recent.
+                // The loop ends at the latest when the change is no longer recent.
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 continue;
@@ -295,10 +292,9 @@ impl Kloset {
         }
     }
 
-    /// Returns the size of all objects in bytes.
+    /// Returns the total size of all objects in bytes.
     ///
-    /// # Errors
-    /// If a listing fails.
+    /// # Errors Fails if a listing fails.
     pub async fn size(&self) -> Result<u64, Error> {
         let mut size = 0;
         for resource in Resource::ALL {
@@ -307,28 +303,27 @@ impl Kloset {
         Ok(size)
     }
 
-    /// Returns a spool for an object.
+    /// Returns an empty spool for an object.
     pub fn spool(&self) -> Spool {
         self.drive.spool()
     }
 
-    /// Returns the error of a spool for an object.
+    /// Returns the error for an object whose spool failed.
     pub fn spool_error(&self, resource: Resource, mac: Mac, error: &io::Error) -> drive::Error {
         drive::Error::spool(&self.path(resource, mac), error)
     }
 
-    /// Stores an object, in place of the object of that name.
+    /// Stores an object and replaces an existing object of the same name.
     ///
-    /// # Errors
-    /// If it is not stored in full.
+    /// # Errors Fails if the object is not stored in full.
     pub async fn put(&self, resource: Resource, mac: Mac, content: &Spooled) -> Result<(), Error> {
         let (folder, name) = (self.folder(resource), mac.to_string());
         if resource == Resource::Lock {
             self.own_locks().insert(mac, None);
-            // Before it is stored: the process may be killed on the way.
+            // The note precedes the upload because the process may be killed between the two.
             self.journal.note(vec![Change::Locked(mac)]).await;
-            // plakar refreshes its lock every 5 minutes and ignores locks of 10 minutes:
-            // this one must not wait for the packfiles of a slow link.
+            // plakar refreshes its lock every 5 minutes and ignores locks that are 10 minutes old,
+            // so a lock must not wait for the uploads of packfiles over a slow link.
             let version = folder.put_at_once(&name, content).await?.version;
             if let Some(content) = content.in_memory() {
                 self.own_locks().insert(mac, Some(OwnLock { version, content }));
@@ -344,8 +339,7 @@ impl Kloset {
 
     /// Reads an object or a part of it.
     ///
-    /// # Errors
-    /// If there is none.
+    /// # Errors Fails if the object does not exist.
     pub async fn get(&self, resource: Resource, mac: Mac, part: Option<Range<u64>>) -> Result<Content, Error> {
         let (folder, name, path) = (self.folder(resource), mac.to_string(), self.path(resource, mac));
         let no_object = || Error::NoObject(path.clone());
@@ -358,7 +352,7 @@ impl Kloset {
         };
         let file = folder.file(&name).await?.ok_or_else(no_object)?;
         if resource == Resource::Lock && part.is_none() {
-            // plakar reads its own lock too before it begins.
+            // plakar also reads its own lock before it begins.
             if let Some(Some(lock)) = self.own_locks().get(&mac)
                 && lock.version == file.version
             {
@@ -372,17 +366,15 @@ impl Kloset {
         if !matches!(error.kind, Kind::NotFound | Kind::Changed) {
             return Ok(content);
         }
-        // Another process has stored it again, as it does with its lock, or has
-        // deleted it.
+        // Another process has deleted the object or stored it again, as it does with its lock.
         let instead = folder.file_instead_of(&name, &file).await?.ok_or_else(no_object)?;
         Ok(if instead.version == file.version { content } else { read(&instead) })
     }
 
-    /// Deletes an object for good, in the background. It is not listed any more. Waits
-    /// only while many deletions are under way.
+    /// Deletes an object permanently, in the background. The object is no longer listed. Waits only
+    /// if many deletions are under way.
     ///
-    /// # Errors
-    /// None today: a failure is logged when it happens.
+    /// # Errors Returns no error at present: a failure is logged when it happens.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<(), Error> {
         let folder = self.folder(resource);
         let on_failure = if resource == Resource::Lock { OnFailure::Hide } else { OnFailure::ListAgain };
@@ -396,9 +388,9 @@ impl Kloset {
         Ok(())
     }
 
-    /// Deletes the locks that this process has stored and plakar has not deleted, and
-    /// those of processes of this machine that were killed. They would block other
-    /// commands for ten minutes. Waits for all deletions.
+    /// Deletes the locks that this process has stored and plakar has not deleted, and the locks of
+    /// killed processes of this machine. They would block other commands for ten minutes. Waits for
+    /// all deletions.
     pub async fn finish(&self) {
         let mut locks: Vec<Mac> = self.own_locks().drain().map(|(mac, _)| mac).collect();
         locks.extend(self.journal.recent().await.abandoned_locks());
@@ -411,7 +403,7 @@ impl Kloset {
         self.deletions_done().await;
     }
 
-    /// Waits until the packfiles and states that plakar has deleted are gone.
+    /// Waits until all packfiles and states that plakar has deleted are gone from the drive.
     pub async fn deletions_done(&self) {
         self.packfiles.deletions_done().await;
         self.states.deletions_done().await;
@@ -435,19 +427,20 @@ impl Kloset {
     }
 }
 
-/// Packfiles up to which their listing is prefetched, which not every process needs:
-/// iCloud's listing has about 600 bytes for each.
+/// The largest number of packfiles whose listing is prefetched. Not every process needs the
+/// listing, and iCloud sends about 600 bytes for each file.
 const FEW: u64 = 1000;
-/// Packfiles that hold what plakar reads first of the latest snapshot: its header in
-/// the last one, and the index of its files at the end of the one before.
+/// The number of newest packfiles that are prefetched. plakar first reads the header of the latest
+/// snapshot, at the end of the last packfile, and the index of its files, at the end of the
+/// packfile before.
 const NEWEST: usize = 2;
-/// How often to claim a folder while other processes claim it.
+/// How often a process tries to claim a folder while other processes claim it.
 const CLAIM_TRIES: usize = 5;
-/// The first pause before a folder is listed again whose listing lags behind a change
-/// of this machine. Each further pause is twice as long.
+/// The first pause before a folder is listed again because its listing lags behind a change of this
+/// machine. Each further pause is twice as long.
 const FIRST_LAG: Duration = Duration::from_millis(500);
 
-/// Returns the path of a name of the layout. All of them are valid.
+/// Returns the path of a file of the layout inside a folder. All names of the layout are valid.
 fn inside(folder: &DrivePath, name: &str) -> DrivePath {
     folder.child(name).unwrap_or_else(|_| folder.clone())
 }

@@ -1,4 +1,4 @@
-//! Work that goes on in the background, in batches.
+//! A queue of background work that is done in batches.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,21 +7,21 @@ use std::{
 
 use tokio::sync::watch;
 
-/// How long the first item waits for others. plakar's next call comes within
-/// milliseconds of the answer to the last.
+/// How long the first item waits for others. plakar's next call arrives within milliseconds of the
+/// response to the previous one.
 const GATHER: Duration = Duration::from_millis(100);
-/// The most items of one batch.
+/// The maximum number of items in a batch.
 const BATCH: usize = 100;
-/// Items from which on [`Batches::have_room`] waits. What is left when plakar leaves
-/// must be done within the shutdown timeout.
+/// The number of items from which [`Batches::have_room`] waits. The items that are left when plakar
+/// closes the connection must be done within the shutdown timeout.
 const MOST: usize = 2 * BATCH;
 
-/// A queue whose items are taken in batches: plakar makes one call after the other and
-/// waits for each, and some calls take the service long.
+/// A queue whose items are taken in batches. plakar makes one call at a time and waits for its
+/// response, and the service takes long for some calls.
 #[derive(Debug)]
 pub struct Batches<T> {
     waiting: Mutex<Vec<T>>,
-    /// Items that wait or are under way.
+    /// The number of items that are waiting or under way.
     left: watch::Sender<usize>,
 }
 
@@ -32,8 +32,8 @@ impl<T> Default for Batches<T> {
 }
 
 impl<T> Batches<T> {
-    /// Adds an item. Returns whether it is the first one, which means that nobody is
-    /// calling [`Self::next`].
+    /// Adds an item. Reports whether it is the first one, which means that no task is calling
+    /// [`Self::next`].
     pub fn add(&self, item: T) -> bool {
         self.waiting().push(item);
         let mut is_first = false;
@@ -44,7 +44,7 @@ impl<T> Batches<T> {
         is_first
     }
 
-    /// Waits for more items and returns a batch; none if there are no items.
+    /// Waits for more items and returns a batch, or none if there are no items.
     pub async fn next(&self) -> Option<Vec<T>> {
         if *self.left.borrow() == 0 {
             return None;
@@ -55,12 +55,12 @@ impl<T> Batches<T> {
         Some(waiting.drain(..count).collect())
     }
 
-    /// Notes that the items of a batch are done.
+    /// Records that the items of a batch are done.
     pub fn finish(&self, batch: &[T]) {
         self.left.send_modify(|left| *left -= batch.len());
     }
 
-    /// Waits until there are few items.
+    /// Waits until few items are left.
     pub async fn have_room(&self) {
         self.until(|left| left < MOST).await;
     }
@@ -71,7 +71,7 @@ impl<T> Batches<T> {
     }
 
     async fn until(&self, enough: impl Fn(usize) -> bool) {
-        // Fails only when the sender is gone.
+        // Fails only if the sender is dropped.
         let _ = self.left.subscribe().wait_for(|left| enough(*left)).await;
     }
 

@@ -1,9 +1,9 @@
 //! A cache of file content, in blocks, for files that never change.
 //!
-//! plakar asks for one small range per blob, widened by a random bit so that no
-//! two are the same (K/repository/repository.go). So content is fetched and kept
-//! in blocks: whoever misses one fetches a run of them with one request, and
-//! whoever needs a block that is on its way waits for it.
+//! plakar requests one small range for each blob, widened by a random amount so that no two ranges
+//! are the same (K/repository/repository.go). So content is fetched and cached in blocks. A reader
+//! that misses a block fetches a run of blocks with one request, and a reader that needs a block of
+//! a run under way waits for that run.
 
 mod fetch;
 mod file;
@@ -32,45 +32,46 @@ use crate::{
 };
 use file::CachedFile;
 
-/// Bytes of a block. A read that misses wastes half of one on average.
+/// Bytes of a block. On average, a read that misses fetches half a block too much.
 const BLOCK: usize = 256 * 1024;
-/// The most runs on their way at once, in the whole process. Go keeps up to 4 MiB
-/// of each that came faster than it was read (net/http, HTTP/2 transport).
+/// The maximum number of concurrent runs in the process. For each run, Go buffers up to 4 MiB that
+/// arrive faster than they are read (net/http, HTTP/2 transport).
 const RUNS: usize = 4;
-/// Percent of the memory that blocks may have. Go and gRPC have the rest for them,
-/// before and after they are here; `benches/kloset/memory.rs` holds that together.
+/// Percentage of the memory limit that cached blocks may use. The rest is for Go and gRPC, which
+/// hold the same content before and after it is cached. `benches/kloset/memory.rs` checks the sum.
 const KEPT: u64 = 50;
-/// Percent of the memory that the blocks of all runs on their way may have.
+/// Percentage of the memory limit that the blocks of all concurrent runs may use.
 const ON_THEIR_WAY: u64 = 25;
-/// The part of that for blocks that are used often; the rest is for new ones,
-/// which were read ahead and must not go before they are used.
+/// The fraction of the cache for blocks that are used often. The rest is for new blocks: they were
+/// prefetched and must not be evicted before they are used.
 const OFTEN_USED: f64 = 0.25;
-/// Files whose windows are kept. plakar reads from a few packfiles at a time.
+/// The number of files whose read-ahead windows are kept. plakar reads from a few packfiles at a
+/// time.
 const FILES: usize = 512;
-/// Pieces that wait for whoever reads a part.
+/// The capacity, in pieces, of the channel to the reader of a part.
 const PIECES: usize = 2;
 
-/// The blocks of all files of a drive, within a budget of memory.
+/// The cached blocks of all files of a drive, within a memory limit.
 #[derive(Debug, Clone)]
 pub struct Blocks(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The files that were read last. A file that is dropped loses its window, and its
-    /// blocks remain.
+    /// The files that were read most recently. A file that is evicted loses its window, but its
+    /// blocks stay cached.
     files: Cache<DrivePath, Arc<CachedFile>>,
     blocks: Cache<Key, Bytes, Size>,
     disk: Option<Arc<Disk>>,
-    /// What tells the drive from others that use the same folder.
+    /// Distinguishes the drive from others that use the same folder.
     origin: String,
-    /// Blocks that may be on their way in all runs together.
+    /// The number of blocks that all concurrent runs may still fetch.
     room: Semaphore,
     rooms: usize,
-    /// Runs that have begun or wait to begin.
+    /// The number of runs that have begun or wait to begin.
     wanted: AtomicUsize,
 }
 
-/// A block of a file, by the identity of its version.
+/// The key of a block: the identity of a version of a file, and the number of the block.
 type Key = (u128, usize);
 
 #[derive(Debug, Clone)]
@@ -83,8 +84,8 @@ impl Weighter<Key, Bytes> for Size {
 }
 
 impl Blocks {
-    /// A cache of `memory` bytes, and of some bytes in a folder if that is given.
-    /// `origin` tells the drive from others.
+    /// Returns a cache with `memory` bytes of memory and, if `disk` is given, a folder with its own
+    /// limit in bytes. `origin` distinguishes the drive from others in the same folder.
     pub fn new(memory: u64, disk: Option<(PathBuf, u64)>, origin: &str) -> Self {
         let kept = memory / 100 * KEPT;
         let blocks = in_blocks(kept);
@@ -99,7 +100,7 @@ impl Blocks {
             Ok(options) => {
                 Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default())
             }
-            // Only for options that are not set.
+            // Fails only for options that are not set here.
             Err(_) => Cache::with_weighter(blocks.max(1), kept, Size),
         };
         Self(Arc::new(Shared {
@@ -113,11 +114,11 @@ impl Blocks {
         }))
     }
 
-    /// Reads a file that does not change, or a part of it. Exactly the bytes
-    /// asked for come, less only what lies behind the end of the file.
+    /// Reads an immutable file or a part of it. Returns exactly the requested bytes, without those
+    /// beyond the end of the file.
     pub fn read(&self, path: &DrivePath, file: File, part: Option<Range<u64>>) -> Content {
         let Some(size) = file.size else {
-            // Without a size nobody can tell whether a block is complete.
+            // Without a size, it is unknown whether a block is complete.
             return drive::read(file, part);
         };
         let part = part.unwrap_or(0..size);
@@ -131,16 +132,16 @@ impl Blocks {
         Content::of(pieces)
     }
 
-    /// Starts to read the end of a file into the cache.
+    /// Starts to fetch the end of a file into the cache.
     pub fn prefetch_end(&self, path: &DrivePath, file: File) {
         if let Some(size) = file.size {
-            // The blocks arrive without a reader too. A failure is reported to the next
-            // reader.
+            // The blocks are fetched even without a reader. The next reader gets the error if this
+            // fails.
             drop(self.read(path, file, Some(size.saturating_sub(1)..size)));
         }
     }
 
-    /// Drops what is known of a file, because it was deleted or stored again.
+    /// Drops the cached state of a file that was deleted or stored again.
     pub fn forget(&self, path: &DrivePath) {
         if let Some((_, forgotten)) = self.0.files.remove(path) {
             self.0.drop_blocks(&forgotten);
@@ -164,15 +165,15 @@ impl Blocks {
 }
 
 impl Shared {
-    /// Blocks that one more run may have without being asked for them.
+    /// Returns the number of blocks that a further run may fetch beyond those that were requested.
     fn share(&self) -> usize {
         self.rooms / (self.wanted.load(Ordering::Relaxed) + 1)
     }
 
-    /// Waits until a run of so many blocks may begin.
+    /// Waits until a run of this many blocks may begin.
     async fn room_for(&self, blocks: usize) -> Option<SemaphorePermit<'_>> {
         let rooms = blocks.max(self.rooms / RUNS).clamp(1, self.rooms);
-        // None only if it were closed, which it never is.
+        // None only if the semaphore is closed, which never happens.
         self.room.acquire_many(u32::try_from(rooms).unwrap_or(u32::MAX)).await.ok()
     }
 

@@ -42,16 +42,16 @@ impl Claim {
         Ok(Self { name, id, file })
     }
 
-    /// Returns the time to wait before the next attempt, up to two seconds.
+    /// Returns the time to wait before the next attempt, at most two seconds.
     pub fn pause(&self) -> Duration {
         Duration::from_millis(self.id % 2000)
     }
 
-    /// Checks that there is no kloset and that no other process is creating one.
-    /// Removes the claims of killed processes.
+    /// Checks that there is no kloset and that no other process is creating one. Removes the claims
+    /// of killed processes.
     ///
-    /// # Errors
-    /// [`Error::BeingMade`], [`Error::Exists`], or if the folder cannot be listed.
+    /// # Errors Returns [`Error::BeingMade`] or [`Error::Exists`], or fails if the folder cannot be
+    /// listed.
     pub async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
         for entry in kloset.drive.list_usable(&kloset.top).await? {
             let name = entry.name();

@@ -1,8 +1,8 @@
-//! Content on disk, for whoever reads the same again in another process.
+//! A disk cache of blocks, which later processes read again.
 //!
-//! One file a block, put in place by a rename, with a checksum at its end: what a
-//! crash or a full disk leaves behind is not taken for content. Processes need no
-//! lock, because a file that is there never changes.
+//! Each block is a file that is put in place by a rename and ends with a checksum, so that the
+//! remains of a crash or of a full disk are not taken for content. Processes need no lock because
+//! an existing file never changes.
 
 use std::{
     fs::{self, DirBuilder, File, FileTimes},
@@ -16,40 +16,40 @@ use std::{
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Bytes of the checksum.
+/// Bytes of the checksum at the end of a file.
 const CHECKSUM: usize = 16;
-/// What the names of blocks end with; other files of the folder are left alone.
+/// The suffix of the files of blocks. Other files in the folder are left alone.
 const SUFFIX: &str = ".block";
-/// The part of the budget that may be written before it is looked after again,
-/// and that is made free then.
+/// A divisor of the limit: a `SLACK`th of it may be written before the folder is checked again.
 const SLACK: u64 = 16;
 
-/// A folder of blocks, which processes share.
+/// A folder of blocks that processes share.
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
-    /// In bytes.
+    /// The limit in bytes.
     budget: u64,
-    /// Bytes that this process has written since it last looked at the folder.
+    /// Bytes that this process has written since it last checked the size of the folder.
     written: AtomicU64,
-    /// Whether the user knows that it cannot be used.
+    /// Whether a warning was logged that the folder cannot be used.
     told: AtomicBool,
 }
 
 impl Disk {
-    /// Blocks of at most `budget` bytes in a folder, which is made when the first
-    /// one is kept.
+    /// Returns a cache of at most `budget` bytes in a folder, which is created when the first block
+    /// is stored.
     pub fn new(folder: &Path, budget: u64) -> Self {
-        // Looks at the folder at the first block: what others left counts too.
+        // The full count makes the first block check the folder: files of other processes count
+        // too.
         Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget), told: AtomicBool::new(false) }
     }
 
-    /// Whether a block seems to be there.
+    /// Reports whether there is a file for a block. Its content is not checked.
     pub fn has(&self, key: u128) -> bool {
         self.path(key).exists()
     }
 
-    /// A block of so many bytes, if it is there and what it was.
+    /// Returns a block of `size` bytes, if it is present and its checksum is correct.
     pub fn get(&self, key: u128, size: usize) -> Option<Bytes> {
         let path = self.path(key);
         let mut content = Bytes::from(fs::read(&path).ok()?);
@@ -61,14 +61,13 @@ impl Disk {
             }
         }
         log::info!("a block in {} is damaged and dropped", self.folder.display());
-        let _ = fs::remove_file(path); // another process may have been first
+        let _ = fs::remove_file(path); // another process may have deleted it first
         None
     }
 
-    /// Keeps a block.
+    /// Stores a block.
     ///
-    /// # Errors
-    /// If it cannot be written; nothing is there then.
+    /// # Errors Fails if the block cannot be written. Nothing is stored then.
     pub fn put(&self, key: u128, content: &[u8]) -> io::Result<()> {
         if content.len() as u64 + CHECKSUM as u64 > self.budget / SLACK {
             return Ok(());
@@ -85,8 +84,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Tells that the blocks of `cache_dir` cannot be kept, once: each further one is
-    /// tried all the same, for a full disk may have room again.
+    /// Warns once that blocks cannot be stored in `cache_dir`. Storing is still tried for each
+    /// further block, because a full disk may have room again.
     pub fn tell(&self, error: &io::Error) {
         if !self.told.swap(true, Ordering::Relaxed) {
             let folder = self.folder.display();
@@ -96,8 +95,8 @@ impl Disk {
         }
     }
 
-    /// Deletes the blocks that were not read for longest, until the budget has
-    /// room again for what several processes write before they look.
+    /// Deletes the least recently read blocks until the limit has room again for what several
+    /// processes may write before they check.
     fn make_room(&self) -> io::Result<()> {
         let mut blocks = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -105,7 +104,7 @@ impl Disk {
             if !entry.file_name().to_string_lossy().ends_with(SUFFIX) {
                 continue;
             }
-            // One that is gone meanwhile takes no room.
+            // A file that another process has deleted meanwhile takes no room.
             if let Ok(data) = entry.metadata() {
                 blocks.push((data.modified()?, data.len(), entry.path()));
             }
@@ -116,7 +115,7 @@ impl Disk {
             if size <= self.budget - self.budget / SLACK * 4 {
                 break;
             }
-            let _ = fs::remove_file(path); // another process may have been first
+            let _ = fs::remove_file(path); // another process may have deleted it first
             size -= length;
         }
         Ok(())
@@ -127,12 +126,13 @@ impl Disk {
     }
 }
 
-/// The key is part of it, so that a block under another's name is noticed.
+/// Returns the checksum of a block. It covers the key too, so that a block under the name of
+/// another one is detected.
 fn checksum_of(key: u128, content: &[u8]) -> [u8; CHECKSUM] {
     (xxh3_128(content) ^ key).to_le_bytes()
 }
 
-/// Notes that a block was read; it is only deleted earlier where that fails.
+/// Records that a block was read. If this fails, the block is only deleted earlier.
 fn touch(path: &Path) {
     let times = FileTimes::new().set_modified(SystemTime::now());
     let _ = File::open(path).and_then(|file| file.set_times(times));

@@ -1,4 +1,4 @@
-//! A folder of a kloset, whose files are found without a listing for each.
+//! A folder of a kloset. One listing serves many look-ups of files.
 
 use std::{
     cmp::Reverse,
@@ -15,17 +15,17 @@ use crate::{
     rclone::{Deletion, Entry, File, Item, Kind, Replacement, Time},
 };
 
-/// How long a listing is used that was made along with another. plakar's cache daemon
-/// lists the states right after it has opened the kloset.
+/// How long a listing is used that was made together with another one. plakar's cache daemon lists
+/// the states right after it has opened the kloset.
 const PREFETCH_LIFE: Duration = Duration::from_secs(10);
 
-/// The files of one folder, as last listed and as this process has changed them since.
+/// The files of a folder, as last listed and as changed by this process since then.
 #[derive(Debug)]
 pub struct Folder {
     drive: Drive,
     path: DrivePath,
     known: Mutex<Known>,
-    /// Held while the folder is being listed, so that callers share one listing.
+    /// Held while the folder is being listed, so that concurrent callers share one listing.
     listing: AsyncMutex<()>,
     deletions: Batches<Deleted>,
 }
@@ -41,27 +41,27 @@ struct Deleted {
 #[derive(Debug, Default)]
 struct Known {
     files: HashMap<Arc<str>, File>,
-    /// What this process has stored within [`LAG`].
+    /// The files that this process has stored within [`LAG`].
     stored: HashMap<Arc<str>, (File, Instant)>,
-    /// What this process has deleted within [`LAG`], or is deleting.
+    /// The files that this process has deleted within [`LAG`] or is deleting.
     tombstones: HashMap<Arc<str>, Tombstone>,
-    /// When the folder was listed before anything of it was asked for.
+    /// When the folder was listed before anything in it was requested.
     prefetched: Option<Instant>,
-    /// How often the folder was listed. A caller that waited for a listing of another
-    /// one need not list again.
+    /// How often the folder was listed. A caller that waited for the listing of another caller need
+    /// not list again.
     listings: u64,
 }
 
 /// Hides a deleted file from listings that still show it.
 #[derive(Debug)]
 struct Tombstone {
-    /// The version that was deleted; none for any version.
+    /// The version that was deleted, or none for any version.
     version: Option<Arc<str>>,
     since: Instant,
 }
 
 impl Known {
-    /// Takes over a listing. Changes of this process that it may not show yet are kept.
+    /// Adopts a listing. Changes of this process that it may not show yet are kept.
     fn take(&mut self, entries: &[Entry]) {
         self.files = entries.iter().filter_map(file_of).collect();
         self.listings += 1;
@@ -73,8 +73,8 @@ impl Known {
             deleted.is_none_or(|deleted| deleted.version.as_ref().is_some_and(|version| *version != file.version))
         });
         for (name, (file, _)) in &self.stored {
-            // A listing that has the name is not older: another process may have stored it
-            // again, and a version that is gone is found out when it is read.
+            // A listing that has the name is used as it is: another process may have stored the
+            // file again, and a version that is gone is detected when it is read.
             self.files.entry(Arc::clone(name)).or_insert_with(|| file.clone());
         }
     }
@@ -86,13 +86,13 @@ impl Folder {
         Self { drive, path, known: Mutex::default(), listing: AsyncMutex::default(), deletions: Batches::default() }
     }
 
-    /// Returns where the folder is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &DrivePath {
         &self.path
     }
 
-    /// Lists the folder, unless that was done already, and returns up to `count` of its
-    /// newest files. After a failure a later call lists again and reports its own.
+    /// Lists the folder, unless it was listed already, and returns up to `count` of its newest
+    /// files. If the listing fails, a later call lists again and returns its own error.
     pub async fn prefetch(&self, count: usize) -> Vec<(Arc<str>, File)> {
         let _listing = self.listing.lock().await;
         if self.known().listings > 0 {
@@ -111,18 +111,17 @@ impl Folder {
         }
     }
 
-    /// Takes over a listing that was made along with another. The next call of
-    /// [`Self::list`] uses it, if it comes soon.
+    /// Adopts a listing that was made together with another one. The next call of [`Self::list`]
+    /// uses it if it is made within [`PREFETCH_LIFE`].
     pub fn prefetched(&self, entries: &[Entry]) {
         let mut known = self.known();
         known.take(entries);
         known.prefetched = Some(Instant::now());
     }
 
-    /// Lists the folder; one that does not exist is empty.
+    /// Lists the folder. A folder that does not exist is empty.
     ///
-    /// # Errors
-    /// If the listing fails.
+    /// # Errors Fails if the listing fails.
     pub async fn list(&self) -> Result<Vec<(Arc<str>, File)>, Error> {
         let listing = self.listing.lock().await;
         let prefetched = self.known().prefetched.take();
@@ -133,10 +132,9 @@ impl Folder {
         Ok(self.known().files.iter().map(|(name, file)| (Arc::clone(name), file.clone())).collect())
     }
 
-    /// Finds the file of a name. If it is not known, the folder is listed once.
+    /// Finds a file by name. If the name is unknown, the folder is listed once.
     ///
-    /// # Errors
-    /// If the listing fails.
+    /// # Errors Fails if the listing fails.
     pub async fn file(&self, name: &str) -> Result<Option<File>, Error> {
         let seen = {
             let known = self.known();
@@ -152,11 +150,10 @@ impl Folder {
         Ok(self.known().files.get(name).cloned())
     }
 
-    /// Finds the file of a name after the file `stale` could not be read: another
-    /// process may have replaced or deleted it.
+    /// Finds a file by name after the file `stale` could not be read: another process may have
+    /// replaced or deleted it.
     ///
-    /// # Errors
-    /// If the listing fails.
+    /// # Errors Fails if the listing fails.
     pub async fn file_instead_of(&self, name: &str, stale: &File) -> Result<Option<File>, Error> {
         let _listing = self.listing.lock().await;
         let is_stale = self.known().files.get(name).is_none_or(|file| file.version == stale.version);
@@ -180,10 +177,9 @@ impl Folder {
         }
     }
 
-    /// Stores a file, in place of the file of that name.
+    /// Stores a file and replaces an existing file of the same name.
     ///
-    /// # Errors
-    /// If it cannot be stored in full.
+    /// # Errors Fails if the file cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
         let path = self.path_for_put(name).await?;
         let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?;
@@ -191,11 +187,10 @@ impl Folder {
         Ok(())
     }
 
-    /// Stores a file as [`Self::put`] does, without waiting for a free upload. Returns
-    /// the file.
+    /// Stores a file as [`Self::put`] does, but does not wait for a free upload slot. Returns the
+    /// file.
     ///
-    /// # Errors
-    /// If it cannot be stored in full.
+    /// # Errors Fails if the file cannot be stored in full.
     pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
         let path = self.path_for_put(name).await?;
         let file = self.drive.upload_at_once(&path, Time::now(), content).await?;
@@ -203,8 +198,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// Returns the path of a file to be stored. A deletion of that name that is under
-    /// way ends first.
+    /// Returns the path of a file to be stored. Waits for a deletion of the same name that is under
+    /// way.
     async fn path_for_put(&self, name: &str) -> Result<DrivePath, Error> {
         let is_deleted = self.known().tombstones.contains_key(name);
         if is_deleted {
@@ -220,10 +215,9 @@ impl Folder {
         known.files.insert(name, file);
     }
 
-    /// Deletes a file in the background, for good. It is not listed any more.
+    /// Deletes a file permanently, in the background. The file is no longer listed.
     ///
-    /// # Errors
-    /// If the name is not valid.
+    /// # Errors Fails if the name is not valid.
     pub fn delete(self: &Arc<Self>, name: &str, on_failure: OnFailure) -> Result<(), Error> {
         let path = self.child(name)?;
         let file = {
@@ -266,7 +260,7 @@ impl Folder {
         }
     }
 
-    /// Waits until few deletions are waiting.
+    /// Waits until few deletions are left.
     pub async fn deletions_have_room(&self) {
         self.deletions.have_room().await;
     }
@@ -285,12 +279,12 @@ impl Folder {
     }
 }
 
-/// What becomes of a file whose deletion fails.
+/// What happens to a file whose deletion fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is listed again.
+    /// The file is listed again.
     ListAgain,
-    /// It stays hidden: it is a lock, and its command has ended.
+    /// The file stays hidden: it is a lock, and its command has ended.
     Hide,
 }
 

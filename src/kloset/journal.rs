@@ -1,9 +1,9 @@
-//! What the processes of this machine have lately changed in a kloset.
+//! A journal of the recent changes of a kloset by the processes of this machine.
 //!
-//! A listing may be older than a change, and a deletion may go on after the process
-//! that asked for it has told plakar so. The journal is a file in the state folder
-//! that every process reads and appends to. It spares the next process the wait; a
-//! process that cannot use it works as on a machine of its own.
+//! A listing may lag behind a change, and a deletion may continue after plakar has been told that
+//! it is done. The journal is a file in the state folder that every process reads and appends to,
+//! so that later processes know of these changes. A process that cannot use it works as if it were
+//! the only one on the machine.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,16 +25,16 @@ use super::{
 };
 use crate::drive::DrivePath;
 
-/// How long a listing may take to show a change. Those of iCloud are mostly up to
-/// date at once, but Apple does not promise it.
+/// How long a listing may take to show a change. iCloud's listings are usually up to date at once,
+/// but Apple does not guarantee it.
 pub const LAG: Duration = Duration::from_secs(60);
-/// How long plakar counts a lock that is not refreshed (K/repository/lock.go).
+/// How long plakar respects a lock that is not refreshed (K/repository/lock.go).
 const LOCK_LIFE: Duration = Duration::from_mins(10);
-/// Bytes from which on the file is rewritten without its expired lines.
+/// The size in bytes from which the file is rewritten without its expired lines.
 const LARGE: u64 = 64 * 1024;
-/// Bytes that are read. Only a file that another program wrote is larger.
+/// The maximum number of bytes that are read. Only a file of another program is larger.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// The first word of a line.
+/// The first word of each kind of line.
 const CREATED: &str = "created";
 const STORED: &str = "stored";
 const DELETED: &str = "deleted";
@@ -47,33 +47,32 @@ pub enum Change {
     Created(Bytes),
     /// An object was stored.
     Stored(Resource, Mac),
-    /// An object was deleted, or will be.
+    /// An object was deleted or will be deleted.
     Deleted(Resource, Mac),
     /// This process stored a lock.
     Locked(Mac),
 }
 
-/// The changes that still matter.
+/// The changes that are still relevant.
 #[derive(Debug, Default)]
 pub struct Recent {
-    /// The configuration of the kloset, if it was created lately.
+    /// The configuration of the kloset, if it was created recently.
     pub created: Option<Bytes>,
-    /// Objects that were stored lately.
+    /// Objects that were stored recently.
     pub stored: HashSet<(Resource, Mac)>,
-    /// Objects that were deleted lately, and locks that were deleted at all.
+    /// Objects that were deleted recently, and all locks that were deleted.
     pub deleted: HashSet<(Resource, Mac)>,
     locked: HashMap<Mac, ProcessId>,
 }
 
 impl Recent {
-    /// Returns the locks of processes that ended without deleting them. The command
-    /// that took such a lock cannot have gone on: plakar does not start its connector
-    /// again (P/plugins/connect.go).
+    /// Returns the locks of processes that ended without deleting them. The command that holds such
+    /// a lock has ended too: plakar does not restart its connector (P/plugins/connect.go).
     pub fn abandoned_locks(&self) -> impl Iterator<Item = Mac> {
         self.locked.iter().filter(|(_, owner)| owner.has_ended()).map(|(mac, _)| *mac)
     }
 
-    /// Applies a line. Returns none if it has expired or is no line of a journal.
+    /// Applies a line. Returns none if the line has expired or is malformed.
     fn apply(&mut self, line: &str, now: Duration) -> Option<()> {
         let mut words = line.split(' ');
         let age = now.checked_sub(Duration::from_secs(words.next()?.parse().ok()?))?;
@@ -116,14 +115,14 @@ impl Recent {
 pub struct Journal(Option<PathBuf>);
 
 impl Journal {
-    /// Returns the journal of a kloset in a folder, which need not exist. Without a
-    /// folder nothing is noted. `origin` distinguishes the drives of different accounts.
+    /// Returns the journal of a kloset in a folder, which need not exist. Without a folder, nothing
+    /// is recorded. `origin` distinguishes the drives of different accounts.
     pub fn new(folder: Option<&Path>, origin: &str, top: &DrivePath) -> Self {
         let name = format!("{:032x}.journal", xxh3_128(format!("{origin}\0{top}").as_bytes()));
         Self(folder.map(|folder| folder.join(name)))
     }
 
-    /// Appends changes. If that fails, the next process asks the service.
+    /// Appends changes. If that fails, later processes rely on the listings alone.
     pub async fn note(&self, changes: Vec<Change>) {
         let Some(path) = self.0.clone().filter(|_| !changes.is_empty()) else {
             return;
@@ -166,7 +165,8 @@ fn write(path: &Path, changes: &[Change]) -> io::Result<()> {
     file.write_all(lines.as_bytes())
 }
 
-/// Opens a regular file. Anything else in its place is an error and is not waited for.
+/// Opens a regular file. Anything else, such as a FIFO, is an error, so that the open does not
+/// block.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -180,7 +180,7 @@ fn read(mut file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Returns the changes that still matter, and their lines.
+/// Returns the changes that are still relevant, and the lines that they were read from.
 fn parse(text: &str, now: Duration) -> (Recent, String) {
     let (mut recent, mut fresh) = (Recent::default(), String::new());
     for line in text.lines() {

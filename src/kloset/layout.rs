@@ -1,11 +1,11 @@
-//! The layout of a kloset, which is that of plakar's Go plugin for rclone: each
-//! opens the stores of the other.
+//! The layout of a kloset. It is the layout of plakar's Go plugin for rclone, so that each can open
+//! the stores of the other.
 
 use std::fmt;
 
 use crate::rclone::{Entry, Item};
 
-/// The name of the configuration of a kloset.
+/// The file name of the configuration of a kloset.
 pub const CONFIG: &str = "CONFIG";
 
 /// A kind of object of a kloset.
@@ -20,10 +20,10 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// All of them.
+    /// All kinds of objects.
     pub const ALL: [Self; 3] = [Self::Packfile, Self::State, Self::Lock];
 
-    /// Returns the folder of the objects.
+    /// Returns the name of the folder of the objects.
     pub const fn folder(self) -> &'static str {
         match self {
             Self::Packfile => "packfiles",
@@ -38,8 +38,8 @@ impl Resource {
     }
 }
 
-/// Reports whether the entries of a folder are those of a kloset. The folder of the
-/// locks may be missing: object stores lose empty folders.
+/// Reports whether the entries of a folder are those of a kloset. The folder of the locks may be
+/// missing, because object stores lose empty folders.
 pub fn is_kloset(entries: &[Entry]) -> bool {
     let is_folder = |entry: &Entry| matches!(entry.item, Item::Folder);
     let find = |name: &str| entries.iter().find(|entry| entry.name() == name);
@@ -58,12 +58,12 @@ const SIZE: usize = 32;
 pub struct Mac([u8; SIZE]);
 
 impl Mac {
-    /// Reads the bytes that plakar sends. Returns none if they are not 32.
+    /// Reads the bytes that plakar sends. Returns none if there are not exactly 32.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Reads a file name. Returns none if the file is not an object of a kloset.
+    /// Reads a file name. Returns none if it is not the name of an object of a kloset.
     pub fn from_name(name: &str) -> Option<Self> {
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return None;

@@ -1,8 +1,8 @@
-//! Copies on this machine of small files that every process reads and that hardly
-//! ever change, such as the configuration of a kloset.
+//! Local copies of small files that every process reads and that rarely change, such as the
+//! configuration of a kloset.
 //!
-//! Only the first process downloads the file. A copy is used as long as a listing
-//! shows the version that was copied.
+//! Only the first process downloads the file. A copy is used as long as the listings show the
+//! version that was copied.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     rclone::{Error, File, Time},
 };
 
-/// Bytes of all copies. One copy may have a 16th of it.
+/// The limit in bytes for all copies. One copy may use a 16th of it.
 const BUDGET: u64 = 1024 * 1024;
 
-/// The copies of the small files of a drive.
+/// The local copies of the small files of a drive.
 #[derive(Debug, Clone)]
 pub struct LocalCopies {
     disk: Option<Arc<Disk>>,
@@ -28,16 +28,15 @@ pub struct LocalCopies {
 }
 
 impl LocalCopies {
-    /// Returns the copies in a folder, which other drives may share. Without a folder
-    /// nothing is copied.
+    /// Returns the copies in a folder, which other drives may share. Without a folder, no file is
+    /// copied.
     pub fn new(folder: Option<&Path>, origin: &str) -> Self {
         Self { disk: folder.map(|folder| Arc::new(Disk::new(folder, BUDGET))), origin: origin.into() }
     }
 
-    /// Returns the content of a file in the listed version.
+    /// Returns the content of the listed version of a file.
     ///
-    /// # Errors
-    /// If there is no copy and the file cannot be read.
+    /// # Errors Fails if there is no copy and the file cannot be read.
     pub async fn read(&self, path: &DrivePath, file: File, modified: Time) -> Result<Bytes, Error> {
         let (Some(disk), Some(size)) = (self.disk.clone(), file.size.and_then(|size| usize::try_from(size).ok()))
         else {
@@ -50,7 +49,8 @@ impl LocalCopies {
             return Ok(content);
         }
         let content = content_of(file).await?;
-        // A file that has changed since it was listed is read in its present version.
+        // A file that has changed since it was listed is read in its current version, which is not
+        // stored as a copy of the listed one.
         if content.len() == size {
             let copy = content.clone();
             // Without a copy the next process downloads the file again.

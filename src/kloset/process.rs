@@ -1,13 +1,12 @@
-//! The identity of a process in what it leaves for others.
+//! The identity of a process, written into the files that other processes read.
 
 use std::{fmt, fs};
 
 use rustix::{io::Errno, process::Pid};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A process and the place where its number means something. Two machines or
-/// containers may have the same host name, so on Linux the place includes the boot
-/// and the namespace of process numbers.
+/// A process number and the place where it is valid. Two machines or containers may have the same
+/// host name, so on Linux the place includes the boot and the namespace of process numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessId {
     place: u32,
@@ -30,8 +29,8 @@ impl ProcessId {
         Some(Self { place: u32::from_str_radix(place, 16).ok()?, number: number.parse().ok()? })
     }
 
-    /// Reports whether the process is known to have ended. A process of another place
-    /// is not, and neither is one whose number is in use again.
+    /// Reports whether the process is known to have ended. This is never known of a process of
+    /// another place, nor if its number is in use again.
     pub fn has_ended(&self) -> bool {
         let number = i32::try_from(self.number).ok().and_then(Pid::from_raw);
         self.place == Self::own().place
@@ -54,7 +53,7 @@ mod tests {
         let own = ProcessId::own();
         assert_eq!(ProcessId::parse(&own.to_string()), Some(own.clone()));
         assert!(!own.has_ended());
-        // Linux gives no number above 2^22.
+        // Linux assigns no number above 2^22.
         assert!(ProcessId { number: i32::MAX as u32, ..own.clone() }.has_ended());
         assert!(!ProcessId { number: i32::MAX as u32, place: own.place ^ 1 }.has_ended(), "of another machine");
     }

@@ -1,4 +1,4 @@
-//! Blocks on their way.
+//! Runs of blocks that are being fetched.
 
 use std::{
     ops::Range,
@@ -14,8 +14,8 @@ use crate::{
     rclone::{Error, File},
 };
 
-/// A run of blocks that one request brings. It holds them until it ends, so that
-/// whoever waits for one gets it, whatever the cache does meanwhile.
+/// A run of blocks that one request fetches. It holds its blocks until it ends, so that every
+/// waiting reader gets its block even if the cache evicts it.
 #[derive(Debug)]
 pub struct Run {
     blocks: Range<usize>,
@@ -42,7 +42,7 @@ impl Run {
         self.blocks.contains(&block)
     }
 
-    /// A block of the run, as soon as it is there.
+    /// Waits for a block of the run and returns it.
     pub async fn block(&self, block: usize) -> Result<Bytes, Error> {
         let position = block - self.blocks.start;
         let mut progress = self.progress.subscribe();
@@ -61,11 +61,11 @@ impl Run {
         }
     }
 
-    /// Fetches blocks of a file of `size` bytes, the next ones of the run; `keep`
-    /// gets each.
+    /// Fetches the next blocks of the run from a file of `size` bytes, and passes each one to
+    /// `keep`.
     ///
-    /// # Errors
-    /// If not all of them come, or more than they; who waits knows it then.
+    /// # Errors Fails if the response has fewer or more bytes than requested. All waiting readers
+    /// get the error.
     pub async fn fetch(
         &self,
         blocks: Range<usize>,
@@ -85,7 +85,7 @@ impl Run {
                 Some(Err(error)) => return self.fail(error),
                 None => return self.fail(Error::unexpected("content ended without a reason")),
             };
-            // Pieces are blocks, but for the one in which a connection broke.
+            // Each piece is a block, except after a broken connection.
             let whole = if block.is_empty() && piece.len() == wanted {
                 piece
             } else {
@@ -104,7 +104,7 @@ impl Run {
         Ok(())
     }
 
-    /// Adds the next block; `keep` gets it too.
+    /// Adds the next block and passes it to `keep`.
     pub fn add(&self, content: Bytes, keep: impl Fn(usize, &Bytes)) {
         let mut arrived = self.arrived();
         keep(self.blocks.start + arrived.len(), &content);
@@ -114,7 +114,7 @@ impl Run {
         self.progress.send_replace(Progress::Arrived(count));
     }
 
-    /// The blocks that have arrived, of those given.
+    /// Returns the blocks in the range that have arrived.
     pub fn arrived_of(&self, blocks: Range<usize>) -> Vec<Bytes> {
         let first = blocks.start - self.blocks.start;
         self.arrived().iter().skip(first).take(blocks.len()).cloned().collect()

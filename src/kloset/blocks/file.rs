@@ -18,15 +18,15 @@ use crate::{
     rclone::{Error, File},
 };
 
-/// Runs of one file on their way at once. Who else misses a block waits until
-/// one has ended: by then it is known what larger runs are worth.
+/// The maximum number of concurrent runs of a file. A reader that misses a block beyond them waits
+/// until a run has ended: by then it is known how large the next run should be.
 const RUNS: usize = 4;
 
-/// A version of a file, and the way to its blocks.
+/// A version of a file and the state of its cached blocks.
 #[derive(Debug)]
 pub struct CachedFile {
     shared: Arc<Shared>,
-    /// The identity of the file in this version, the same in every process.
+    /// The identity of this version of the file, the same in every process.
     identity: u128,
     file: File,
     size: u64,
@@ -56,18 +56,18 @@ impl CachedFile {
         Self { shared, identity, file, size, reading, run_ended: Notify::new() }
     }
 
-    /// Whether this is the file in the version that a listing gave.
+    /// Reports whether this is the version of the file that a listing returned.
     pub fn is(&self, file: &File) -> bool {
         self.file.version == file.version && Some(self.size) == file.size
     }
 
-    /// Returns the identity of the file in this version.
+    /// Returns the identity of this version of the file.
     pub fn identity(&self) -> u128 {
         self.identity
     }
 
-    /// Sends what is in memory of a part, as far as there is room for it, and
-    /// answers what is left. Most of plakar's reads end here, without a task.
+    /// Sends the bytes of a part that are in memory, as far as the channel has room, and returns
+    /// the rest of the part. Most of plakar's reads are completed here, without a task.
     pub fn send_at_hand(
         self: &Arc<Self>,
         mut part: Range<u64>,
@@ -88,7 +88,7 @@ impl CachedFile {
         part
     }
 
-    /// Sends a part of the content, which lies within the file.
+    /// Sends a part of the content, which must lie within the file.
     pub async fn send(self: Arc<Self>, part: Range<u64>, pieces: mpsc::Sender<Result<Bytes, Error>>) {
         let mut at = part.start;
         while at < part.end {
@@ -101,7 +101,7 @@ impl CachedFile {
         }
     }
 
-    /// What the first block of a part has of it.
+    /// Returns the bytes of a part that its first block holds.
     async fn piece(self: &Arc<Self>, part: Range<u64>) -> Result<Bytes, Error> {
         let first = block_of(part.start);
         let content = self.block(first, block_of(part.end - 1) + 1 - first).await?;
@@ -109,7 +109,7 @@ impl CachedFile {
         Ok(piece_of(&content, &part))
     }
 
-    /// A block, of a part that needs `asked` blocks from there on.
+    /// Returns a block, for a part that needs `asked` blocks from this one on.
     async fn block(self: &Arc<Self>, block: usize, asked: usize) -> Result<Bytes, Error> {
         loop {
             let run_ended = self.run_ended.notified();
@@ -137,7 +137,7 @@ impl CachedFile {
         Found::OnItsWay(self.start(&mut reading, blocks))
     }
 
-    /// Notes that a block was read, and fetches what will be read next.
+    /// Records that a block was read, and prefetches the blocks that are likely to be read next.
     fn read_ahead(self: &Arc<Self>, block: usize) {
         let mut reading = self.reading();
         reading.window.note_read(block);
@@ -177,7 +177,8 @@ impl CachedFile {
             }
             let missing = next..self.end_of_missing(next, run.blocks().end).await;
             if run.fetch(missing.clone(), &self.file, self.size, keep).await.is_err() {
-                // An answer that ends otherwise than it should is not to be trusted.
+                // A response that does not end as expected is not trusted, so its blocks are
+                // dropped.
                 for block in run.blocks() {
                     self.shared.blocks.remove(&(self.identity, block));
                 }
@@ -201,7 +202,7 @@ impl CachedFile {
         spawn_blocking(move || disk.get(key, size)).await.ok()?
     }
 
-    /// Where blocks begin again that are on disk, or the end.
+    /// Returns the first block in the range that is on disk, or `end` if there is none.
     async fn end_of_missing(&self, first: usize, end: usize) -> usize {
         let Some(disk) = self.shared.disk.clone() else {
             return end;
@@ -227,7 +228,7 @@ impl CachedFile {
         let _ = spawn_blocking(write).await;
     }
 
-    /// The name of a block for every process.
+    /// Returns the key of a block, the same in every process.
     fn key(&self, block: usize) -> u128 {
         self.identity ^ xxh3_128(&(block as u64).to_le_bytes())
     }
@@ -237,7 +238,7 @@ impl CachedFile {
     }
 }
 
-/// What a block has of a part that begins in it.
+/// Returns the bytes of a part that begins in this block, up to the end of the block.
 fn piece_of(block: &Bytes, part: &Range<u64>) -> Bytes {
     let offset = (part.start % BLOCK as u64) as usize;
     let end = usize::try_from(part.end - part.start).map_or(BLOCK, |length| offset + length);

@@ -1,37 +1,36 @@
-//! How much to read at once: as much as has paid so far.
+//! The read-ahead window of a file. It grows while the fetched blocks are read.
 
 use std::ops::Range;
 
 use super::BLOCK;
 
-/// A first look. At 20 to 50 MB/s this much comes in the time that a request
-/// takes to be answered (40 ms and more), so it doubles the cost at most.
+/// The first window. At 20 to 50 MB/s, this many bytes arrive in the time that a request takes (40
+/// ms and more), so they double the cost at most.
 const FIRST: usize = 2 * 1024 * 1024 / BLOCK;
-/// Files up to this size are fetched whole. plakar's packfiles of a small backup
-/// have 0.5 to 1.5 MiB, most of it padding that nobody asks for.
+/// Files up to this size are fetched whole. plakar's packfiles of a small backup have 0.5 to 1.5
+/// MiB, most of it padding that is never read.
 const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
-/// More at once would not make a transfer faster, only a wrong guess dearer. The
-/// largest range that plakar asks for, about 12 MiB, is one run.
+/// The largest window. A larger one makes a transfer no faster and a wrong guess more expensive.
+/// The largest range that plakar requests, about 12 MiB, is one run.
 const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
-/// What is read in sequence is fetched at least this much before it is asked for;
-/// half a run where runs are large, for plakar asks for 5 MB and then is busy with
-/// them for a while, in which the link must not rest.
+/// How far ahead of the reader blocks are fetched in a sequential read, as a minimum; half a run if
+/// runs are large. plakar requests 5 MB and then processes them for a while, during which the link
+/// must not be idle.
 const LEAD: usize = 1024 * 1024 / BLOCK;
-/// What comes along of what is before the first block asked for, if there is little
-/// behind it: plakar reads a few small blobs near the end of a packfile before it
-/// walks through it from the start.
+/// How many blocks before the first requested one are also fetched if only a few follow it: plakar
+/// reads a few small blobs near the end of a packfile before it reads the packfile from the start.
 const BEFORE_END: usize = 512 * 1024 / BLOCK;
-/// Blocks that must have been read right before another to call that a sequence.
+/// The number of preceding blocks that must have been read for a read to count as sequential.
 const BEFORE: usize = 4;
 
-/// What has been fetched and read of one file, and so what a guess about it is
-/// worth.
+/// The record of what has been fetched and read of a file. It determines how many blocks are
+/// prefetched.
 #[derive(Debug)]
 pub struct Window {
     blocks: Box<[Block]>,
-    /// Blocks that were read since they were fetched.
+    /// Blocks that were read after they were fetched.
     read: usize,
-    /// Blocks that were fetched and not read.
+    /// Blocks that were fetched and have not been read.
     unread: usize,
 }
 
@@ -43,12 +42,12 @@ enum Block {
 }
 
 impl Window {
-    /// Of a file of so many blocks.
+    /// Returns the window of a file of this many blocks.
     pub fn new(blocks: usize) -> Self {
         Self { blocks: vec![Block::Unknown; blocks].into(), read: 0, unread: 0 }
     }
 
-    /// Notes that a block was read.
+    /// Records that a block was read.
     pub fn note_read(&mut self, block: usize) {
         if self.blocks[block] == Block::Fetched {
             self.unread -= 1;
@@ -59,7 +58,7 @@ impl Window {
         }
     }
 
-    /// Notes that blocks are fetched, again if they were before.
+    /// Records that blocks are being fetched, possibly again.
     pub fn note_fetched(&mut self, run: Range<usize>) {
         for block in &mut self.blocks[run] {
             match block {
@@ -74,8 +73,8 @@ impl Window {
         }
     }
 
-    /// Blocks to fetch at once: so many that guesses, if they all turn out wrong,
-    /// have cost twice of what was of use.
+    /// Returns the number of blocks to fetch at once. It is limited so that the blocks fetched in
+    /// vain, if all guesses turn out wrong, are at most twice the useful ones.
     fn size(&self, share: usize) -> usize {
         let size = match self.blocks.len() {
             ..=WHOLE => WHOLE,
@@ -84,18 +83,18 @@ impl Window {
         size.min(share).max(1)
     }
 
-    /// The blocks to fetch when `missing` is, of a part that needs `asked` blocks
-    /// from there on: at least those, then what follows, then what comes before,
-    /// up to blocks that are there or on their way. One run may have `share`
-    /// blocks that nobody asked for.
+    /// Returns the blocks to fetch when `missing` is needed by a part of `asked` blocks from there
+    /// on: at least those, then the blocks that follow, then those before, up to blocks that are
+    /// cached or under way. The run may have `share` blocks that were not requested.
     pub fn run(&self, missing: usize, asked: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Range<usize> {
         let most = self.size(share).max(asked.min(LARGEST));
         let mut run = missing..missing + 1;
         while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
             run.end += 1;
         }
-        // A short rest, up to the end or to what is there, is not worth a request
-        // of its own, if there is room for it: what waits for room lets the link rest.
+        // A short rest, up to the end or to a cached block, is not worth a request of its own. It
+        // is added only if the limit allows it, because a run that waits for the limit leaves the
+        // link idle.
         let rest = (run.end..self.blocks.len()).take_while(|&block| !is_there(block)).count();
         if rest <= most / 2 && run.len() + rest <= share.max(most) {
             run.end += rest;
@@ -108,8 +107,8 @@ impl Window {
         run
     }
 
-    /// The block to fetch next while `block` is being read: one a little ahead
-    /// that is missing, if the file is being read in sequence here.
+    /// Returns the block to prefetch next while `block` is being read: a missing block a little
+    /// ahead, if the read is sequential.
     pub fn next(&self, block: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Option<usize> {
         let in_sequence =
             block >= BEFORE && self.blocks[block - BEFORE..block].iter().all(|&before| before == Block::Read);
@@ -128,7 +127,7 @@ mod tests {
     const FILE: usize = 64 * 1024 * 1024 / BLOCK;
     const PLENTY: usize = FILE;
 
-    /// Reads blocks one after the other; answers the runs that this takes.
+    /// Reads the blocks in order and returns the runs that are fetched.
     fn read(order: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
         let mut window = Window::new(FILE);
         let mut there = vec![false; FILE];
