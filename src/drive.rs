@@ -1,8 +1,8 @@
-//! A drive: the files and folders of one remote, whatever its provider.
+//! A drive: the files and folders of one remote of any provider.
 //!
-//! Shared by backup, restore and kloset: paths that cannot lead out of the
-//! drive, retries, memory budgets, and content of exactly the listed length.
-//! Nothing here knows gRPC or JSON, and nothing here is special to iCloud.
+//! Backups, restores and klosets share it: paths that cannot lead out of the drive, retries, memory
+//! limits, and content of exactly the listed length. This module knows neither gRPC nor JSON, and
+//! nothing in it is specific to iCloud.
 
 mod content;
 mod error;
@@ -24,15 +24,15 @@ use crate::rclone::{self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Re
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
 
-/// Bounds of a drive.
+/// Limits of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Uploads at once.
+    /// The maximum number of concurrent uploads.
     pub uploads: usize,
-    /// Bytes of memory for content that waits to be uploaded; more than that
-    /// waits in files.
+    /// Bytes of memory for content that waits to be uploaded. Content beyond them is written to
+    /// files.
     pub spool_memory: usize,
-    /// The folder for those files, which have no name.
+    /// The folder for those files. They have no names.
     pub spool_dir: PathBuf,
 }
 
@@ -48,11 +48,10 @@ pub struct Drive {
 impl Drive {
     /// Opens the section `name` of `sections`, for work in the folder `top`.
     ///
-    /// # Errors
-    /// Whatever rclone says about configuration, network and session.
+    /// # Errors Returns the error of rclone about the configuration, the network or the session.
     pub async fn open(name: &str, sections: Sections, limits: &Limits, top: &DrivePath) -> Result<Self, Error> {
-        // The remote's top is "/" and not "", as in the Go plugin: for backends that know
-        // the difference (local, sftp) it is the root of the file system.
+        // The top of the remote is "/" and not "", as in the Go plugin. For backends that
+        // distinguish the two (local, sftp), "/" is the root of the file system.
         let remote = retried(Attempts::default(), || Rclone::start().open(name, "/", sections.clone())).await;
         let remote = remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?;
         Ok(Self {
@@ -63,15 +62,14 @@ impl Drive {
         })
     }
 
-    /// Ends the use of the drive, by all clones.
+    /// Closes the drive for all clones.
     ///
-    /// # Errors
-    /// If the backend cannot save what it has to.
+    /// # Errors Fails if the backend cannot save its state.
     pub async fn close(&self) -> Result<(), Error> {
         self.remote.close().await.map_err(|cause| Error::new("cannot close", &DrivePath::top(), cause))
     }
 
-    /// Lists folders; one result for each.
+    /// Lists folders. Returns one result for each.
     pub async fn list(&self, folders: &[DrivePath]) -> Vec<Result<Listing, Error>> {
         let listed = retried_each(self.attempts(Work::List), folders.len(), |left| {
             self.remote.list(left.iter().map(|&i| folders[i].as_str().to_owned()).collect())
@@ -84,19 +82,19 @@ impl Drive {
         results
     }
 
-    /// Lists one folder, all of it.
+    /// Lists a folder and requires that its listing is complete.
     ///
-    /// # Errors
-    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] as for [`all_of`].
+    /// # Errors Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as
+    /// for [`all_of`].
     pub async fn list_all(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         all_of(folder, listing)
     }
 
-    /// Lists what can be used of one folder.
+    /// Lists the usable entries of a folder.
     ///
-    /// # Errors
-    /// [`Kind::NotFound`] if there is none; [`Kind::Damaged`] as for [`usable_of`].
+    /// # Errors Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as
+    /// for [`usable_of`].
     pub async fn list_usable(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         usable_of(folder, listing)
@@ -104,8 +102,7 @@ impl Drive {
 
     /// Finds a file or a folder.
     ///
-    /// # Errors
-    /// If it cannot be told whether there is one.
+    /// # Errors Fails if it cannot be determined whether the path exists.
     pub async fn stat(&self, path: &DrivePath) -> Result<Option<Entry>, Error> {
         match retried(self.attempts(Work::List), || self.remote.stat(path.as_str())).await {
             Ok(entry) => Ok(Some(entry)),
@@ -114,49 +111,47 @@ impl Drive {
         }
     }
 
-    /// Reads all of a file. Exactly the listed bytes come, or an error.
+    /// Reads a whole file. Returns exactly the listed number of bytes, or an error.
     pub fn read(&self, file: File) -> Content {
         content::read_spooled(file, self.spools.clone())
     }
 
-    /// Makes a folder and its parents.
+    /// Creates a folder and its parents.
     ///
-    /// # Errors
-    /// If it is not there afterwards.
+    /// # Errors Fails if the folder does not exist afterwards.
     pub async fn make_folder(&self, path: &DrivePath) -> Result<(), Error> {
         let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str())).await;
         self.judged(Work::Write, "cannot make the folder", path, made).await
     }
 
-    /// Whether names that differ in their Unicode form or in case may be one.
+    /// Reports whether names that differ only in their Unicode form or in case may name the same
+    /// file.
     pub fn merges_names(&self) -> bool {
         self.remote.merges_names
     }
 
-    /// Whether [`Self::set_folder_time`] can work.
+    /// Reports whether [`Self::set_folder_time`] is supported.
     pub fn sets_folder_times(&self) -> bool {
         self.remote.sets_folder_times
     }
 
-    /// Sets when a folder was modified.
+    /// Sets the modification time of a folder.
     ///
-    /// # Errors
-    /// If the backend cannot.
+    /// # Errors Fails if the backend cannot set it.
     pub async fn set_folder_time(&self, path: &DrivePath, time: Time) -> Result<(), Error> {
         let set = retried(self.attempts(Work::Write), || self.remote.set_folder_time(path.as_str(), time)).await;
         self.judged(Work::Write, "cannot set the time of", path, set).await
     }
 
-    /// A spool for content to be uploaded.
+    /// Returns an empty spool for content to be uploaded.
     pub fn spool(&self) -> Spool {
         self.spools.begin()
     }
 
-    /// Stores a file, in place of what is there, whole or not at all. Waits for
-    /// a free upload.
+    /// Stores a file and replaces an existing one. The content is stored in full or not at all.
+    /// Waits for a free upload slot.
     ///
-    /// # Errors
-    /// If it cannot be stored.
+    /// # Errors Fails if the file cannot be stored.
     pub async fn upload(
         &self,
         path: &DrivePath,
@@ -164,16 +159,15 @@ impl Drive {
         content: &Spooled,
         replacement: Replacement,
     ) -> Result<File, Error> {
-        // Never closed, so the permit is there.
+        // The semaphore is never closed, so this returns a permit.
         let _permit = self.uploads.acquire().await;
         self.store(path, modified, content, replacement).await
     }
 
-    /// The same beside all uploads that wait or are under way: for a few bytes
-    /// that others wait for.
+    /// Stores a file as [`Self::upload`] does, but does not wait for a free upload slot. For a few
+    /// bytes that other processes wait for.
     ///
-    /// # Errors
-    /// If it cannot be stored.
+    /// # Errors Fails if the file cannot be stored.
     pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         self.store(path, modified, content, Replacement::Awaited).await
     }
@@ -196,16 +190,15 @@ impl Drive {
         }
     }
 
-    /// Deletes a file: the listed one if given, else the one at the path.
+    /// Deletes a file: the listed one if it is given, else the file at the path.
     ///
-    /// # Errors
-    /// [`Kind::NotFound`] if there is none.
+    /// # Errors Returns [`Kind::NotFound`] if the file does not exist.
     pub async fn delete(&self, path: &DrivePath, listed: Option<&File>, deletion: Deletion) -> Result<(), Error> {
         self.delete_all(&[(path, listed)], deletion).await.swap_remove(0)
     }
 
-    /// Deletes files as [`Self::delete`] does, with as few requests as the
-    /// service allows. Returns one result for each file, in order.
+    /// Deletes files as [`Self::delete`] does, with as few requests as the service allows. Returns
+    /// one result for each file, in order.
     pub async fn delete_all(
         &self,
         files: &[(&DrivePath, Option<&File>)],
@@ -223,9 +216,8 @@ impl Drive {
         results
     }
 
-    /// Waits for the replacements and deletions that go on in the background, for
-    /// at most `within`. Returns those that failed since the last call or are not
-    /// done.
+    /// Waits at most `within` for the replacements and deletions in the background. Returns those
+    /// that have failed since the last call or are not done.
     pub async fn finish(&self, within: Duration) -> Vec<Error> {
         match Rclone::start().finish(within).await {
             Ok(unfinished) => unfinished.into_iter().map(Error::unfinished).collect(),
@@ -233,33 +225,32 @@ impl Drive {
         }
     }
 
-    /// Notes that a file was read in full.
+    /// Records that a file was read in full.
     pub fn was_read(&self, file: &File) {
         self.outage.was_read(file);
     }
 
-    /// Returns the error for a file that could not be read. It says whether the
-    /// run is over.
+    /// Returns the error for a file that could not be read. The error says whether it ends the run.
     pub async fn unreadable(&self, path: &DrivePath, cause: rclone::Error) -> Error {
         self.outage.judge(Work::Read, Error::new("cannot read", path, cause)).await
     }
 
-    /// Returns the error after which nothing can succeed, if there was one.
+    /// Returns the error that ended the run, if there is one: after it, no operation can succeed.
     pub fn over(&self) -> Option<Error> {
         self.outage.over()
     }
 
-    /// Waits for the error after which nothing can succeed.
+    /// Waits for an error after which no operation can succeed.
     pub async fn until_over(&self) -> Error {
         self.outage.until_over().await
     }
 
-    /// The attempts that an operation gets.
+    /// Returns how often an operation is attempted.
     fn attempts(&self, work: Work) -> Attempts {
         if self.outage.is_suspected(work) { Attempts::ONE } else { Attempts::default() }
     }
 
-    /// Notes how an operation ended, and says what its error was on.
+    /// Records how an operation ended, and adds the operation and the path to its error.
     async fn judged<T>(
         &self,
         work: Work,
@@ -277,10 +268,9 @@ impl Drive {
     }
 }
 
-/// Returns everything in a listed folder.
+/// Returns all entries of a listed folder.
 ///
-/// # Errors
-/// [`Kind::Damaged`] if there may be more in it than is listed, or if one of its items
+/// # Errors Returns [`Kind::Damaged`] if the listing may be incomplete or contains an item that
 /// cannot be used.
 pub fn all_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
     match listing.incomplete.or_else(|| listing.invalid.into_iter().next().map(|invalid| invalid.cause)) {
@@ -289,10 +279,9 @@ pub fn all_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error>
     }
 }
 
-/// Returns what can be used of a listed folder.
+/// Returns the usable entries of a listed folder.
 ///
-/// # Errors
-/// [`Kind::Damaged`] if there may be more in it than is listed.
+/// # Errors Returns [`Kind::Damaged`] if the listing may be incomplete.
 pub fn usable_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
     match listing.incomplete {
         Some(cause) => Err(Error::new("cannot list all of", folder, cause)),

@@ -1,4 +1,4 @@
-//! A restore: what is made of each record, which names are free, and how it went.
+//! A restore: how records are restored, which names conflict, and the result.
 
 mod names;
 mod run;
@@ -14,9 +14,9 @@ use crate::{drive, rclone::Kind};
 pub struct Failure {
     /// What failed, on what, and why.
     pub text: String,
-    /// Why, without the path: records with the same cause are counted together.
+    /// The cause without the path. Records with the same cause are counted together.
     cause: String,
-    /// Whether nothing that follows can be restored either.
+    /// Whether no later record can be restored either.
     ends_everything: bool,
 }
 

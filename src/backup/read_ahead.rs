@@ -1,4 +1,4 @@
-//! Small files that are read before they are asked for.
+//! Read-ahead of small files.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,29 +11,27 @@ use crate::{
     rclone::File,
 };
 
-/// The largest file that is read ahead, in bytes: one that [`Content`] keeps
-/// whole while nobody takes it.
+/// The largest file that is read ahead, in bytes. [`Content`] buffers a file of this size in full.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Files that may be read in a row without their neighbours being expected next.
+/// The number of consecutive reads after which the following files are read ahead.
 const SINGLES: usize = 2;
 
-/// The most bytes of files that are read ahead and wait to be opened.
+/// The maximum total size of files that were read ahead and not opened yet.
 const MOST_BYTES: u64 = 24 * 1024 * 1024;
 
-/// The fewest and the most files that the backend is told to prepare for reading.
+/// The minimum and maximum number of files that the backend is told to prepare for reading.
 const EXPECTED: RangeInclusive<usize> = 8..=128;
 
-/// Listed files that somebody reads one after the other, in about the order of
-/// the listing, and passes over where nothing has changed.
+/// The listed files, which plakar reads about in the order of the listing, without those that have
+/// not changed.
 ///
-/// At a distance of 40 ms a small file takes a tenth of a second, nearly all of
-/// it waiting. So while files are read and none is passed over, those that follow
-/// are read too, twice as many as were read in a row, up to a limit of files and of
-/// bytes. Before that the backend is told of them and of those behind them: it gets
-/// the addresses of many contents with one request. A file that is passed over ends
-/// that, for its neighbours are likely to be as well, and a changed file here and
-/// there does not begin it.
+/// At a round trip of 40 ms, reading a small file takes a tenth of a second, nearly all of it
+/// waiting. So while files are read and none is skipped, the files that follow are read ahead:
+/// twice as many as were read in a row, up to a limit on files and on bytes. The backend is told
+/// first of these files and of those behind them, so that it gets the addresses of many contents
+/// with one request. A skipped file ends the read-ahead, because its neighbours are likely to be
+/// skipped too. A single changed file does not start it.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -43,13 +41,13 @@ pub struct ReadAhead {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was listed and not released, in the order of the listing.
+    /// The files that were listed and not released, in the order of the listing.
     files: BTreeMap<u64, Listed>,
     numbers: HashMap<String, u64>,
     listed: u64,
-    /// Files opened since one was passed over.
+    /// The number of files opened since a file was last skipped.
     in_a_row: usize,
-    /// Files read ahead that nobody has opened yet, and their bytes.
+    /// The files that were read ahead and not opened yet: their number and bytes.
     waiting: usize,
     waiting_bytes: u64,
     /// The last file that the backend was told of.
@@ -70,7 +68,7 @@ enum Progress {
 }
 
 impl ReadAhead {
-    /// At most `limit` files wait to be asked for.
+    /// Returns a read-ahead of at most `limit` files that were not opened yet.
     pub fn new(drive: Drive, limit: usize) -> Self {
         Self { drive, limit, state: Mutex::default() }
     }
@@ -125,7 +123,7 @@ impl ReadAhead {
         }
     }
 
-    /// Forgets a file: nobody will open it any more.
+    /// Releases a file, which will not be opened any more.
     pub fn release(&self, path: &str) {
         let mut state = self.state();
         let Some(listed) = state.numbers.remove(path).and_then(|number| state.files.remove(&number)) else {
@@ -142,7 +140,7 @@ impl ReadAhead {
         state.in_a_row = 0;
     }
 
-    /// Forgets all files.
+    /// Releases all files.
     pub fn release_all(&self) {
         *self.state() = State::default();
     }
@@ -153,8 +151,8 @@ impl ReadAhead {
 }
 
 impl State {
-    /// Tells the backend of the files behind `number`, some further ahead than the
-    /// window, when half of those that it was told of are opened.
+    /// Tells the backend of the files behind `number`, beyond the window, when half of those that
+    /// it was told of have been opened.
     fn expect(&mut self, number: u64, window: usize) {
         let ahead = (2 * window).clamp(*EXPECTED.start(), *EXPECTED.end());
         let from = self.expected.max(number);

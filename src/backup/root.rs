@@ -1,4 +1,4 @@
-//! Which sources are files, as earlier backups have found.
+//! A record of which sources are single files, made by earlier backups.
 
 use std::{
     fs, io,
@@ -10,22 +10,22 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::drive::DrivePath;
 
-/// Tells the root of a source without the network.
+/// Determines the root of a source without the network.
 ///
-/// plakar looks for the parent snapshot under the root that an importer reports, and
-/// stores a snapshot of a single file under the folder of the file, whatever root is
-/// reported for it (K/snapshot/backup.go). So the root of a file must be its folder,
-/// and only a request would tell a file from a folder. A backup leaves a mark for a
-/// file instead: the first backup of a file has no parent snapshot anyway.
+/// plakar looks for the parent snapshot under the root that an importer reports. For a single file
+/// it stores the snapshot under the folder of the file, whatever root is reported
+/// (K/snapshot/backup.go). So the root of a file must be its folder, but only a request could
+/// distinguish a file from a folder. Instead, a backup of a file leaves a mark for later backups.
+/// The first backup of a file needs none, because it has no parent snapshot.
 #[derive(Debug)]
 pub struct Root {
     top: DrivePath,
-    /// None without a state folder. Then a file is read again at each backup.
+    /// None without a state folder. A source that is a file is then read again at each backup.
     mark: Option<PathBuf>,
 }
 
 impl Root {
-    /// The root of a source. Marks are in `folder`; `origin` tells drives apart.
+    /// Returns the root of a source. The marks are in `folder`; `origin` distinguishes drives.
     pub fn new(folder: Option<&Path>, origin: &str, top: &DrivePath) -> Self {
         let key = xxh3_64(format!("{origin}\0{top}").as_bytes());
         Self { top: top.clone(), mark: folder.map(|folder| folder.join(format!("file-{key:016x}"))) }
@@ -37,10 +37,9 @@ impl Root {
         if was_file { self.top.parent() } else { self.top.clone() }
     }
 
-    /// Keeps whether the source is a file.
+    /// Stores whether the source is a file.
     ///
-    /// # Errors
-    /// If the mark cannot be written or removed.
+    /// # Errors Fails if the mark cannot be written or removed.
     pub fn keep(&self, is_file: bool) -> io::Result<()> {
         match &self.mark {
             Some(mark) if mark.exists() != is_file => {

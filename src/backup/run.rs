@@ -1,4 +1,4 @@
-//! One backup: what is listed, what is read, and how it went.
+//! A backup: what is listed, what is read, and the result.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -15,28 +15,28 @@ use crate::{
     report::Summary,
 };
 
-/// Listed folders on their way to whoever takes them.
+/// The capacity, in folders, of the channel of listed folders.
 const FOLDERS_AHEAD: usize = 4;
 
-/// Files without an answer that show, where no file could be read, that none can.
+/// If no file could be read, this many files without a response show that none can be read.
 const UNANSWERED: u64 = 4;
 
 /// Why no snapshot is to be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing is at the location.
+    /// The location does not exist.
     #[error("cannot back up {0}: there is no such file or folder")]
     Missing(DrivePath),
-    /// The top cannot be listed, or nothing can be read any more.
+    /// The top cannot be listed, or no file can be read any more.
     #[error(transparent)]
     Drive(#[from] drive::Error),
-    /// Files failed, and the user wants no snapshot without them.
+    /// Files failed, and the configuration allows no snapshot without them.
     #[error("{} of {} files failed, and on_partial=fail: {}", .0.failed, .0.files, .0.grouped_causes())]
     Partial(Box<Summary>),
-    /// Not one of the files that plakar asked for could be read.
+    /// None of the files that plakar opened could be read.
     #[error("none of {} files could be read: {}", .0.failed, .0.grouped_causes())]
     Nothing(Box<Summary>),
-    /// Nobody takes what is listed.
+    /// The receiver of the listing was dropped.
     #[error("plakar stopped listening")]
     NobodyListens,
 }
@@ -48,11 +48,11 @@ pub enum Listed<'a> {
     Ancestor(&'a DrivePath, Time),
     /// A file or a folder.
     Entry(&'a DrivePath, &'a Entry),
-    /// What could not be listed.
+    /// A path that could not be listed.
     Failed(&'a DrivePath, &'a drive::Error),
 }
 
-/// One backup of a folder or a file.
+/// A backup of a folder or a file.
 #[derive(Debug)]
 pub struct Backup {
     drive: Drive,
@@ -61,11 +61,11 @@ pub struct Backup {
     listings: usize,
     files: ReadAhead,
     summary: Mutex<Summary>,
-    /// Whether plakar has opened a file, which it does not do to count them.
+    /// Whether plakar has opened a file. An importer that only counts opens none.
     opened: AtomicBool,
     /// Whether a file was read.
     read: AtomicBool,
-    /// Files for which the service gave no answer.
+    /// The number of files for which the service gave no response.
     unanswered: AtomicU64,
 }
 
@@ -78,8 +78,8 @@ pub struct Reading {
 }
 
 impl Backup {
-    /// A backup of what is at `top`, with at most `listings` calls that list folders
-    /// at once and at most `read_ahead` files read before plakar asks for them.
+    /// Returns a backup of `top` with at most `listings` concurrent calls that list folders and at
+    /// most `read_ahead` files that are read ahead.
     pub fn new(drive: Drive, top: &DrivePath, excludes: Excludes, listings: usize, read_ahead: usize) -> Self {
         Self {
             files: ReadAhead::new(drive.clone(), read_ahead),
@@ -94,12 +94,11 @@ impl Backup {
         }
     }
 
-    /// Lists the folders above the location, the location and what is below it.
-    /// Sends a record of each, which `record_of` makes, and returns their number.
-    /// Keeps in `root` whether the location is a file.
+    /// Lists the folders above the location, the location, and everything below it. Converts each
+    /// item with `record_of`, sends the records and returns their number. Stores in `root` whether
+    /// the location is a file.
     ///
-    /// # Errors
-    /// If the location cannot be listed, or nothing can be listed any more.
+    /// # Errors Fails if the location cannot be listed or nothing can be listed any more.
     pub async fn list<R>(
         &self,
         root: &Root,
@@ -114,7 +113,7 @@ impl Backup {
             log::warn!("the next backup of {} will read it again: its mark cannot be kept: {error}", self.top);
         }
         for folder in self.top.ancestors() {
-            // What is above the location is only the way to it.
+            // The folders above the location serve only as the path to it.
             let modified = match self.drive.stat(&folder).await {
                 Ok(Some(entry)) => entry.modified,
                 _ => Time::UNKNOWN,
@@ -140,28 +139,28 @@ impl Backup {
         Some((content, Reading { backup: Arc::clone(self), path, file }))
     }
 
-    /// Forgets a file: plakar is done with it.
+    /// Releases a file that plakar no longer needs.
     pub fn release(&self, path: &str) {
         self.files.release(path);
     }
 
-    /// Forgets all files.
+    /// Releases all files.
     pub fn release_all(&self) {
         self.files.release_all();
     }
 
-    /// Returns the error after which nothing can be read, if there was one.
+    /// Returns the error after which nothing can be read, if there is one.
     pub fn over(&self) -> Option<drive::Error> {
         self.drive.over()
     }
 
-    /// Waits for the error after which nothing can be read.
+    /// Waits for an error after which nothing can be read.
     pub async fn until_over(&self) -> drive::Error {
         self.drive.until_over().await
     }
 
-    /// Reports whether plakar has opened a file: it starts a second importer for
-    /// each backup, which only counts.
+    /// Reports whether plakar has opened a file. For each backup, plakar starts a second importer
+    /// that only counts files.
     pub fn was_opened(&self) -> bool {
         self.opened.load(Ordering::Relaxed)
     }
@@ -171,11 +170,10 @@ impl Backup {
         self.count().clone()
     }
 
-    /// Checks how a backup went whose records are all acknowledged. `all_or_nothing`
-    /// refuses a snapshot that lacks files.
+    /// Checks the result of a backup whose records are all acknowledged. With `all_or_nothing`, a
+    /// snapshot that lacks files is refused.
     ///
-    /// # Errors
-    /// If no snapshot is to be kept.
+    /// # Errors Fails if no snapshot is to be kept.
     pub fn verdict(&self, all_or_nothing: bool) -> Result<(), Error> {
         let summary = self.summary();
         if summary.failed == 0 {
@@ -197,8 +195,8 @@ impl Backup {
 }
 
 impl Reading {
-    /// Notes a piece of the content. An error becomes that of the file, and says
-    /// whether the backup is over.
+    /// Records a piece of the content. An error becomes that of the file and says whether it ends
+    /// the backup.
     pub async fn note(&self, piece: Result<Bytes, rclone::Error>) -> Result<Bytes, drive::Error> {
         match piece {
             Ok(piece) => {
@@ -219,7 +217,7 @@ impl Reading {
     }
 }
 
-/// Sends and counts what is listed.
+/// Counts and sends the listed items.
 struct Sink<'a, R, F> {
     backup: &'a Backup,
     records: &'a mpsc::Sender<R>,
@@ -228,7 +226,7 @@ struct Sink<'a, R, F> {
 }
 
 impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
-    /// Sends what a walk finds. The walk ends when the receiver is dropped.
+    /// Sends everything that a walk finds. The walk ends when the receiver is dropped.
     async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), Error> {
         while let Some(found) = found.recv().await {
             self.send_found(found).await?;

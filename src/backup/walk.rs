@@ -1,4 +1,4 @@
-//! Walking a tree: many folders at once, in order.
+//! A walk of a tree that lists many folders concurrently and returns them in order.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,32 @@ use crate::{
     rclone::{Entry, InvalidEntry, Item, Listing},
 };
 
-/// Folders that one call may list. Backends that list one folder a request gain
-/// nothing from more; the service takes 20 at least.
+/// The maximum number of folders that one call lists. A larger number does not help backends that
+/// use a request for each folder. The service accepts at least 20.
 const BATCH: usize = 32;
-/// Folders that may be listed ahead of the one that is handed on, for each call
-/// that may be under way: it bounds the memory of a walk.
+/// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
+/// call. It bounds the memory of a walk.
 const AHEAD: usize = 64;
 
 /// What a walk finds, folder by folder.
 #[derive(Debug)]
 pub enum Found {
-    /// Everything in a folder, by name.
+    /// All entries of a folder, sorted by name.
     Folder(Vec<(DrivePath, Entry)>),
     /// A folder that cannot be listed, or an item that cannot be used.
     Failed(DrivePath, Error),
 }
 
-/// Hands on what lies below `top`, which is listed first. The folders come in
-/// the bytewise order of their paths, which is the order plakar reads its parent
-/// snapshot in, and a folder's items together, by name.
+/// Sends everything below `top`, which is listed first. The folders are sent in the bytewise order
+/// of their paths, in which plakar reads its parent snapshot; the items of a folder are sent
+/// together, sorted by name.
 ///
-/// Folders that `excludes` cover are found but not listed, and klosets below `top`
-/// are found without their content. At most `calls` calls
-/// are under way; the walk waits for whoever takes what is found and ends when
-/// nobody does.
+/// Folders that `excludes` covers are sent but not listed, and klosets below `top` are sent without
+/// their content. At most `calls` calls run concurrently. The walk waits for the receiver and ends
+/// when the receiver is dropped.
 ///
-/// # Errors
-/// If the top itself cannot be listed, or nothing can. Any other failure is handed
-/// on as found.
+/// # Errors Fails if the top cannot be listed or nothing can be listed any more. Any other failure
+/// is sent as [`Found::Failed`].
 pub async fn walk(
     drive: &Drive,
     top: &DrivePath,
@@ -79,8 +77,8 @@ pub async fn walk(
     Ok(())
 }
 
-/// An item of a folder that cannot be used, by its path, or by that of the folder if
-/// it has none.
+/// Returns the path and the error of an item that cannot be used. If the item has no usable path,
+/// the path is that of its folder.
 fn unusable(folder: &DrivePath, invalid: InvalidEntry) -> (DrivePath, Error) {
     let path = DrivePath::parse(&invalid.path).unwrap_or_else(|_| folder.clone());
     let operation = if path == *folder { "cannot use an item of" } else { "cannot use" };
@@ -101,13 +99,13 @@ struct Walk<'a> {
     drive: &'a Drive,
     excludes: &'a Excludes,
     calls: usize,
-    /// Folders that were found and not handed on. The map's order is the walk's.
+    /// Folders that were found and not sent yet. The order of the map is the order of the walk.
     folders: BTreeMap<DrivePath, Folder>,
     under_way: JoinSet<Batch>,
 }
 
 impl Walk<'_> {
-    /// Gives the first waiting folders to calls that are free, evenly.
+    /// Distributes the first waiting folders evenly among the free calls.
     fn start_calls(&mut self) {
         let free = self.calls.saturating_sub(self.under_way.len());
         if free == 0 {
@@ -134,7 +132,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The first folder in order, if its listing is there.
+    /// Removes and returns the first folder in order, if it has been listed.
     fn take_first_listed(&mut self) -> Option<(DrivePath, Listed)> {
         let first = self.folders.first_entry()?;
         if !matches!(first.get(), Folder::Listed(_)) {
@@ -146,7 +144,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Keeps what a call listed and answers what cannot be walked.
+    /// Stores the listings of a call. Returns the folders that cannot be walked.
     fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<(DrivePath, Error)>, Error> {
         let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
         let mut failed = Vec::new();
@@ -181,7 +179,7 @@ impl Walk<'_> {
             let name = if folder.is_top() { name } else { name.strip_prefix('/').unwrap_or(name) };
             match folder.child(name) {
                 Err(bad) => failed.push((folder.clone(), Error::bad_name(folder, bad))),
-                // Of two items with one path the folder stays: it may hold more.
+                // If two items have the same path, the folder is kept, because it may contain more.
                 Ok(path) => {
                     let is_folder = matches!(entry.item, Item::Folder);
                     match items.get_mut(&path) {

@@ -1,4 +1,5 @@
-//! Reading files: in order, exactly, resumed where a connection broke.
+//! The content of files: read in order, checked against the listed length, and resumed after a
+//! broken connection.
 
 use std::{
     io,
@@ -19,33 +20,33 @@ use super::{
 };
 use crate::rclone::{Error, File, Kind, Reader, Region, Scope, Under, Version};
 
-/// The largest piece handed on, which is what plakar's own connectors use.
+/// The largest piece of content, as in plakar's own connectors.
 const PIECE: usize = 1024 * 1024;
-/// Pieces read ahead of whoever takes them.
+/// The number of pieces that are read ahead of the consumer.
 const AHEAD: usize = 2;
-/// The most bytes of a content of unknown size that are kept before any of it is
-/// handed on, so that it can be read again from its start.
+/// The maximum number of bytes of content of unknown size. Such content is spooled in full before
+/// it is returned, so that it can be read again from its start.
 const MOST_SPOOLED: u64 = 1024 * 1024 * 1024;
 
-/// The content of a file, piece by piece. Dropping it ends the transfer.
+/// The content of a file as a sequence of pieces. Dropping it ends the transfer.
 #[derive(Debug)]
 pub struct Content {
-    /// The first piece, if it was waited for.
+    /// The first piece, if [`Self::begin`] has waited for it.
     first: Option<Result<Bytes, Error>>,
     pieces: mpsc::Receiver<Result<Bytes, Error>>,
     _scope: Option<Scope>,
 }
 
 impl Content {
-    /// Content that comes from elsewhere, already checked.
+    /// Returns content that another source sends and has already checked.
     pub fn of(pieces: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
         Self { first: None, pieces, _scope: None }
     }
 
-    /// Waits until the first piece is there, or the end.
+    /// Waits for the first piece or the end.
     ///
-    /// # Errors
-    /// If an error comes before any piece; [`Self::next`] gives it too.
+    /// # Errors Fails if an error occurs before the first piece. [`Self::next`] returns that error
+    /// too.
     pub async fn begin(&mut self) -> Result<(), Error> {
         if self.first.is_none() {
             self.first = self.pieces.recv().await;
@@ -67,10 +68,9 @@ impl Content {
         }
     }
 
-    /// All of it.
+    /// Returns the whole content.
     ///
-    /// # Errors
-    /// As for [`Self::next`].
+    /// # Errors Fails as [`Self::next`] does.
     pub async fn collect(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.next().await {
@@ -81,7 +81,7 @@ impl Content {
 }
 
 impl From<Bytes> for Content {
-    /// Content that is in memory already.
+    /// Returns content that is already in memory.
     fn from(bytes: Bytes) -> Self {
         let (_, nothing_more) = mpsc::channel(1);
         Self { first: (!bytes.is_empty()).then_some(Ok(bytes)), pieces: nothing_more, _scope: None }
@@ -99,24 +99,24 @@ impl Stream for Content {
     }
 }
 
-/// Reads a part of a file, or all of it. Exactly the bytes asked for come, less
-/// only what lies behind the listed end of the file; anything else is an error.
-/// A file that was changed since it was listed is read whole as it is now.
+/// Reads a file or a part of it. Returns exactly the requested bytes, without those beyond the
+/// listed end of the file; any other length is an error. A file that has changed since it was
+/// listed is read whole in its current version.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
     Transfer::start(file, part, Manner { piece: PIECE, may_change: true, spools: None })
 }
 
-/// Reads all of a file, as [`read`] does.
+/// Reads a whole file, as [`read`] does.
 ///
-/// Content whose size only its end tells cannot be continued where a connection
-/// broke: a package of iCloud has other bytes in each download. It is handed on
-/// when all of it is in a spool, up to a gigabyte.
+/// Content of unknown size cannot be resumed after a broken connection, because each download of an
+/// iCloud package has different bytes. Such content is first written to a spool, up to a gigabyte,
+/// and returned when it is complete.
 pub fn read_spooled(file: File, spools: Spools) -> Content {
     Transfer::start(file, None, Manner { piece: PIECE, may_change: true, spools: Some(spools) })
 }
 
-/// Reads a part, which lies within it, of a file that nobody changes. It comes in
-/// pieces of `piece` bytes, but for the last and those where a connection broke.
+/// Reads a part of a file that never changes. The part must lie within the file. The pieces have
+/// `piece` bytes, except the last one and those at which a connection broke.
 pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
     Transfer::start(file, Some(part), Manner { piece, may_change: false, spools: None })
 }
@@ -125,13 +125,13 @@ pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
 struct Manner {
     /// Bytes of a piece.
     piece: usize,
-    /// Whether the file may be another one after a connection broke.
+    /// Whether the file may have changed when the transfer is resumed.
     may_change: bool,
-    /// Where content of unknown size is kept until it is complete, if anywhere.
+    /// Where content of unknown size is spooled until it is complete, if it is.
     spools: Option<Spools>,
 }
 
-/// The producing end.
+/// The sending half of a content.
 struct Transfer {
     file: File,
     sender: mpsc::Sender<Result<Bytes, Error>>,
@@ -161,7 +161,7 @@ impl Transfer {
         let whole = wanted == (0..size);
         let result = self.read_exactly(wanted, whole);
         if let Err(Stop::Failed(error)) = result {
-            let _ = self.sender.blocking_send(Err(error)); // nobody listens: nobody to tell
+            let _ = self.sender.blocking_send(Err(error)); // fails if the receiver was dropped
         }
     }
 
@@ -176,7 +176,7 @@ impl Transfer {
                 Err(stop) => return Err(stop),
             };
             if at > before {
-                attempts = Attempts::default(); // progress was made
+                attempts = Attempts::default(); // the transfer made progress
             }
             match attempts.pause_after(&error) {
                 Some(pause) if !self.sender.is_closed() => thread::sleep(pause),
@@ -186,19 +186,19 @@ impl Transfer {
         Ok(())
     }
 
-    /// One connection's worth. `at` moves past what was handed on. The end of what
-    /// is read whole is that of the version which is opened.
+    /// Reads over one connection and advances `at` past the bytes that were sent. If the whole file
+    /// is read, the end is that of the version that was opened.
     ///
-    /// The last piece is handed on when the answer has ended with it: one that
-    /// goes on is not what was asked for.
+    /// The last piece is sent only after the response has ended, because a longer response is not
+    /// the requested content.
     fn read_once(&mut self, at: &mut u64, wanted: &mut Range<u64>, whole: bool) -> Result<(), Stop> {
         let version = match self.manner.may_change {
             true if *at > wanted.start => Version::Resumed,
             true if whole => Version::Latest,
             _ => Version::Listed,
         };
-        // A file read whole is asked for without an end, so that content longer
-        // than listed shows.
+        // The whole file is requested without an end, so that content longer than listed is
+        // detected.
         let length = (!whole).then_some(wanted.end - *at);
         let (mut reader, size) = self.file.open(*at, length, version, self.under).map_err(Stop::Failed)?;
         if version == Version::Latest {
@@ -238,7 +238,7 @@ impl Transfer {
         error
     }
 
-    /// Reads content whose size only its end tells.
+    /// Reads content of unknown size.
     fn read_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
         let Some(spools) = &self.manner.spools else {
             return self.stream_to_the_end(reader);
@@ -278,8 +278,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Hands content on as it comes, up to its end. What failed then cannot be
-    /// resumed.
+    /// Sends content as it arrives, up to its end. A failure at this point cannot be resumed.
     fn stream_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
         loop {
             let result = self.fill(&mut reader, self.manner.piece as u64);
@@ -305,7 +304,7 @@ impl Transfer {
     }
 }
 
-/// The failure of the spool of a content that is being read.
+/// Returns the error for content that could not be spooled.
 fn not_kept(error: &io::Error) -> Error {
     Error::new(Kind::Other, format!("it cannot be kept on the disk until it is complete: {error}"))
 }

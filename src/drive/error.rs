@@ -1,4 +1,4 @@
-//! Errors of a drive: what failed, on what, and why.
+//! Errors of a drive: the operation, the path and the cause.
 
 use std::io;
 
@@ -15,31 +15,31 @@ pub struct Error {
 }
 
 impl Error {
-    /// `operation` reads like "cannot list".
+    /// Returns an error. `operation` has the form "cannot list".
     pub fn new(operation: &'static str, path: &DrivePath, cause: rclone::Error) -> Self {
         Self { operation, path: path.clone(), cause }
     }
 
-    /// A spool that cannot be written. That ends nothing else, not even for want of
-    /// room: smaller files fit, and there is more room when other spools are gone.
+    /// Returns the error for a spool that cannot be written. It does not end the run, even if the
+    /// disk is full: smaller files may fit, and there is more room when other spools are dropped.
     pub fn spool(path: &DrivePath, error: &io::Error) -> Self {
         let text =
             format!("its content cannot be kept in the spool folder ({error}); set spool_dir= to a folder with room");
         Self::new("cannot store", path, rclone::Error::unexpected(text))
     }
 
-    /// An item whose name cannot be part of a path.
+    /// Returns the error for an item whose name cannot be part of a path.
     pub fn bad_name(folder: &DrivePath, bad: BadName) -> Self {
         Self::new("cannot use an item of", folder, rclone::Error::new(rclone::Kind::RefusedName, bad.to_string()))
     }
 
-    /// A second item of one name in a folder.
+    /// Returns the error for a second item of the same name in a folder.
     pub fn twin(path: &DrivePath) -> Self {
         let text = "the folder holds two items of this name, and this one is left out; rename one of them";
         Self::new("cannot use", path, rclone::Error::new(rclone::Kind::Exists, text))
     }
 
-    /// A change that failed in the background or is not done.
+    /// Returns the error for a background change that failed or is not done.
     pub fn unfinished(left: rclone::Unfinished) -> Self {
         let rclone::Unfinished { path, error } = left;
         match DrivePath::parse(&format!("/{path}")) {
@@ -48,44 +48,44 @@ impl Error {
         }
     }
 
-    /// A walk whose task was ended.
+    /// Returns the error for a walk whose task ended early.
     pub fn interrupted(path: &DrivePath, error: &tokio::task::JoinError) -> Self {
         Self::new("cannot walk", path, rclone::Error::unexpected(error.to_string()))
     }
 
-    /// What can be done about it.
+    /// Returns the kind of the cause.
     pub fn kind(&self) -> rclone::Kind {
         self.cause.kind
     }
 
-    /// Why it failed, without the operation and the path.
+    /// Returns the cause, without the operation and the path.
     pub fn cause(&self) -> &rclone::Error {
         &self.cause
     }
 
-    /// What the operation was on.
+    /// Returns the path of the operation.
     pub fn path(&self) -> &DrivePath {
         &self.path
     }
 
-    /// The same error, as one after which nothing can succeed.
+    /// Marks the error as one after which no operation can succeed.
     pub(super) fn ends_run(mut self) -> Self {
         self.cause.fatal = true;
         self
     }
 
-    /// The same error, as one of this operation alone.
+    /// Marks the error as one that concerns only this operation.
     pub(super) fn ends_nothing(mut self) -> Self {
         self.cause.fatal = false;
         self
     }
 
-    /// Reports whether the service may be gone, and not only the item.
+    /// Reports whether the cause may be an outage of the service rather than the item.
     pub fn may_be_outage(&self) -> bool {
         self.cause.may_be_outage()
     }
 
-    /// Reports whether no other operation of the run can succeed either.
+    /// Reports whether no other operation of the run can succeed after this error.
     pub fn ends_everything(&self) -> bool {
         self.cause.fatal
     }

@@ -1,4 +1,4 @@
-//! Tells a service that is gone from an item that fails.
+//! A circuit breaker: distinguishes an outage of the service from the failure of an item.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,36 +11,36 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{DrivePath, Error};
 use crate::rclone::{self, File, Remote, Scope, Version};
 
-/// Failures without a success between them after which the service is taken for
-/// gone, if they are not all below one folder that may be the reason.
+/// The number of failures without a success between them after which the service counts as
+/// unavailable. Failures that are all below one folder do not count, because that folder may be the
+/// cause.
 const FAILURES: usize = 4;
-/// How long nothing may succeed, wherever it is, before the service is taken for
-/// gone. It is as long as the longest wait that the service may ask for.
+/// How long no operation, wherever it is, may succeed before the service counts as unavailable. It
+/// is as long as the longest wait that the service may ask for.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// A kind of work. Each has hosts of its own, which fail on their own.
+/// A kind of work. Each kind has its own hosts, which fail independently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Listing and looking up.
     List,
     /// Reading content.
     Read,
-    /// Storing, deleting, making folders.
+    /// Storing, deleting and creating folders.
     Write,
 }
 
 /// The circuit breaker of a drive.
 ///
-/// An operation that failed for want of an answer, with all its retries, makes it
-/// ask for something else: the top folder, and for content a file that was read
-/// before. If that fails as well, or nothing succeeds any more, every error from
-/// then on says that it ends the run.
+/// An operation that got no response, after all its retries, triggers a check: the top folder is
+/// listed and, if content failed, a file is read that was read before. If the check fails too, or
+/// if nothing succeeds any more, every later error says that it ends the run.
 #[derive(Debug)]
 pub(super) struct Outage {
     remote: Remote,
     top: DrivePath,
     state: Mutex<State>,
-    /// Held while the service is asked.
+    /// Held during a check.
     asking: tokio::sync::Mutex<()>,
     over: watch::Sender<Option<Error>>,
 }
@@ -48,23 +48,23 @@ pub(super) struct Outage {
 #[derive(Debug, Default)]
 struct State {
     streaks: [Streak; 3],
-    /// When the last question that was answered was asked.
+    /// When the last check that got a response was started.
     answered: Option<Instant>,
     /// A file that was read in full.
     readable: Option<File>,
 }
 
-/// Failures of a kind of work since its last success.
+/// The failures of one kind of work since its last success.
 #[derive(Debug, Default)]
 struct Streak {
     failures: usize,
     since: Option<Instant>,
-    /// The deepest folder that all of them are below.
+    /// The deepest folder that contains all of them.
     common: Option<DrivePath>,
 }
 
 impl Outage {
-    /// Watches a remote; `top` is the folder that the run is about.
+    /// Returns the circuit breaker of a remote. `top` is the folder that the run works in.
     pub fn new(remote: Remote, top: &DrivePath) -> Arc<Self> {
         Arc::new(Self {
             remote,
@@ -75,13 +75,13 @@ impl Outage {
         })
     }
 
-    /// Reports whether the last operation of this kind failed with all its
-    /// retries: the next one gets no retries until one succeeds.
+    /// Reports whether the last operation of this kind failed after all its retries. Until an
+    /// operation succeeds again, operations of this kind get no retries.
     pub fn is_suspected(&self, work: Work) -> bool {
         self.state().streaks[work as usize].failures > 0
     }
 
-    /// Notes a success, which ends a suspicion.
+    /// Records a success, which ends the suspicion.
     pub fn worked(&self, work: Work) {
         let mut state = self.state();
         if state.streaks[work as usize].failures > 0 {
@@ -89,7 +89,7 @@ impl Outage {
         }
     }
 
-    /// Notes a file that was read in full.
+    /// Records a file that was read in full.
     pub fn was_read(&self, file: &File) {
         self.worked(Work::Read);
         if file.size.is_some_and(|size| size > 0) {
@@ -109,13 +109,13 @@ impl Outage {
             if let Some(error) = over.borrow_and_update().clone() {
                 return error;
             }
-            // Fails only if the sender is dropped, which lives as long as this.
+            // Fails only if the sender is dropped, which lives as long as `self`.
             let _ = over.changed().await;
         }
     }
 
-    /// Notes the failure of an operation after its last retry. Returns the error,
-    /// which says whether the run is over.
+    /// Records the failure of an operation after its last retry. Returns the error, which says
+    /// whether it ends the run.
     pub async fn judge(&self, work: Work, error: Error) -> Error {
         let failed_at = Instant::now();
         if !error.cause().may_be_outage() || self.over().is_some() {
@@ -140,8 +140,8 @@ impl Outage {
         }
     }
 
-    /// Counts a failure. Reports whether the failures show by themselves that
-    /// nothing succeeds.
+    /// Counts a failure. Reports whether the counted failures alone show that the service is
+    /// unavailable.
     fn count(&self, work: Work, path: &DrivePath) -> bool {
         let folder = path.parent();
         let mut state = self.state();
@@ -154,8 +154,7 @@ impl Outage {
         streak.failures >= FAILURES && (everywhere || since.elapsed() > LONGEST)
     }
 
-    /// Reports whether there is a question that tells whether this kind of work can
-    /// succeed.
+    /// Reports whether a check can tell if this kind of work can succeed.
     fn can_ask_for(&self, work: Work) -> bool {
         match work {
             Work::List => true,
@@ -164,8 +163,8 @@ impl Outage {
         }
     }
 
-    /// Reports whether the service answers: for the top folder, and for content if
-    /// that is what failed.
+    /// Checks whether the service responds: lists the top folder and, if content failed, reads a
+    /// file.
     async fn answers(&self, work: Work) -> bool {
         let asked = Instant::now();
         let listed = self.remote.list(vec![self.top.as_str().to_owned()]).await;

@@ -4,34 +4,32 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// A clean path below the top of a drive: no empty part, no `.` or `..`.
-/// Nothing is trimmed and nothing is decoded: names are kept as they are.
+/// A clean path below the top of a drive: it has no empty part and no `.` or `..`. Names are
+/// neither trimmed nor decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DrivePath(String);
 
-/// A name or a path that would lead out of its folder or nowhere.
+/// A name or path that is invalid or would lead out of its folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} cannot be a name in a path")]
 pub struct BadName(String);
 
 impl DrivePath {
-    /// The top of the drive.
+    /// Returns the top of the drive.
     pub const fn top() -> Self {
         Self(String::new())
     }
 
-    /// Reads a path from the top. Slashes may be doubled and at either end.
+    /// Parses a path from the top. Slashes may be doubled and may stand at either end.
     ///
-    /// # Errors
-    /// If a part is `.` or `..`, or holds a NUL.
+    /// # Errors Fails if a part is `.` or `..` or contains a NUL.
     pub fn parse(path: &str) -> Result<Self, BadName> {
         Self::top().join(path)
     }
 
-    /// The path of what `below` names under this one.
+    /// Returns the path of `below`, relative to this path.
     ///
-    /// # Errors
-    /// As for [`Self::parse`].
+    /// # Errors Fails as [`Self::parse`] does.
     pub fn join(&self, below: &str) -> Result<Self, BadName> {
         let mut joined = self.0.clone();
         for part in below.split('/').filter(|part| !part.is_empty()) {
@@ -46,10 +44,9 @@ impl DrivePath {
         Ok(Self(joined))
     }
 
-    /// The path of a direct child.
+    /// Returns the path of a direct child.
     ///
-    /// # Errors
-    /// If the name is empty or holds a slash, and as for [`Self::parse`].
+    /// # Errors Fails if the name is empty or contains a slash, and as [`Self::parse`] does.
     pub fn child(&self, name: &str) -> Result<Self, BadName> {
         if name.is_empty() || name.contains('/') {
             return Err(BadName(name.to_owned()));
@@ -57,33 +54,33 @@ impl DrivePath {
         self.join(name)
     }
 
-    /// Whether this is the top of the drive.
+    /// Reports whether this is the top of the drive.
     pub fn is_top(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The last part; empty for the top.
+    /// Returns the last part, which is empty for the top.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The folder that holds it; the top is its own.
+    /// Returns the parent folder. The parent of the top is the top.
     pub fn parent(&self) -> Self {
         Self(self.0.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned()))
     }
 
-    /// Every folder above it, from the top downward, without itself.
+    /// Returns all folders above this path, from the top downward.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
         let top = (!self.is_top()).then(Self::top);
         top.into_iter().chain(self.0.match_indices('/').map(|(at, _)| Self(self.0[..at].to_owned())))
     }
 
-    /// Reports whether this is a path below `folder`, at whatever depth.
+    /// Reports whether this path lies below `folder`, at any depth.
     pub fn is_below(&self, folder: &Self) -> bool {
         !self.is_top() && (folder.is_top() || self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/')))
     }
 
-    /// The deepest folder that holds both, or is both.
+    /// Returns the deepest path that is equal to or above both paths.
     #[must_use]
     pub fn common_with(&self, other: &Self) -> Self {
         let mut common = self.clone();
@@ -93,25 +90,25 @@ impl DrivePath {
         common
     }
 
-    /// As rclone takes it: no slash in front, empty for the top.
+    /// Returns the path as rclone expects it: without a leading slash, and empty for the top.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// As plakar takes it: a slash in front, `/` for the top.
+/// Writes the path as plakar expects it: with a leading slash, and `/` for the top.
 impl fmt::Display for DrivePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", self.0)
     }
 }
 
-/// Reports whether two names differ in their Unicode form at most.
+/// Reports whether two names differ at most in their Unicode form.
 pub fn are_one(name: &str, other: &str) -> bool {
     name.nfc().eq(other.nfc())
 }
 
-/// Reports whether two names differ in their Unicode form and in case at most.
+/// Reports whether two names differ at most in their Unicode form and in case.
 pub fn are_alike(name: &str, other: &str) -> bool {
     are_one(&name.to_lowercase(), &other.to_lowercase())
 }

@@ -1,21 +1,21 @@
-//! Trying again, where that can help.
+//! Retries of operations.
 
 use std::time::Duration;
 
 use crate::rclone::Error;
 
-/// How often an operation is tried before its error counts.
+/// How often an operation is attempted before its error is returned.
 const ATTEMPTS: u32 = 5;
-/// Before the second attempt; doubled before each further one.
+/// The pause before the second attempt. It doubles before each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest that a service may ask us to wait while a user looks on. What
-/// asks for more has failed: a later run is the better retry.
+/// The longest wait that a service may ask for while a user is waiting. If it asks for a longer
+/// one, the operation fails, and a later run is the better retry.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// A pause from which on a user is told why nothing happens.
+/// The pause from which on the user is told why nothing happens.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
-/// Counts the attempts at one operation.
+/// A counter of the attempts at an operation.
 #[derive(Debug)]
 pub struct Attempts {
     failed: u32,
@@ -29,10 +29,10 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// For an operation that gets one attempt only.
+    /// A single attempt.
     pub const ONE: Self = Self { failed: 0, most: 1 };
 
-    /// How long to wait before the next attempt; none if there is to be none.
+    /// Returns how long to wait before the next attempt, or none if there is no further attempt.
     pub fn pause_after(&mut self, error: &Error) -> Option<Duration> {
         self.failed += 1;
         if !error.retry || self.failed >= self.most {
@@ -51,10 +51,9 @@ fn level(pause: Duration) -> log::Level {
     if pause < LONG_PAUSE { log::Level::Info } else { log::Level::Warn }
 }
 
-/// Runs `operation` until it succeeds or its error will not go away.
+/// Runs `operation` until it succeeds or fails with an error that a retry cannot cure.
 ///
-/// # Errors
-/// The last one.
+/// # Errors Returns the error of the last attempt.
 pub async fn retried<T, F>(mut attempts: Attempts, mut operation: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
@@ -70,8 +69,8 @@ where
     }
 }
 
-/// Runs `operation` on so many items until each has succeeded or has an error that
-/// will not go away. It gets the numbers of those that are left, and returns a
+/// Runs `operation` on a number of items until each has succeeded or failed with an error that a
+/// retry cannot cure. `operation` gets the indices of the items that are left and returns one
 /// result for each of them, in order.
 pub async fn retried_each<T, F>(
     mut attempts: Attempts,
@@ -91,7 +90,7 @@ where
             Err(error) => left.iter().for_each(|&i| results[i] = Err(error.clone())),
         }
         let failures = results.iter().filter_map(|result| result.as_ref().err());
-        // The longest wait that is asked for is that of all.
+        // The next attempt waits as long as the longest wait that any item asks for.
         let retryable = failures.filter(|error| error.retry).max_by_key(|error| error.retry_after);
         match retryable.and_then(|error| attempts.pause_after(error)) {
             Some(pause) => tokio::time::sleep(pause).await,

@@ -1,5 +1,5 @@
-//! Content that waits to be uploaded: its size must be known before, and a
-//! retry needs it again from the start.
+//! Spools for content to be uploaded. The size of the content must be known before the upload, and
+//! a retry reads it again from the start.
 
 use std::{
     fs::File,
@@ -22,13 +22,13 @@ use tokio::{
 
 use crate::rclone::Region;
 
-/// The grain of the memory budget.
+/// The unit of the memory limit.
 const UNIT: usize = 64 * 1024;
-/// The grain of room on the disk.
+/// The unit in which room on the disk is reserved.
 const ROOM: u64 = 16 * 1024 * 1024;
 
-/// Where spools are kept: in memory as far as the budget goes, else in files
-/// without a name, which are gone when the process is.
+/// The shared storage of all spools: memory up to a limit, then files without a name, which
+/// disappear with the process.
 #[derive(Debug, Clone)]
 pub struct Spools {
     memory: Arc<Semaphore>,
@@ -36,18 +36,19 @@ pub struct Spools {
 }
 
 impl Spools {
-    /// `memory` bytes for all spools of the process together; `folder` for files.
+    /// Returns storage of `memory` bytes for all spools of the process together, and of files in
+    /// `folder`.
     pub fn new(memory: usize, folder: &Path) -> Self {
         Self { memory: Arc::new(Semaphore::new(memory / UNIT)), folder: Arc::new(folder.to_owned()) }
     }
 
-    /// An empty spool.
+    /// Returns an empty spool.
     pub fn begin(&self) -> Spool {
         Spool { spools: self.clone(), held: Held::Memory { bytes: BytesMut::new(), budget: None } }
     }
 }
 
-/// Content that is coming in.
+/// Content that is being received.
 #[derive(Debug)]
 pub struct Spool {
     spools: Spools,
@@ -60,7 +61,7 @@ enum Held {
     File { file: File, size: u64, reserved: u64 },
 }
 
-/// Content that is complete. Its share of the budget is free when it is dropped.
+/// Complete content. Its share of the memory limit is released on drop.
 #[derive(Debug)]
 pub struct Spooled {
     content: Arc<Region>,
@@ -68,12 +69,12 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// The content.
+    /// Returns the content.
     pub fn content(&self) -> &Arc<Region> {
         &self.content
     }
 
-    /// The content, unless it had to go to a file.
+    /// Returns the content if it is in memory and not in a file.
     pub fn in_memory(&self) -> Option<Bytes> {
         match &*self.content {
             Region::Memory(bytes) => Some(bytes.clone()),
@@ -81,24 +82,23 @@ impl Spooled {
         }
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.content.size()
     }
 }
 
 impl From<Bytes> for Spooled {
-    /// Content that is in memory already, outside of the budget.
+    /// Returns content that is already in memory. It does not count towards the limit.
     fn from(bytes: Bytes) -> Self {
         Self { content: Arc::new(Region::Memory(bytes)), _budget: None }
     }
 }
 
 impl Spool {
-    /// Adds content.
+    /// Appends content.
     ///
-    /// # Errors
-    /// If the file cannot be made or has no room, as on a full disk.
+    /// # Errors Fails if the file cannot be created or has no room, as on a full disk.
     pub async fn add(&mut self, chunk: Bytes) -> io::Result<()> {
         if let Held::Memory { bytes, budget } = &mut self.held {
             if self.spools.make_room(bytes, budget, chunk.len()) {
@@ -138,7 +138,7 @@ impl Spool {
         spawn_blocking(write).await?
     }
 
-    /// Ends the content.
+    /// Completes the content.
     pub fn finish(self) -> Spooled {
         let (content, budget) = match self.held {
             Held::Memory { bytes, budget } => (Region::Memory(bytes.freeze()), budget),
@@ -148,26 +148,25 @@ impl Spool {
     }
 }
 
-/// Sets room on the disk aside, so that a full one shows before content is
-/// written that will not fit, and several spools do not count on the same room.
+/// Reserves room on the disk. So a full disk is detected before content is written that does not
+/// fit, and several spools do not count on the same room.
 fn reserve(file: &File, room: Range<u64>) -> io::Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, room.start, room.end - room.start) {
-        // Not every file system can; then the writing itself shows it.
+        // Not every file system can reserve room. A full disk is then detected by the write.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
         result => Ok(result?),
     }
 }
 
 impl Spools {
-    /// Makes `bytes` large enough for `more`, if the budget has room for all that
-    /// it then takes.
+    /// Grows `bytes` by at least `more` if the limit has room for the whole new size.
     fn make_room(&self, bytes: &mut BytesMut, budget: &mut Option<OwnedSemaphorePermit>, more: usize) -> bool {
         let needed = bytes.len() + more;
         let held = budget.as_ref().map_or(0, |budget| budget.num_permits() * UNIT);
         if needed <= held {
             return true;
         }
-        // Twice as much each time, so that it is not copied for every chunk.
+        // The capacity doubles, so that the content is not copied for every chunk.
         let wanted = needed.max(2 * held).next_multiple_of(UNIT);
         let Some(permit) = self.take((wanted - held) / UNIT) else {
             return false;
@@ -182,7 +181,7 @@ impl Spools {
 
     fn take(&self, units: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(units).ok()?;
-        // Refused only for want of room: the semaphore is never closed.
+        // Fails only if the limit has no room: the semaphore is never closed.
         Arc::clone(&self.memory).try_acquire_many_owned(units).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Names of one restore that a service takes for the same.
+//! Conflicts between the names of a restore.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::drive::DrivePath;
 
-/// What the paths of a restore stand for. A snapshot may come from where all of
-/// them are different; without this the last one stored would be all that is left.
+/// The paths that a restore has used. A snapshot may come from a file system where all of them are
+/// different. If the service treats some as equal, the last file stored would otherwise replace the
+/// others.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// Whether the service takes any for the same.
+    /// Whether the service treats names that differ in their Unicode form as equal.
     merges: bool,
-    /// Whether it has shown that those that differ in case are the same.
+    /// Whether the service was seen to treat names that differ in case as equal.
     merges_case: bool,
-    /// By a hash, for there may be millions of them.
+    /// The used paths by hash, because there may be millions of them.
     used: HashMap<u64, Used>,
 }
 
@@ -23,11 +24,11 @@ pub struct Names {
 enum Used {
     File,
     Folder,
-    /// Some path is this but for its case.
+    /// A used path differs from this one only in case.
     Alike,
 }
 
-/// The path is another that is in use.
+/// A path that the service treats as equal to a path in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a name that differs from it in its Unicode form or in case only is restored already, and the two are one there; restore this one alone, into another folder"
@@ -35,18 +36,17 @@ enum Used {
 pub struct Twin;
 
 impl Names {
-    /// For a service that takes names for the same which differ in their Unicode
-    /// form, and perhaps those that differ in case; or for one that does not.
+    /// Returns an empty set of names. `merges` says whether the service treats names that differ in
+    /// their Unicode form as equal, and perhaps those that differ in case.
     pub fn new(merges: bool) -> Self {
         Self { merges, ..Self::default() }
     }
 
-    /// Uses a path. Answers whether it differs in case only from one in use: if
-    /// that is the same is for the service to say. Of two folders of one name
-    /// nothing is lost: what is in them comes together.
+    /// Marks a path as used. Reports whether it differs only in case from a path in use; only the
+    /// service can tell whether the two are equal. Two folders of the same name lose nothing,
+    /// because their content is merged.
     ///
-    /// # Errors
-    /// If it is one in use.
+    /// # Errors Fails if the path is equal to a path in use.
     pub fn take(&mut self, path: &DrivePath, is_folder: bool) -> Result<bool, Twin> {
         if !self.merges {
             return Ok(false);
@@ -66,7 +66,7 @@ impl Names {
         Ok(is_alike && !self.merges_case)
     }
 
-    /// Takes names that differ in case for the same from now on.
+    /// Treats names that differ in case as equal from now on.
     pub fn merge_case(&mut self) {
         self.merges_case = true;
     }

@@ -1,5 +1,4 @@
-//! One restore: records come in, files and folders are made, each record has an
-//! outcome.
+//! A restore: takes records, creates files and folders, and returns an outcome for each record.
 
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use crate::{
     report::Summary,
 };
 
-/// How long a restore waits for replacements that go on in the background. A move
-/// to iCloud's Trash takes 20 s, and there may be thousands.
+/// How long a restore waits for replacements in the background. A move to iCloud's Trash takes 20
+/// s, and there may be thousands of them.
 const FINISHING: Duration = Duration::from_hours(24);
 
-/// What a record asks for.
+/// What a record asks to create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// A folder, with its modification time.
@@ -34,31 +33,31 @@ pub enum Wanted {
     Nothing,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Debug)]
 pub struct Outcome<R> {
-    /// What the caller gave with the record.
+    /// The value that the caller passed with the record.
     pub ticket: R,
-    /// Why it was not restored.
+    /// Why the record was not restored, if it was not.
     pub failure: Option<Failure>,
 }
 
 /// Why a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The destination cannot be made.
+    /// The destination cannot be created.
     #[error(transparent)]
     Drive(#[from] drive::Error),
-    /// The content of a file ended early. plakar could not read it and says so itself.
+    /// The content of a file ended early. plakar could not read it and reports that itself.
     #[error("the content of {0} ended early, so it was not restored")]
     CutOff(String),
-    /// A record or content came where the other was due.
+    /// A record arrived where content was expected, or the reverse.
     #[error("the restore ended: plakar sent records and content in an order that cannot be")]
     Protocol,
     /// Nothing more could be restored.
     #[error("the restore ended after {done} files and folders: {why}")]
     Over {
-        /// Files and folders that were restored.
+        /// The number of files and folders that were restored.
         done: u64,
         /// The cause.
         why: String,
@@ -68,24 +67,24 @@ pub enum Error {
     Failed(Box<Summary>),
 }
 
-/// One restore to a folder.
+/// A restore to a folder.
 #[derive(Debug)]
 pub struct Restore<R> {
     drive: Drive,
     top: DrivePath,
     outcomes: mpsc::Sender<Outcome<R>>,
-    /// Uploads that may be under way or wait for their turn.
+    /// The maximum number of uploads that run or wait.
     limit: usize,
     uploads: Uploads<R>,
     names: Names,
-    /// Folders whose time is set when everything is in them.
+    /// The folders whose times are set when all their content is restored.
     times: Vec<(DrivePath, Time)>,
     summary: Summary,
     /// Why nothing more can be restored.
     over: Option<String>,
 }
 
-/// A file whose content is coming in.
+/// A file whose content is being received.
 #[derive(Debug)]
 pub struct Incoming<R> {
     ticket: R,
@@ -93,19 +92,19 @@ pub struct Incoming<R> {
     target: Result<Target, Failure>,
 }
 
-/// Where a file goes, and what there is of it.
+/// The destination of a file and the content received so far.
 #[derive(Debug)]
 struct Target {
     path: DrivePath,
     time: Time,
     spool: Spool,
-    /// Whether another file of this restore may have this name, to the service.
+    /// Whether the service may treat the name as equal to that of another file of this restore.
     has_twin: bool,
 }
 
 impl<R> Incoming<R> {
-    /// Adds a piece of the content. A spool that fails makes the file fail, once, and
-    /// is given up.
+    /// Appends a piece of the content. If the spool fails, the file fails once and its spool is
+    /// dropped.
     pub async fn add(&mut self, chunk: Bytes) {
         if let Ok(target) = &mut self.target
             && let Err(error) = target.spool.add(chunk).await
@@ -116,11 +115,10 @@ impl<R> Incoming<R> {
 }
 
 impl<R> Restore<R> {
-    /// Begins a restore to `top`, which is made. Outcomes are sent in the order in
-    /// which they are known. At most `limit` uploads run or wait.
+    /// Begins a restore to `top`, which is created. The outcomes are sent in the order in which
+    /// they become known. At most `limit` uploads run or wait.
     ///
-    /// # Errors
-    /// If the folder cannot be made.
+    /// # Errors Fails if the folder cannot be created.
     pub async fn begin(
         drive: Drive,
         top: &DrivePath,
@@ -147,12 +145,12 @@ impl<R> Restore<R> {
         self.over.is_some()
     }
 
-    /// Returns what the restore has done so far.
+    /// Returns the counts of the restore so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// Makes what needs no content. Returns the file whose content follows.
+    /// Creates an item without content, or returns the file whose content follows.
     pub async fn add(&mut self, ticket: R, name: &str, wanted: Wanted, has_content: bool) -> Option<Incoming<R>> {
         match wanted {
             Wanted::File(_) => self.summary.files += 1,
@@ -181,7 +179,7 @@ impl<R> Restore<R> {
             (Wanted::Nothing, Ok(_)) => Ok(()),
         };
         if has_content {
-            // The content must be taken before the outcome is known.
+            // The content must be received before the outcome is sent.
             let target = Err(result.err().unwrap_or_else(|| refused(&"it is not a file")));
             return Some(Incoming { ticket, name: name.to_owned(), target });
         }
@@ -208,8 +206,8 @@ impl<R> Restore<R> {
         self.uploads.start(ticket, async move { store(&drive, &path, time, content).await });
     }
 
-    /// Waits for the end of an upload under way; for ever if there is none. Loses
-    /// nothing when it is dropped before; [`Self::settle`] takes what it returns.
+    /// Waits for the end of an upload. Never completes if no upload is under way. Cancel safe:
+    /// [`Self::settle`] takes the returned result.
     pub async fn next_ended(&mut self) -> (R, Result<u64, Failure>) {
         match self.uploads.next().await {
             Some(ended) => ended,
@@ -227,21 +225,20 @@ impl<R> Restore<R> {
             Err(failure) => {
                 self.summary.fail(&failure.cause);
                 if failure.ends_everything {
-                    // The first cause is the one to tell.
+                    // The first cause is the one that is reported.
                     self.over.get_or_insert_with(|| failure.text.clone());
                 }
                 Some(failure)
             }
         };
-        // Nobody listens: plakar has gone, and the stream of records ends too.
+        // Fails if plakar has closed the connection; the stream of records then ends too.
         let _ = self.outcomes.send(Outcome { ticket, failure }).await;
     }
 
-    /// Ends the restore: waits for what is under way, and sets the times of folders.
-    /// `cut_off` is a file whose content did not come in full.
+    /// Ends the restore: waits for the uploads and replacements under way and sets the times of
+    /// folders. `cut_off` is a file whose content was not received in full.
     ///
-    /// # Errors
-    /// If not everything was restored.
+    /// # Errors Fails if not everything was restored.
     pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
         while self.settle_next().await {}
         for error in self.drive.finish(FINISHING).await {
@@ -263,7 +260,7 @@ impl<R> Restore<R> {
         Ok(())
     }
 
-    /// Settles an upload. Returns whether there was one.
+    /// Waits for an upload and settles it. Returns false if no upload is under way.
     async fn settle_next(&mut self) -> bool {
         let Some((ticket, result)) = self.uploads.next().await else {
             return false;
@@ -285,9 +282,9 @@ impl<R> Restore<R> {
         Ok(())
     }
 
-    /// Stores a file whose name differs from another's in case only. No service
-    /// says beforehand whether it keeps both, so the file is stored alone and the
-    /// folder is listed.
+    /// Stores a file whose name differs only in case from that of another file. No service tells
+    /// beforehand whether it keeps both, so no other upload runs meanwhile, and the folder is
+    /// listed afterwards.
     async fn store_beside_twin(&mut self, path: &DrivePath, time: Time, content: Spooled) -> Result<u64, Failure> {
         while self.settle_next().await {}
         let before = self.names_like(path).await?;
@@ -306,14 +303,16 @@ impl<R> Restore<R> {
         }
     }
 
-    /// The names beside a path that are the same but for case and Unicode form.
+    /// Returns the names in the folder of a path that differ from its name at most in case and
+    /// Unicode form.
     async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
         let entries = self.drive.list_usable(&path.parent()).await?;
         let names = entries.iter().map(|entry| entry.name().to_owned());
         Ok(names.filter(|name| drive::are_alike(name, path.name())).collect())
     }
 
-    /// The deepest first: making an entry changes the time of its folder.
+    /// Sets the times of folders, the deepest first, because creating an entry changes the time of
+    /// its folder.
     async fn set_times(&mut self) {
         for (path, time) in self.times.drain(..).rev() {
             if let Err(error) = self.drive.set_folder_time(&path, time).await {

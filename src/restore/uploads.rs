@@ -1,4 +1,4 @@
-//! Uploads that run beside the restore.
+//! The background uploads of a restore.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::Failure;
 
-/// Uploads under way, each with the ticket of its record. Dropping it ends them.
+/// The uploads under way, each with the ticket of its record. Dropping it cancels them.
 #[derive(Debug)]
 pub struct Uploads<R> {
     tasks: JoinSet<Result<u64, Failure>>,
@@ -20,23 +20,22 @@ impl<R> Default for Uploads<R> {
 }
 
 impl<R> Uploads<R> {
-    /// Starts an upload, which returns the number of bytes that it stored.
+    /// Starts an upload. Its future returns the number of bytes stored.
     pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<u64, Failure>> + Send + 'static) {
         let handle: AbortHandle = self.tasks.spawn(upload);
         self.tickets.insert(handle.id(), ticket);
     }
 
-    /// Uploads that are not settled.
+    /// Returns the number of uploads that are not settled.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Waits for the end of an upload; none if there is none. Loses nothing when it
-    /// is dropped before.
+    /// Waits for the end of an upload. Returns none if no upload is under way. Cancel safe.
     pub async fn next(&mut self) -> Option<(R, Result<u64, Failure>)> {
         let (id, result) = match self.tasks.join_next_with_id().await? {
             Ok(ended) => ended,
-            // A task that died: its record must not count as restored.
+            // The task panicked or was cancelled, so its record must not count as restored.
             Err(error) => (error.id(), Err(Failure::of(format!("the upload did not end: {error}")))),
         };
         Some((self.tickets.remove(&id)?, result))
