@@ -3,6 +3,7 @@ package icloud
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -68,9 +69,23 @@ func unrecorded(name, path string, err error) *Error {
 	return e.from(err)
 }
 
-// unclearTwice is the error after mostProofs proofs of unknown outcome.
+// unclearPrefix begins the reason of a proof of unknown outcome.
+const unclearPrefix = "the outcome of the sign-in is not known: "
+
+// whyUnclearTwice begins the reason after mostProofs proofs of unknown outcome.
+const whyUnclearTwice = "the outcome of the last sign-ins is not known, and another one could lock the account"
+
+// unclearTwice is the error after mostProofs proofs of unknown outcome. why is what
+// the last one failed with, or the reason of an earlier error of this kind, which
+// the session file keeps.
 func unclearTwice(name, why string) *Error {
-	return needsLogin(name, "the outcome of the last sign-ins is not known ("+why+"), and another one could lock the account").because(CauseUnclear)
+	switch {
+	case why == "", why == whyUnclear:
+		why = whyUnclearTwice
+	case !strings.HasPrefix(why, whyUnclearTwice):
+		why = whyUnclearTwice + " (the last one failed with: " + strings.TrimPrefix(why, unclearPrefix) + ")"
+	}
+	return needsLogin(name, why).because(CauseUnclear)
 }
 
 // begin signs in: with the password, or with the session token of the last proof

@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -272,17 +273,14 @@ func (r *round) postpone(state *SessionFile, err *Error) (time.Duration, error) 
 // waitFor is for a time that was set before, by this process or another one.
 func (r *round) waitFor(state *SessionFile, wait time.Duration) (time.Duration, error) {
 	s := r.session
-	why := "the last renewal of the session failed"
-	if state.Refused.Reason != "" {
-		why += ": " + state.Refused.Reason
-	}
-	e := fail(KindThrottled, "sign in", s.name, why).because(CauseThrottled)
+	e := fail(KindThrottled, "sign in", s.name, cmp.Or(state.Refused.Reason, "no reason is recorded")).because(CauseThrottled)
 	e.retryAfter = wait
-	if !s.patient(wait) {
-		e.final, e.fatal = true, true
-		return 0, s.fail(e, wait)
+	if s.patient(wait) {
+		return wait, &passing{e}
 	}
-	return wait, &passing{e}
+	e.why = "the last renewal of the session failed: " + e.why
+	e.final, e.fatal = true, true
+	return 0, s.fail(e, wait)
 }
 
 // patient reports whether a wait ends within the longest wait, counted from the
@@ -303,87 +301,15 @@ func (r *round) tell(why *passing, wait time.Duration) {
 	if wait == 0 {
 		return
 	}
+	failure := *why.why
+	failure.retryAfter = 0 // the sentence has the wait
+	name := r.session.name
 	if wait < longWait || r.told {
-		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v: %s", r.session.name, wait.Round(time.Millisecond), why.why.Reason())
+		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v, because the last renewal failed: %s", name, wait.Round(time.Millisecond), failure.Reason())
 		return
 	}
 	r.told = true
-	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q cannot be renewed now (%s); waiting up to %v", r.session.name, why.why.Reason(), r.session.longest)
-}
-
-// giveUp records a failure that no wait helps against. It ends the run: all
-// callers get it, until a later renewal is due.
-func (s *session) giveUp(err *Error, state *SessionFile) error {
-	e := *err
-	if e.op == "" {
-		e.op, e.on = "sign in", s.name
-	}
-	e.final, e.fatal = true, true
-	if e.unclear && state.Proofs.Sent >= mostProofs && !state.sessionTokenUsable() {
-		e = *unclearTwice(s.name, e.why)
-	}
-	if e.kind == KindNeedsLogin {
-		return s.end(&e, state)
-	}
-	if e.cause == "" {
-		e.cause = troubleCause(&e)
-	}
-	now := s.now()
-	wait := max(e.retryAfter, min(longestPause, s.longest))
-	if until := now.Add(wait); until.After(state.Refused.NotBefore) {
-		state.Refused.NotBefore = until
-	}
-	state.note(e.cause, e.why)
-	if e.cause != CauseStateFolder { // which says that nothing can be kept
-		s.keep(state)
-	}
-	return s.fail(&e, wait)
-}
-
-// fail makes a failure that of all callers, for a while.
-func (s *session) fail(e *Error, wait time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failures++
-	s.failure, s.retryAt = e, s.now().Add(wait)
-	return e
-}
-
-// troubleCause gives the cause of a failure that is not about the account.
-func troubleCause(e *Error) string {
-	switch {
-	case e.kind == KindThrottled:
-		return CauseThrottled
-	case e.kind == KindNetwork && !e.answered:
-		return CauseNoNetwork
-	case e.kind == KindNetwork, e.kind == KindDamaged:
-		return CauseServiceTrouble
-	}
-	return ""
-}
-
-// strand is end where nothing is there to renew the session with.
-func (s *session) strand(cause, why string, state *SessionFile) error {
-	state.refuseSession(cause, why)
-	return s.end(needsLogin(s.name, why).because(cause), state)
-}
-
-// end records that only a person can help. Later calls fail at once, until the
-// session file changes.
-func (s *session) end(why *Error, state *SessionFile) error {
-	state.Refused.Cause, state.Refused.Reason = why.cause, why.why
-	s.keep(state)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stop(why)
-}
-
-// stop is end without a word in the session file; mu is held.
-func (s *session) stop(why *Error) error {
-	why.final = true
-	s.ended = why
-	s.endedFile = stampOf(s.path)
-	return why
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is renewed again within %v, because the last renewal failed: %s", name, r.session.longest, failure.Reason())
 }
 
 // take makes the contents of a file the present credentials; mu is held.
@@ -397,12 +323,4 @@ func (s *session) take(file *SessionFile) {
 	s.works, s.own, s.ended, s.failure = false, false, nil, nil
 	s.trouble = time.Time{}
 	clear(s.rotated)
-}
-
-// needsLogin is the error that only a person can do something about.
-func needsLogin(name, why string) *Error {
-	e := fail(KindNeedsLogin, "sign in", name, why)
-	e.advice = "sign in again (plakar-icloud login, or rclone config reconnect)"
-	e.cause, e.final = CauseSessionOver, true
-	return e
 }

@@ -339,7 +339,7 @@ func unclearIf(sent bool, err error) error {
 	}
 	e := *typed
 	e.unclear, e.doubtful = true, false
-	e.why = "the outcome of the sign-in is not known: " + e.why
+	e.why = unclearPrefix + e.why
 	return &e
 }
 

@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/fs/fserrors"
+	"github.com/rclone/rclone/fs/log"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -336,4 +338,61 @@ func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]in
 		answer.carriedOut = !answer.hung && random.IntN(2) == 0
 		return answer
 	}
+}
+
+// The error about sign-ins of unknown outcome is the same after each run.
+func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.alive = false
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+			if kind == "complete" {
+				return &fakeAnswer{lost: true, carriedOut: true}
+			}
+			return nil
+		})
+		path := newSessionFile()
+		require.NoError(t, SaveSessionFile(path, &SessionFile{
+			AppleID: "user@example.com", TrustToken: "trust", Cookies: []Cookie{{"WEB", "over"}}, Proofs: ProofLog{Sent: mostProofs - 1},
+		}))
+		run := func() *Error {
+			_, err := patientProcess(b, "secret", path).List(background, "")
+			var typed *Error
+			require.ErrorAs(t, err, &typed)
+			time.Sleep(time.Hour) // of the test's own time
+			return typed
+		}
+		first := run()
+		assert.Equal(t, CauseUnclear, first.Cause())
+		assert.Equal(t, 1, strings.Count(first.Reason(), "not known"), first.Reason())
+		for range 3 {
+			assert.Equal(t, first.Reason(), run().Reason())
+			assert.Equal(t, first.why, loaded(t, path).Refused.Reason)
+		}
+	})
+}
+
+// A process that waits for the time in the session file tells why in one sentence.
+func TestWaitOfARenewalIsToldInOneSentence(t *testing.T) {
+	var lines []string
+	log.Handler.SetOutput(func(level slog.Level, text string) {
+		if level >= slog.LevelWarn {
+			lines = append(lines, text)
+		}
+	})
+	defer log.Handler.ResetOutput()
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.alive = false
+		path := newSessionFile()
+		require.NoError(t, SaveSessionFile(path, &SessionFile{
+			AppleID: "user@example.com", TrustToken: "trust", Cookies: []Cookie{{"WEB", "over"}},
+			Refused: Refusals{Reason: "iCloud does not accept the sign-in (status 503)", NotBefore: time.Now().Add(30 * time.Second)},
+		}))
+		_, err := patientProcess(newBetween(c, func(string, *http.Request) *fakeAnswer { return nil }), "secret", path).List(background, "")
+		assert.NoError(t, err)
+	})
+	require.Len(t, lines, 1)
+	assert.Contains(t, lines[0], "is renewed again within 5m0s, because the last renewal failed: iCloud does not accept the sign-in (status 503)")
+	assert.NotContains(t, lines[0], "asks to wait")
 }
