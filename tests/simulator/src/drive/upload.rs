@@ -49,7 +49,8 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
     let parent = parent_in(drive, zone, body["path"]["starting_document_id"].as_str().unwrap_or_default())?;
     let document_id = body["document_id"].as_str().unwrap_or_default();
     let allow_conflict = body["allow_conflict"] != false;
-    let mtime = body["mtime"].as_i64().unwrap_or(now_ms);
+    let given = |time: &i64| *time != 0 || !rules.zero_time_is_now;
+    let mtime = body["mtime"].as_i64().filter(given).unwrap_or(now_ms);
     let id = match drive.tree.by_document(zone, document_id) {
         Some(existing) => {
             place(drive, existing, parent, name, allow_conflict)?;
@@ -61,7 +62,7 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
             let content = staged(drive, zone, &body).filter(|_| handed_out).ok_or_else(bad_request)?;
             check_quota(drive, rules, size_of(&content))?;
             let name = free_name(drive, parent, name, allow_conflict)?;
-            let created_ms = body["btime"].as_i64().unwrap_or(mtime);
+            let created_ms = body["btime"].as_i64().filter(given).unwrap_or(mtime);
             let new = NewItem { name, body: content, created_ms, modified_ms: mtime };
             let id = drive.tree.add(parent, new, Some(document_id.to_owned()));
             forget_upload(drive, &body["data"], document_id);

@@ -108,6 +108,8 @@ pub struct DriveRules {
     pub trash_renames: bool,
     /// Items in the Trash can be downloaded.
     pub trashed_content: bool,
+    /// A time of 0 in an update is no time: the document gets the present one.
+    pub zero_time_is_now: bool,
     /// An empty file has an address for its content; else `by_id` answers 400.
     pub empty_content: bool,
     /// Documents that one `download/batch` may ask for; more get 400. 0 sets no limit.
@@ -147,6 +149,7 @@ impl Default for DriveRules {
             details_form: DetailsForm::Object,
             trash_renames: false,
             trashed_content: true,
+            zero_time_is_now: true,
             empty_content: true,
             download_batch_max: 0,
             download_batch_refused: 0,

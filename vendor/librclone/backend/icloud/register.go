@@ -99,6 +99,9 @@ type registrationFolder struct {
 
 func registration(in place, name string, doc *document) registrationRequest {
 	milliseconds := doc.modified.Unix() * 1000
+	if milliseconds == 0 {
+		milliseconds = 1 // 0 may stand for no time, for which the service takes its own; listings show seconds
+	}
 	return registrationRequest{
 		Command:         "add_file",
 		CreateShortGUID: true,

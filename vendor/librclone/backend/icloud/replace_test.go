@@ -448,3 +448,14 @@ func TestRegistrationHasTheSize(t *testing.T) {
 		assert.Contains(t, encoded, `"mtime":5000`)
 	}
 }
+
+// No registration has the time 0, which the service may take for no time.
+func TestFilesOf1970KeepTheirTime(t *testing.T) {
+	for modified, sent := range map[time.Time]int64{
+		time.Unix(0, 0): 1, time.Unix(0, 999_999_999): 1, time.Unix(1, 0): 1000, time.Unix(-1, 0): -1000,
+	} {
+		request := registration(driveRoot, "name", &document{docID: "D", modified: modified})
+		assert.Equal(t, sent, request.Mtime, modified)
+		assert.Equal(t, sent, request.Btime, modified)
+	}
+}
