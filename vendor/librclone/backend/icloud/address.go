@@ -152,7 +152,7 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 		repeats: true,
 	}, func(answer *addressAnswer) error {
 		if token, _ := tokenOf(answer); token == nil {
-			return damaged("no address for the content")
+			return damaged("no address on a host of Apple's for the content")
 		}
 		return nil
 	})
@@ -178,10 +178,10 @@ type contentToken struct {
 // tokenOf gives the usable token of an answer: the one for a file or the one
 // for a package.
 func tokenOf(answer *addressAnswer) (token *contentToken, packaged bool) {
-	if token := answer.Data; token != nil && isSafe(token.URL) {
+	if token := answer.Data; token != nil && takesContents(token.URL) {
 		return token, false
 	}
-	if token := answer.Package; token != nil && isSafe(token.URL) {
+	if token := answer.Package; token != nil && takesContents(token.URL) {
 		return token, true
 	}
 	return nil, false

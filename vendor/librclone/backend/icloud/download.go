@@ -260,8 +260,8 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		if refused.status < 300 || refused.status >= 400 || refused.location == "" {
 			return nil, refused
 		}
-		if !isSafe(refused.location) {
-			return nil, damaged("the service sends on to an address that is not secure")
+		if !takesContents(refused.location) {
+			return nil, damaged("the service sends on to an address that is not secure or not Apple's")
 		}
 		address = refused.location
 		delete(headers, "Cookie")

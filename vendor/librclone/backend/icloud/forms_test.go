@@ -463,9 +463,22 @@ func TestSafeAddresses(t *testing.T) {
 	}
 }
 
+// Contents go to Apple's hosts and come from them.
+func TestAddressesOfContents(t *testing.T) {
+	for address, taken := range map[string]bool{
+		"https://cvws.icloud-content.com/B/x": true, "https://p31-contentws.icloud.com:443/singleFileUpload": true, "https://x.apple.com/": true,
+		"https://CVWS.iCloud-Content.com/": true, "https://cvws.icloud-content.com.cn/B/x": true, "https://p1-contentws.icloud.com.cn/": true,
+		"http://127.0.0.1:8080/x": true, "https://localhost/": true,
+		"http://cvws.icloud-content.com/": false, "https://icloud.com.example.org/": false, "https://noticloud.com/": false,
+		"https://cvws.icloud-content.com@example.org/": false, "https://example.org/.icloud.com": false, "https://icloud.com.cn.cn.org/": false,
+	} {
+		assert.Equal(t, taken, takesContents(address), address)
+	}
+}
+
 // Both tokens of rclone's form of the answer are read.
 func TestTokens(t *testing.T) {
-	file, archive := &contentToken{URL: "https://a.example/"}, &contentToken{URL: "https://b.example/"}
+	file, archive := &contentToken{URL: "https://a.icloud-content.com/"}, &contentToken{URL: "https://b.icloud-content.com/"}
 	for _, test := range []struct {
 		answer   addressAnswer
 		want     *contentToken

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -354,8 +355,21 @@ func isSafe(address string) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	host := u.Hostname()
-	return u.Scheme == "https" || u.Scheme == "http" && (host == "localhost" || net.ParseIP(host).IsLoopback())
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
+// appleDomains are the domains of the hosts that contents are read from and sent
+// to. The accounts of mainland China have the same ones with ".cn" added.
+var appleDomains = []string{".icloud-content.com", ".icloud.com", ".apple.com"}
+
+// takesContents reports whether contents may be read from an address or sent to
+// it: it is safe, and on a host of Apple's or of this machine.
+func takesContents(address string) bool {
+	host := strings.ToLower(hostOf(address))
+	ofApple := func(domain string) bool { return strings.HasSuffix(strings.TrimSuffix(host, ".cn"), domain) }
+	return isSafe(address) && (isLoopback(host) || slices.ContainsFunc(appleDomains, ofApple))
 }
 
 // damaged is a check's complaint about an answer.

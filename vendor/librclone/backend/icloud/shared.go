@@ -95,8 +95,8 @@ func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	raw, err := fetch(ctx, c.service, request{
 		host: docsHost, method: http.MethodGet, path: "/v1/item/" + url.PathEscape(it.itemID), repeats: true,
 	}, func(raw *documentItem) error {
-		if raw.Info == nil || !isSafe(raw.Info.URLs.Download) {
-			return damaged("no address for the content")
+		if raw.Info == nil || !takesContents(raw.Info.URLs.Download) {
+			return damaged("no address on a host of Apple's for the content")
 		}
 		return nil
 	})

@@ -104,8 +104,8 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 			"content_type": api.GetContentTypeForFile(name),
 		},
 	}, func(tickets *[]api.UploadResponse) error {
-		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !isSafe((*tickets)[0].URL) {
-			return damaged("no address for an upload")
+		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !takesContents((*tickets)[0].URL) {
+			return damaged("no address on a host of Apple's for an upload")
 		}
 		return nil
 	})
