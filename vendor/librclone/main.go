@@ -21,6 +21,7 @@ import (
 
 	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
 	_ "plakar-icloud/librclone/backends" // the other backends of this build
+	"plakar-icloud/librclone/redact"
 	"plakar-icloud/librclone/remote"
 
 	"github.com/rclone/rclone/fs"
@@ -109,7 +110,7 @@ func RcloneSetLog(debug C.bool, sink C.RcloneLogSink) {
 	fs.GetConfig(context.Background()).LogLevel = level
 	log.Handler.SetLevel(fs.LogLevelToSlog(level))
 	log.Handler.SetOutput(func(level slog.Level, text string) {
-		line := C.CString(traceOfCalls.ReplaceAllString(text, "$1 …"))
+		line := C.CString(redact.Text(traceOfCalls.ReplaceAllString(text, "$1 …")))
 		defer C.free(unsafe.Pointer(line))
 		C.RcloneCallLogSink(sink, C.int(level), line)
 	})
@@ -178,7 +179,7 @@ func RcloneUpload(input *C.char, content *C.uint8_t, size C.size_t) (answer *C.c
 }
 
 func panicked(value any) *remote.Failure {
-	return &remote.Failure{Kind: "other", Text: fmt.Sprintf("rclone failed inside: %v", value)}
+	return &remote.Failure{Kind: "other", Text: redact.Text(fmt.Sprintf("rclone failed inside: %v", value))}
 }
 
 func failureString(failure *remote.Failure) *C.char {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/redact"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -53,7 +54,7 @@ func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.Confi
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	out = &fs.ConfigOut{State: stateStop + " " + causeOf(err), Error: err.Error()}
+	out = &fs.ConfigOut{State: stateStop + " " + causeOf(err), Error: redact.Text(err.Error())}
 	var later interface{ RetryAfter() time.Duration }
 	if errors.As(err, &later) && later.RetryAfter() > 0 {
 		out.Result = strconv.Itoa(int(later.RetryAfter().Seconds()))
@@ -93,6 +94,7 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) 
 	case err != nil || password == "":
 		return "", &failure{kind: icloud.KindBadConfig, cause: causeOther, text: "a password is needed to sign in"}
 	}
+	redact.Conceal(string(password))
 	if icloud.IsAppSpecific(password) {
 		return "", &failure{kind: icloud.KindNeedsLogin, cause: causeAppSpecific, text: "nothing was sent to Apple"}
 	}

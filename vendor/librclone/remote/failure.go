@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"plakar-icloud/librclone/redact"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
 )
@@ -114,7 +116,7 @@ func failureOf(err error) *Failure {
 	if err == nil {
 		return nil
 	}
-	f := &Failure{Kind: kindOf(err), Text: textOf(err), Retry: worthRetrying(err), Fatal: fserrors.IsFatalError(err)}
+	f := &Failure{Kind: kindOf(err), Text: redact.Text(textOf(err)), Retry: worthRetrying(err), Fatal: fserrors.IsFatalError(err)}
 	if after := fserrors.RetryAfterErrorTime(err); !after.IsZero() {
 		f.RetryAfterMS = max(0, time.Until(after).Milliseconds())
 	}

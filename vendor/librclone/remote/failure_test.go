@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud"
+
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/stretchr/testify/require"
 )
@@ -14,4 +16,12 @@ func TestFatalFailures(t *testing.T) {
 	fatal := fmt.Errorf("list: %w", fserrors.FatalError(errors.New("the account is throttled")))
 	require.True(t, failureOf(fatal).Fatal)
 	require.False(t, failureOf(errors.New("one file")).Fatal)
+}
+
+// A service may echo the password that it was sent.
+func TestFailuresHoldNoPassword(t *testing.T) {
+	password, err := icloud.PasswordOf(t.Context(), "echo 'correct battery'")
+	require.NoError(t, err)
+	require.Equal(t, "correct battery", string(password))
+	require.Equal(t, "400: … is wrong", failureOf(errors.New("400: correct battery is wrong")).Text)
 }

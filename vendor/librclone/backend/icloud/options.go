@@ -3,9 +3,12 @@ package icloud
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
+
+	"plakar-icloud/librclone/redact"
 
 	"github.com/rclone/rclone/backend/iclouddrive"
 	"github.com/rclone/rclone/backend/overview"
@@ -44,6 +47,10 @@ type Options struct {
 	ServerSideCopy  bool                 `config:"server_side_copy"`
 	Enc             encoder.MultiEncoder `config:"encoding"`
 }
+
+// Format implements fmt.Formatter, so that no verb prints a secret: cookies and
+// tokens are there in the clear, and a command may hold a password.
+func (Options) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "icloud.Options{…}") }
 
 const (
 	serviceDrive  = "drive"
@@ -201,6 +208,7 @@ func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
 		return nil, "", fail(KindBadConfig, "open", name, "the password is not in the form that rclone keeps passwords in").
 			with("write it with \"rclone obscure\", or leave it out to use the session alone")
 	}
+	redact.Conceal(password)
 	return opt, Secret(password), nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"plakar-icloud/librclone/redact"
 )
 
 // commandTime is how long a command for the password may take. It may have to
@@ -42,6 +44,7 @@ func PasswordOf(ctx context.Context, command string) (Secret, error) {
 	case password == "":
 		return "", failed("it printed nothing")
 	}
+	redact.Conceal(password)
 	return Secret(password), nil
 }
 

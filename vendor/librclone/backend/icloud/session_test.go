@@ -524,6 +524,13 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		assert.NotContains(t, fmt.Sprintf(format, file), "hunter2", format)
 		assert.NotContains(t, fmt.Sprintf(format, file), "68756e74657232", format)
 	}
+	options := Options{Password: "hunter2", TrustToken: "hunter2", Cookies: "a=hunter2", PasswordCommand: "echo hunter2"}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, printed := range []any{options, &options, []Options{options}} {
+			assert.NotContains(t, fmt.Sprintf(format, printed), "hunter2", format)
+			assert.NotContains(t, fmt.Sprintf(format, printed), "68756e74657232", format)
+		}
+	}
 	data, err := json.Marshal(file)
 	require.NoError(t, err)
 	assert.Contains(t, string(data), "hunter2", "or it could not be read again")
