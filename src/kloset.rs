@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio_util::task::TaskTracker;
 
 pub use layout::{Mac, Resource, is_kloset};
 
@@ -98,6 +99,8 @@ pub struct Kloset {
     journal: Journal,
     /// Whether plakar has requested any object or listing of a folder.
     asked: Arc<AtomicBool>,
+    /// Claims that are being withdrawn.
+    withdrawals: TaskTracker,
     /// The locks that this process has stored and not deleted yet, each as it was last stored.
     own_locks: Mutex<HashMap<Mac, Option<OwnLock>>>,
 }
@@ -125,6 +128,7 @@ impl Kloset {
             copies: LocalCopies::new(limits.copies_dir.as_deref(), origin),
             journal: Journal::new(limits.copies_dir.as_deref(), origin, top),
             asked: Arc::default(),
+            withdrawals: TaskTracker::new(),
             own_locks: Mutex::default(),
         }
     }
@@ -143,7 +147,13 @@ impl Kloset {
             let claim = Claim::make(self).await?;
             let result = self.create_under(&claim, &configuration).await;
             let pause = claim.pause();
-            claim.withdraw(self).await;
+            let withdrawal = claim.withdraw(self);
+            if result.is_ok() {
+                // iCloud takes 20 s, and a claim beside a kloset means nothing.
+                self.withdrawals.spawn(withdrawal);
+                return result;
+            }
+            withdrawal.await;
             match result {
                 Err(Error::BeingMade { .. }) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
                 result => return result,
@@ -401,6 +411,8 @@ impl Kloset {
         }
         self.locks.deletions_done().await;
         self.deletions_done().await;
+        self.withdrawals.close();
+        self.withdrawals.wait().await;
     }
 
     /// Waits until all packfiles and states that plakar has deleted are gone from the drive.

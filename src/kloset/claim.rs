@@ -67,17 +67,19 @@ impl Claim {
                 return Err(Error::BeingMade { path, seconds: CLAIM_LIFE_SECONDS - age });
             }
             if let Item::File(file) = &entry.item {
-                kloset.drive.delete(&inside(&kloset.top, name), Some(file), Deletion::Recoverable).await?;
+                kloset.drive.delete(&inside(&kloset.top, name), Some(file), Deletion::Permanent).await?;
             }
         }
         Ok(())
     }
 
     /// Removes the claim. If that fails, it expires after [`CLAIM_LIFE_SECONDS`].
-    pub async fn withdraw(self, kloset: &Kloset) {
-        let path = inside(&kloset.top, &self.name);
-        if let Err(error) = kloset.drive.delete(&path, Some(&self.file), Deletion::Recoverable).await {
-            log::warn!("{error}");
+    pub fn withdraw(self, kloset: &Kloset) -> impl Future<Output = ()> + Send + 'static {
+        let (drive, path) = (kloset.drive.clone(), inside(&kloset.top, &self.name));
+        async move {
+            if let Err(error) = drive.delete(&path, Some(&self.file), Deletion::Permanent).await {
+                log::warn!("{error}");
+            }
         }
     }
 }

@@ -23,6 +23,21 @@ async fn create_leaves_the_configuration_byte_for_byte() {
     store.into_connector().leave().await.unwrap();
 }
 
+/// plakar does not wait for a deletion, and the process outlives it.
+#[tokio::test]
+async fn create_does_not_wait_until_its_claim_is_deleted() {
+    let icloud = ICloud::new();
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    icloud.hold(RequestKind::Trash, "deletions");
+    store.create(&b"config"[..]).await.unwrap();
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    icloud.until(RequestKind::Trash, 1).await;
+    icloud.simulator.release("deletions");
+    connector.wait(plakar_host::PATIENCE).await.unwrap();
+    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
+}
+
 /// A second creation is refused and leaves the configuration alone.
 #[tokio::test]
 async fn a_kloset_is_never_made_over_another() {
@@ -53,7 +68,8 @@ async fn a_missing_kloset_is_said_to_be_missing() {
 async fn a_location_in_another_case_is_refused_by_every_command() {
     let icloud = ICloud::new();
     let at = |location: &str| icloud.settings(location);
-    icloud.host.store(&at("icloud:///My Backups/kl")).await.unwrap().create(&b"config"[..]).await.unwrap();
+    let made = icloud.host.store(&at("icloud:///My Backups/kl")).await.unwrap();
+    made.create(&b"config"[..]).await.unwrap();
     for (location, actual) in [("/my backups/kl", "/My Backups/kl"), ("/My Backups/KL", "/My Backups/kl")] {
         let store = icloud.host.store(&at(&format!("icloud://{location}"))).await.unwrap();
         for message in
@@ -62,6 +78,7 @@ async fn a_location_in_another_case_is_refused_by_every_command() {
             assert_eq!(message, format!("{location} is called {actual} in the drive; correct the location"));
         }
     }
+    icloud.until_gone("/plakar-claim-").await;
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/My Backups/kl/CONFIG"]);
 }
 
@@ -139,6 +156,7 @@ async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
 
     let store = icloud.host.store(&settings).await.unwrap();
     store.create(&b"config"[..]).await.unwrap();
+    icloud.until_gone("/plakar-claim-").await;
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
 }
 
