@@ -48,7 +48,8 @@ pub struct Drive {
 impl Drive {
     /// Opens the section `name` of `sections`, for work in the folder `top`.
     ///
-    /// # Errors Returns the error of rclone about the configuration, the network or the session.
+    /// # Errors
+    /// Returns the error of rclone about the configuration, the network or the session.
     pub async fn open(name: &str, sections: Sections, limits: &Limits, top: &DrivePath) -> Result<Self, Error> {
         // The top of the remote is "/" and not "", as in the Go plugin. For backends that
         // distinguish the two (local, sftp), "/" is the root of the file system.
@@ -64,7 +65,8 @@ impl Drive {
 
     /// Closes the drive for all clones.
     ///
-    /// # Errors Fails if the backend cannot save its state.
+    /// # Errors
+    /// Fails if the backend cannot save its state.
     pub async fn close(&self) -> Result<(), Error> {
         self.remote.close().await.map_err(|cause| Error::new("cannot close", &DrivePath::top(), cause))
     }
@@ -84,8 +86,9 @@ impl Drive {
 
     /// Lists a folder and requires that its listing is complete.
     ///
-    /// # Errors Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as
-    /// for [`all_of`].
+    /// # Errors
+    /// Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as for
+    /// [`all_of`].
     pub async fn list_all(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         all_of(folder, listing)
@@ -93,8 +96,9 @@ impl Drive {
 
     /// Lists the usable entries of a folder.
     ///
-    /// # Errors Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as
-    /// for [`usable_of`].
+    /// # Errors
+    /// Returns [`Kind::NotFound`] if the folder does not exist, and [`Kind::Damaged`] as for
+    /// [`usable_of`].
     pub async fn list_usable(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
         let listing = self.list(std::slice::from_ref(folder)).await.swap_remove(0)?;
         usable_of(folder, listing)
@@ -102,7 +106,8 @@ impl Drive {
 
     /// Finds a file or a folder.
     ///
-    /// # Errors Fails if it cannot be determined whether the path exists.
+    /// # Errors
+    /// Fails if it cannot be determined whether the path exists.
     pub async fn stat(&self, path: &DrivePath) -> Result<Option<Entry>, Error> {
         match retried(self.attempts(Work::List), || self.remote.stat(path.as_str())).await {
             Ok(entry) => Ok(Some(entry)),
@@ -118,7 +123,8 @@ impl Drive {
 
     /// Creates a folder and its parents.
     ///
-    /// # Errors Fails if the folder does not exist afterwards.
+    /// # Errors
+    /// Fails if the folder does not exist afterwards.
     pub async fn make_folder(&self, path: &DrivePath) -> Result<(), Error> {
         let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str())).await;
         self.judged(Work::Write, "cannot make the folder", path, made).await
@@ -137,7 +143,8 @@ impl Drive {
 
     /// Sets the modification time of a folder.
     ///
-    /// # Errors Fails if the backend cannot set it.
+    /// # Errors
+    /// Fails if the backend cannot set it.
     pub async fn set_folder_time(&self, path: &DrivePath, time: Time) -> Result<(), Error> {
         let set = retried(self.attempts(Work::Write), || self.remote.set_folder_time(path.as_str(), time)).await;
         self.judged(Work::Write, "cannot set the time of", path, set).await
@@ -151,7 +158,8 @@ impl Drive {
     /// Stores a file and replaces an existing one. The content is stored in full or not at all.
     /// Waits for a free upload slot.
     ///
-    /// # Errors Fails if the file cannot be stored.
+    /// # Errors
+    /// Fails if the file cannot be stored.
     pub async fn upload(
         &self,
         path: &DrivePath,
@@ -167,7 +175,8 @@ impl Drive {
     /// Stores a file as [`Self::upload`] does, but does not wait for a free upload slot. For a few
     /// bytes that other processes wait for.
     ///
-    /// # Errors Fails if the file cannot be stored.
+    /// # Errors
+    /// Fails if the file cannot be stored.
     pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
         self.store(path, modified, content, Replacement::Awaited).await
     }
@@ -192,7 +201,8 @@ impl Drive {
 
     /// Deletes a file: the listed one if it is given, else the file at the path.
     ///
-    /// # Errors Returns [`Kind::NotFound`] if the file does not exist.
+    /// # Errors
+    /// Returns [`Kind::NotFound`] if the file does not exist.
     pub async fn delete(&self, path: &DrivePath, listed: Option<&File>, deletion: Deletion) -> Result<(), Error> {
         self.delete_all(&[(path, listed)], deletion).await.swap_remove(0)
     }
@@ -270,8 +280,9 @@ impl Drive {
 
 /// Returns all entries of a listed folder.
 ///
-/// # Errors Returns [`Kind::Damaged`] if the listing may be incomplete or contains an item that
-/// cannot be used.
+/// # Errors
+/// Returns [`Kind::Damaged`] if the listing may be incomplete or contains an item that cannot be
+/// used.
 pub fn all_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
     match listing.incomplete.or_else(|| listing.invalid.into_iter().next().map(|invalid| invalid.cause)) {
         Some(cause) => Err(Error::new("cannot list all of", folder, cause)),
@@ -281,7 +292,8 @@ pub fn all_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error>
 
 /// Returns the usable entries of a listed folder.
 ///
-/// # Errors Returns [`Kind::Damaged`] if the listing may be incomplete.
+/// # Errors
+/// Returns [`Kind::Damaged`] if the listing may be incomplete.
 pub fn usable_of(folder: &DrivePath, listing: Listing) -> Result<Vec<Entry>, Error> {
     match listing.incomplete {
         Some(cause) => Err(Error::new("cannot list all of", folder, cause)),

@@ -135,7 +135,8 @@ impl Kloset {
 
     /// Creates a kloset.
     ///
-    /// # Errors Fails if the folder holds a kloset or another process is creating one.
+    /// # Errors
+    /// Fails if the folder holds a kloset or another process is creating one.
     pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
         if self.find_configuration().await?.is_some() {
             return Err(Error::Exists(self.top.clone()));
@@ -177,7 +178,8 @@ impl Kloset {
     /// packfiles: between this call and its first read of a packfile, plakar waits for its cache
     /// daemon, which opens the kloset too.
     ///
-    /// # Errors Fails if there is no kloset.
+    /// # Errors
+    /// Fails if there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
         let entries = self.list_top_and_states().await?;
         let mut configuration = None;
@@ -275,7 +277,8 @@ impl Kloset {
 
     /// Returns the MACs of the objects of a resource. Files that are no objects are skipped.
     ///
-    /// # Errors Fails if the listing fails.
+    /// # Errors
+    /// Fails if the listing fails.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>, Error> {
         let mut pause = FIRST_LAG;
         loop {
@@ -304,7 +307,8 @@ impl Kloset {
 
     /// Returns the total size of all objects in bytes.
     ///
-    /// # Errors Fails if a listing fails.
+    /// # Errors
+    /// Fails if a listing fails.
     pub async fn size(&self) -> Result<u64, Error> {
         let mut size = 0;
         for resource in Resource::ALL {
@@ -325,7 +329,8 @@ impl Kloset {
 
     /// Stores an object and replaces an existing object of the same name.
     ///
-    /// # Errors Fails if the object is not stored in full.
+    /// # Errors
+    /// Fails if the object is not stored in full.
     pub async fn put(&self, resource: Resource, mac: Mac, content: &Spooled) -> Result<(), Error> {
         let (folder, name) = (self.folder(resource), mac.to_string());
         if resource == Resource::Lock {
@@ -349,7 +354,8 @@ impl Kloset {
 
     /// Reads an object or a part of it.
     ///
-    /// # Errors Fails if the object does not exist.
+    /// # Errors
+    /// Fails if the object does not exist.
     pub async fn get(&self, resource: Resource, mac: Mac, part: Option<Range<u64>>) -> Result<Content, Error> {
         let (folder, name, path) = (self.folder(resource), mac.to_string(), self.path(resource, mac));
         let no_object = || Error::NoObject(path.clone());
@@ -384,7 +390,8 @@ impl Kloset {
     /// Deletes an object permanently, in the background. The object is no longer listed. Waits only
     /// if many deletions are under way.
     ///
-    /// # Errors Returns no error at present: a failure is logged when it happens.
+    /// # Errors
+    /// Returns no error at present: a failure is logged when it happens.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<(), Error> {
         let folder = self.folder(resource);
         let on_failure = if resource == Resource::Lock { OnFailure::Hide } else { OnFailure::ListAgain };

@@ -39,7 +39,8 @@ impl Root {
 
     /// Stores whether the source is a file.
     ///
-    /// # Errors Fails if the mark cannot be written or removed.
+    /// # Errors
+    /// Fails if the mark cannot be written or removed.
     pub fn keep(&self, is_file: bool) -> io::Result<()> {
         match &self.mark {
             Some(mark) if mark.exists() != is_file => {

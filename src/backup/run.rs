@@ -98,7 +98,8 @@ impl Backup {
     /// item with `record_of`, sends the records and returns their number. Stores in `root` whether
     /// the location is a file.
     ///
-    /// # Errors Fails if the location cannot be listed or nothing can be listed any more.
+    /// # Errors
+    /// Fails if the location cannot be listed or nothing can be listed any more.
     pub async fn list<R>(
         &self,
         root: &Root,
@@ -173,7 +174,8 @@ impl Backup {
     /// Checks the result of a backup whose records are all acknowledged. With `all_or_nothing`, a
     /// snapshot that lacks files is refused.
     ///
-    /// # Errors Fails if no snapshot is to be kept.
+    /// # Errors
+    /// Fails if no snapshot is to be kept.
     pub fn verdict(&self, all_or_nothing: bool) -> Result<(), Error> {
         let summary = self.summary();
         if summary.failed == 0 {

@@ -37,8 +37,9 @@ pub enum Found {
 /// their content. At most `calls` calls run concurrently. The walk waits for the receiver and ends
 /// when the receiver is dropped.
 ///
-/// # Errors Fails if the top cannot be listed or nothing can be listed any more. Any other failure
-/// is sent as [`Found::Failed`].
+/// # Errors
+/// Fails if the top cannot be listed or nothing can be listed any more. Any other failure is sent
+/// as [`Found::Failed`].
 pub async fn walk(
     drive: &Drive,
     top: &DrivePath,

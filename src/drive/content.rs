@@ -45,8 +45,8 @@ impl Content {
 
     /// Waits for the first piece or the end.
     ///
-    /// # Errors Fails if an error occurs before the first piece. [`Self::next`] returns that error
-    /// too.
+    /// # Errors
+    /// Fails if an error occurs before the first piece. [`Self::next`] returns that error too.
     pub async fn begin(&mut self) -> Result<(), Error> {
         if self.first.is_none() {
             self.first = self.pieces.recv().await;
@@ -57,10 +57,10 @@ impl Content {
         }
     }
 
-    /// The next piece, never empty; none at the end.
+    /// Returns the next piece, which is never empty, or none at the end.
     ///
     /// # Errors
-    /// If the content cannot be had in full. Nothing follows an error.
+    /// Fails if the content cannot be read in full. Nothing follows an error.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         match self.first.take() {
             None => self.pieces.recv().await,
@@ -70,7 +70,8 @@ impl Content {
 
     /// Returns the whole content.
     ///
-    /// # Errors Fails as [`Self::next`] does.
+    /// # Errors
+    /// Fails as [`Self::next`] does.
     pub async fn collect(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.next().await {

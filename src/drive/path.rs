@@ -22,14 +22,16 @@ impl DrivePath {
 
     /// Parses a path from the top. Slashes may be doubled and may stand at either end.
     ///
-    /// # Errors Fails if a part is `.` or `..` or contains a NUL.
+    /// # Errors
+    /// Fails if a part is `.` or `..` or contains a NUL.
     pub fn parse(path: &str) -> Result<Self, BadName> {
         Self::top().join(path)
     }
 
     /// Returns the path of `below`, relative to this path.
     ///
-    /// # Errors Fails as [`Self::parse`] does.
+    /// # Errors
+    /// Fails as [`Self::parse`] does.
     pub fn join(&self, below: &str) -> Result<Self, BadName> {
         let mut joined = self.0.clone();
         for part in below.split('/').filter(|part| !part.is_empty()) {
@@ -46,7 +48,8 @@ impl DrivePath {
 
     /// Returns the path of a direct child.
     ///
-    /// # Errors Fails if the name is empty or contains a slash, and as [`Self::parse`] does.
+    /// # Errors
+    /// Fails if the name is empty or contains a slash, and as [`Self::parse`] does.
     pub fn child(&self, name: &str) -> Result<Self, BadName> {
         if name.is_empty() || name.contains('/') {
             return Err(BadName(name.to_owned()));

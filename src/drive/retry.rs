@@ -53,7 +53,8 @@ fn level(pause: Duration) -> log::Level {
 
 /// Runs `operation` until it succeeds or fails with an error that a retry cannot cure.
 ///
-/// # Errors Returns the error of the last attempt.
+/// # Errors
+/// Returns the error of the last attempt.
 pub async fn retried<T, F>(mut attempts: Attempts, mut operation: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,

@@ -98,7 +98,8 @@ impl From<Bytes> for Spooled {
 impl Spool {
     /// Appends content.
     ///
-    /// # Errors Fails if the file cannot be created or has no room, as on a full disk.
+    /// # Errors
+    /// Fails if the file cannot be created or has no room, as on a full disk.
     pub async fn add(&mut self, chunk: Bytes) -> io::Result<()> {
         if let Held::Memory { bytes, budget } = &mut self.held {
             if self.spools.make_room(bytes, budget, chunk.len()) {

@@ -50,8 +50,8 @@ impl Claim {
     /// Checks that there is no kloset and that no other process is creating one. Removes the claims
     /// of killed processes.
     ///
-    /// # Errors Returns [`Error::BeingMade`] or [`Error::Exists`], or fails if the folder cannot be
-    /// listed.
+    /// # Errors
+    /// Returns [`Error::BeingMade`] or [`Error::Exists`], or fails if the folder cannot be listed.
     pub async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
         for entry in kloset.drive.list_usable(&kloset.top).await? {
             let name = entry.name();

@@ -67,7 +67,8 @@ impl Disk {
 
     /// Stores a block.
     ///
-    /// # Errors Fails if the block cannot be written. Nothing is stored then.
+    /// # Errors
+    /// Fails if the block cannot be written. Nothing is stored then.
     pub fn put(&self, key: u128, content: &[u8]) -> io::Result<()> {
         if content.len() as u64 + CHECKSUM as u64 > self.budget / SLACK {
             return Ok(());

@@ -121,7 +121,8 @@ impl Folder {
 
     /// Lists the folder. A folder that does not exist is empty.
     ///
-    /// # Errors Fails if the listing fails.
+    /// # Errors
+    /// Fails if the listing fails.
     pub async fn list(&self) -> Result<Vec<(Arc<str>, File)>, Error> {
         let listing = self.listing.lock().await;
         let prefetched = self.known().prefetched.take();
@@ -134,7 +135,8 @@ impl Folder {
 
     /// Finds a file by name. If the name is unknown, the folder is listed once.
     ///
-    /// # Errors Fails if the listing fails.
+    /// # Errors
+    /// Fails if the listing fails.
     pub async fn file(&self, name: &str) -> Result<Option<File>, Error> {
         let seen = {
             let known = self.known();
@@ -153,7 +155,8 @@ impl Folder {
     /// Finds a file by name after the file `stale` could not be read: another process may have
     /// replaced or deleted it.
     ///
-    /// # Errors Fails if the listing fails.
+    /// # Errors
+    /// Fails if the listing fails.
     pub async fn file_instead_of(&self, name: &str, stale: &File) -> Result<Option<File>, Error> {
         let _listing = self.listing.lock().await;
         let is_stale = self.known().files.get(name).is_none_or(|file| file.version == stale.version);
@@ -179,7 +182,8 @@ impl Folder {
 
     /// Stores a file and replaces an existing file of the same name.
     ///
-    /// # Errors Fails if the file cannot be stored in full.
+    /// # Errors
+    /// Fails if the file cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
         let path = self.path_for_put(name).await?;
         let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?;
@@ -190,7 +194,8 @@ impl Folder {
     /// Stores a file as [`Self::put`] does, but does not wait for a free upload slot. Returns the
     /// file.
     ///
-    /// # Errors Fails if the file cannot be stored in full.
+    /// # Errors
+    /// Fails if the file cannot be stored in full.
     pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
         let path = self.path_for_put(name).await?;
         let file = self.drive.upload_at_once(&path, Time::now(), content).await?;
@@ -217,7 +222,8 @@ impl Folder {
 
     /// Deletes a file permanently, in the background. The file is no longer listed.
     ///
-    /// # Errors Fails if the name is not valid.
+    /// # Errors
+    /// Fails if the name is not valid.
     pub fn delete(self: &Arc<Self>, name: &str, on_failure: OnFailure) -> Result<(), Error> {
         let path = self.child(name)?;
         let file = {

@@ -36,7 +36,8 @@ impl LocalCopies {
 
     /// Returns the content of the listed version of a file.
     ///
-    /// # Errors Fails if there is no copy and the file cannot be read.
+    /// # Errors
+    /// Fails if there is no copy and the file cannot be read.
     pub async fn read(&self, path: &DrivePath, file: File, modified: Time) -> Result<Bytes, Error> {
         let (Some(disk), Some(size)) = (self.disk.clone(), file.size.and_then(|size| usize::try_from(size).ok()))
         else {
@@ -49,8 +50,8 @@ impl LocalCopies {
             return Ok(content);
         }
         let content = content_of(file).await?;
-        // A file that has changed since it was listed is read in its current version, which is not
-        // stored as a copy of the listed one.
+        // A file that has changed since it was listed is read in its current version, whose size
+        // may differ.
         if content.len() == size {
             let copy = content.clone();
             // Without a copy the next process downloads the file again.

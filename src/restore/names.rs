@@ -46,7 +46,8 @@ impl Names {
     /// service can tell whether the two are equal. Two folders of the same name lose nothing,
     /// because their content is merged.
     ///
-    /// # Errors Fails if the path is equal to a path in use.
+    /// # Errors
+    /// Fails if the path is equal to a path in use.
     pub fn take(&mut self, path: &DrivePath, is_folder: bool) -> Result<bool, Twin> {
         if !self.merges {
             return Ok(false);

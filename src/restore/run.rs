@@ -118,7 +118,8 @@ impl<R> Restore<R> {
     /// Begins a restore to `top`, which is created. The outcomes are sent in the order in which
     /// they become known. At most `limit` uploads run or wait.
     ///
-    /// # Errors Fails if the folder cannot be created.
+    /// # Errors
+    /// Fails if the folder cannot be created.
     pub async fn begin(
         drive: Drive,
         top: &DrivePath,
@@ -238,7 +239,8 @@ impl<R> Restore<R> {
     /// Ends the restore: waits for the uploads and replacements under way and sets the times of
     /// folders. `cut_off` is a file whose content was not received in full.
     ///
-    /// # Errors Fails if not everything was restored.
+    /// # Errors
+    /// Fails if not everything was restored.
     pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
         while self.settle_next().await {}
         for error in self.drive.finish(FINISHING).await {

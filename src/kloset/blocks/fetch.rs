@@ -64,8 +64,9 @@ impl Run {
     /// Fetches the next blocks of the run from a file of `size` bytes, and passes each one to
     /// `keep`.
     ///
-    /// # Errors Fails if the response has fewer or more bytes than requested. All waiting readers
-    /// get the error.
+    /// # Errors
+    /// Fails if the response has fewer or more bytes than requested. All waiting readers get the
+    /// error.
     pub async fn fetch(
         &self,
         blocks: Range<usize>,
