@@ -1,6 +1,6 @@
-//! rclone in this process: typed calls, kept objects, content.
+//! rclone in this process: typed calls, objects held by Go, and content.
 //!
-//! The only module that knows rclone's JSON. All of Go is behind `ffi`.
+//! Only this module knows rclone's JSON. All of Go is behind `ffi`.
 
 pub mod account;
 pub mod configuration;
@@ -28,10 +28,9 @@ static STARTED: OnceCell<Rclone> = OnceCell::new();
 pub struct Rclone(());
 
 impl Rclone {
-    /// Starts rclone, once in a process; later calls find it running.
+    /// Starts rclone, once in a process. Later calls return at once.
     ///
-    /// Takes about 10 ms the first time and uses neither the network nor the
-    /// file system.
+    /// The first call takes about 10 ms and uses neither the network nor the file system.
     pub fn start() -> Self {
         *STARTED.get_or_init(|| {
             ffi::start(ffi::environment());
@@ -40,13 +39,13 @@ impl Rclone {
         })
     }
 
-    /// Looks at sections of a configuration, of which `name` is to be opened,
-    /// without using the network. `others` are the options that the caller takes
-    /// itself: the error about an unknown one lists them, too.
+    /// Checks the sections of a configuration, of which `name` is to be opened, without using the
+    /// network. `others` are the options of the caller, which the error about an unknown option
+    /// lists as well.
     ///
     /// # Errors
-    /// [`Kind::BadConfig`] for a backend that is not in this build and for an
-    /// option that the backend does not have.
+    /// Returns [`Kind::BadConfig`] for a backend that is not in this build and for an option that
+    /// the backend does not have.
     pub async fn check(self, name: &str, sections: Sections, others: Vec<&'static str>) -> Result<(), Error> {
         call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
     }
@@ -54,18 +53,18 @@ impl Rclone {
     /// Opens a remote: the section `name` of `sections`, from its top folder.
     ///
     /// # Errors
-    /// Whatever the backend says about configuration, network and session.
+    /// Returns the error of the backend about the configuration, the network or the session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
         let methods::Opened { remote, sets_folder_times, merges_names } = opened;
         Ok(Remote { id: remote, sets_folder_times, merges_names })
     }
 
-    /// Waits for the changes that backends make in the background, for at most
-    /// `within`. Returns those that failed since the last call or are not done.
+    /// Waits at most `within` for the changes that backends make in the background. Returns those
+    /// that have failed since the last call or are not done.
     ///
     /// # Errors
-    /// If nothing could be asked at all.
+    /// Fails if the call could not be made.
     pub async fn finish(self, within: Duration) -> Result<Vec<Unfinished>, Error> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let finished = call(methods::Finish { within_ms }).await?;
@@ -78,54 +77,54 @@ impl Rclone {
 #[derive(Debug, Clone, Copy)]
 pub struct Remote {
     id: u64,
-    /// Whether folders can be given a modification time.
+    /// Whether the modification time of folders can be set.
     pub sets_folder_times: bool,
-    /// Whether names that differ in their Unicode form or in case may be one.
+    /// Whether names that differ in their Unicode form or in case may be equal.
     pub merges_names: bool,
 }
 
-/// What becomes of a deleted file where the service has a Trash.
+/// What happens to a deleted file if the service has a Trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// It stays in the Trash, where it takes room and can be put back.
+    /// It stays in the Trash, where it takes room and can be restored.
     Recoverable,
-    /// It is deleted from the Trash as well.
+    /// It is deleted from the Trash too.
     Permanent,
 }
 
-/// When an upload that replaces a file is done.
+/// When an upload that replaces a file returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
     /// When the new file has the name and the old one is in the Trash.
     Awaited,
-    /// When the new content is complete in the folder. The rest is done in the
-    /// background: [`Rclone::finish`] waits for it and returns its failures.
+    /// When the new content is complete in the folder. The rest is done in the background:
+    /// [`Rclone::finish`] waits for it and returns its failures.
     Deferred,
 }
 
 /// A change that failed in the background or is not done.
 #[derive(Debug)]
 pub struct Unfinished {
-    /// From the top of the service, without a leading slash.
+    /// The path from the top of the service, without a leading slash.
     pub path: String,
-    /// Why.
+    /// The cause.
     pub error: Error,
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
-    /// Since 1970, negative before.
+    /// Seconds since 1970, negative before.
     pub seconds: i64,
-    /// 0 to 999,999,999, counted forward.
+    /// Nanoseconds from 0 to 999,999,999, counted forward.
     pub nanos: i32,
 }
 
 impl Time {
-    /// For what has no time of its own.
+    /// The time of items that have none.
     pub const UNKNOWN: Self = Self { seconds: 0, nanos: 0 };
 
-    /// Now.
+    /// Returns the current time.
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self { seconds: since.as_secs().cast_signed(), nanos: since.subsec_nanos().cast_signed() }
@@ -135,60 +134,60 @@ impl Time {
 /// A file or a folder of a remote.
 #[derive(Debug)]
 pub struct Entry {
-    /// Relative to the remote's top, without a leading slash.
+    /// The path relative to the remote's top, without a leading slash.
     pub path: String,
     /// When it was modified.
     pub modified: Time,
-    /// What it is.
+    /// The kind of the entry.
     pub item: Item,
-    /// How many items are directly in a folder, where the service tells.
+    /// The number of items directly in a folder, if the service reports it.
     pub children: Option<u64>,
 }
 
-/// What is in a folder.
+/// The content of a folder.
 #[derive(Debug)]
 pub struct Listing {
     /// Its files and folders.
     pub entries: Vec<Entry>,
     /// Its items that cannot be used.
     pub invalid: Vec<InvalidEntry>,
-    /// Why there may be more than these, if the service contradicts itself.
+    /// Why the listing may be incomplete, if the service contradicts itself.
     pub incomplete: Option<Error>,
 }
 
 /// An item of a folder that cannot be used.
 #[derive(Debug)]
 pub struct InvalidEntry {
-    /// Relative to the remote's top; the path of the folder, if the item has no name.
+    /// The path relative to the remote's top. It is that of the folder if the item has no name.
     pub path: String,
     /// Why it cannot be used.
     pub cause: Error,
 }
 
 impl Entry {
-    /// The last part of the path.
+    /// Returns the last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug)]
 pub enum Item {
     /// A folder.
     Folder,
-    /// A file, kept by rclone.
+    /// A file, held by rclone.
     File(File),
 }
 
-/// A file that rclone keeps, so that opening it needs no look-up.
+/// A file that rclone holds, so that opening it needs no look-up.
 #[derive(Debug, Clone)]
 pub struct File {
     object: Arc<ffi::Object>,
-    /// In bytes; none if the backend cannot tell.
+    /// The size in bytes, or none if the backend cannot tell.
     pub size: Option<u64>,
-    /// Changes whenever the file does.
+    /// A value that changes whenever the file does.
     pub version: Arc<str>,
 }
 
@@ -241,19 +240,19 @@ impl From<methods::InvalidEntry> for InvalidEntry {
 }
 
 impl Remote {
-    /// Saves what the backend has not saved yet, such as cookies that the service has
-    /// replaced; nothing can be asked of the remote afterwards.
+    /// Saves the unsaved state of the backend, such as cookies that the service has replaced. The
+    /// remote cannot be used afterwards.
     ///
     /// # Errors
-    /// If something cannot be saved.
+    /// Fails if the state cannot be saved.
     pub async fn close(self) -> Result<(), Error> {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
     }
 
-    /// Lists folders; answers one result for each path, in order.
+    /// Lists folders. Returns one result for each path, in order.
     ///
     /// # Errors
-    /// If nothing could be asked at all.
+    /// Fails if the call could not be made.
     pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Listing, Error>>, Error> {
         let asked = paths.len();
         let listed = call(methods::List { remote: self.id, paths }).await?;
@@ -273,26 +272,25 @@ impl Remote {
     /// Finds a file or a folder.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none.
+    /// Returns [`Kind::NotFound`] if it does not exist.
     pub async fn stat(self, path: &str) -> Result<Entry, Error> {
         let entry = call(methods::Stat { remote: self.id, path: path.to_owned() }).await?;
         Entry::try_from(entry).map_err(|invalid| invalid.cause)
     }
 
-    /// Makes a folder and its parents; succeeds if it is there.
+    /// Creates a folder and its parents. Succeeds if the folder exists.
     ///
     /// # Errors
-    /// Whatever the service says.
+    /// Returns the error of the service.
     pub async fn mkdir(self, path: &str) -> Result<(), Error> {
         call(methods::Mkdir { remote: self.id, path: path.to_owned() }).await.map(|Nothing {}| ())
     }
 
-    /// Deletes files, each the kept one if given, else the one at the path.
-    /// Returns one result for each file, in order: [`Kind::NotFound`] if there
-    /// was none.
+    /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
+    /// one result for each file, in order: [`Kind::NotFound`] if it did not exist.
     ///
     /// # Errors
-    /// If nothing could be asked at all.
+    /// Fails if the call could not be made.
     pub async fn delete(
         self,
         files: &[(&str, Option<&File>)],
@@ -318,19 +316,19 @@ impl Remote {
     /// Sets the modification time of a folder.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] where the backend has no such thing.
+    /// Returns [`Kind::Unsupported`] if the backend cannot set it.
     pub async fn set_folder_time(self, path: &str, time: Time) -> Result<(), Error> {
         let request =
             methods::FolderTime { remote: self.id, path: path.to_owned(), seconds: time.seconds, nanos: time.nanos };
         call(request).await.map(|Nothing {}| ())
     }
 
-    /// Stores content under a path, in place of what is there. The content
-    /// appears whole or not at all.
+    /// Stores content at a path and replaces an existing file. The content is stored in full or not
+    /// at all.
     ///
     /// # Errors
-    /// Whatever the service says. The path then holds what it held before, or
-    /// nothing if the service kept less than it was sent.
+    /// Returns the error of the service. The path then holds what it held before, or nothing if the
+    /// service kept less than it was sent.
     pub async fn upload(
         self,
         path: &str,
@@ -360,27 +358,26 @@ impl Remote {
     }
 }
 
-/// Content that is being read. Dropping the scope that it was opened under wakes
-/// a blocked read.
+/// Content that is being read. Dropping the scope that it was opened under wakes a blocked read.
 #[derive(Debug)]
 pub struct Reader(ffi::Reader);
 
-/// The lifetime of a transfer: what runs under it ends when it is dropped.
+/// The lifetime of a transfer. Everything that runs under it is cancelled when it is dropped.
 #[derive(Debug)]
 pub struct Scope(ffi::Scope);
 
-/// Which version of a file is opened.
+/// The version of a file to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// The listed one.
     Listed,
-    /// The listed one, as is made sure first: something of it was read before.
+    /// The listed one, verified first because a part of it was read before.
     Resumed,
-    /// The present one, if it was changed since it was listed.
+    /// The current one, if the file has changed since it was listed.
     Latest,
 }
 
-/// Refers to a scope without keeping it from ending.
+/// A reference to a scope that does not keep it alive.
 #[derive(Debug, Clone, Copy)]
 pub struct Under(u64);
 
@@ -388,20 +385,19 @@ pub struct Under(u64);
 const ENDLESS: u64 = 0;
 
 impl Scope {
-    /// Opens a scope. There is a file to read, so rclone runs.
+    /// Opens a scope. The file is the proof that rclone runs.
     pub fn of(_: &File) -> Self {
         Self(ffi::Scope::new())
     }
 
-    /// For calls that run under it.
+    /// Returns a reference for calls that run under the scope.
     pub fn under(&self) -> Under {
         Under(self.0.id())
     }
 }
 
 impl File {
-    /// Lets the backend prepare the opening of files, if it can. Does not wait for
-    /// the network.
+    /// Lets the backend prepare the opening of files, if it can. Does not wait for the network.
     pub fn expect<'a>(files: impl IntoIterator<Item = &'a Self>) {
         let objects = files.into_iter().map(|file| file.object.id()).collect();
         let request = methods::ExpectObjects { objects };
@@ -411,13 +407,12 @@ impl File {
         }
     }
 
-    /// Opens the content from `offset`: `length` bytes, or all that follows.
-    /// Answers the size of the whole, too, if only reading does not tell that.
-    /// Blocks the thread.
+    /// Opens the content from `offset`: `length` bytes, or everything that follows. Also returns
+    /// the size of the whole content, unless only reading it tells. Blocks the thread.
     ///
     /// # Errors
-    /// [`Kind::Changed`] if the file is not in that version; else whatever the
-    /// service says.
+    /// Returns [`Kind::Changed`] if the file is not in that version, and otherwise the error of the
+    /// service.
     pub fn open(
         &self,
         offset: u64,
@@ -435,11 +430,11 @@ impl File {
 }
 
 impl Reader {
-    /// Appends what follows to `buffer`, up to its spare capacity, and tells how
-    /// many bytes that were: fewer only at the end. Blocks the thread.
+    /// Appends content to `buffer`, up to its spare capacity, and returns the number of bytes,
+    /// which is smaller only at the end. Blocks the thread.
     ///
     /// # Errors
-    /// If the content breaks off; what came before it is in the buffer.
+    /// Fails if the content breaks off. The bytes before that are in the buffer.
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, Error> {
         self.0.read(buffer).map_err(|failure| match serde_json::from_str::<error::Failure>(&failure) {
             Ok(failure) => failure.into(),
@@ -448,8 +443,8 @@ impl Reader {
     }
 }
 
-/// Calls a method on a thread that may block. If the caller stops waiting, the
-/// call is cancelled and what it answers is released.
+/// Calls a method on a blocking thread. If the future is dropped, the call is cancelled and its
+/// result is released.
 async fn call<M: Method>(request: M) -> Result<M::Answer, Error> {
     let scope = ffi::Scope::new();
     let input = encode(scope.id(), &request)?;
@@ -461,7 +456,7 @@ fn call_blocking<A: DeserializeOwned>(input: &str, path: &str) -> Result<A, Erro
     decode(answer.as_ref().map_or(&[], ffi::GoString::bytes))
 }
 
-/// Calls a method of rclone's own, which answers without our frame.
+/// Calls a method of rclone's own, whose result has no `answer` or `failure` member.
 async fn call_plain<R: Serialize, A: DeserializeOwned + Send + 'static>(
     path: &'static str,
     request: &R,
@@ -488,7 +483,7 @@ fn rpc(input: &str, path: &str) -> Result<String, Error> {
     }
 }
 
-/// Runs `work` on a blocking thread under a scope that ends with this future.
+/// Runs `work` on a blocking thread, under a scope that ends with this future.
 async fn blocking<A: Send + 'static>(
     scope: ffi::Scope,
     work: impl FnOnce() -> Result<A, Error> + Send + 'static,
@@ -514,7 +509,7 @@ fn encode<R: Serialize>(scope: u64, request: &R) -> Result<String, Error> {
         .map_err(|error| Error::unexpected(format!("a request cannot be written: {error}")))
 }
 
-/// What a method answers: one of the two.
+/// The outcome of a method: exactly one of the members.
 #[derive(Deserialize)]
 struct Outcome<A> {
     answer: Option<A>,

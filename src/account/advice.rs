@@ -1,8 +1,8 @@
-//! What a cause means to a person, and what to do next.
+//! The explanation of each cause, and the next step.
 
 use crate::rclone::Cause;
 
-/// One sentence that says what is wrong and one that says what to do.
+/// An explanation and a next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
     /// What is wrong.
@@ -11,8 +11,8 @@ pub struct Advice {
     pub next: String,
 }
 
-/// Whether a person has to sign in, or to approve something at Apple, before
-/// anything works again.
+/// Reports whether a person has to sign in, or to approve something with Apple, before anything
+/// works again.
 pub fn needs_login(cause: Cause) -> bool {
     use Cause::{
         AdpNotApproved, AppSpecificPassword, Locked, NoChallenge, NoPassword, NotSignedIn, SecurityKeys, SessionOver,
@@ -38,8 +38,7 @@ pub fn needs_login(cause: Cause) -> bool {
     )
 }
 
-/// The advice for a cause, for the account of a name; empty for none in
-/// particular.
+/// Returns the advice for a cause and the account `name`, which is empty if no account is meant.
 pub fn of(cause: Cause, name: &str) -> Advice {
     let command = format!("plakar-icloud login {name}").trim_end().to_owned();
     let login = format!("run {command}");
@@ -154,7 +153,8 @@ pub fn of(cause: Cause, name: &str) -> Advice {
 }
 
 impl Advice {
-    /// All of it in one line, with what was said in between if that is more.
+    /// Returns the advice on one line. If `said` adds information, it is inserted between the
+    /// explanation and the next step.
     pub fn line(&self, said: &str) -> String {
         let (what, said) = (self.what.trim_end_matches('.'), said.trim_end_matches('.'));
         if said.eq_ignore_ascii_case(what) {

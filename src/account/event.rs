@@ -1,4 +1,4 @@
-//! The command of `on_event`: for what it is run, and what it is told.
+//! The command of `on_event`: the events that it runs for, and its environment.
 
 use std::{
     fmt, fs, io,
@@ -11,11 +11,11 @@ use std::{
 use super::State;
 use crate::message;
 
-/// Two equal events of one configuration within this time belong to one run,
-/// even where plakar's cache daemon has started one of the processes.
+/// Equal events of one configuration within this time belong to one run, even if plakar's cache
+/// daemon has started one of the processes.
 const SAME_RUN: Duration = Duration::from_secs(30);
 
-/// A run that did not do all that it should.
+/// A run that failed in part or in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RunEvent {
     /// The snapshot was kept without some of the files.
@@ -29,7 +29,7 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
-    /// The value of `PLAKAR_ICLOUD_EVENT`.
+    /// Returns the value of `PLAKAR_ICLOUD_EVENT`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BackupPartial => "backup-partial",
@@ -40,16 +40,16 @@ impl RunEvent {
     }
 }
 
-/// How many files a run was about, and how many of them failed.
+/// The number of files of a run, and the number of those that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All files of the run, as far as they are known.
+    /// All files of the run that are known.
     pub files: u64,
     /// The files that were not saved or not restored.
     pub failed: u64,
 }
 
-/// What the command is told.
+/// The values that are passed to the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     pub name: &'static str,
@@ -76,7 +76,7 @@ impl Event {
     }
 }
 
-/// The command of `on_event`, for one configuration.
+/// The command of `on_event` for one configuration.
 #[derive(Clone, Default)]
 pub struct OnEvent {
     command: Option<String>,
@@ -86,24 +86,23 @@ pub struct OnEvent {
 }
 
 impl fmt::Debug for OnEvent {
-    /// Leaves the command out: it may hold a secret, as that of a web hook.
+    /// Omits the command, which may contain a secret, for example the address of a web hook.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("OnEvent").field("account", &self.account).finish_non_exhaustive()
     }
 }
 
 impl OnEvent {
-    /// The command of a configuration. `account` is the value of
-    /// `PLAKAR_ICLOUD_ACCOUNT`; `state` remembers what was told; `key` tells
-    /// configurations apart.
+    /// Returns the command of a configuration. `account` is the value of `PLAKAR_ICLOUD_ACCOUNT`,
+    /// `state` stores which events were reported, and `key` distinguishes configurations.
     pub fn new(command: Option<String>, account: &str, state: Option<State>, key: &str) -> Self {
         let key = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes()));
         Self { command: command.filter(|command| !command.is_empty()), account: account.to_owned(), state, key }
     }
 
-    /// Runs the command, if there is one, for a run that failed or left files
-    /// out. Runs it once a run: plakar starts several processes for one command,
-    /// and each of them may see the same failure. Does not wait for it.
+    /// Runs the command, if there is one, for a run that failed or left files out. Runs it only
+    /// once for each run: plakar starts several processes for a command, and each of them may see
+    /// the same failure. Does not wait for it.
     pub fn run_ended(&self, event: RunEvent, reason: &str, counts: Option<Counts>) {
         if self.command.is_none() || self.was_told(event) {
             return;
@@ -112,7 +111,7 @@ impl OnEvent {
         self.spawn(&Event { name: event.name(), reason, days_left: None, counts });
     }
 
-    /// Reports whether this run has told an event, and remembers that it has.
+    /// Reports whether an event was already reported for this run, and records that it is.
     fn was_told(&self, event: RunEvent) -> bool {
         static TOLD: Mutex<Vec<RunEvent>> = Mutex::new(Vec::new());
         let mut told = TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -124,34 +123,35 @@ impl OnEvent {
         self.state.as_ref().is_some_and(|state| !mark(state))
     }
 
-    /// Starts the command without waiting for it: it may take longer than a
-    /// backup. Its stderr goes to a file, because a child that holds plakar's
-    /// would keep `plakar ... 2>&1 | tee` open.
+    /// Starts the command without waiting for it, because it may take longer than a backup. Its
+    /// stderr goes to a file: a child that holds plakar's stderr would keep `plakar ... 2>&1 | tee`
+    /// open.
     pub(super) fn spawn(&self, event: &Event) {
         let Some(command) = &self.command else {
             return;
         };
         let log = self.state.as_ref().and_then(|state| state.log_of_events().ok());
         let mut run = event.command(command, &self.account);
-        // plakar's Ctrl-C must not end it.
+        // In a process group of its own, the command is not ended by Ctrl-C in plakar's terminal.
         run.process_group(0).stderr(log.map_or_else(Stdio::null, Stdio::from));
         if let Err(error) = run.spawn() {
             log::warn!("on_event cannot be run: {error}");
         }
     }
 
-    /// Whether there is a command.
+    /// Reports whether there is a command.
     pub fn is_set(&self) -> bool {
         self.command.is_some()
     }
 }
 
-/// Identifies the plakar process that this process serves: its id, and when it
-/// started. Empty where that is not known.
+/// Identifies the plakar process that started this process, by its process number and start time.
+/// Returns an empty string if they are unknown.
 fn plakar() -> String {
     let id = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold spaces (proc_pid_stat(5)): the start time is the 20th field after it.
+    // The process name, in parentheses, may contain spaces (proc_pid_stat(5)). The start time is
+    // the 20th field after it.
     let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
     started.map(|started| format!("{id}-{started}")).unwrap_or_default()
 }
@@ -159,7 +159,7 @@ fn plakar() -> String {
 /// Runs a command as an event would, and waits for it.
 ///
 /// # Errors
-/// If it cannot be run.
+/// Fails if the command cannot be run.
 pub fn test_command(command: &str, account: &str) -> io::Result<ExitStatus> {
     let event = Event { name: "test", reason: "this is a test".to_owned(), days_left: None, counts: None };
     event.command(command, account).status()

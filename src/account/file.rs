@@ -9,16 +9,16 @@ use crate::secret;
 /// The version of the format that is written.
 const VERSION: u32 = 1;
 
-/// An account, as its file has it.
+/// An account as stored in its file.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Account {
     version: u32,
     /// The Apple ID, in lower case.
     pub apple_id: String,
-    /// The client id, empty for the one of icloud.com.
+    /// The client id. An empty one stands for that of icloud.com.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_id: String,
-    /// The password in rclone's form, if it is kept.
+    /// The password in rclone's obscured form, if it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<String>,
     /// A shell command that prints the password.
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Account {
 }
 
 impl Account {
-    /// An account without a password.
+    /// Returns an account without a password.
     pub fn new(apple_id: &str, client_id: &str) -> Self {
         Self {
             version: VERSION,
@@ -44,19 +44,19 @@ impl Account {
         }
     }
 
-    /// Keeps a password, in rclone's obscured form.
+    /// Sets the stored password, in rclone's obscured form.
     pub fn keep_password(&mut self, obscured: String) {
         secret::conceal(&obscured);
         self.password = Some(obscured);
     }
 
-    /// The kept password, in rclone's obscured form.
+    /// Returns the stored password, in rclone's obscured form.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        // The error of the parser could quote the text.
+        // The parser's error could quote the text, so it is dropped.
         let account: Self = serde_json::from_slice(text).map_err(|_| "it cannot be read".to_owned())?;
         if account.version > VERSION {
             return Err(format!("it has format {}, and this version knows {VERSION}", account.version));

@@ -1,5 +1,5 @@
-//! Reading and writing small files in a folder that other programs, users and
-//! synchronisers may have had their hands in.
+//! Reads and writes small files in a folder that other programs, users and synchronisers may have
+//! changed.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use std::{
 
 use rustix::{fs::OFlags, process::geteuid};
 
-/// The most that an account's file may hold. Ours have less than 1 KiB.
+/// The maximum size of the file of an account. Those of this program have less than 1 KiB.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reads a file. Refuses what is not a regular file of sane size, such as a FIFO,
-/// which would block, or a link to `/dev/zero`, which would not end.
+/// Reads a file. Refuses anything but a regular file of at most [`LARGEST`] bytes: a FIFO would
+/// block, and a link to `/dev/zero` would never end.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -33,12 +33,12 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Writes a file so that a reader sees the old or the new one, that nobody but
-/// the owner can read. What root writes belongs to the owner of the folder: one
-/// run with sudo must not lock the user out.
+/// Replaces a file so that readers see either the old or the new one. Only the owner can read it. A
+/// file written by root gets the owner of the folder, so that a run with sudo does not lock out the
+/// user.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
-    // Mode 0600 is its own, and its name is taken by nothing else.
+    // The temporary file has mode 0600 and a unique name.
     let mut next = tempfile::NamedTempFile::new_in(folder)?;
     next.write_all(content)?;
     next.as_file().sync_all()?;
@@ -46,8 +46,8 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     next.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Makes a folder that only its owner can use, and its parents. What root makes
-/// belongs to the owner of the folder above.
+/// Creates a folder that only its owner can use, and its parents. A folder created by root gets the
+/// owner of its parent folder.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -57,14 +57,14 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
     }
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => inherit_owner(folder.parent().unwrap_or(folder), folder),
-        // Another process was faster.
+        // Another process has created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Gives a new file or folder to the owner of the folder that holds it. Only root
-/// can, and only root needs to.
+/// Changes the owner of a new file or folder to that of its folder. Only root can do this, and only
+/// root needs to.
 pub fn inherit_owner(folder: &Path, made: &Path) -> io::Result<()> {
     if geteuid().is_root() {
         let owner = fs::metadata(folder)?;
@@ -73,9 +73,9 @@ pub fn inherit_owner(folder: &Path, made: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns why a folder cannot hold secrets, if it cannot.
+/// Returns the reason why a folder cannot hold secrets, if there is one.
 pub fn unsafe_folder(folder: &Path) -> Option<String> {
-    // One that does not exist will be made.
+    // A folder that does not exist will be created.
     let metadata = fs::metadata(folder).ok()?;
     if metadata.mode() & 0o002 != 0 {
         return Some("every user can write to it: run chmod o-w on it".to_owned());
@@ -83,14 +83,14 @@ pub fn unsafe_folder(folder: &Path) -> Option<String> {
     foreign(&metadata, None)
 }
 
-/// Returns whose file or folder it is, if it is of a user that this one should
-/// not believe: neither this user nor root, nor, for root, the owner of the folder.
+/// Returns the owner of a file or folder if that user is not trusted. Trusted are this user and
+/// root, and, if this user is root, the owner of the folder.
 fn foreign(metadata: &fs::Metadata, folder: Option<&fs::Metadata>) -> Option<String> {
     let (own, owner) = (geteuid().as_raw(), metadata.uid());
     let believed = match folder {
         _ if owner == own || owner == 0 => true,
         Some(folder) => own == 0 && folder.uid() == owner,
-        // A folder of its own user's, on which root works.
+        // A folder of another user that root works in.
         None => own == 0,
     };
     (!believed).then(|| format!("it belongs to another user (uid {owner})"))

@@ -1,4 +1,4 @@
-//! Telling in time that somebody will have to sign in.
+//! Early warnings that a sign-in will be needed.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::rclone::{Rclone, account::Description};
 
-/// When to tell, and how besides stderr.
+/// When to warn, and the command to run in addition to the message on stderr.
 #[derive(Debug, Clone)]
 pub struct Forecast {
-    /// Days of trust below which it is told.
+    /// Days of trust below which a warning is given.
     pub warn_days: u64,
-    /// The command to run, at most once for each thing that happens.
+    /// The command to run, at most once for each event.
     pub on_event: OnEvent,
 }
 
-/// What a session's state makes worth telling.
+/// Returns the event that the state of a session calls for, if any.
 fn event_of(described: &Description, warn_days: u64) -> Option<Event> {
     let days_left = described.days_left();
     if described.needs_login {
@@ -33,10 +33,10 @@ fn event_of(described: &Description, warn_days: u64) -> Option<Event> {
 }
 
 impl Forecast {
-    /// Looks at an account's session and tells what somebody should know: on
-    /// stderr once a day, by the command once an episode, which lasts until the
-    /// next login. Uses no network. What is wrong with the look itself is left
-    /// to the operations that need the session.
+    /// Examines the session of an account and warns the user if necessary: on stderr once a day,
+    /// and by the command once per episode, which lasts until the next sign-in. Uses no network.
+    /// Errors of the examination are ignored here, because the operations that need the session
+    /// report them.
     pub async fn tell(&self, access: &Access) {
         if access.brings_session && !access.session_file.exists() {
             return;
@@ -56,12 +56,12 @@ impl Forecast {
             return;
         };
         let account = access.name.as_deref().unwrap_or_default();
-        // When the trust of a session from elsewhere began is not known.
+        // It is unknown when the trust of an imported session began.
         let of_session =
             || format!("{:?}-{}", described.cause(), described.renewed_at.as_deref().unwrap_or("never renewed"));
         let episode = described.trusted_at.clone().unwrap_or_else(of_session);
         let key = mark_key(&access.session_file);
-        // One line a day: a backup has several processes.
+        // One line a day, because a backup has several processes.
         if event.name != "needs-login"
             && access.state.mark(&format!("{key}-{}-{episode}-{:?}", event.name, event.days_left))
         {
@@ -78,12 +78,12 @@ fn mark_key(session_file: &Path) -> String {
 }
 
 impl State {
-    /// Ends the episodes of a session: what happens next is told again.
+    /// Ends the episodes of a session, so that the next event is reported again.
     pub fn forget_marks_of(&self, session_file: &Path) {
         let key = mark_key(session_file) + "-";
         let marks = std::fs::read_dir(self.path().join("marks")).into_iter().flatten().flatten();
         for mark in marks.filter(|mark| mark.file_name().to_string_lossy().starts_with(&key)) {
-            // A mark that stays names a trust that is no longer there.
+            // A mark that cannot be removed belongs to a trust that no longer exists.
             let _ = std::fs::remove_file(mark.path());
         }
     }

@@ -1,4 +1,4 @@
-//! From a configuration to an account.
+//! Finds the account of a configuration.
 
 use std::{
     collections::BTreeMap,
@@ -7,27 +7,26 @@ use std::{
 
 use super::{Account, Error, State};
 
-/// How a connector gets at an account.
+/// How a connector accesses an account.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Where the accounts are.
+    /// The state folder of the accounts.
     pub state: State,
     /// The account's name, if it has one.
     pub name: Option<String>,
     /// The file of its session.
     pub session_file: PathBuf,
-    /// Whether the configuration brings a session, as one of rclone's does, which
-    /// goes into that file when the account is first opened.
+    /// Whether the configuration contains a session, as one imported from rclone does. It is stored
+    /// in the session file when the account is first opened.
     pub brings_session: bool,
 }
 
-/// Completes the options of rclone's backend from the account that is named, or
-/// the only one. Options that hold an Apple ID, as an imported configuration
-/// does, need no account; they get a session file, so that what is renewed
-/// survives.
+/// Completes the options of rclone's backend from the named account, or from the only one. Options
+/// that contain an Apple ID, as in an imported configuration, need no account. They get a session
+/// file, so that renewals are stored.
 ///
 /// # Errors
-/// If there is no such account, or the choice is not clear.
+/// Fails if the account does not exist or the choice is ambiguous.
 pub fn resolve(
     options: &mut BTreeMap<String, String>,
     account: Option<&str>,
@@ -36,7 +35,7 @@ pub fn resolve(
     let given = options.get("apple_id").cloned();
     let state = match State::locate(state_dir) {
         Ok(state) => state,
-        // What is configured in full works without a place to keep anything.
+        // A complete configuration works without a state folder.
         Err(Error::Homeless) if given.is_some() && account.is_none() => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -70,8 +69,8 @@ pub fn resolve(
     Ok(Some(Access { state, name, session_file, brings_session }))
 }
 
-/// The account of an Apple ID, for the password that a configuration lacks. An
-/// account that cannot be read is none: the configuration does not name it.
+/// Returns the account of an Apple ID, to supply the password that a configuration lacks. An
+/// account file that cannot be read is ignored, because the configuration does not name it.
 fn named_alike(state: &State, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
     let client_id = client_id.map(String::as_str).unwrap_or_default();
     let alike = |account: &Account| account.apple_id.eq_ignore_ascii_case(apple_id) && account.client_id == client_id;

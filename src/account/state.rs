@@ -1,4 +1,4 @@
-//! The folder that accounts and sessions are kept in.
+//! The state folder, which holds the accounts and sessions.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{Account, Error, files};
 
-/// Names the state folder, before the XDG base directories do.
+/// The variable that names the state folder. It takes precedence over the XDG base directories.
 pub const STATE_VARIABLE: &str = "PLAKAR_ICLOUD_STATE_DIR";
 
 /// The state folder. It need not exist.
@@ -21,15 +21,16 @@ pub const STATE_VARIABLE: &str = "PLAKAR_ICLOUD_STATE_DIR";
 pub struct State(PathBuf);
 
 impl State {
-    /// The folder that is named, else that of the environment.
+    /// Returns the named folder, or else the one that the environment defines.
     ///
     /// # Errors
-    /// [`Error::Homeless`] if nothing names one, [`Error::Unsafe`] if others can
-    /// write to it.
+    /// Returns [`Error::Homeless`] if there is none, and [`Error::Unsafe`] if other users can write
+    /// to it.
     pub fn locate(named: Option<&Path>) -> Result<Self, Error> {
         let of_variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(folder) = named.map(Path::to_owned).or_else(|| of_variable(STATE_VARIABLE)) {
-            // It goes into plakar's configuration, which works from anywhere.
+            // The path is written into plakar's configuration, so it must not depend on the current
+            // folder.
             return Self(std::path::absolute(&folder).unwrap_or(folder)).checked();
         }
         // "All paths set in these environment variables must be absolute. If an
@@ -47,7 +48,7 @@ impl State {
         Self(base.ok_or(Error::Homeless)?.join("plakar-icloud")).checked()
     }
 
-    /// Refuses a folder that other users could put something into.
+    /// Refuses a folder that other users could write to.
     fn checked(self) -> Result<Self, Error> {
         match [self.0.clone(), self.0.join("accounts")]
             .into_iter()
@@ -58,25 +59,25 @@ impl State {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether a process with another environment would look elsewhere.
+    /// Reports whether a process with a different environment would use another folder.
     pub fn must_be_named(&self) -> bool {
         let usual = env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state/plakar-icloud"));
         usual.as_deref() != Some(self.path())
     }
 
-    /// The file that keeps the session of an Apple ID. It is the same for every
-    /// account and every imported configuration that has the same two.
+    /// Returns the session file of an Apple ID and a client id. All accounts and imported
+    /// configurations with the same two share it.
     pub fn session_file(&self, apple_id: &str, client_id: &str) -> PathBuf {
         let key = format!("{}\0{client_id}", apple_id.to_lowercase());
         self.0.join("sessions").join(format!("{:032x}.json", xxhash_rust::xxh3::xxh3_128(key.as_bytes())))
     }
 
-    /// The folder for small files that every process of a store reads first.
+    /// Returns the folder for small files that every process of a store reads first.
     pub fn kept_folder(&self) -> PathBuf {
         self.0.join("kept")
     }
@@ -90,11 +91,11 @@ impl State {
         Ok(self.0.join("accounts").join(format!("{name}.json")))
     }
 
-    /// Returns all accounts by name. What is no account is left out, with a
+    /// Returns all accounts with their names. Files that are no accounts are skipped with a
     /// warning.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// Fails if the folder cannot be read.
     pub fn accounts(&self) -> Result<Vec<(String, Account)>, Error> {
         static WARNED_OF: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
         let (accounts, damaged) = self.scan()?;
@@ -106,8 +107,7 @@ impl State {
         Ok(accounts)
     }
 
-    /// Reads the folder of the accounts: those that there are, and the files that
-    /// are none.
+    /// Reads the folder of the accounts. Returns the accounts, and the files that are no accounts.
     fn scan(&self) -> Result<(Vec<(String, Account)>, Vec<(PathBuf, Error)>), Error> {
         let folder = self.0.join("accounts");
         let failed = |error| Error::File { doing: "cannot list", path: folder.clone(), error };
@@ -120,7 +120,8 @@ impl State {
             let path = entry.map_err(failed)?.path();
             let Some(name) = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".json"))
             else {
-                // Not even the name of one, such as a file that is just being written.
+                // The file name is no account name, for example that of a file that is being
+                // written.
                 continue;
             };
             match self.account_file(name).and_then(|path| read(&path)) {
@@ -136,10 +137,10 @@ impl State {
         Ok((accounts, damaged))
     }
 
-    /// Returns the account of a name.
+    /// Returns an account by name.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if there is none.
+    /// Returns [`Error::Unknown`] if it does not exist.
     pub fn account(&self, name: &str) -> Result<Account, Error> {
         match read(&self.account_file(name)?) {
             Err(Error::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
@@ -152,17 +153,17 @@ impl State {
         }
     }
 
-    /// The account of a name, or the only one.
+    /// Returns the named account, or the only one if no name is given.
     ///
     /// # Errors
-    /// If there is none, or the choice is not clear.
+    /// Fails if there is no account or the choice is ambiguous.
     pub fn choose(&self, name: Option<&str>) -> Result<(String, Account), Error> {
         if let Some(name) = name {
             return Ok((name.to_owned(), self.account(name)?));
         }
         let mut accounts = self.accounts()?;
         match accounts.len() {
-            // The only one there is may be damaged.
+            // If no account can be read, the error of a damaged one is more precise.
             0 if let Some((_, error)) = self.scan()?.1.into_iter().next() => Err(error),
             0 => Err(Error::None(self.0.clone())),
             1 => Ok(accounts.remove(0)),
@@ -170,20 +171,20 @@ impl State {
         }
     }
 
-    /// Stores an account, in place of what its name stood for.
+    /// Stores an account and replaces an existing one of the same name.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// Fails if it cannot be written.
     pub fn save(&self, name: &str, account: &Account) -> Result<(), Error> {
         let path = self.account_file(name)?;
         let text = account.text().map_err(|error| Error::File { doing: "cannot write", path: path.clone(), error })?;
         self.replace(&path, text.as_bytes())
     }
 
-    /// Removes an account; one that does not exist is removed already.
+    /// Removes an account. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be removed.
+    /// Fails if it cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.account_file(name)?;
         match fs::remove_file(&path) {
@@ -194,14 +195,14 @@ impl State {
         }
     }
 
-    /// Reports whether something can be written to the folder.
+    /// Checks that files can be written to the folder.
     ///
     /// # Errors
-    /// If not.
+    /// Fails if they cannot.
     pub fn check_writable(&self) -> Result<(), Error> {
         let failed = |error| Error::File { doing: "cannot write to", path: self.0.clone(), error };
         files::make_folder(&self.0).map_err(failed)?;
-        // Its name is its own: several processes may check at once.
+        // The file has a unique name, because several processes may check at once.
         let mut probe = tempfile::NamedTempFile::new_in(&self.0).map_err(failed)?;
         io::Write::write_all(&mut probe, b"probe").map_err(failed)
     }
@@ -220,11 +221,10 @@ impl State {
         })
     }
 
-    /// Puts a mark that can be put once. Answers whether this call put it.
+    /// Sets a mark. Reports whether this call set it: a mark can be set only once.
     pub(super) fn mark(&self, name: &str) -> bool {
         let folder = self.0.join("marks");
-        // Where nothing can be written, nothing is remembered: rather say a
-        // thing twice than never.
+        // If nothing can be written, the event is reported again rather than never.
         let _ = files::make_folder(&folder);
         let path = folder.join(name);
         let put = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -234,8 +234,8 @@ impl State {
         !matches!(put, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
 
-    /// Puts a mark for a run. Answers whether this call put it: not if the same
-    /// run has put it before, or any run within `same_run`.
+    /// Sets the mark of a run. Reports whether this call set it: it does not if the same run has
+    /// set it before, or any run has within `same_run`.
     pub(super) fn mark_of_run(&self, name: &str, run: &str, same_run: Duration) -> bool {
         let path = self.0.join("marks").join(name);
         let put_by_this_run = || {
@@ -246,12 +246,13 @@ impl State {
         if put_by_this_run().unwrap_or(false) {
             return false;
         }
-        // As above: rather twice than never.
+        // As above, the event is reported again rather than never.
         let _ = self.replace(&path, run.as_bytes());
         true
     }
 
-    /// The file for what commands of `on_event` write to stderr: the last one's.
+    /// Opens the file for the stderr of commands of `on_event`. It holds the output of the last
+    /// command only.
     pub(super) fn log_of_events(&self) -> Result<fs::File, Error> {
         let path = self.0.join("on_event.log");
         self.replace(&path, b"")?;

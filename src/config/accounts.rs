@@ -1,4 +1,4 @@
-//! The accounts of a configuration's sections.
+//! The accounts of the sections of a configuration.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,8 +14,8 @@ use crate::{
     rclone::Sections,
 };
 
-/// Our keys about accounts. A configuration without iCloud leaves them to the
-/// backend: others have an option `account`, too.
+/// This program's options about accounts. A configuration without iCloud leaves them to the
+/// backend, because other backends have an option `account` too.
 #[derive(Default)]
 pub struct AccountKeys {
     account: Option<String>,
@@ -24,7 +24,7 @@ pub struct AccountKeys {
 }
 
 impl AccountKeys {
-    /// Takes the keys out of the map.
+    /// Removes the options from the map and returns them.
     pub fn take(map: &mut HashMap<String, String>) -> Result<Self, Error> {
         Ok(Self {
             account: options::ACCOUNT.text(map),
@@ -34,9 +34,9 @@ impl AccountKeys {
     }
 }
 
-/// Gives every section of iCloud its account, and our backend in place of
-/// rclone's, whose options ours takes. Returns the access of the section to open,
-/// or of the section that it stands on, as crypt does.
+/// Completes every iCloud section from its account, and replaces rclone's backend by that of this
+/// program, which accepts the same options. Returns the access of the section to open or, if that
+/// is a wrapper such as crypt, of the section below it.
 pub fn of(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
     let mut accesses = BTreeMap::new();
     for (name, options) in sections.iter_mut() {
@@ -54,8 +54,8 @@ pub fn of(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>,
     Ok(own.flatten())
 }
 
-/// Gives the section to open the name of the account, which rclone's errors show,
-/// and returns the name.
+/// Renames the section to open after the account, because rclone's errors show the name. Returns
+/// the name.
 pub fn name_section(sections: &mut Sections, access: Option<&Access>) -> String {
     let name = access.and_then(|access| access.name.clone()).filter(|name| !sections.contains_key(name));
     match (name, sections.remove(OWN_SECTION)) {

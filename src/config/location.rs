@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::Error;
 use crate::drive::DrivePath;
 
-/// What serves a location.
+/// The protocol of a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// iCloud Drive.
@@ -15,7 +15,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As in a location and as reported to plakar.
+    /// Returns the name as in a location and as reported to plakar.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Icloud => "icloud",
@@ -24,10 +24,10 @@ impl Protocol {
     }
 }
 
-/// Reads a location: its protocol and the path in the remote.
+/// Parses a location into its protocol and the path in the remote.
 ///
 /// # Errors
-/// If there is no known protocol, or the path leads nowhere.
+/// Fails if the protocol is unknown or the path is invalid.
 pub fn parse(location: &str) -> Result<(Protocol, DrivePath), Error> {
     let known = [Protocol::Icloud, Protocol::Rclone];
     let split = |protocol: Protocol| {
@@ -45,13 +45,12 @@ pub fn parse(location: &str) -> Result<(Protocol, DrivePath), Error> {
     Ok((protocol, path))
 }
 
-/// Undoes the percent-encoding of plakar, and only that.
+/// Decodes exactly what plakar has percent-encoded.
 ///
-/// `@name:path` reaches a connector as Go's `url.URL.String` writes it, a
-/// location given in full as the user typed it (P/config/config.go:133-142).
-/// What Go would have written differently was typed: "100%41" stays, because Go
-/// never encodes an A, and "a b%20c" stays, because Go would have encoded its
-/// space. Who means a name like "a%20b" types "a%2520b".
+/// A connector gets `@name:path` as Go's `url.URL.String` writes it, but a full location as the
+/// user typed it (P/config/config.go:133-142). A path that Go would have encoded differently was
+/// typed: "100%41" stays as it is because Go never encodes an A, and "a b%20c" because Go would
+/// have encoded its space. A name like "a%20b" must therefore be typed as "a%2520b".
 fn decoded(path: &str) -> String {
     match percent_decode_str(path).decode_utf8() {
         Ok(decoded) if encoded_as_go_does(&decoded) == path => decoded.into_owned(),
@@ -59,8 +58,8 @@ fn decoded(path: &str) -> String {
     }
 }
 
-/// Go's `net/url` escape in mode encodePath, by which plakar writes a location
-/// whose path it has changed.
+/// Encodes a path as Go's `net/url` does in mode encodePath. plakar uses it for a location whose
+/// path it has changed.
 fn encoded_as_go_does(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {

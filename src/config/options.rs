@@ -1,5 +1,5 @@
-//! Our own options: the one table that the parser, the error about an unknown
-//! option and the README share.
+//! The table of this program's own options. The parser, the error about an unknown option and the
+//! README use it.
 
 use std::{collections::HashMap, env, path::PathBuf};
 
@@ -9,16 +9,16 @@ use crate::{drive::Limits, kloset::CacheLimits};
 /// The unit of the options about memory.
 const MIB: u64 = 1024 * 1024;
 
-/// An option of ours.
+/// An option of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opt {
     /// The key in plakar's configuration.
     pub name: &'static str,
-    /// The default as the README has it. That of a number is the number.
+    /// The default as the README shows it. The default of a number is parsed from it.
     pub default: &'static str,
-    /// What it means, in one phrase.
+    /// The meaning in one phrase.
     pub meaning: &'static str,
-    /// The least value of a number.
+    /// The minimum of a number.
     least: u16,
 }
 
@@ -77,7 +77,7 @@ const SPOOL_MEMORY: Opt = option(
 );
 const SPOOL_DIR: Opt = option("spool_dir", "`$TMPDIR`", "the folder for those files");
 
-/// All options of ours, in the order of the README.
+/// All options of this program, in the order of the README.
 pub const OPTIONS: [Opt; 15] = [
     ACCOUNT,
     STATE_DIR,
@@ -96,15 +96,15 @@ pub const OPTIONS: [Opt; 15] = [
     SPOOL_DIR,
 ];
 
-/// Days of trust below which a user is told, unless `warn_days` says otherwise.
+/// The default of `warn_days`: the days of trust below which the user is warned.
 pub const WARN_DAYS: u16 = 7;
 
-/// Returns the names of all options of ours.
+/// Returns the names of all options of this program.
 pub fn names() -> Vec<&'static str> {
     OPTIONS.iter().map(|option| option.name).collect()
 }
 
-/// What becomes of a backup that could not save every file.
+/// What happens to a backup that could not save every file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnPartial {
     /// The snapshot is kept, and the failed files are named.
@@ -115,13 +115,13 @@ pub enum OnPartial {
 }
 
 impl Opt {
-    /// Takes a text out of the map; an empty one is none.
+    /// Removes a text from the map and returns it. An empty text counts as none.
     pub(super) fn text(self, map: &mut HashMap<String, String>) -> Option<String> {
         map.remove(self.name).filter(|value| !value.is_empty())
     }
 
-    /// Takes a folder out of the map. plakar runs connectors in the folder that
-    /// it was itself started in, so a relative path would change its meaning.
+    /// Removes a folder from the map and returns it. Relative paths are refused: plakar runs
+    /// connectors in the folder in which it was started itself, so their meaning would vary.
     pub(super) fn folder(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
         match self.text(map) {
             Some(value) if !value.starts_with('/') => {
@@ -131,7 +131,7 @@ impl Opt {
         }
     }
 
-    /// Takes a number out of the map, else its default.
+    /// Removes a number from the map and returns it, or its default.
     pub(super) fn number(self, map: &mut HashMap<String, String>) -> Result<usize, Error> {
         let value = map.remove(self.name);
         let text = value.as_deref().unwrap_or(self.default).trim();
@@ -141,7 +141,7 @@ impl Opt {
         }
     }
 
-    /// Takes a choice between `true` and `false` out of the map; none is `false`.
+    /// Removes a `true` or `false` from the map and returns it, or `false` if there is none.
     pub(super) fn flag(self, map: &mut HashMap<String, String>) -> Result<bool, Error> {
         match self.text(map).as_deref() {
             None | Some("false") => Ok(false),
@@ -155,7 +155,7 @@ impl Opt {
     }
 }
 
-/// Takes the bounds of a drive out of the map.
+/// Removes the limits of a drive from the map and returns them.
 pub(super) fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error> {
     Ok(Limits {
         uploads: UPLOADS.number(map)?,
@@ -164,7 +164,7 @@ pub(super) fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error>
     })
 }
 
-/// Takes the bounds of a kloset's caches out of the map.
+/// Removes the limits of the caches of a kloset from the map and returns them.
 pub(super) fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLimits, Error> {
     let cache_size = CACHE_SIZE.number(map)? as u64 * MIB;
     Ok(CacheLimits {
@@ -174,7 +174,7 @@ pub(super) fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLim
     })
 }
 
-/// Takes `on_partial` out of the map.
+/// Removes `on_partial` from the map and returns it.
 pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
     match ON_PARTIAL.text(map).as_deref() {
         None | Some("keep") => Ok(OnPartial::Keep),
@@ -187,7 +187,7 @@ pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial,
 mod tests {
     use super::*;
 
-    /// The README is read by people, so it is written by hand; its table is this one.
+    /// The README is written by hand. This test checks that its table agrees with [`OPTIONS`].
     #[test]
     fn the_readme_has_this_table() {
         let readme = include_str!("../../README.md");

@@ -1,12 +1,12 @@
-//! Where a configuration's files come from, and which remotes stand on which.
+//! The origin of a configuration's files, and the references between its sections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
 use crate::rclone::Sections;
 
-/// Returns what identifies the account or the server behind a section, without
-/// secrets. Needs sections without circles.
+/// Returns what identifies the account or server of a section, without secrets. The sections must
+/// not contain a circle.
 pub fn of(sections: &Sections, section: &str) -> String {
     let (mut before, mut after) = (String::new(), Vec::new());
     let mut section = section;
@@ -14,7 +14,7 @@ pub fn of(sections: &Sections, section: &str) -> String {
         let Some(options) = sections.get(section) else {
             break before += section;
         };
-        // crypt, alias and the like stand for a path of another section.
+        // crypt, alias and similar backends refer to a path of another section.
         let below = options.get("remote").filter(|_| !options.contains_key("apple_id"));
         let Some((remote, path)) = below.and_then(|remote| remote.split_once(':')) else {
             break before += &of_service(options);
@@ -31,7 +31,7 @@ pub fn of(sections: &Sections, section: &str) -> String {
     before
 }
 
-/// The same for a section that stands on no other.
+/// Returns the origin of a section that refers to no other.
 fn of_service(options: &BTreeMap<String, String>) -> String {
     let get = |key: &str| options.get(key).map(String::as_str);
     let kind = get("type").unwrap_or_default();
@@ -53,7 +53,7 @@ fn of_service(options: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// A URL may carry a user and a password before its host, and a key in its query.
+/// Removes the user and password before the host of a URL, and a key in its query.
 fn without_credentials(url: &str) -> String {
     let Some((_, rest)) = url.split_once("://") else {
         return url.to_owned();
@@ -64,12 +64,14 @@ fn without_credentials(url: &str) -> String {
     format!("{host}{path}")
 }
 
-/// Refuses sections that stand on themselves: rclone would open them for ever.
+/// Refuses sections that refer to themselves, directly or through others: rclone would never finish
+/// opening them.
 pub fn refuse_circles(sections: &Sections) -> Result<(), Error> {
-    // A section is done when everything below it is known to have an end.
+    // A section is done when no circle can be reached from it.
     let mut done = BTreeSet::new();
     for start in sections.keys() {
-        // The way from `start`, and at each step the sections that are still to be followed.
+        // The path from `start`: each section on it with the referenced sections that are still to
+        // be followed.
         let mut way = vec![(start.as_str(), below(sections, start))];
         while let Some((section, rest)) = way.last_mut() {
             let Some(next) = rest.pop() else {
@@ -89,7 +91,7 @@ pub fn refuse_circles(sections: &Sections) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the sections that a section stands on: `remote` of crypt and its like,
+/// Returns the sections that a section refers to: by `remote` of crypt and similar backends, and by
 /// `upstreams` of union and combine.
 fn below<'a>(sections: &'a Sections, section: &str) -> Vec<&'a str> {
     let Some(options) = sections.get(section) else {
@@ -97,7 +99,7 @@ fn below<'a>(sections: &'a Sections, section: &str) -> Vec<&'a str> {
     };
     let remotes = options.get("remote").map(String::as_str).into_iter();
     let upstreams = options.get("upstreams").into_iter().flat_map(|list| list.split_whitespace());
-    // combine names a folder before each: folder=remote:path.
+    // combine puts a folder before each upstream: folder=remote:path.
     let upstreams = upstreams.map(|upstream| upstream.split_once('=').map_or(upstream, |(_, remote)| remote));
     let names = remotes.chain(upstreams).filter_map(|remote| remote.split_once(':').map(|(name, _)| name));
     // A connection string adds options to the name: remote,option=value:path.
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(drive("alias", "remote.drive.remote", "/tmp"), Ok(()));
     }
 
-    /// Two sections may stand on one, and a chain may be long.
+    /// Two sections may refer to the same one, and a chain may be long.
     #[test]
     fn a_long_chain_is_no_circle() {
         let mut map = HashMap::from([("location".to_owned(), "rclone://".to_owned())]);

@@ -1,37 +1,37 @@
-//! The sections of rclone's configuration that plakar's flat map holds.
+//! Converts plakar's flat map into the sections of an rclone configuration.
 
 use std::collections::HashMap;
 
 use super::Error;
 use crate::{rclone::Sections, secret};
 
-/// The section of the remote that the location speaks of; users name the others.
+/// The section of the remote that the location refers to. Users name the others.
 pub const OWN_SECTION: &str = "_plakar";
 
-/// Our backend for iCloud Drive.
+/// The type of this program's backend for iCloud Drive.
 pub const ICLOUD: &str = "icloud";
-/// rclone's, whose configurations ours takes.
+/// The type of rclone's backend for iCloud Drive, whose configurations are accepted.
 const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 
-/// What `rclone config show` prints in place of a password.
+/// What `rclone config show` prints instead of a password.
 pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
-/// Keys that plakar itself uses and leaves in the map. `ignore` and its like are
-/// options of a source since plakar 1.1.5.
+/// Keys that plakar itself uses and leaves in the map. `ignore` and its variants are options of a
+/// source since plakar 1.1.5.
 const OF_PLAKAR: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
 
-/// Reports whether a section is of iCloud.
+/// Reports whether a section has an iCloud type.
 pub fn has_icloud(map: &HashMap<String, String>) -> bool {
     let is_type = |key: &str| matches!(key, "type" | "rclone_type") || key.ends_with(".type");
     map.iter().any(|(key, value)| is_type(key) && is_icloud(value))
 }
 
-/// Reports whether the type of a section is iCloud.
+/// Reports whether a type is iCloud's.
 pub fn is_icloud(kind: &str) -> bool {
     kind == ICLOUD || kind == ICLOUD_OF_RCLONE
 }
 
-/// Sorts what is left of the map into rclone's sections.
+/// Converts the rest of the map into the sections of rclone.
 pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
     let mut sections = Sections::default();
     for (key, value) in map {
@@ -42,7 +42,7 @@ pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
             secret::conceal(&value);
         }
         secret::conceal_credentials(&value);
-        // plakar drops empty values on import; a hidden password is none.
+        // plakar drops empty values on import, and a hidden password is no value.
         if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
             continue;
         }
@@ -59,7 +59,7 @@ pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
     Ok(sections)
 }
 
-/// Names under which rclone's backends take secrets.
+/// Reports whether an option is one in which backends of rclone take a secret.
 fn is_secret(option: &str) -> bool {
     ["pass", "token", "secret", "key", "credential", "sas_url", "auth"]
         .iter()

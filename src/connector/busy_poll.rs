@@ -1,4 +1,4 @@
-//! Polling for the next request instead of sleeping, while requests come quickly.
+//! Busy polling for the next request while requests come quickly.
 
 use std::{
     io,
@@ -11,18 +11,17 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::runtime::Builder;
 
-/// How long the thread polls for the next request. On two cores plakar takes 0.2 to
-/// 0.5 ms from a response to the next request of a restore.
+/// How long the thread polls for the next request. On two cores, plakar takes 0.2 to 0.5 ms from a
+/// response to the next request of a restore.
 const POLL_TIME: Duration = Duration::from_micros(600);
 
-/// Busy-polls stdin on the gRPC thread while plakar requests one blob after the
-/// other, as it does on two cores.
+/// Busy-polls stdin on the gRPC thread while plakar requests one blob after the other, as it does
+/// on two cores.
 ///
-/// Each of thousands of requests would wake a sleeping thread, and on a virtual
-/// machine the wakeup may take longer than the response. So after two requests in
-/// quick succession the thread polls until none comes within [`POLL_TIME`]. KVM
-/// guests call the same halt polling
-/// (<https://docs.kernel.org/virt/guest-halt-polling.html>).
+/// Each of thousands of requests would wake a sleeping thread, and on a virtual machine the wakeup
+/// may take longer than the response. So after two requests in quick succession, the thread polls
+/// until none arrives within [`POLL_TIME`]. In KVM guests, the same technique is called halt
+/// polling (<https://docs.kernel.org/virt/guest-halt-polling.html>).
 #[derive(Debug)]
 struct BusyPoll {
     stdin: OwnedFd,
@@ -41,7 +40,7 @@ struct Pace {
 /// # Errors
 /// If the process has no descriptor left.
 pub fn install(builder: &mut Builder, stdin: &impl AsFd) -> io::Result<()> {
-    // On a single core the polling would keep plakar from running.
+    // On a single core, polling would keep plakar from running.
     if thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Tells requests that were cut off from requests that ended.
+//! Distinguishes requests that were cut off from requests that ended.
 
 use std::{
     pin::Pin,
@@ -16,9 +16,9 @@ use tonic::{
 
 use super::status;
 
-/// A service whose request stream ends with an error when the stream was reset or
-/// the connection broke. tonic's decoder takes a reset for a clean end, and half a
-/// packfile would be stored as a whole one.
+/// A service wrapper: its request streams end with an error if the stream was reset or the
+/// connection broke. tonic's decoder treats a reset as a clean end, so that half a packfile would
+/// be stored as a whole one.
 #[derive(Debug, Clone)]
 pub struct CompleteRequest<S>(pub S);
 

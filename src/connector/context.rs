@@ -1,5 +1,4 @@
-//! The state that the calls of one connector share: the configuration that Init
-//! brings, and the drive.
+//! The state that all calls to a connector share: the configuration from Init, and the drive.
 
 use std::collections::HashMap;
 
@@ -13,8 +12,8 @@ use crate::{
     rclone::{Kind, Rclone},
 };
 
-/// The configuration of a connector, set once by Init, and its drive, opened when a
-/// call first needs the network. A process serves one connector.
+/// The configuration of a connector, set once by Init, and its drive, which is opened by the first
+/// call that needs the network. A process serves one connector.
 #[derive(Debug, Default)]
 pub struct Context {
     config: OnceCell<Config>,
@@ -22,11 +21,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// Checks a configuration and keeps it. Uses no network: plakar starts two
-    /// importers for a backup, and one to check a configuration.
+    /// Checks a configuration and stores it. Uses no network, because plakar starts two importers
+    /// for a backup and one to check a configuration.
     ///
     /// # Errors
-    /// If the configuration cannot be used, or there is one already.
+    /// Fails if the configuration is invalid or is already set.
     pub async fn configure(&self, map: HashMap<String, String>) -> Result<&Config, Status> {
         let config = Config::read(map).map_err(status::of)?;
         let checked = Rclone::start().check(&config.section, config.sections.clone(), config::names()).await;
@@ -38,7 +37,7 @@ impl Context {
     /// Returns the configuration.
     ///
     /// # Errors
-    /// If Init was not called.
+    /// Fails if Init was not called.
     pub fn config(&self) -> Result<&Config, Status> {
         self.config.get().ok_or_else(|| status::of("Init was not called"))
     }
@@ -46,7 +45,7 @@ impl Context {
     /// Returns the drive. The first call opens it.
     ///
     /// # Errors
-    /// If it cannot be opened; the next call tries again.
+    /// Fails if the drive cannot be opened. The next call then tries again.
     pub async fn drive(&self) -> Result<&Drive, Status> {
         let config = self.config()?;
         self.drive.get_or_try_init(|| open(config)).await
@@ -55,23 +54,23 @@ impl Context {
     /// Returns the folder or file that the location names.
     ///
     /// # Errors
-    /// If Init was not called.
+    /// Fails if Init was not called.
     pub fn top(&self) -> Result<&DrivePath, Status> {
         Ok(&self.config()?.top)
     }
 
-    /// Asks the service for the top folder. `must_exist` says whether a missing
-    /// folder is an error.
+    /// Checks that the service responds to a request for the top folder. `must_exist` says whether
+    /// a missing folder is an error.
     ///
     /// # Errors
-    /// If the service does not answer, or the folder is missing.
+    /// Fails if the service does not respond or the folder is missing.
     pub async fn ping(&self, must_exist: bool) -> Result<(), Status> {
         let (drive, top) = (self.drive().await?, self.top()?);
         match drive.list_usable(top).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() != Kind::NotFound => Err(status::of(error)),
             Err(_) if !must_exist => Ok(()),
-            // It may be a file.
+            // The top may be a file.
             Err(error) => match drive.stat(top).await.map_err(status::of)? {
                 Some(_) => Ok(()),
                 None => Err(status::of(error)),
@@ -79,8 +78,7 @@ impl Context {
         }
     }
 
-    /// Closes the drive, which saves what has become of the account's session, and
-    /// reports whether a person has to sign in.
+    /// Closes the drive, which saves the account's session, and warns if a person has to sign in.
     pub async fn close(&self) {
         let Some(drive) = self.drive.get() else {
             return;

@@ -22,10 +22,10 @@ use crate::{
     restore::{Error, Incoming, Outcome, Restore},
 };
 
-/// Acks on their way to plakar.
+/// The capacity of the channel of acks to plakar.
 const ACKS_AHEAD: usize = 256;
 
-/// The exporter service. Init comes first, then Export once.
+/// The exporter service. plakar calls Init first, then Export once.
 #[derive(Debug)]
 pub struct Exporter {
     context: Arc<Context>,
@@ -77,10 +77,10 @@ impl exporter_server::Exporter for Exporter {
                 Err(End::Failed(error, summary)) => {
                     let reason = status::text(error);
                     reporter.failed(RunEvent::RestoreFailed, &reason, Some(&summary));
-                    let _ = acks.send(Err(status::of(reason))).await; // plakar may have gone
+                    let _ = acks.send(Err(status::of(reason))).await; // fails if plakar has closed the connection
                 }
                 Err(End::Gone(status)) => {
-                    let _ = acks.try_send(Err(status)); // plakar may have gone
+                    let _ = acks.try_send(Err(status)); // fails if plakar has closed the connection
                     finish_replacements(&drive).await;
                 }
             }
@@ -94,13 +94,13 @@ impl exporter_server::Exporter for Exporter {
 }
 
 impl Exporter {
-    /// Returns a service that works in a context.
+    /// Returns a service with a shared context.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, exports: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
-    /// Ends restores under way, when plakar is gone: uploads are given up, and
-    /// replacements that have begun are completed.
+    /// Ends the restores under way after plakar has closed the connection. Uploads are cancelled,
+    /// and replacements that have begun are completed.
     pub async fn finish(&self) {
         self.stop.cancel();
         self.exports.close();
@@ -111,7 +111,7 @@ impl Exporter {
 /// How a restore ended that did not succeed.
 enum End {
     Failed(Error, Summary),
-    /// plakar is gone.
+    /// The connection to plakar is closed.
     Gone(Status),
 }
 
@@ -121,7 +121,7 @@ impl End {
     }
 }
 
-/// Restores what plakar sends.
+/// Restores the records that plakar sends.
 async fn restore_all(
     restore: &mut Restore<Record>,
     mut packets: Streaming<ExportRequest>,
@@ -156,20 +156,18 @@ async fn restore_all(
     restore.end(incoming).await.map_err(End::failed)
 }
 
-/// Sends the acks. The record must come back whole: plakar ends itself for an ack
-/// without one.
+/// Sends the acks, each with its complete record: plakar exits on an ack without a record.
 async fn acknowledge(mut settled: mpsc::Receiver<Outcome<Record>>, acks: mpsc::Sender<Result<ExportResponse, Status>>) {
     while let Some(Outcome { ticket, failure }) = settled.recv().await {
         let error = failure.map(|failure| status::text(failure.text)).unwrap_or_default();
         let ack = Ack { header: Some(ticket), error };
         if acks.send(Ok(ExportResponse { result: Some(ack) })).await.is_err() {
-            return; // plakar has gone
+            return; // plakar has closed the connection
         }
     }
 }
 
-/// Completes the replacements that have begun: until then the new content has
-/// another name.
+/// Completes the replacements that have begun. Until then, the new content has another name.
 async fn finish_replacements(drive: &Drive) {
     for error in drive.finish(SHUTDOWN_TIMEOUT).await {
         log::warn!("{error}");

@@ -30,24 +30,24 @@ use crate::{
     report::Reporter,
 };
 
-/// Records on their way to plakar, which takes them one by one.
+/// The capacity of the channel of records to plakar, which takes them one at a time.
 const RECORDS_AHEAD: usize = 256;
 
-/// The importer service. Init comes first, then Import once and Open many times.
+/// The importer service. plakar calls Init first, then Import once and Open many times.
 #[derive(Debug)]
 pub struct Importer {
     context: Arc<Context>,
-    /// plakar's `-ignore` lines.
+    /// The lines of plakar's `-ignore` options.
     excludes: OnceLock<Vec<String>>,
     run: OnceCell<Arc<Run>>,
 }
 
-/// The one backup of a process.
+/// The backup of this process.
 #[derive(Debug)]
 struct Run {
     backup: Arc<Backup>,
     reporter: Reporter,
-    /// Whether the listing has ended well, in an importer that may only count.
+    /// Whether the listing has ended without an error, in an importer that may only count.
     ended_well: AtomicBool,
 }
 
@@ -68,7 +68,7 @@ impl importer_server::Importer for Importer {
             root: root(config).path().to_string(),
             flags: 0,
         };
-        // The configuration is set once, so this is too.
+        // The configuration can be set only once, so this succeeds.
         let _ = self.excludes.set(request.options.unwrap_or_default().excludes);
         Ok(Response::new(response))
     }
@@ -96,7 +96,7 @@ impl importer_server::Importer for Importer {
                 error = backup.until_over() => Err(error.into()),
             };
             let end = run.report(end).map(|()| ImportResponse { record: None, finished: true });
-            // Nobody listens: plakar has gone.
+            // Fails if plakar has closed the connection.
             let _ = records.send(end).await;
             acks.end().await;
         });
@@ -109,7 +109,7 @@ impl importer_server::Importer for Importer {
         if let Some(error) = run.backup.over() {
             return Err(status::of(format!("cannot read {pathname}: the backup ended: {error}")));
         }
-        // plakar opens files in one of its two importers only.
+        // plakar opens files in only one of its two importers.
         run.reporter.claim();
         let Some((content, reading)) = run.backup.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
@@ -123,13 +123,13 @@ impl importer_server::Importer for Importer {
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // A listing may be under way in the importer that only counts; it ends
-        // with the process, and plakar must not wait for it.
+        // In the importer that only counts, a listing may still be under way. It ends with the
+        // process, and plakar must not wait for it.
         if let Some(run) = self.run.get()
             && run.ended_well.load(Ordering::Relaxed)
             && run.reporter.claim()
         {
-            // Nothing had to be read, so either importer knows how the backup went.
+            // No file had to be read, so either importer knows the result of the backup.
             run.reporter.done("backup", &run.backup.summary(), Some(RunEvent::BackupPartial));
         }
         Ok(Response::new(CloseResponse {}))
@@ -137,7 +137,7 @@ impl importer_server::Importer for Importer {
 }
 
 impl Importer {
-    /// Returns a service that works in a context.
+    /// Returns a service with a shared context.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, excludes: OnceLock::new(), run: OnceCell::new() }
     }
@@ -158,7 +158,7 @@ impl Importer {
 }
 
 impl Run {
-    /// Tells how the backup went, unless the other importer of the same backup does.
+    /// Reports the result of the backup, unless the other importer of the same backup does.
     fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
         let was_opened = self.backup.was_opened();
         match end {
@@ -198,7 +198,7 @@ fn root(config: &Config) -> Root {
     Root::new(folder.as_deref(), &config.origin, &config.top)
 }
 
-/// What plakar acknowledges: every record once, when it is done with it
+/// The acknowledgements of plakar, which acknowledges every record once when it no longer needs it
 /// (K/snapshot/backup.go `importSource`, P/subcommands/backup/backup.go `ack`).
 struct Acks {
     count: watch::Receiver<u64>,
@@ -206,13 +206,13 @@ struct Acks {
 }
 
 impl Acks {
-    /// Reads acks until plakar sends no more. Unread ones would stop plakar.
+    /// Reads acks until plakar closes the stream. Unread acks would block plakar.
     fn take(mut acks: Streaming<ImportRequest>, backup: Arc<Backup>) -> Self {
         let (counted, count) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok(Some(ack)) = acks.message().await {
-                // The record of an error may have the path of a file that is yet
-                // to be opened: of two items with one name.
+                // An error record may have the path of a file that is still to be opened, if two
+                // items have the same name.
                 let record = ack.result.and_then(|result| result.header).filter(|record| record.error.is_empty());
                 if let Some(record) = record {
                     backup.release(&record.pathname);
@@ -224,14 +224,14 @@ impl Acks {
         Self { count, task }
     }
 
-    /// Waits until so many records are acknowledged: only then is it known how
-    /// reading them went. Ends as well when no more acks can come.
+    /// Waits until this many records are acknowledged: only then is it known how reading them went.
+    /// Also ends when no more acks can arrive.
     async fn reach(&mut self, records: u64) {
         let _ = self.count.wait_for(|count| *count >= records).await;
     }
 
-    /// Waits for the last ack. The stream stays open until then: plakar takes an
-    /// earlier end for a failure.
+    /// Waits for the last ack. The stream must stay open until then, because plakar treats an
+    /// earlier end as a failure.
     async fn end(self) {
         let _ = self.task.await; // it has no result
     }

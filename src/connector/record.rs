@@ -1,4 +1,4 @@
-//! The one conversion between an entry of a drive and plakar's record.
+//! Conversions between the entries of a drive and plakar's records.
 
 use plakar_protocol::connectors::{FileInfo, Record};
 use prost_types::Timestamp;
@@ -13,18 +13,18 @@ use crate::{
 /// Bits of Go's `fs.FileMode` (contract of PlakarKorp/integration-grpc).
 const MODE_DIR: u32 = 1 << 31;
 const MODE_SYMLINK: u32 = 1 << 27;
-/// Every bit that makes a file something else than a regular one.
+/// All bits that mark a file as something other than a regular one.
 const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
 
-/// No remote of rclone tells permissions; a restore to a disk keeps these.
+/// The permissions of files. No remote of rclone provides any. A restore to a disk sets these.
 const FILE_PERMISSIONS: u32 = 0o644;
 const FOLDER_PERMISSIONS: u32 = 0o755;
 
-/// The record of a listed entry.
+/// Returns the record of a listed entry.
 ///
-/// plakar compares every field with the last snapshot to see whether a file has
-/// changed, so all are constant but those that follow the file: the size, the
-/// time and, as `ino`, a digest of the version that the service gives.
+/// plakar compares every field with the last snapshot to detect a changed file. So all fields are
+/// constant except those that follow the file: the size, the time and, as `ino`, a digest of the
+/// version that the service reports.
 pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
     match &entry.item {
         Item::Folder => of_folder(path, entry.modified),
@@ -32,13 +32,13 @@ pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
     }
 }
 
-/// The record of a folder.
+/// Returns the record of a folder.
 pub fn of_folder(path: &DrivePath, modified: Time) -> Record {
     let mode = MODE_DIR | FOLDER_PERMISSIONS;
     record(path, FileInfo { mode, mod_time: Some(timestamp(modified)), ..constant(path) })
 }
 
-/// The record that says what went wrong with a path.
+/// Returns a record that reports an error for a path.
 pub fn of_error(path: &DrivePath, error: String) -> Record {
     Record { pathname: path.to_string(), error, ..Record::default() }
 }
@@ -49,7 +49,7 @@ fn record(path: &DrivePath, info: FileInfo) -> Record {
 
 fn file_info(path: &DrivePath, modified: Time, file: &File) -> FileInfo {
     FileInfo {
-        // -1 keeps plakar from reading a file of unknown size at each backup.
+        // With -1, plakar does not read a file of unknown size again at each backup.
         size: file.size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
         mode: FILE_PERMISSIONS,
         mod_time: Some(timestamp(modified)),
@@ -67,7 +67,7 @@ fn timestamp(time: Time) -> Timestamp {
     Timestamp { seconds: time.seconds, nanos: time.nanos }
 }
 
-/// Returns what a record asks an exporter to make.
+/// Returns what a record asks an exporter to create.
 pub fn wanted(record: &Record) -> Wanted {
     if record.is_xattr {
         return Wanted::Attribute;

@@ -1,9 +1,8 @@
-//! The one way an error becomes a gRPC status.
+//! Converts errors to gRPC statuses.
 //!
-//! plakar shows the message and drops the code, but for Canceled and
-//! Unavailable, which it takes for its own troubles (G/importer/importer.go
-//! `unwrap`). So every error is Unknown, which also reads best where plakar
-//! shows the raw status.
+//! plakar shows the message and drops the code, except for Canceled and Unavailable, which it
+//! treats as problems of its own (G/importer/importer.go `unwrap`). So every error is Unknown,
+//! which is also the most readable code where plakar shows the raw status.
 
 use std::fmt;
 
@@ -11,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::message;
 
-/// The status that tells an error to the user.
+/// Returns the status that shows an error to the user.
 pub fn of(error: impl fmt::Display) -> Status {
     Status::new(Code::Unknown, text(error))
 }

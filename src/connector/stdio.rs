@@ -1,4 +1,4 @@
-//! The connection to plakar: HTTP/2 over this process's stdin and stdout.
+//! The connection to plakar: HTTP/2 over stdin and stdout.
 
 use std::{
     fs::File,
@@ -19,12 +19,12 @@ use tonic::transport::server::Connected;
 
 use super::busy_poll;
 
-/// The largest size that a pipe may have without privileges. With the usual
-/// 64 KiB a restore from memory runs at 60 % of the rate.
+/// The largest pipe size that needs no privileges. With the default of 64 KiB, a restore from
+/// memory runs at 60 % of the rate.
 const PIPE_SIZE: usize = 1024 * 1024;
 
-/// The pipes to plakar, taken out of reach of the rest of the process: one stray
-/// byte on stdout, from whatever library, would end the connection.
+/// The pipes to plakar, which the rest of the process cannot access: a single stray byte that any
+/// library writes to stdout would break the connection.
 #[derive(Debug)]
 pub struct StdioPipes {
     stdin: OwnedFd,
@@ -32,11 +32,11 @@ pub struct StdioPipes {
 }
 
 impl StdioPipes {
-    /// Takes stdin and stdout. Afterwards stdin is empty, and stdout leads to stderr.
-    /// Must be called before any other thread starts.
+    /// Takes stdin and stdout. Afterwards, stdin is empty and stdout leads to stderr. Must be
+    /// called before another thread starts.
     ///
     /// # Errors
-    /// If the descriptors are closed.
+    /// Fails if the descriptors are closed.
     pub fn take() -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
@@ -45,11 +45,10 @@ impl StdioPipes {
         Ok(Self { stdin, stdout })
     }
 
-    /// Makes a runtime poll for plakar's next request while requests come in quick
-    /// succession.
+    /// Makes a runtime poll for plakar's next request while requests come in quick succession.
     ///
     /// # Errors
-    /// If the process has no descriptor left.
+    /// Fails if the process has no descriptor left.
     pub fn busy_poll(&self, builder: &mut Builder) -> io::Result<()> {
         busy_poll::install(builder, &self.stdin)
     }
@@ -57,10 +56,10 @@ impl StdioPipes {
     /// Returns the connection, and a receiver that completes when plakar closes it.
     ///
     /// # Errors
-    /// If these are not pipes, as in a terminal.
+    /// Fails if stdin and stdout are not pipes, as in a terminal.
     pub fn connect(self) -> io::Result<(Connection, oneshot::Receiver<()>)> {
         for pipe in [&self.stdin, &self.stdout] {
-            // Fails beyond the user's limit of pipe memory; smaller pipes work too.
+            // Fails beyond the user's limit of pipe memory. Smaller pipes work too.
             let _ = fcntl_setpipe_size(pipe, PIPE_SIZE);
         }
         let (closed, on_close) = oneshot::channel();
@@ -73,13 +72,13 @@ impl StdioPipes {
     }
 }
 
-/// Detaches the process from plakar's terminal and output: a pipeline ends although the
-/// process goes on, and neither Ctrl-C nor the end of the terminal reaches it.
+/// Detaches the process from plakar's terminal and output, so that a pipeline ends although the
+/// process continues, and neither Ctrl-C nor the end of the terminal reaches the process.
 ///
 /// # Errors
-/// If `/dev/null` cannot be opened.
+/// Fails if `/dev/null` cannot be opened.
 pub fn detach() -> io::Result<()> {
-    // Fails for the leader of a process group, which plakar's child is not.
+    // Fails for the leader of a process group, which a child of plakar is not.
     let _ = rustix::process::setsid();
     let null = File::options().write(true).open("/dev/null")?;
     stdio::dup2_stdout(&null)?;
@@ -87,7 +86,7 @@ pub fn detach() -> io::Result<()> {
     Ok(())
 }
 
-/// The one connection of this process.
+/// The connection of this process.
 #[derive(Debug)]
 pub struct Connection {
     from_plakar: Receiver,
@@ -115,7 +114,7 @@ impl AsyncRead for Connection {
             Poll::Pending => false,
         };
         if ended && let Some(closed) = self.closed.take() {
-            // The receiver is dropped only while the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = closed.send(());
         }
         poll

@@ -1,4 +1,4 @@
-//! A store: the place of a kloset.
+//! A store, which holds a kloset.
 
 use std::{
     fmt,
@@ -24,10 +24,10 @@ use crate::{
     report::Reporter,
 };
 
-/// A kloset that can be read and written (K/connectors/storage: write 2, read 4).
+/// The mode of a kloset that can be read and written (K/connectors/storage: write 2, read 4).
 const READ_WRITE: i32 = 6;
 
-/// The store service. Init comes first, then Create or Open.
+/// The store service. plakar calls Init first, then Create or Open.
 #[derive(Debug)]
 pub struct Storage {
     context: Arc<Context>,
@@ -90,9 +90,9 @@ impl store_server::Store for Storage {
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
         let mut failure = None;
-        // Anything but a clean end is an error here (`CompleteRequest`), and then nothing is
-        // stored. After a failure the rest is read all the same: plakar reports the end of
-        // a stream that it is sending as "EOF", without the cause.
+        // Any end but a clean one is an error here (`CompleteRequest`), and nothing is stored then.
+        // After a failure, the rest of the stream is still read: plakar reports the end of a stream
+        // that it is sending as "EOF", without the cause.
         loop {
             if !chunk.is_empty() && failure.is_none() {
                 failure = spool.add(chunk).await.err();
@@ -133,8 +133,8 @@ impl store_server::Store for Storage {
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // Maintenance has told the user what it deleted. plakar waits without a limit.
-        // The process deletes locks when plakar has left.
+        // Maintenance has told the user what it deleted, so its deletions are completed here.
+        // plakar waits without a limit. Locks are deleted after plakar has closed the connection.
         if let Some(kloset) = self.kloset.get() {
             kloset.deletions_done().await;
         }
@@ -143,20 +143,20 @@ impl store_server::Store for Storage {
 }
 
 impl Storage {
-    /// Returns a service that works in a context.
+    /// Returns a service with a shared context.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, kloset: OnceCell::new(), reporter: OnceLock::new() }
     }
 
-    /// Waits for deletions under way, and deletes the locks that plakar left.
+    /// Waits for the deletions under way, and deletes the locks that plakar left.
     pub async fn finish(&self) {
         if let Some(kloset) = self.kloset.get() {
             kloset.finish().await;
         }
     }
 
-    /// The status of a Put that failed, which is told as well: plakar ends for it,
-    /// and often says no more than "EOF" or "context canceled".
+    /// Returns the status of a Put that failed, and reports the error on stderr: plakar exits on
+    /// it, and often says no more than "EOF" or "context canceled".
     fn failed(&self, error: impl fmt::Display) -> Status {
         if let Some(reporter) = self.reporter.get() {
             let reason = status::text(format!("the store failed: {error}"));
@@ -170,7 +170,7 @@ impl Storage {
             let config = self.context.config()?;
             let reporter = Arc::new(Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top)));
             let drive = self.context.drive().await?;
-            // Set once: the kloset is.
+            // The kloset is set only once, so this succeeds.
             let _ = self.reporter.set(Arc::clone(&reporter));
             let watched = drive.clone();
             tokio::spawn(async move {
@@ -187,7 +187,7 @@ fn mac(bytes: &[u8]) -> Result<Mac, Status> {
     Mac::from_bytes(bytes).ok_or_else(|| status::of(format!("a MAC of {} bytes came; it must have 32", bytes.len())))
 }
 
-/// Converts the protocol's kind of object. plakar v1.1 stores no ECC objects.
+/// Converts the kind of an object in the protocol. plakar v1.1 stores no ECC objects.
 fn resource(kind: StorageResource) -> Result<Resource, Status> {
     match kind {
         StorageResource::Packfile => Ok(Resource::Packfile),

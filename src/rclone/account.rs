@@ -1,6 +1,6 @@
-//! Sign-ins and sessions of Apple Accounts, as rclone gives them.
+//! Sign-ins and sessions of Apple Accounts through rclone.
 //!
-//! The session file belongs to the Go side (package icloud): here it is a path.
+//! The Go side (package icloud) owns the session file. This module only passes its path.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +18,15 @@ use crate::secret;
 /// The backend whose configuration signs in.
 const BACKEND: &str = "icloud";
 
-/// Who signs in, and where the session goes.
+/// The Apple ID to sign in with, and its session file.
 #[derive(Debug, Clone, Serialize)]
 pub struct Identity {
     /// The Apple ID.
     pub apple_id: String,
-    /// The client id, empty for the one of icloud.com.
+    /// The client id. An empty one stands for that of icloud.com.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_id: String,
-    /// The session file, in UTF-8.
+    /// The path of the session file, in UTF-8.
     pub session_file: String,
 }
 
@@ -35,45 +35,45 @@ pub struct Identity {
 pub enum Step {
     /// A code, or another way to get one.
     Code(Question),
-    /// The approval of a person on one of the account's devices.
+    /// The approval of the access on a device of the account.
     Approval,
     /// Nothing: the session is stored.
     Done,
-    /// Nothing helps: the sign-in has failed.
+    /// Nothing: the sign-in has failed.
     Stopped {
-        /// What is wrong.
+        /// The cause.
         cause: Cause,
-        /// What Apple said, one line.
+        /// Apple's message, on one line.
         text: String,
-        /// For how long Apple asked to be left alone, in seconds.
+        /// The wait that Apple asked for, in seconds.
         retry_after: Option<u64>,
     },
 }
 
 impl Step {
-    /// An end that arises on this side.
+    /// Returns a failure that arises in this program.
     pub fn stopped(cause: Cause, text: &str) -> Self {
         Self::Stopped { cause, text: text.to_owned(), retry_after: None }
     }
 }
 
-/// How the password of a sign-in is had.
+/// The source of the password of a sign-in.
 #[derive(Clone, Copy)]
 pub enum Password<'a> {
-    /// It is this.
+    /// The password itself.
     Typed(&'a str),
-    /// A shell command prints it.
+    /// A shell command that prints the password.
     Command(&'a str),
 }
 
 /// The question for a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What was wrong with the answer before, or with the sending.
+    /// What was wrong with the previous answer, or with sending the code.
     pub said: Option<String>,
-    /// How the code comes.
+    /// How the code is delivered.
     pub how: String,
-    /// What can be answered in its place: the word and what it does.
+    /// The alternatives to a code: the word to answer, and what it does.
     pub ways: Vec<(String, String)>,
 }
 
@@ -139,31 +139,30 @@ struct Options<'a> {
     result: &'a str,
 }
 
-/// A session as it is stored; nothing is asked of Apple.
+/// The stored state of a session. No request to Apple is needed for it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Description {
-    /// Whether a trust token is there.
+    /// Whether there is a trust token.
     pub has_trust: bool,
-    /// Whether a session is there, alive or not.
+    /// Whether there are cookies of a session, valid or not.
     pub has_cookies: bool,
     /// When a code was last entered, RFC 3339.
     pub trusted_at: Option<String>,
     /// When Apple is expected to ask for a code again, RFC 3339.
     pub trust_until: Option<String>,
-    /// Seconds until then, 0 when it is over; none if not known.
+    /// Seconds until then: 0 when the time is over, none if it is unknown.
     pub trust_left: Option<u64>,
     /// When the cookies were last renewed, RFC 3339.
     pub renewed_at: Option<String>,
-    /// Sign-ins with the present trust.
+    /// The number of sign-ins with the present trust.
     pub sign_ins: u64,
     /// Whether Advanced Data Protection is on.
     pub protected: bool,
-    /// When the access to protected data ends that a device has consented to,
-    /// RFC 3339.
+    /// When the access to protected data that a device has approved ends, RFC 3339.
     pub consent_until: Option<String>,
     /// Whether a person has to sign in.
     pub needs_login: bool,
-    /// Why, in words.
+    /// The reason, in words.
     #[serde(default)]
     pub reason: String,
     cause: Option<Cause>,
@@ -175,63 +174,63 @@ pub struct Description {
 const DAY: u64 = 24 * 60 * 60;
 
 impl Description {
-    /// Why a person has to sign in.
+    /// Returns why a person has to sign in.
     pub fn cause(&self) -> Cause {
         self.cause.unwrap_or(Cause::SessionOver)
     }
 
-    /// Days of trust left, a begun one counted; none if that is not known.
+    /// Returns the days of trust left, rounded up, or none if they are unknown.
     pub fn days_left(&self) -> Option<u64> {
         self.trust_left.map(|left| left.div_ceil(DAY))
     }
 
-    /// Whether the trust is known to end within so many days.
+    /// Reports whether the trust is known to end within this many days.
     pub fn ends_within(&self, days: u64) -> bool {
         self.trust_left.is_some_and(|left| left < days.saturating_mul(DAY))
     }
 }
 
-/// The way to Apple's hosts.
+/// The result of reaching Apple's hosts.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Reached {
-    /// For all hosts.
+    /// The time for all hosts, in milliseconds.
     pub milliseconds: u64,
-    /// By how many seconds this machine's clock is ahead of Apple's.
+    /// The seconds by which this machine's clock is ahead of Apple's.
     pub clock_ahead: Option<i64>,
 }
 
-/// What iCloud says about an account.
+/// What iCloud reports about an account.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Available {
-    /// "alive", or the cause why it is not.
+    /// "alive", or the cause why the session is not.
     pub session: String,
-    /// By name, what each service is: "active", "none" or a word of Apple's.
+    /// The state of each service by name: "active", "none" or a word of Apple's.
     pub services: BTreeMap<String, String>,
-    /// Changed terms wait for the account's owner.
+    /// Whether the owner of the account has to accept changed terms.
     pub terms_pending: bool,
-    /// Advanced Data Protection is on.
+    /// Whether Advanced Data Protection is on.
     pub protected: bool,
-    /// Access to iCloud data on the web is off.
+    /// Whether access to iCloud data on the web is off.
     pub web_access_off: bool,
 }
 
-/// A session in the form of rclone's backend iclouddrive. It is all secret.
+/// A session in the form of rclone's backend iclouddrive. All of it is secret.
 #[derive(Clone, Deserialize)]
 pub struct Exported {
-    /// Spares the code at a sign-in.
+    /// The token with which a sign-in needs no code.
     pub trust_token: String,
-    /// As a `Cookie` header has them.
+    /// The cookies in the form of a `Cookie` header.
     pub cookies: String,
 }
 
-/// Tells the state of a session, without the network.
+/// Returns the state of a session, without the network.
 #[derive(Serialize)]
 struct Describe {
     session_file: PathBuf,
 }
 method!("account/describe", Describe, Description);
 
-/// Stores a session that rclone began.
+/// Stores a session that was created in rclone.
 #[derive(Serialize)]
 struct Adopt {
     #[serde(flatten)]
@@ -241,7 +240,7 @@ struct Adopt {
 }
 method!("account/adopt", Adopt, Nothing);
 
-/// Gives a session as rclone's backend iclouddrive keeps it.
+/// Returns a session as rclone's backend iclouddrive stores it.
 #[derive(Serialize)]
 struct Export {
     session_file: PathBuf,
@@ -255,12 +254,12 @@ struct Forget {
 }
 method!("account/forget", Forget, Nothing);
 
-/// Reaches Apple's hosts, without an account.
+/// Reaches Apple's hosts without an account.
 #[derive(Serialize)]
 struct Reach {}
 method!("account/reach", Reach, Reached);
 
-/// Asks iCloud what an account may use.
+/// Asks iCloud which services an account may use.
 #[derive(Serialize)]
 struct Services {
     session_file: PathBuf,
@@ -268,30 +267,30 @@ struct Services {
 method!("account/services", Services, Available);
 
 impl Rclone {
-    /// Begins a sign-in: proves the password, once, and has a code sent, by
-    /// `wish`: empty, or "sms" or "voice" and the place of a phone in the list.
+    /// Begins a sign-in: proves the password once and has a code sent. `wish` says how: empty for
+    /// Apple's choice, or "sms" or "voice" and the index of a phone in the list.
     ///
     /// # Errors
-    /// If rclone cannot ask; what Apple refuses is a [`Step::Stopped`].
+    /// Fails if the call cannot be made. A refusal by Apple is a [`Step::Stopped`].
     pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, wish: &str) -> Result<Step, Error> {
         let options = Options { non_interactive: true, obscure: true, result: wish, ..Options::default() };
         self.configure(name, who, Some(password), options).await
     }
 
-    /// Goes on with a sign-in, also one that another process began: the answer
-    /// is a code or one of the question's ways; empty asks again.
+    /// Continues a sign-in, even one that another process began. The answer is a code or one of the
+    /// question's alternatives. An empty answer asks again.
     ///
     /// # Errors
-    /// As [`Self::sign_in`].
+    /// Fails as [`Self::sign_in`] does.
     pub async fn answer_code(self, name: &str, who: &Identity, answer: &str) -> Result<Step, Error> {
         let options = Options { non_interactive: true, state: "code", result: answer, ..Options::default() };
         self.configure(name, who, None, options).await
     }
 
-    /// Looks whether the approval on a device was given.
+    /// Checks whether the access was approved on a device.
     ///
     /// # Errors
-    /// As [`Self::sign_in`].
+    /// Fails as [`Self::sign_in`] does.
     pub async fn look_for_approval(self, name: &str, who: &Identity) -> Result<Step, Error> {
         let options = Options { non_interactive: true, state: "approve", ..Options::default() };
         self.configure(name, who, None, options).await
@@ -314,17 +313,17 @@ impl Rclone {
             Some(Password::Command(command)) => drop(parameters.insert("password_command", command)),
             None => {}
         }
-        // Without "continue", which wants a section that this process made: what
-        // a sign-in needs to go on is in the file beside the session.
+        // Without "continue", which requires a section that this process created. The state of the
+        // sign-in is in the file beside the session.
         let out: ConfigOut =
             call_plain("config/create", &Configure { name, backend: BACKEND, parameters, opt }).await?;
         Ok(out.into())
     }
 
-    /// rclone's form of a password, which hides it from a passing eye only.
+    /// Obscures a password as rclone does, which protects it only from a casual look.
     ///
     /// # Errors
-    /// If the password holds a NUL.
+    /// Fails if the password contains a NUL.
     pub async fn obscure(self, password: &str) -> Result<String, Error> {
         #[derive(Deserialize)]
         struct Obscured {
@@ -334,10 +333,10 @@ impl Rclone {
         Ok(obscured)
     }
 
-    /// The version of rclone in this program.
+    /// Returns the version of rclone in this program.
     ///
     /// # Errors
-    /// If rclone does not say.
+    /// Fails if rclone does not report it.
     pub async fn version(self) -> Result<String, Error> {
         #[derive(Deserialize)]
         struct Version {
@@ -347,27 +346,27 @@ impl Rclone {
         Ok(version)
     }
 
-    /// The state of a session; no network is used.
+    /// Returns the state of a session. Uses no network.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub async fn describe(self, session_file: &Path) -> Result<Description, Error> {
         call(Describe { session_file: session_file.to_owned() }).await
     }
 
-    /// Stores a session that rclone began.
+    /// Stores a session that was created in rclone.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// Fails if the file cannot be written.
     pub async fn adopt(self, who: &Identity, trust_token: &str, cookies: &str) -> Result<(), Error> {
         let request = Adopt { who: who.clone(), trust_token: trust_token.to_owned(), cookies: cookies.to_owned() };
         call(request).await.map(|Nothing {}| ())
     }
 
-    /// Gives the secrets of a session.
+    /// Returns the secrets of a session.
     ///
     /// # Errors
-    /// If there is none.
+    /// Fails if there is no session.
     pub async fn export(self, session_file: &Path) -> Result<Exported, Error> {
         call(Export { session_file: session_file.to_owned() }).await
     }
@@ -375,15 +374,15 @@ impl Rclone {
     /// Removes a session.
     ///
     /// # Errors
-    /// If its file cannot be removed.
+    /// Fails if its file cannot be removed.
     pub async fn forget(self, session_file: &Path) -> Result<(), Error> {
         call(Forget { session_file: session_file.to_owned() }).await.map(|Nothing {}| ())
     }
 
-    /// Asks Apple's hosts for an answer, without an account.
+    /// Checks that Apple's hosts respond, without an account.
     ///
     /// # Errors
-    /// With the cause: network, proxy or certificate.
+    /// Fails with the cause: the network, the proxy or a certificate.
     pub async fn reach(self) -> Result<Reached, Error> {
         call(Reach {}).await
     }
@@ -391,7 +390,7 @@ impl Rclone {
     /// Asks iCloud about an account, with the session as it is.
     ///
     /// # Errors
-    /// If nobody has signed in or iCloud does not answer.
+    /// Fails if there is no session or iCloud does not respond.
     pub async fn services(self, session_file: &Path) -> Result<Available, Error> {
         call(Services { session_file: session_file.to_owned() }).await
     }

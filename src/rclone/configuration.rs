@@ -1,9 +1,9 @@
-//! Configurations as rclone keeps and prints them.
+//! Configuration files in the formats that rclone stores and prints.
 
 use super::Sections;
 
-/// The sections of a configuration: JSON as `rclone config dump` prints it, or
-/// an rclone.conf. A value there goes to the end of its line, whatever is in it.
+/// Parses the sections of a configuration: JSON as `rclone config dump` prints it, or an
+/// rclone.conf. In an rclone.conf, a value extends to the end of its line.
 pub fn sections(text: &str) -> Sections {
     if let Ok(dumped) = serde_json::from_str(text) {
         return dumped;
@@ -20,7 +20,7 @@ pub fn sections(text: &str) -> Sections {
     sections
 }
 
-/// Reports whether a configuration is one that rclone has encrypted.
+/// Reports whether rclone has encrypted a configuration.
 pub fn is_encrypted(text: &str) -> bool {
     // rclone writes a comment first (fs/config/crypt.go).
     let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));

@@ -1,4 +1,4 @@
-//! Failures of rclone, of a kind that a program can act on.
+//! Errors of rclone, with a kind that a program can act on.
 
 use std::time::Duration;
 
@@ -6,66 +6,66 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret;
 
-/// What went wrong, by what can be done about it.
+/// The kind of an error, by what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// No such file or folder.
+    /// The file or folder does not exist.
     NotFound,
-    /// The name is taken.
+    /// The name is in use.
     Exists,
-    /// A folder that was to be removed has something in it.
+    /// The folder to be removed is not empty.
     NotEmpty,
-    /// The account or key may not do this.
+    /// The account or key lacks the permission.
     Denied,
-    /// Somebody has to sign in.
+    /// A person has to sign in.
     NeedsLogin,
-    /// No room left.
+    /// The storage is full.
     Quota,
     /// The service asks for fewer requests.
     Throttled,
-    /// The service was not reached or the connection broke.
+    /// The service was not reached, or the connection broke.
     Network,
-    /// Content arrived incomplete or otherwise than announced.
+    /// The content arrived incomplete or not as announced.
     Damaged,
-    /// The item is no longer what the listing said.
+    /// The item has changed since it was listed.
     Changed,
-    /// The configuration cannot work.
+    /// The configuration is invalid.
     BadConfig,
-    /// The backend cannot do this.
+    /// The backend does not support the operation.
     Unsupported,
-    /// The service does not take this name.
+    /// The service does not accept the name.
     RefusedName,
-    /// The caller gave up.
+    /// The caller cancelled the operation.
     Cancelled,
     /// Anything else.
     #[serde(other)]
     Other,
 }
 
-/// What is wrong with an account or the way to it, where that is known.
+/// What is wrong with an account or the connection to it, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Nobody has signed in.
     NotSignedIn,
-    /// No sign-in waits for a code, or it waited too long.
+    /// No sign-in is waiting for a code, or it has waited too long.
     NoChallenge,
-    /// The session is over and cannot be renewed.
+    /// The session has ended and cannot be renewed.
     SessionOver,
-    /// Apple no longer trusts this device and wants a code.
+    /// Apple no longer trusts this device and requires a code.
     TrustOver,
-    /// The password was turned down.
+    /// The password was rejected.
     WrongPassword,
-    /// The session is over and no password is stored to begin another.
+    /// The session has ended, and no password is stored to begin another.
     NoPassword,
-    /// Proofs of the password were sent whose outcome is not known.
+    /// Proofs of the password were sent whose outcome is unknown.
     SignInUnclear,
-    /// An app-specific password, which iCloud Drive does not take.
+    /// The password is an app-specific one, which iCloud Drive does not accept.
     AppSpecificPassword,
     /// The account is locked.
     Locked,
-    /// Advanced Data Protection waits for an approval on a device.
+    /// Advanced Data Protection requires an approval on a device.
     AdpNotApproved,
     /// Access to iCloud data on the web is off.
     WebAccessOff,
@@ -73,29 +73,29 @@ pub enum Cause {
     TermsPending,
     /// The second factor is a security key.
     SecurityKeys,
-    /// An account of mainland China, whose iCloud is another service.
+    /// The account belongs to mainland China, whose iCloud is another service.
     MainlandChina,
-    /// Apple asks to come back later.
+    /// Apple asks to try again later.
     Throttled,
-    /// Apple's service itself is in trouble.
+    /// Apple's service has a failure.
     ServiceTrouble,
-    /// Apple's hosts are not reached.
+    /// Apple's hosts cannot be reached.
     NoNetwork,
     /// The proxy does not work.
     Proxy,
     /// A certificate is not accepted.
     Certificate,
-    /// This machine's clock is wrong.
+    /// The clock of this machine is wrong.
     Clock,
-    /// The code is not the right one.
+    /// The code is wrong.
     WrongCode,
-    /// Too many wrong codes.
+    /// Too many wrong codes were entered.
     TooManyCodes,
     /// The state folder cannot be used.
     StateFolder,
-    /// The file of the session cannot be used.
+    /// The session file cannot be used.
     SessionFile,
-    /// plakar is of a version that this program does not go with.
+    /// The version of plakar is not supported.
     PlakarVersion,
     /// The account has no iCloud Drive.
     NoDrive,
@@ -104,44 +104,44 @@ pub enum Cause {
     Other,
 }
 
-/// A failed operation. The text holds no secret.
+/// A failed operation. Its text contains no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     /// What can be done about it.
     pub kind: Kind,
-    /// Finer than the kind, where the backend tells it.
+    /// The cause, more specific than the kind, if the backend reports it.
     pub cause: Option<Cause>,
-    /// For a person, one line.
+    /// The message for a person, on one line.
     pub text: String,
     /// Whether the same call may succeed later.
     pub retry: bool,
-    /// Whether the backend says that no other operation can succeed either.
+    /// Whether the backend reports that no other operation can succeed either.
     pub fatal: bool,
-    /// How long the service asked to wait before that.
+    /// How long the service asked to wait before a retry.
     pub retry_after: Option<Duration>,
 }
 
 impl Error {
-    /// An error that arises on this side.
+    /// Returns an error that arises in this program.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, cause: None, text: text.into(), retry: false, fatal: false, retry_after: None }
     }
 
-    /// Reports whether the error may come from a service that is gone, or gone for
-    /// this account, and not from the item.
+    /// Reports whether the cause may be an outage of the service, in general or for this account,
+    /// rather than the item.
     pub fn may_be_outage(&self) -> bool {
         let is_passing_elsewhere = self.kind == Kind::Other && self.retry;
         self.fatal || is_passing_elsewhere || matches!(self.kind, Kind::Network | Kind::Throttled | Kind::NeedsLogin)
     }
 
-    /// A failure of ours or of rclone that should not happen.
+    /// Returns the error for a bug in this program or in rclone.
     pub fn unexpected(text: impl Into<String>) -> Self {
         Self::new(Kind::Other, text)
     }
 }
 
-/// How the Go side writes a failure (`remote.Failure`).
+/// A failure as the Go side writes it (`remote.Failure`).
 #[derive(Deserialize)]
 pub struct Failure {
     kind: Kind,
@@ -169,8 +169,8 @@ impl From<Failure> for Error {
     }
 }
 
-/// How rclone answers a call that it could not make. Its other members echo the
-/// input, passwords included, and are not read.
+/// rclone's response to a call that it could not make. Its other members echo the input, including
+/// passwords, and are not read.
 #[derive(Deserialize)]
 pub struct RefusedCall {
     error: String,

@@ -1,11 +1,11 @@
-//! The C boundary: rclone as a C archive behind safe functions.
+//! The C boundary: safe functions around rclone, which is linked as a C archive.
 //!
-//! Pointers and `unsafe` live in this module and its children, nowhere else.
-//! What crosses is text (JSON, opaque here), numbers that stand for values on
-//! the Go side, and memory that is lent for the length of one blocking call.
+//! Pointers and `unsafe` occur only in this module and its children. Text (JSON, opaque here),
+//! numbers that stand for values on the Go side, and memory that is lent for one blocking call
+//! cross the boundary.
 //!
-//! Every call blocks its thread. None may be made before [`start`] returned:
-//! Go's exports wait for a runtime that would never come up.
+//! Every call blocks its thread. No call may be made before [`start`] has returned: Go's exports
+//! would wait for a runtime that never starts.
 
 #![expect(unsafe_code, reason = "this is the layer that talks to C")]
 
@@ -32,7 +32,7 @@ impl GoString {
         NonNull::new(pointer).map(Self)
     }
 
-    /// Its bytes, without the NUL that ends it.
+    /// Returns the bytes without the terminating NUL.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: an export made this pointer with C.CString or C.CBytes, ended the
         // text with a NUL, and gave it to us; it is freed in Drop, after the borrow.
@@ -52,15 +52,15 @@ impl Drop for GoString {
     }
 }
 
-/// Text from Go, empty if there is none.
+/// Returns the text from Go, which is empty if there is none.
 fn text_of(pointer: *mut c_char) -> String {
     GoString::new(pointer).map(GoString::into_text).unwrap_or_default()
 }
 
-/// Calls a method of ours. Returns JSON; none if Go returned nothing.
+/// Calls a method of this program's Go side. Returns JSON, or none if Go returned nothing.
 ///
 /// # Errors
-/// If the input holds a NUL, which C cannot pass.
+/// Fails if the input contains a NUL, which C cannot pass.
 pub fn call(method: &str, input: &str) -> Result<Option<GoString>, NulError> {
     let (method, input) = (CString::new(method)?, CString::new(input)?);
     // SAFETY: both are NUL-terminated and outlive the call, which copies them
@@ -69,11 +69,10 @@ pub fn call(method: &str, input: &str) -> Result<Option<GoString>, NulError> {
     Ok(GoString::new(answer))
 }
 
-/// Calls an rc method of rclone's own. Returns its status (200 if the call was made)
-/// and JSON.
+/// Calls an rc method of rclone's own. Returns its status (200 if the call was made) and JSON.
 ///
 /// # Errors
-/// If the input holds a NUL, which C cannot pass.
+/// Fails if the input contains a NUL, which C cannot pass.
 pub fn rpc(method: &str, input: &str) -> Result<(i32, String), NulError> {
     let (method, input) = (CString::new(method)?, CString::new(input)?);
     // SAFETY: both are NUL-terminated and outlive the call, which copies them
@@ -82,10 +81,10 @@ pub fn rpc(method: &str, input: &str) -> Result<(i32, String), NulError> {
     Ok((result.Status, text_of(result.Output)))
 }
 
-/// Stores content under the path that the JSON input names; answers JSON.
+/// Stores content at the path that the JSON input names. Returns JSON.
 ///
 /// # Errors
-/// If the input holds a NUL, which C cannot pass.
+/// Fails if the input contains a NUL, which C cannot pass.
 pub fn upload(input: &str, content: &[u8]) -> Result<String, NulError> {
     let input = CString::new(input)?;
     // SAFETY: `content` is borrowed for the call. The export reads it through a
@@ -96,13 +95,13 @@ pub fn upload(input: &str, content: &[u8]) -> Result<String, NulError> {
     Ok(text_of(answer))
 }
 
-/// Returns where a slice is, or null for an empty one: Rust's pointer of an empty
-/// slice points nowhere, and Go takes every pointer but nil for one into memory.
+/// Returns the address of a slice, or null for an empty one. In Rust, the pointer of an empty slice
+/// is dangling, but Go treats every pointer except nil as one into memory.
 fn or_null(slice: &[u8]) -> *const u8 {
     if slice.is_empty() { ptr::null() } else { slice.as_ptr() }
 }
 
-/// A scope on the Go side: calls made under it are cancelled when it is dropped.
+/// A scope on the Go side. Calls made under it are cancelled when it is dropped.
 #[derive(Debug)]
 pub struct Scope(u64);
 
@@ -113,7 +112,7 @@ impl Scope {
         Self(unsafe { bindings::RcloneScopeBegin() })
     }
 
-    /// The number that a call's input names it by.
+    /// Returns the number that identifies the scope in the input of a call.
     pub fn id(&self) -> u64 {
         self.0
     }
@@ -126,17 +125,17 @@ impl Drop for Scope {
     }
 }
 
-/// A listed file that the Go side keeps until this is dropped.
+/// A listed file that the Go side holds until this is dropped.
 #[derive(Debug)]
 pub struct Object(u64);
 
 impl Object {
-    /// Takes over a number that a method's answer gave; 0 stands for none.
+    /// Takes ownership of a number that a method returned; 0 stands for none.
     pub fn adopt(id: u64) -> Option<Self> {
         (id != 0).then_some(Self(id))
     }
 
-    /// The number that a call's input names it by.
+    /// Returns the number that identifies the object in the input of a call.
     pub fn id(&self) -> u64 {
         self.0
     }
@@ -154,16 +153,16 @@ impl Drop for Object {
 pub struct Reader(u64);
 
 impl Reader {
-    /// Takes over a number that `object/open` answered.
+    /// Takes ownership of a number that `object/open` returned.
     pub fn adopt(id: u64) -> Self {
         Self(id)
     }
 
-    /// Appends what follows to `buffer`, up to its spare capacity, and tells how
-    /// many bytes that were: fewer than the capacity only at the end.
+    /// Appends content to `buffer`, up to its spare capacity, and returns the number of bytes,
+    /// which is smaller than the capacity only at the end.
     ///
     /// # Errors
-    /// The JSON of the failure; what was read before it is in the buffer.
+    /// Returns the JSON of the failure. The bytes before it are in the buffer.
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, String> {
         let spare = buffer.spare_capacity_mut();
         let start = if spare.is_empty() { ptr::null_mut() } else { spare.as_mut_ptr() };
@@ -187,13 +186,13 @@ impl Drop for Reader {
     }
 }
 
-/// Sends rclone's log to [`log`], complete or warnings and errors only.
+/// Sends rclone's log to [`log`]: all of it, or only warnings and errors.
 pub fn set_log(complete: bool) {
     // SAFETY: the sink is a function of this program and lives as long as it.
     unsafe { bindings::RcloneSetLog(complete, Some(log_line)) }
 }
 
-/// Called by Go, from any of its threads.
+/// Called by Go from any of its threads.
 unsafe extern "C" fn log_line(level: c_int, text: *const c_char) {
     // SAFETY: the export passes a NUL-terminated text that it frees only after
     // this returns (vendor/librclone/main.go).

@@ -1,4 +1,4 @@
-//! The rc methods of a remote: their names, inputs and answers.
+//! The rc methods of a remote: their names, inputs and results.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::{error::Failure, ffi};
 
-/// An rc method of ours, by its input.
+/// An rc method of this program's Go side, implemented by the type of its input.
 pub trait Method: Serialize + Send + 'static {
-    /// The name that rclone knows it by.
+    /// The name under which it is registered in rclone.
     const PATH: &'static str;
-    /// What it answers.
+    /// The result.
     type Answer: DeserializeOwned + Send + 'static;
 }
 
-/// Makes an input's type a method.
+/// Implements [`Method`] for the type of an input.
 macro_rules! method {
     ($path:literal, $input:ty, $answer:ty) => {
         impl Method for $input {
@@ -31,8 +31,8 @@ macro_rules! method {
 
 pub(super) use method;
 
-/// Sections of an rclone configuration: by name, options by theirs. Many values
-/// are secrets, so `Debug` shows no value.
+/// The sections of an rclone configuration by name; each maps the names of options to values. Many
+/// values are secrets, so `Debug` shows none.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sections(BTreeMap<String, BTreeMap<String, String>>);
@@ -57,12 +57,12 @@ impl DerefMut for Sections {
     }
 }
 
-/// Looks at sections without using the network.
+/// Checks sections without using the network.
 #[derive(Serialize)]
 pub struct Check {
     pub name: String,
     pub sections: Sections,
-    /// Options of who asks, for the error about one that nobody knows.
+    /// The options of the caller, which the error about an unknown option lists.
     pub others: Vec<&'static str>,
 }
 method!("remote/check", Check, Nothing);
@@ -83,14 +83,14 @@ pub struct Opened {
     pub merges_names: bool,
 }
 
-/// Closes a remote, which saves what the backend has not saved yet.
+/// Closes a remote, which saves the unsaved state of the backend.
 #[derive(Serialize)]
 pub struct Close {
     pub remote: u64,
 }
 method!("remote/close", Close, Nothing);
 
-/// Lists folders, in one request to the service where the backend can.
+/// Lists folders, with one request to the service if the backend can.
 #[derive(Serialize)]
 pub struct List {
     pub remote: u64,
@@ -120,13 +120,12 @@ pub struct InvalidEntry {
     pub failure: Failure,
 }
 
-/// Go writes an empty slice that was never made as null.
+/// Go writes a nil slice as null.
 fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A file or a folder. A file's object is kept on the Go side with it. Go leaves out
-/// members that are zero.
+/// A file or a folder. The Go side holds the object of a file. Go omits members that are zero.
 #[derive(Debug, Deserialize)]
 pub struct Entry {
     pub path: String,
@@ -174,14 +173,14 @@ pub struct Delete {
 }
 method!("remote/delete", Delete, Deletions);
 
-/// A file to delete: the kept object, or the one at the path if that is 0.
+/// A file to delete: the held object or, if that is 0, the file at the path.
 #[derive(Serialize)]
 pub struct Deleted {
     pub path: String,
     pub object: u64,
 }
 
-/// The outcomes in the order of the files.
+/// The outcomes, in the order of the files.
 #[derive(Deserialize)]
 pub struct Deletions {
     pub failures: Vec<Option<Failure>>,
@@ -216,7 +215,7 @@ pub struct FolderTime {
 }
 method!("remote/folder-time", FolderTime, Nothing);
 
-/// Opens the content of a kept object; -1 as length is all that follows.
+/// Opens the content of a held object. A length of -1 stands for everything that follows.
 #[derive(Serialize)]
 pub struct OpenObject {
     pub object: u64,
@@ -233,14 +232,14 @@ pub struct OpenedObject {
     pub size: i64,
 }
 
-/// Prepares the opening of kept objects, without waiting for the network.
+/// Prepares the opening of held objects, without waiting for the network.
 #[derive(Serialize)]
 pub struct ExpectObjects {
     pub objects: Vec<u64>,
 }
 method!("object/expect", ExpectObjects, Nothing);
 
-/// Stores content; goes beside the rc methods, with the content.
+/// Stores content. It is passed beside the rc methods, together with the content.
 #[derive(Serialize)]
 pub struct Upload {
     pub remote: u64,
@@ -251,13 +250,13 @@ pub struct Upload {
     pub file: Option<SpoolFile>,
 }
 
-/// A file that holds content. The descriptor is the Go side's to close.
+/// A file that holds content. The Go side closes the descriptor.
 #[derive(Serialize)]
 pub struct SpoolFile {
     pub descriptor: RawFd,
     pub size: u64,
 }
 
-/// The answer of a method that has none.
+/// The empty result of a method.
 #[derive(Deserialize)]
 pub struct Nothing {}

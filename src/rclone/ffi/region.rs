@@ -4,22 +4,22 @@ use std::{fs::File, io, os::fd::OwnedFd};
 
 use bytes::Bytes;
 
-/// Content of known size that can be read again from its start.
+/// Content of known size that can be read repeatedly from its start.
 #[derive(Debug)]
 pub enum Region {
     /// Content in memory.
     Memory(Bytes),
-    /// Content of a file that nobody changes.
+    /// Content of a file that does not change.
     File {
         /// The file, from its first byte.
         file: File,
-        /// How many bytes of it.
+        /// The number of its bytes.
         size: u64,
     },
 }
 
 impl Region {
-    /// In bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -27,7 +27,7 @@ impl Region {
         }
     }
 
-    /// What lies in memory.
+    /// Returns the content in memory, which is empty for a file.
     pub fn memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
@@ -35,10 +35,10 @@ impl Region {
         }
     }
 
-    /// A descriptor of the file, if it is one, to be given away.
+    /// Duplicates the descriptor of the file, if the content is in one. The caller owns the result.
     ///
     /// # Errors
-    /// If the process has too many.
+    /// Fails if the process has too many descriptors.
     pub fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
         match self {
             Self::Memory(_) => Ok(None),

@@ -2,15 +2,15 @@
 
 use std::{ffi::c_int, io, mem, ptr};
 
-/// Makes the handler of a signal run on the thread's alternate stack.
+/// Makes the handler of a signal run on the alternate stack of the thread.
 ///
-/// A handler without `SA_ONSTACK`, as tokio installs it, runs on whatever stack
-/// the interrupted thread has. A goroutine's is a few kilobytes, and the handler
-/// overwrites what lies below (os/signal, "Non-Go programs that call Go code").
-/// Call this after the handler was installed.
+/// A handler without `SA_ONSTACK`, as tokio installs it, runs on the current stack of the
+/// interrupted thread. The stack of a goroutine has a few kilobytes, and the handler would
+/// overwrite the memory below it (os/signal, "Non-Go programs that call Go code"). Must be called
+/// after the handler was installed.
 ///
 /// # Errors
-/// If the signal cannot have a handler.
+/// Fails if the signal cannot have a handler.
 pub fn use_alternate_stack(signal: c_int) -> io::Result<()> {
     // SAFETY: sigaction is a C struct for which all zeros is a valid value.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };

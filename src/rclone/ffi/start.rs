@@ -1,4 +1,4 @@
-//! Starting Go's runtime with an environment of our choice.
+//! Starts Go's runtime with a chosen environment.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use super::bindings;
 
 unsafe extern "C" {
-    /// Go's entry point for C archives, out of `.init_array` by `build.rs`.
+    /// Go's entry point for C archives, which `build.rs` moves out of `.init_array`.
     fn rclone_start_runtime(argc: c_int, argv: *const *const c_char);
 }
 
@@ -20,11 +20,10 @@ unsafe extern "C" {
 const AUXILIARY: [c_ulong; 6] =
     [libc::AT_PAGESZ, libc::AT_HWCAP, libc::AT_HWCAP2, libc::AT_SECURE, libc::AT_RANDOM, libc::AT_SYSINFO_EHDR];
 
-/// Starts Go and rclone, once in a process: later calls wait until they are
-/// started, and do nothing else.
+/// Starts Go and rclone, once in a process. Later calls only wait until they are started.
 ///
-/// `environment` is all that Go sees of the environment. Variables with a NUL
-/// do not exist in a real environment and are left out.
+/// Go sees nothing of the environment but `environment`. Variables with a NUL cannot exist in a
+/// real environment and are left out.
 pub fn start(environment: impl IntoIterator<Item = (OsString, OsString)>) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -63,18 +62,18 @@ fn leak_argument_block(environment: impl IntoIterator<Item = (OsString, OsString
     Box::leak(words.into_boxed_slice()).as_ptr()
 }
 
-/// A C string for the life of the process, null if the bytes hold a NUL.
+/// Returns a C string that lives as long as the process, or null if the bytes contain a NUL.
 fn leak(bytes: Vec<u8>) -> *const c_char {
     CString::new(bytes).map_or(ptr::null(), |text| text.into_raw().cast_const())
 }
 
-/// rclone's variables that are passed on. Every other `RCLONE_*` variable would
-/// change what a connector does behind the back of its configuration.
+/// rclone's variables that are passed on. Any other `RCLONE_*` variable would change a connector's
+/// behaviour without a trace in its configuration.
 const PASSED_ON: [&str; 1] = ["RCLONE_CA_CERT"];
 
-/// The environment for Go: ours, less rclone's own variables, and without a
-/// configuration file, which rclone would otherwise look for in the home and
-/// make a folder for.
+/// Returns the environment for Go: that of the process without rclone's own variables. It names no
+/// configuration file, which rclone would otherwise look for in the home folder and create a folder
+/// for.
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os()
         .filter(|(name, _)| {
@@ -85,8 +84,9 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
         .chain(proxy_for_all(|name| env::var_os(name)))
 }
 
-/// The variables for Go that `ALL_PROXY` stands for, which curl knows and Go does not
-/// (golang.org/x/net/http/httpproxy): those of the protocols that have none of their own, be it empty.
+/// Returns the variables that stand for `ALL_PROXY`, which curl honours and Go does not
+/// (golang.org/x/net/http/httpproxy). A protocol that has its own variable, even an empty one, gets
+/// none.
 fn proxy_for_all(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
     let value = |names: [&str; 2]| names.into_iter().find_map(&variable);
     let Some(proxy) = value(["all_proxy", "ALL_PROXY"]) else {
