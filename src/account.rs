@@ -1,11 +1,10 @@
-//! Accounts: names for Apple IDs that somebody has signed in to, in a folder of
-//! this program's own, so that plakar's configuration holds no secret.
+//! Accounts: named Apple IDs with a sign-in, stored in the state folder of this program, so that
+//! plakar's configuration contains no secret.
 //!
-//! The state folder has one file an account, which this module owns: which
-//! Apple ID, and how the password comes. The sessions are files of their own
-//! below `sessions`, owned by the Go side (package icloud): they change at every
-//! renewal, by any of the processes that share them, and serve accounts and
-//! configurations imported from rclone alike.
+//! The state folder has one file for each account, which this module owns. It holds the Apple ID
+//! and the source of the password. The sessions are separate files below `sessions`, owned by the
+//! Go side (package icloud): any process that shares a session may renew it, and accounts and
+//! configurations imported from rclone use the same files.
 
 pub mod advice;
 mod event;
@@ -25,66 +24,66 @@ pub use state::{STATE_VARIABLE, State};
 
 use crate::rclone::{Sections, account::Identity};
 
-/// Something is wrong with the state folder or an account in it.
+/// An error of the state folder or of an account in it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No place for the folder is known.
+    /// The location of the state folder is unknown.
     #[error("there is no place for the accounts: neither XDG_STATE_HOME nor HOME is set; set state_dir=/a/folder")]
     Homeless,
     /// A file or folder cannot be used.
     #[error("{doing} {}: {error}; the accounts need a folder that this user can read and write", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On which.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
-    /// A folder that other users could put something into.
+    /// Other users can write to a folder.
     #[error("the state folder {} cannot hold secrets: {why}; or set state_dir to another folder", path.display())]
     Unsafe {
-        /// Which.
+        /// The path of the folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         why: String,
     },
-    /// A file of an account that is none.
+    /// A file of an account is malformed.
     #[error("{} is no account file: {why}; remove it and sign in again", path.display())]
     Damaged {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// A name that cannot name a file.
+    /// A name is not allowed for an account.
     #[error(
         "an account cannot be called {0:?}: a name has up to 64 letters, digits and -_. and begins with a letter or digit"
     )]
     Name(String),
-    /// No account of that name.
+    /// No account has this name.
     #[error("there is no account {name:?} in {} ({known}): run plakar-icloud login {name}", folder.display())]
     Unknown {
-        /// Which.
+        /// The name.
         name: String,
-        /// Where it was looked for.
+        /// The state folder.
         folder: PathBuf,
-        /// The names that there are.
+        /// The names of the existing accounts.
         known: String,
     },
-    /// No account at all.
+    /// There is no account.
     #[error("nobody has signed in (no account in {}): run plakar-icloud login, or give an apple_id", .0.display())]
     None(PathBuf),
-    /// More than one, and none is named.
+    /// There are several accounts, and none is named.
     #[error("there are several accounts ({0}): say which, by its name or with account=NAME in plakar's configuration")]
     Several(String),
-    /// The account is of another Apple ID than the configuration.
+    /// The account has another Apple ID than the configuration.
     #[error("account {0:?} is of another Apple ID than option apple_id: leave one of them out")]
     OtherAppleId(String),
 }
 
 impl Account {
-    /// As rclone knows it.
+    /// Returns the identity in the form that rclone expects.
     pub fn identity(&self, state: &State) -> Identity {
         Identity {
             apple_id: self.apple_id.clone(),
@@ -94,12 +93,12 @@ impl Account {
     }
 }
 
-/// Sections of a configuration that open an account, and the one to open.
+/// Returns the sections of a configuration that open an account, and the name of the one to open.
 ///
-/// Operations on it give up soon: somebody waits for them to say what is wrong.
+/// Operations on it give up early, because a user is waiting for the diagnosis.
 ///
 /// # Errors
-/// If the account cannot be found.
+/// Fails if the account cannot be found.
 pub fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);

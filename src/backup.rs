@@ -1,5 +1,5 @@
-//! A backup: the walk of the drive's folders, the files that are left out, and
-//! the content, prefetched while plakar opens files in order.
+//! A backup: the walk of the drive's folders, the files that are left out, and the content, which
+//! is prefetched while plakar opens files in order.
 
 mod excludes;
 mod read_ahead;

@@ -1,7 +1,7 @@
-//! The command line: its grammar, and the commands for people.
+//! The command line: its grammar, and the commands for users.
 //!
-//! Results go to stdout (`output`), everything else to stderr; questions to
-//! the terminal itself (`prompt`).
+//! Results are written to stdout (`output`), questions to the terminal itself (`prompt`), and
+//! everything else to stderr.
 
 mod accounts;
 mod config;
@@ -48,12 +48,13 @@ pub struct Cli {
         display_order = 100
     )]
     state_dir: Option<PathBuf>,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     command: Command,
 }
 
-/// Ours and that of rclone, which decides whether a sign-in is possible.
+/// The version of this program and that of rclone, on which it depends whether a sign-in is
+/// possible.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut lines = include_str!("../vendor/librclone/go.mod").lines();
     let rclone = lines.find_map(|line| line.trim().strip_prefix("github.com/rclone/rclone v")).unwrap_or("?");
@@ -84,7 +85,7 @@ enum Command {
     Storage,
 }
 
-/// Which account.
+/// The choice of an account.
 #[derive(Debug, Args)]
 struct Which {
     /// Name of the account; it may be left out where there is only one
@@ -112,14 +113,14 @@ impl Section {
     }
 }
 
-/// How a command ended that did not fail.
+/// The outcome of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All is well.
+    /// Success.
     Well,
-    /// What was asked for is not so.
+    /// The check that was asked for has failed.
     Unwell,
-    /// Somebody has to sign in, or to enter a code.
+    /// A person has to sign in or to enter a code.
     NeedsLogin,
     /// The trust ends soon.
     ExpiresSoon,
@@ -139,21 +140,21 @@ impl From<Ending> for ExitCode {
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The accounts.
+    /// The error concerns an account.
     #[error(transparent)]
     Account(#[from] account::Error),
-    /// rclone.
+    /// The error is from rclone.
     #[error(transparent)]
     Rclone(#[from] rclone::Error),
-    /// The terminal, or a file that was named.
+    /// The terminal or a named file cannot be used.
     #[error("{what}: {error}")]
     Io {
-        /// What was tried, on what.
+        /// The operation and the file.
         what: String,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
-    /// Arguments that cannot be used, or that are missing.
+    /// Arguments are invalid or missing.
     #[error("{0}")]
     Usage(String),
     /// Anything else.
@@ -171,13 +172,12 @@ impl Error {
         matches!(self, Self::Usage(_) | Self::Account(account::Error::Name(_) | account::Error::Several(_)))
     }
 
-    /// Tells the error: on stderr, and as JSON on stdout for a program that asked
-    /// for JSON. Returns the exit code.
+    /// Prints the error on stderr and, if `json` is set, as JSON on stdout. Returns the exit code.
     fn tell(&self, json: bool) -> ExitCode {
         if json {
             let cause = if let Self::Rclone(error) = self { error.cause } else { None };
             let error = json!({ "state": "failed", "error": self.to_string(), "cause": cause });
-            // stderr has it too.
+            // The error is on stderr as well.
             let _ = output::print_json(&error);
         }
         output::tell(&format!("plakar-icloud: {self}"));
@@ -186,7 +186,7 @@ impl Error {
 }
 
 impl Cli {
-    /// The connector that plakar asks for, if this is no command of a person's.
+    /// Returns the connector that plakar asks for, unless this is a command for users.
     pub fn role(&self) -> Option<Role> {
         match self.command {
             Command::Importer => Some(Role::Importer),
@@ -196,7 +196,7 @@ impl Cli {
         }
     }
 
-    /// Runs a command for people, and tells how it failed, if it did.
+    /// Runs a command for users and prints its error if it fails.
     pub async fn run(self) -> ExitCode {
         let json = self.prints_json();
         match self.execute().await {

@@ -1,5 +1,5 @@
-//! What plakar hands to a connector: a flat map of names and values, into a
-//! checked configuration.
+//! Converts the map of names and values that plakar passes to a connector into a checked
+//! configuration.
 
 mod accounts;
 mod location;
@@ -22,90 +22,89 @@ use crate::{
 use accounts::AccountKeys;
 use sections::OWN_SECTION;
 
-/// A configuration that cannot be used.
+/// An invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The account that it names, or needs.
+    /// The account that it names or needs cannot be used.
     #[error(transparent)]
     Account(#[from] account::Error),
-    /// A location that leads nowhere.
+    /// The location is invalid.
     #[error("location {location:?} cannot be used: {why}")]
     Location {
-        /// As it was given.
+        /// The location as configured.
         location: String,
         /// What is wrong with it.
         why: String,
     },
-    /// A key that is needed.
+    /// A required option is missing.
     #[error("option {key} is missing: {why}")]
     Missing {
-        /// Its name.
+        /// The name of the option.
         key: &'static str,
-        /// What it is needed for.
+        /// What the option is needed for.
         why: &'static str,
     },
-    /// Remotes that stand on each other.
+    /// Remotes refer to each other in a circle.
     #[error("remote {0} stands on itself ({1}): give one of them another remote=")]
     Circle(String, String),
-    /// An option under both of its names, with two values.
+    /// An option is given under both of its names, with different values.
     #[error("options {0} and rclone_{0} are one, and have different values: leave one out")]
     TwoValues(String),
-    /// A value of the wrong form.
+    /// An option has an invalid value.
     #[error("option {key}={value} cannot be used: {why}")]
     Value {
-        /// Its name.
+        /// The name of the option.
         key: &'static str,
-        /// As it was given.
+        /// The value as configured.
         value: String,
-        /// What it must be.
+        /// What the value must be.
         why: String,
     },
 }
 
-/// A connector's configuration.
+/// The configuration of a connector.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What serves the location.
+    /// The protocol of the location.
     pub protocol: Protocol,
-    /// The folder (or, for an importer, file) that the location names.
+    /// The folder (or, for an importer, the file) that the location names.
     pub top: DrivePath,
-    /// Whose files these are: it tells snapshots of different accounts apart.
+    /// The account or server of the files. It distinguishes snapshots of different accounts.
     pub origin: String,
-    /// The section to open.
+    /// The name of the section to open.
     pub section: String,
-    /// It, and those that it refers to.
+    /// That section and the sections that it refers to.
     pub sections: Sections,
-    /// Folder listings at once.
+    /// The maximum number of concurrent folder listings.
     pub listings: usize,
-    /// Small files read before plakar asks for them.
+    /// The maximum number of small files that are read ahead.
     pub read_ahead: usize,
-    /// Whether a backup includes the klosets that it finds in the drive.
+    /// Whether a backup includes the klosets in the drive.
     pub include_klosets: bool,
-    /// Bounds of the drive.
+    /// The limits of the drive.
     pub limits: Limits,
-    /// Bounds of what a kloset keeps of its content.
+    /// The limits of the caches of a kloset.
     pub cache: CacheLimits,
-    /// How the account is got at, where the section to open is iCloud's.
+    /// How the account is accessed, if the section to open is iCloud's.
     pub access: Option<Access>,
-    /// When and how to tell that somebody will have to sign in.
+    /// When and how to warn that a sign-in will be needed.
     pub forecast: Forecast,
     /// The command to run when a run fails or leaves files out.
     pub on_event: OnEvent,
-    /// What becomes of a backup that could not save every file.
+    /// What happens to a backup that could not save every file.
     pub on_partial: OnPartial,
 }
 
 impl Config {
     /// Reads the map of a source, destination or store.
     ///
-    /// rclone's options come by their own names, plain or with `rclone_` in
-    /// front, as `plakar source import [-rclone]` leaves them; those of another
-    /// section NAME as `remote.NAME.option`. Their names are checked by rclone.
-    /// An account (`account=NAME`, or the only one) stands for the options of an
-    /// Apple ID.
+    /// rclone's options have their own names, with or without the prefix `rclone_`, as `plakar
+    /// source import [-rclone]` stores them. Options of another section NAME are called
+    /// `remote.NAME.option`. rclone checks their names. An account (`account=NAME`, or the only
+    /// one) takes the place of the options of an Apple ID.
     ///
     /// # Errors
-    /// If a key is missing or one of ours has a value of the wrong form.
+    /// Fails if an option is missing or an option of this program has an invalid value.
     pub fn read(mut map: HashMap<String, String>) -> Result<Self, Error> {
         let location = map
             .remove("location")

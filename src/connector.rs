@@ -1,7 +1,7 @@
 //! The three connectors that plakar starts this program as.
 //!
-//! plakar runs one process a connector and speaks gRPC over its stdin and stdout
-//! until it closes them. The only place that knows gRPC.
+//! plakar runs one process for each connector and speaks gRPC over its stdin and stdout until it
+//! closes them. Only this module knows gRPC.
 
 mod busy_poll;
 mod complete_request;
@@ -34,35 +34,37 @@ use crate::rclone::use_alternate_stack;
 use complete_request::CompleteRequest;
 use context::Context;
 
-/// How long the process may outlive its connection while it holds plakar's stderr open.
+/// The shutdown timeout: how long the process may outlive its connection while it holds plakar's
+/// stderr open.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the process may then go on without it: iCloud takes 20 s for a deletion.
+/// How long the process may continue in the background afterwards. A deletion takes iCloud 20 s.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(90);
-/// plakar opens 64 + 2 × its concurrency streams at once (notes on its
-/// prefetcher: K/snapshot/vfs/dirpack_prefetch.go), and hyper takes 200 unasked.
+/// The maximum number of concurrent streams. plakar opens 64 + 2 × its concurrency at once (notes
+/// on its prefetcher: K/snapshot/vfs/dirpack_prefetch.go), and hyper's default is 200.
 const STREAMS: u32 = 4096;
-/// What one stream may have under way.
+/// The flow control window of a stream.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// What all may: enough that a stalled stream never holds up the others.
+/// The flow control window of the connection. It is large enough that a stalled stream never blocks
+/// the others.
 const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
-/// Messages of plakar have up to 1 MiB of content.
+/// The maximum size of a message. Those of plakar have up to 1 MiB of content.
 const MESSAGE: usize = 16 * 1024 * 1024;
 
-/// What plakar wants this process to be.
+/// The connector that plakar starts this process as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A source of backups.
     Importer,
     /// A destination of restores.
     Exporter,
-    /// The place of a kloset.
+    /// A store, which holds a kloset.
     Storage,
 }
 
 /// Serves one connector until plakar closes the connection.
 ///
 /// # Errors
-/// If stdin and stdout are not plakar's pipes.
+/// Fails if stdin and stdout are not plakar's pipes.
 pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
     let (connection, on_close) = pipes.connect()?;
     let mut end = End::new(on_close)?;
@@ -93,8 +95,8 @@ pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
     Ok(())
 }
 
-/// Completes the changes of a connector after plakar has left, in the background if
-/// they take long. A process that is told to end reports that they are `unfinished`.
+/// Completes the changes of a connector after plakar has closed the connection, in the background
+/// if they take long. If the process is told to end, it reports that they are `unfinished`.
 async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
     let mut work = pin!(changes);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut work).await.is_ok() {
@@ -113,7 +115,7 @@ async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &s
     }
 }
 
-/// The reasons for a connector to end.
+/// The events that end a connector.
 struct End {
     on_close: oneshot::Receiver<()>,
     terminate: Signal,
@@ -121,8 +123,8 @@ struct End {
 }
 
 impl End {
-    /// Handles the signals. Ctrl-C reaches every process of the terminal, and plakar
-    /// decides what it means.
+    /// Installs the signal handlers. Ctrl-C is ignored: it reaches every process of the terminal,
+    /// and plakar decides what it means.
     fn new(on_close: oneshot::Receiver<()>) -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -161,14 +163,15 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    // The connections never end: a server whose incoming stream ends shuts down.
+    // The stream of connections never ends, because a server shuts down when its incoming stream
+    // ends.
     let incoming = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        // plakar cancels many calls at once when a command fails. The defaults take that
-        // for an attack and end the connection.
+        // plakar cancels many calls at once when a command fails. With the default limits, hyper
+        // treats this as an attack and closes the connection.
         .http2_max_pending_accept_reset_streams(Some(STREAMS as usize))
         .http2_max_local_error_reset_streams(Some(STREAMS as usize))
         .add_service(CompleteRequest(service))

@@ -1,8 +1,7 @@
-//! Finding the one thing that is wrong.
+//! Finds the one thing that is wrong.
 //!
-//! The checks go from this machine outward, and each needs what the ones before
-//! it have shown. The first that fails is the cause: what comes after it would
-//! fail for the same reason.
+//! The checks proceed from this machine outward, and each relies on those before it. The first
+//! check that fails shows the cause: later checks would fail for the same reason.
 
 use std::{
     process::{Command, Stdio},
@@ -19,43 +18,43 @@ use crate::rclone::{
     account::{Available, Description, Reached},
 };
 
-/// By how many seconds the clock may be off. Apple's limit is not known; its
-/// signed addresses and TLS certificates live longer.
+/// By how many seconds the clock may be off. Apple's limit is unknown; its signed addresses and TLS
+/// certificates are valid longer.
 const CLOCK_TOLERANCE: u64 = 300;
 
-/// How long a check may take that asks for an answer of any kind.
+/// The time limit of a check that only needs a response.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How long a check may take that works in the drive. Apple was measured to take
-/// up to 32 s for a listing after a write, and 20 s to move a file to the Trash.
+/// The time limit of a check that works in the drive. Apple was measured to take up to 32 s for a
+/// listing after a write, and 20 s to move a file to the Trash.
 const WORK: Duration = Duration::from_secs(60);
 
-/// What the file of the round trip holds.
+/// The content of the file of the round trip.
 const TRIAL: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
 
-/// One check and how it went.
+/// A check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub what: &'static str,
-    /// What was seen.
+    /// What was found.
     pub seen: String,
-    /// How long it took, where a service was asked.
+    /// How long it took, if a service was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
-    /// What is wrong, if this is where it fails.
+    /// The cause, if the check failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
 }
 
-/// All that was looked at, up to the check that failed.
+/// The checks that were made, up to the one that failed.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// In the order that they were made in.
+    /// The checks in the order in which they were made.
     pub checks: Vec<Check>,
 }
 
 impl Report {
-    /// The cause, if something is wrong.
+    /// Returns the cause, if a check failed.
     pub fn cause(&self) -> Option<Cause> {
         self.checks.iter().find_map(|check| check.cause)
     }
@@ -74,8 +73,8 @@ impl Report {
     }
 }
 
-/// Examines an account and the way to it. With `trip`, ends with a file that is
-/// written, read back and removed.
+/// Examines an account and the connection to it. If `trip` is set, the last check writes a file,
+/// reads it back and removes it.
 pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
     let mut report = Report::default();
     let account = state.choose(name);
@@ -116,11 +115,11 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
     report
 }
 
-/// Opens an account and lists its top folder, which renews the session where that
-/// is needed. Answers the remote and the number of entries.
+/// Opens an account and lists its top folder, which renews the session if necessary. Returns the
+/// remote and the number of entries.
 ///
 /// # Errors
-/// The cause, and what was said.
+/// Returns the cause and the message.
 pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
     let (section, sections) = account::sections(state, name).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
@@ -140,7 +139,7 @@ pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remot
     }
 }
 
-/// Waits for the result of a check, but not for ever. What is not waited for ends.
+/// Waits for the result of a check, up to a limit. The check is cancelled at the limit.
 async fn within<T>(limit: Duration, check: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = || Error::new(Kind::Network, format!("no result within {} s", limit.as_secs()));
     tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()))
@@ -163,21 +162,21 @@ fn machine(report: &mut Report, state: &State) -> bool {
     true
 }
 
-/// What `plakar version` prints first, if there is a plakar.
+/// Returns the first line of `plakar version`, if plakar is installed.
 pub fn plakar_version() -> Option<String> {
     let run = Command::new("plakar").arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
-/// The protocol of connectors is that of plakar 1.1, which 1.0 does not speak
-/// (plugins of another API version are not even looked for).
+/// Reports whether a version of plakar is supported. The protocol of connectors is that of plakar
+/// 1.1, which 1.0 does not support: plakar does not even look for plugins of another API version.
 fn goes_with_us(version: &str) -> bool {
     let numbers = version.trim_start_matches("plakar/").trim_start_matches('v');
     let mut numbers = numbers.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) => major == 1 && minor >= 1,
-        // A development version of no number.
+        // A development version without a number.
         _ => true,
     }
 }
@@ -222,8 +221,8 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
     false
 }
 
-/// The cause of a failed operation, made more precise by what iCloud says about
-/// the account: a session that is refused has several.
+/// Returns the cause of a failed operation. What iCloud reports about the account makes it more
+/// precise, because a session may be refused for several reasons.
 fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
     let vague = matches!(
         error.cause,

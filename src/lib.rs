@@ -1,18 +1,18 @@
-//! Plakar backs up, restores and stores in iCloud, with rclone inside.
+//! Backs up, restores and stores plakar snapshots in iCloud, with rclone inside.
 //!
-//! What calls what, from plakar and people down to C:
+//! The modules, from plakar and the users down to C; each uses only those below it:
 //!
-//! - [`cli`] holds the commands for people: sign in, look, find out what is wrong;
+//! - [`cli`] has the commands for users: signing in, showing the state, diagnosis;
 //! - [`doctor`] finds the one thing that is wrong, for some of these commands;
 //! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
-//! - [`config`] reads what plakar hands to a connector;
-//! - [`account`] turns the name of an account into what rclone signs in with;
+//! - [`config`] reads the configuration that plakar passes to a connector;
+//! - [`account`] converts the name of an account into the sign-in that rclone needs;
 //! - [`backup`], [`restore`] and [`kloset`] are the three uses of a drive;
 //! - [`drive`] is what they share: paths, content, spools, retries;
-//! - [`rclone`] calls rclone in this process, with JSON for control and memory for
-//!   content; its child `ffi` is the only one that knows pointers.
+//! - [`rclone`] calls rclone in this process, with JSON for control and memory for content; only
+//!   its child `ffi` handles pointers.
 //!
-//! [`report`], [`secret`], [`message`] and [`log`] serve all of them.
+//! [`report`], [`secret`], [`message`] and [`log`] are used by all of them.
 
 #![warn(clippy::print_stderr)]
 

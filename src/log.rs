@@ -1,7 +1,7 @@
 //! The log: lines on stderr, without secrets.
 //!
-//! plakar hands its own stderr to a connector, so a user sees these lines among
-//! plakar's. Hence only warnings by default.
+//! plakar passes its own stderr to a connector, so a user sees these lines among plakar's. So only
+//! warnings and errors are logged by default.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::message;
 
-/// The variable that makes the log complete.
+/// The variable that enables the complete log.
 pub const VARIABLE: &str = "PLAKAR_ICLOUD_LOG";
 
 /// How much is logged.
@@ -21,24 +21,25 @@ pub const VARIABLE: &str = "PLAKAR_ICLOUD_LOG";
 pub enum Verbosity {
     /// Warnings and errors.
     Quiet,
-    /// Everything, each request of rclone included.
+    /// Everything, including each request of rclone.
     Complete,
 }
 
 impl Verbosity {
-    /// What the environment asks for: `PLAKAR_ICLOUD_LOG=debug` for everything.
+    /// Returns the verbosity that the environment selects: `PLAKAR_ICLOUD_LOG=debug` selects
+    /// everything.
     pub fn of_process() -> Self {
         if env::var_os(VARIABLE).is_some_and(|value| value == "debug") { Self::Complete } else { Self::Quiet }
     }
 }
 
-/// Writes to stderr, for the whole program. That it cannot be written, as on a
-/// full disk, ends nothing: plakar's stderr is often a file.
+/// Writes to stderr, for the whole program. Errors are ignored, as on a full disk: plakar's stderr
+/// is often a file.
 pub fn to_stderr(text: impl Display) {
     let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
-/// Writes a line for the user to stderr, whatever the verbosity.
+/// Writes a line for the user to stderr, regardless of the verbosity.
 pub fn notice(text: impl Display) {
     to_stderr(format_args!("plakar-icloud: {}\n", message::printable(&text.to_string())));
 }
@@ -51,15 +52,15 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // The transport's own debug lines would drown rclone's.
+        // The debug lines of the transport would hide those of rclone.
         let ours = record.target().starts_with("plakar_icloud") || record.target() == "rclone";
         if !ours || !self.enabled(record.metadata()) {
             return;
         }
         let text = record.args().to_string();
         let level = record.level().as_str().to_ascii_lowercase();
-        // Debug texts of rclone may have several lines. In a warning a line break
-        // can only come from a name.
+        // Debug texts of rclone may have several lines. In a warning, a line break can only come
+        // from a name and is escaped.
         if record.level() >= log::Level::Info {
             for line in message::printable_lines(&text).lines() {
                 to_stderr(format_args!("plakar-icloud: {level}: {line}\n"));
@@ -78,6 +79,6 @@ pub fn install() {
         Verbosity::Quiet => LevelFilter::Warn,
         Verbosity::Complete => LevelFilter::Debug,
     });
-    // Fails only if a log is installed already, which then is this one.
+    // Fails only if this log is already installed.
     let _ = log::set_logger(&Stderr);
 }

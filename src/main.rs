@@ -1,4 +1,4 @@
-//! The program: as a connector when plakar starts it, else its own commands.
+//! The program: a connector if plakar starts it, or else a command for users.
 
 use std::{io, process::ExitCode};
 
@@ -11,14 +11,14 @@ use plakar_icloud::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime;
 
-/// musl's own allocator is slow where threads pass memory to each other, as
-/// content does on its way through gRPC; this one is not, on any libc.
+/// musl's own allocator is slow if threads pass memory to each other, as happens to content on its
+/// way through gRPC. This allocator is fast with any libc.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Passwords will be in memory, and a core dump would write them to a disk.
-    // A system that refuses this has no core dumps either.
+    // The memory will contain passwords, and a core dump would write them to a disk. A system that
+    // does not support the limit has no core dumps.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
     let cli = Cli::parse();
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs a command that a person typed.
+/// Runs a command for users.
 fn run(cli: Cli) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let code = runtime.block_on(cli.run());
@@ -42,17 +42,19 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
 }
 
 fn serve(role: Role) -> io::Result<()> {
-    // Before any other thread runs: no other code may ever see the real stdout.
+    // This must happen before any other thread runs, so that no other code ever uses the real
+    // stdout.
     let pipes = connector::StdioPipes::take()?;
-    // gRPC has one thread: plakar requests a few hundred bytes thousands of times, and each handover to another
-    // thread costs a wakeup. Blocking work (reads, uploads, disk) has threads of its own.
+    // gRPC has one thread: plakar makes thousands of requests of a few hundred bytes, and each
+    // handover to another thread costs a wakeup. Blocking work (reads, uploads, disk) has its own
+    // threads.
     let mut builder = runtime::Builder::new_current_thread();
     if role == Role::Storage {
         pipes.busy_poll(&mut builder)?;
     }
     let runtime = builder.enable_all().build()?;
     let result = runtime.block_on(connector::serve(role, pipes));
-    // Dropping the runtime would wait for blocking reads whose content is no longer wanted.
+    // Dropping the runtime would wait for blocking reads whose content is no longer needed.
     runtime.shutdown_background();
     result.map_err(|error| {
         let advice = "plakar starts this command and speaks to it through pipes; see plakar-icloud --help";

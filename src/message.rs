@@ -1,27 +1,27 @@
-//! Text as people see it: without secrets, and without characters that a
-//! terminal obeys.
+//! Text for users: without secrets and without characters that control a terminal.
 //!
-//! Names of files, answers of services and values of configurations may hold
-//! any character. Everything that the program writes passes through here last.
+//! The names of files, the responses of services and the values of configurations may contain any
+//! character. All output of the program passes through this module last.
 
 use std::borrow::Cow;
 
 use crate::secret;
 
-/// Returns a message on one line: secrets are redacted, line breaks and other
-/// characters that a terminal obeys are escaped.
+/// Returns a message on one line. Secrets are redacted, and line breaks and other control
+/// characters are escaped.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(secret::redact(text), is_obeyed, |escaped, character| escaped.extend(character.escape_default()))
 }
 
-/// Returns a text of several lines: as [`printable`], but line breaks and tabs stay.
+/// Returns a text of several lines. It is escaped as by [`printable`], except for line breaks and
+/// tabs.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     let obeyed = |character| is_obeyed(character) && !matches!(character, '\n' | '\t');
     escaped(secret::redact(text), obeyed, |escaped, character| escaped.extend(character.escape_default()))
 }
 
-/// Returns written JSON with the same meaning, whose strings hold nothing that a
-/// terminal obeys. Line breaks between its members stay.
+/// Returns JSON with the same meaning, without control characters in its strings. Line breaks
+/// between its members stay.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     let obeyed = |character| is_obeyed(character) && character != '\n';
     escaped(Cow::Borrowed(json), obeyed, |escaped, character| {
@@ -29,8 +29,8 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// Reports whether a terminal obeys a character instead of showing it: C0, DEL
-/// and C1 controls, line separators, and what changes the direction of writing.
+/// Reports whether a character controls a terminal instead of being shown: C0, DEL and C1 controls,
+/// line separators, and characters that change the direction of writing.
 fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,4 +1,4 @@
-//! What a run did, for the person who started it and for programs.
+//! The result of a run, for the user who started it and for programs.
 
 mod first;
 
@@ -10,23 +10,23 @@ use std::{
 
 use crate::account::{Counts, OnEvent, RunEvent};
 
-/// Groups of causes that one line names.
+/// The maximum number of causes in one line.
 const CAUSES: usize = 4;
 
-/// What a backup or a restore did.
+/// The result of a backup or a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Files of the run.
+    /// The number of files of the run.
     pub files: u64,
-    /// Folders of the run.
+    /// The number of folders of the run.
     pub folders: u64,
-    /// Other records, such as links.
+    /// The number of other records, such as links.
     pub others: u64,
-    /// Bytes of content that were transferred.
+    /// The bytes of content that were transferred.
     pub bytes: u64,
-    /// Items that were not saved or not restored.
+    /// The number of items that were not saved or not restored.
     pub failed: u64,
-    /// How many items failed for each cause.
+    /// The number of failed items by cause.
     pub causes: BTreeMap<String, u64>,
 }
 
@@ -40,7 +40,7 @@ impl Summary {
         }
     }
 
-    /// The causes with their numbers, the most frequent first.
+    /// Returns the causes with their numbers, the most frequent first.
     pub fn grouped_causes(&self) -> String {
         let mut causes: Vec<(&String, &u64)> = self.causes.iter().collect();
         causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
@@ -54,7 +54,7 @@ impl Summary {
     }
 }
 
-/// The counts, and what failed for which causes.
+/// Writes the counts, and the causes of the failures.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (files, folders) = (counted(self.files, "file"), counted(self.folders, "folder"));
@@ -72,7 +72,7 @@ impl From<&Summary> for Counts {
     }
 }
 
-/// Tells how a run ended: on stderr, and by the command of `on_event`.
+/// Reports how a run ended: on stderr, and by the command of `on_event`.
 #[derive(Debug)]
 pub struct Reporter {
     on_event: OnEvent,
@@ -81,19 +81,18 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter of the runs of one configuration.
+    /// Returns a reporter for the runs of one configuration.
     pub fn new(on_event: &OnEvent, configuration: &str) -> Self {
         Self { on_event: on_event.clone(), configuration: configuration.to_owned(), told: AtomicBool::default() }
     }
 
-    /// Makes this process the one that tells, unless another of the same plakar is.
+    /// Makes this process the one that reports, unless another process of the same plakar is.
     /// Reports whether it is.
     pub fn claim(&self) -> bool {
         first::is_first(&self.configuration)
     }
 
-    /// Tells what a run did that has a result. `partial` is the event of a run that
-    /// lacks items.
+    /// Reports a run that has a result. `partial` is the event for a run that lacks items.
     pub fn done(&self, what: &str, summary: &Summary, partial: Option<RunEvent>) {
         if self.was_told() {
             return;
@@ -110,8 +109,8 @@ impl Reporter {
         }
     }
 
-    /// Tells why a run failed, once: plakar prints no more than "EOF" of a stream
-    /// that ends while it sends.
+    /// Reports why a run failed, once. plakar itself prints only "EOF" if a stream ends while
+    /// plakar is sending.
     pub fn failed(&self, event: RunEvent, reason: &str, summary: Option<&Summary>) {
         if self.was_told() {
             return;

@@ -1,8 +1,8 @@
-//! Keeping secrets out of what people see.
+//! Keeps secrets out of shown text.
 //!
-//! Secrets come in by the configuration and by the services. Whoever gets one
-//! announces it with [`conceal`]; whoever shows text passes it through
-//! [`redact`] first: the log and the errors.
+//! Secrets come from the configuration and from the services. Code that receives a secret registers
+//! it with [`conceal`]; code that shows text, that is the log and the errors, passes it through
+//! [`redact`].
 
 use std::{
     borrow::Cow,
@@ -13,13 +13,14 @@ use std::{
 
 use regex_lite::Regex;
 
-/// Shorter values are not concealed: they would blacken ordinary words.
+/// Shorter values are not concealed, because they occur in ordinary words.
 const SHORTEST: usize = 6;
 
-/// By length, the longest first: one may be a part of another.
+/// Ordered by length, the longest first, because a value may be a part of another.
 static CONCEALED: Mutex<BTreeSet<(Reverse<usize>, String)>> = Mutex::new(BTreeSet::new());
 
-/// Apple's cookies and headers, tokens in JSON, credentials and queries in URLs.
+/// Patterns of secrets: Apple's cookies and headers, tokens in JSON, credentials and queries in
+/// URLs.
 static SHAPES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     let shape =
         |pattern, replacement| (Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}")), replacement);
@@ -28,16 +29,16 @@ static SHAPES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
             r#"(?i)\b(x-apple-[a-z0-9-]+|scnt|dsWebAuthToken|trustTokens?)("?\s*[=:]\s*)("[^"]*"|\[[^\]]*\]|[^\s;,]+)"#,
             "$1$2…",
         ),
-        // A list of cookies goes to the end of its JSON string or of its line.
+        // A list of cookies extends to the end of its JSON string or of its line.
         shape(r#"(?i)\b((?:set-)?cookies?)("?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^\r\n]+)"#, "$1$2…"),
-        // A password may hold an @: the host begins after the last.
+        // A password may contain an @, so the host begins after the last one.
         shape(r#"(https?://)[^\s/?#"]+@"#, "$1…@"),
         shape(r#"(https?://[^\s"?]+)\?[^\s"]*"#, "$1?…"),
         shape(r#"(https?://[^\s"/]*icloud-content\.com)[^\s"]*"#, "$1/…"),
     ]
 });
 
-/// Makes a value disappear from shown text.
+/// Conceals a value in shown text.
 pub fn conceal(value: &str) {
     let value = value.trim().trim_matches('"');
     if value.len() >= SHORTEST {
@@ -46,13 +47,13 @@ pub fn conceal(value: &str) {
     }
 }
 
-/// Makes a cookie list, and each value of it, disappear from shown text.
+/// Conceals a cookie list, and each value of it, in shown text.
 pub fn conceal_cookies(list: &str) {
     conceal(list);
     list.split(';').filter_map(|cookie| cookie.split_once('=')).for_each(|(_, value)| conceal(value));
 }
 
-/// Makes the password in a URL disappear from shown text, wherever its text shows.
+/// Conceals the password of a URL in shown text, even outside the URL.
 pub fn conceal_credentials(url: &str) {
     let Some((_, rest)) = url.split_once("://") else {
         return;
@@ -62,7 +63,7 @@ pub fn conceal_credentials(url: &str) {
     }
 }
 
-/// The text without secrets.
+/// Returns the text without secrets.
 pub fn redact(text: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(text);
     for (_, value) in CONCEALED.lock().unwrap_or_else(PoisonError::into_inner).iter() {

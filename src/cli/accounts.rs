@@ -1,4 +1,4 @@
-//! `accounts` and `logout`.
+//! The commands `accounts` and `logout`.
 
 use clap::Args;
 use serde_json::json;
@@ -18,7 +18,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Lists them, with what is known without asking Apple.
+    /// Prints the accounts and the state that is known without asking Apple.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         let mut listed = Vec::new();
         for (name, account) in state.accounts()? {
@@ -52,10 +52,10 @@ impl Accounts {
     }
 }
 
-/// Forget a session and its password.
+/// Remove an account with its session and password.
 ///
-/// Apple keeps this computer in its list of trusted browsers; it can be taken
-/// out there, at https://account.apple.com.
+/// Apple keeps this computer in its list of trusted browsers. It can be removed there, at
+/// https://account.apple.com.
 #[derive(Debug, Args)]
 pub struct Logout {
     #[command(flatten)]
@@ -67,7 +67,7 @@ impl Logout {
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         let (name, account) = match state.choose(self.which.name.as_deref()) {
             Ok(found) => found,
-            // A file that cannot be read can be removed all the same.
+            // A file that cannot be read can still be removed.
             Err(error) => match (&self.which.name, &error) {
                 (Some(name), account::Error::Damaged { .. } | account::Error::File { .. }) => {
                     state.remove(name)?;
@@ -81,13 +81,14 @@ impl Logout {
             },
         };
         let session_file = state.session_file(&account.apple_id, &account.client_id);
-        // Another name may stand for the same Apple ID. What cannot be read is no reason to keep a secret.
+        // Another account may have the same Apple ID. An account that cannot be read is no reason
+        // to keep a secret.
         let others = state.accounts().unwrap_or_default();
         let shared = others
             .iter()
             .filter(|(other, _)| *other != name)
             .any(|(_, other)| state.session_file(&other.apple_id, &other.client_id) == session_file);
-        // Both hold secrets: if one cannot be removed, the other still is.
+        // Both files contain secrets. If one cannot be removed, the other still is.
         let forgotten = if shared { Ok(()) } else { Rclone::start().forget(&session_file).await };
         state.remove(&name)?;
         forgotten?;

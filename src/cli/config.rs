@@ -1,4 +1,4 @@
-//! `config`: what goes into plakar, and what comes from rclone.
+//! The command `config`: writes configurations for plakar and reads those of rclone.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
     secret,
 };
 
-/// The most that a configuration of rclone may hold.
+/// The maximum size of a configuration of rclone.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Write and read configurations.
@@ -34,7 +34,7 @@ enum Command {
 }
 
 impl Config {
-    /// Does either.
+    /// Runs the subcommand.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         match self.command {
             Command::Show(show) => show.run(state).await,
@@ -43,15 +43,16 @@ impl Config {
     }
 }
 
-/// Print a section for `plakar source import` and its like.
+/// Print a section for `plakar source import`, `plakar destination import` or `plakar store
+/// import`.
 #[derive(Debug, Args)]
 struct Show {
     #[command(flatten)]
     which: Which,
-    /// What the section is for
+    /// Connector that the section is for
     #[arg(long, value_enum, default_value = "source")]
     role: Section,
-    /// Print the secrets in place of the account's name: for another machine
+    /// Print the secrets instead of the account's name, for use on another machine
     #[arg(long)]
     secrets: bool,
 }
@@ -65,8 +66,8 @@ impl Show {
             let exported = Rclone::start().export(&session_file).await?;
             section.insert("apple_id", account.apple_id.clone());
             section.insert("trust_token", exported.trust_token);
-            // The trust and the password give new cookies, which plakar would
-            // show to everybody: it does not take them for a secret.
+            // The trust and the password give new cookies, which plakar would show to everybody,
+            // because it does not treat them as secrets.
             match account.password() {
                 Some(password) => section.insert("password", password.to_owned()),
                 None => section.insert("cookies", exported.cookies),
@@ -77,22 +78,22 @@ impl Show {
                 section.insert("state_dir", state.path().display().to_string());
             }
         }
-        // YAML takes JSON, and plakar reads both.
+        // JSON is valid YAML, so plakar can read it.
         output::print_json_with_secrets(&BTreeMap::from([(name, section)]))?;
         Ok(Ending::Well)
     }
 }
 
-/// Make an account of a section of rclone's configuration.
+/// Create an account from a section of rclone's configuration.
 ///
-/// Reads a file such as rclone.conf, or what `rclone config dump` prints. The
-/// output of `rclone config show` lacks the password; the account then works as
-/// long as its session can be renewed without.
+/// Reads a file such as rclone.conf, or the output of `rclone config dump`. The output of `rclone
+/// config show` lacks the password. The account then works as long as its session can be renewed
+/// without a password.
 #[derive(Debug, Args)]
 struct Import {
-    /// The section [default: the only one of iCloud]
+    /// Name of the section [default: the only one of iCloud]
     section: Option<String>,
-    /// The file [default: stdin]
+    /// File to read [default: stdin]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Name of the account [default: that of the section]
@@ -161,7 +162,7 @@ impl Import {
     }
 }
 
-/// Reads a configuration, which may come from a pipe, up to a size that none has.
+/// Reads a configuration, which may come from a pipe, up to [`LARGEST`] bytes.
 fn read_configuration(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
     source.take(LARGEST + 1).read_to_string(&mut text)?;
@@ -171,7 +172,7 @@ fn read_configuration(source: impl Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// Refuses a name that cannot be one, or is that of somebody else's account.
+/// Refuses a name that is invalid or that belongs to an account of another Apple ID.
 fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Error> {
     match state.account(name) {
         Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(

@@ -1,4 +1,4 @@
-//! `doctor`: the one cause, and a report to hand on.
+//! The command `doctor`: the cause of a problem, and a report for developers.
 
 use std::{
     env,
@@ -24,7 +24,7 @@ use crate::{
 pub struct Doctor {
     #[command(flatten)]
     which: Which,
-    /// Leave the round trip out: write nothing to iCloud
+    /// Skip the round trip: write nothing to iCloud
     #[arg(long)]
     read_only: bool,
     /// Write a report for a bug report, without secrets and without the Apple ID
@@ -81,7 +81,7 @@ fn shown(report: &Report, name: &str) -> String {
     text
 }
 
-/// The report with what a developer needs to know of the machine.
+/// Returns the report, with the facts about the machine that a developer needs.
 async fn bundle(state: &State, report: &Report) -> String {
     let system = rustix::system::uname();
     let mut accounts = Vec::new();

@@ -1,4 +1,4 @@
-//! `login`: whose sign-in it is, and where it stands.
+//! The command `login`: chooses the account, and starts or continues a sign-in.
 
 mod conversation;
 
@@ -11,15 +11,14 @@ use crate::{
 };
 use conversation::SignIn;
 
-/// The name of the first account.
+/// The default name of the first account.
 const FIRST_NAME: &str = "icloud";
 
-/// Sign in to an Apple Account, and give the sign-in a name.
+/// Sign in to an Apple Account, and name the account.
 ///
-/// Asks for what is not given: the Apple ID, the password, and the code that
-/// Apple then sends. A script signs in by two calls: one with --no-wait, which
-/// exits with 10 once the code is under way, and one with --code, within a
-/// quarter of an hour.
+/// Asks for everything that is not given: the Apple ID, the password, and the code that Apple then
+/// sends. A script signs in with two calls: the first with --no-wait, which exits with 10 when the
+/// code has been sent, and the second with --code, within a quarter of an hour.
 #[derive(Debug, Args)]
 pub struct Login {
     /// Name of the account [default: the only one, else icloud]
@@ -33,13 +32,13 @@ pub struct Login {
     /// Get the password from a shell command, now and whenever it is needed
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
-    /// Keep no password: the session ends when it can no longer be renewed without
+    /// Store no password: the session ends when it cannot be renewed without one
     #[arg(long)]
     no_store_password: bool,
-    /// End with exit code 10 when the code is under way
+    /// Exit with code 10 when the code has been sent
     #[arg(long, conflicts_with = "code")]
     no_wait: bool,
-    /// The code, for a sign-in that waits for it
+    /// Enter the code for a sign-in that waits for it
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
     /// Have the code sent again
@@ -48,19 +47,19 @@ pub struct Login {
     /// Have the code sent by SMS
     #[arg(long, conflicts_with_all = ["code", "call"])]
     sms: bool,
-    /// Have the code read out by a phone call
+    /// Have the code read out in a phone call
     #[arg(long, conflicts_with = "code")]
     call: bool,
     /// Number in the list of trusted phones, with --sms or --call [default: the first]
     #[arg(long, value_name = "N")]
     phone: Option<usize>,
-    /// Begin anew, even if a sign-in waits for its code
+    /// Start again, even if a sign-in waits for its code
     #[arg(long)]
     restart: bool,
     /// Add a source, a destination and a store to plakar's configuration
     #[arg(long)]
     add: bool,
-    /// Print what happens as JSON
+    /// Print the progress as JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -105,8 +104,8 @@ impl Login {
         }
     }
 
-    /// Whether this goes on with a sign-in that another call began. A code that
-    /// is pending is not made void by a new one unless somebody says so.
+    /// Reports whether this call continues a sign-in that another call began. A new sign-in would
+    /// invalidate the pending code, so it is started only on request.
     async fn continues(&self, state: &State, account: &Account) -> Result<bool, Error> {
         if self.code.is_some() {
             return Ok(true);
@@ -125,14 +124,14 @@ impl Login {
         Ok(waits.is_some())
     }
 
-    /// How the code is to come: the word for it and which of the phones.
+    /// Returns how the code is to be delivered: the word for the method and the index of the phone.
     fn wish(&self) -> Option<(&'static str, usize)> {
         let word = if self.call { "voice" } else { "sms" };
         let wanted = self.sms || self.call || self.phone.is_some();
         wanted.then(|| (word, self.phone.unwrap_or(1)))
     }
 
-    /// The answer to a question that stands for what the flags ask for.
+    /// Returns the answer to a question that does what the flags ask for.
     fn way(&self, question: &Question) -> Result<Option<String>, Error> {
         let Some((word, place)) = self.wish() else {
             return Ok(self.resend.then(|| "resend".to_owned()));

@@ -1,4 +1,4 @@
-//! The one place that writes to stdout.
+//! All output to stdout.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -14,7 +14,7 @@ pub fn print(text: &str) -> Result<(), Error> {
     write(&message::printable_lines(text))
 }
 
-/// Writes to stdout. It is no failure that nobody reads any more.
+/// Writes to stdout. A closed pipe is not an error.
 fn write(text: &str) -> Result<(), Error> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("stdout cannot be written")(error)),
@@ -29,7 +29,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     print_json_with_secrets(&value)
 }
 
-/// Prints a result as JSON as it is.
+/// Prints a result as JSON, including secrets.
 pub fn print_json_with_secrets(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| not_json(&error))? + "\n";
     write(&message::printable_json(&text))
@@ -49,8 +49,8 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// Tells a person something that is no result, on stderr: one line, which a
-/// terminal gets broken between words.
+/// Prints a message that is no result on stderr. It is one line, which is wrapped between words on
+/// a terminal.
 pub fn tell(text: &str) {
     let text = message::printable(text);
     if io::stderr().is_terminal() {
@@ -60,7 +60,7 @@ pub fn tell(text: &str) {
     }
 }
 
-/// A line of a table: a label, and a text that stays in its column.
+/// Returns a row of a table: a label, and a text that is wrapped within its column.
 pub fn row(label: &str, width: usize, text: &str) -> String {
     let line = format!("{label:<width$} {}", message::printable(text));
     let line =
@@ -68,8 +68,8 @@ pub fn row(label: &str, width: usize, text: &str) -> String {
     line + "\n"
 }
 
-/// Lines of the terminal's width. No word is broken: commands and addresses stay
-/// what they are.
+/// Returns the options for wrapping to the width of the terminal. Words are not broken, so that
+/// commands and addresses stay intact.
 fn between_words(indent: &str) -> Options<'_> {
     Options::with_termwidth()
         .subsequent_indent(indent)
@@ -78,12 +78,12 @@ fn between_words(indent: &str) -> Options<'_> {
         .word_splitter(WordSplitter::NoHyphenation)
 }
 
-/// The day of an RFC 3339 time.
+/// Returns the day of an RFC 3339 time.
 pub fn day(time: &str) -> &str {
     time.get(..10).unwrap_or(time)
 }
 
-/// The day and the minute of an RFC 3339 time.
+/// Returns the day and the minute of an RFC 3339 time.
 pub fn minute(time: &str) -> String {
     time.get(..16).unwrap_or(time).replace('T', " ") + " UTC"
 }

@@ -1,12 +1,12 @@
-//! What goes into plakar's configuration: a name, and no secret.
+//! The command lines that add an account to plakar's configuration by its name, without a secret.
 
 use std::process::{Command, Stdio};
 
 use super::{Error, Section};
 use crate::account::State;
 
-/// Where in iCloud a connector works, unless somebody chooses otherwise. A store
-/// gets a folder of its own: it lists what is there.
+/// Returns the default location of a connector in iCloud. A store gets its own folder, because it
+/// lists everything in its location.
 pub fn location(section: Section) -> &'static str {
     match section {
         Section::Source | Section::Destination => "icloud://",
@@ -14,7 +14,7 @@ pub fn location(section: Section) -> &'static str {
     }
 }
 
-/// The command line that adds an account to plakar's configuration.
+/// Returns the command line that adds an account to plakar's configuration.
 pub fn line(section: Section, name: &str, state: &State) -> Vec<String> {
     let account = format!("account={name}");
     let words = ["plakar", section.name(), "add", name, location(section), &account];
@@ -25,7 +25,7 @@ pub fn line(section: Section, name: &str, state: &State) -> Vec<String> {
     line
 }
 
-/// A command line as a shell takes it.
+/// Returns a command line quoted for a shell.
 pub fn shown(words: &[String]) -> String {
     let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@".contains(&byte));
     let quoted =

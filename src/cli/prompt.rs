@@ -1,4 +1,4 @@
-//! Questions, asked on the terminal itself: stdin and stdout may be a script's.
+//! Questions on the terminal itself, because stdin and stdout may belong to a script.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,7 +16,7 @@ fn terminal() -> io::Result<File> {
     if terminal.is_terminal() { Ok(terminal) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Asks for a line. Empty if the input ends.
+/// Asks for a line. Returns an empty one if the input ends.
 pub fn line(question: &str) -> Result<String, Error> {
     let ask = || {
         let mut terminal = terminal()?;
@@ -28,11 +28,11 @@ pub fn line(question: &str) -> Result<String, Error> {
     ask().map_err(|_| no_terminal())
 }
 
-/// Asks for a password; what is typed does not show. Ctrl-C ends the process,
-/// and leaves the terminal as it was.
+/// Asks for a password without showing the typed characters. Ctrl-C restores the terminal and ends
+/// the process.
 pub fn password(question: &str) -> Result<String, Error> {
     let ask = |mut terminal: File| {
-        // First the mode: nothing that is typed at the question may show.
+        // The mode is set before the question is shown, so that no typed character shows.
         let hidden = Hidden::begin(terminal.try_clone()?)?;
         terminal.write_all(message::printable(question).as_bytes())?;
         let typed = ConfigBuilder::new().input_reader(hidden).output_discard().build();
@@ -46,11 +46,11 @@ pub fn password(question: &str) -> Result<String, Error> {
     Ok(password)
 }
 
-/// What Ctrl-C sends.
+/// The character that Ctrl-C sends.
 const CTRL_C: u8 = 3;
 
-/// A terminal that does not show what is typed, until this is dropped. rpassword
-/// does the same, but raises Ctrl-C's signal before it has put the terminal back.
+/// A terminal that does not show typed characters until this is dropped. rpassword does the same,
+/// but raises the signal of Ctrl-C before it has restored the terminal.
 struct Hidden {
     terminal: File,
     before: Termios,
@@ -68,7 +68,7 @@ impl Hidden {
     }
 
     fn end(&self) {
-        // It fails for a terminal that is gone, which needs no mode.
+        // Fails for a terminal that is gone, whose mode does not matter.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
@@ -89,7 +89,7 @@ impl Drop for Hidden {
     }
 }
 
-/// Reads a password from stdin: its first line.
+/// Reads a password from the first line of stdin.
 pub fn password_of_stdin() -> Result<String, Error> {
     let mut password = String::new();
     io::stdin().lock().read_line(&mut password).map_err(Error::io("no password was read from stdin"))?;

@@ -1,4 +1,4 @@
-//! Completions and the manual page, from the grammar itself.
+//! Shell completions and the manual page, generated from the grammar.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -23,7 +23,7 @@ impl Completions {
     }
 }
 
-/// Prints the manual page: the program, then each command.
+/// Prints the manual page of the program, followed by one for each command.
 pub fn man() -> Result<Ending, Error> {
     let mut text = Vec::new();
     let mut command = Cli::command();

@@ -1,4 +1,4 @@
-//! `status` and `notify-test`.
+//! The commands `status` and `notify-test`.
 
 use clap::Args;
 use serde_json::json;
@@ -14,11 +14,10 @@ use crate::{
     },
 };
 
-/// Tell the state of a session, and what the services answer.
+/// Show the state of a session, and what the services report.
 ///
-/// Asks iCloud, and renews the session if need be; it never has a code sent.
-/// Exit codes: 0 all is well, 10 somebody has to sign in, 11 the trust ends
-/// within --warn-days.
+/// Asks iCloud, and renews the session if necessary. Never has a code sent. Exit codes: 0 success,
+/// 10 a sign-in is needed, 11 the trust ends within --warn-days.
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
@@ -26,15 +25,15 @@ pub struct Status {
     /// Days of trust below which the exit code is 11
     #[arg(long, value_name = "N", default_value_t = u64::from(WARN_DAYS))]
     warn_days: u64,
-    /// Tell what is known here, without asking iCloud
+    /// Show what is known locally, without asking iCloud
     #[arg(long)]
     offline: bool,
-    /// Print it as JSON
+    /// Print the state as JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
-/// What iCloud answered.
+/// The response of iCloud.
 enum Answer {
     NotAsked,
     Listed(Option<Available>),
@@ -42,7 +41,7 @@ enum Answer {
 }
 
 impl Status {
-    /// Tells the state of one account.
+    /// Prints the state of an account.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
         let session_file = state.session_file(&account.apple_id, &account.client_id);
@@ -92,7 +91,7 @@ impl Status {
 
 fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -> String {
     let mut lines = vec![("account", format!("{name} ({apple_id})"))];
-    // The backend says to a person what to do in words of its own.
+    // The backend's message tells a person what to do, in its own words.
     let needs_login = |cause| {
         let advice = advice::of(cause, name);
         format!("needs login. {} Next: {}", advice.what, advice.next)
@@ -143,17 +142,17 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
     lines.into_iter().map(|(what, text)| output::row(what, 11, &text)).collect()
 }
 
-/// Run the command that on_event would run.
+/// Run a command as on_event would.
 ///
-/// It gets PLAKAR_ICLOUD_EVENT (test), PLAKAR_ICLOUD_ACCOUNT,
-/// PLAKAR_ICLOUD_REASON, PLAKAR_ICLOUD_DAYS_LEFT, PLAKAR_ICLOUD_FILES and
-/// PLAKAR_ICLOUD_FAILED. The README lists the events.
+/// The command gets PLAKAR_ICLOUD_EVENT (test), PLAKAR_ICLOUD_ACCOUNT, PLAKAR_ICLOUD_REASON,
+/// PLAKAR_ICLOUD_DAYS_LEFT, PLAKAR_ICLOUD_FILES and PLAKAR_ICLOUD_FAILED. The README lists the
+/// events.
 #[derive(Debug, Args)]
 pub struct NotifyTest {
-    /// The command, as on_event= in plakar's configuration has it
+    /// Command, as in on_event= of plakar's configuration
     #[arg(value_name = "COMMAND")]
     command: String,
-    /// Name of the account to tell it
+    /// Name of the account to pass to it
     #[arg(long, value_name = "NAME", default_value = "")]
     account: String,
 }

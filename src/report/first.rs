@@ -1,4 +1,4 @@
-//! Which process of one plakar command tells the user what happened.
+//! Selects the process of a plakar command that reports the result.
 
 #[cfg(target_os = "linux")]
 use std::os::{
@@ -9,12 +9,12 @@ use std::{env, sync::OnceLock};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Reports whether this process is the first to speak of those that the same
-/// plakar has started with the same configuration and that still run. A backup has
-/// two importers, which see the same failures.
+/// Reports whether this is the first process to report, of all running processes that the same
+/// plakar has started with the same configuration. A backup has two importers, which see the same
+/// failures.
 ///
-/// The first one holds an abstract socket name until it ends: unlike a file it
-/// leaves nothing behind. Where there are no such names, every process is the first.
+/// The first process holds an abstract socket name until it ends. Unlike a file, the name leaves
+/// nothing behind. Where abstract names do not exist, every process is the first.
 pub fn is_first(configuration: &str) -> bool {
     static FIRST: OnceLock<Option<Claim>> = OnceLock::new();
     FIRST.get_or_init(|| Claim::new(configuration)).is_some()
@@ -33,7 +33,7 @@ impl Claim {
         match SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name)) {
             Ok(listener) => Some(Self(Some(listener))),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => None,
-            // Rather told twice than never.
+            // A duplicate report is better than none.
             Err(_) => Some(Self(None)),
         }
     }

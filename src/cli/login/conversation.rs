@@ -1,4 +1,4 @@
-//! The conversation of a sign-in, from the password to the lines for plakar.
+//! The dialogue of a sign-in, from the password to the command lines for plakar.
 
 use std::{
     io::{self, IsTerminal},
@@ -20,25 +20,25 @@ use crate::{
     secret,
 };
 
-/// How long an approval on a device is waited for.
+/// How long to wait for an approval on a device, in seconds.
 const APPROVAL_TIME: u64 = 5 * 60;
-/// How often Apple is asked whether it was given, in seconds.
+/// How often Apple is asked whether the approval was given, in seconds.
 const APPROVAL_POLL: u64 = 5;
 
-/// A sign-in that is under way.
+/// A sign-in in progress.
 pub struct SignIn<'a> {
-    /// What the account is called.
+    /// The name of the account.
     pub name: String,
-    /// Where it goes.
+    /// The state folder to store it in.
     pub state: &'a State,
-    /// How it was asked for.
+    /// The command line options.
     pub login: &'a Login,
-    /// As it will be stored.
+    /// The account to be stored.
     pub account: Account,
 }
 
 impl SignIn<'_> {
-    /// Asks for the password and proves it, which has a code sent.
+    /// Asks for the password and proves it, whereupon Apple sends a code.
     pub async fn begin(&mut self, known: Option<Account>) -> Result<Step, Error> {
         let login = self.login;
         if login.code.is_some() {
@@ -56,7 +56,7 @@ impl SignIn<'_> {
         }
         let client_id = known.as_ref().map(|known| known.client_id.clone()).unwrap_or_default();
         self.account = Account::new(&apple_id, &client_id);
-        // A session that cannot be stored would cost a code for nothing.
+        // If the session cannot be stored, the sign-in would use up a code in vain.
         Rclone::start().describe(self.account.identity(self.state).session_file.as_ref()).await?;
         let command = login.password_command.clone().or_else(|| known.and_then(|known| known.password_command));
         let command = command.filter(|_| !login.password_stdin);
@@ -75,7 +75,7 @@ impl SignIn<'_> {
         let password = command.as_deref().map_or(Password::Typed(&typed), Password::Command);
         let wish = login.wish().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
         let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &wish).await?;
-        // Kept once Apple has accepted it, which is before the code.
+        // The password is stored once Apple has accepted it, which is before the code.
         if !matches!(step, Step::Stopped { .. }) || stored_anyway(&step) {
             match command {
                 Some(command) => self.account.password_command = Some(command),
@@ -93,7 +93,7 @@ impl SignIn<'_> {
         Ok(step)
     }
 
-    /// Gives a code, or chooses another way for it to come.
+    /// Enters a code, or chooses another way to deliver it.
     pub async fn answer(&self, answer: &str) -> Result<Step, Error> {
         if answer.bytes().any(|byte| byte.is_ascii_digit()) {
             secret::conceal(answer);
@@ -107,7 +107,7 @@ impl SignIn<'_> {
         Ok(step)
     }
 
-    /// Goes on until nothing is left to ask.
+    /// Continues until there is no further question.
     pub async fn converse(self, mut step: Step) -> Result<Ending, Error> {
         loop {
             step = match step {
@@ -128,7 +128,7 @@ impl SignIn<'_> {
         }
     }
 
-    /// Ends while the code is under way.
+    /// Exits while the code is being delivered.
     fn leave(&self, question: &Question) -> Result<Ending, Error> {
         let ways: Vec<_> = question.ways.iter().map(|(way, text)| json!({ "answer": way, "does": text })).collect();
         if self.login.json {
@@ -148,7 +148,7 @@ impl SignIn<'_> {
         Ok(Ending::NeedsLogin)
     }
 
-    /// Waits for somebody to approve the access on a device. Ctrl-C ends it.
+    /// Waits for an approval of the access on a device. Ctrl-C ends the wait.
     async fn wait_for_approval(&self) -> Result<Option<Step>, Error> {
         output::tell("Advanced Data Protection is on: the access has to be approved on one of your devices.");
         output::tell("If no request shows up there: Settings > your name > iCloud > Access iCloud Data on the Web.");
@@ -190,12 +190,12 @@ impl SignIn<'_> {
             let whose = if self.account.apple_id.is_empty() { &self.name } else { &self.account.apple_id };
             output::tell(&format!("Not signed in as {whose}. {}", advice.line(text)));
         }
-        // A code that was wrong or is still missing is not the end of it.
+        // After a wrong or missing code, the sign-in can still be continued.
         Ok(if advice::needs_login(cause) { Ending::NeedsLogin } else { Ending::Unwell })
     }
 
-    /// Tells how to go on, once iCloud Drive has answered: a sign-in may be
-    /// accepted by an account whose data is not to be had.
+    /// Prints the next steps, after a check that iCloud Drive responds: a sign-in may succeed for
+    /// an account whose data is not accessible.
     async fn done(&self) -> Result<Ending, Error> {
         if let Err((cause, text)) = doctor::look(self.state, &self.name, &self.account).await {
             return self.stopped(cause, &text, None);
@@ -216,7 +216,7 @@ impl SignIn<'_> {
                 output::tell(shown);
                 plakar::run(line)
             };
-            // One that is there already does not keep the others out.
+            // If one of them exists already, the others are still added.
             let added: Vec<_> = lines.iter().zip(&shown).map(add).collect();
             added.into_iter().collect::<Result<(), Error>>()?;
         } else if !self.login.json {
@@ -227,8 +227,8 @@ impl SignIn<'_> {
     }
 }
 
-/// Whether the password was accepted although the sign-in stopped: what stopped
-/// it is something that a person clears up at Apple.
+/// Reports whether the password was accepted although the sign-in stopped, for a reason that a
+/// person can resolve with Apple.
 fn stored_anyway(step: &Step) -> bool {
     matches!(step, Step::Stopped { cause: Cause::TermsPending | Cause::WebAccessOff | Cause::AdpNotApproved, .. })
 }
@@ -263,7 +263,7 @@ fn ask(question: &Question) -> Result<String, Error> {
     }
 }
 
-/// A letter for a choice: digits are codes.
+/// Returns a letter for a choice, because digits are codes.
 fn letter(number: usize) -> char {
     char::from(b'a' + u8::try_from(number % 26).unwrap_or_default())
 }
