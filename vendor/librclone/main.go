@@ -1,8 +1,8 @@
-// Command librclone is rclone as a C archive: rclone's own four exports, and
-// the few that content needs, because RcloneRPC carries JSON only.
+// Command librclone is rclone as a C archive: rclone's own four exports, and a
+// few for content, because RcloneRPC supports JSON only.
 //
-// A handle is a number given out by package remote. Every export recovers a
-// panic of its own goroutine and reports it as a failure.
+// A handle is a number assigned by package remote. Every export recovers a
+// panic of its own goroutine and returns it as a failure.
 package main
 
 /*
@@ -31,16 +31,17 @@ import (
 	"github.com/rclone/rclone/librclone/librclone"
 )
 
-// noDirectory is where nothing can be created. rclone's caches, which would be
-// written into the user's home, get this place.
+// noDirectory is a path at which nothing can be created. It is given to
+// rclone's caches, which would otherwise be written to the user's home.
 const noDirectory = "/dev/null/rclone"
 
-// gcPercent is by how much the heap may grow between two collections.
+// gcPercent is the percentage by which the heap may grow between two
+// collections.
 const gcPercent = 50
 
 func init() {
-	// Exit is the caller's business: rclone would end the process on SIGINT
-	// and SIGTERM from a goroutine of its own.
+	// The caller handles signals: rclone would exit on SIGINT and SIGTERM from
+	// a goroutine of its own.
 	atexit.IgnoreSignals()
 }
 
@@ -48,8 +49,9 @@ func init() {
 //
 //export RcloneInitialize
 func RcloneInitialize() {
-	// Content is garbage as soon as it was handed on: a small heap that is
-	// collected often, instead of as much garbage as there is content in use.
+	// Content becomes garbage as soon as it has been passed on. With the
+	// default, there would be as much garbage as content in use, so the heap is
+	// collected more often.
 	debug.SetGCPercent(gcPercent)
 	_ = config.SetConfigPath("") // fails for reserved file names only
 	_ = config.SetCacheDir(noDirectory)
@@ -94,8 +96,8 @@ func RcloneFreeString(str *C.char) {
 	C.free(unsafe.Pointer(str))
 }
 
-// traceOfCalls is what rclone logs of every rc call: inputs and answers, and so
-// passwords and sessions.
+// traceOfCalls matches the log lines of rclone about rc calls. They contain
+// inputs and answers, and therefore passwords and sessions.
 var traceOfCalls = regexp.MustCompile(`(?s)(rc: "[^"]*": (?:with parameters|reply)) .*`)
 
 // RcloneSetLog sends rclone's log to sink instead of stderr. With debug set it

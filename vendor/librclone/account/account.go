@@ -1,17 +1,18 @@
-// Package account signs a person in to an Apple Account and looks at the
-// session that comes of it.
+// Package account signs a person in to an Apple Account and inspects the
+// resulting session.
 //
-// The sign-in is a backend configuration of rclone: the questions that
-// config/create and config/update give to the backend "icloud" are the ones of
-// this package (see Questions). The password is proven and the session begun by
-// package icloud, as in an unattended renewal; the second factor stands on
-// rclone's own client. What rclone's own questions lack is why it exists: which
-// of Apple's refusals it was, whether the code was really sent, another try
-// after a wrong code, choice of a phone, a sign-in that a second process
-// completes, and the approval that Advanced Data Protection needs.
+// The sign-in is a backend configuration of rclone: this package provides the
+// questions that config/create and config/update ask for the backend "icloud"
+// (see Questions). Package icloud proves the password and begins the session,
+// as in an unattended renewal; the second factor uses rclone's own client.
+// rclone's own questions do not report which of Apple's refusals occurred and
+// whether the code was really sent. They also lack another attempt after a
+// wrong code, the choice of a phone, a sign-in that a second process completes,
+// and the approval that Advanced Data Protection requires.
 //
-// Session files are read and written by package icloud alone; this one keeps a
-// challenge, a sign-in that waits for its code, in a file beside it.
+// Only package icloud reads and writes session files. This package stores a
+// challenge, which is a sign-in that waits for its code, in a file beside the
+// session.
 package account
 
 import (
@@ -40,12 +41,12 @@ func init() {
 	remote.Method("account/services", services)
 }
 
-// sessionRequest names a session.
+// sessionRequest identifies a session.
 type sessionRequest struct {
 	SessionFile string `json:"session_file"`
 }
 
-// description is a session and the sign-in that is under way for it.
+// description is the state of a session and of a sign-in under way for it.
 type description struct {
 	icloud.SessionStatus
 	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds, if known
@@ -75,7 +76,7 @@ func describe(_ context.Context, in sessionRequest) (*description, error) {
 	return out, nil
 }
 
-// adoptRequest is a session as rclone's backend iclouddrive keeps it.
+// adoptRequest is a session in the form of rclone's backend iclouddrive.
 type adoptRequest struct {
 	SessionFile string `json:"session_file"`
 	AppleID     string `json:"apple_id"`
@@ -84,8 +85,8 @@ type adoptRequest struct {
 	Cookies     string `json:"cookies"`
 }
 
-// adopt stores a session that came from elsewhere. Nothing is known of when its
-// trust began, so nothing is forecast for it.
+// adopt stores an imported session. It is unknown when its trust began, so the
+// end of the trust is not forecast.
 func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
 	return &struct{}{}, icloud.UpdateSessionFile(ctx, in.SessionFile, func(file *icloud.SessionFile) error {
 		*file = *icloud.NewSessionFile(&icloud.Options{
@@ -109,7 +110,7 @@ func export(_ context.Context, in sessionRequest) (*exported, error) {
 	return &exported{TrustToken: string(file.TrustToken), Cookies: file.CookieHeader()}, nil
 }
 
-// forget removes a session, and a sign-in that waits for its code.
+// forget removes a session and a sign-in that waits for its code.
 func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
 	if err := icloud.ForgetSessionFile(ctx, in.SessionFile); err != nil {
 		return nil, err

@@ -12,11 +12,12 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// challengeLife is for how long a sign-in waits for its code. Apple's own limit
-// is not documented; its sign-in page gives up after about as long.
+// challengeLife is how long a sign-in waits for its code. Apple's own limit is
+// not documented; its sign-in page gives up after about this time.
 const challengeLife = 15 * time.Minute
 
-// challenge is a sign-in whose password was accepted and whose code is missing.
+// challenge is a sign-in whose password was accepted and whose code is still
+// missing.
 type challenge struct {
 	AppleID    string        `json:"apple_id"`
 	ClientID   string        `json:"client_id"`
@@ -52,14 +53,14 @@ const (
 
 func challengePath(sessionFile string) string { return sessionFile + ".challenge" }
 
-// keep takes the state of a sign-in out of rclone's client.
+// keep copies the state of a sign-in from rclone's client.
 func (c *challenge) keep(s *api.Session) {
 	c.FrameID, c.ClientID, c.Country = s.FrameID, s.ClientID, s.AccountCountry
 	c.Scnt, c.SessionID = icloud.Secret(s.Scnt), icloud.Secret(s.SessionID)
 	c.Attributes, c.Token = icloud.Secret(s.AuthAttributes), icloud.Secret(s.SessionToken)
 }
 
-// resume puts it back.
+// resume returns a session of rclone's client with that state.
 func (c *challenge) resume() *api.Session {
 	s := api.NewSession()
 	s.FrameID, s.ClientID, s.AccountCountry = c.FrameID, c.ClientID, c.Country
@@ -95,7 +96,7 @@ func loadChallenge(sessionFile string) (*challenge, error) {
 	return c, nil
 }
 
-// save replaces the file as a whole, readable by its owner only.
+// save replaces the file as a whole. Only its owner can read it.
 func (c *challenge) save(sessionFile string) error {
 	data, err := json.Marshal(c)
 	if err != nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/rclone/rclone/fs/fshttp"
 )
 
-// probeHosts are those that a sign-in needs.
+// probeHosts are the hosts that a sign-in needs.
 var probeHosts = []string{"https://setup.icloud.com/", "https://idmsa.apple.com/"}
 
-// probeTime is how long a probe waits for an answer.
+// probeTime is how long a probe waits for a response.
 const probeTime = 15 * time.Second
 
 type reachAnswer struct {
 	Milliseconds int64 `json:"milliseconds"` // for all hosts
-	// ClockAhead is by how many seconds this machine's clock is ahead of
-	// Apple's; null if Apple named no time.
+	// ClockAhead is the number of seconds by which this machine's clock is
+	// ahead of Apple's. It is null if Apple's response has no time.
 	ClockAhead *int64 `json:"clock_ahead"`
 }
 
-// reach asks each host for an answer, whatever it is. The failure says whether
-// the network, the proxy or the certificate is in the way.
+// reach checks that each host responds, with any response. The failure says
+// whether the network, the proxy or the certificate is the cause.
 func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -56,7 +56,7 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	return out, nil
 }
 
-// servicesAnswer is what iCloud says about the account of a session.
+// servicesAnswer is what iCloud reports about the account of a session.
 type servicesAnswer struct {
 	Session      string            `json:"session"` // "alive", or the cause why not
 	Services     map[string]string `json:"services"`
@@ -65,7 +65,8 @@ type servicesAnswer struct {
 	WebAccessOff bool              `json:"web_access_off"`
 }
 
-// services asks with the session as it is: nothing is renewed, nobody is asked.
+// services asks iCloud with the session as it is. It neither renews the session
+// nor has a device ask its owner.
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	session, err := icloud.LoadSessionFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -16,14 +16,14 @@ import (
 	"github.com/rclone/rclone/fs/config/obscure"
 )
 
-// States of the questions. A caller that drives them by config/create and
-// config/update tells the questions apart by these, and with stateStop, which
-// is no question, the causes behind it.
+// States of the questions. A caller of config/create and config/update
+// identifies the questions by their states. With stateStop, which is no
+// question, the state also contains the cause.
 const (
 	stateCode    = "code"    // a code was sent, or can be sent another way
 	stateApprove = "approve" // protected data waits for an approval on a device
-	// stateStop is followed by a space and the cause; Error says it in words, and
-	// Result holds the seconds that Apple asks to wait, if it does.
+	// stateStop is followed by a space and the cause. Error has the message,
+	// and Result the seconds that Apple asks to wait, if any.
 	stateStop = "stop"
 )
 
@@ -35,12 +35,12 @@ const (
 )
 
 // Questions signs in, as the configuration of the backend icloud. The options
-// apple_id, password and session_file have to be given; the session goes to
-// that file and the trust with it. A sign-in of before is replaced only when
-// the new one is complete.
+// apple_id, password and session_file are required. The session and the trust
+// are stored in that file. An earlier sign-in is replaced only when the new one
+// is complete.
 //
-// Once the password was accepted, the state is in a file beside the session, so
-// that another process can answer the question.
+// After the password was accepted, the state is in a file beside the session,
+// so that another process can answer the question.
 func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
 	file, _ := m.Get("session_file")
 	appleID, _ := m.Get("apple_id")
@@ -80,7 +80,8 @@ func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs
 	return nil, fmt.Errorf("icloud: there is no question %q", in.State)
 }
 
-// passwordIn gives the password of the options, or of the command in them.
+// passwordIn returns the password from the options, or from the command in
+// them.
 func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) {
 	obscured, _ := m.Get("password")
 	command, _ := m.Get("password_command")
@@ -101,8 +102,9 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) 
 	return password, nil
 }
 
-// begin proves the password and has a code sent: as wish says, which is empty,
-// or answerSMS or answerCall and the place of a phone in the list, from 1 on.
+// begin proves the password and has a code sent. wish says how: it is empty, or
+// it is answerSMS or answerCall with the index of a phone in the list, from 1
+// on.
 func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
 	wanted, err := s.prove(ctx, password)
@@ -141,8 +143,9 @@ func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string)
 	return s.have(ctx, c)
 }
 
-// have has the code sent as c.Sent says, and asks for it. That Apple refuses is
-// part of the question: there are other ways.
+// have has the code sent as c.Sent says, and asks for it. A refusal by Apple
+// becomes a part of the question, because there are other ways to deliver the
+// code.
 func (s *signIn) have(ctx context.Context, c *challenge) (*fs.ConfigOut, error) {
 	said := ""
 	err := s.send(ctx, c.Sent)
@@ -164,8 +167,8 @@ func (s *signIn) have(ctx context.Context, c *challenge) (*fs.ConfigOut, error) 
 	return ask(c, said), nil
 }
 
-// ask is the question for the code. Its help says how the code comes, its
-// examples are the other answers that are possible.
+// ask returns the question for the code. Its help says how the code is
+// delivered; its examples are the other possible answers.
 func ask(c *challenge, said string) *fs.ConfigOut {
 	option := &fs.Option{Name: "code", Required: true}
 	number := c.number(c.Sent.PhoneID)
@@ -191,8 +194,8 @@ func ask(c *challenge, said string) *fs.ConfigOut {
 	return &fs.ConfigOut{State: stateCode, Option: option, Error: said}
 }
 
-// code takes the answer to the question for the code. A wrong one is asked for
-// again, without a new sign-in.
+// code processes the answer to the question for the code. After a wrong code it
+// asks again, without a new sign-in.
 func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	c, err := loadChallenge(file)
 	if err != nil {
@@ -241,8 +244,8 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	return s.finish(ctx, account)
 }
 
-// finish stores the session, unless it is of no use: the one of before stays
-// then. One that waits for Apple's terms works once they are accepted.
+// finish stores the session, unless it is useless; the earlier session is kept
+// then. A session that waits for Apple's terms works once they are accepted.
 func (s *signIn) finish(ctx context.Context, account *icloud.AccountAnswer) (*fs.ConfigOut, error) {
 	useless := unusable(account)
 	if useless != nil && causeOf(useless) != causeTerms {
@@ -261,8 +264,8 @@ func (s *signIn) finish(ctx context.Context, account *icloud.AccountAnswer) (*fs
 	return nil, nil
 }
 
-// approve asks for the cookies that give access to protected data. The first
-// request makes a trusted device ask its owner; each further one looks whether
+// approve requests the cookies that give access to protected data. The first
+// request makes a trusted device ask its owner; each further one checks whether
 // the owner has approved.
 func approve(ctx context.Context, file string) (*fs.ConfigOut, error) {
 	approved, err := requestPCS(ctx, file)

@@ -15,8 +15,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud"
 )
 
-// Causes: what is wrong, in the words that the caller acts on. Those of the
-// backend's errors are the same.
+// Causes identify what is wrong, so that the caller can act on them. The errors
+// of the backend use the same ones.
 const (
 	causeNotSignedIn  = icloud.CauseNotSignedIn
 	causeNoChallenge  = "no-challenge"
@@ -51,13 +51,13 @@ type failure struct {
 
 func (f *failure) Error() string { return f.text }
 
-// Kind is one of package icloud's kinds.
+// Kind returns one of package icloud's kinds.
 func (f *failure) Kind() string { return f.kind }
 
-// Cause is one of the causes.
+// Cause returns one of the causes.
 func (f *failure) Cause() string { return f.cause }
 
-// RetryAfter is how long Apple asked to be left alone, 0 if it named no time.
+// RetryAfter returns the wait that Apple asked for, or 0 if it named no time.
 func (f *failure) RetryAfter() time.Duration { return f.retryAfter }
 
 func causeOf(err error) string {
@@ -68,7 +68,7 @@ func causeOf(err error) string {
 	return causeOther
 }
 
-// reply is what Apple answered.
+// reply is Apple's response.
 type reply struct {
 	status     int
 	hasToken   bool // it carries a session token
@@ -78,7 +78,7 @@ type reply struct {
 
 func (r *reply) good() bool { return r.status >= 200 && r.status < 300 }
 
-// refused says what a refusal of the sign-in host means.
+// refused converts a refusal by the sign-in host.
 func refused(r *reply) *failure {
 	said := icloud.ServiceErrorIn(r.body)
 	status := fmt.Sprintf("Apple answered %d", r.status)
@@ -113,8 +113,8 @@ func refused(r *reply) *failure {
 	return login(causeOther, status)
 }
 
-// refusedSession says what a refusal of the host of accounts means, which is
-// asked with a session or for one: it knows nothing of passwords.
+// refusedSession converts a refusal by the setup host, which gets a session or
+// is asked for one and does not check passwords.
 func refusedSession(r *icloud.Refused) *failure {
 	switch {
 	case r.Elsewhere != "":
@@ -138,7 +138,8 @@ func replyOf(r *icloud.Refused) *reply {
 	return &reply{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
 }
 
-// unreachable says why no answer came. The text has no URL in it.
+// unreachable returns the reason why no response arrived. The text contains no
+// URL.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -172,7 +173,7 @@ func unreachable(ctx context.Context, err error) error {
 	)
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		// Apple's certificates are renewed in time.
+		// Apple renews its certificates in time, so the clock must be wrong.
 		return made(causeClock, "the certificate of "+host+" is not valid at the time of this machine")
 	case errors.As(err, &verification), errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &name):
 		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+why)
@@ -181,7 +182,8 @@ func unreachable(ctx context.Context, err error) error {
 	case errors.As(err, &dns) && ours == nil:
 		return made(causeNetwork, "the name "+host+" cannot be resolved")
 	}
-	// A proxy that refuses gives its status line as the error (net/http, dialConn).
+	// For a proxy that refuses, the error is its status line (net/http,
+	// dialConn).
 	for status := http.StatusBadRequest; status <= http.StatusNetworkAuthenticationRequired; status++ {
 		if text := http.StatusText(status); text != "" && (why == text || strings.HasSuffix(why, ": "+text)) {
 			return made(causeProxy, "the proxy on the way to "+host+" refuses: "+text)

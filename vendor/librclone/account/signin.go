@@ -22,9 +22,9 @@ type signIn struct {
 	cookies                 []icloud.Cookie // of the session that accountLogin has begun
 }
 
-// prove shows Apple that the password is known, without sending it. It is tried
-// once, whatever comes of it. Where Apple wants the second factor, wanted is
-// what it says about that.
+// prove proves to Apple that the password is known, without sending it. It
+// makes a single attempt. If Apple requires the second factor, wanted is its
+// response about that.
 func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *reply, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
@@ -42,7 +42,7 @@ func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *rep
 	return nil, refused(r)
 }
 
-// call sends one request and takes the headers that the next one needs.
+// call sends one request and stores the headers that the next one needs.
 func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, error) {
 	opts.IgnoreStatus = true
 	opts.NoRedirect = true
@@ -81,14 +81,14 @@ func (s *signIn) auth(ctx context.Context, method, path string, body any) (*repl
 	return call(ctx, s.client, opts)
 }
 
-// factor is what Apple offers as second factor.
+// factor is the second factor that Apple offers.
 type factor struct {
 	phones    []phone
 	noDevices bool
 }
 
-// secondFactor asks what there is. Where Apple does not say, a code can be
-// entered all the same.
+// secondFactor asks which second factors are available. If Apple does not say,
+// a code can be entered nevertheless.
 func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, error) {
 	said, err := factorIn(wanted)
 	if err != nil {
@@ -111,7 +111,8 @@ func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, erro
 	return said, nil
 }
 
-// factorIn reads what an answer says of the second factor; nil if it says nothing.
+// factorIn returns the second factor that a response describes, or nil if it
+// describes none.
 func factorIn(r *reply) (*factor, error) {
 	type number struct {
 		ID       int    `json:"id"`
@@ -157,7 +158,7 @@ func factorIn(r *reply) (*factor, error) {
 	return f, nil
 }
 
-// send has a code sent. Since iOS 26.4 devices show none unless asked to.
+// send has a code sent. Since iOS 26.4, devices show a code only on request.
 func (s *signIn) send(ctx context.Context, how delivery) error {
 	path, body := "/verify/trusteddevice/securitycode", any(nil)
 	if how.Way != wayDevices {
@@ -174,11 +175,11 @@ func (s *signIn) send(ctx context.Context, how delivery) error {
 	return nil
 }
 
-// verify hands in a code, and makes this device a trusted one.
+// verify submits a code and makes this device a trusted one.
 //
-// Since 2026 Apple answers 409 to a right code too, with or without a token.
-// What counts then is the answer's own word, and at last whether the trust or
-// the session is granted.
+// Since 2026 Apple also responds with 409 to a right code, with or without a
+// token. What counts then is the body of the response, and finally whether the
+// trust or the session is granted.
 func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud.AccountAnswer, error) {
 	path := "/verify/trusteddevice/securitycode"
 	body := map[string]any{"securityCode": map[string]string{"code": code}}
@@ -219,7 +220,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud
 	return nil, failed
 }
 
-// refusedCode says what a refusal of a code means. Where Apple gives no code of
+// refusedCode converts the refusal of a code. If Apple gives no error code of
 // its own, the status decides.
 func refusedCode(r *reply) error {
 	failed := refused(r)
@@ -234,7 +235,7 @@ func refusedCode(r *reply) error {
 	return failed
 }
 
-// unusable says what keeps an account from being used.
+// unusable returns the reason why an account cannot be used, if there is one.
 func unusable(account *icloud.AccountAnswer) error {
 	switch {
 	case account.Endpoints() == nil && account.Elsewhere != "":
@@ -260,7 +261,7 @@ func (s *signIn) accountLogin(ctx context.Context) (*icloud.AccountAnswer, error
 	return account, nil
 }
 
-// store writes the session into its file, where every process finds it.
+// store writes the session to its file, where every process finds it.
 func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 	return icloud.UpdateSessionFile(ctx, s.file, func(file *icloud.SessionFile) error {
 		now := time.Now().UTC()
@@ -284,7 +285,7 @@ func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 	})
 }
 
-// requestPCS asks once for the cookies for protected data, and puts them into
+// requestPCS requests the cookies for protected data once and stores them in
 // the session file, unless another process has renewed the session meanwhile.
 // Apple has a trusted device send them.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
@@ -322,8 +323,8 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 }
 
 // askDevices makes the trusted devices ask their owner to approve the access to
-// protected data, where Apple says that nobody has yet. That it fails is not
-// the end: the owner can allow it in the settings.
+// protected data, if Apple says that it is not approved yet. A failure is
+// ignored: the owner can allow the access in the settings.
 func askDevices(ctx context.Context, path string) {
 	session, err := icloud.LoadSessionFile(path)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package backends links rclone's backends into the library: the few that an
-// iCloud backup needs by default, all of them with the build tag all_backends.
+// Package backends links rclone's backends into the library: by default the few
+// that an iCloud backup needs, and all of them with the build tag all_backends.
 package backends
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A configuration made by rclone says "iclouddrive" and means our backend too.
+// In a configuration made by rclone, "iclouddrive" stands for our backend too.
 func init() {
 	own, rclones := find("icloud"), find("iclouddrive")
 	rclones.NewFs, rclones.Options = own.NewFs, own.Options

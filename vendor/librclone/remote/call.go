@@ -6,17 +6,17 @@ import (
 	"fmt"
 )
 
-// methods are the functions that Call calls, by name.
+// methods maps names to the functions that Call calls.
 var methods = map[string]func(input []byte) outcome{}
 
-// outcome is what a call returns: one of the two.
+// outcome is the result of a call. Exactly one of its members is set.
 type outcome struct {
 	Answer  any      `json:"answer,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// Method registers a method whose input and answer are structs. The member "scope"
-// of the input, if any, names the scope that the call runs under.
+// Method registers a method whose input and answer are structs. If the input
+// has a member "scope", it names the scope that the call runs under.
 func Method[In, Out any](name string, fn func(context.Context, In) (*Out, error)) {
 	methods[name] = func(input []byte) outcome {
 		var in In
@@ -42,8 +42,8 @@ func Method[In, Out any](name string, fn func(context.Context, In) (*Out, error)
 	}
 }
 
-// Call calls a method with JSON and returns JSON, both without white space: the
-// listing of a large folder is megabytes of it.
+// Call calls a method with JSON and returns JSON. Both are without white space,
+// because the listing of a large folder has megabytes.
 func Call(name string, input []byte) []byte {
 	method, ok := methods[name]
 	if !ok {

@@ -18,8 +18,8 @@ func mkdir(ctx context.Context, in pathRequest) (*struct{}, error) {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
-// removal is a file to be deleted: the one that a listing or an upload returned,
-// or else the one at the path.
+// removal is a file to be deleted: the object that a listing or an upload
+// returned or, if there is none, the file at the path.
 type removal struct {
 	Path   string `json:"path"`
 	Object uint64 `json:"object"` // 0 for the one at the path
@@ -35,10 +35,11 @@ type removeAnswer struct {
 	Failures []*Failure `json:"failures"` // in the order of the files; null for a file that is deleted
 }
 
-// mostRemovals is how many files of one request are deleted at once.
+// mostRemovals is the maximum number of files that one request deletes
+// concurrently.
 const mostRemovals = 128
 
-// remove deletes files, with one outcome for each.
+// remove deletes files and returns an outcome for each.
 func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
@@ -88,8 +89,9 @@ type finishAnswer struct {
 	Unfinished []unfinished `json:"unfinished"`
 }
 
-// finish waits for what backends do in the background, for all opened remotes,
-// and returns what failed since the last call or is not done in time.
+// finish waits for the background work of the backends of all opened remotes.
+// It returns the changes that have failed since the last call or are not done
+// in time.
 func finish(ctx context.Context, in finishRequest) (*finishAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.WithinMS)*time.Millisecond)
 	defer cancel()

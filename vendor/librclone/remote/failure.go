@@ -18,9 +18,9 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-// Failure is an error on its way to the caller: what a program can act on, and
-// a text for a person. The text never holds the query of a URL, which is where
-// services put signatures.
+// Failure is an error as it is passed to the caller: members that a program can
+// act on, and a text for a person. The text never contains the query of a URL,
+// in which services put signatures.
 type Failure struct {
 	Kind         string `json:"kind"`
 	Cause        string `json:"cause,omitempty"` // finer than the kind, where a backend tells one
@@ -30,8 +30,8 @@ type Failure struct {
 	RetryAfterMS int64  `json:"retry_after_ms"` // what the service asked for, 0 if nothing
 }
 
-// Kinds of failure. Our own backends return errors with a method Kind() that
-// gives one of these; those of rclone's backends are derived by failureOf.
+// Kinds of failure. The errors of our own backends have a method Kind that
+// returns one of these; failureOf derives those of rclone's backends.
 const (
 	kindNotFound    = "not-found"
 	kindExists      = "exists"
@@ -50,13 +50,13 @@ const (
 	kindOther       = "other"
 )
 
-// kinded is an error that knows its kind, as those of our own backends do.
+// kinded is an error that reports its kind, as those of our own backends do.
 type kinded interface {
 	error
 	Kind() string
 }
 
-// failure is an error made in this package.
+// failure is an error of this package.
 type failure struct {
 	kind string
 	err  error
@@ -111,7 +111,7 @@ func kindOf(err error) string {
 	return kindOther
 }
 
-// failureOf describes err; it is nil for no error.
+// failureOf converts err. It returns nil if err is nil.
 func failureOf(err error) *Failure {
 	if err == nil {
 		return nil
@@ -131,8 +131,8 @@ func failureOf(err error) *Failure {
 	return f
 }
 
-// worthRetrying tells whether the same call may succeed later. A backend that has
-// tried often enough itself says so.
+// worthRetrying reports whether the same call may succeed later. A backend that
+// has already retried often enough reports so itself.
 func worthRetrying(err error) bool {
 	var again *startAgain
 	if errors.As(err, &again) {
@@ -150,11 +150,12 @@ func worthRetrying(err error) bool {
 	return false
 }
 
-// reasoned is an error that can tell why without telling where: the caller adds
-// the path, as it knows it.
+// reasoned is an error that reports its reason without the path, which the
+// caller adds in its own form.
 type reasoned interface{ Reason() string }
 
-// textOf leaves out what the caller says itself, and the query of a URL.
+// textOf returns the text of an error without the parts that the caller adds
+// itself and without the query of a URL.
 func textOf(err error) string {
 	var why reasoned
 	if errors.As(err, &why) {

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// handles numbers the values that the other side of the C boundary refers to.
-// The numbers are never used twice, so that a stale one is an error and not
-// somebody else's value.
+// handles assigns numbers to the values that the other side of the C boundary
+// refers to. A number is never reused, so that a stale one is an error instead
+// of another value.
 type handles[T any] struct {
 	kind string // what a value is called in an error
 
@@ -38,7 +38,7 @@ func (h *handles[T]) get(id uint64) (T, error) {
 	return value, nil
 }
 
-// put replaces the value of a handle that is still there.
+// put replaces the value of a handle that still exists.
 func (h *handles[T]) put(id uint64, value T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,7 +47,7 @@ func (h *handles[T]) put(id uint64, value T) {
 	}
 }
 
-// take removes the value, so that only one caller ever gets it.
+// take removes a value and returns it, so that only one caller ever gets it.
 func (h *handles[T]) take(id uint64) (T, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // objects are the files that listings and uploads returned and that the caller
-// still holds: opening one needs no look-up of its path.
+// still holds. Opening one needs no look-up of its path.
 var objects = newHandles[fs.Object]("object")
 
 // Entry is a file or a folder.
@@ -24,23 +24,25 @@ type Entry struct {
 	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
 }
 
-// versioned is an object that knows which version of the item it describes.
+// versioned is an object that reports the version of the item that it
+// describes.
 type versioned interface{ Version() string }
 
-// invalid is an entry that stands for an item that cannot be used.
+// invalid is an entry for an item that cannot be used.
 type invalid interface{ Invalid() error }
 
-// counted is a folder that knows how many items are directly in it, or -1.
+// counted is a folder that reports how many items are directly in it, or -1 if
+// that is unknown.
 type counted interface{ Children() int64 }
 
 // folderLister is an Fs that lists many folders with fewer requests than
-// folders. It answers one result or one error for each, or both where the folder
-// may have more in it than the result.
+// folders. It returns a result or an error for each, or both if the folder may
+// contain more than the result.
 type folderLister interface {
 	ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error)
 }
 
-// entryOf describes item and, for a file, keeps it under a handle.
+// entryOf describes item and, for a file, stores its object under a handle.
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
 	entry := Entry{
@@ -63,8 +65,9 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	return entry
 }
 
-// versionOf falls back to what rclone can tell without another request: size,
-// time, a cheap hash and the backend's id.
+// versionOf returns the version that the object reports. Otherwise it uses what
+// rclone knows without another request: size, time, a cheap hash and the
+// backend's id.
 func versionOf(ctx context.Context, object fs.Object) string {
 	if v, ok := object.(versioned); ok {
 		return v.Version()
@@ -147,9 +150,9 @@ type pathRequest struct {
 	Path   string `json:"path"`
 }
 
-// stat finds a file or a folder. A folder whose parent cannot be listed, as the
-// top of a bucket with narrow permissions, is known by listing it, and then has
-// no modification time.
+// stat finds a file or a folder. If the parent of a folder cannot be listed, as
+// at the top of a bucket with narrow permissions, the folder is found by
+// listing it. It then has no modification time.
 func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"github.com/rclone/rclone/lib/encoder"
 )
 
-// standIns are the characters of real names for which rclone's own form of a
-// name has others: control characters and DEL. A caller sees the real ones. The
-// stand-ins for "/", "." and "..", which are no names in a path, stay, and so
-// does that for NUL, which cannot be in a path.
+// standIns are the characters that rclone replaces in its own form of a name:
+// control characters and DEL. A caller gets the real characters. The
+// replacements of "/", "." and "..", which cannot be names in a path, are kept,
+// and so is that of NUL, which cannot occur in a path.
 const standIns = encoder.EncodeCtl | encoder.EncodeDel
 
 const (
@@ -17,12 +17,12 @@ const (
 	nulsProxy = "␀"
 )
 
-// outward makes a path of rclone's the caller's.
+// outward converts a path of rclone into the form of the caller.
 func outward(path string) string {
 	return strings.ReplaceAll(standIns.Decode(path), nul, nulsProxy)
 }
 
-// inward makes a path of the caller's rclone's.
+// inward converts a path of the caller into the form of rclone.
 func inward(path string) string {
 	return standIns.Encode(strings.ReplaceAll(path, nulsProxy, nul))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A reader is the opened content of an object. It lives under the scope of the
+// reader is the opened content of an object. It belongs to the scope of the
 // call that opened it, so that ending the scope wakes a blocked read.
 type reader struct {
 	content io.ReadCloser
@@ -62,8 +62,8 @@ type expectObjectsRequest struct {
 	Objects []uint64 `json:"objects"`
 }
 
-// expectObjects lets backends that can prepare the reading of objects which will be
-// opened soon. It does not wait for the network.
+// expectObjects lets backends prepare the reading of objects that will be
+// opened soon, if they can. It does not wait for the network.
 func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, error) {
 	type expecting interface {
 		Expect(ctx context.Context, objects []fs.Object)
@@ -85,8 +85,8 @@ func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, err
 	return &struct{}{}, nil
 }
 
-// latest looks an object up again, by its own means if it has any; nil when that
-// cannot be done.
+// latest looks an object up again, by its own method if it has one. It returns
+// nil if that is not possible.
 func latest(ctx context.Context, object fs.Object) (fs.Object, error) {
 	if own, ok := object.(interface {
 		Latest(ctx context.Context) (fs.Object, error)
@@ -100,7 +100,8 @@ func latest(ctx context.Context, object fs.Object) (fs.Object, error) {
 	return f.NewObject(ctx, object.Remote())
 }
 
-// openLatest looks a file up again that is not what was listed.
+// openLatest looks a file up again that differs from the listed one, and opens
+// it.
 func openLatest(ctx context.Context, listed fs.Object, changed error, options []fs.OpenOption) (fs.Object, io.ReadCloser, error) {
 	now, err := latest(ctx, listed)
 	if err != nil {
@@ -113,7 +114,8 @@ func openLatest(ctx context.Context, listed fs.Object, changed error, options []
 	return now, content, err
 }
 
-// unchanged makes sure that what follows belongs to what was read before.
+// unchanged checks that the following content belongs to the content that was
+// read before.
 func unchanged(ctx context.Context, object fs.Object) error {
 	now, err := latest(ctx, object)
 	if err != nil || now == nil {
@@ -125,8 +127,8 @@ func unchanged(ctx context.Context, object fs.Object) error {
 	return nil
 }
 
-// Read fills buf with the content that follows and returns how much there was:
-// less than len(buf) only at the end of the content, 0 after it.
+// Read fills buf with the next bytes of the content and returns their number.
+// It is less than len(buf) only at the end of the content, and 0 after it.
 func Read(id uint64, buf []byte) (n int, failure *Failure) {
 	r, err := readers.get(id)
 	if err != nil {
@@ -143,7 +145,7 @@ func Read(id uint64, buf []byte) (n int, failure *Failure) {
 	return n, failureOf(err)
 }
 
-// CloseReader closes the content and forgets the reader. Closing an unknown
+// CloseReader closes the content and removes the reader. Closing an unknown
 // reader does nothing.
 func CloseReader(id uint64) {
 	if r, ok := readers.take(id); ok {
@@ -151,7 +153,7 @@ func CloseReader(id uint64) {
 	}
 }
 
-// ReleaseObject forgets a kept object. Releasing an unknown one does nothing.
+// ReleaseObject releases a held object. Releasing an unknown one does nothing.
 func ReleaseObject(id uint64) {
 	objects.take(id)
 }

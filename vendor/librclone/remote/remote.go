@@ -1,12 +1,12 @@
-// Package remote gives the callers of the library what rclone's own remote
-// control lacks: an opened remote whose listed objects stay usable, content
-// read and written without JSON, failures that say of what kind they are, and
-// calls that can be cancelled.
+// Package remote provides what rclone's own remote control lacks: an opened
+// remote whose listed objects stay usable, content that is read and written
+// without JSON, failures that report their kind, and calls that can be
+// cancelled.
 //
-// Control comes as rc methods ("remote/open", "remote/list", ...) through
-// RcloneRPC. Such a method succeeds as a call even when the operation fails:
-// the answer then has the one member "failure". So no failure carries the echo
-// of its input, which can hold passwords, that rclone adds to failed calls.
+// Control uses methods ("remote/open", "remote/list", ...) with JSON. The call
+// of a method succeeds even if the operation fails: the answer then has only
+// the member "failure". So no failure echoes its input, which may contain
+// passwords, as rclone's own failed calls do.
 package remote
 
 import (
@@ -43,8 +43,9 @@ type openAnswer struct {
 	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
 }
 
-// opening keeps the writing of the sections and the opening together. It is held
-// while a backend uses the network, so those that wait for it can give up.
+// opening serialises writing the sections and opening the remote. It is held
+// while a backend uses the network, so callers that wait for it can be
+// cancelled.
 var opening = semaphore.NewWeighted(1)
 
 func open(ctx context.Context, in openRequest) (*openAnswer, error) {
@@ -68,14 +69,15 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	}, nil
 }
 
-// mergesNames reports whether a file may take the place of one with another name. A
-// backend that keeps names apart by case may still know no Unicode forms.
+// mergesNames reports whether a file may replace a file of another name. A
+// backend that distinguishes case may still not distinguish Unicode forms.
 func mergesNames(f fs.Fs) bool {
 	merger, ok := f.(interface{ MergesNames() bool })
 	return f.Features().CaseInsensitive || ok && merger.MergesNames()
 }
 
-// check looks at the sections without opening anything: no network is used.
+// check checks the sections without opening anything. It does not use the
+// network.
 func check(_ context.Context, in openRequest) (*struct{}, error) {
 	for _, section := range slices.Sorted(maps.Keys(in.Sections)) {
 		if _, err := in.backend(section); err != nil {
@@ -85,7 +87,8 @@ func check(_ context.Context, in openRequest) (*struct{}, error) {
 	return &struct{}{}, nil
 }
 
-// backend returns the backend of a section all of whose options it knows.
+// backend returns the backend of a section, after checking that it knows all
+// options of the section.
 func (in openRequest) backend(section string) (*fs.RegInfo, error) {
 	prefix := ""
 	if section != in.Name {
@@ -108,8 +111,8 @@ func (in openRequest) backend(section string) (*fs.RegInfo, error) {
 	return backend, nil
 }
 
-// set writes a section into rclone's configuration, which lives in memory only.
-// A password that is not obscured yet is obscured.
+// set writes a section into rclone's configuration, which exists only in
+// memory. A password that is not obscured yet is obscured.
 func (in openRequest) set(section string) error {
 	backend, err := in.backend(section)
 	if err != nil {
@@ -126,9 +129,10 @@ func (in openRequest) set(section string) error {
 	return nil
 }
 
-// isObscured tells whether a password has the form that rclone obscure gives it.
-// rclone's own rule, that it can be revealed, holds for three in four of the plain
-// passwords of 22 letters and more: random bytes are what is revealed then.
+// isObscured reports whether a password has the form that rclone obscure
+// produces. rclone's own rule, that it can be revealed, also accepts three in
+// four of the plain passwords of 22 letters and more: it then reveals random
+// bytes.
 func isObscured(password string) bool {
 	revealed, err := obscure.Reveal(password)
 	return err == nil && utf8.ValidString(revealed) && !strings.ContainsFunc(revealed, unicode.IsControl)
@@ -154,7 +158,7 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// closeRemote ends the use of a remote: what its backend saves at the end is saved.
+// closeRemote closes a remote, which saves the unsaved state of its backend.
 func closeRemote(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
 }) (*struct{}, error) {
@@ -167,8 +171,9 @@ func closeRemote(ctx context.Context, in struct {
 }
 
 func init() {
-	// rclone keeps the answers of its own methods for whoever asks for a job's
-	// status. Nobody does here, and some hold passwords.
+	// rclone stores the answers of its own methods for requests of a job's
+	// status. There are no such requests here, and some answers contain
+	// passwords.
 	rc.Opt.JobExpireDuration = 0
 	rc.Opt.JobExpireInterval = fs.Duration(time.Second)
 	Method("remote/check", check)

@@ -2,9 +2,8 @@ package remote
 
 import "context"
 
-// A scope is the lifetime of one operation as the caller sees it: a context
-// that exists before the first call made under it, so that ending it can never
-// come too early to be noticed.
+// scope is the lifetime of an operation of the caller: a context that exists
+// before the first call under it, so that the caller can end it at any time.
 type scope struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -12,21 +11,22 @@ type scope struct {
 
 var scopes = newHandles[scope]("scope")
 
-// BeginScope makes a scope and returns its handle, never 0.
+// BeginScope creates a scope and returns its handle, which is never 0.
 func BeginScope() uint64 {
 	ctx, end := context.WithCancel(context.Background())
 	return scopes.add(scope{ctx, end})
 }
 
-// EndScope cancels everything that runs under the scope and forgets it.
-// Ending an unknown scope does nothing.
+// EndScope cancels everything that runs under the scope and removes it. Ending
+// an unknown scope does nothing.
 func EndScope(id uint64) {
 	if s, ok := scopes.take(id); ok {
 		s.end()
 	}
 }
 
-// scoped returns the context of a scope; 0 is the scope that never ends.
+// scoped returns the context of a scope; 0 stands for the scope that never
+// ends.
 func scoped(id uint64) (context.Context, error) {
 	if id == 0 {
 		return context.Background(), nil

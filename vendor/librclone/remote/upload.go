@@ -21,10 +21,10 @@ import (
 	"github.com/rclone/rclone/fs/object"
 )
 
-// A region is content that belongs to the caller and is lent for one upload. It
-// can be read again from the start, which is what a retry needs. HTTP clients
-// may read a request's body after the request has failed, so the region can be
-// taken back: a read waits for nobody, a take-back waits for a running read.
+// region is content that belongs to the caller and is lent for one upload. It
+// can be read again from the start for a retry. HTTP clients may read the body
+// of a request after the request has failed, so the region can be taken back: a
+// read never waits, but taking the region back waits for a read under way.
 type region struct {
 	mu      sync.Mutex
 	content *io.SectionReader // nil when it was taken back
@@ -32,7 +32,7 @@ type region struct {
 }
 
 // startAgain is the failure of an upload that the backend could not repeat,
-// because what stands between it and the region (crypt, say) hides that the
+// because a layer between it and the region, such as crypt, hides that the
 // content can be read again.
 type startAgain struct{ error }
 
@@ -65,7 +65,7 @@ func (r *region) takeBack() {
 	r.content = nil
 }
 
-// content is what an upload sends.
+// content is the content of an upload.
 type content struct {
 	io.ReaderAt
 	size int64 // bytes
@@ -84,10 +84,10 @@ type uploadRequest struct {
 	} `json:"file"` // that holds the content, instead of the memory given
 }
 
-// Upload stores content under a path, in place of what is there, and returns
-// the answer of a method as JSON. The content is in memory, which is used until
-// Upload returns and not after, or else in the file that the input names: its
-// pages would count as memory of the process if they were mapped.
+// Upload stores content at a path, replaces an existing file, and returns the
+// answer of a method as JSON. The content is either in memory, which is not
+// used after Upload has returned, or in the file that the input names. The file
+// is not mapped, because its pages would count as memory of the process.
 func Upload(input string, memory []byte) string {
 	var in uploadRequest
 	err := json.Unmarshal([]byte(input), &in)
@@ -132,8 +132,8 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	return &entry, nil
 }
 
-// place makes the content appear under its path whole or not at all: where the
-// backend shows files while they grow, they grow under another name.
+// place stores the content under its path in full or not at all. If the backend
+// shows files while they grow, the content grows under another name.
 func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
 	if !f.Features().PartialUploads || f.Features().Move == nil {
 		return put(ctx, f, remote, modTime, sent)
@@ -169,9 +169,9 @@ func discard(ctx context.Context, partial fs.Object) {
 	_ = partial.Remove(ctx) // a file with the suffix is known as left over
 }
 
-// moveOver gives a file the name of another that is there. Not every server
-// renames over an existing file, so the other may have to step aside first; it
-// is gone only when the new one has its name.
+// moveOver gives a file the name of an existing one. Not every server replaces
+// a file by a rename, so the existing file may have to be renamed first. It is
+// deleted only when the new file has its name.
 func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (fs.Object, error) {
 	move := f.Features().Move
 	stored, err := move(ctx, partial, remote)
@@ -211,8 +211,9 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	return stored, nil
 }
 
-// put uploads and compares the size that the backend reports with what was sent.
-// An object that comes with an error may be the one that was there before.
+// put uploads the content and compares the size that the backend reports with
+// the size sent. An object that is returned with an error may be the one that
+// existed before.
 func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
 	lent := &region{content: io.NewSectionReader(sent, 0, sent.size)}
 	defer lent.takeBack()
@@ -228,8 +229,8 @@ func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent co
 	return stored, err
 }
 
-// PartialSuffix ends the names under which files grow on backends that show
-// unfinished files.
+// PartialSuffix is the suffix of files that are being uploaded to backends that
+// show unfinished files. @main.go
 const PartialSuffix = ".plakar-partial"
 
 func partialName(remote string) string {
