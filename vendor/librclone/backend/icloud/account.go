@@ -18,11 +18,12 @@ const pcsCookie = pcsPrefix + "Documents"
 // pcsPrefix begins the names of all cookies for protected data.
 const pcsPrefix = "X-APPLE-WEBAUTH-PCS-"
 
-// pcsTries is how often cookies for protected data are asked for: the first
+// pcsTries is how often cookies for protected data are requested. The first
 // request makes a trusted device send them, which takes a moment.
 const pcsTries = 6
 
-// AccountAnswer is what accountLogin and validate tell about an account.
+// AccountAnswer is the part of the responses to accountLogin and validate that
+// describes an account.
 type AccountAnswer struct {
 	Webservices map[string]struct {
 		URL         string `json:"url"`
@@ -40,14 +41,14 @@ type AccountAnswer struct {
 	} `json:"dsInfo"`
 }
 
-// WantsCode reports whether a code is missing. Accounts without the present kind
-// of second factor say that they are challenged, too, and work.
+// WantsCode reports whether a code is missing. Accounts with an old kind of
+// second factor, or none, are reported as challenged too, although they work.
 func (a *AccountAnswer) WantsCode() bool {
 	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
-// Endpoints gives the addresses that Drive needs, as a session file has them, or
-// nil for an account without it.
+// Endpoints returns the addresses that Drive needs, in the form of a session
+// file, or nil for an account without Drive.
 func (a *AccountAnswer) Endpoints() map[string]string {
 	drive, docs := a.Webservices[driveHost].URL, a.Webservices[docsHost].URL
 	if drive == "" || docs == "" {
@@ -56,20 +57,21 @@ func (a *AccountAnswer) Endpoints() map[string]string {
 	return map[string]string{driveHost: drive, docsHost: docs}
 }
 
-// Protected reports whether Advanced Data Protection is on. That a service wants
-// cookies for protected data (pcsRequired) says nothing: they do for every account.
+// Protected reports whether Advanced Data Protection is on. The member
+// pcsRequired does not show this: services require cookies for protected data
+// for every account.
 func (a *AccountAnswer) Protected() bool {
 	return a.DataProtection || a.Info != nil && a.Info.DataProtection
 }
 
-// WantsPCS reports whether Drive wants cookies for protected data that a session
-// lacks.
+// WantsPCS reports whether Drive requires cookies for protected data that a
+// session lacks.
 func (a *AccountAnswer) WantsPCS(cookies []Cookie) bool {
 	return a.Protected() || a.Webservices[driveHost].PCSRequired && !hasCookie(cookies, pcsCookie)
 }
 
-// elsewhere gives the domain of the other iCloud that an answer sends an account
-// to, or "".
+// elsewhere returns the domain of the other iCloud that a response refers an
+// account to, or "".
 func (r *refusal) elsewhere() string {
 	var said struct {
 		Domain string `json:"domainToUse"`
@@ -109,8 +111,9 @@ func pcsBody(byPerson bool) any {
 	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
 }
 
-// accountLogin begins a session with what a sign-in has proven. A refusal that
-// the host puts into words is doubtful at first: it says so of fine requests.
+// accountLogin begins a session with the result of a sign-in. A refusal with a
+// reason is treated as doubtful at first, because the host also refuses valid
+// requests in this way.
 func (s *signer) accountLogin(ctx context.Context, proof *api.Session, state *SessionFile) error {
 	var account AccountAnswer
 	err := s.setup(ctx, state, loginPath, loginBody(proof), &account)
@@ -145,8 +148,8 @@ func notAccepted(why string) error {
 	return e
 }
 
-// endsSession reports whether the host of accounts refuses a session, and no
-// request. A refusal without words may come from anywhere on the way.
+// endsSession reports whether the setup host refuses a session and not the
+// request. A refusal without a reason may come from any host in between.
 func (r *refusal) endsSession() bool {
 	switch {
 	case r.kind() == KindThrottled, r.status >= http.StatusInternalServerError:
@@ -157,7 +160,7 @@ func (r *refusal) endsSession() bool {
 	return r.worded()
 }
 
-// validate asks for the addresses of the services, with the cookies that are there.
+// validate requests the addresses of the services with the present cookies.
 func (s *signer) validate(ctx context.Context, state *SessionFile) error {
 	var account AccountAnswer
 	err := s.setup(ctx, state, validatePath, nil, &account)
@@ -209,9 +212,9 @@ func termsPending(name string) *Error {
 	return needsLogin(name, "Apple's terms have changed").because(CauseTermsPending).with("accept them on icloud.com, then try again")
 }
 
-// requestPCS asks for the cookies that Advanced Data Protection wants. The
-// trusted device sends them by itself when web access was approved, which only
-// a person can do; nobody is asked here.
+// requestPCS requests the cookies that Advanced Data Protection requires. A
+// trusted device sends them without asking if a person has approved web access
+// before. This function does not have a device ask.
 func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 	dropPCS(state)
 	for try := 1; ; try++ {
@@ -242,20 +245,20 @@ func (s *signer) requestPCS(ctx context.Context, state *SessionFile) error {
 	}
 }
 
-// pcsAnswer is what the host of accounts says to a request for cookies for
-// protected data.
+// pcsAnswer is the setup host's response to a request for cookies for protected
+// data.
 type pcsAnswer struct {
 	WebAccess
 	Status string `json:"status"`
 }
 
-// dropPCS takes the cookie for protected data away that a fresh one is asked for:
-// it would pass for that.
+// dropPCS removes the cookie for protected data before a new one is requested,
+// because the old one would be taken for the new one.
 func dropPCS(state *SessionFile) {
 	state.Cookies = slices.DeleteFunc(slices.Clone(state.Cookies), func(c Cookie) bool { return c.Name == pcsCookie })
 }
 
-// setup sends a request to the host of accounts. A refusal is returned as such.
+// setup sends a request to the setup host. A refusal is returned as a *refusal.
 func (s *signer) setup(ctx context.Context, state *SessionFile, path string, body, answer any) error {
 	r := request{method: http.MethodPost, path: path, body: body}
 	headers := map[string]string{}

@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// contents gives out the addresses that contents are read from. An address is
-// asked for once for each version of a file and kept while it works, for
-// addressAge at most.
+// contents provides the addresses that contents are read from. An address is
+// requested once for each version of a file and kept while it works, for at
+// most addressAge.
 type contents struct {
 	service   *service
 	seen      *recollection
@@ -27,7 +27,8 @@ type contents struct {
 	asking    map[string]chan struct{}         // closed when the answer is there
 }
 
-// address is where one version of a content can be read for a while.
+// address is an address at which a version of a content can be read for some
+// time.
 type address struct {
 	url      string
 	mark     string // of the content, to tell one version from another; may be ""
@@ -39,19 +40,20 @@ func newAddress(token *contentToken, packaged bool) *address {
 	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged, since: time.Now()}
 }
 
-// addressAge is how long an address is used. How long it works is not known:
-// people have seen addresses expire, and downloads go on for an hour.
+// addressAge is how long an address is used. How long it works is unknown:
+// users have seen addresses expire, and downloads continue for an hour.
 const addressAge = 30 * time.Minute
 
 func (a *address) fresh() bool { return time.Since(a.since) < addressAge }
 
-// contentKey tells one version of a content from all others.
+// contentKey identifies a version of a content.
 func (i *item) contentKey() string { return i.id + "\x00" + i.etag }
 
-// mostAddresses bounds the addresses that are kept; each is about 700 bytes.
+// mostAddresses limits the number of kept addresses. Each takes about 700
+// bytes.
 const mostAddresses = 4096
 
-// mostPackages bounds the ids of packages that are kept.
+// mostPackages limits the number of kept ids of packages.
 const mostPackages = 65536
 
 func newContents(service *service, seen *recollection, unchanged func(context.Context, *item) bool) *contents {
@@ -78,7 +80,7 @@ func (c *contents) isPackage(it *item) bool {
 	return c.packages.Contains(it.id)
 }
 
-// at gives the address of a content, other than the one that no longer works.
+// at returns the address of a content, different from one that no longer works.
 func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, error) {
 	key := it.contentKey()
 	for {
@@ -109,8 +111,8 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 	}
 }
 
-// answered keeps the address that was asked for, nil if there is none, and wakes
-// the readers that wait for it. c.mu is locked.
+// answered stores the received address, nil if there is none, and wakes the
+// readers that wait for it. c.mu must be held.
 func (c *contents) answered(it *item, found *address) {
 	key := it.contentKey()
 	c.addresses.Remove(key)
@@ -127,8 +129,9 @@ func (c *contents) answered(it *item, found *address) {
 	delete(c.asking, key)
 }
 
-// askAgain asks for the address of a content, and again a few times if that is
-// denied: the next backup was seen to get what one was denied.
+// askAgain requests the address of a content, and repeats the request a few
+// times if it is denied: a later backup was seen to get an address that an
+// earlier one was denied.
 func (c *contents) askAgain(ctx context.Context, it *item) (*address, error) {
 	for try := 1; ; try++ {
 		found, err := c.ask(ctx, it)
@@ -163,8 +166,8 @@ func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
 	return newAddress(token, packaged), nil
 }
 
-// addressAnswer is where a content can be read, as a file or as the archive of a
-// package.
+// addressAnswer has the addresses of a content, as a file or as the archive of
+// a package.
 type addressAnswer struct {
 	Data    *contentToken `json:"data_token"`
 	Package *contentToken `json:"package_token"`
@@ -175,8 +178,8 @@ type contentToken struct {
 	Signature text   `json:"signature"`
 }
 
-// tokenOf gives the usable token of an answer: the one for a file or the one
-// for a package.
+// tokenOf returns the usable token of a response, which is that of a file or
+// that of a package.
 func tokenOf(answer *addressAnswer) (token *contentToken, packaged bool) {
 	if token := answer.Data; token != nil && takesContents(token.URL) {
 		return token, false

@@ -10,26 +10,27 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Addresses of several contents can be had with one call. Its form is that of
-// another client (https://github.com/nktknshn/idrive-cli,
-// src/icloud-drive/drive-requests/download.ts), which asks for five at once. No
-// limit of the service is known, so the number grows while the calls work.
+// The addresses of several contents can be requested with one call. Its form is
+// taken from another client (https://github.com/nktknshn/idrive-cli,
+// src/icloud-drive/drive-requests/download.ts), which requests five at once.
+// The service's limit is unknown, so the number grows while the calls succeed.
 const (
 	firstAddressBatch = 5
 	mostAddressBatch  = 50
 	leastAddressBatch = 2
 
-	// batchesAtOnce is how many of these calls are under way at most.
+	// batchesAtOnce is the maximum number of these calls under way.
 	batchesAtOnce = 2
 
-	// batchRefusals is how many calls are refused before the service is taken not
-	// to know them, if it has answered none.
+	// batchRefusals is how many calls must be refused, with none accepted,
+	// until the service is assumed not to support them.
 	batchRefusals = 3
-	// batchRefusedFor is how long that is believed, by later processes too.
+	// batchRefusedFor is how long that assumption holds, in later processes
+	// too.
 	batchRefusedFor = 7 * 24 * time.Hour
 )
 
-// addressBatches tells how many addresses to ask for with one call.
+// addressBatches determines how many addresses to request with one call.
 type addressBatches struct {
 	seen  *recollection
 	slots chan struct{}
@@ -46,7 +47,7 @@ func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
 	return &addressBatches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
-// next returns the size of the next call, 0 for none.
+// next returns the size of the next call, or 0 for no call.
 func (b *addressBatches) next() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,14 +57,14 @@ func (b *addressBatches) next() int {
 	return b.size
 }
 
-// worked records a call that brought all the addresses it was for.
+// worked records a call that returned all requested addresses.
 func (b *addressBatches) worked() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answered, b.size = true, min(2*b.size, mostAddressBatch)
 }
 
-// failed records a call that brought none.
+// failed records a call that returned no address.
 func (b *addressBatches) failed(ctx context.Context, err error) {
 	b.mu.Lock()
 	b.size = max(leastAddressBatch, b.size/2)
@@ -82,9 +83,9 @@ func (b *addressBatches) failed(ctx context.Context, err error) {
 	}
 }
 
-// expect asks for the addresses of contents that will be read soon, many with one
-// call, and does not wait for them. A content whose address does not come so is
-// asked for alone when it is read.
+// expect requests the addresses of contents that will be read soon, many with
+// one call, and does not wait for them. If the address of a content is not
+// returned, it is requested separately when the content is read.
 func (c *contents) expect(ctx context.Context, items []*item) {
 	ctx = context.WithoutCancel(ctx) // readers wait for what is asked for
 	for _, claimed := range c.claim(items) {
@@ -92,7 +93,8 @@ func (c *contents) expect(ctx context.Context, items []*item) {
 	}
 }
 
-// claim takes the items whose addresses nobody has or asks for, apart by zone.
+// claim selects the items whose addresses are neither known nor being
+// requested, grouped by zone.
 func (c *contents) claim(items []*item) map[string][]*item {
 	claimed := map[string][]*item{}
 	if c.batches.next() == 0 {
@@ -113,7 +115,7 @@ func (c *contents) claim(items []*item) map[string][]*item {
 	return claimed
 }
 
-// askInBatches asks for the addresses of claimed items of one zone.
+// askInBatches requests the addresses of claimed items of one zone.
 func (c *contents) askInBatches(ctx context.Context, claimed []*item) {
 	for len(claimed) > 0 {
 		c.batches.slots <- struct{}{}
@@ -133,8 +135,8 @@ func (c *contents) askInBatches(ctx context.Context, claimed []*item) {
 	}
 }
 
-// askTogether asks for addresses with one call and returns them in the order of the
-// items, nil for those that did not come.
+// askTogether requests addresses with one call and returns them in the order of
+// the items, nil for those that were not returned.
 func (c *contents) askTogether(ctx context.Context, batch []*item) []*address {
 	type wanted struct {
 		ID string `json:"document_id"`

@@ -11,10 +11,10 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// rootID is the folder that iCloud Drive begins with.
+// rootID is the id of the root folder of iCloud Drive.
 const rootID = "FOLDER::com.apple.CloudDocs::root"
 
-// trashID is the parent that items in the Trash have.
+// trashID is the parent of items in the Trash.
 const trashID = "TRASH_ROOT"
 
 // Statuses of single items in answers.
@@ -23,9 +23,10 @@ const (
 	statusConflict = "ETAG_CONFLICT"
 )
 
-// driveItem is an item in the answers of the Drive host, as far as it is used.
-// Every member may be missing: what must be there is checked where it is used.
-// The items in a folder are read apart; see folderAnswer.
+// driveItem is an item in the responses of the Drive host, with the members
+// that are used. Every member may be missing; required members are checked
+// where they are used. The items of a folder are decoded separately; see
+// folderAnswer.
 type driveItem struct {
 	DriveID   text            `json:"drivewsid"`
 	ItemID    text            `json:"item_id"`
@@ -44,8 +45,8 @@ type driveItem struct {
 	ShareID   json.RawMessage `json:"shareID"`
 }
 
-// text is a text, or a number taken for one: ids, etags and statuses are compared
-// and sent back, and nothing is computed from them.
+// text is a string, or a number that is treated as one. Ids, etags and statuses
+// are only compared and sent back.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -68,11 +69,12 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// number is an integer that is written as a number or as a text.
+// number is an integer that is encoded as a number or as a string.
 type number int64
 
-// unreadable is the value of a number that is no integer of 64 bits. It is not an
-// error of the decoder, which would skip the members that follow.
+// unreadable is the value of a number that is no 64-bit integer. It is not
+// reported as an error, because the decoder would then skip the members that
+// follow.
 const unreadable number = math.MinInt64
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -88,8 +90,8 @@ func (n *number) UnmarshalJSON(data []byte) error {
 // isUnreadable reports whether the member is there and is no integer.
 func (n *number) isUnreadable() bool { return n != nil && *n == unreadable }
 
-// or returns the number, -1 for one that is negative or unreadable, and missing
-// where the answer has none.
+// or returns the number, -1 if it is negative or unreadable, and missing if the
+// response has none.
 func (n *number) or(missing int64) int64 {
 	if n == nil {
 		return missing
@@ -97,8 +99,8 @@ func (n *number) or(missing int64) int64 {
 	return max(-1, int64(*n))
 }
 
-// moment is a time; one that cannot be read is the zero time, because no
-// listing should fail for it.
+// moment is a time. A time that cannot be parsed is the zero time, because it
+// is no reason for a listing to fail.
 type moment time.Time
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -109,7 +111,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// fullName joins the parts in which the service keeps a name.
+// fullName joins the parts of a name that the service stores.
 func (d *driveItem) fullName() string {
 	if d.Extension == "" {
 		return d.Name
@@ -117,7 +119,7 @@ func (d *driveItem) fullName() string {
 	return d.Name + "." + d.Extension
 }
 
-// item is an item as the cache keeps it.
+// item is an item as it is stored in the cache.
 type item struct {
 	id       string // drivewsid
 	itemID   string
@@ -139,7 +141,7 @@ type item struct {
 func (i *item) zone() string  { return api.ZoneFromDriveID(i.id) }
 func (i *item) docID() string { return api.GetDocIDFromDriveID(i.id) }
 
-// newItem checks an answered item and turns it into the form of the cache.
+// newItem checks a received item and converts it into the form of the cache.
 func newItem(answered *driveItem) (*item, error) {
 	id := string(answered.DriveID)
 	kind, _, _ := api.DeconstructDriveID(id)
@@ -183,7 +185,7 @@ func newItem(answered *driveItem) (*item, error) {
 	return i, nil
 }
 
-// form is what an item is.
+// form is the kind of an item.
 type form int
 
 const (
@@ -194,8 +196,9 @@ const (
 	libraryForm // the folder of an app
 )
 
-// formOf returns what a type means, as the member "type" or the beginning of an
-// id has it: FOLDER, SHARED_FOLDER, FILE_IN_SHARED_FOLDER and their like.
+// formOf returns the form for a type, which is the member "type" or the
+// beginning of an id: FOLDER, SHARED_FOLDER, FILE_IN_SHARED_FOLDER and similar
+// ones.
 func formOf(kind string) form {
 	kind = strings.ToUpper(kind)
 	switch {
@@ -213,9 +216,9 @@ func formOf(kind string) form {
 
 func (f form) isFolder() bool { return f == folderForm || f == libraryForm }
 
-// packageExtensions are those of documents that programs for the Mac keep as
-// folders. Most such documents are listed as files, and some of them are files.
-// https://github.com/rclone/rclone/issues/9798
+// packageExtensions are the extensions of documents that Mac programs store as
+// folders. Most of these documents are listed as files, and some of them are
+// files. https://github.com/rclone/rclone/issues/9798
 var packageExtensions = map[string]bool{
 	"app": true, "band": true, "bundle": true, "fcpbundle": true, "graffle": true, "imovielibrary": true,
 	"key": true, "key-tef": true, "kth": true, "logicx": true, "mindnode": true, "nmbtemplate": true,
@@ -224,8 +227,8 @@ var packageExtensions = map[string]bool{
 	"textbundle": true, "xcodeproj": true, "xcworkspace": true,
 }
 
-// mayBePackage reports whether only the opened content will tell what size it
-// has.
+// mayBePackage reports whether the size of the item is known only after its
+// content is opened.
 func (i *item) mayBePackage() bool {
 	_, extension := splitName(i.name)
 	return !i.folder && packageExtensions[strings.ToLower(extension)]
@@ -237,8 +240,8 @@ func (i *item) shared() bool {
 	return len(i.share) > 0 || strings.Contains(kind, "SHARED")
 }
 
-// owner is the name of the record of the account that shares the item, if the
-// service gives it. It is no address of a person.
+// owner returns the record name of the account that shares the item, if the
+// service reports it. It is not a personal address.
 func (i *item) owner() string {
 	var share struct {
 		Zone struct {
@@ -251,26 +254,28 @@ func (i *item) owner() string {
 	return share.Zone.Owner
 }
 
-// parentDoc is the document id of the item's folder, "" when the answer has none.
+// parentDoc returns the document id of the item's folder, or "" if the response
+// has none.
 func (d *driveItem) parentDoc() string { return api.GetDocIDFromDriveID(string(d.ParentID)) }
 
-// inTrash reports whether the answer has the item in the Trash.
+// inTrash reports whether the item is in the Trash according to the response.
 func (d *driveItem) inTrash() bool { return d.parentDoc() == trashID }
 
-// itemsAnswer is what the changing calls of the Drive host answer.
+// itemsAnswer is the response to the changing calls of the Drive host.
 type itemsAnswer struct {
 	Items   []driveItem `json:"items"`
 	Folders []driveItem `json:"folders"`
 }
 
-// itemStatus is the refusal of one item within an answer that is a success.
+// itemStatus is the refusal of one item in a response whose status is a
+// success.
 type itemStatus struct {
 	status string
 }
 
-// settled reports whether the refusal means what it says, so that the same
-// change is not tried again. Of the others people have seen "UNKNOWN", which
-// rclone repeats or looks after.
+// settled reports whether the refusal is definite, so that the same change is
+// not tried again. Of the other statuses, users have seen "UNKNOWN", after
+// which rclone repeats the call or checks the result.
 func (s *itemStatus) settled() bool {
 	said := strings.ToUpper(s.status)
 	for _, word := range []string{"EXIST", "DENIED", "FORBIDDEN", "INVALID", "QUOTA"} {
@@ -288,7 +293,7 @@ func (s *itemStatus) Error() string {
 	return "the service refused it"
 }
 
-// only gives the one item of an answer about one item.
+// only returns the item of a response about one item.
 func only(items []driveItem) (*driveItem, error) {
 	if len(items) != 1 {
 		return nil, damaged("an answer about one item has " + strconv.Itoa(len(items)))

@@ -6,18 +6,18 @@ import (
 	"io"
 )
 
-// archive checks the zip file that the service makes of a package while it is
-// downloaded. It keeps the end of the file, which holds the directory.
+// archive checks the zip file of a package while it is downloaded. It keeps the
+// end of the file, which contains the directory.
 type archive struct {
 	tail []byte
 	size int64 // of all that was added
 }
 
-// mostTail is how many bytes of the end of an archive are kept at least, once there
-// are so many. They hold the directory of about 10,000 files.
+// mostTail is the minimum number of bytes that are kept of the end of an
+// archive. They hold the directory of about 10,000 files.
 const mostTail = 1 << 20
 
-// add takes the bytes that follow.
+// add processes the next bytes.
 func (a *archive) add(p []byte) {
 	a.size += int64(len(p))
 	if len(a.tail)+len(p) > 2*mostTail {
@@ -27,7 +27,8 @@ func (a *archive) add(p []byte) {
 	a.tail = append(a.tail, p...)
 }
 
-// errBeforeTail is why an archive cannot be read that begins before what is kept.
+// errBeforeTail is the error for an archive whose directory begins before the
+// kept bytes.
 var errBeforeTail = errors.New("not kept")
 
 // ReadAt implements io.ReaderAt for the end of the archive.
@@ -46,8 +47,8 @@ func (a *archive) ReadAt(p []byte, offset int64) (int, error) {
 	return n, nil
 }
 
-// check reports whether the archive is complete, and returns the size of the files
-// in it, -1 if its directory is too long to be kept.
+// check checks that the archive is complete and returns the total size of its
+// files, or -1 if its directory is too long to be kept.
 func (a *archive) check() (unpacked int64, err error) {
 	directory, err := zip.NewReader(a, a.size)
 	if errors.Is(err, errBeforeTail) {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// wish is a key of what a caller asks of a call beside rclone's own arguments.
-// It travels in the context, because that passes through the backends that wrap
-// this one.
+// wish is a context key for a caller's request that rclone's arguments cannot
+// express. It is passed in the context because a context reaches this backend
+// through the backends that wrap it.
 type wish int
 
 const (
@@ -16,20 +16,21 @@ const (
 	wishDeferred
 )
 
-// Permanently returns a context under which a removed file is deleted for good
-// instead of being left in the Trash, which counts against the quota.
+// Permanently returns a context under which a removed file is deleted
+// permanently instead of being left in the Trash, which counts against the
+// quota.
 func Permanently(ctx context.Context) context.Context {
 	return context.WithValue(ctx, wishPermanent, true)
 }
 
 // DeferReplacement returns a context under which an upload returns as soon as
-// its content is a complete file of the folder. A file that it replaces is
-// trashed, and the new one gets its name, in the background: see Finish.
+// its content is a complete file of the folder. The replaced file is moved to
+// the Trash, and the new file gets its name, in the background; see Finish.
 func DeferReplacement(ctx context.Context) context.Context {
 	return context.WithValue(ctx, wishDeferred, true)
 }
 
-// wishes reports whether the caller asked for something.
+// wishes reports whether the caller made a request of this kind.
 func wishes(ctx context.Context, what wish) bool { return ctx.Value(what) != nil }
 
 // Unfinished is a change that was deferred and could not be completed.

@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// batcher joins changes of single items to calls about many. The first change
-// is sent at once; those that come while calls are under way wait for the next
-// one, which takes them all. A move to the Trash was measured to take 20 s,
-// whatever the connection, so one call an item would take hours for a thousand.
+// batcher combines changes of single items into calls about many. The first
+// change is sent at once. Changes that arrive while calls are under way wait
+// for the next call, which takes them all. A move to the Trash was measured to
+// take 20 s regardless of the connection, so a thousand items would take hours
+// with one call for each.
 //
 // Source: https://github.com/Dandiccf/cirrove, docs/benchmarks,
 // icloud-handoff-phase-split-2026-09-29.
@@ -23,14 +24,14 @@ type batcher struct {
 	zones map[string]*batches
 }
 
-// batches are the changes in one zone: a call is about one zone.
+// batches are the changes in one zone, because a call concerns one zone.
 type batches struct {
 	waiting []*batched
 	running int             // calls under way
 	active  map[string]bool // ids of the items in them
 }
 
-// batched is one change of one item.
+// batched is the change of one item.
 type batched struct {
 	ctx    context.Context
 	docID  string
@@ -41,10 +42,10 @@ type batched struct {
 }
 
 const (
-	// mostBatched is how many items one call names. Clients are known to send
-	// several; the service's limit is not known.
+	// mostBatched is the maximum number of items in a call. Clients are known
+	// to send several; the service's limit is unknown.
 	mostBatched = 50
-	// mostBatches bounds the calls of one kind that are under way in a zone.
+	// mostBatches limits the concurrent calls of one kind in a zone.
 	mostBatches = 4
 )
 
@@ -52,8 +53,8 @@ func newBatcher(s *service, path string, eager int) *batcher {
 	return &batcher{service: s, path: path, eager: eager, most: mostBatched, zones: map[string]*batches{}}
 }
 
-// change sends a change of an item and returns what the service answers about
-// it. A call that has begun goes on when ctx ends.
+// change sends a change of an item and returns the service's response about it.
+// A call that has begun continues when ctx ends.
 func (b *batcher) change(ctx context.Context, it *item, more map[string]any) (*driveItem, error) {
 	one := &batched{ctx: ctx, docID: it.docID(), entry: entryOf(it, more), done: make(chan struct{})}
 	zone := it.zone()
@@ -74,7 +75,7 @@ func (b *batcher) change(ctx context.Context, it *item, more map[string]any) (*d
 	}
 }
 
-// begin starts the calls that are due; mu is held.
+// begin starts the calls that are due. mu must be held.
 func (b *batcher) begin(zone string, of *batches) {
 	for of.running < b.eager || of.running < mostBatches && len(of.waiting) >= b.most {
 		part := of.take(b.most)
@@ -86,9 +87,9 @@ func (b *batcher) begin(zone string, of *batches) {
 	}
 }
 
-// take removes the changes of the next call from those that wait: an item that a
-// call is under way about waits for its end, and a caller that has left is
-// forgotten.
+// take removes and returns the changes of the next call. An item of a call
+// under way has to wait for the end of that call. The change of a caller that
+// no longer waits is dropped.
 func (b *batches) take(most int) []*batched {
 	var part, rest []*batched
 	for _, one := range b.waiting {
@@ -117,9 +118,9 @@ func (b *batcher) send(zone string, of *batches, part []*batched) {
 	b.begin(zone, of)
 }
 
-// ask sends a call about some items and gives each its part of the answer. A
-// call that is refused as a whole may be so for one of them or for their number:
-// it is sent again in halves.
+// ask sends a call about several items and gives each its part of the response.
+// If a call is refused as a whole, the cause may be one of the items or their
+// number, so it is sent again in halves.
 func (b *batcher) ask(ctx context.Context, zone string, part []*batched) error {
 	entries := make([]map[string]any, len(part))
 	for i, one := range part {
@@ -151,7 +152,7 @@ func (b *batcher) ask(ctx context.Context, zone string, part []*batched) error {
 	return err
 }
 
-// about returns the answer about one of several items.
+// about returns the part of a response about one of several items.
 func (a *itemsAnswer) about(docID string) (*driveItem, error) {
 	var found []driveItem
 	for _, answered := range a.all() {
@@ -169,7 +170,8 @@ func (a *itemsAnswer) all() []driveItem {
 	return a.Items
 }
 
-// onlyAbout returns the answer of a call about one item, which need not name it.
+// onlyAbout returns the response about the only item of a call, which need not
+// contain its id.
 func onlyAbout(answer *itemsAnswer, docID string) (*driveItem, error) {
 	one, err := only(answer.all())
 	if err == nil && one.DriveID != "" && (&item{id: string(one.DriveID)}).docID() != docID {

@@ -31,7 +31,7 @@ func newSource(in io.Reader, size int64) *source {
 // again reports whether the content can be read from its start.
 func (s *source) again() bool { return s.seeks || !s.used }
 
-// body gives the content from its start, as the body of one request.
+// body returns the content from its start, as the body of one request.
 func (s *source) body() (*requestBody, error) {
 	if s.used {
 		if _, err := s.reader.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
@@ -43,9 +43,9 @@ func (s *source) body() (*requestBody, error) {
 }
 
 // requestBody lends the content to the HTTP transport for one request. The
-// transport may read a body after the request has failed and been returned, so
-// the body is cut off then: end waits for a read under way, and after it the
-// content is not touched.
+// transport may still read a body after the request has failed, so the body is
+// cut off then: end waits for a read under way, and afterwards the content is
+// not accessed.
 type requestBody struct {
 	mu     sync.Mutex
 	source io.Reader
@@ -86,9 +86,9 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// end cuts the body off and tells what was wrong with it: a failure of the source,
-// or, after a request that was a success (complete), a content that was not sent
-// to its end or goes on after it.
+// end cuts the body off and returns its error: a failure of the source or, if
+// the request succeeded (complete), a content that was not sent in full or
+// continues after its end.
 func (b *requestBody) end(complete bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,8 +117,8 @@ func (b *requestBody) end(complete bool) error {
 	return nil
 }
 
-// sourceFailed is for failures of the reader that the caller gave: they are not
-// the service's, and nothing here can mend them.
+// sourceFailed returns the error for a failure of the caller's reader, which is
+// not caused by the service and cannot be cured here.
 func sourceFailed(err error) error {
 	e := fail(KindDamaged, "", "", "the content cannot be read as it should").from(err)
 	e.final = true

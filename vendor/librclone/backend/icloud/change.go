@@ -21,7 +21,8 @@ import (
 // Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, icloud-stale-trash,
 // icloud-stale-move and icloud-conditional-rename of 2026-09.
 
-// mostAttempts is how often a change is tried that others get in the way of.
+// mostAttempts is how often a change is attempted if conflicting changes
+// prevent it.
 const mostAttempts = 4
 
 // change sends a call about one item.
@@ -35,7 +36,7 @@ func (d *drive) change(ctx context.Context, path string, body map[string]any, zo
 	return only(answer.all())
 }
 
-// entryOf is how the calls about items name one.
+// entryOf returns an item in the form that calls about items require.
 func entryOf(it *item, more map[string]any) map[string]any {
 	entry := map[string]any{"drivewsid": it.id, "etag": it.etag, "clientId": it.id}
 	maps.Copy(entry, more)
@@ -48,9 +49,9 @@ func isConflict(err error) bool {
 	return errors.As(err, &status) && status.status == statusConflict
 }
 
-// attempt runs a change of an item until it is made. done tells, from what the
-// item was and what the folder has of it now (nil for nothing), whether it has
-// been made.
+// attempt runs a change of an item until it is made. done reports whether it is
+// made, from the item's earlier state and its present state in the folder (nil
+// if it is not there).
 func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send func(*item) error, done func(was, now *item) bool) error {
 	on := path.Join(in.path, it.shown)
 	if err := it.writable(op, on); err != nil {
@@ -61,8 +62,8 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		// A refusal for an old etag may come from a move to elsewhere, and a
-		// status that is not understood from a change that was made.
+		// A refusal for an old etag may be caused by a move to another folder,
+		// and an unknown status by a change that was made.
 		var status *itemStatus
 		answered := errors.As(err, &status)
 		if !answered && !outcomeUnknown(err) && !isGone(err) && !hasKind(err, KindChanged) {
@@ -94,7 +95,7 @@ func (d *drive) attempt(ctx context.Context, op string, in place, it *item, send
 	}
 }
 
-// itemError turns the refusal of an item into an error with its place.
+// itemError converts the refusal of an item into an error with its path.
 func itemError(op, on string, err error) error {
 	var status *itemStatus
 	if !errors.As(err, &status) {
@@ -115,10 +116,10 @@ func itemError(op, on string, err error) error {
 	return fail(kind, op, on, status.Error())
 }
 
-// trash moves an item to the Trash, also one that somebody has changed since it
-// was seen. One that its folder no longer has is no failure. Under a context of
-// Permanently it is deleted from the Trash in the background, unless somebody
-// else has written it.
+// trash moves an item to the Trash, even if it has changed since it was listed.
+// An item that its folder no longer contains is no failure. Under a context of
+// Permanently, it is deleted from the Trash in the background, unless another
+// device has changed it.
 func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	trashed := it
 	err := d.attempt(ctx, "delete", in, it, func(now *item) error {
@@ -146,8 +147,9 @@ func (d *drive) trash(ctx context.Context, in place, it *item) error {
 	return nil
 }
 
-// erase deletes an item that was just moved to the Trash, in the background. A
-// failure leaves it there and is no failure of the deletion.
+// erase deletes an item that was just moved to the Trash, in the background. If
+// that fails, the item stays in the Trash, and the deletion still counts as
+// successful.
 func (d *drive) erase(ctx context.Context, on string, trashed *item) {
 	d.pending.start(ctx, on, trashed.id, func(ctx context.Context) (*item, error) {
 		if _, err := d.erasures.change(ctx, trashed, nil); err != nil {
@@ -157,9 +159,9 @@ func (d *drive) erase(ctx context.Context, on string, trashed *item) {
 	})
 }
 
-// trashUnchanged moves an item to the Trash if it still has that etag. When it
-// has another, the service may say that all is well and do nothing: the parent
-// that the item has in the answer tells.
+// trashUnchanged moves an item to the Trash if it still has the etag. If it has
+// another one, the service may report success and do nothing; the parent of the
+// item in the response shows this.
 func (d *drive) trashUnchanged(ctx context.Context, it *item) (*driveItem, error) {
 	answer, err := d.removals.change(ctx, it, nil)
 	if err == nil && !answer.inTrash() {
@@ -168,8 +170,8 @@ func (d *drive) trashUnchanged(ctx context.Context, it *item) (*driveItem, error
 	return answer, err
 }
 
-// rename gives an item another name within its folder. The service may choose
-// another one when it is taken; what it became is returned.
+// rename renames an item within its folder. If the name is taken, the service
+// may choose another one. The renamed item is returned.
 func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *item) error {
@@ -200,7 +202,7 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 	return &renamed, nil
 }
 
-// take updates an item from the answer to a change.
+// take updates an item from the response to a change.
 func (i *item) take(answer *driveItem) {
 	if answer.ETag != "" {
 		i.etag = string(answer.ETag)
@@ -217,7 +219,7 @@ func (i *item) take(answer *driveItem) {
 	}
 }
 
-// move puts an item into another folder, where the service may change its name.
+// move moves an item into another folder. The service may change its name.
 func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *item) error {
@@ -228,7 +230,7 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		if err != nil {
 			return err
 		}
-		// Only a move into another zone may give the item another id.
+		// Only a move into another zone may change the id of the item.
 		answered := &item{id: string(answer.DriveID)}
 		if answer.DriveID != "" && answered.docID() != it.docID() && (to.zone() == it.zone() || answer.DriveID == rootID) {
 			return damaged("an answer is about another item")
@@ -267,8 +269,8 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 	return &moved, nil
 }
 
-// sameName reports whether the service has a name as it was asked for. It
-// answers in NFD what was sent in NFC.
+// sameName reports whether the service has a name as it was requested. It
+// returns names in NFD that were sent in NFC.
 func sameName(answered, wanted string) bool {
 	return norm.NFC.String(answered) == norm.NFC.String(wanted)
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// children are the contents of one folder under the names that they are shown
-// with.
+// children are the contents of a folder by the names under which they are
+// shown.
 type children struct {
 	byName  map[string]*item    // by nameKey of the shown name
 	folded  map[string]string   // foldKey to nameKey, where the two differ
@@ -15,8 +15,8 @@ type children struct {
 	uploads map[string]struct{} // ids of the children whose names are of uploads under way
 }
 
-// arrange makes the contents of what was listed. The order of a listing does
-// not matter for the outcome.
+// arrange builds the contents of a folder from a listing. The order of the
+// listing does not affect the result.
 func arrange(listed []*item) *children {
 	c := &children{
 		byName: make(map[string]*item, len(listed)), keys: make(map[string]string, len(listed)),
@@ -73,7 +73,7 @@ func (c *children) remove(key string) {
 	delete(c.byName, key)
 }
 
-// unindex removes what is known by its id of the child that has a key.
+// unindex removes the child with a key from the indexes.
 func (c *children) unindex(key string) {
 	if child := c.byName[key]; child != nil && c.keys[child.id] == key {
 		delete(c.keys, child.id)
@@ -84,7 +84,7 @@ func (c *children) unindex(key string) {
 	}
 }
 
-// findCoarsely returns a child by a rule that takes more names for the same, or
+// findCoarsely returns a child by a rule that treats more names as equal, or
 // nil.
 func (c *children) findCoarsely(name string) *item {
 	wanted := coarseKey(name)
@@ -103,7 +103,7 @@ func (c *children) withID(id string) *item {
 	return nil
 }
 
-// find gives the child of a name, and one whose name may differ by case.
+// find returns the child of a name, and a child whose name may differ in case.
 func (c *children) find(name string) (exact, like *item) {
 	if exact = c.byName[nameKey(name)]; exact != nil {
 		return exact, exact
@@ -118,8 +118,8 @@ func (c *children) find(name string) (exact, like *item) {
 	return nil, nil
 }
 
-// place adds a child. Where the service has two items of one name, the one with
-// the smaller id keeps it, and the other is given back.
+// place adds a child. If the service has two items of the same name, the one
+// with the smaller id keeps the name and the other one is returned.
 func (c *children) place(child *item) (double *item) {
 	key := nameKey(child.shown)
 	other, taken := c.byName[key]
@@ -134,11 +134,12 @@ func (c *children) place(child *item) (double *item) {
 	return child
 }
 
-// shortID is how many characters of an id tell two items of one name apart,
-// unless it takes more.
+// shortID is how many characters of an id are used to distinguish two items of
+// the same name, if they suffice.
 const shortID = 8
 
-// setApart adds a child under its name and as much of its id as nothing else has.
+// setApart adds a child under its name and as much of its id as makes the name
+// unique.
 func (c *children) setApart(child *item) {
 	renamed := *child // which others may hold
 	stem, extension := splitName(child.name)
@@ -161,8 +162,8 @@ func (c *children) setApart(child *item) {
 }
 
 // standIn shows a complete replacement under the name of the file that it
-// replaces when that file is gone: the process that made it was killed between
-// the two steps that end a replacement. Of several the newest counts.
+// replaces if that file is gone: the process was killed between the last two
+// steps of a replacement. Of several replacements, the newest is shown.
 func (c *children) standIn(child *item) {
 	made, _ := parseLeftover(child.name)
 	if made.hash != "" {
@@ -184,7 +185,7 @@ func (c *children) standIn(child *item) {
 	c.set(key, &stand)
 }
 
-// hides reports whether a child is a leftover that listings leave out.
+// hides reports whether a child is a leftover that listings omit.
 func (c *children) hides(child *item) bool {
 	made, ok := parseLeftover(child.name)
 	if !ok || child.shown != child.name {
@@ -201,7 +202,7 @@ func (c *children) hides(child *item) bool {
 	return false
 }
 
-// visible gives what a listing shows, in no order.
+// visible returns the children that a listing shows, in no order.
 func (c *children) visible() []*item {
 	shown := make([]*item, 0, len(c.byName))
 	for _, child := range c.byName {
@@ -212,7 +213,7 @@ func (c *children) visible() []*item {
 	return shown
 }
 
-// apply makes a change of our own.
+// apply applies a change made by this process.
 func (c *children) apply(made change) {
 	gone := made.drop
 	if made.put != nil {

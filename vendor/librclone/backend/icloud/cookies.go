@@ -8,10 +8,10 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// headersFor gives the headers for a content host. The cookies go to iCloud's
-// own domain only: elsewhere the address itself grants access. rclone's client
-// sends them everywhere, so where that is not enough (denied: by an address
-// before) Apple's domain for contents gets them, too.
+// headersFor returns the headers for a content host. Cookies are sent to
+// iCloud's own domain only; on other hosts, the address itself grants access.
+// rclone's client sends them everywhere. So if an earlier address was refused
+// without cookies (denied), Apple's domain for contents gets them too.
 func (s *session) headersFor(address string, denied bool) map[string]string {
 	headers := api.GetCommonHeaders(nil)
 	host := strings.TrimSuffix(hostOf(address), ".cn")
@@ -34,8 +34,8 @@ func cookieHeader(cookies []Cookie) string {
 	return header.String()
 }
 
-// mergeCookies gives old with the cookies of an answer in it, without changing
-// old: others may be sending it.
+// mergeCookies returns old with the cookies of a response. It does not modify
+// old, which other requests may be using.
 func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 	merged := append([]Cookie(nil), old...)
 	for _, cookie := range answered {
@@ -58,8 +58,8 @@ func mergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 	return merged
 }
 
-// deletes reports whether an answer takes a cookie away: by an empty value, or
-// by an end of its life that has come (RFC 6265, where Max-Age counts more).
+// deletes reports whether a response deletes a cookie: by an empty value or by
+// an expiry that has passed (RFC 6265, in which Max-Age takes precedence).
 func deletes(cookie *http.Cookie) bool {
 	if cookie.Value == "" || cookie.MaxAge < 0 {
 		return true

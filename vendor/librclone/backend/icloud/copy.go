@@ -10,13 +10,13 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Copies within the service: rclone's backend has had them switched off since it
-// was written, because the service's call was broken then. So they are an
-// option here, every copy is checked, and after one that is not right no other
-// is made.
+// Copies within the service. rclone's backend has disabled them since it was
+// written, because the service's call was broken at that time. So they are an
+// option here, every copy is checked, and after a wrong copy no further one is
+// made.
 
-// Copy implements fs.Copier where the option server_side_copy is set. A copy is
-// a document of its own that no folder shows until it gets its name.
+// Copy implements fs.Copier if the option server_side_copy is set. A copy is a
+// separate document that no folder shows until it gets its name.
 func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
 	o, ok := src.(*Object)
 	if !ok || o.fs.drive != f.drive || f.drive.copyBroken.Load() {
@@ -48,7 +48,7 @@ func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object,
 	return f.newObject(remote, copied), nil
 }
 
-// duplicate makes a copy of a file.
+// duplicate copies a file.
 func (d *drive) duplicate(ctx context.Context, it *item) (*document, error) {
 	made, err := fetch(ctx, d.service, request{
 		host: docsHost, method: http.MethodPost, path: "/v1/item/copy/" + url.PathEscape(it.itemID), zone: it.zone(),

@@ -8,13 +8,14 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// detail asks for an item by its id, wherever it is: in a folder or in the
-// Trash. It is nil when the service does not tell. The listing of a folder tells
-// the same, and was measured to take 30 s after a change where this takes 1 s.
+// detail requests an item by its id, in a folder or in the Trash. It returns
+// nil if the service does not provide it. The listing of a folder contains the
+// same data, but was measured to take 30 s after a change, where this request
+// takes 1 s.
 //
-// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, "Exact-ID lookup
-// of owned iCloud Trash predecessors" of 2026-09-30. The service refuses the
-// form that rclone's client sends, which is an array.
+// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, "Exact-ID
+// lookup of owned iCloud Trash predecessors" of 2026-09-30. The service refuses
+// the form that rclone's client sends, which is an array.
 func (d *drive) detail(ctx context.Context, id string) *driveItem {
 	if d.noDetails.Load() {
 		return nil
@@ -41,9 +42,8 @@ func (d *drive) detail(ctx context.Context, id string) *driveItem {
 	return answered
 }
 
-// present looks for an item in its folder by its id. It is nil when the item is
-// not there any more; a listing that has not all of the folder is no proof of
-// that.
+// present looks for an item in its folder by its id. It returns nil if the item
+// is no longer there. An incomplete listing is no proof of that.
 func (d *drive) present(ctx context.Context, in place, id string) (*item, error) {
 	kind, zone, _ := api.DeconstructDriveID(in.id)
 	if answered := d.detail(ctx, id); answered != nil {
@@ -60,7 +60,7 @@ func (d *drive) present(ctx context.Context, in place, id string) (*item, error)
 		case zone == api.ZoneFromDriveID(rootID) && !strings.Contains(kind, "SHARED"):
 			return nil, nil
 		}
-		// Shared folders and those of apps have more than one id.
+		// Shared folders and those of apps have several ids.
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -72,7 +72,7 @@ func (d *drive) present(ctx context.Context, in place, id string) (*item, error)
 	if listed.err != nil {
 		return nil, listed.err
 	}
-	// Hidden items are looked for too, so not in what is shown.
+	// Hidden items must be found too, so the visible children do not suffice.
 	if child := d.folders.findID(in.id, id); child != nil {
 		return child, nil
 	}
@@ -84,15 +84,15 @@ func (d *drive) present(ctx context.Context, in place, id string) (*item, error)
 	return nil, about(listed.short, "list", in.path)
 }
 
-// unchanged reports whether an item is for certain what it was.
+// unchanged reports whether an item is known to be unchanged.
 func (d *drive) unchanged(ctx context.Context, it *item) bool {
 	now, err := d.present(ctx, place{id: it.parent}, it.id)
 	return err == nil && now != nil && it.etag != "" && now.etag == it.etag && now.size == it.size
 }
 
-// sameContent reports whether two states of a file have the same content, as far
-// as the service tells: its size, its time and the second half of its etag. That
-// this half stands for the content is a guess, so all three have to agree.
+// sameContent reports whether two states of a file have the same content
+// according to its size, its time and the second half of its etag. It is a
+// guess that this half identifies the content, so all three must agree.
 func sameContent(was, now *item) bool {
 	_, before, split := strings.Cut(was.etag, "::")
 	_, after, _ := strings.Cut(now.etag, "::")

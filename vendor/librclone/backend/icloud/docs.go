@@ -6,9 +6,9 @@ import (
 	"net/url"
 )
 
-// What the documents host answers, as far as it is used. rclone's forms of the
-// same have more members, each of which would make an answer unreadable when it
-// is of another kind than expected.
+// The responses of the documents host, with the members that are used. rclone's
+// types for them have more members, and a response could not be decoded if any
+// of these had an unexpected type.
 
 // storedDocument is a document, which need not be in a folder.
 type storedDocument struct {
@@ -25,7 +25,7 @@ type storedDocument struct {
 	} `json:"data"`
 }
 
-// documentItem is an item that goes by its item id.
+// documentItem is an item that is identified by its item id.
 type documentItem struct {
 	ItemID text `json:"item_id"`
 	Info   *struct {
@@ -40,7 +40,7 @@ type documentItem struct {
 	} `json:"item_info"`
 }
 
-// receipt is what the host of a content answers to an upload.
+// receipt is the response of a content host to an upload.
 type receipt struct {
 	Size               *number `json:"size"`
 	Receipt            string  `json:"receipt"`
@@ -49,7 +49,7 @@ type receipt struct {
 	WrappingKey        string  `json:"wrappingKey"`
 }
 
-// lookUp asks for a document by the id of its item.
+// lookUp requests a document by the id of its item.
 func lookUp(ctx context.Context, s *service, zone, itemID string) (*storedDocument, error) {
 	return fetch(ctx, s, request{
 		host: docsHost, method: http.MethodGet,

@@ -14,10 +14,10 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// contentReader reads a content or a part of it up to the end that was asked for.
-// It continues the download of a file where a connection broke, and starts that of
-// a package over. A content that is shorter, longer or another one than expected
-// is an error.
+// contentReader reads a content or a part of it, up to the requested end. After
+// a broken connection, it resumes the download of a file and restarts that of a
+// package. A content that is shorter or longer than expected, or a different
+// one, is an error.
 type contentReader struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -44,8 +44,9 @@ type contentReader struct {
 	err         error
 }
 
-// read opens a content at a position. end is behind the last wanted byte, -1
-// for all. A negative start counts from the end of a content of unknown size.
+// read opens a content at a position. end is the offset after the last
+// requested byte, or -1 for everything. A negative start counts from the end of
+// a content of unknown size.
 func (c *contents) read(ctx context.Context, it *item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
 	if c.readsStriped(it, start, end) {
 		return c.readStriped(ctx, it, on, start, learned)
@@ -73,14 +74,15 @@ func (c *contents) newReader(ctx context.Context, it *item, on string, start, en
 	return r
 }
 
-// extend makes the reader of a part read on to the end of the content, where the
-// service gives all of it instead of the part.
+// extend makes the reader of a part continue to the end of the content, if the
+// service returns the whole content instead of the part.
 func (r *contentReader) extend() {
 	r.last, r.end, r.more = -1, r.size, false
 }
 
 // becomesArchive is called when the content turns out to be the archive of a
-// package. Its size is not the listed one, and its bytes differ between downloads.
+// package. The size of an archive is not the listed one, and its bytes differ
+// between downloads.
 func (r *contentReader) becomesArchive() {
 	r.size = -1
 	if r.archive == nil {
@@ -88,8 +90,9 @@ func (r *contentReader) becomesArchive() {
 	}
 }
 
-// isEmpty reports whether a file is known to be empty: the service has no address
-// for such a file. Where the listing has no size, the document is looked up.
+// isEmpty reports whether a file is known to be empty; the service has no
+// address for an empty file. If the listing has no size, the document is looked
+// up.
 func (c *contents) isEmpty(ctx context.Context, it *item) bool {
 	if it.size >= 0 || it.packaged || it.shared() || it.itemID == "" {
 		return it.size == 0 && !it.packaged && !it.shared()
@@ -99,13 +102,14 @@ func (c *contents) isEmpty(ctx context.Context, it *item) bool {
 		(doc.Size != nil || doc.Data.Size != nil)
 }
 
-// refusedAsWrong reports whether the service answered 400 as often as asked.
+// refusedAsWrong reports whether the service responded with 400 to every
+// attempt.
 func refusedAsWrong(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.doubtful && typed.kind == KindUnsupported
 }
 
-// open asks for the content from the present position on until that works.
+// open requests the content from the present position until that succeeds.
 func (r *contentReader) open() error {
 	for renewed := 0; ; r.try++ {
 		err := r.openOnce()
@@ -133,11 +137,12 @@ func (r *contentReader) open() error {
 	}
 }
 
-// mostAddressesTried is how many addresses of a content are given up that are
-// refused one after the other.
+// mostAddressesTried is how many consecutive addresses of a content may be
+// refused before the reader gives up.
 const mostAddressesTried = 3
 
-// addressSpent is the refusal of an address that worked before or was just given.
+// addressSpent is the refusal of an address that worked before or was just
+// received.
 type addressSpent struct{ refused *refusal }
 
 func (e *addressSpent) Error() string {
@@ -158,8 +163,8 @@ func (r *contentReader) openOnce() error {
 		case refused.kind() == KindThrottled, refused.kind() == KindNetwork:
 			return refused.err()
 		}
-		// Whatever it does not like, another address is the way to something
-		// better; if it is the session, asking for one renews that.
+		// For any reason of the refusal, a new address may help. If the session
+		// is the reason, requesting an address renews it.
 		if _, err := r.address(from); err != nil {
 			return finally(err)
 		}
@@ -182,8 +187,8 @@ func (r *contentReader) openOnce() error {
 	if !hasKind(err, KindChanged) {
 		return err
 	}
-	// Before the file is said to have changed, the service is asked anew, and in
-	// the end whether it has it so.
+	// Before the file is reported as changed, another address is requested, and
+	// finally the service is asked whether it has the file in this version.
 	first := r.body == nil
 	r.doubts++
 	switch {
@@ -201,8 +206,8 @@ func (r *contentReader) openOnce() error {
 	return finally(damaged(err.(*Error).why))
 }
 
-// address gives the address to read from, and makes sure that it is the address
-// of the content that was begun with.
+// address returns the address to read from, after checking that it belongs to
+// the content that the reader began with.
 func (r *contentReader) address(spent *address) (*address, error) {
 	from, err := r.contents.at(r.ctx, r.it, spent)
 	if err != nil {
@@ -221,15 +226,15 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	return from, nil
 }
 
-// mostDoubts is how often the address is asked for again when the content has
-// another size than listed, before that is believed.
+// mostDoubts is how often the address is requested again before a size other
+// than the listed one is accepted.
 const mostDoubts = 4
 
-// mostDoubtsOfPackages is the same for what may be a package: the listed size may
-// be that of the folder which it is on a Mac.
+// mostDoubtsOfPackages is the same for a possible package: the listed size may
+// be that of the folder on a Mac.
 const mostDoubtsOfPackages = 2
 
-// mostRedirects bounds the hops to a content.
+// mostRedirects limits the number of redirects to a content.
 const mostRedirects = 5
 
 // get sends the request for the bytes, following the service from host to host:
@@ -300,7 +305,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// readBody reads once, and when the connection broke sets out again.
+// readBody reads once and reconnects if the connection broke.
 func (r *contentReader) readBody(p []byte) (int, error) {
 	if r.end >= 0 && r.pos >= r.end {
 		return 0, r.finish()
@@ -327,7 +332,8 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 		return 0, r.complete() // nothing else tells where it ends
 	}
 	if err == io.EOF && !r.told {
-		// As likely as a connection that broke is that this was something else.
+		// It is as likely that the response was not the content as that the
+		// connection broke.
 		return 0, finally(failf(KindDamaged, "", "", "the content ends at byte %d of %d", r.pos, r.end))
 	}
 	_ = r.body.Close()
@@ -335,7 +341,8 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	broken.host = hostOf(r.from.url)
 	if r.archive != nil {
 		if r.handed {
-			// Two downloads of one package differ, so the rest of another one does not fit.
+			// Two downloads of a package differ, so the rest of another
+			// download does not fit.
 			return 0, finally(failf(KindDamaged, "", "", "the download of the package breaks off at byte %d of %d", r.pos, r.end).fromStart())
 		}
 		r.pos, r.end = r.first, r.last
@@ -348,8 +355,8 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	return 0, r.open()
 }
 
-// complete checks what came up to the end of the content. It returns io.EOF when
-// that is right.
+// complete checks the content that was received up to its end. It returns
+// io.EOF if the content is correct.
 func (r *contentReader) complete() error {
 	if r.archive == nil || r.first != 0 || r.last >= 0 {
 		return io.EOF
@@ -358,15 +365,16 @@ func (r *contentReader) complete() error {
 	if err != nil {
 		return err
 	}
-	// The two were equal for one package and differed by 72 bytes for another
-	// (https://github.com/mandarons/icloud-docker/issues/327), so it is no error.
+	// This is no error, because the two sizes were equal for one package and
+	// differed by 72 bytes for another
+	// (https://github.com/mandarons/icloud-docker/issues/327).
 	if unpacked >= 0 && r.it.size >= 0 && unpacked != r.it.size {
 		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the listing says %d", r.on, unpacked, r.it.size)
 	}
 	return io.EOF
 }
 
-// finish makes sure that nothing follows the last byte.
+// finish checks that nothing follows the last byte.
 func (r *contentReader) finish() error {
 	if r.more {
 		return io.EOF

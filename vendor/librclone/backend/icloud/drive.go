@@ -14,8 +14,8 @@ import (
 	"github.com/rclone/rclone/lib/encoder"
 )
 
-// drive is the iCloud Drive of one Apple Account in this process. All remotes
-// of the account share it, so each sees the changes of the others.
+// drive is the iCloud Drive of an Apple Account in this process. All remotes of
+// the account share it, so each sees the changes of the others.
 type drive struct {
 	service  *service
 	folders  *folders
@@ -36,7 +36,7 @@ type drive struct {
 	foldsCase  atomic.Bool // the service took two names for one that differ by case
 }
 
-// place is a folder that a path led to.
+// place is a folder that a path leads to.
 type place struct {
 	id     string
 	item   *item    // as its parent has it; nil for the drive's root
@@ -54,7 +54,7 @@ func (p place) target() target {
 	return targetOf(p.item)
 }
 
-// under is the folder that a child of p is.
+// under returns the place of a child folder of p.
 func (p place) under(child *item) place {
 	return place{
 		id: child.id, item: child, parent: p.id, path: path.Join(p.path, child.shown),
@@ -62,8 +62,8 @@ func (p place) under(child *item) place {
 	}
 }
 
-// loops returns an error if a child of the folder is the folder itself or one on
-// the way to it. The kind at the beginning of an id does not count.
+// loops returns an error if a child of the folder is the folder itself or one
+// of its ancestors. The kind at the beginning of an id is ignored.
 func (p place) loops(child *item) error {
 	same := func(id string) bool {
 		return api.GetDocIDFromDriveID(id) == child.docID() && api.ZoneFromDriveID(id) == child.zone()
@@ -83,11 +83,12 @@ func (p place) writable(op string) error {
 	return p.item.writable(op, p.path)
 }
 
-// zone is the one that a new item in the folder belongs to.
+// zone returns the zone of new items in the folder.
 func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
-// named is the child that a name stands for. One whose name differs by case is
-// another one, until the service was seen to take the two for the same.
+// named returns the child that a name stands for. A child whose name differs in
+// case is a different one, unless the service was seen to treat the two names
+// as equal.
 func (d *drive) named(got found) *item {
 	if got.exact == nil && !d.foldsCase.Load() {
 		return nil
@@ -95,9 +96,9 @@ func (d *drive) named(got found) *item {
 	return got.like
 }
 
-// walk finds a folder by the names that lead to it. One that a listing of the
-// folder above it does not have is fs.ErrorDirNotFound; that the service calls it
-// gone is not enough for that.
+// walk finds a folder by the names on its path. It returns fs.ErrorDirNotFound
+// if a listing of the parent folder lacks it; that the service reports the id
+// as gone does not suffice.
 func (d *drive) walk(ctx context.Context, names []string, create bool) (place, error) {
 	begun := d.folders.now()
 	first := d.recall(ctx, names)
@@ -113,7 +114,8 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 		if err := d.stillListed(ctx, try, err); err != nil {
 			return place{}, err
 		}
-		// An id in the cache is no longer there, so the names lead elsewhere now.
+		// An id in the cache no longer exists, so the names lead to another
+		// folder now.
 		for _, id := range passed {
 			d.folders.forget(id)
 		}
@@ -121,9 +123,10 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 	}
 }
 
-// recall lists the folders on the way to the first one that the process goes to,
-// all with one request, where an earlier process has left their ids. What it brings
-// is what descend would ask for folder by folder; what it does not, descend asks for.
+// recall lists the folders on the path to the first folder that the process
+// uses, with one request, if an earlier process has stored their ids. descend
+// would request the same listings one by one, and it requests those that recall
+// does not return.
 func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 	if len(names) == 0 {
 		return false
@@ -148,10 +151,10 @@ func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 	return first
 }
 
-// stillListed waits before the way to a folder is looked up anew, after try
-// number try has found that a folder is listed and the service says that it is
-// gone. The first time, the listing may have been an old one. It gives the error
-// to end with when the service keeps contradicting itself.
+// stillListed waits before a path is looked up again because the service lists
+// a folder and reports that it is gone. At the first attempt, the listing may
+// have been an old one. It returns the error to end with if the service keeps
+// contradicting itself.
 func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 	if try == 1 {
 		return nil
@@ -164,7 +167,8 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 	return d.service.retries.wait(ctx, try, contradiction)
 }
 
-// errContradiction is for what the service shows in a listing and denies by its id.
+// errContradiction is the error for an item that the service lists and whose id
+// it reports as gone.
 var errContradiction = damaged("the service lists it and says that it is not there")
 
 func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
@@ -200,19 +204,19 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	return at, nil
 }
 
-// child finds what a folder has under a name. What is known is taken for
-// present; what is not known to be there is looked for in a listing no older
-// than begun, except to make it: then an older listing will do, because the
-// service itself notices when it is wrong.
+// child finds the item of a folder that has a name. A cached item is assumed to
+// be present. A name that is not cached is looked up in a listing that is no
+// older than begun. If the item is to be created, an older listing suffices,
+// because the service itself detects a conflict.
 func (d *drive) child(ctx context.Context, in place, name string, begun time.Time, create bool) (found, error) {
 	return d.lookup(ctx, in, name, func(got found) bool {
 		return d.named(got) != nil || create || !got.listed.Before(begun)
 	})
 }
 
-// identify finds the child that a name stands for: in a listing that is not older
-// than the option listing_age says, or, where that does not have it, in one no
-// older than begun. None is fs.ErrorObjectNotFound.
+// identify finds the child that a name stands for: in a listing within the age
+// that the option listing_age allows or, if that does not have it, in one no
+// older than begun. It returns fs.ErrorObjectNotFound if there is none.
 func (d *drive) identify(ctx context.Context, in place, name string, begun time.Time) (*item, error) {
 	oldest := begun.Add(-d.age)
 	got, err := d.lookup(ctx, in, name, func(got found) bool {
@@ -234,7 +238,7 @@ func (d *drive) identify(ctx context.Context, in place, name string, begun time.
 	return child, nil
 }
 
-// lookup finds a child in a listing that is good enough, or in a new one.
+// lookup finds a child in a listing that good accepts, or in a new one.
 func (d *drive) lookup(ctx context.Context, in place, name string, good func(found) bool) (found, error) {
 	for range mostListings {
 		if got, known := d.folders.find(in.id, name); known && good(got) {
@@ -259,7 +263,7 @@ func (d *drive) lookup(ctx context.Context, in place, name string, good func(fou
 // mostListings is how often a folder is listed to find one item.
 const mostListings = 4
 
-// pick finds an item by its name in what was listed, as children.find does.
+// pick finds an item by its name in a listing, as children.find does.
 func pick(shown []*item, name string) (exact, like *item) {
 	key, folded := nameKey(name), foldKey(name)
 	for _, child := range shown {
@@ -273,8 +277,8 @@ func pick(shown []*item, name string) (exact, like *item) {
 	return nil, like
 }
 
-// refresh lists a folder for all who wait for it, unless the contents have
-// become good in the meantime.
+// refresh lists a folder for all callers that wait for it, unless good accepts
+// the contents in the meantime.
 func (d *drive) refresh(ctx context.Context, folder place, good func() bool, fresh **listing) error {
 	done, err := d.folders.fill(ctx, folder.id)
 	if err != nil {
@@ -292,8 +296,8 @@ func (d *drive) refresh(ctx context.Context, folder place, good func() bool, fre
 	return nil
 }
 
-// listOne lists a folder, again while the service says that one is gone that is
-// there for certain.
+// listOne lists a folder, and repeats that while the service reports an
+// existing folder as gone.
 func (d *drive) listOne(ctx context.Context, folder place) listing {
 	for try := 1; ; try++ {
 		listed := d.lister.list(ctx, []target{folder.target()})[0]
@@ -311,11 +315,11 @@ func (d *drive) listOne(ctx context.Context, folder place) listing {
 	}
 }
 
-// isThere reports whether a folder is there whatever the service says: the root,
-// and one that we have made, in its first moments.
+// isThere reports whether a folder is known to exist whatever the service
+// reports: the root, and a folder that this process has just created.
 func (d *drive) isThere(id string) bool { return id == rootID || d.folders.isNew(id) }
 
-// splitPath gives the parts of a path, none for the root.
+// splitPath returns the parts of a path, none for the root.
 func splitPath(remote string) []string {
 	var parts []string
 	for part := range strings.SplitSeq(remote, "/") {

@@ -12,8 +12,8 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-// The kinds of failure that this backend tells apart, as Error.Kind and
-// KindOf return them. They are what a caller can act on.
+// The kinds of failure, as Error.Kind and KindOf return them, by what a caller
+// can do about them.
 const (
 	KindNeedsLogin  = "needs-login"  // a person has to sign in or to approve something
 	KindDenied      = "denied"       // the account may not do this
@@ -29,9 +29,9 @@ const (
 	KindRefusedName = "refused-name" // the service takes no such name
 )
 
-// Causes of failures that have to do with the account, as Error.Cause and
-// SessionStatus.Cause return them: finer than the kind, for whoever explains to
-// a person what to do.
+// Causes of failures that concern the account, as Error.Cause and
+// SessionStatus.Cause return them. They are more specific than the kinds and
+// serve to explain to a person what to do.
 const (
 	CauseNotSignedIn    = "not-signed-in"         // nobody has signed in
 	CauseTrustOver      = "trust-over"            // Apple no longer trusts this device
@@ -54,13 +54,12 @@ const (
 	CauseSessionOver    = "session-over"          // any other reason to sign in again
 )
 
-// Error is what every operation of this backend fails with, apart from the
-// few cases in which rclone compares with one of its own errors by identity
-// (fs.ErrorObjectNotFound from NewObject, fs.ErrorDirNotFound from List, and
-// their like).
+// Error is the error of every operation of this backend, except where rclone
+// compares with one of its own errors by identity (fs.ErrorObjectNotFound from
+// NewObject, fs.ErrorDirNotFound from List, and similar ones).
 //
-// Its text is one line: what failed, on what, why, and what to do about it. It
-// never holds a URL, a cookie, a token or a password.
+// Its text is one line: what failed, on what, why, and what to do next. It
+// never contains a URL, a cookie, a token or a password.
 type Error struct {
 	kind       string
 	op         string
@@ -93,8 +92,8 @@ func (e *Error) Error() string {
 	return text + e.Reason()
 }
 
-// Reason is the text without the operation and the name that it was on, for a
-// caller who tells these in words of its own.
+// Reason returns the text without the operation and the path, for a caller that
+// adds them in its own form.
 func (e *Error) Reason() string {
 	text := e.why
 	if e.inner != nil {
@@ -109,18 +108,18 @@ func (e *Error) Reason() string {
 	return text
 }
 
-// Kind is one of the Kind constants.
+// Kind returns one of the Kind constants.
 func (e *Error) Kind() string { return e.kind }
 
-// Cause is one of the Cause constants, or "" where the kind says all.
+// Cause returns one of the Cause constants, or "" if the kind says everything.
 func (e *Error) Cause() string { return e.cause }
 
-// RetryAfter is how long the service asked to be left alone, 0 if it named no
+// RetryAfter returns the wait that the service asked for, or 0 if it named no
 // time.
 func (e *Error) RetryAfter() time.Duration { return e.retryAfter }
 
-// Unwrap gives rclone's own error for the case, so that errors.Is works, and
-// what the failure comes from.
+// Unwrap returns rclone's own error for the case, so that errors.Is works, and
+// the underlying error.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	if e.sentinel != nil {
@@ -135,8 +134,8 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Retry implements fserrors.Retrier: whether the whole operation may succeed
-// when it is begun again from its first byte.
+// Retry implements fserrors.Retrier. It reports whether the whole operation may
+// succeed when it is started again from its first byte.
 func (e *Error) Retry() bool {
 	switch e.kind {
 	case KindNetwork, KindThrottled, KindDamaged, KindChanged:
@@ -148,18 +147,18 @@ func (e *Error) Retry() bool {
 // NoRetry implements fserrors.NoRetrier.
 func (e *Error) NoRetry() bool { return !e.Retry() }
 
-// NoLowLevelRetry implements fserrors.NoLowLevelRetrier: this backend has
-// already repeated what was worth repeating, unless the caller has part of a
-// content that has to be read again from its start.
+// NoLowLevelRetry implements fserrors.NoLowLevelRetrier. This backend has
+// already retried whatever a retry can cure, unless the caller has a part of a
+// content that must be read again from its start.
 func (e *Error) NoLowLevelRetry() bool { return !e.startOver }
 
 // Fatal implements fserrors.Fataler. It reports whether no other call of the
 // account can succeed either, as without a session.
 func (e *Error) Fatal() bool { return e.fatal || e.kind == KindNeedsLogin }
 
-// KindOf tells the kind of any error of this backend, including rclone's own
-// errors that some methods have to return bare. It is "" for an error that did
-// not come from here, and for the end of a context.
+// KindOf returns the kind of any error of this backend, including rclone's own
+// errors that some methods have to return unwrapped. It returns "" for any
+// other error and for the end of a context.
 func KindOf(err error) string {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -177,8 +176,8 @@ func KindOf(err error) string {
 	return ""
 }
 
-// sentinels are rclone's errors that an error of a kind also is, unless it is
-// made with a better one.
+// sentinels maps a kind to the error of rclone that an error of the kind also
+// is, unless it has a more specific one.
 var sentinels = map[string]error{
 	KindNotFound:    fs.ErrorObjectNotFound,
 	KindDenied:      fs.ErrorPermissionDenied,
@@ -223,26 +222,26 @@ func (e *Error) fromStart() *Error {
 // hasKind reports whether err is a failure of that kind.
 func hasKind(err error, kind string) bool { return KindOf(err) == kind }
 
-// isFinal reports whether a failure is one that no repetition helps.
+// isFinal reports whether no retry can cure a failure.
 func isFinal(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.final
 }
 
-// isDoubtful reports whether a failure is a refusal that may be none a moment
-// later.
+// isDoubtful reports whether a failure is a refusal that may be withdrawn a
+// moment later.
 func isDoubtful(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.doubtful && !typed.final
 }
 
-// isAnswered reports whether a failure is one that the service told of.
+// isAnswered reports whether a failure is one that the service reported.
 func isAnswered(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.answered
 }
 
-// finally marks a failure as one that was repeated often enough.
+// finally marks a failure as retried often enough.
 func finally(err error) error {
 	var typed *Error
 	if !errors.As(err, &typed) || typed.final {
@@ -253,8 +252,8 @@ func finally(err error) error {
 	return &marked
 }
 
-// about names the operation and the file for an error that was made where
-// neither was known; anything else it returns as it is.
+// about adds the operation and the file to an error that has neither. It
+// returns any other error unchanged.
 func about(err error, op, on string) error {
 	var typed *Error
 	if !errors.As(err, &typed) || typed.op != "" {
@@ -265,8 +264,8 @@ func about(err error, op, on string) error {
 	return &named
 }
 
-// transportError turns what net/http failed with into a network failure. A
-// *url.Error is taken apart, because its text is the whole address with the
+// transportError converts an error of net/http into a network failure. A
+// *url.Error is unwrapped, because its text contains the whole address with the
 // signature that grants access to the content.
 func transportError(ctx context.Context, host string, err error) error {
 	if ctxErr := ctx.Err(); ctxErr != nil {
