@@ -45,6 +45,15 @@ pub struct Drive {
     outage: Arc<Outage>,
 }
 
+/// A file that was stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// The file.
+    pub file: File,
+    /// Whether the file has another name than requested, because the service refuses that name.
+    pub is_renamed: bool,
+}
+
 impl Drive {
     /// Opens the section `name` of `sections`, for work in the folder `top`.
     ///
@@ -166,7 +175,7 @@ impl Drive {
         modified: Time,
         content: &Spooled,
         replacement: Replacement,
-    ) -> Result<File, Error> {
+    ) -> Result<Stored, Error> {
         // The semaphore is never closed, so this returns a permit.
         let _permit = self.uploads.acquire().await;
         self.store(path, modified, content, replacement).await
@@ -177,7 +186,7 @@ impl Drive {
     ///
     /// # Errors
     /// Fails if the file cannot be stored.
-    pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<File, Error> {
+    pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<Stored, Error> {
         self.store(path, modified, content, Replacement::Awaited).await
     }
 
@@ -187,11 +196,13 @@ impl Drive {
         modified: Time,
         content: &Spooled,
         replacement: Replacement,
-    ) -> Result<File, Error> {
+    ) -> Result<Stored, Error> {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
         let stored = retried(self.attempts(Work::Write), upload).await;
-        match self.judged(Work::Write, "cannot store", path, stored).await?.item {
-            Item::File(file) => Ok(file),
+        let entry = self.judged(Work::Write, "cannot store", path, stored).await?;
+        let is_renamed = entry.name() != path.name();
+        match entry.item {
+            Item::File(file) => Ok(Stored { file, is_renamed }),
             Item::Folder => {
                 let cause = rclone::Error::unexpected("a folder is there afterwards");
                 Err(Error::new("cannot store", path, cause))

@@ -24,6 +24,8 @@ pub struct Summary {
     pub others: u64,
     /// The bytes of content that were transferred.
     pub bytes: u64,
+    /// The number of files that have another name in the drive than in the snapshot.
+    pub renamed: u64,
     /// The number of items that were not saved or not restored.
     pub failed: u64,
     /// The number of failed items by cause.
@@ -59,6 +61,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (files, folders) = (counted(self.files, "file"), counted(self.folders, "folder"));
         write!(f, "{files} and {folders}, {} transferred", Bytes(self.bytes))?;
+        if self.renamed > 0 {
+            write!(f, ", {} restored under another name", counted(self.renamed, "file"))?;
+        }
         match self.failed {
             0 => write!(f, ", none failed"),
             failed => write!(f, ", {failed} failed: {}", self.grouped_causes()),
@@ -153,6 +158,8 @@ mod tests {
         }
         let shown = summary.to_string();
         assert!(shown.ends_with("9 failed: 3 × b; 2 × c; 1 × a; 1 × d; 2 × other causes"), "{shown}");
+        summary.renamed = 1;
+        assert!(summary.to_string().contains(", 1 file restored under another name, 9 failed"), "{summary}");
         summary.bytes = 999;
         assert!(summary.to_string().contains("999 bytes"));
     }

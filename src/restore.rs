@@ -20,6 +20,15 @@ pub struct Failure {
     ends_everything: bool,
 }
 
+/// The result of a record that was restored.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The number of bytes that were stored.
+    bytes: u64,
+    /// Whether the file has another name in the drive than in the snapshot.
+    is_renamed: bool,
+}
+
 impl Failure {
     fn new(text: String, cause: impl ToString) -> Self {
         Self { text, cause: cause.to_string(), ends_everything: false }

@@ -37,9 +37,9 @@ impl Claim {
         let id = xxh3_64(format!("{:?} {process}", Time::now()).as_bytes());
         let name = format!("{CLAIM}{process}-{id:016x}");
         let content = Bytes::from_static(b"a kloset is being made here").into();
-        let file =
-            kloset.drive.upload(&inside(&kloset.top, &name), Time::now(), &content, Replacement::Awaited).await?;
-        Ok(Self { name, id, file })
+        let path = inside(&kloset.top, &name);
+        let stored = kloset.drive.upload(&path, Time::now(), &content, Replacement::Awaited).await?;
+        Ok(Self { name, id, file: stored.file })
     }
 
     /// Returns the time to wait before the next attempt, at most two seconds.

@@ -186,7 +186,7 @@ impl Folder {
     /// Fails if the file cannot be stored in full.
     pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
         let path = self.path_for_put(name).await?;
-        let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?;
+        let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?.file;
         self.keep(name, file);
         Ok(())
     }
@@ -198,7 +198,7 @@ impl Folder {
     /// Fails if the file cannot be stored in full.
     pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
         let path = self.path_for_put(name).await?;
-        let file = self.drive.upload_at_once(&path, Time::now(), content).await?;
+        let file = self.drive.upload_at_once(&path, Time::now(), content).await?.file;
         self.keep(name, file.clone());
         Ok(file)
     }

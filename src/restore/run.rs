@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Failure, Names, uploads::Uploads};
+use super::{Failure, Names, Restored, uploads::Uploads};
 use crate::{
     drive::{self, Drive, DrivePath, Spool, Spooled},
     rclone::{Replacement, Time},
@@ -184,7 +184,7 @@ impl<R> Restore<R> {
             let target = Err(result.err().unwrap_or_else(|| refused(&"it is not a file")));
             return Some(Incoming { ticket, name: name.to_owned(), target });
         }
-        self.settle(ticket, result.map(|()| 0)).await;
+        self.settle(ticket, result.map(|()| Restored::default())).await;
         None
     }
 
@@ -209,7 +209,7 @@ impl<R> Restore<R> {
 
     /// Waits for the end of an upload. Never completes if no upload is under way. Cancel safe:
     /// [`Self::settle`] takes the returned result.
-    pub async fn next_ended(&mut self) -> (R, Result<u64, Failure>) {
+    pub async fn next_ended(&mut self) -> (R, Result<Restored, Failure>) {
         match self.uploads.next().await {
             Some(ended) => ended,
             None => std::future::pending().await,
@@ -217,10 +217,11 @@ impl<R> Restore<R> {
     }
 
     /// Counts and sends the outcome of a record.
-    pub async fn settle(&mut self, ticket: R, result: Result<u64, Failure>) {
+    pub async fn settle(&mut self, ticket: R, result: Result<Restored, Failure>) {
         let failure = match result {
-            Ok(bytes) => {
+            Ok(Restored { bytes, is_renamed }) => {
                 self.summary.bytes += bytes;
+                self.summary.renamed += u64::from(is_renamed);
                 None
             }
             Err(failure) => {
@@ -287,14 +288,14 @@ impl<R> Restore<R> {
     /// Stores a file whose name differs only in case from that of another file. No service tells
     /// beforehand whether it keeps both, so no other upload runs meanwhile, and the folder is
     /// listed afterwards.
-    async fn store_beside_twin(&mut self, path: &DrivePath, time: Time, content: Spooled) -> Result<u64, Failure> {
+    async fn store_beside_twin(&mut self, path: &DrivePath, time: Time, content: Spooled) -> Result<Restored, Failure> {
         while self.settle_next().await {}
         let before = self.names_like(path).await?;
-        let bytes = store(&self.drive, path, time, content).await?;
+        let restored = store(&self.drive, path, time, content).await?;
         self.drive.finish(FINISHING).await;
         let after = self.names_like(path).await?;
         match before.iter().find(|name| !after.contains(name) && !drive::are_one(name, path.name())) {
-            None => Ok(bytes),
+            None => Ok(restored),
             Some(replaced) => {
                 self.names.merge_case();
                 let replaced = replaced.escape_debug();
@@ -324,7 +325,7 @@ impl<R> Restore<R> {
     }
 }
 
-async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<u64, Failure> {
-    drive.upload(path, time, &content, Replacement::Deferred).await?;
-    Ok(content.size())
+async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<Restored, Failure> {
+    let stored = drive.upload(path, time, &content, Replacement::Deferred).await?;
+    Ok(Restored { bytes: content.size(), is_renamed: stored.is_renamed })
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::Failure;
+use super::{Failure, Restored};
 
 /// The uploads under way, each with the ticket of its record. Dropping it cancels them.
 #[derive(Debug)]
 pub struct Uploads<R> {
-    tasks: JoinSet<Result<u64, Failure>>,
+    tasks: JoinSet<Result<Restored, Failure>>,
     tickets: HashMap<Id, R>,
 }
 
@@ -21,7 +21,7 @@ impl<R> Default for Uploads<R> {
 
 impl<R> Uploads<R> {
     /// Starts an upload. Its future returns the number of bytes stored.
-    pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<u64, Failure>> + Send + 'static) {
+    pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<Restored, Failure>> + Send + 'static) {
         let handle: AbortHandle = self.tasks.spawn(upload);
         self.tickets.insert(handle.id(), ticket);
     }
@@ -32,7 +32,7 @@ impl<R> Uploads<R> {
     }
 
     /// Waits for the end of an upload. Returns none if no upload is under way. Cancel safe.
-    pub async fn next(&mut self) -> Option<(R, Result<u64, Failure>)> {
+    pub async fn next(&mut self) -> Option<(R, Result<Restored, Failure>)> {
         let (id, result) = match self.tasks.join_next_with_id().await? {
             Ok(ended) => ended,
             // The task panicked or was cancelled, so its record must not count as restored.
@@ -53,9 +53,9 @@ mod tests {
         let (ticket, result) = uploads.next().await.unwrap();
         assert_eq!(ticket, "dies");
         assert!(result.unwrap_err().text.contains("did not end"));
-        uploads.start("lives", async { Ok(7) });
+        uploads.start("lives", async { Ok(Restored { bytes: 7, is_renamed: false }) });
         let (ticket, result) = uploads.next().await.unwrap();
-        assert_eq!((ticket, result.unwrap()), ("lives", 7));
+        assert_eq!((ticket, result.unwrap().bytes), ("lives", 7));
         assert!(uploads.next().await.is_none());
     }
 }

@@ -98,6 +98,18 @@ async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
     assert_eq!(std::fs::read_to_string(&events).unwrap(), "restore-failed 40 4\n");
 }
 
+/// The service refuses the name, so the file is stored under another one
+#[tokio::test]
+async fn files_restored_under_another_name_are_counted() {
+    let icloud = ICloud::new();
+    let tree = Tree::new().folder("/").file("/a\\b.txt", "content").file("/c.txt", "content");
+    let (exported, lines) = restore(&icloud, &tree, async {}).await;
+    assert_eq!(exported.errors(), BTreeMap::new());
+    assert_eq!(lines.iter().filter(|line| line.contains("is stored as") && line.contains("b.txt")).count(), 1);
+    let summary = lines.last().unwrap();
+    assert!(summary.ends_with(", 1 file restored under another name, none failed"), "{lines:?}");
+}
+
 /// The old file is in the Trash and the new one has another name while this goes on
 #[tokio::test]
 async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
