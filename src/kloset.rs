@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     drive::{self, Content, Drive, DrivePath, Spool, Spooled},
-    rclone::{Entry, File, Item, Kind, Replacement, Time},
+    rclone::{self, Entry, File, Item, Kind, Replacement, Time},
 };
 
 /// Limits of the caches of a kloset.
@@ -357,6 +357,9 @@ impl Kloset {
     /// # Errors
     /// Fails if the object does not exist.
     pub async fn get(&self, resource: Resource, mac: Mac, part: Option<Range<u64>>) -> Result<Content, Error> {
+        if let Some(error) = self.drive.over() {
+            return Err(error.into());
+        }
         let (folder, name, path) = (self.folder(resource), mac.to_string(), self.path(resource, mac));
         let no_object = || Error::NoObject(path.clone());
         let read = |file: &File| {
@@ -377,6 +380,7 @@ impl Kloset {
         }
         let mut content = read(&file);
         let Err(error) = content.begin().await else {
+            self.drive.was_read(&file);
             return Ok(content);
         };
         if !matches!(error.kind, Kind::NotFound | Kind::Changed) {
@@ -385,6 +389,12 @@ impl Kloset {
         // Another process has deleted the object or stored it again, as it does with its lock.
         let instead = folder.file_instead_of(&name, &file).await?.ok_or_else(no_object)?;
         Ok(if instead.version == file.version { content } else { read(&instead) })
+    }
+
+    /// Returns the error for an object that could not be read. The error says whether the run is
+    /// over.
+    pub async fn unreadable(&self, resource: Resource, mac: Mac, cause: rclone::Error) -> drive::Error {
+        self.drive.unreadable(&self.path(resource, mac), cause).await
     }
 
     /// Deletes an object permanently, in the background. The object is no longer listed. Waits only

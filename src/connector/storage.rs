@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{context::Context, status};
 use crate::{
     account::RunEvent,
-    kloset::{Kloset, Mac, Resource},
+    kloset::{Error, Kloset, Mac, Resource},
     report::Reporter,
 };
 
@@ -58,7 +58,10 @@ impl store_server::Store for Storage {
     }
 
     async fn open(&self, _: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
-        let config = self.kloset().await?.configuration().await.map_err(status::of)?;
+        let config = self.kloset().await?.configuration().await.map_err(|error| match error {
+            Error::Drive(error) => self.failed(error),
+            error => status::of(error),
+        })?;
         Ok(Response::new(OpenResponse { config }))
     }
 
@@ -117,10 +120,16 @@ impl store_server::Store for Storage {
             let start = range.offset;
             start..start.saturating_add(range.length.into())
         });
-        let content = self.kloset().await?.get(resource, mac, part).await.map_err(status::of)?;
-        let chunks = content.map(move |piece| match piece {
-            Ok(chunk) => Ok(GetResponse { chunk }),
-            Err(error) => Err(status::of(format!("cannot read {mac}: {error}"))),
+        let kloset = self.kloset().await?;
+        let content = kloset.get(resource, mac, part).await.map_err(status::of)?;
+        let chunks = content.then(move |piece| {
+            let kloset = Arc::clone(&kloset);
+            async move {
+                match piece {
+                    Ok(chunk) => Ok(GetResponse { chunk }),
+                    Err(error) => Err(status::of(kloset.unreadable(resource, mac, error).await)),
+                }
+            }
         });
         Ok(Response::new(Box::pin(chunks)))
     }
@@ -155,8 +164,8 @@ impl Storage {
         }
     }
 
-    /// Returns the status of a Put that failed, and reports the error on stderr: plakar exits on
-    /// it, and often says no more than "EOF" or "context canceled".
+    /// Returns the status of an operation whose failure ends plakar, and reports the error on
+    /// stderr: plakar often says no more than "EOF" or "context canceled".
     fn failed(&self, error: impl fmt::Display) -> Status {
         if let Some(reporter) = self.reporter.get() {
             let reason = status::text(format!("the store failed: {error}"));
@@ -168,10 +177,15 @@ impl Storage {
     async fn kloset(&self) -> Result<Arc<Kloset>, Status> {
         let open = || async {
             let config = self.context.config()?;
-            let reporter = Arc::new(Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top)));
-            let drive = self.context.drive().await?;
-            // The kloset is set only once, so this succeeds.
-            let _ = self.reporter.set(Arc::clone(&reporter));
+            let new_reporter = || Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top));
+            let reporter = Arc::clone(self.reporter.get_or_init(|| Arc::new(new_reporter())));
+            let drive = match self.context.drive().await {
+                Ok(drive) => drive,
+                Err(error) => {
+                    reporter.failed(RunEvent::StoreFailed, &format!("the store failed: {}", error.message()), None);
+                    return Err(error);
+                }
+            };
             let watched = drive.clone();
             tokio::spawn(async move {
                 let error = watched.until_over().await;

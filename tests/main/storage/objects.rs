@@ -1,8 +1,8 @@
 //! Reading, replacing and deleting objects.
 
 use bytes::Bytes;
-use icloud_simulator::{Content, RequestKind};
-use plakar_host::{Mac, Range, Resource, Store, digest};
+use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
+use plakar_host::{Mac, PATIENCE, Range, Resource, Store, digest};
 
 use crate::icloud::{ICloud, MODIFIED, hex};
 
@@ -181,4 +181,40 @@ async fn sixty_four_small_ranges_at_once_are_all_answered() {
     for (n, part) in parts.iter().enumerate() {
         assert_eq!(*part, content.slice(n * 1000..n * 1000 + 1000), "range {n}");
     }
+}
+
+/// Once contents cannot be read and a packfile that was read before cannot either, nothing more is
+/// requested.
+#[tokio::test]
+async fn a_store_whose_contents_are_out_of_reach_ends() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let macs: Vec<Mac> = [1000, 2000, 3000].map(|size| packfile(&icloud, size).0).into();
+    store.get(Resource::Packfile, macs[0], None).await.unwrap();
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, FaultAction::ResetBefore));
+    store.get(Resource::Packfile, macs[1], None).await.unwrap_err();
+    let requests = icloud.count(RequestKind::ContentGet);
+    store.get(Resource::Packfile, macs[2], None).await.unwrap_err();
+    assert_eq!(icloud.count(RequestKind::ContentGet), requests);
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
+    let stderr = connector.stderr();
+    let causes = stderr.lines().filter(|line| line.starts_with("plakar-icloud: error: the store failed")).count();
+    assert_eq!(causes, 1, "{stderr}");
+}
+
+/// The command of `on_event` runs, as plakar's own message may be seen by nobody.
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_reported() {
+    let icloud = ICloud::new();
+    icloud.put("kloset/CONFIG", b"config");
+    icloud.simulator.end_trust();
+    icloud.simulator.end_sessions(421);
+    let events = icloud.host.surroundings().root().join("events");
+    let command = format!("echo $PLAKAR_ICLOUD_EVENT >> {}", events.display());
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset").with("on_event", &command)).await.unwrap();
+    store.open().await.unwrap_err();
+    let told = || std::fs::read_to_string(&events).unwrap_or_default();
+    crate::icloud::until(|| told().lines().any(|event| event == "store-failed")).await;
 }
