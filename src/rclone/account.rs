@@ -10,7 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cause, Error, Rclone, call, call_plain,
+    Cause, Error, Rclone,
+    call::{call, call_plain},
     methods::{Method, Nothing, method},
 };
 use crate::secret;

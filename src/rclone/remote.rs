@@ -1,0 +1,129 @@
+//! The operations on a remote.
+
+use std::{os::fd::IntoRawFd, sync::Arc};
+
+use super::{
+    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Time,
+    call::{blocking, call, decode, encode, nul_in_input},
+    ffi,
+    methods::{self, Nothing},
+};
+
+impl Remote {
+    /// Saves the unsaved state of the backend, such as cookies that the service has replaced. The
+    /// remote cannot be used afterwards.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be saved.
+    pub async fn close(self) -> Result<(), Error> {
+        call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
+    }
+
+    /// Lists folders. Returns one result for each path, in order.
+    ///
+    /// # Errors
+    /// Fails if the call could not be made.
+    pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Listing, Error>>, Error> {
+        let asked = paths.len();
+        let listed = call(methods::List { remote: self.id, paths }).await?;
+        if listed.folders.len() != asked {
+            return Err(Error::unexpected(format!(
+                "{asked} folders were listed but {} answered",
+                listed.folders.len()
+            )));
+        }
+        let folder = |mut folder: methods::ListedFolder| match folder.failure.take() {
+            Some(failure) => Err(Error::from(failure)),
+            None => Ok(Listing::from(folder)),
+        };
+        Ok(listed.folders.into_iter().map(folder).collect())
+    }
+
+    /// Finds a file or a folder.
+    ///
+    /// # Errors
+    /// Returns [`Kind::NotFound`] if it does not exist.
+    pub async fn stat(self, path: &str) -> Result<Entry, Error> {
+        let entry = call(methods::Stat { remote: self.id, path: path.to_owned() }).await?;
+        Entry::try_from(entry).map_err(|invalid| invalid.cause)
+    }
+
+    /// Creates a folder and its parents. Succeeds if the folder exists.
+    ///
+    /// # Errors
+    /// Returns the error of the service.
+    pub async fn mkdir(self, path: &str) -> Result<(), Error> {
+        call(methods::Mkdir { remote: self.id, path: path.to_owned() }).await.map(|Nothing {}| ())
+    }
+
+    /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
+    /// one result for each file, in order: [`Kind::NotFound`] if it did not exist.
+    ///
+    /// # Errors
+    /// Fails if the call could not be made.
+    pub async fn delete(
+        self,
+        files: &[(&str, Option<&File>)],
+        deletion: Deletion,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let deleted = |(path, kept): &(&str, Option<&File>)| methods::Deleted {
+            path: (*path).to_owned(),
+            object: kept.map_or(0, |file| file.object.id()),
+        };
+        let request = methods::Delete {
+            remote: self.id,
+            files: files.iter().map(deleted).collect(),
+            permanent: deletion == Deletion::Permanent,
+        };
+        let failures = call(request).await?.failures;
+        if failures.len() != files.len() {
+            let (asked, answered) = (files.len(), failures.len());
+            return Err(Error::unexpected(format!("{asked} files were to be deleted but {answered} answered")));
+        }
+        Ok(failures.into_iter().map(|failure| failure.map_or(Ok(()), |failure| Err(failure.into()))).collect())
+    }
+
+    /// Sets the modification time of a folder.
+    ///
+    /// # Errors
+    /// Returns [`Kind::Unsupported`] if the backend cannot set it.
+    pub async fn set_folder_time(self, path: &str, time: Time) -> Result<(), Error> {
+        let request =
+            methods::FolderTime { remote: self.id, path: path.to_owned(), seconds: time.seconds, nanos: time.nanos };
+        call(request).await.map(|Nothing {}| ())
+    }
+
+    /// Stores content at a path and replaces an existing file. The content is stored in full or not
+    /// at all.
+    ///
+    /// # Errors
+    /// Returns the error of the service. The path then holds what it held before, or nothing if the
+    /// service kept less than it was sent.
+    pub async fn upload(
+        self,
+        path: &str,
+        modified: Time,
+        content: Arc<Region>,
+        replacement: Replacement,
+    ) -> Result<Entry, Error> {
+        let scope = ffi::Scope::new();
+        let id = scope.id();
+        let mut request = methods::Upload {
+            remote: self.id,
+            path: path.to_owned(),
+            seconds: modified.seconds,
+            nanos: modified.nanos,
+            defer: replacement == Replacement::Deferred,
+            file: None,
+        };
+        let entry: methods::Entry = blocking(scope, move || {
+            let no_descriptor = |error| Error::unexpected(format!("the spool cannot be lent: {error}"));
+            let descriptor = content.descriptor().map_err(no_descriptor)?.map(IntoRawFd::into_raw_fd);
+            request.file = descriptor.map(|descriptor| methods::SpoolFile { descriptor, size: content.size() });
+            let answer = ffi::upload(&encode(id, &request)?, content.memory()).map_err(|_| nul_in_input("upload"))?;
+            decode(answer.as_bytes())
+        })
+        .await?;
+        Entry::try_from(entry).map_err(|invalid| invalid.cause)
+    }
+}
