@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// folders is the directory cache of one account: what the folders of the drive
-// hold, by their ids, as the service's listings and our own changes tell.
+// folders is the directory cache of an account: the contents of the folders of
+// the drive by their ids, from the service's listings and our own changes.
 //
-// What is here can be out of date: others change the drive too. Who relies on
-// it to write is told by the service (a conflict, a name that it changed, an id
-// that is gone) and forgets the folder; who relies on it to find something
-// looks at the age.
+// The cache can be out of date, because other devices change the drive too. If
+// an outdated entry is used for a write, the service reports a conflict,
+// another name or an unknown id, and the folder is dropped from the cache. If
+// an entry is used for a look-up, its age is checked.
 type folders struct {
 	mu      sync.Mutex
 	byID    map[string]*folder
@@ -24,7 +24,7 @@ type folders struct {
 	now     func() time.Time
 }
 
-// folder is what is known of one folder.
+// folder is the cached state of a folder.
 type folder struct {
 	id       string
 	children *children      // nil while not known
@@ -34,16 +34,16 @@ type folder struct {
 	made     time.Time      // when it was made, if we made it
 	element  *list.Element
 
-	// filling is held while the folder is being listed or a child folder made,
-	// so that many who need the same do it once.
+	// filling is held while the folder is being listed or a child folder is
+	// being created, so that concurrent callers share the operation.
 	filling chan struct{}
-	// Changes of our own while listings are under way: a listing may have been
-	// answered before or after them.
+	// Changes made by this process while listings are under way. A listing may
+	// have been made before or after them.
 	listings int
 	journal  []change
 }
 
-// change is one change of our own in a folder.
+// change is a change made by this process in a folder.
 type change struct {
 	put  *item  // what is there now, or nil
 	drop string // the id that is gone, or ""
@@ -53,7 +53,8 @@ func newFolders(longest int) *folders {
 	return &folders{byID: map[string]*folder{}, recent: list.New(), longest: longest, now: time.Now}
 }
 
-// at gives the record of a folder, making it; mu is held.
+// at returns the record of a folder and creates it if necessary. mu must be
+// held.
 func (f *folders) at(id string) *folder {
 	known, ok := f.byID[id]
 	if !ok {
@@ -63,7 +64,7 @@ func (f *folders) at(id string) *folder {
 	return known
 }
 
-// contents gives what is known of a folder, nil for nothing; mu is held.
+// contents returns the known contents of a folder, or nil. mu must be held.
 func (f *folders) contents(id string) *children {
 	if in := f.byID[id]; in != nil {
 		return in.children
@@ -71,7 +72,7 @@ func (f *folders) contents(id string) *children {
 	return nil
 }
 
-// found is what a look-up by name gave.
+// found is the result of a look-up by name.
 type found struct {
 	exact  *item     // the child of that name
 	like   *item     // that, or one whose name differs by case
@@ -79,7 +80,7 @@ type found struct {
 	short  error     // why the folder may have it all the same, or nil
 }
 
-// lookedUp is the outcome of a look-up in a listing.
+// lookedUp returns the result of a look-up in a listing.
 func lookedUp(exact, like *item, name string, short error, invalid []*invalidItem) found {
 	if like == nil {
 		if err := invalidNamed(invalid, name); err != nil {
@@ -89,8 +90,8 @@ func lookedUp(exact, like *item, name string, short error, invalid []*invalidIte
 	return found{exact: exact, like: like, short: short}
 }
 
-// find looks for a child by its name. known is false when the folder's contents
-// are not.
+// find looks up a child by its name. known is false if the contents of the
+// folder are unknown.
 func (f *folders) find(id, name string) (got found, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +106,7 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	return got, true
 }
 
-// listedSince gives what a folder shows, if it was listed after a time.
+// listedSince returns the listing of a folder if it was requested after a time.
 func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,7 +117,7 @@ func (f *folders) listedSince(id string, begun time.Time) (listing, bool) {
 	return listing{items: in.children.visible(), invalid: in.invalid, short: in.short}, true
 }
 
-// findCoarsely gives a child by a rule that takes more names for the same.
+// findCoarsely returns a child by a rule that treats more names as equal.
 func (f *folders) findCoarsely(id, name string) *item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,7 +127,7 @@ func (f *folders) findCoarsely(id, name string) *item {
 	return nil
 }
 
-// findID gives a child by its id, if the contents are known.
+// findID returns a child by its id, if the contents are known.
 func (f *folders) findID(id, childID string) *item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,21 +137,21 @@ func (f *folders) findID(id, childID string) *item {
 	return nil
 }
 
-// leftovers gives the uploads in a folder that nobody will finish: old ones, and
-// those of a file that was replaced since.
+// leftovers returns the uploads in a folder that will not be completed: old
+// ones, and those of a file that was replaced since.
 func (f *folders) leftovers(id, replaced string) []*item {
 	return f.uploads(id, func(known *children, child *item, made leftover) bool {
 		return known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced))
 	})
 }
 
-// leftoversOf gives the unfinished replacements of a file in a folder.
+// leftoversOf returns the unfinished replacements of a file in a folder.
 func (f *folders) leftoversOf(id, name string) []*item {
 	return f.uploads(id, func(_ *children, _ *item, made leftover) bool { return made.replaces(name) })
 }
 
-// uploads gives the children of a folder whose names are of uploads under way,
-// those that wanted accepts.
+// uploads returns the children of a folder whose names are those of uploads
+// under way and that wanted accepts.
 func (f *folders) uploads(id string, wanted func(*children, *item, leftover) bool) (found []*item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,7 +177,7 @@ type ticket struct {
 	invalid []*invalidItem
 }
 
-// begin is called before a listing is asked for.
+// begin must be called before a listing is requested.
 func (f *folders) begin(id string) *ticket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,9 +186,9 @@ func (f *folders) begin(id string) *ticket {
 	return &ticket{folder: in, started: f.now(), changes: len(in.journal)}
 }
 
-// end is called with what was listed, or nil, and gives what the folder shows.
-// The changes that we made in the meantime are made again on top of it. A
-// listing that is older than what is known is not kept.
+// end must be called with the listed items, or nil, and returns what the folder
+// shows. The changes that this process has made in the meantime are applied to
+// the listing. A listing that is older than the cached contents is not stored.
 func (f *folders) end(t *ticket, listed []*item) []*item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -219,7 +220,8 @@ func (f *folders) end(t *ticket, listed []*item) []*item {
 	return arranged.visible()
 }
 
-// put records that an item of ours is now in a folder, whatever it was before.
+// put records that an item of ours is now in a folder, regardless of its
+// earlier state.
 func (f *folders) put(id string, child *item) { f.record(id, change{put: child}) }
 
 // drop records that an item is no longer in a folder.
@@ -243,7 +245,7 @@ func (f *folders) record(id string, made change) {
 	}
 }
 
-// started records a folder that was just made: it is empty.
+// started records a folder that was just created and is empty.
 func (f *folders) started(id string) {
 	t := f.begin(id)
 	f.mu.Lock()
@@ -252,11 +254,11 @@ func (f *folders) started(id string) {
 	f.end(t, []*item{})
 }
 
-// newFor is how long the service may take to list a folder that it has made.
+// newFor is how long the service may take to list a folder that it has created.
 const newFor = 10 * time.Second
 
-// isNew reports whether we have made a folder so recently that the service may
-// not list it yet.
+// isNew reports whether this process has created a folder so recently that the
+// service may not list it yet.
 func (f *folders) isNew(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -264,8 +266,8 @@ func (f *folders) isNew(id string) bool {
 	return ok && f.now().Sub(in.made) < newFor
 }
 
-// forget drops what is known of a folder's contents, and what listings that
-// are under way will tell of them.
+// forget drops the known contents of a folder, and the results of listings
+// under way.
 func (f *folders) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -276,7 +278,7 @@ func (f *folders) forget(id string) {
 	}
 }
 
-// forgetAll drops everything.
+// forgetAll drops the contents of all folders.
 func (f *folders) forgetAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -287,7 +289,7 @@ func (f *folders) forgetAll() {
 	}
 }
 
-// empty makes the contents of a folder unknown; mu is held.
+// empty drops the contents of a folder. mu must be held.
 func (f *folders) empty(in *folder) {
 	if in.children == nil {
 		return
@@ -305,11 +307,12 @@ func (f *folders) empty(in *folder) {
 	}
 }
 
-// size is what a folder with known contents counts.
+// size returns how much a folder with known contents counts towards the limit.
 func (in *folder) size() int { return 1 + len(in.children.byName) }
 
-// shrink forgets folders that were not used for long; mu is held. The largest
-// one stays, whatever its size: listing it again and again would cost most.
+// shrink drops the folders that were not used for longest. mu must be held. The
+// largest folder is kept whatever its size, because listing it repeatedly would
+// cost most.
 func (f *folders) shrink() {
 	for f.items > f.longest {
 		at := f.recent.Back()
@@ -325,14 +328,15 @@ func (f *folders) shrink() {
 	}
 }
 
-// release lets go of the record of a folder that nobody needs; mu is held.
+// release removes the record of a folder that is no longer needed. mu must be
+// held.
 func (f *folders) release(in *folder) {
 	if in.children == nil && in.listings == 0 && len(in.filling) == 0 && f.now().Sub(in.made) >= newFor {
 		delete(f.byID, in.id)
 	}
 }
 
-// fill waits for the turn to list a folder or to make one in it.
+// fill waits until this caller may list a folder or create a folder in it.
 func (f *folders) fill(ctx context.Context, id string) (done func(), err error) {
 	f.mu.Lock()
 	turn := f.at(id).filling

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// gate bounds the requests for contents that wait for their answer. It admits more
-// while the answers come as fast as before, and fewer when they slow down or the
-// service refuses one for its load: the algorithm of Gradient2Limit in
-// https://github.com/Netflix/concurrency-limits.
+// gate limits the number of requests for contents that wait for a response. The
+// limit rises while responses arrive as fast as before. It falls when they slow
+// down or the service refuses a request because of its load. The algorithm is
+// Gradient2Limit of https://github.com/Netflix/concurrency-limits.
 type gate struct {
 	mu      sync.Mutex
 	limit   float64
@@ -31,7 +31,7 @@ const (
 
 func newGate() *gate { return &gate{limit: firstAdmitted} }
 
-// enter waits for admission. leave has to follow.
+// enter waits for admission. It must be followed by leave.
 func (g *gate) enter(ctx context.Context) error {
 	g.mu.Lock()
 	if g.active < int(g.limit) {
@@ -60,8 +60,9 @@ func (g *gate) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// leave records the end of a request that began at a time, by an answer, by a
-// refusal for the load of the service, or by neither.
+// leave records the end of a request that began at a time. The request has
+// ended with a response, with a refusal because of the load of the service, or
+// with neither.
 func (g *gate) leave(began time.Time, answered, throttled bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +76,7 @@ func (g *gate) leave(began time.Time, answered, throttled bool) {
 	g.admit()
 }
 
-// learn adapts the limit to the time that an answer took.
+// learn adapts the limit to the time that a response took.
 func (g *gate) learn(took float64) {
 	if g.usual == 0 {
 		g.usual = took

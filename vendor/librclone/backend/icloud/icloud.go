@@ -31,7 +31,7 @@ import (
 	"github.com/rclone/rclone/fs/hash"
 )
 
-// Fs is a folder of an iCloud Drive, as rclone sees it.
+// Fs is a folder of an iCloud Drive.
 type Fs struct {
 	name     string
 	root     string // without slashes at its ends
@@ -87,8 +87,8 @@ func (f *Fs) Root() string { return f.root }
 // String implements fs.Info.
 func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 
-// MergesNames is true: names that differ in their Unicode form only are one for the
-// service, see nameKey.
+// MergesNames returns true: the service treats names that differ only in their
+// Unicode form as equal; see nameKey.
 func (f *Fs) MergesNames() bool { return true }
 
 // Features implements fs.Info.
@@ -100,7 +100,7 @@ func (f *Fs) Hashes() hash.Set { return hash.Set(hash.None) }
 // Precision implements fs.Info: the service keeps whole seconds.
 func (f *Fs) Precision() time.Duration { return time.Second }
 
-// names gives the names that lead from the drive's root to a path in f.
+// names returns the names on the path from the drive's root to a path in f.
 func (f *Fs) names(remote string) []string {
 	parts := splitPath(path.Join(f.root, remote))
 	for i := range parts {
@@ -109,7 +109,8 @@ func (f *Fs) names(remote string) []string {
 	return parts
 }
 
-// lookup finds what a path in f names exactly; nothing is fs.ErrorObjectNotFound.
+// lookup finds the item with exactly this path in f. It returns
+// fs.ErrorObjectNotFound if there is none.
 func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 	names := f.names(remote)
 	if len(names) == 0 {
@@ -166,8 +167,8 @@ func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.O
 	return f.newObject(used, it), nil
 }
 
-// upload stores a content. It returns the path that it is stored under, which
-// differs from remote where the service refuses the name.
+// upload stores a content. It returns the path under which the content is
+// stored, which differs from remote if the service refuses the name.
 func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (it *item, stored string, err error) {
 	on := path.Join(f.root, remote)
 	if src.Size() < 0 {
@@ -203,7 +204,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.Obj
 			return nil, "", about(err, "upload", on)
 		case substitute != "":
 			used, before = substitute, new(known)
-		// The folder was moved or deleted by somebody else.
+		// Another device has moved or deleted the folder.
 		case attempt == 1 && (isGone(err) || hasKind(err, KindChanged)) && !isFinal(err):
 			attempt++
 			d.folders.forget(parent.id)
@@ -279,8 +280,8 @@ func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 	}
 }
 
-// folderToDelete finds a folder and the one that it is in. The drive's own root
-// cannot be deleted.
+// folderToDelete finds a folder and its parent. The drive's own root cannot be
+// deleted.
 func (f *Fs) folderToDelete(ctx context.Context, dir string) (in, at place, err error) {
 	names := f.names(dir)
 	if len(names) == 0 {
@@ -293,7 +294,7 @@ func (f *Fs) folderToDelete(ctx context.Context, dir string) (in, at place, err 
 	return place{id: at.parent, path: parentOf(at.path)}, at, nil
 }
 
-// Purge deletes a folder with all that is in it, by one call.
+// Purge deletes a folder and its contents with one call.
 func (f *Fs) Purge(ctx context.Context, dir string) error {
 	if len(f.names(dir)) == 0 {
 		return fs.ErrorCantPurge
@@ -305,10 +306,10 @@ func (f *Fs) Purge(ctx context.Context, dir string) error {
 	return f.drive.trash(ctx, in, at.item)
 }
 
-// DirCacheFlush forgets what is known of the folders.
+// DirCacheFlush drops the cached contents of all folders.
 func (f *Fs) DirCacheFlush() { f.drive.folders.forgetAll() }
 
-// Disconnect forgets the session, in the configuration and in the session file.
+// Disconnect removes the session from the configuration and the session file.
 func (f *Fs) Disconnect(ctx context.Context) error {
 	f.m.Set(optTrustToken, "")
 	f.m.Set(optCookies, "")
@@ -321,8 +322,9 @@ func (f *Fs) Disconnect(ctx context.Context) error {
 	})
 }
 
-// Shutdown saves what the service has changed in the session, and what later
-// processes need not find out again, and waits for the changes in the background.
+// Shutdown waits for the changes in the background. It saves the session as the
+// service has changed it, and the facts that later processes need not determine
+// again.
 func (f *Fs) Shutdown(ctx context.Context) error {
 	f.drive.service.session.flush(ctx)
 	f.drive.seen.flush(ctx)

@@ -13,18 +13,18 @@ import (
 )
 
 // invalidItem is an item of a listing that cannot be used because of what the
-// service says about it. The other items of its folder can.
+// service reports about it. The other items of its folder can be used.
 type invalidItem struct {
 	name string // as the service has it; "" when it is no name
 	err  *Error
 }
 
-// largestSize is the largest size of a file that is believed, in bytes. It is far
-// beyond any storage plan of Apple.
+// largestSize is the largest size of a file that is accepted, in bytes. It is
+// far beyond any storage plan of Apple.
 const largestSize = 1 << 50
 
-// listedItem checks one item of a listing. decoded is the error that decoding it
-// ended with, if any.
+// listedItem checks an item of a listing. decoded is the error of decoding it,
+// if any.
 func listedItem(answered *driveItem, decoded error) (*item, *invalidItem) {
 	var wrongType *json.UnmarshalTypeError
 	switch {
@@ -45,7 +45,8 @@ func listedItem(answered *driveItem, decoded error) (*item, *invalidItem) {
 	return it, nil
 }
 
-// invalidBecause returns what is wrong with an item of that name and size, or "".
+// invalidBecause returns what is wrong with an item of this name and size, or
+// "".
 func invalidBecause(name string, size *number) string {
 	switch {
 	case name == "":
@@ -69,8 +70,8 @@ func newInvalidItem(name, what string) *invalidItem {
 	return &invalidItem{name: name, err: e}
 }
 
-// invalidNamed returns why the item of a name cannot be used, or nil if no invalid
-// item has that name.
+// invalidNamed returns why the item of a name cannot be used, or nil if no
+// invalid item has the name.
 func invalidNamed(items []*invalidItem, name string) error {
 	key := nameKey(name)
 	at := slices.IndexFunc(items, func(it *invalidItem) bool { return it.name != "" && nameKey(it.name) == key })
@@ -80,8 +81,8 @@ func invalidNamed(items []*invalidItem, name string) error {
 	return items[at].err
 }
 
-// InvalidEntry stands in a listing for an item that cannot be used. Only
-// ListFolders returns such entries; List and ListR fail for them.
+// InvalidEntry represents an item of a listing that cannot be used. Only
+// ListFolders returns such entries; List and ListR fail instead.
 type InvalidEntry struct {
 	remote string
 	err    error
@@ -106,7 +107,7 @@ func (e *InvalidEntry) ModTime(context.Context) time.Time { return time.Time{} }
 // Size implements fs.DirEntry.
 func (e *InvalidEntry) Size() int64 { return -1 }
 
-// firstInvalid returns why the first invalid one of some entries cannot be used.
+// firstInvalid returns why the first invalid entry cannot be used.
 func firstInvalid(entries fs.DirEntries) error {
 	for _, entry := range entries {
 		if invalid, ok := entry.(*InvalidEntry); ok {

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// lister asks for the contents of folders, several folders a request. Apple's limit
-// on them is not known: idrive-cli lists a whole level of a tree with one request.
-// What the service refuses or leaves out is asked for again in smaller lists, and the
-// size that worked is kept.
+// lister requests the contents of folders, several with one request. Apple's
+// limit on them is unknown: idrive-cli lists a whole level of a tree with one
+// request. Folders that the service refuses or omits are requested again in
+// smaller lists, and the size that worked is kept.
 // https://github.com/nktknshn/idrive-cli
 type lister struct {
 	service *service
@@ -28,11 +28,11 @@ type lister struct {
 	closed  atomic.Bool         // the Drive host does not list below shares
 }
 
-// heaviest is how many items one request should bring, as far as the service's
-// counts tell beforehand: an answer comes in one piece.
+// heaviest is how many items a request should return at most, according to the
+// service's counts, because a response is decoded as a whole.
 const heaviest = 5_000
 
-// listWorkers is how many listing requests are under way at once.
+// listWorkers is the maximum number of concurrent listing requests.
 const listWorkers = 8
 
 // target is a folder to be listed.
@@ -51,13 +51,14 @@ func targetOf(folder *item) target {
 	}
 }
 
-// below reports whether the folder is below one that another account shares.
+// below reports whether the folder is below a folder that another account
+// shares.
 func (t target) below() bool {
 	kind, _, _ := api.DeconstructDriveID(t.id)
 	return kind == itemKind || t.shared && strings.Contains(kind, "IN_SHARED")
 }
 
-// listing is what is in a folder, or why that is not known.
+// listing is the contents of a folder, or the reason why they are unknown.
 type listing struct {
 	self    *driveItem
 	items   []*item        // as shown, in no order
@@ -66,7 +67,7 @@ type listing struct {
 	err     error
 }
 
-// list lists folders, with one outcome for each.
+// list lists folders and returns an outcome for each.
 func (l *lister) list(ctx context.Context, targets []target) []listing {
 	if len(targets) > 0 && l.cut(targets, 0) == len(targets) {
 		return l.listBatch(ctx, targets)
@@ -87,7 +88,7 @@ func (l *lister) list(ctx context.Context, targets []target) []listing {
 	return listings
 }
 
-// cut gives the end of the list that begins at start.
+// cut returns the end of the list that begins at start.
 func (l *lister) cut(targets []target, start int) int {
 	weight := int64(0)
 	end := start
@@ -104,7 +105,7 @@ func (l *lister) cut(targets []target, start int) int {
 	return end
 }
 
-// listBatch lists folders by one request, if the service lets it.
+// listBatch lists folders with one request, if the service allows it.
 func (l *lister) listBatch(ctx context.Context, targets []target) []listing {
 	if len(targets) == 1 && targets[0].below() {
 		return []listing{l.listBelow(ctx, targets[0])}
@@ -129,8 +130,8 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []listing {
 	return listings
 }
 
-// listBelow lists a folder below a share: by the Drive host, as pyicloud is
-// said to do with the share's id, or else by the documents host.
+// listBelow lists a folder below a share: through the Drive host with the
+// share's id, as pyicloud is said to do, or else through the documents host.
 func (l *lister) listBelow(ctx context.Context, one target) listing {
 	_, _, docID := api.DeconstructDriveID(one.id)
 	if kind, _, _ := api.DeconstructDriveID(one.id); kind != itemKind && docID != "" && !l.closed.Load() {
@@ -175,8 +176,8 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []listing {
 	return listings
 }
 
-// mayBeForOneOfThem: the service may refuse a list, or fail at it, for one
-// folder in it or for being a list.
+// mayBeForOneOfThem reports whether the service may have refused a list, or
+// failed at it, because of one folder in it or because it is a list.
 func mayBeForOneOfThem(err error) bool {
 	switch KindOf(err) {
 	case KindUnsupported, KindNotFound, KindDenied, KindDamaged, KindChanged, KindQuota:
@@ -187,11 +188,12 @@ func mayBeForOneOfThem(err error) bool {
 	return false
 }
 
-// errFolderGone is within the failures that are about one folder for certain.
+// errFolderGone is wrapped by failures that certainly concern one folder.
 var errFolderGone = errors.New("it is in the Trash or deleted")
 
-// listAgain asks in smaller lists for what a list did not bring; one by one
-// where the service failed at it, until it is clear that it fails at all of them.
+// listAgain requests the missing folders of a list in smaller lists. If the
+// service failed at the list, they are requested one by one, until it is clear
+// that the service fails at all of them.
 func (l *lister) listAgain(ctx context.Context, targets []target, again []int, listings []listing) {
 	got := len(targets) - len(again)
 	size := max(1, got, len(again)/2)
@@ -224,12 +226,12 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 	}
 }
 
-// mostFailures is how many folders are asked for one by one that the service
-// fails at, one after the other.
+// mostFailures is the maximum number of consecutive folders that are requested
+// one by one and fail.
 const mostFailures = 3
 
-// ask sends one listing request. An answer that cannot be right is asked for
-// again; what cannot be right in the end is a failure of its folder.
+// ask sends one listing request. A response that cannot be right is requested
+// again; if it stays wrong, its folder fails.
 func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	asked := make([]map[string]any, len(targets))
 	for i, target := range targets {
@@ -273,13 +275,14 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	return listings, err
 }
 
-// shortTries is how often a listing is asked for that has fewer items than the
-// service counts. In every answer of Apple that is known the two are the same;
-// should they differ and stay so, who lists the folder is told.
+// shortTries is how often a listing is requested that has fewer items than the
+// service counts. In every known response of Apple, the two numbers are equal.
+// If they stay different, the caller gets an error.
 const shortTries = 3
 
-// answerFor finds the answer about a folder. The one answer to one question may
-// not say which, and that about the root may have another id of the root.
+// answerFor finds the response about a folder. If one folder was requested, the
+// response may lack its id, and the response about the root may have another id
+// of the root.
 func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
@@ -297,14 +300,15 @@ func answerFor(answers []folderAnswer, wanted target, asked int) *folderAnswer {
 	return nil
 }
 
-// isRoot reports whether an answer is about a root: any other folder is in one.
-// What Apple answers has the id that it was asked for.
+// isRoot reports whether a response is about a root. Any other folder has a
+// parent. Apple's responses have the requested id.
 func (f *folderAnswer) isRoot() bool {
 	return strings.ToUpper(string(f.Status)) == statusOK && f.ParentID == ""
 }
 
-// listingOf checks the answer about a folder. Only an empty list of items makes an
-// empty folder: an answer without a list is damaged, whatever it counts.
+// listingOf checks the response about a folder. Only an empty list of items
+// stands for an empty folder: a response without a list is damaged, whatever
+// its counts say.
 func listingOf(answer *folderAnswer, of target) listing {
 	if status := strings.ToUpper(string(answer.Status)); status != "" && status != statusOK {
 		return listing{err: listingRefused(&itemStatus{status: string(answer.Status)})}
@@ -334,9 +338,9 @@ func listingOf(answer *folderAnswer, of target) listing {
 	return listed
 }
 
-// listingRefused is for a folder that has a status of its own in an answer. One
-// that says nothing definite is a trouble that passes, as SERVER_ERROR and
-// ZONE_BUSY say of themselves.
+// listingRefused returns the error for a folder that has its own status in a
+// response. An indefinite status is a temporary failure, as SERVER_ERROR and
+// ZONE_BUSY say by their names.
 func listingRefused(status *itemStatus) error {
 	if isGone(status) {
 		return fail(KindNotFound, "", "", "the folder is gone").from(errFolderGone)
@@ -349,9 +353,9 @@ func listingRefused(status *itemStatus) error {
 	return e
 }
 
-// counted returns how many items the service says that the folder has, -1 when it
-// does not say. It has two counts. Of a listing with nothing in it (got is 0) both
-// have to agree.
+// counted returns how many items the folder has according to the service, or -1
+// if it does not say. The service has two counts. For an empty listing (got is
+// 0), both must agree.
 func (f *folderAnswer) counted(got int64) int64 {
 	if f.Count == nil || got == 0 {
 		return max(f.Count.or(-1), f.Children.or(-1))
@@ -359,7 +363,7 @@ func (f *folderAnswer) counted(got int64) int64 {
 	return f.Count.or(-1)
 }
 
-// isGone reports whether a failure says that an id is no longer there.
+// isGone reports whether a failure says that an id no longer exists.
 func isGone(err error) bool {
 	var status *itemStatus
 	if errors.As(err, &status) {

@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// listingAnswer is the answer to a listing: an array of folders with their
-// items. A folder may have a hundred thousand items, at 600 bytes each, so they
-// are turned into what is kept of them one by one, as they arrive.
+// listingAnswer is the response to a listing: an array of folders with their
+// items. A folder may have a hundred thousand items of 600 bytes each, so each
+// item is converted into its cached form as it arrives.
 type listingAnswer struct {
 	folders []folderAnswer
 }
@@ -20,7 +20,7 @@ type folderAnswer struct {
 	invalid []*invalidItem
 }
 
-// streamed is an answer that reads itself.
+// streamed is a response that decodes itself from a stream.
 type streamed interface {
 	readFrom(*json.Decoder) error
 }
@@ -84,8 +84,8 @@ func (f *folderAnswer) readItems(in *json.Decoder) error {
 	})
 }
 
-// eachIn reads an array or an object, by its opening delimiter, calling begun
-// and then read for each member. A null has neither.
+// eachIn reads an array or an object, given its opening delimiter. It calls
+// begun once, and then read for each member. For null it calls neither.
 func eachIn(in *json.Decoder, open json.Delim, begun func(), read func() error) error {
 	token, err := in.Token()
 	if err != nil || token == nil {

@@ -10,14 +10,14 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// statusUnknown is what people have seen for a folder that exists, and for
-// troubles that pass.
+// statusUnknown is a status that users have seen for an existing folder and for
+// temporary failures.
 const statusUnknown = "UNKNOWN"
 
-// makeFolder makes a folder, or finds the one that somebody made meanwhile. A
-// folder whose name differs by case is used only when the service takes the two
-// names for the same: it says that the name is taken, or says no more than
-// UNKNOWN, as often as it is asked.
+// makeFolder creates a folder, or finds the folder that another device has
+// created meanwhile. A folder whose name differs in case is used only if the
+// service treats the two names as equal: if it reports that the name is taken,
+// or nothing but UNKNOWN at every attempt.
 func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
 	used := d.substitutes.inUse(name)
 	made, err := d.makeFolderAs(ctx, in, used)
@@ -70,8 +70,9 @@ func (d *drive) makeFolderAs(ctx context.Context, in place, name string) (*item,
 				return d.otherFolder(ctx, in, made, name)
 			}
 		}
-		// A folder that exists already is answered with one of several statuses,
-		// and so are passing troubles: the listing tells.
+		// For an existing folder, the service responds with one of several
+		// statuses, and so it does for temporary failures. The listing shows
+		// which it is.
 		var status *itemStatus
 		answered := errors.As(err, &status)
 		taken := hasKind(err, KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
@@ -100,8 +101,9 @@ func (d *drive) makeFolderAs(ctx context.Context, in place, name string) (*item,
 	}
 }
 
-// holderOfFolder lists a folder to find who has a name that was refused to a new
-// folder: exactly that name, or one that the service may take for the same.
+// holderOfFolder lists a folder to find the item whose name was refused to a
+// new folder: an item of exactly that name, or of a name that the service may
+// treat as equal.
 func (d *drive) holderOfFolder(ctx context.Context, in place, name string) (exact, like *item, err error) {
 	listed := d.listOne(ctx, in)
 	if listed.err != nil {
@@ -117,7 +119,7 @@ func (d *drive) holderOfFolder(ctx context.Context, in place, name string) (exac
 	return exact, like, nil
 }
 
-// madeFolder checks the answer about a new folder: it must be a new one.
+// madeFolder checks that the response is about a new folder.
 func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
 	made, err := newItem(answer)
 	if err != nil {
@@ -132,8 +134,8 @@ func (d *drive) madeFolder(in place, answer *driveItem) (*item, error) {
 	return made, nil
 }
 
-// otherFolder is called when the service gave a new folder another name: the
-// folder that has the name is taken, and the new one, which is empty, removed.
+// otherFolder is called if the service gave a new folder another name. It uses
+// the folder that has the name, and removes the new one, which is empty.
 func (d *drive) otherFolder(ctx context.Context, in place, made *item, name string) (*item, error) {
 	exact, holder, err := d.holderOfFolder(ctx, in, name)
 	switch {

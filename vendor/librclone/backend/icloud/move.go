@@ -10,8 +10,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Move implements fs.Mover: by a move, a rename, or both. A file that has the
-// name goes to the Trash.
+// Move implements fs.Mover: by a move, a rename, or both. An existing file of
+// the new name is moved to the Trash.
 func (f *Fs) Move(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
 	o, ok := src.(*Object)
 	if !ok || o.fs.drive != f.drive {
@@ -59,9 +59,9 @@ func (f *Fs) DirMove(ctx context.Context, src fs.Fs, srcRemote, dstRemote string
 	return err
 }
 
-// relocate gives an item a folder and a name. A file that had the name before goes
-// to the Trash; something that took it in the meantime stays, and the item goes
-// back to where it was.
+// relocate moves an item to a folder and a name. A file that had the name
+// before is moved to the Trash. If another item took the name in the meantime,
+// that item stays, and the moved item returns to its old place.
 func (d *drive) relocate(ctx context.Context, from place, it *item, to place, name string) (*item, error) {
 	on := path.Join(to.path, name)
 	if err := checkName("move", on, name); err != nil {
@@ -81,7 +81,8 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 	if from.id != to.id {
 		moved, err := d.move(ctx, from, it, to)
 		if hasKind(err, KindExists) {
-			// The name that it has is taken there, so it travels under another.
+			// The item's present name is taken in the new folder, so it is
+			// moved under another one.
 			if it, err = d.rename(ctx, from, it, travelName(it.name, rand.Uint32())); err != nil {
 				return nil, err
 			}
@@ -112,8 +113,8 @@ func (d *drive) relocate(ctx context.Context, from place, it *item, to place, na
 	return nil, d.moveBack(ctx, from, was, to, it, fail(KindExists, "move", on, "another device or program has taken this name in the meantime"))
 }
 
-// moveBack returns an item to the folder and the name that it had before a move
-// that failed, and returns the failure of the move.
+// moveBack moves an item back to the folder and the name that it had before a
+// failed move, and returns the failure of the move.
 func (d *drive) moveBack(ctx context.Context, from place, was *item, to place, it *item, failed error) error {
 	var err error
 	if from.id != to.id {
@@ -129,8 +130,8 @@ func (d *drive) moveBack(ctx context.Context, from place, was *item, to place, i
 	return failed
 }
 
-// travelName is a name for an item on its way to a folder where its own is taken.
-// No rule about names of uploads under way applies to it.
+// travelName returns a name for moving an item to a folder where its own name
+// is taken. The name does not count as that of an upload under way.
 func travelName(name string, random uint32) string {
 	stem, extension := splitName(name)
 	if extension != "" {
@@ -139,8 +140,8 @@ func travelName(name string, random uint32) string {
 	return fmt.Sprintf("%s (moving %08x)%s", stem, random, extension)
 }
 
-// remove moves a file to the Trash, with what unfinished uploads have left to
-// replace it.
+// remove moves a file to the Trash, together with unfinished replacements of
+// it.
 func (d *drive) remove(ctx context.Context, in place, it *item) error {
 	if err := d.pending.waitFor(ctx, nameIn(in, it.shown)); err != nil {
 		return err
@@ -156,7 +157,7 @@ func (d *drive) remove(ctx context.Context, in place, it *item) error {
 }
 
 // About implements fs.Abouter with the storage of the account, of which Drive
-// has a part.
+// uses a part.
 func (f *Fs) About(ctx context.Context) (*fs.Usage, error) {
 	type storage struct {
 		Info *struct {

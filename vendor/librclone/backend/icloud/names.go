@@ -42,21 +42,22 @@ const defaultEncoding = encoder.Display |
 	encoder.EncodeRightSpace |
 	encoder.EncodeRightPeriod
 
-// longestName is the longest name in bytes of UTF-8 that is made here.
+// longestName is the length of the longest name that this backend creates, in
+// bytes of UTF-8.
 const longestName = 255
 
-// standIns are the characters that rclone's form of a name has stand-ins for. A
-// stand-in that is part of the name itself is quoted.
+// standIns are the characters that rclone's form of a name replaces. A
+// replacement character that is part of the name itself is quoted.
 const standIns = encoder.EncodeCtl | encoder.EncodeDel
 
-// unusable are the names of the service that cannot be part of a path, and what
-// is shown for them.
+// unusable maps the names of the service that cannot be part of a path to the
+// names under which they are shown.
 var unusable = map[string]string{".": "．", "..": "．．"}
 
-// inner turns one part of a caller's path into the service's form of the name.
+// inner converts a part of a caller's path into the service's form.
 func inner(name string) string { return norm.NFC.String(standIns.Decode(name)) }
 
-// outer turns a name of the service into the caller's form.
+// outer converts a name of the service into the caller's form.
 func outer(name string) string {
 	if shown, ok := unusable[name]; ok {
 		return shown
@@ -64,23 +65,23 @@ func outer(name string) string {
 	return strings.ReplaceAll(standIns.Encode(norm.NFC.String(name)), "/", "／")
 }
 
-// nameKey is equal for two names that differ in their Unicode form only. Such
-// names are one for the service.
+// nameKey returns a key that is equal for names that differ only in their
+// Unicode form. The service treats such names as equal.
 func nameKey(name string) string { return norm.NFC.String(name) }
 
-// foldKey is equal for two names that also differ in case. Whether such names
-// are one for the service is not certain: rclone takes it for granted, and
-// somebody has seen two of them in one folder through the web's interface, so
-// one is never taken for the other when something is replaced, deleted or looked
-// for by its path, unless the service refuses to have both. To list a folder,
-// another case will do: people write such paths. Like strings.EqualFold it folds
-// character by character.
+// foldKey returns a key that is also equal for names that differ in case. It is
+// uncertain whether the service treats such names as equal: rclone assumes it,
+// but a user has seen two of them in one folder in the web interface. So a name
+// is not treated as equal to another one when a file is replaced, deleted or
+// looked up by its path, unless the service refuses to have both. When a folder
+// is listed, another case is accepted, because people write such paths. Like
+// strings.EqualFold, it folds character by character.
 func foldKey(name string) string {
 	return norm.NFC.String(strings.Map(foldRune, nameKey(name)))
 }
 
-// foldRune gives one of the characters that differ from r by case only; it is r
-// itself for the lower-case letters that most names consist of.
+// foldRune returns a representative of the characters that differ from r only
+// in case. It is r itself for lower-case letters, of which most names consist.
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
 		if 'A' <= r && r <= 'Z' {
@@ -98,8 +99,8 @@ func foldRune(r rune) rune {
 	return most
 }
 
-// coarseKey folds as far as Unicode goes ("ß" and "ss"). It serves to find what
-// the service takes for the same name when the others find nothing.
+// coarseKey folds as much as Unicode defines ("ß" and "ss"). It serves to find
+// an item whose name the service treats as equal, if the other keys find none.
 func coarseKey(name string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(name)))
 }
@@ -147,11 +148,11 @@ const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
 
-// leftoverAge is how old a leftover has to be to be nobody's work in progress: it
-// has its name for two requests only, but clocks differ.
+// leftoverAge is the age from which a leftover is assumed to be abandoned. A
+// replacement has such a name for two requests only, but clocks differ.
 const leftoverAge = time.Hour
 
-// leftover is what the name of an unfinished replacement says.
+// leftover is the information in the name of an unfinished replacement.
 type leftover struct {
 	name string // of the file it replaces, or the start of it
 	hash string // of the name, when it was cut
@@ -177,7 +178,8 @@ func parseLeftover(name string) (leftover, bool) {
 	return leftover{name: parts[1], hash: parts[2], made: time.Unix(seconds, 0)}, true
 }
 
-// replaces reports whether the leftover was made to replace a file of that name.
+// replaces reports whether the leftover was created to replace a file of that
+// name.
 func (l leftover) replaces(name string) bool {
 	if l.hash != "" {
 		return l.hash == nameHash(name)
@@ -185,7 +187,8 @@ func (l leftover) replaces(name string) bool {
 	return nameKey(l.name) == nameKey(name)
 }
 
-// replacementName is the name under which a replacement of name is uploaded.
+// replacementName returns the name under which a replacement of name is
+// uploaded.
 func replacementName(name string, now time.Time, random uint32) string {
 	suffix := fmt.Sprintf("%08x-%08x", now.Unix(), random)
 	if full := name + leftoverMark + suffix; len(full) <= longestName {

@@ -42,9 +42,9 @@ func (o *Object) Remote() string { return o.remote }
 // ModTime implements fs.DirEntry. The service keeps whole seconds.
 func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().modified }
 
-// Size is that of the content in bytes. It is -1 for what is or may be a package,
-// whose content is an archive of another size than the listed one, and where the
-// service names none.
+// Size returns the size of the content in bytes. It is -1 for a file that is or
+// may be a package, whose content is an archive of another size than the listed
+// one, and for a file without a listed size.
 func (o *Object) Size() int64 {
 	it := o.state.Load()
 	if o.fs.drive.contents.isPackage(it) || it.mayBePackage() {
@@ -53,23 +53,24 @@ func (o *Object) Size() int64 {
 	return it.size
 }
 
-// ID implements fs.IDer: the id that stays when the file is renamed or moved.
+// ID implements fs.IDer with the id that stays when the file is renamed or
+// moved.
 func (o *Object) ID() string { return o.state.Load().id }
 
 // ParentID implements fs.ParentIDer.
 func (o *Object) ParentID() string { return o.state.Load().parent }
 
-// Version changes whenever the content or the metadata of the file changes: the
-// service's etag.
+// Version returns the service's etag, which changes whenever the content or the
+// metadata of the file changes.
 func (o *Object) Version() string { return o.state.Load().etag }
 
-// IsPackage reports whether the file is a package, which on a Mac is a folder
-// and whose content here is an archive of it. For most files that is known only
-// after they were opened once.
+// IsPackage reports whether the file is a package, which is a folder on a Mac
+// and whose content here is an archive. For most files this is known only after
+// they were opened once.
 func (o *Object) IsPackage() bool { return o.fs.drive.contents.isPackage(o.state.Load()) }
 
-// Owner tells whether another account shares the file, and the record name of
-// that account where the service gives it.
+// Owner reports whether another account shares the file, and the record name of
+// that account if the service reports it.
 func (o *Object) Owner() (owner string, shared bool) {
 	it := o.state.Load()
 	return it.owner(), it.shared()
@@ -81,11 +82,11 @@ func (o *Object) Hash(context.Context, hash.Type) (string, error) { return "", h
 // Storable implements fs.ObjectInfo.
 func (o *Object) Storable() bool { return true }
 
-// SetModTime implements fs.Object. The time can be set by an upload only.
+// SetModTime implements fs.Object. Only an upload can set the time.
 func (o *Object) SetModTime(context.Context, time.Time) error { return fs.ErrorCantSetModTime }
 
-// Open implements fs.Object. Connections that break are taken up where they
-// ended; a content that is not the listed one is an error.
+// Open implements fs.Object. A broken connection is resumed where it ended. A
+// content that is not the listed one is an error.
 func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
 	it := o.state.Load()
 	size := o.Size()
@@ -134,18 +135,18 @@ func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 	f.drive.contents.expect(ctx, items)
 }
 
-// learn keeps that the file is a package.
+// learn records that the file is a package.
 func (o *Object) learn(it *item) {
 	packaged := *it
 	packaged.packaged = true
 	o.state.CompareAndSwap(it, &packaged)
 }
 
-// path is that of the file in the drive, for texts.
+// path returns the path of the file in the drive, for messages.
 func (o *Object) path() string { return path.Join(o.fs.root, o.remote) }
 
-// Latest looks for the file that now has the name in the folder that this one
-// was seen in, whatever the case of the path that led there.
+// Latest returns the file that now has the name in the folder where this one
+// was listed, regardless of the case of the path that led there.
 func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
 	d := o.fs.drive
 	it, err := d.identify(ctx, o.folder(), o.state.Load().shown, d.folders.now())
@@ -160,13 +161,13 @@ func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
 	return o.fs.newObject(o.remote, it), nil
 }
 
-// folder is the place that the file was seen in.
+// folder returns the folder in which the file was listed.
 func (o *Object) folder() place {
 	return place{id: o.state.Load().parent, path: path.Dir(o.path())}
 }
 
-// Remove implements fs.Object: the file goes to the Trash, and from there, under
-// a context of Permanently, it is deleted.
+// Remove implements fs.Object: the file is moved to the Trash and, under a
+// context of Permanently, deleted from there.
 func (o *Object) Remove(ctx context.Context) error {
 	return o.fs.drive.remove(ctx, o.folder(), o.state.Load())
 }
@@ -187,20 +188,20 @@ type Directory struct {
 	item *item
 }
 
-// Version is the etag of the folder. Whether it changes with the contents is
-// the service's affair.
+// Version returns the etag of the folder. It depends on the service whether it
+// changes with the contents.
 func (d *Directory) Version() string { return d.item.etag }
 
-// Children is how many items are directly in the folder by the service's own
-// count, -1 when it gives none. Items counts the files in it and below, Size
-// their bytes.
+// Children returns how many items are directly in the folder according to the
+// service, or -1 if it does not say. Items counts the files in the folder and
+// below, Size their bytes.
 func (d *Directory) Children() int64 { return d.item.children }
 
 // IsLibrary reports whether the folder belongs to an app.
 func (d *Directory) IsLibrary() bool { return d.item.library }
 
-// Owner tells whether another account shares the folder, and the record name
-// of that account where the service gives it.
+// Owner reports whether another account shares the folder, and the record name
+// of that account if the service reports it.
 func (d *Directory) Owner() (owner string, shared bool) { return d.item.owner(), d.item.shared() }
 
 func newDirectory(remote string, it *item) *Directory {

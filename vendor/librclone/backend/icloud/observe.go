@@ -13,8 +13,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// observer logs every request at the debug level, and tells the outages of the
-// account what has become of it.
+// observer logs every request at the debug level, and reports its result to the
+// outages of the account.
 type observer struct {
 	next    http.RoundTripper
 	outages *outages
@@ -43,11 +43,11 @@ type observation struct {
 	progress sync.Once
 }
 
-// progressBytes is how much of an answer shows that the host works before the answer
-// has ended.
+// progressBytes is how many bytes of a response show that the host works before
+// the response has ended.
 const progressBytes = 64 << 10
 
-// end is called when the answer has been read, was closed, or has failed.
+// end is called when the response was read or closed or has failed.
 func (s *observation) end(received int64, err error) {
 	s.once.Do(func() {
 		host := s.req.URL.Hostname()
@@ -75,7 +75,7 @@ func (s *observation) end(received int64, err error) {
 	})
 }
 
-// moved notes that much of an answer has come.
+// moved records that a large part of a response has arrived.
 func (s *observation) moved() {
 	if s.resp.StatusCode < 400 {
 		s.progress.Do(func() { s.outages.worked(s.req.URL.Hostname()) })
@@ -86,7 +86,7 @@ func isThrottling(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 }
 
-// observedBody tells when an answer has been read.
+// observedBody reports the end of a response.
 type observedBody struct {
 	io.ReadCloser
 	seen     *observation
@@ -115,12 +115,12 @@ func (b *observedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// longestLogged is the longest part of a path that is logged, unless it is a word.
-// Longer ones are ids.
+// longestLogged is the longest part of a path that is logged, unless it is a
+// word. Longer parts are ids.
 const longestLogged = 20
 
-// loggedPath returns the path of a request without what may be secret: the query,
-// ids, and the whole path at the hosts of contents, where it is a signature.
+// loggedPath returns the path of a request without parts that may be secret:
+// the query, ids and, on content hosts, the whole path, which is a signature.
 func loggedPath(req *http.Request) string {
 	if !strings.HasSuffix(req.URL.Hostname(), ".icloud.com") && !strings.HasSuffix(req.URL.Hostname(), ".apple.com") {
 		return "/…"
@@ -134,12 +134,12 @@ func loggedPath(req *http.Request) string {
 	return strings.Join(parts, "/")
 }
 
-// longWait is a wait from which on a user is told why nothing happens.
+// longWait is the wait from which on the user is told why nothing happens.
 const longWait = 10 * time.Second
 
 type tryKey struct{}
 
-// withTry says which try the requests under a context are.
+// withTry stores the number of the attempt in a context.
 func withTry(ctx context.Context, try int) context.Context {
 	return context.WithValue(ctx, tryKey{}, try)
 }
@@ -151,14 +151,14 @@ func tryOf(ctx context.Context) int {
 	return 1
 }
 
-// told holds until when a reason to wait needs no further line: many calls wait
-// for the same thing at once.
+// told stores until when a reason to wait is not logged again, because many
+// calls wait for the same thing at once.
 var told = struct {
 	sync.Mutex
 	until map[string]time.Time
 }{until: map[string]time.Time{}}
 
-// wait sleeps and logs why, as a warning if the wait is long.
+// wait sleeps and logs the reason, as a warning if the wait is long.
 func wait(ctx context.Context, d time.Duration, why string) error {
 	level := fs.LogLevelDebug
 	if d > longWait && isNews(d, why) {
@@ -170,7 +170,7 @@ func wait(ctx context.Context, d time.Duration, why string) error {
 	return sleep(ctx, d)
 }
 
-// isNews reports whether no other call has told a user of this wait.
+// isNews reports whether no other call has logged this wait.
 func isNews(d time.Duration, why string) bool {
 	told.Lock()
 	defer told.Unlock()

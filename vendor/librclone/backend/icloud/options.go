@@ -22,10 +22,10 @@ import (
 )
 
 // hiddenPassword is what rclone's "config show" prints for a password. In a
-// configuration that was made from its output it stands for no password.
+// configuration made from its output, it stands for no password.
 const hiddenPassword = "*** ENCRYPTED ***"
 
-// Options are those of rclone's iclouddrive, and our own.
+// Options are the options of rclone's iclouddrive and our own.
 type Options struct {
 	Service    string `config:"service"`
 	AppleID    string `config:"apple_id"`
@@ -64,8 +64,8 @@ const (
 )
 
 func init() {
-	// rclone prepares its cipher at the first use, without a lock
-	// (fs/config/obscure, crypt); remotes may be opened at once.
+	// rclone initialises its cipher at the first use, without a lock
+	// (fs/config/obscure, crypt), but several remotes may be opened at once.
 	_ = obscure.MustObscure("")
 	fs.Register(&fs.RegInfo{
 		Name:        "icloud",
@@ -184,7 +184,7 @@ const (
 	defaultListingAge  = 30 * time.Second
 	defaultCacheItems  = 50_000
 
-	// firstPause is before the second try of a step.
+	// firstPause is the pause before the second attempt of a step.
 	firstPause = 250 * time.Millisecond
 )
 
@@ -212,8 +212,8 @@ func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
 	return opt, Secret(password), nil
 }
 
-// NewSessionFile gives the session that options hold, as for an account that was
-// set up with rclone.
+// NewSessionFile returns the session that options contain, as for an account
+// that was set up with rclone.
 func NewSessionFile(opt *Options) *SessionFile {
 	state := &SessionFile{
 		AppleID:    opt.AppleID,
@@ -226,14 +226,14 @@ func NewSessionFile(opt *Options) *SessionFile {
 	return state
 }
 
-// drives holds the drive of each account, so that all remotes of an account in
-// this process share one session, one pace and one cache.
+// drives has the drive of each account, so that all remotes of an account in
+// this process share a session, a limiter and a cache.
 var drives = struct {
 	sync.Mutex
 	of map[string]*drive
 }{of: map[string]*drive{}}
 
-// openDrive gives the drive of the account that a configuration names.
+// openDrive returns the drive of the account that a configuration names.
 func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options, password Secret) (*drive, error) {
 	state := NewSessionFile(opt)
 	drives.Lock()
@@ -256,12 +256,12 @@ func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Option
 	return d, nil
 }
 
-// shortestSilence is the least that the option silence can be. The first listing
-// after a change takes Apple about 30 seconds.
+// shortestSilence is the minimum of the option silence. The first listing after
+// a change takes Apple about 30 seconds.
 // https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
 const shortestSilence = 45 * time.Second
 
-// silenceOf returns the time after which a request is given up.
+// silenceOf returns how long nothing may arrive before a request is cancelled.
 func silenceOf(opt *Options) time.Duration {
 	if opt.Silence <= 0 {
 		return 0
@@ -303,8 +303,8 @@ func assembleDrive(service *service, opt *Options) *drive {
 	return d
 }
 
-// NewFs opens a remote. It uses the network only to find out whether a root
-// that is given names a file.
+// NewFs opens a remote. It uses the network only to determine whether a given
+// root names a file.
 func NewFs(ctx context.Context, name, root string, m configmap.Mapper) (fs.Fs, error) {
 	if service, _ := m.Get("service"); service == servicePhotos {
 		return openPhotos(ctx, name, root, m)

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// outages remembers, for one Apple Account, which hosts have failed at every
-// request for a while. A call to such a host is tried once, without pauses of its
-// own, until one succeeds: or each of a thousand files would be waited for as
-// long as the first.
+// outages records, for one Apple Account, which hosts have failed at every
+// request for a while. A call to such a host is attempted once, without pauses,
+// until one succeeds. Otherwise each of a thousand files would wait as long as
+// the first.
 type outages struct {
 	mu   sync.Mutex
 	host map[string]*outage
 }
 
-// outage is a row of failures of one host without a success.
+// outage is a series of failures of a host without a success.
 type outage struct {
 	failures  int
 	begun     time.Time // of the first request that failed
@@ -24,9 +24,9 @@ type outage struct {
 	until     time.Time // of the time that the host asked for
 }
 
-// A host is out of service after so many failures in a row over so much time. A
-// silent host fails seldom, each time after the option silence. A host that asks for
-// patience gets more of it: throttling ends after about a minute.
+// A host is out of service after this many consecutive failures within this
+// time. A silent host fails seldom, each time after the option silence. A
+// throttling host gets more time, because throttling ends after about a minute.
 const (
 	outageFailures    = 4
 	outageAfter       = 30 * time.Second
@@ -35,8 +35,8 @@ const (
 	throttledAfter    = 2 * time.Minute
 )
 
-// failed notes a request of which begun is the start. wait is what the host asked
-// for, if it is throttled.
+// failed records the failure of a request that was sent at begun. wait is what
+// the host asked for, if it throttles.
 func (o *outages) failed(host string, begun time.Time, throttled bool, wait time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -55,7 +55,7 @@ func (o *outages) failed(host string, begun time.Time, throttled bool, wait time
 	}
 }
 
-// worked ends the outage of a host.
+// worked records a success, which ends the outage of a host.
 func (o *outages) worked(host string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +84,7 @@ func (o *outages) since(host string) time.Duration {
 	return 0
 }
 
-// failedHost returns the host that a call has failed at, if it is known.
+// failedHost returns the host at which a call has failed, if it is known.
 func failedHost(err error) string {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -93,8 +93,8 @@ func failedHost(err error) string {
 	return ""
 }
 
-// duringOutage makes the failure of a call final that was made while its host was
-// out of service.
+// duringOutage makes the failure of a call final if the host was out of service
+// when the call was made.
 func duringOutage(err error, length time.Duration) error {
 	var typed *Error
 	if !errors.As(err, &typed) || typed.final {

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter keeps the calls to the service's API polite: so many a second, so
-// many at once, fewer after the service asked for it, more again after a while.
-// One limiter serves one Apple Account, whatever the number of remotes. The
-// transfer of contents is no call.
+// limiter limits the calls to the service's API: their rate, and how many are
+// under way. It reduces both after the service asked for it, and raises them
+// again later. A limiter serves one Apple Account with all its remotes.
+// Transfers of contents do not count as calls.
 //
-// After several refusals in a row there are no calls for a while, and then one at a
-// time until one is accepted: where the service refuses everything for a minute, the
-// others would be refused as well.
+// After several consecutive refusals, there are no calls for a while, and then
+// one at a time until one is accepted: if the service refuses everything for a
+// minute, other calls would be refused as well.
 type limiter struct {
 	tokens *rate.Limiter
 	slots  chan struct{}
@@ -67,14 +67,14 @@ func newLimiter(perSecond float64, slots int) *limiter {
 	}
 }
 
-// turn is one call that the limiter has let through.
+// turn is a call that the limiter has admitted.
 type turn struct {
 	begun time.Time
 	probe bool
 }
 
-// begin waits for the turn of one call; end has to follow. Where the service
-// asked for more than the longest wait it fails at once.
+// begin waits until a call is admitted. It must be followed by end. If the
+// service asked for more than the longest wait, begin fails at once.
 func (l *limiter) begin(ctx context.Context, longest time.Duration) (turn, error) {
 	select {
 	case l.slots <- struct{}{}:
@@ -95,7 +95,7 @@ func (l *limiter) begin(ctx context.Context, longest time.Duration) (turn, error
 	return turn{}, err
 }
 
-// pass waits while the service wants no calls.
+// pass waits while the service accepts no calls.
 func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error) {
 	for {
 		l.mu.Lock()
@@ -125,7 +125,7 @@ func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error)
 	}
 }
 
-// end gives the place of a call free.
+// end releases the slot of a call.
 func (l *limiter) end(mine turn) {
 	l.mu.Lock()
 	if mine.probe && l.probing {
@@ -136,16 +136,16 @@ func (l *limiter) end(mine turn) {
 	<-l.slots
 }
 
-// wake lets those look again that wait for a probe; mu is held.
+// wake wakes the callers that wait for a probe. mu must be held.
 func (l *limiter) wake() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// refused is told of a 429 or 503: nothing at all for as long as the service
-// asked, and slower afterwards. Several refusals in a row are more than bad luck:
-// then there is a break, and the rate becomes a part of what was accepted before.
-// Calls that were under way when the break began say nothing new.
+// refused records a 429 or 503: there are no calls for as long as the service
+// asked, and fewer afterwards. After several consecutive refusals there is a
+// break, and then the rate is a fraction of the rate that was accepted before.
+// The results of calls that were under way when the break began are ignored.
 func (l *limiter) refused(mine turn, asked time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,7 +181,7 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 	l.setRate(max(reached*slowDown, lowest))
 }
 
-// accepted is told of every call that worked.
+// accepted records a call that succeeded.
 func (l *limiter) accepted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -206,7 +206,8 @@ func (l *limiter) accepted() {
 	}
 }
 
-// forget drops what was accepted more than a second ago; mu is held.
+// forget removes the calls that were accepted more than a second ago. mu must
+// be held.
 func (l *limiter) forget(now time.Time) {
 	for len(l.recent) > 0 && now.Sub(l.recent[0]) > time.Second {
 		l.recent = l.recent[1:]
@@ -218,7 +219,7 @@ func (l *limiter) setRate(to rate.Limit) {
 	l.tokens.SetLimit(to)
 }
 
-// tighten makes the limiter as strict as another remote of the account wants.
+// tighten applies the stricter limits of another remote of the account.
 func (l *limiter) tighten(perSecond float64, slots int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,7 +233,7 @@ func (l *limiter) tighten(perSecond float64, slots int) {
 	}
 }
 
-// limiters holds the limiter of each Apple Account.
+// limiters has the limiter of each Apple Account.
 var limiters = struct {
 	sync.Mutex
 	of map[string]*limiter

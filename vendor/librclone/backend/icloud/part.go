@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// accept checks that an answer is the wanted part of the content. One that is
-// refused leaves no trace: the next may be another one.
+// accept checks that a response is the requested part of the content. A
+// response that is refused changes no state, because the next one may be
+// different.
 func (r *contentReader) accept(resp *http.Response) error {
 	if err := unpack(resp); err != nil {
 		return err
@@ -76,13 +77,13 @@ func (r *contentReader) accept(resp *http.Response) error {
 	return nil
 }
 
-// longestPage is how much of an answer that does not tell its length is read
-// before any of it is taken for content, in bytes.
+// longestPage is how many bytes of a response of unknown length are read before
+// any of it is treated as content.
 const longestPage = 64 << 10
 
-// checkUntold refuses an answer that turns out to have another length than what
-// is left of the content, while nothing of it was handed out: some page of a host
-// on the way.
+// checkUntold refuses a response of initially unknown length that does not have
+// the length of the rest of the content, as long as none of it was returned to
+// the caller. It may be the page of a host in between.
 func checkUntold(resp *http.Response, pos, end int64, more bool) error {
 	left := end - pos
 	wanted := left
@@ -99,7 +100,7 @@ func checkUntold(resp *http.Response, pos, end int64, more bool) error {
 	return nil
 }
 
-// peek gives the start of an answer, which stays to be read.
+// peek returns the start of a response without consuming it.
 func peek(resp *http.Response, size int) ([]byte, error) {
 	buffered := bufio.NewReaderSize(resp.Body, size)
 	start, err := buffered.Peek(size)
@@ -107,12 +108,13 @@ func peek(resp *http.Response, size int) ([]byte, error) {
 	return start, err
 }
 
-// pagePattern is how pages and messages begin, and no archive does.
+// pagePattern matches the beginning of pages and messages. No archive begins
+// like this.
 var pagePattern = regexp.MustCompile(`^(?:\xef\xbb\xbf)?\s*(?:<[!?A-Za-z]|\{\s*["}])`)
 
-// isPage reports whether an answer is for certain a page or a message of some
-// host, where no size tells. The content of a package is an archive; of which
-// forms is not known, so it is not told by what it is.
+// isPage reports whether a response of unknown size is certainly a page or a
+// message of some host. The content of a package is an archive, but its
+// possible formats are unknown, so it cannot be recognised itself.
 func (r *contentReader) isPage(resp *http.Response) bool {
 	length := resp.ContentLength
 	archive := r.from.packaged || r.it.mayBePackage() && (r.it.size < 0 || length >= 0 && length != r.it.size)
@@ -132,7 +134,7 @@ func (r *contentReader) isPage(resp *http.Response) bool {
 	return pagePattern.Match(start)
 }
 
-// unpack undoes a compression that was not asked for.
+// unpack removes a compression that was not requested.
 func unpack(resp *http.Response) error {
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); {
 	case encoding == "", encoding == "identity":
@@ -149,14 +151,14 @@ func unpack(resp *http.Response) error {
 	return nil
 }
 
-// readThrough reads through another reader and closes what is below it.
+// readThrough reads through another reader and closes the underlying one.
 type readThrough struct {
 	io.Reader
 	io.Closer
 }
 
-// parseContentRange reads "bytes 0-9/100"; end is behind the last byte, total
-// -1 when it is not told.
+// parseContentRange parses "bytes 0-9/100". end is the offset after the last
+// byte; total is -1 if it is missing.
 func parseContentRange(value string) (start, end, total int64, ok bool) {
 	unit, rest, _ := strings.Cut(value, " ")
 	span, all, _ := strings.Cut(rest, "/")

@@ -12,15 +12,16 @@ import (
 	"plakar-icloud/librclone/redact"
 )
 
-// commandTime is how long a command for the password may take. It may have to
-// ask somebody, or another machine.
+// commandTime is how long a password command may take. It may have to ask a
+// person or another machine.
 const commandTime = time.Minute
 
-// commandGrace is how long its children may keep its output open after that.
+// commandGrace is how long the children of the command may keep its output open
+// after that.
 const commandGrace = time.Second
 
-// PasswordOf runs a shell command: the first line that it prints is the
-// password. What it says on stderr goes to ours.
+// PasswordOf runs a shell command and returns the first line that it prints as
+// the password. Its stderr is that of this process.
 func PasswordOf(ctx context.Context, command string) (Secret, error) {
 	limited, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
@@ -50,7 +51,7 @@ func PasswordOf(ctx context.Context, command string) (Secret, error) {
 
 var appSpecific = regexp.MustCompile(`^\s*[a-z]{4}(-[a-z]{4}){3}\s*$`)
 
-// IsAppSpecific reports whether a password has the form that Apple gives
-// app-specific ones, xxxx-xxxx-xxxx-xxxx. The web sign-in, and with it iCloud
-// Drive, takes none of them.
+// IsAppSpecific reports whether a password has the form of Apple's app-specific
+// passwords, xxxx-xxxx-xxxx-xxxx. The web sign-in, and therefore iCloud Drive,
+// does not accept them.
 func IsAppSpecific(password Secret) bool { return appSpecific.MatchString(string(password)) }

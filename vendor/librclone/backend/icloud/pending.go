@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// pending holds the changes of an account that go on in the background.
+// pending holds the background changes of an account.
 type pending struct {
 	mu      sync.Mutex
 	running map[*pendingChange]struct{}
@@ -14,7 +14,7 @@ type pending struct {
 	failed  []*pendingChange
 }
 
-// pendingChange is a change that goes on in the background.
+// pendingChange is a change that runs in the background.
 type pendingChange struct {
 	path   string
 	key    string
@@ -23,11 +23,12 @@ type pendingChange struct {
 	err    error
 }
 
-// mostDeferred bounds the replacements that callers do not wait for.
+// mostDeferred limits the number of replacements in the background.
 const mostDeferred = 1000
 
-// start runs a change in the background, beyond the end of ctx. Changes of one
-// key never overlap if each is preceded by waitFor. A failure is kept for finish.
+// start runs a change in the background, which does not end with ctx. Changes
+// of one key never overlap if waitFor is called before each. A failure is
+// stored for finish.
 func (p *pending) start(ctx context.Context, path, key string, run func(context.Context) (*item, error)) *pendingChange {
 	change := &pendingChange{path: path, key: key, done: make(chan struct{})}
 	p.mu.Lock()
@@ -53,8 +54,8 @@ func (p *pending) start(ctx context.Context, path, key string, run func(context.
 	return change
 }
 
-// wait waits for a change and returns its outcome, which is then of no interest
-// to finish. When ctx ends first the change goes on.
+// wait waits for a change and returns its outcome, which finish then omits. If
+// ctx ends first, the change continues.
 func (p *pending) wait(ctx context.Context, change *pendingChange) (*item, error) {
 	select {
 	case <-change.done:
@@ -89,15 +90,15 @@ func (p *pending) waitFor(ctx context.Context, key string) error {
 	}
 }
 
-// hasRoom reports whether another change may be left to the background.
+// hasRoom reports whether another change may run in the background.
 func (p *pending) hasRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.running) < mostDeferred
 }
 
-// finish waits for the changes that run now, until ctx ends, and returns those
-// that failed or are not done. A failure is returned once.
+// finish waits until ctx ends for the changes that are under way, and returns
+// those that failed or are not done. A failure is returned once.
 func (p *pending) finish(ctx context.Context) []Unfinished {
 	p.mu.Lock()
 	running := maps.Clone(p.running)
@@ -121,7 +122,7 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 	return unfinished
 }
 
-// errNotFinished is for a change that the process does not wait for any longer.
-// The new content is complete in the folder.
+// errNotFinished is the error for a change that the process no longer waits
+// for. The new content is complete in the folder.
 var errNotFinished = fail(KindNetwork, "replace", "", "the service did not move the old version to the Trash in time").
 	with("the new content is beside it under a hidden name, and the next upload of this file completes the replacement")

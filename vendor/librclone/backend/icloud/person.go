@@ -11,11 +11,12 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// The requests of a sign-in with a person present, for package account: the same
-// ones that renew a session here, but each sent once and with Apple's refusals as
-// they are, since a person can do more about them.
+// The requests of a sign-in with a person present, for package account. They
+// are the requests that renew a session in this package, but each is sent once,
+// and Apple's refusals are returned unchanged, because a person can do more
+// about them.
 
-// Refused is an answer of Apple that is no success.
+// Refused is a response of Apple with a status other than success.
 type Refused struct {
 	Status      int
 	RetryAfter  time.Duration // that Apple asked to be left alone for, 0 if it named no time
@@ -24,7 +25,7 @@ type Refused struct {
 	SessionOver bool   // the session is refused, not the request
 }
 
-// asRefused takes the refusal out of what a request failed with.
+// asRefused extracts the refusal from the error of a request.
 func asRefused(err error) (*Refused, error) {
 	var refused *refusal
 	if !errors.As(err, &refused) {
@@ -40,41 +41,41 @@ func newSigner(ctx context.Context, appleID string) *signer {
 	return &signer{service: newService(ctx, &Options{AppleID: appleID, CallsPerSecond: defaultRate, CallsAtOnce: defaultSlots})}
 }
 
-// Prove shows Apple, once, that a person knows the password of an account. The
-// session needs a client id; it takes the headers that the rest of the sign-in
-// stands on. The answer is nil for a success; its status is 409 where Apple
-// wants the second factor. err says why no answer came.
+// Prove proves to Apple, once, that a person knows the password of an account.
+// The session must have a client id; it receives the headers that the rest of
+// the sign-in needs. The response is nil for a success. Its status is 409 if
+// Apple requires the second factor. err says why no response arrived.
 func Prove(ctx context.Context, session *api.Session, appleID string, password Secret) (*Refused, error) {
 	return asRefused(newSigner(ctx, appleID).prove(ctx, session, appleID, password, func() error { return nil }))
 }
 
-// AccountLogin begins a session with what a sign-in has proven: its cookies go
-// to the file. The account is nil where Apple refuses.
+// AccountLogin begins a session with the result of a sign-in and stores its
+// cookies in the file. The account is nil if Apple refuses.
 func AccountLogin(ctx context.Context, proof *api.Session, file *SessionFile) (*AccountAnswer, *Refused, error) {
 	file.Cookies = nil
 	return ask[AccountAnswer](ctx, file, loginPath, loginBody(proof))
 }
 
-// Validate asks what a session may use.
+// Validate returns what a session may use.
 func Validate(ctx context.Context, file *SessionFile) (*AccountAnswer, *Refused, error) {
 	return ask[AccountAnswer](ctx, file, validatePath, nil)
 }
 
-// WebAccess is what the account's owner allows on the web. Apple leaves out what
-// does not concern the account.
+// WebAccess is what the account's owner allows on the web. Apple omits members
+// that do not concern the account.
 type WebAccess struct {
 	Allowed   *bool `json:"isWebAccessAllowed"`
 	Consented *bool `json:"isDeviceConsentedForPCS"` // to the access to protected data
-	// ConsentEnds is when the consent ends, in milliseconds since 1970: an hour
-	// after it was given, as people have seen (icloudpd issue 514). 0 and nothing
-	// say that it is not known.
+	// ConsentEnds is when the consent ends, in milliseconds since 1970. Users
+	// have seen an hour after it was given (icloudpd issue 514). It is unknown
+	// if it is 0 or missing.
 	ConsentEnds int64 `json:"deviceConsentForPCSExpiry"`
-	// NoRecovery is true with Advanced Data Protection, which switches Apple's
-	// recovery service off.
+	// NoRecovery is true with Advanced Data Protection, which disables Apple's
+	// recovery service.
 	NoRecovery *bool `json:"isICDRSDisabled"`
 }
 
-// apply takes over what the answer says of Advanced Data Protection.
+// apply stores what the response says about Advanced Data Protection.
 func (a *WebAccess) apply(file *SessionFile) {
 	if a.NoRecovery != nil {
 		file.Protected = *a.NoRecovery
@@ -87,8 +88,8 @@ func (a *WebAccess) apply(file *SessionFile) {
 // Off reports whether Apple says that access on the web is off.
 func (a *WebAccess) Off() bool { return a != nil && a.Allowed != nil && !*a.Allowed }
 
-// AskWebAccess asks for that, and keeps in the file what concerns Advanced Data
-// Protection.
+// AskWebAccess requests the settings of web access and stores in the file what
+// concerns Advanced Data Protection.
 func AskWebAccess(ctx context.Context, file *SessionFile) (*WebAccess, *Refused, error) {
 	access, refused, err := ask[WebAccess](ctx, file, "/requestWebAccessState", nil)
 	if access != nil {
@@ -97,9 +98,9 @@ func AskWebAccess(ctx context.Context, file *SessionFile) (*WebAccess, *Refused,
 	return access, refused, err
 }
 
-// TakePCS takes the cookies for protected data, and what is known of the consent
-// to them, over from another state of the same session. It reports whether it is
-// the same session still.
+// TakePCS copies the cookies for protected data, and what is known of the
+// consent to them, from another state of the same session. It reports whether
+// the session is still the same.
 func (f *SessionFile) TakePCS(from *SessionFile, before time.Time) bool {
 	if f.TrustToken != from.TrustToken || !f.RenewedAt.Equal(before) {
 		return false
@@ -120,9 +121,9 @@ func AskDevices(ctx context.Context, file *SessionFile) (*Refused, error) {
 	return refused, err
 }
 
-// RequestPCS asks once for the cookies for protected data, which a trusted
-// device sends. granted is false where none has yet; access is known also where
-// Apple refuses.
+// RequestPCS requests the cookies for protected data once. A trusted device
+// sends them. granted is false if none has sent them yet; access is returned
+// even if Apple refuses.
 func RequestPCS(ctx context.Context, file *SessionFile) (granted bool, access *WebAccess, refused *Refused, err error) {
 	dropPCS(file)
 	said, refused, err := ask[pcsAnswer](ctx, file, pcsPath, pcsBody(true))
@@ -142,7 +143,7 @@ func RequestPCS(ctx context.Context, file *SessionFile) (granted bool, access *W
 	return granted, &said.WebAccess, nil, nil
 }
 
-// ask sends one request to the host of accounts.
+// ask sends one request to the setup host.
 func ask[T any](ctx context.Context, file *SessionFile, path string, body any) (*T, *Refused, error) {
 	answer := new(T)
 	if err := newSigner(ctx, file.AppleID).setup(ctx, file, path, body, answer); err != nil {
@@ -152,5 +153,6 @@ func ask[T any](ctx context.Context, file *SessionFile, path string, body any) (
 	return answer, nil, nil
 }
 
-// CookieHeader gives the cookies of the session as a request has them.
+// CookieHeader returns the cookies of the session in the form of a request
+// header.
 func (f *SessionFile) CookieHeader() string { return cookieHeader(f.Cookies) }

@@ -9,8 +9,9 @@ import (
 	"github.com/rclone/rclone/fs/config/configmap"
 )
 
-// openPhotos opens rclone's own backend for Photos on a session of ours: that is
-// renewed first, by our rules, so that rclone never signs in by itself.
+// openPhotos opens rclone's own backend for Photos with a session of ours. The
+// session is renewed first, by the rules of this package, so that rclone never
+// signs in itself.
 func openPhotos(ctx context.Context, name, root string, m configmap.Mapper) (fs.Fs, error) {
 	opt, password, err := parseOptions(name, m)
 	if err != nil {
@@ -44,15 +45,15 @@ func (o photosOptions) Get(key string) (string, bool) {
 	case optTrustToken:
 		return string(o.session.state.TrustToken), true
 	case "password", "client_id":
-		// Nobody but us signs in. Where a validation fails, rclone would: without
-		// a client id that ends before a password is tried.
+		// Only this package signs in. If a validation fails, rclone would sign
+		// in; without a client id, it fails before it tries a password.
 		return "", true
 	}
 	return o.Mapper.Get(key)
 }
 
-// Set implements configmap.Setter: rclone saves the cookies that it was given
-// for protected data.
+// Set implements configmap.Setter: rclone saves the cookies for protected data
+// that it received.
 func (o photosOptions) Set(key, value string) {
 	if key != optCookies {
 		return

@@ -14,12 +14,12 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// largestPrivateFile bounds what is read of a file with secrets, in bytes. A
+// largestPrivateFile is the maximum size of a file with secrets, in bytes. A
 // session takes about 10 KB.
 const largestPrivateFile = 1 << 20
 
-// ReadPrivateFile reads a file that ReplaceFile has written. Anything else than a
-// regular file of a sane size is refused, without blocking on it.
+// ReadPrivateFile reads a file that ReplaceFile has written. It refuses
+// anything but a regular file of limited size, without blocking on it.
 func ReadPrivateFile(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -44,7 +44,7 @@ func ReadPrivateFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// ownerOf gives the user and the group that a file belongs to.
+// ownerOf returns the user and the group that own a file.
 func ownerOf(info os.FileInfo) (user, group int, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {
@@ -53,8 +53,8 @@ func ownerOf(info os.FileInfo) (user, group int, known bool) {
 	return int(stat.Uid), int(stat.Gid), true
 }
 
-// foreign reports whether a file belongs to a user who is neither this one, nor
-// root, nor the owner of its folder.
+// foreign reports whether the owner of a file is neither this user, nor root,
+// nor the owner of its folder.
 func foreign(info os.FileInfo, folder string) bool {
 	user, _, known := ownerOf(info)
 	if !known || user == 0 || user == os.Geteuid() {
@@ -68,7 +68,8 @@ func foreign(info os.FileInfo, folder string) bool {
 	return known && owner != user
 }
 
-// inherit gives what root has made to the owner of a folder.
+// inherit changes the owner of a file that root has created to the owner of the
+// folder.
 func inherit(path, folder string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -84,7 +85,7 @@ func inherit(path, folder string) error {
 	return os.Lchown(path, user, group)
 }
 
-// makeFolder makes a folder of mode 0700 and those above it that are missing.
+// makeFolder creates a folder of mode 0700 and its missing parents.
 func makeFolder(path string) error {
 	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -101,8 +102,8 @@ func makeFolder(path string) error {
 	return inherit(path, above)
 }
 
-// lockPoll is how often a lock that another process holds is tried again. A
-// renewal, for which it is held, takes five requests.
+// lockPoll is the interval between attempts to take a lock that another process
+// holds. A renewal, during which it is held, takes five requests.
 const lockPoll = 20 * time.Millisecond
 
 func lockSessionFile(ctx context.Context, path string) (unlock func(), err error) {
@@ -124,10 +125,10 @@ func lockSessionFile(ctx context.Context, path string) (unlock func(), err error
 	return func() { _ = lock.Close() }, nil
 }
 
-// ReplaceFile writes a file of mode 0600 so that a reader sees the old or the new
-// one, making its folder, of mode 0700, when there is none. What root writes
-// belongs to the owner of the folder, so that one run as root does not lock the
-// user out.
+// ReplaceFile replaces a file of mode 0600 so that readers see either the old
+// or the new one. It creates the folder, of mode 0700, if there is none. A file
+// written by root gets the owner of the folder, so that a run as root does not
+// lock out the user.
 func ReplaceFile(path string, data []byte) error {
 	folder := filepath.Dir(path)
 	if err := makeFolder(folder); err != nil {
@@ -156,8 +157,8 @@ func ReplaceFile(path string, data []byte) error {
 	return err
 }
 
-// RemoveFile removes a file that ReplaceFile writes, if it is there, and what
-// writers that were killed have left beside it.
+// RemoveFile removes a file that ReplaceFile writes, if it exists, and the
+// temporary files that killed writers have left beside it.
 func RemoveFile(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -176,7 +177,7 @@ func RemoveFile(path string) error {
 	return nil
 }
 
-// pathless takes the path, which the text has already, out of a file error.
+// pathless removes the path from a file error whose message already has it.
 func pathless(err error) error {
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {

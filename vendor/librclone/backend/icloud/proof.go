@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A sign-in by password sends a proof that Apple checks. Two wrong ones have
-// locked an account, and the answer to one can be lost, so proofs are counted,
-// in the session file and before they are sent.
+// A sign-in by password sends a proof that Apple checks. Two wrong proofs have
+// locked an account, and the response to a proof can be lost. So proofs are
+// counted in the session file before they are sent.
 
-// mostProofs is how many proofs are sent with one trust token before one of them
-// has brought a session.
+// mostProofs is the maximum number of proofs that are sent with one trust token
+// until one of them has brought a session.
 const mostProofs = 2
 
 // ProofLog counts the proofs of the password since the last sign-in that brought
@@ -24,7 +24,7 @@ type ProofLog struct {
 	Accepted bool      `json:"accepted,omitempty"` // the session token is of a proof that brought no session yet
 }
 
-// proofTime bounds how long after its proof a sign-in is thought to be under way.
+// proofTime is how long after its proof a sign-in is assumed to be under way.
 const proofTime = 2 * time.Minute
 
 // spent reports whether no further proof may be sent.
@@ -38,8 +38,8 @@ func (p *ProofLog) spent(now time.Time) bool {
 
 const whyUnclear = "a sign-in was begun and its outcome is not known"
 
-// announce gives the function that records a proof before it is sent. It fails
-// where the record cannot be written: then nothing may be sent.
+// announce returns the function that records a proof before it is sent. If the
+// record cannot be written, the function fails and nothing may be sent.
 func (s *session) announce(state *SessionFile) func(*SessionFile) error {
 	return func(attempt *SessionFile) error {
 		log := ProofLog{Sent: state.Proofs.Sent + 1, SentAt: s.now().UTC(), Open: true}
@@ -59,7 +59,7 @@ func (s *session) announce(state *SessionFile) func(*SessionFile) error {
 	}
 }
 
-// unrecorded is the failure of a sign-in whose outcome could not be kept.
+// unrecorded returns the error for a sign-in whose outcome could not be stored.
 func unrecorded(name, path string, err error) *Error {
 	e := fail(KindBadConfig, "sign in", name, "no sign-in is tried, as its outcome cannot be recorded").because(CauseStateFolder)
 	e.final = true
@@ -75,9 +75,7 @@ const unclearPrefix = "the outcome of the sign-in is not known: "
 // whyUnclearTwice begins the reason after mostProofs proofs of unknown outcome.
 const whyUnclearTwice = "the outcome of the last sign-ins is not known, and another one could lock the account"
 
-// unclearTwice is the error after mostProofs proofs of unknown outcome. why is what
-// the last one failed with, or the reason of an earlier error of this kind, which
-// the session file keeps.
+// unclearTwice returns the error after mostProofs proofs of unknown outcome.
 func unclearTwice(name, why string) *Error {
 	switch {
 	case why == "", why == whyUnclear:
@@ -127,12 +125,13 @@ func (r *round) begin(ctx context.Context, state *SessionFile, unlocked error) (
 	return 0, nil
 }
 
-// mostSignIns is how many sign-ins of one process succeed within an hour. A
-// session lasts for days, so more of them mean that something is wrong.
+// mostSignIns is the maximum number of successful sign-ins of a process within
+// an hour. A session lasts for days, so more of them mean that something is
+// wrong.
 const mostSignIns = 20
 
-// mayTry returns why no sign-in may be tried: there is nothing to sign in with,
-// Apple has turned it down, or sessions end too often.
+// mayTry returns why no sign-in may be attempted: there are no credentials,
+// Apple has rejected them, or sessions end too often.
 func (s *session) mayTry(state *SessionFile) error {
 	switch {
 	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
@@ -155,9 +154,9 @@ func (s *session) mayTry(state *SessionFile) error {
 	return nil
 }
 
-// credential chooses what to sign in with: the password, or "" for the session
-// token. A process sends one proof, and none of a password that Apple has turned
-// down.
+// credential chooses the credential of a sign-in: the password, or "" for the
+// session token. A process sends one proof, and none of a password that Apple
+// has rejected.
 func (r *round) credential(ctx context.Context, state *SessionFile) (Secret, error) {
 	s := r.session
 	token := state.sessionTokenUsable()
@@ -193,7 +192,8 @@ func (r *round) credential(ctx context.Context, state *SessionFile) (Secret, err
 	return password, nil
 }
 
-// givenPassword gives the configured password; its command runs once a round.
+// givenPassword returns the configured password. Its command runs once in a
+// round.
 func (r *round) givenPassword(ctx context.Context, state *SessionFile) (Secret, error) {
 	s := r.session
 	if r.password != nil {
@@ -216,8 +216,8 @@ func (r *round) givenPassword(ctx context.Context, state *SessionFile) (Secret, 
 	return password, nil
 }
 
-// tokenRefused records that Apple gives no session for the session token. A
-// password that was not proven yet is the next thing to try.
+// tokenRefused records that Apple grants no session for the session token. A
+// password that was not proven yet is tried next.
 func (r *round) tokenRefused(ctx context.Context, state *SessionFile, why *Error) (time.Duration, error) {
 	s := r.session
 	fresh := state.Proofs.Accepted

@@ -11,11 +11,11 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// recollection is what processes of an account leave for later ones, in a file
-// beside the session file. It holds no secrets. Nothing in it is taken for true:
-// a folder is listed by a recollected id, but whether the path leads there is what
-// the listing of the folder above it says; a file that was a package is read to the
-// end that its content has.
+// recollection is a file beside the session file in which processes of an
+// account store facts for later processes. It contains no secrets. Its content
+// is always verified: a folder is listed by a stored id, but the listing of the
+// parent folder decides whether the path leads there; a file that was a package
+// is read to the actual end of its content.
 type recollection struct {
 	path string // of the file; "" when there is none
 
@@ -27,17 +27,18 @@ type recollection struct {
 // recollected is the form of the file.
 type recollected struct {
 	Version int `json:"version"`
-	// Trails lead to the folders that processes went to first, the latest first.
+	// Trails lead to the folders that processes used first, the most recent one
+	// first.
 	Trails []trail `json:"trails,omitempty"`
-	// Packages are the ids of files that turned out to be packages and whose names
-	// do not tell, the latest last.
+	// Packages are the ids of files that are packages although their names do
+	// not show it, the most recent one last.
 	Packages []string `json:"packages,omitempty"`
-	// BatchRefused is when the service was found not to give several addresses with
+	// BatchRefused is when the service refused to return several addresses with
 	// one call, in seconds since 1970.
 	BatchRefused int64 `json:"batch_refused,omitempty"`
 }
 
-// trail is the way to a folder: names, and the ids that they led to.
+// trail is the path to a folder: names, and the ids that they led to.
 type trail struct {
 	Names []string `json:"names"`
 	IDs   []string `json:"ids"`
@@ -58,7 +59,7 @@ func newRecollection(sessionFile string) *recollection {
 
 func recollectionFile(sessionFile string) string { return sessionFile + ".seen" }
 
-// load reads the file. One that cannot be read is as good as none.
+// load reads the file. A file that cannot be read counts as empty.
 func (r *recollection) load() (kept recollected) {
 	data, err := os.ReadFile(r.path)
 	if err != nil || json.Unmarshal(data, &kept) != nil || kept.Version != recollectionVersion {
@@ -67,8 +68,8 @@ func (r *recollection) load() (kept recollected) {
 	return kept
 }
 
-// first reports whether this is the first folder that the process goes to, and
-// gives the ids on the way there, as far as they are known.
+// first reports whether this is the first folder that the process uses, and
+// returns the known ids on the path to it.
 func (r *recollection) first(names []string) (ids []string, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,7 +89,7 @@ func (r *recollection) first(names []string) (ids []string, first bool) {
 	return ids, true
 }
 
-// keepTrail leaves the way to a folder for later processes.
+// keepTrail stores the path to a folder for later processes.
 func (r *recollection) keepTrail(ctx context.Context, found trail) {
 	r.update(ctx, func(kept *recollected) bool {
 		at := slices.IndexFunc(kept.Trails, func(old trail) bool { return slices.Equal(old.Names, found.Names) })
@@ -104,15 +105,15 @@ func (r *recollection) keepTrail(ctx context.Context, found trail) {
 	})
 }
 
-// learnPackage notes a file that turned out to be a package.
+// learnPackage records a file that turned out to be a package.
 func (r *recollection) learnPackage(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.packages = append(r.packages, id)
 }
 
-// refuseBatches leaves for later processes that the service does not give several
-// addresses with one call.
+// refuseBatches stores for later processes that the service does not return
+// several addresses with one call.
 func (r *recollection) refuseBatches(ctx context.Context) {
 	r.update(ctx, func(kept *recollected) bool {
 		kept.BatchRefused = time.Now().Unix()
@@ -120,7 +121,7 @@ func (r *recollection) refuseBatches(ctx context.Context) {
 	})
 }
 
-// flush leaves the packages that were found out for later processes.
+// flush stores the detected packages for later processes.
 func (r *recollection) flush(ctx context.Context) {
 	r.mu.Lock()
 	learned := r.packages
@@ -142,8 +143,8 @@ func (r *recollection) flush(ctx context.Context) {
 	})
 }
 
-// update changes the file while no other process can, if change says that it did
-// something. A failure costs later processes a few requests, and nothing else.
+// update changes the file under a lock, if change reports a modification. A
+// failure only costs later processes a few requests.
 func (r *recollection) update(ctx context.Context, change func(*recollected) bool) {
 	if r.path == "" {
 		return

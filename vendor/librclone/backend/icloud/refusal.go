@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// largestRefusal bounds what is read of the body of a failed call, in bytes.
+// largestRefusal is how many bytes of the body of a failed call are read.
 const largestRefusal = 64 << 10
 
-// refusal is an answer with a status that is no success.
+// refusal is a response with a status other than success.
 type refusal struct {
 	status     int
 	host       string
@@ -53,10 +53,10 @@ func newRefusal(resp *http.Response) *refusal {
 	return r
 }
 
-// plainText is text that can hold neither an address nor a token.
+// plainText matches text that can contain neither an address nor a token.
 var plainText = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
 
-// reasonIn finds the words of the service for a failure.
+// reasonIn returns the service's message about a failure.
 func reasonIn(body []byte) string {
 	var said struct {
 		Reason       string `json:"reason"`
@@ -76,7 +76,8 @@ func reasonIn(body []byte) string {
 	return ""
 }
 
-// RetryAfter reads the header of that name: seconds or a date. It is 0 without one.
+// RetryAfter parses the header of that name, which contains seconds or a date.
+// It returns 0 if there is none.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value == "" {
@@ -91,14 +92,15 @@ func RetryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Codes and texts of the service, as people have seen them. Which member of an
-// answer they come in differs from host to host.
+// Codes and texts of the service that users have seen. The member that contains
+// them differs from host to host.
 var (
 	saysZoneBusy  = []string{"ZONE_BUSY", "OP-LOCK"}
 	saysNameTaken = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
 )
 
-// says reports whether one of some texts, in capitals, is in the answer.
+// says reports whether the response contains one of the texts, which are in
+// capitals.
 func (r *refusal) says(texts []string) bool {
 	said := strings.ToUpper(r.code + " " + r.reason + " " + string(r.body))
 	for _, text := range texts {
@@ -109,17 +111,17 @@ func (r *refusal) says(texts []string) bool {
 	return false
 }
 
-// busy reports whether the call was turned away because of another write to the
-// same zone; nothing was done then.
+// busy reports whether the call was refused because of another write to the
+// same zone. The call then had no effect.
 func (r *refusal) busy() bool {
 	return r.status == http.StatusConflict && r.says(saysZoneBusy)
 }
 
-// doubtful reports whether the same call may be accepted a moment later though
-// the status says that it is wrong. rclone's backend repeats after 400 and 409:
-// "icloud is a mess, sometimes returns 400 on a perfectly fine request". That 404
-// and 410 are ever passing is a guess: any host between here and the drive can
-// say so.
+// doubtful reports whether the same call may be accepted a moment later
+// although the status says that it is wrong. rclone's backend retries after 400
+// and 409: "icloud is a mess, sometimes returns 400 on a perfectly fine
+// request". It is a guess that 404 and 410 can be temporary, because any host
+// in between can send them.
 func (r *refusal) doubtful() bool {
 	switch r.status {
 	case http.StatusBadRequest:
@@ -132,8 +134,8 @@ func (r *refusal) doubtful() bool {
 	return false
 }
 
-// sendsOn reports whether the service has not looked at the request because
-// another host is the one for it.
+// sendsOn reports whether the service has not processed the request because
+// another host is responsible for it.
 func (r *refusal) sendsOn() bool {
 	switch r.status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -142,19 +144,20 @@ func (r *refusal) sendsOn() bool {
 	return false
 }
 
-// explained reports whether a 500 is no trouble of the service but says, in
-// words, why the host of accounts does not do what it was asked for.
+// explained reports whether a 500 is no failure of the service but contains the
+// reason why the setup host refuses the request.
 func (r *refusal) explained() bool {
 	return r.status == http.StatusInternalServerError && r.reason != ""
 }
 
-// statusSessionOver is what pyicloud knows of as another way to say 421.
+// statusSessionOver is a status that pyicloud treats like 421.
 const statusSessionOver = 450
 
-// sessionCookie begins the names of the cookies that are a session.
+// sessionCookie is the prefix of the names of the cookies that make up a
+// session.
 const sessionCookie = "X-APPLE-WEBAUTH"
 
-// kind is what the status means on the API hosts.
+// kind returns the meaning of the status on the API hosts.
 func (r *refusal) kind() string {
 	switch {
 	case r.busy():
@@ -189,9 +192,9 @@ func (r *refusal) kind() string {
 	return KindUnsupported
 }
 
-// passing is the failure for a refusal that says nothing about the account: one
-// of a service in trouble, or an answer that something between here and Apple
-// gives in its place, such as the page of a proxy.
+// passing returns the error for a refusal that says nothing about the account:
+// a failure of the service, or the response of a host in between, such as the
+// page of a proxy.
 func (r *refusal) passing() *Error {
 	e := r.err()
 	if e.kind != KindThrottled && e.kind != KindNetwork {
@@ -202,8 +205,8 @@ func (r *refusal) passing() *Error {
 	return e
 }
 
-// worded reports whether the service says in words why it refuses, as the host
-// of accounts does.
+// worded reports whether the service gives a reason for the refusal, as the
+// setup host does.
 func (r *refusal) worded() bool {
 	return r.reason != "" || r.code != "" || ServiceErrorIn(r.body).Code != ""
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// register makes a document a file of a folder. A name that is taken is a
-// failure of the kind KindExists; should the service ignore that it was asked to
-// refuse, the file has a name of the service's choice.
+// register makes a document a file of a folder. If the name is taken, it fails
+// with the kind KindExists. If the service ignores the request to refuse a
+// taken name, the file has a name of the service's choice.
 func (d *drive) register(ctx context.Context, in place, name string, doc *document) (*item, error) {
 	info := registration(in, name, doc)
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
@@ -70,8 +70,8 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 	}
 }
 
-// registrationRequest is the request that makes a document a file. rclone's form of it
-// leaves out a size of 0.
+// registrationRequest is the request that makes a document a file. rclone's
+// type for it omits a size of 0.
 type registrationRequest struct {
 	AllowConflict   bool               `json:"allow_conflict"`
 	Btime           int64              `json:"btime"` // milliseconds
@@ -121,10 +121,10 @@ func registration(in place, name string, doc *document) registrationRequest {
 }
 
 // fits reports whether an item that has the document's id is the document. The
-// service may leave out the size of an empty file.
+// service may omit the size of an empty file.
 func (doc *document) fits(it *item) bool { return max(0, it.size) == doc.file.Size }
 
-// registerAnswer is the answer to a document that is to become a file.
+// registerAnswer is the response to the request that makes a document a file.
 type registerAnswer struct {
 	Status  documentStatus `json:"status"`
 	Results []struct {
@@ -138,7 +138,7 @@ type documentStatus struct {
 	Message string  `json:"error_message"`
 }
 
-// failure is nil for a code of success.
+// failure returns nil for a code of success.
 func (s documentStatus) failure() error {
 	if s.Code == nil || accepted(int(*s.Code)) {
 		return nil
@@ -146,8 +146,9 @@ func (s documentStatus) failure() error {
 	return refusedDocument(int(*s.Code), s.Message)
 }
 
-// checkRegistered: a document is stored when the answer shows it, whole, with
-// our id. An answer that leaves something out is followed by a look.
+// checkRegistered checks that the response shows the document in full and with
+// our id. If the response lacks something, the document is looked up
+// afterwards.
 func checkRegistered(sent *document, answer *registerAnswer) error {
 	if err := answer.Status.failure(); err != nil {
 		return err
@@ -168,12 +169,12 @@ func checkRegistered(sent *document, answer *registerAnswer) error {
 	return nil
 }
 
-// accepted reports whether a code within an answer is one of success.
+// accepted reports whether a code in a response is one of success.
 func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
-// refusedDocument is for a failure within an answer that is a success. Its code
-// is taken for an HTTP status if it looks like one; another says nothing, so the
-// call is repeated.
+// refusedDocument returns the error for a failure in a response whose status is
+// a success. A code that looks like an HTTP status is treated as one. Any other
+// code is indefinite, so the call is retried.
 func refusedDocument(code int, message string) error {
 	refused := &refusal{status: code}
 	if plainText.MatchString(message) {
