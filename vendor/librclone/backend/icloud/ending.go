@@ -2,9 +2,9 @@ package icloud
 
 import "time"
 
-// The failures of renewals that are final: for a while, or until a person helps.
+// Final failures of renewals: for a while, or until a person acts.
 
-// giveUp records a failure that no wait helps against. It ends the run: all
+// giveUp records a failure that waiting cannot cure. It ends the run: all
 // callers get it, until a later renewal is due.
 func (s *session) giveUp(err *Error, state *SessionFile) error {
 	e := *err
@@ -33,7 +33,7 @@ func (s *session) giveUp(err *Error, state *SessionFile) error {
 	return s.fail(&e, wait)
 }
 
-// fail makes a failure that of all callers, for a while.
+// fail returns a failure to all callers for a while.
 func (s *session) fail(e *Error, wait time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,8 @@ func (s *session) fail(e *Error, wait time.Duration) error {
 	return e
 }
 
-// troubleCause gives the cause of a failure that is not about the account.
+// troubleCause returns the cause of a failure that does not concern the
+// account.
 func troubleCause(e *Error) string {
 	switch {
 	case e.kind == KindThrottled:
@@ -55,7 +56,8 @@ func troubleCause(e *Error) string {
 	return ""
 }
 
-// strand is end where nothing is there to renew the session with.
+// strand does the same as end, for a session that cannot be renewed for lack of
+// credentials.
 func (s *session) strand(cause, why string, state *SessionFile) error {
 	state.refuseSession(cause, why)
 	return s.end(needsLogin(s.name, why).because(cause), state)
@@ -71,7 +73,8 @@ func (s *session) end(why *Error, state *SessionFile) error {
 	return s.stop(why)
 }
 
-// stop is end without a word in the session file; mu is held.
+// stop does the same as end, without a record in the session file. mu must be
+// held.
 func (s *session) stop(why *Error) error {
 	why.final = true
 	s.ended = why
@@ -79,7 +82,7 @@ func (s *session) stop(why *Error) error {
 	return why
 }
 
-// needsLogin is the error that only a person can do something about.
+// needsLogin returns the error for a failure that only a person can resolve.
 func needsLogin(name, why string) *Error {
 	e := fail(KindNeedsLogin, "sign in", name, why)
 	e.advice = "sign in again (plakar-icloud login, or rclone config reconnect)"

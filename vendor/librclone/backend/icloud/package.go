@@ -9,12 +9,12 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A package is a folder on a Mac and one document in iCloud Drive. Reading it
-// gives a zip archive, and an upload of that archive makes a file, which programs
-// on a Mac do not open. So an archive never takes the place of a package.
+// A package is a folder on a Mac and a single document in iCloud Drive. Reading
+// it returns a zip archive, and an upload of that archive creates a file, which
+// Mac programs do not open. So an archive never replaces a package.
 
-// checkReplaceable refuses to replace a package by a file. Only its address tells
-// whether some documents are packages.
+// checkReplaceable refuses to replace a package by a file. For some documents,
+// only the address shows whether they are packages.
 func (d *drive) checkReplaceable(ctx context.Context, old *item, on string) error {
 	packaged := d.contents.isPackage(old)
 	if !packaged && old.mayBePackage() && old.size != 0 {
@@ -42,8 +42,8 @@ const (
 	longestZipName = 4096
 )
 
-// tellOfArchive warns that a file is an archive of a package: one with a folder
-// of its own name in it.
+// tellOfArchive warns that a file is the archive of a package, which contains a
+// folder of its own name.
 func tellOfArchive(name, on string, content *source) {
 	head := content.head(zipNameOffset + longestZipName)
 	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
@@ -58,7 +58,8 @@ func tellOfArchive(name, on string, content *source) {
 		"to open it, add .zip to its name and unpack it there", on)
 }
 
-// head returns the first bytes of a content that can be read again, up to most.
+// head returns up to most bytes from the start of a content that can be read
+// again.
 func (s *source) head(most int) []byte {
 	if !s.seeks {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// proven records that a call was accepted with these credentials.
+// proven records that a call with these credentials was accepted.
 func (s *session) proven(a *access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -21,7 +21,7 @@ func (s *session) proven(a *access) {
 	}
 }
 
-// attempts is what was done about the session because one call was refused.
+// attempts records what was done about the session because a call was refused.
 type attempts struct {
 	status    int  // of the refusal
 	approved  bool // the cookies for protected data were asked for
@@ -29,7 +29,7 @@ type attempts struct {
 	signedIn  bool
 }
 
-// takeTurn waits until no other caller of this process renews or saves the
+// takeTurn waits until no other caller in this process renews or saves the
 // session.
 func (s *session) takeTurn(ctx context.Context) (leave func(), err error) {
 	select {
@@ -40,11 +40,11 @@ func (s *session) takeTurn(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// renew replaces credentials that a call was refused for, or that are missing.
-// Of all callers with the same credentials, one renews. It waits out failures
-// that pass, for no longer than s.longest in total; the file lock is free
-// meanwhile, so that a person can sign in. After a longer failure, or one that
-// is final, all callers fail alike.
+// renew replaces credentials that are missing or with which a call was refused.
+// Of all callers with the same credentials, only one renews them. It retries
+// temporary failures for at most s.longest in total. The file lock is free
+// during the waits, so that a person can sign in. After a longer failure, or a
+// final one, all callers get the same error.
 func (s *session) renew(ctx context.Context, generation int, done *attempts) error {
 	s.mu.Lock()
 	failures := s.failures
@@ -77,8 +77,8 @@ func (s *session) renew(ctx context.Context, generation int, done *attempts) err
 	}
 }
 
-// settled reports whether the session was renewed, or a renewal has failed,
-// while a caller waited for its turn; mu is held.
+// settled reports whether the session was renewed, or a renewal failed, while a
+// caller waited for its turn. mu must be held.
 func (s *session) settled(generation, failures int) (bool, error) {
 	switch {
 	case s.generation != generation:
@@ -91,13 +91,14 @@ func (s *session) settled(generation, failures int) (bool, error) {
 	return false, nil
 }
 
-// freshFor is for how long after a sign-in a refused call is no reason for
-// another one: a session lasts for days, so that the call itself is more likely
-// to be what is refused. One document that the service always refuses so would
-// otherwise cost a sign-in each time that it is read.
+// freshFor is how long after a sign-in a refused call causes no further one. A
+// session lasts for days, so it is more likely that the call itself is refused.
+// Otherwise, a document that the service always refuses in this way would cost
+// a sign-in each time it is read.
 const freshFor = time.Hour
 
-// round is one renewal: passes, each of which does the next step.
+// round is one renewal. It consists of passes, each of which does the next
+// step.
 type round struct {
 	session *session
 	done    *attempts
@@ -109,14 +110,14 @@ type round struct {
 	told       bool    // of a long wait
 }
 
-// passing is a failure that is worth another pass.
+// passing is a temporary failure, after which another pass is worthwhile.
 type passing struct{ why *Error }
 
 // Error implements error.
 func (p *passing) Error() string { return p.why.Error() }
 
-// pass takes the lock of the session file and does one step. With a *passing,
-// wait is the time until the next pass.
+// pass takes the lock of the session file and does one step. If the error is a
+// *passing, wait is the time until the next pass.
 func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 	s := r.session
 	s.mu.Lock()
@@ -150,8 +151,8 @@ func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 	return 0, nil
 }
 
-// next chooses what to renew. The cookies for protected data and the addresses
-// of the services need no sign-in.
+// next chooses what to renew. Cookies for protected data and the addresses of
+// the services need no sign-in.
 func (r *round) next(state *SessionFile) (renewal, error) {
 	s, done := r.session, r.done
 	s.mu.Lock()
@@ -165,9 +166,9 @@ func (r *round) next(state *SessionFile) (renewal, error) {
 	case done.status == http.StatusLocked && !done.approved:
 		return renewPCS, nil
 	case usable(state) && s.now().Sub(state.SignedInAt) < freshFor:
-		// The refusal may be a passing one, so Apple is asked once whether the
-		// session is good. If it is and the call is refused again, that call
-		// alone fails, unless none was ever accepted.
+		// The refusal may be temporary, so Apple is asked once whether the
+		// session is valid. If it is and the call is refused again, only that
+		// call fails, unless no call was ever accepted.
 		switch {
 		case !done.confirmed:
 			r.confirming = true
@@ -184,7 +185,7 @@ func (r *round) next(state *SessionFile) (renewal, error) {
 	return renewAll, nil
 }
 
-// useless ends a session that was refused from its sign-in on.
+// useless ends a session with which calls have been refused since its sign-in.
 func (r *round) useless(state *SessionFile) error {
 	s := r.session
 	if state.TermsPending {
@@ -196,8 +197,8 @@ func (r *round) useless(state *SessionFile) error {
 
 const webAccessSetting = "Settings > your name > iCloud > Access iCloud Data on the Web"
 
-// refusedAlways is the failure of a call that is refused as if the session were
-// over, with every session.
+// refusedAlways returns the error for a call that is refused with every session
+// as if the session had ended.
 func refusedAlways(status int) *Error {
 	e := failf(KindDenied, "", "", "iCloud refuses this with every session (status %d)", status).
 		with("if it refuses all else too, see on a device that " + webAccessSetting + " is on")
@@ -205,7 +206,7 @@ func refusedAlways(status int) *Error {
 	return e
 }
 
-// failed decides what a failed step means for the round.
+// failed decides what the failure of a step means for the round.
 func (r *round) failed(ctx context.Context, state *SessionFile, how renewal, err error) (time.Duration, error) {
 	s := r.session
 	var typed *Error
@@ -228,7 +229,7 @@ func (r *round) failed(ctx context.Context, state *SessionFile, how renewal, err
 	default:
 		return r.postpone(state, typed)
 	}
-	// The refusal is believed.
+	// The refusal is accepted as final.
 	if how == renewAll {
 		return r.tokenRefused(ctx, state, typed)
 	}
@@ -246,9 +247,9 @@ func (r *round) failed(ctx context.Context, state *SessionFile, how renewal, err
 	return 0, &passing{typed}
 }
 
-// postpone has everyone wait before the next pass: the other processes find the
-// time in the session file. The failure is final where the wait would be too
-// long.
+// postpone makes all callers wait before the next pass; other processes read
+// the time from the session file. If the wait would be too long, the failure is
+// final.
 func (r *round) postpone(state *SessionFile, err *Error) (time.Duration, error) {
 	s := r.session
 	tries := 1
@@ -270,7 +271,7 @@ func (r *round) postpone(state *SessionFile, err *Error) (time.Duration, error) 
 	return wait, &passing{err}
 }
 
-// waitFor is for a time that was set before, by this process or another one.
+// waitFor waits for a time that this or another process has set before.
 func (r *round) waitFor(state *SessionFile, wait time.Duration) (time.Duration, error) {
 	s := r.session
 	e := fail(KindThrottled, "sign in", s.name, cmp.Or(state.Refused.Reason, "no reason is recorded")).because(CauseThrottled)
@@ -284,7 +285,7 @@ func (r *round) waitFor(state *SessionFile, wait time.Duration) (time.Duration, 
 }
 
 // patient reports whether a wait ends within the longest wait, counted from the
-// first failure of the present trouble.
+// first failure of the present series.
 func (s *session) patient(wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -296,7 +297,8 @@ func (s *session) patient(wait time.Duration) bool {
 	return s.longest > 0 && now.Add(wait).Sub(s.trouble) <= s.longest
 }
 
-// tell logs why a renewal waits. The first long wait of a round is a warning.
+// tell logs why a renewal waits. The first long wait of a round is logged as a
+// warning.
 func (r *round) tell(why *passing, wait time.Duration) {
 	if wait == 0 {
 		return
@@ -312,7 +314,7 @@ func (r *round) tell(why *passing, wait time.Duration) {
 	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is renewed again within %v, because the last renewal failed: %s", name, r.session.longest, failure.Reason())
 }
 
-// take makes the contents of a file the present credentials; mu is held.
+// take uses the content of a file as the present credentials. mu must be held.
 func (s *session) take(file *SessionFile) {
 	clientID := s.state.ClientID
 	s.state = file.clone()

@@ -10,21 +10,22 @@ import (
 )
 
 // A file is replaced in three steps: the new file is registered beside the old
-// one under a name of its own (see leftoverMark), the old one is moved to the
-// Trash, the new one gets the name. At every moment the old or the new content
-// is complete in the folder. The second step names the etag that the old file
-// had when it was seen, so what another device writes is never moved to the
-// Trash: theirs stays, ours is withdrawn, and the upload fails.
+// one under a special name (see leftoverMark), the old one is moved to the
+// Trash, and the new one gets the name. At every moment, the folder contains
+// the old or the new content in full. The second step names the etag that the
+// old file had when it was listed, so a version that another device writes is
+// never moved to the Trash: it is kept, our file is withdrawn, and the upload
+// fails.
 
-// known is what the folder had under a name before an upload began. What comes
-// after it belongs to somebody else and is left alone.
+// known is the item that the folder had under a name before an upload began. An
+// item that appears later belongs to another device and is left alone.
 type known struct {
 	in   string // the id of the folder; "" while nothing is known
 	old  *item  // the file of that name, or nil
 	like *item  // a file that the service may take for the same, or nil
 }
 
-// learn looks up what a folder has under a name, the first time.
+// learn looks up the item of a name in a folder, at the first call only.
 func (k *known) learn(ctx context.Context, d *drive, in place, name string) error {
 	if k.in != "" {
 		if k.in != in.id { // the folder was made anew, so nothing in it was there before
@@ -55,7 +56,7 @@ func (d *drive) putDocument(ctx context.Context, in place, known *known, name st
 	case err != nil && !hasKind(err, KindExists):
 		return nil, err
 	}
-	// The name is taken: the service refused it, or chose another one.
+	// The name is taken: the service refused it or chose another one.
 	if known.like != nil {
 		if known.like.folder {
 			err = folderInTheWay(path.Join(in.path, name))
@@ -79,15 +80,15 @@ func (d *drive) putDocument(ctx context.Context, in place, known *known, name st
 	return nil, err
 }
 
-// newcomer is the failure of an upload whose name somebody else took after the
-// folder was listed.
+// newcomer returns the error for an upload whose name another device took after
+// the folder was listed.
 func newcomer(on string) error {
 	return finally(fail(KindExists, "upload", on, "another device or program has stored something under this name in the meantime").
 		with("it was left as it is; upload again to replace it"))
 }
 
-// overwritten is the failure of a replacement of a file that somebody else wrote
-// after it was listed.
+// overwritten returns the error for the replacement of a file that another
+// device changed after it was listed.
 func overwritten(on string) error {
 	return finally(fail(KindChanged, "replace", on, "another device or program has changed the file in the meantime").
 		with("its version was kept and this one withdrawn; upload again to replace it"))
@@ -104,8 +105,8 @@ func (d *drive) replace(ctx context.Context, in place, old *item, name string, d
 	})
 }
 
-// background runs the end of a replacement, which goes on when ctx ends. Under
-// a context of DeferReplacement it returns the new file at once.
+// background runs the end of a replacement, which continues when ctx ends.
+// Under a context of DeferReplacement, it returns the new file at once.
 func (d *drive) background(ctx context.Context, in place, name string, made *item, run func(context.Context) (*item, error)) (*item, error) {
 	deferred := wishes(ctx, wishDeferred) && d.pending.hasRoom()
 	change := d.pending.start(ctx, path.Join(in.path, name), nameIn(in, name), run)
@@ -115,11 +116,11 @@ func (d *drive) background(ctx context.Context, in place, name string, made *ite
 	return d.pending.wait(ctx, change)
 }
 
-// nameIn is the key of the pending changes of a name in a folder.
+// nameIn returns the key of the pending changes of a name in a folder.
 func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name) }
 
-// takeOver moves the file that a new one replaces to the Trash and gives the new
-// one its name.
+// takeOver moves the replaced file to the Trash and gives the new file its
+// name.
 func (d *drive) takeOver(ctx context.Context, in place, old, made *item, name string) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := d.retire(ctx, in, old, name); err != nil {
@@ -150,9 +151,9 @@ func (d *drive) takeOver(ctx context.Context, in place, old, made *item, name st
 	return nil, newcomer(on)
 }
 
-// retire moves a file to the Trash that is about to be replaced, unless somebody
-// has written it since it was seen. A file that is no longer in the way, because
-// it was moved, renamed or deleted, is left alone.
+// retire moves a file that is about to be replaced to the Trash, unless another
+// device has changed it since it was listed. A file that is no longer in the
+// way, because it was moved, renamed or deleted, is left alone.
 func (d *drive) retire(ctx context.Context, in place, old *item, name string) error {
 	on := path.Join(in.path, name)
 	if err := old.writable("replace", on); err != nil {
@@ -202,16 +203,17 @@ func (d *drive) retire(ctx context.Context, in place, old *item, name string) er
 	}
 }
 
-// withdraw moves an upload of ours to the Trash that is not wanted any more. One
-// that somebody has changed stays.
+// withdraw moves an upload of ours that is no longer wanted to the Trash. A
+// file that another device has changed is kept.
 func (d *drive) withdraw(ctx context.Context, in place, made *item) {
 	if err := d.retire(ctx, in, made, made.name); err != nil {
 		fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
 	}
 }
 
-// tidy removes what killed uploads have left in a folder that is known, after a
-// file of it was stored: never what was stored, whatever the service calls it.
+// tidy removes the remains of killed uploads from a known folder, after a file
+// was stored in it. It never removes the stored file, whatever name the service
+// gave it.
 func (d *drive) tidy(ctx context.Context, in place, name string, stored *document) {
 	for _, left := range d.folders.leftovers(in.id, name) {
 		if left.docID() != stored.docID {

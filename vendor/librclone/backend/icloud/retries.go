@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// retries says how often and how fast a failed step is repeated.
+// retries defines how often and how fast a failed step is retried.
 type retries struct {
 	tries   int           // of one step, the first included
 	base    time.Duration // before the second try; doubled for each further one
@@ -16,9 +16,9 @@ type retries struct {
 	outages *outages      // of the account, if they are remembered
 }
 
-// pause is how long to wait before try number next (2 is the first repetition).
-// asked is what the service asked for; more than the longest wait is not worth
-// waiting for.
+// pause returns how long to wait before attempt number next (2 is the first
+// retry). asked is the wait that the service asked for. A wait longer than the
+// longest one is not worthwhile.
 func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 	if next > r.tries || asked > r.longest {
 		return 0, false
@@ -26,7 +26,7 @@ func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 	return r.delay(next, asked), true
 }
 
-// delay is how long to wait before try number next.
+// delay returns how long to wait before attempt number next.
 func (r retries) delay(next int, asked time.Duration) time.Duration {
 	wait := min(r.base<<min(next-2, 16), r.longest, longestPause)
 	if wait > 0 {
@@ -35,11 +35,11 @@ func (r retries) delay(next int, asked time.Duration) time.Duration {
 	return max(wait, asked)
 }
 
-// longestPause bounds the pauses that nobody asked for.
+// longestPause limits the pauses that the service did not ask for.
 const longestPause = 30 * time.Second
 
-// wait waits before try number next of a step that failed so. It gives the
-// failure when the step was tried often enough.
+// wait waits before attempt number next of a failed step. It returns the
+// failure if the step was attempted often enough.
 func (r retries) wait(ctx context.Context, next int, err error) error {
 	if away := r.outages.since(failedHost(err)); away > 0 {
 		return duringOutage(err, away)
@@ -51,10 +51,10 @@ func (r retries) wait(ctx context.Context, next int, err error) error {
 	return wait(ctx, pause, "trying again: "+reasonOf(err))
 }
 
-// How often failures of some kinds are worth a repetition. Writes of several
-// processes to one zone shut each other out for about a second each; a service
-// that asks for patience gets it; what is called wrong mostly is; and a silent
-// service has been waited for already.
+// How often failures of some kinds are retried. Writes of several processes to
+// one zone block each other for about a second each. A throttling service gets
+// more time. A refusal as invalid is usually correct. A silent service has
+// already been waited for.
 const (
 	busyTries      = 4 // times the usual number
 	silentTries    = 3
@@ -79,15 +79,15 @@ func (r retries) forError(err error) retries {
 	return r
 }
 
-// zones keeps writes to one zone apart, once the service has turned one away
-// for another that was under way. People have seen it do so; when exactly is
-// not known, so writes begin side by side.
+// zones serialises the writes to a zone after the service has refused one
+// because another was under way. Users have seen such refusals, but their exact
+// condition is unknown, so writes are concurrent at first.
 type zones struct {
 	mu    sync.Mutex
 	turns map[string]chan struct{} // of the zones in which writes go one by one
 }
 
-// enter waits for the turn of a write.
+// enter waits until a write may begin.
 func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error) {
 	z.mu.Lock()
 	turn := z.turns[zone]
@@ -103,7 +103,7 @@ func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error
 	}
 }
 
-// crowded is told that a write was turned away.
+// crowded records that a write was refused.
 func (z *zones) crowded(zone string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()

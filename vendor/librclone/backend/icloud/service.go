@@ -20,8 +20,8 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// service sends the requests of one Apple Account: with its session, at its
-// pace, each repeated for what it is.
+// service sends the requests of one Apple Account, with its session and its
+// limiter, and retries each request according to its kind.
 type service struct {
 	http     *rest.Client
 	parallel *rest.Client // for parts of contents, each over a connection of its own
@@ -31,21 +31,21 @@ type service struct {
 	zones    zones
 }
 
-// largestAnswer bounds what is read of an answer, in bytes. A listing takes
-// about 600 bytes an item and comes in one piece.
+// largestAnswer is how many bytes of a response are read. A listing takes about
+// 600 bytes for each item and is one response.
 const largestAnswer = 1 << 30
 
-// userAgent is the browser that rclone's client says to be.
+// userAgent is the browser that rclone's client identifies as.
 var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
 
-// newHTTPClient has rclone's proxy, certificate and timeout settings, and gives
-// up requests on which nothing moves for longer than silence.
+// newHTTPClient returns a client with rclone's proxy, certificate and timeout
+// settings. It cancels requests on which no byte moves for longer than silence.
 func newHTTPClient(ctx context.Context, silence time.Duration, outages *outages) *http.Client {
 	return customHTTPClient(ctx, silence, outages, nil)
 }
 
-// newParallelClient is the same with HTTP/1.1 alone: requests at the same time go
-// over connections of their own.
+// newParallelClient returns the same client with HTTP/1.1 only, so that
+// concurrent requests use separate connections.
 func newParallelClient(ctx context.Context, silence time.Duration, outages *outages) *http.Client {
 	return customHTTPClient(ctx, silence, outages, func(transport *http.Transport) {
 		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
@@ -72,7 +72,7 @@ func newRESTClient(client *http.Client) *rest.Client {
 	})
 }
 
-// The hosts of the service, under their names in an account's list.
+// The hosts of the service, by their names in the list of an account.
 const (
 	driveHost = api.WsDrive
 	docsHost  = api.WsDocs
@@ -92,12 +92,12 @@ type request struct {
 	believed bool // what the service says is wrong is taken at its word, soon
 }
 
-// believedTries is how often a call is sent that is believed to be wrong when
-// the service fails at it.
+// believedTries is how often a call is sent that is assumed to be wrong if the
+// service fails at it.
 const believedTries = 2
 
-// fetch performs a request and checks its answer. An answer that check refuses
-// is treated like one that cannot be read.
+// fetch performs a request and checks its response. A response that check
+// refuses is treated like one that cannot be decoded.
 func fetch[T any](ctx context.Context, s *service, r request, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
 		answer := new(T)
@@ -131,8 +131,9 @@ func retryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// worthRepeating: a call that was turned away was not carried out; after any
-// other failure that passes, only calls that may be repeated are.
+// worthRepeating reports whether a call is worth repeating. A refused call was
+// not carried out. After any other temporary failure, only calls that may be
+// repeated are.
 func (r request) worthRepeating(err error) bool {
 	if isFinal(err) {
 		return false
@@ -146,8 +147,8 @@ func (r request) worthRepeating(err error) bool {
 	return r.repeats && isDoubtful(err) && !r.believed
 }
 
-// outcomeUnknown reports whether a call that failed so may have been carried
-// out, or may be when it is repeated.
+// outcomeUnknown reports whether a call that failed in this way may have been
+// carried out, or may be when it is repeated.
 func outcomeUnknown(err error) bool {
 	if isFinal(err) {
 		return false
@@ -159,12 +160,12 @@ func outcomeUnknown(err error) bool {
 	return isDoubtful(err)
 }
 
-// mostRenewals is how many renewals one call waits for: new cookies for protected
-// data, a sign-in, Apple's word that the session is good, and as many again of
-// other calls and other processes.
+// mostRenewals is the maximum number of renewals that one call waits for: new
+// cookies for protected data, a sign-in, Apple's confirmation that the session
+// is valid, and as many again by other calls and other processes.
 const mostRenewals = 6
 
-// send performs a request once, and once more for each renewal of the session
+// send performs a request, and repeats it after each renewal of the session
 // that it needs.
 func (s *service) send(ctx context.Context, r request, answer any) error {
 	done := new(attempts)
@@ -209,8 +210,8 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 	}
 }
 
-// exchange sends a request and reads its answer. A status that is no success is
-// returned as a *refusal.
+// exchange sends a request and reads its response. A status other than success
+// is returned as a *refusal.
 func (s *service) exchange(ctx context.Context, r request, root string, access *access, answer any) error {
 	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.cookieHeader()})
 	resp, err := s.roundTrip(ctx, r, root, headers)
@@ -222,8 +223,8 @@ func (s *service) exchange(ctx context.Context, r request, root string, access *
 	return decode(ctx, resp, answer)
 }
 
-// roundTrip takes one turn at the limiter and returns the answer with its body
-// open, or the refusal.
+// roundTrip waits for the limiter and returns the response with its body open,
+// or the refusal.
 func (s *service) roundTrip(ctx context.Context, r request, root string, headers map[string]string) (*http.Response, error) {
 	opts := rest.Opts{
 		Method:       r.method,
@@ -267,9 +268,10 @@ func (s *service) roundTrip(ctx context.Context, r request, root string, headers
 	}
 }
 
-// follow sends a request to where the service sends it on to, as rclone's client
-// does, but unchanged (that one makes a GET of a POST after a 302), and only
-// within the domain that it was for: it holds the secrets of that.
+// follow sends a request to the address that the service redirects it to.
+// rclone's client does so too, but follow keeps the method, where rclone's
+// makes a GET of a POST after a 302, and stays within the domain of the
+// request, because the request contains the secrets of that domain.
 func (s *service) follow(ctx context.Context, opts *rest.Opts, body []byte) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		if body != nil {
@@ -284,8 +286,8 @@ func (s *service) follow(ctx context.Context, opts *rest.Opts, body []byte) (*ht
 	}
 }
 
-// sameDomain reports whether two addresses are within one of Apple's domains,
-// and the second is one that nobody on the way can read what goes to.
+// sameDomain reports whether two addresses are in the same domain of Apple and
+// the second is protected against eavesdropping.
 func sameDomain(from, to string) bool {
 	for _, domain := range []string{".icloud.com", ".apple.com"} {
 		if strings.HasSuffix(hostOf(from), domain) {
@@ -295,7 +297,7 @@ func sameDomain(from, to string) bool {
 	return false
 }
 
-// slotBody holds the place of a call until its answer has been read.
+// slotBody holds the slot of a call until its response has been read.
 type slotBody struct {
 	io.ReadCloser
 	limiter *limiter
@@ -309,7 +311,7 @@ func (b *slotBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// decode reads the JSON of an answer.
+// decode decodes the JSON of a response.
 func decode(ctx context.Context, resp *http.Response, answer any) error {
 	limited := &io.LimitedReader{R: resp.Body, N: largestAnswer}
 	decoder := json.NewDecoder(limited)
@@ -349,7 +351,8 @@ func hostOf(address string) string {
 	return "the service"
 }
 
-// isSafe reports whether nobody on the way can read what goes to an address.
+// isSafe reports whether requests to an address are protected against
+// eavesdropping.
 func isSafe(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
@@ -372,10 +375,10 @@ func takesContents(address string) bool {
 	return isSafe(address) && (isLoopback(host) || slices.ContainsFunc(appleDomains, ofApple))
 }
 
-// damaged is a check's complaint about an answer.
+// damaged returns the error for a response that fails a check.
 func damaged(why string) error { return fail(KindDamaged, "", "", why) }
 
-// readSmall reads the body of an answer that is known to be short.
+// readSmall reads the body of a response that is known to be short.
 func readSmall(ctx context.Context, resp *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largestRefusal))
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// session is the web session of one Apple Account in this process: the one
-// place that holds credentials, renews them and shares them.
+// session is the web session of an Apple Account in this process. It alone
+// holds, renews and shares the credentials.
 type session struct {
 	name   string // of the remote, for texts
 	path   string // of the session file; "" when there is none
@@ -21,7 +21,7 @@ type session struct {
 	base    time.Duration // the first pause after a failure that passes
 	longest time.Duration // the longest wait in total for such failures to pass
 
-	// turn is held by whoever renews; everybody else waits for the outcome.
+	// turn is held by the caller that renews; all others wait for the outcome.
 	turn chan struct{}
 
 	mu         sync.Mutex
@@ -49,10 +49,10 @@ type session struct {
 	rotated    map[string]*http.Cookie // those that answers have replaced since the last save
 }
 
-// signInFunc renews credentials at Apple, once, and changes state accordingly. A
-// failure that is not final passes. announce is called before a proof of the
-// password is sent, which its failure prevents. It is a function so that requests
-// and rules stay in two places.
+// signInFunc renews credentials at Apple, once, and changes state accordingly.
+// A failure that is not final is temporary. announce is called before a proof
+// of the password is sent; if it fails, the proof is not sent. The type is a
+// function in order to separate the requests from the rules.
 type signInFunc func(ctx context.Context, state *SessionFile, password Secret, how renewal, announce func(*SessionFile) error) error
 
 // renewal is what has to be renewed.
@@ -64,7 +64,7 @@ const (
 	renewAll                      // everything, by a sign-in
 )
 
-// access is what a call needs, as it was at one moment.
+// access is the credentials for a call at one moment.
 type access struct {
 	generation int
 	cookies    []Cookie
@@ -88,9 +88,9 @@ func newSession(name, path string, signIn signInFunc) *session {
 	}
 }
 
-// configure takes the credentials of a configuration: at the start, and when
-// they are others than in the configuration that was read before, as after a
-// new login. The session file counts more than the configuration.
+// configure adopts the credentials of a configuration: at the start, and if
+// they differ from those of the configuration that was read before, as after a
+// new login. The session file takes precedence over the configuration.
 func (s *session) configure(state SessionFile, password Secret, command string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,14 +132,14 @@ func (s *session) configure(state SessionFile, password Secret, command string) 
 	return nil
 }
 
-// saveTo names who keeps the session of a remote.
+// saveTo registers the function that stores the session of a remote.
 func (s *session) saveTo(remote string, save func(*SessionFile)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.savers[remote] = save
 }
 
-// root is the address of a service.
+// root returns the address of a service.
 func (a *access) root(host string) (string, error) {
 	if host == setupHost {
 		return setupEndpoint, nil
@@ -158,8 +158,8 @@ func (s *session) present() *access {
 	return &access{generation: s.generation, cookies: s.state.Cookies, endpoints: s.state.Endpoints}
 }
 
-// current gives the present credentials, whether or not calls can be made with
-// them.
+// current returns the present credentials, whether or not they are valid for
+// calls.
 func (s *session) current() *access {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +171,8 @@ func usable(state *SessionFile) bool {
 	return len(state.Cookies) > 0 && len(state.Endpoints) > 0
 }
 
-// access gives the credentials for a call, getting what is missing first.
+// access returns the credentials for a call, after requesting those that are
+// missing.
 func (s *session) access(ctx context.Context) (*access, error) {
 	s.mu.Lock()
 	if s.ended != nil && !s.revive() {
@@ -204,7 +205,7 @@ func (s *session) store(state *SessionFile, signedIn bool) {
 	s.keep(state)
 }
 
-// save hands the credentials to the remotes that keep them in their own
+// save passes the credentials to the remotes that store them in their own
 // configuration.
 func (s *session) save(state *SessionFile) {
 	s.mu.Lock()
@@ -218,9 +219,9 @@ func (s *session) save(state *SessionFile) {
 	}
 }
 
-// merge takes over the cookies that an answer sets. They replace those of the
-// same name without being new credentials: nothing is renewed by them. Those of
-// a session that has been renewed meanwhile would spoil the new one.
+// merge adopts the cookies that a response sets. They replace those of the same
+// name but do not count as new credentials. If the session was renewed in the
+// meantime, the cookies are ignored, because they would damage the new session.
 func (s *session) merge(used *access, cookies []*http.Cookie) {
 	if len(cookies) == 0 {
 		return

@@ -22,8 +22,8 @@ import (
 // file of a higher version is refused.
 const SessionFileVersion = 1
 
-// Secret is a text that prints as stars. Only its JSON form, which session
-// files are written in, holds it.
+// Secret is a text that prints as asterisks. Only its JSON form, in which
+// session files are written, contains it.
 type Secret string
 
 // String implements fmt.Stringer.
@@ -43,19 +43,21 @@ type Cookie struct {
 	Value Secret `json:"value"`
 }
 
-// SessionFile is what processes that use one Apple Account share: a JSON object
-// in a file of mode 0600, in a folder of mode 0700, replaced as a whole.
-// Whoever changes it holds a lock on the file beside it whose name has ".lock"
-// added (flock on Unix, LockFileEx on Windows); see UpdateSessionFile.
+// SessionFile is the state that processes with the same Apple Account share: a
+// JSON object in a file of mode 0600, in a folder of mode 0700, replaced as a
+// whole. A process that changes it must hold a lock on the file beside it with
+// the suffix ".lock" (flock on Unix, LockFileEx on Windows); see
+// UpdateSessionFile.
 type SessionFile struct {
 	Version  int    `json:"version"`
 	AppleID  string `json:"apple_id"`
 	ClientID string `json:"client_id,omitempty"`
 
-	// TrustToken spares the second factor at a sign-in, for about 30 days.
+	// TrustToken makes the second factor unnecessary at a sign-in, for about 30
+	// days.
 	TrustToken Secret `json:"trust_token,omitempty"`
-	// SessionToken is the proof of the last sign-in. With the trust token it
-	// gives new cookies without the password, while it lasts.
+	// SessionToken is the proof of the last sign-in. Together with the trust
+	// token, it gives new cookies without the password as long as it is valid.
 	SessionToken Secret   `json:"session_token,omitempty"`
 	Country      string   `json:"account_country,omitempty"`
 	Cookies      []Cookie `json:"cookies,omitempty"`
@@ -64,10 +66,10 @@ type SessionFile struct {
 	// ("drivews", "docws").
 	Endpoints map[string]string `json:"endpoints,omitempty"`
 	Protected bool              `json:"protected,omitempty"` // Advanced Data Protection is on
-	// ConsentUntil is when the access to protected data ends that a device has
-	// consented to, if Apple tells.
+	// ConsentUntil is when the access to protected data that was approved on a
+	// device ends, if Apple reports it.
 	ConsentUntil time.Time `json:"consent_until,omitzero"`
-	// TermsPending is true while Apple waits for its terms to be accepted.
+	// TermsPending is true while Apple waits for the acceptance of its terms.
 	TermsPending bool `json:"terms_pending,omitempty"`
 
 	TrustedAt  time.Time `json:"trusted_at,omitzero"`   // when a code was last entered
@@ -75,15 +77,16 @@ type SessionFile struct {
 	SignedInAt time.Time `json:"signed_in_at,omitzero"` // when the last sign-in was
 	SignIns    int       `json:"sign_ins,omitempty"`    // with this trust token
 
-	// Refused is what Apple has turned down and what is therefore not tried again.
+	// Refused identifies the credentials that Apple has rejected and that are
+	// therefore not used again.
 	Refused Refusals `json:"refused,omitzero"`
-	// Proofs bounds the sign-ins by password.
+	// Proofs limits the sign-ins by password.
 	Proofs ProofLog `json:"proofs,omitzero"`
 }
 
-// Refusals are fingerprints of credentials that Apple has turned down. A
-// fingerprint is a slow hash of which 3 bytes are kept: enough to know the
-// credential again, too little to find it by trying.
+// Refusals are fingerprints of credentials that Apple has rejected. A
+// fingerprint consists of 3 bytes of a slow hash: enough to recognise the
+// credential, but too little to find it by trying.
 type Refusals struct {
 	Salt       string    `json:"salt,omitempty"`
 	Password   string    `json:"password,omitempty"`
@@ -96,8 +99,8 @@ type Refusals struct {
 	Tries      int       `json:"tries,omitempty"`     // renewals in a row that failed for a passing reason
 }
 
-// refuse keeps that the trust token, or with a password the password, was
-// turned down, and why.
+// refuse stores that the trust token or, if password is set, the password was
+// rejected, and why.
 func (f *SessionFile) refuse(password Secret, cause, why string) {
 	f.refuseFor(cause, why)
 	if password != "" {
@@ -107,37 +110,39 @@ func (f *SessionFile) refuse(password Secret, cause, why string) {
 	}
 }
 
-// refuseSession keeps that nothing is there to renew the session with, and why.
+// refuseSession stores that the session cannot be renewed for lack of
+// credentials, and why.
 func (f *SessionFile) refuseSession(cause, why string) {
 	f.refuseFor(cause, why)
 	f.Refused.Session = f.fingerprint(f.session())
 }
 
-// refuseSessionToken keeps that the session token was turned down, and why.
+// refuseSessionToken stores that the session token was rejected, and why.
 func (f *SessionFile) refuseSessionToken(why string) {
 	f.refuseFor(CauseSessionOver, why)
 	f.Refused.Token = f.fingerprint(f.SessionToken)
 }
 
-// sessionTokenUsable reports whether the session token may bring a session.
+// sessionTokenUsable reports whether the session token may give a session.
 func (f *SessionFile) sessionTokenUsable() bool {
 	return f.SessionToken != "" && !f.refuses(f.Refused.Token, f.SessionToken)
 }
 
-// aboutCredentials reports whether a credential is refused, which the cause and
-// the reason are for then.
+// aboutCredentials reports whether a credential is rejected, to which the cause
+// and the reason then refer.
 func (r *Refusals) aboutCredentials() bool {
 	return r.Password != "" || r.TrustToken != "" || r.Session != "" || r.Token != ""
 }
 
-// note keeps why a renewal failed.
+// note stores why a renewal failed.
 func (f *SessionFile) note(cause, why string) {
 	if !f.Refused.aboutCredentials() {
 		f.Refused.Cause, f.Refused.Reason = cause, why
 	}
 }
 
-// forgetTrouble forgets why renewals failed, after one that did not.
+// forgetTrouble removes the reason of earlier failures after a successful
+// renewal.
 func (f *SessionFile) forgetTrouble() {
 	f.Refused.NotBefore, f.Refused.Tries = time.Time{}, 0
 	if f.Proofs.Sent == 0 {
@@ -152,7 +157,7 @@ func (f *SessionFile) refuseFor(cause, why string) {
 	f.Refused.Cause, f.Refused.Reason = cause, why
 }
 
-// session gives what tells a session from another one.
+// session returns a value that identifies the session.
 func (f *SessionFile) session() Secret { return f.TrustToken + Secret(f.CookieHeader()) }
 
 // refuses reports whether a fingerprint is that of a credential.
@@ -162,7 +167,8 @@ func (f *SessionFile) refuses(fingerprint string, credential Secret) bool {
 
 const fingerprintBytes = 3
 
-// fingerprintRounds is a variable for tests that make thousands of fingerprints.
+// fingerprintRounds is a variable so that tests can compute thousands of
+// fingerprints.
 var fingerprintRounds = 100_000
 
 func (f *SessionFile) fingerprint(credential Secret) string {
@@ -180,13 +186,13 @@ func (f *SessionFile) clone() SessionFile {
 	return copied
 }
 
-// sessionFileError is a failure with a session file. It names the file in its
-// reason, as callers tell that alone.
+// sessionFileError returns the error for a session file. Its reason contains
+// the path, because callers show only the reason.
 func sessionFileError(path, what string) *Error {
 	return failf(KindBadConfig, "", "", "the session file %q %s", path, what).because(CauseSessionFile)
 }
 
-// LoadSessionFile reads a session file. A missing file gives an error that is
+// LoadSessionFile reads a session file. For a missing file, the error is
 // fs.ErrNotExist.
 func LoadSessionFile(path string) (*SessionFile, error) {
 	data, err := ReadPrivateFile(path)
@@ -208,9 +214,9 @@ func newerFormat(path string, version int) error {
 		with("use a newer version")
 }
 
-// SaveSessionFile replaces a session file, making its folder when there is none.
-// A file of a newer format stays. Use UpdateSessionFile where other processes may
-// use the file.
+// SaveSessionFile replaces a session file and creates its folder if there is
+// none. A file of a newer format is kept. Use UpdateSessionFile if other
+// processes may use the file.
 func SaveSessionFile(path string, file *SessionFile) error {
 	var present struct {
 		Version int `json:"version"`
@@ -230,9 +236,9 @@ func SaveSessionFile(path string, file *SessionFile) error {
 	return nil
 }
 
-// UpdateSessionFile changes a session file while no other process can: it takes
-// the lock, reads the file (an empty one when there is none), calls change and,
-// unless that fails, writes the file.
+// UpdateSessionFile changes a session file under its lock: it reads the file
+// (an empty one if there is none), calls change and, unless that fails, writes
+// the file.
 func UpdateSessionFile(ctx context.Context, path string, change func(*SessionFile) error) error {
 	unlock, err := lockSessionFile(ctx, path)
 	if err != nil {
@@ -252,9 +258,9 @@ func UpdateSessionFile(ctx context.Context, path string, change func(*SessionFil
 	return SaveSessionFile(path, file)
 }
 
-// ForgetSessionFile removes a session file, so that processes which use it end
-// their session when they next renew it. The lock file stays: they may wait for
-// it.
+// ForgetSessionFile removes a session file, so that processes that use it end
+// their session at the next renewal. The lock file is kept, because other
+// processes may be waiting for it.
 func ForgetSessionFile(ctx context.Context, path string) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -271,7 +277,7 @@ func ForgetSessionFile(ctx context.Context, path string) error {
 	return RemoveFile(recollectionFile(path))
 }
 
-// TrustDays is how long a trust token is good for, by Apple's present practice.
+// TrustDays is how long a trust token is valid, by Apple's present practice.
 const TrustDays = 30
 
 // SessionStatus describes a session without its secrets.
@@ -286,14 +292,14 @@ type SessionStatus struct {
 	Protected  bool      `json:"protected"` // Advanced Data Protection is on
 	// ConsentUntil is when the access to protected data ends, if Apple tells.
 	ConsentUntil time.Time `json:"consent_until,omitzero"`
-	// NeedsLogin is true when a person has to sign in: there is no trust, it is
-	// over, or Apple has turned it or the password down.
+	// NeedsLogin is true if a person has to sign in: there is no trust, it has
+	// ended, or Apple has rejected it or the password.
 	NeedsLogin bool   `json:"needs_login"`
 	Cause      string `json:"cause,omitempty"`  // why, as of Error.Cause
 	Reason     string `json:"reason,omitempty"` // the same in words
 }
 
-// Describe gives the state of the session at a time.
+// Describe returns the state of the session at a time.
 func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	status := SessionStatus{
 		AppleID:      f.AppleID,
@@ -325,8 +331,8 @@ func (f *SessionFile) Describe(now time.Time) SessionStatus {
 	return status
 }
 
-// TrustLeft is how long the trust is expected to last from now on, and whether
-// that is known.
+// TrustLeft returns how long the trust is expected to last from now on, and
+// whether that is known.
 func (s SessionStatus) TrustLeft(now time.Time) (time.Duration, bool) {
 	if s.TrustUntil.IsZero() {
 		return 0, false

@@ -11,18 +11,20 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// A folder that another account shares is listed like any other, but folders
-// below it lie in the owner's drive, which the Drive host may refuse to list.
-// The documents host lists them by their item ids, in another form and without
-// the ids that everything else goes by: such items can be read, not changed.
+// A folder that another account shares is listed like any other one. But
+// folders below it are in the owner's drive, and the Drive host may refuse to
+// list them. The documents host lists them by their item ids, in another form
+// and without the ids that all other calls use. These items can be read but not
+// changed.
 
-// itemKind is the kind in the id of an item that is known by its item id only.
+// itemKind is the kind in the id of an item of which only the item id is known.
 const itemKind = "ITEM"
 
-// mostEnumerated is how many items of a folder below a share are listed.
+// mostEnumerated is the maximum number of items of a folder below a share that
+// are listed.
 const mostEnumerated = 100_000
 
-// byItemID reports whether an item is known by its item id only.
+// byItemID reports whether only the item id of an item is known.
 func (i *item) byItemID() bool { return strings.HasPrefix(i.id, itemKind+"::") }
 
 // listShared lists a folder below a share by its item id.
@@ -89,8 +91,8 @@ func (i *item) inShare() bool {
 	return i.byItemID() || strings.Contains(kind, "IN_SHARED")
 }
 
-// askShared asks for the address of a content below a share: it is part of what
-// the service tells of the item.
+// askShared requests the address of a content below a share, which is part of
+// the service's description of the item.
 func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	raw, err := fetch(ctx, c.service, request{
 		host: docsHost, method: http.MethodGet, path: "/v1/item/" + url.PathEscape(it.itemID), repeats: true,
@@ -106,7 +108,7 @@ func (c *contents) askShared(ctx context.Context, it *item) (*address, error) {
 	return &address{url: raw.Info.URLs.Download, mark: string(raw.Info.Version)}, nil
 }
 
-// writable refuses changes of what can only be read.
+// writable refuses changes of items that can only be read.
 func (i *item) writable(op, on string) error {
 	if i.byItemID() {
 		return fail(KindDenied, op, on, "it is below a folder that another account shares, where the service lets us read only")

@@ -12,11 +12,11 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// The part of a session that has to do with its file, through which the
-// processes of an account share it.
+// The part of a session that concerns its file, through which the processes of
+// an account share it.
 
-// keep writes the session file, if there is one. That it cannot be written is
-// worth one warning: the session goes on.
+// keep writes the session file, if there is one. If the file cannot be written,
+// keep warns once, and the session continues.
 func (s *session) keep(state *SessionFile) {
 	s.mu.Lock()
 	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
@@ -41,7 +41,7 @@ func (s *session) warn(err error) {
 	s.complain(err)
 }
 
-// complain is warn with mu held.
+// complain does the same as warn, with mu held.
 func (s *session) complain(err error) {
 	if !s.warned {
 		s.warned = true
@@ -50,8 +50,8 @@ func (s *session) complain(err error) {
 	}
 }
 
-// lock takes the lock of the session file. Without a file, or where the lock
-// cannot be had, which err says, the process is alone.
+// lock takes the lock of the session file. If there is no file, or if the lock
+// cannot be taken, which err reports, the process works alone.
 func (s *session) lock(ctx context.Context) (unlock func(), err error) {
 	if s.path == "" {
 		return func() {}, nil
@@ -66,13 +66,14 @@ func (s *session) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// flushWait bounds how long the end of a process waits to save replaced cookies:
-// another process may hold the lock for as long as a renewal takes, and what that
-// brings is worth more.
+// flushWait is how long the end of a process waits to save replaced cookies.
+// Another process may hold the lock during a renewal, whose result is more
+// valuable.
 const flushWait = 2 * time.Second
 
-// flush saves the cookies that answers have replaced: only these, as other
-// processes save theirs, and only in the session that they belong to.
+// flush saves the cookies that responses have replaced. It saves only these,
+// because other processes save theirs, and only in the session that they belong
+// to.
 func (s *session) flush(ctx context.Context) {
 	s.mu.Lock()
 	due := len(s.rotated) > 0 && s.ended == nil
@@ -111,8 +112,8 @@ func (s *session) flush(ctx context.Context) {
 	}
 }
 
-// revive takes over what a login has put into the session file since the
-// session ended. It is called with mu held.
+// revive adopts a login that was stored in the session file after the session
+// ended. mu must be held.
 func (s *session) revive() bool {
 	if s.path == "" || stampOf(s.path) == s.endedFile {
 		return false
@@ -127,8 +128,8 @@ func (s *session) revive() bool {
 	return true
 }
 
-// differs reports whether a session file holds credentials that were renewed
-// apart from ours. Cookies that answers replace do not count.
+// differs reports whether a session file contains credentials of another
+// renewal. Cookies that responses replace are ignored.
 func (s *session) differs(file *SessionFile) bool {
 	if file.RenewedAt.IsZero() && s.state.RenewedAt.IsZero() {
 		return cookieHeader(file.Cookies) != cookieHeader(s.state.Cookies)
@@ -136,8 +137,8 @@ func (s *session) differs(file *SessionFile) bool {
 	return !file.RenewedAt.Equal(s.state.RenewedAt)
 }
 
-// adoptFile takes over what another process has renewed since. It fails when the
-// session is gone from its file: somebody has signed out.
+// adoptFile adopts a renewal by another process. It fails if the session was
+// removed from its file, that is, if the user has signed out.
 func (s *session) adoptFile(state *SessionFile) (adopted bool, err error) {
 	if s.path == "" {
 		return false, nil
@@ -160,8 +161,8 @@ func (s *session) adoptFile(state *SessionFile) (adopted bool, err error) {
 		s.filed = true
 		return true, nil
 	}
-	// The other members count too: a login may have brought a trust token, a
-	// process may have been turned down.
+	// The other members are adopted too: a login may have stored a trust token,
+	// and another process may have been rejected.
 	if file.TrustToken != "" || file.SessionToken != "" {
 		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
 		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
@@ -174,7 +175,7 @@ func (s *session) adoptFile(state *SessionFile) (adopted bool, err error) {
 	return false, nil
 }
 
-// fileStamp tells one version of a file from another.
+// fileStamp identifies a version of a file.
 type fileStamp struct {
 	modified time.Time
 	size     int64

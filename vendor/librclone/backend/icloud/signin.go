@@ -15,25 +15,26 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// The hosts of an account, which are known beforehand.
+// The hosts of an account that are known beforehand.
 const (
 	setupEndpoint = "https://setup.icloud.com/setup/ws/1"
 	homeEndpoint  = "https://www.icloud.com"
 
-	// AuthEndpoint is where a sign-in is proven.
+	// AuthEndpoint is the address at which the password of a sign-in is proven.
 	AuthEndpoint = "https://idmsa.apple.com/appleauth/auth"
 )
 
 // signer renews the credentials of an account. rclone's api.Session provides
-// the headers, so that Apple sees one client at the first sign-in, which goes
-// through rclone's configuration questions, and here.
+// the headers, so that Apple sees the same client here and at the first
+// sign-in, which uses rclone's configuration questions.
 type signer struct {
 	service *service // its client and pace; it has no session yet
 	name    string
 }
 
-// renew is a signInFunc. Where it fails, state keeps its cookies, which may still
-// work; what a sign-in has proven, sent and been refused is in it.
+// renew is a signInFunc. If it fails, state keeps its cookies, which may still
+// be valid. The result of the sign-in, the proofs sent and the credentials
+// rejected are stored in state.
 func (s *signer) renew(ctx context.Context, state *SessionFile, password Secret, how renewal, announce func(*SessionFile) error) error {
 	attempt := state.clone()
 	var err error
@@ -96,9 +97,9 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	return nil
 }
 
-// prove shows Apple that the password is known, without sending it. announce is
-// called before the proof is sent, which its failure prevents. What Apple refuses
-// is a *refusal.
+// prove proves to Apple that the password is known, without sending it.
+// announce is called before the proof is sent; if it fails, the proof is not
+// sent. A refusal by Apple is a *refusal.
 func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, password Secret, announce func() error) error {
 	account := strings.ToLower(appleID) // it is part of the proof, in this form
 	frame := "auth-" + proof.FrameID
@@ -182,7 +183,7 @@ func (s *signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	return err
 }
 
-// The requests that answer for the password.
+// The requests whose responses say whether the password is right.
 const (
 	proofPath  = "/signin/complete"
 	repairPath = "/repair/complete"
@@ -192,8 +193,8 @@ func signInDamaged() error {
 	return damaged("the challenge of Apple's sign-in is not what it should be")
 }
 
-// AuthType gives the kind of sign-in that an account has, as Apple's answer to a
-// proof names it; "" for an answer that is not Apple's.
+// AuthType returns the kind of sign-in that an account uses, from Apple's
+// response to a proof, or "" if the response is not Apple's.
 func AuthType(body []byte) string {
 	var said struct {
 		Type  string          `json:"authType"`
@@ -212,9 +213,10 @@ func AuthType(body []byte) string {
 	return ""
 }
 
-// auth sends one request of a sign-in and takes the headers that the next one
-// needs, from a refusal too: the second factor follows on one. The cookies of
-// this host are no part of an iCloud session, and rclone's client sends it none.
+// auth sends one request of a sign-in and stores the headers that the next one
+// needs, even from a refusal, because the second factor follows one. The
+// cookies of this host are not part of an iCloud session, and rclone's client
+// does not send them.
 func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
 	if r.method == http.MethodGet { // the first request, which rclone sends with these alone
@@ -234,8 +236,8 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	// The proof of a password can fail as a success whose real status is in this
-	// header.
+	// A failed proof may have the status of a success. The real status is then
+	// in this header.
 	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 && r.path == proofPath {
 		if status == http.StatusUnauthorized && ServiceErrorIn(body).Code == "" {
 			body = []byte(`{"serviceErrors":[{"code":"` + CodeWrongPassword + `"}]}`) // the header is Apple's word for it
@@ -245,8 +247,8 @@ func (s *signer) auth(ctx context.Context, proof *api.Session, r request) ([]byt
 	return body, nil
 }
 
-// TakeHeaders puts what an answer of the sign-in host carries in its headers
-// into the session.
+// TakeHeaders stores the headers of a response of the sign-in host in the
+// session.
 func TakeHeaders(session *api.Session, header http.Header) {
 	for name, field := range map[string]*string{
 		"scnt":                       &session.Scnt,
@@ -262,8 +264,7 @@ func TakeHeaders(session *api.Session, header http.Header) {
 	}
 }
 
-// Codes of Apple's sign-in for what went wrong (seen in the threads that user
-// reports link to).
+// Error codes of Apple's sign-in (from the threads that user reports link to).
 const (
 	CodeWrongPassword = "-20101"
 	CodeLocked        = "-20209"
@@ -272,14 +273,14 @@ const (
 	CodeSessionOver   = "-20528" // the sign-in itself took too long
 )
 
-// ServiceError is how Apple's sign-in says what is wrong.
+// ServiceError is an error of Apple's sign-in.
 type ServiceError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
-// ServiceErrorIn gives the first error in an answer; it is empty without one,
-// and then the status decides.
+// ServiceErrorIn returns the first error in a response. It is empty if there is
+// none; then the status decides.
 func ServiceErrorIn(body []byte) ServiceError {
 	var said struct {
 		Errors []ServiceError `json:"serviceErrors"`
@@ -292,10 +293,11 @@ func ServiceErrorIn(body []byte) ServiceError {
 	return ServiceError{}
 }
 
-// explain says what a failed proof means, and keeps what must not be tried
-// again: the password only where the proof was sent. Apple refuses with a code
-// of its own; every other answer says nothing about the account, and after one
-// to the proof its outcome is not known.
+// explain converts the error of a failed proof and stores the credentials that
+// must not be used again, the password only if the proof was sent. Apple
+// refuses with its own error codes. Any other response says nothing about the
+// account, and if it is the response to a proof, the outcome of the proof is
+// unknown.
 func (s *signer) explain(state *SessionFile, password Secret, sent bool, err error) error {
 	var refused *refusal
 	if !errors.As(err, &refused) {
@@ -331,7 +333,7 @@ func (s *signer) explain(state *SessionFile, password Secret, sent bool, err err
 	return unclearIf(sent, refused.passing())
 }
 
-// unclearIf marks a failure after which the outcome of a proof is not known.
+// unclearIf marks a failure after which the outcome of a proof is unknown.
 func unclearIf(sent bool, err error) error {
 	var typed *Error
 	if !sent || !errors.As(err, &typed) {
@@ -343,7 +345,8 @@ func unclearIf(sent bool, err error) error {
 	return &e
 }
 
-// shownCode gives a code of Apple's for a text, as far as it is one.
+// shownCode returns an error code of Apple for a message, if it has the form of
+// one.
 func shownCode(code string) string {
 	if plainText.MatchString(code) {
 		return code
@@ -351,8 +354,8 @@ func shownCode(code string) string {
 	return "of another form"
 }
 
-// turnedDown keeps what is not to be sent again: the password, or without one
-// the trust token.
+// turnedDown stores which credential must not be sent again: the password or,
+// without one, the trust token.
 func (s *signer) turnedDown(state *SessionFile, password Secret, cause, why string) *Error {
 	state.refuse(password, cause, why)
 	return needsLogin(s.name, why).because(cause)

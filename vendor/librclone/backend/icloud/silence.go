@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// errSilent is why a request is given up on which nothing moves. rclone's own
-// time limit (--timeout) is one of the connection: over HTTP/2 other requests
-// keep that alive.
+// errSilent is the reason for cancelling a request on which no byte moves.
+// rclone's own time limit (--timeout) applies to the connection, which other
+// requests keep active over HTTP/2.
 var errSilent = errors.New("nothing came for too long")
 
-// receiptRate is the rate at which a content host is given time to store what
-// it has received before it answers, in bytes a second.
+// receiptRate is the assumed rate, in bytes a second, at which a content host
+// stores what it has received before it responds.
 const receiptRate = 10 << 20
 
-// attentive gives up requests on which no byte moves for a while. The time that
-// the caller takes, to give the next part of a content or to read one, does not
+// attentive cancels requests on which no byte moves for a while. The time
+// during which the caller provides or reads the next part of a content does not
 // count.
 type attentive struct {
 	next    http.RoundTripper
@@ -45,7 +45,7 @@ func (a *attentive) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch ends a request when it is not told in time that something moved.
+// watch cancels a request unless it is told in time that bytes have moved.
 type watch struct {
 	silence time.Duration
 
@@ -63,7 +63,7 @@ func (w *watch) pause() {
 	}
 }
 
-// resume starts it again, with some time more.
+// resume restarts the clock and adds some time.
 func (w *watch) resume(more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,7 +79,7 @@ func (w *watch) answer() {
 	w.timer.Stop()
 }
 
-// reason gives why something failed under the watch.
+// reason returns the reason of a failure under the watch.
 func (w *watch) reason(ctx context.Context, err error) error {
 	if err != io.EOF && context.Cause(ctx) == errSilent {
 		return errSilent
@@ -87,7 +87,7 @@ func (w *watch) reason(ctx context.Context, err error) error {
 	return err
 }
 
-// sentBody is the body of a request. Only its reader may be slow.
+// sentBody is the body of a request. The time of its reader does not count.
 type sentBody struct {
 	io.ReadCloser
 	watch *watch
@@ -103,7 +103,7 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// receivedBody is the body of an answer. Only its reads are timed.
+// receivedBody is the body of a response. Only the time of its reads counts.
 type receivedBody struct {
 	io.ReadCloser
 	watch  *watch

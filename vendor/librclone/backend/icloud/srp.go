@@ -10,12 +10,14 @@ import (
 
 // SRP-6a (RFC 5054) with the 2048-bit group and SHA-256, in the variant of
 // Apple's sign-in: the password is derived first, and the account's name is not
-// part of x. rclone's client (backend/iclouddrive/api, srp.go) has the same;
-// it exports no part of it, and its sign-in as a whole cannot say which step
-// was refused and why, nor bound the rounds that a server asks for.
+// part of x. rclone's client (backend/iclouddrive/api, srp.go) implements the
+// same, but does not export any part of it. Its sign-in as a whole can neither
+// report which step was refused and why, nor limit the rounds that a server
+// requests.
 
-// mostRounds bounds the rounds of the key derivation that a server may ask for.
-// Apple asks for about 20,000; a million takes a third of a second.
+// mostRounds is the maximum number of rounds of the key derivation that a
+// server may request. Apple requests about 20,000; a million takes a third of a
+// second.
 const mostRounds = 1_000_000
 
 const groupBytes = 256
@@ -33,7 +35,7 @@ var (
 	groupBase = big.NewInt(2)
 )
 
-// srpProof is one side's secret of a sign-in.
+// srpProof is the client's secret of a sign-in.
 type srpProof struct {
 	secret *big.Int // a
 	public *big.Int // A
@@ -48,8 +50,8 @@ func newSRPProof() (*srpProof, error) {
 	return &srpProof{secret: secret, public: new(big.Int).Exp(groupBase, secret, groupPrime)}, nil
 }
 
-// answer computes the proofs M1 and M2 for a challenge. It is false for a
-// challenge that no honest server gives.
+// answer computes the proofs M1 and M2 for a challenge. ok is false for a
+// challenge that no honest server sends.
 func (p *srpProof) answer(account string, key, salt, challenge []byte) (m1, m2 []byte, ok bool) {
 	public := new(big.Int).SetBytes(challenge) // B
 	if public.Sign() == 0 || public.Cmp(groupPrime) >= 0 {
@@ -80,8 +82,9 @@ func (p *srpProof) answer(account string, key, salt, challenge []byte) (m1, m2 [
 	return m1, m2, true
 }
 
-// deriveKey makes the secret that stands for the password, in one of the two
-// ways that Apple names. It is false for another way, or for rounds out of bounds.
+// deriveKey derives a secret from the password, by one of the two protocols
+// that Apple names. It returns false for another protocol and for an invalid
+// number of rounds.
 func deriveKey(password Secret, salt []byte, rounds int, protocol string) ([]byte, bool) {
 	if rounds < 1 || rounds > mostRounds {
 		return nil, false

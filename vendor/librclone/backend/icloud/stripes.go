@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A connection to the service brings less than a fast line can carry, so large
-// files come in parts, several at once, each over a connection of its own. The
-// parts are handed on in order.
+// A connection to the service transfers less than a fast link can carry. So
+// large files are read in several parts concurrently, each over a separate
+// connection. The parts are returned in order.
 const (
 	stripe       = 4 << 20    // bytes of a part
 	leastStriped = 4 * stripe // bytes of what is read in parts
@@ -17,14 +17,14 @@ const (
 	mostBudgeted = 12         // parts of all contents in memory, but for one of each
 )
 
-// readsStriped reports whether a content is read in parts from a position on to its
-// end. Packages are not: the service gives no parts of them.
+// readsStriped reports whether a content is read in parts from a position to
+// its end. Packages are not, because the service does not return parts of them.
 func (c *contents) readsStriped(it *item, start, end int64) bool {
 	return c.service.parallel != nil && start >= 0 && end < 0 && it.size-start >= leastStriped &&
 		!it.mayBePackage() && !c.isPackage(it) && !it.inShare()
 }
 
-// stripedReader reads a content of a file to its end.
+// stripedReader reads the content of a file to its end.
 type stripedReader struct {
 	cancel context.CancelFunc
 	budget *budget
@@ -50,7 +50,7 @@ type part struct {
 	budgeted bool
 }
 
-// budget is what all parts in memory may take, in parts.
+// budget limits the memory of all parts, counted in parts.
 type budget struct {
 	mu   sync.Mutex
 	left int
@@ -74,8 +74,9 @@ func (b *budget) giveBack() {
 	b.left++
 }
 
-// readStriped opens a content of a file in parts. The first part shows whether the
-// service gives parts; if it does not, its reader reads everything.
+// readStriped opens the content of a file in parts. The first part shows
+// whether the service returns parts. If it does not, the reader of the first
+// part reads everything.
 func (c *contents) readStriped(ctx context.Context, it *item, on string, start int64, learned func()) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stripedReader{cancel: cancel, budget: c.budget, next: start, end: it.size, most: firstStripes}
@@ -99,7 +100,8 @@ func (c *contents) readStriped(ctx context.Context, it *item, on string, start i
 	return s, nil
 }
 
-// singleReader is a content that was to be read in parts.
+// singleReader is a content that was meant to be read in parts but is read as a
+// whole.
 type singleReader struct {
 	*contentReader
 	cancel context.CancelFunc
@@ -111,7 +113,8 @@ func (r *singleReader) Close() error {
 	return r.contentReader.Close()
 }
 
-// launch reads the next part in the background, with its reader if that is open.
+// launch reads the next part in the background, with its reader if that is
+// already open.
 func (s *stripedReader) launch(opened *contentReader) {
 	start, end := s.next, min(s.next+stripe, s.end)
 	s.next = end
@@ -142,7 +145,7 @@ func (s *stripedReader) launch(opened *contentReader) {
 	})
 }
 
-// fill begins as many parts as memory allows.
+// fill begins as many parts as the memory limit allows.
 func (s *stripedReader) fill() {
 	for s.next < s.end && len(s.parts) < s.most {
 		if len(s.parts) > 0 && !s.budget.take() {
@@ -181,7 +184,7 @@ func (s *stripedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// drop frees the memory of the first part.
+// drop releases the memory of the first part.
 func (s *stripedReader) drop() {
 	if s.parts[0].budgeted {
 		s.budget.giveBack()

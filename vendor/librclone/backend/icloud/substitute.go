@@ -8,15 +8,15 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// substitutes holds the names that the service has refused, with the names that
-// things are stored under instead: those of rclone's encoding. Which characters
-// the service refuses is not known, so every name is tried as it is first.
+// substitutes has the names that the service has refused, with the names under
+// which the items are stored instead: those of rclone's encoding. It is unknown
+// which characters the service refuses, so every name is first tried unchanged.
 type substitutes struct {
 	mu sync.Mutex
 	of map[string]string
 }
 
-// inUse returns the name under which something is stored or looked for.
+// inUse returns the name under which an item is stored or looked up.
 func (s *substitutes) inUse(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +26,7 @@ func (s *substitutes) inUse(name string) string {
 	return name
 }
 
-// learn records that a name was refused and its substitute taken.
+// learn records that a name was refused and its substitute accepted.
 func (s *substitutes) learn(name, used string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,8 +36,8 @@ func (s *substitutes) learn(name, used string) {
 	s.of[name] = used
 }
 
-// substituteFor returns the substitute for a name that was refused as used; ""
-// if there is none, or it is the one that was refused.
+// substituteFor returns the substitute for a name that was refused in the form
+// used, or "" if there is none or it was itself refused.
 func (d *drive) substituteFor(name, used string, err error) string {
 	if !hasKind(err, KindRefusedName) {
 		return ""
@@ -48,13 +48,13 @@ func (d *drive) substituteFor(name, used string, err error) string {
 	return ""
 }
 
-// tell warns that something is not stored under its own name.
+// tell warns that an item is stored under another name.
 func (d *drive) tell(on, used string) {
 	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q is stored as %q, because the service refuses the name", on, used)
 }
 
-// refused names the likely reason when the service refuses to make something. A
-// name is one if there is something unusual about it.
+// refused adds the likely reason if the service refuses to create an item. The
+// name is a likely reason if it is unusual.
 func (d *drive) refused(in place, name string, err error) error {
 	if !hasKind(err, KindUnsupported) || isFinal(err) {
 		return err

@@ -15,19 +15,20 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// An upload takes three requests: upload/web gives an address, the content is
-// sent there, update/documents makes it a file of a folder. Nothing is to be
-// seen before the third.
+// An upload takes three requests: upload/web returns an address, the content is
+// sent there, and update/documents makes it a file of a folder. Nothing is
+// visible before the third.
 
-// document is a content that the service has and that no folder shows yet.
+// document is a content that the service has stored and that no folder shows
+// yet.
 type document struct {
 	docID    string
 	file     api.SingleFileInfo
 	modified time.Time
 }
 
-// put makes a document a file of a folder, in place of what had its name when the
-// upload began. prepare brings the document.
+// put makes a document a file of a folder and replaces the file that had its
+// name when the upload began. prepare provides the document.
 func (d *drive) put(ctx context.Context, in place, name string, known *known, prepare func(context.Context) (*document, error)) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("upload", on, name); err != nil {
@@ -69,8 +70,8 @@ func folderInTheWay(on string) error {
 	return fail(KindExists, "upload", on, "a folder has this name").is(fs.ErrorIsDir)
 }
 
-// send brings the content to the service. A failed transfer begins again with a
-// new address and with the content from its start.
+// send sends the content to the service. A failed transfer is restarted with a
+// new address and from the start of the content.
 func (d *drive) send(ctx context.Context, in place, name string, content *source, modified time.Time) (*document, error) {
 	for try := 1; ; try++ {
 		sent, err := d.sendOnce(ctx, in, name, content)
@@ -120,7 +121,7 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 	return &document{docID: ticket.DocumentID, file: *file}, nil
 }
 
-// transfer sends the bytes. The body is nobody's when it returns.
+// transfer sends the bytes. The body is not accessed after it returns.
 func (d *drive) transfer(ctx context.Context, address string, content *source) (*api.SingleFileInfo, error) {
 	body, err := content.body()
 	if err != nil {
@@ -179,9 +180,9 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 	}, nil
 }
 
-// transferRefused reads the statuses of the hosts that take contents. An address
-// that is refused is used up; asking for another one also renews the session, if
-// that is what is over.
+// transferRefused converts the statuses of the hosts that receive contents. A
+// refused address cannot be used again. Requesting another one also renews the
+// session, if that has ended.
 func transferRefused(refused *refusal) error {
 	e := refused.err()
 	switch e.kind {

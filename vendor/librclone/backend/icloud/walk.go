@@ -12,8 +12,8 @@ import (
 	"github.com/rclone/rclone/fs/accounting"
 )
 
-// entries gives what is listed of a folder the form that callers see, in the
-// order of the names.
+// entries converts the listing of a folder into the form for callers, sorted by
+// name.
 func (f *Fs) entries(dir string, at place, listed listing) fs.DirEntries {
 	entries := make(fs.DirEntries, 0, len(listed.items)+len(listed.invalid))
 	for _, it := range listed.items {
@@ -46,8 +46,8 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	return listed[0], firstInvalid(listed[0])
 }
 
-// ListP lists a folder into a callback. The service gives a folder in one
-// piece, and so does this.
+// ListP lists a folder into a callback. The service returns a folder as a
+// whole, and so does this method.
 func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) error {
 	entries, err := f.List(ctx, dir)
 	if err != nil {
@@ -57,10 +57,10 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 }
 
 // ListFolders lists several folders with as few calls as the service allows.
-// For each folder there are its entries or an error, as of List; both where the
-// service counts more in it than it lists. An item that cannot be used is an
-// *InvalidEntry. A listing that was asked for since the
-// call began, on the way to one of them, is not asked for again.
+// For each folder, it returns its entries, or an error as List does, or both if
+// the service counts more items than it lists. An item that cannot be used is
+// an *InvalidEntry. A listing that was requested since the call began, on the
+// path to one of the folders, is not requested again.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	begun := f.drive.folders.now()
 	listed := make([]fs.DirEntries, len(dirs))
@@ -104,7 +104,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 }
 
 // moved reports whether a folder is no longer where the cache has it. Shared
-// folders name their parents in ways that do not compare.
+// folders refer to their parents in ways that cannot be compared.
 func (p place) moved(self *driveItem) bool {
 	if p.item == nil || p.item.shared() || p.item.library || self == nil {
 		return false
@@ -117,7 +117,7 @@ func (p place) moved(self *driveItem) bool {
 		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
 }
 
-// listMoved lists a folder whose path the cache had wrong.
+// listMoved lists a folder whose path in the cache was wrong.
 func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 	for try := 2; ; try++ { // the first one was with what the cache had
 		for id := range f.drive.ancestors(f.names(dir)) {
@@ -140,7 +140,7 @@ func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
 	}
 }
 
-// ancestors gives the ids of the folders that the cache goes through on a path.
+// ancestors returns the ids of the folders on a path, according to the cache.
 func (d *drive) ancestors(names []string) map[string]bool {
 	ids := map[string]bool{rootID: true}
 	id := rootID
@@ -155,8 +155,8 @@ func (d *drive) ancestors(names []string) map[string]bool {
 	return ids
 }
 
-// ListR lists a folder and all that is below it. Folders are asked for as soon
-// as they are known, several a call.
+// ListR lists a folder and everything below it. Folders are requested as soon
+// as they are known, several with one call.
 func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -170,7 +170,7 @@ func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) e
 	return w.err
 }
 
-// treeWalk is a recursive listing under way.
+// treeWalk is a recursive listing in progress.
 type treeWalk struct {
 	fs       *Fs
 	callback fs.ListRCallback
@@ -183,7 +183,7 @@ type treeWalk struct {
 	calling sync.Mutex // callbacks come one at a time
 }
 
-// next waits for folders to list; none means that the walk is over.
+// next waits for folders to list. It returns none if the walk has ended.
 func (w *treeWalk) next() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -218,7 +218,8 @@ func (w *treeWalk) work(ctx context.Context) {
 	}
 }
 
-// list lists folders, hands their entries over and gives the folders in them.
+// list lists folders, passes their entries to the callback and returns the
+// folders among them.
 func (w *treeWalk) list(ctx context.Context, dirs []string) (found []string, err error) {
 	listed, errs := w.fs.ListFolders(ctx, dirs)
 	w.calling.Lock()
