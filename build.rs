@@ -1,7 +1,7 @@
-//! Builds `vendor/librclone`, rclone with our exports, as a C archive and links it.
+//! Builds `vendor/librclone`, rclone with the exports of this project, as a C archive and links it.
 //!
-//! Writes to `OUT_DIR` only; Go's build and module caches are where `go env`
-//! says. Needs Go, a C compiler and its binutils for the target.
+//! Writes only to `OUT_DIR`; `go env` defines the locations of Go's build and module caches. Needs
+//! Go, a C compiler and its binutils for the target.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 /// The Go module, relative to the package.
 const MODULE: &str = "vendor/librclone";
-/// Lowest Go that builds the pinned rclone (the `go` line of its go.mod).
+/// The lowest version of Go that builds the pinned rclone (the `go` line of its go.mod).
 const LOWEST_GO: (u32, u32) = (1, 26);
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     check_bindings(&out_dir);
 }
 
-/// The machine that the binary is for, in Go's words.
+/// The target machine, in Go's terms.
 struct Target {
     goarch: &'static str,
     compiler: PathBuf,
@@ -54,7 +54,7 @@ impl Target {
         }
     }
 
-    /// objcopy stands beside ar and is named like it, also in a cross toolchain.
+    /// Returns the objcopy beside ar. It has the same prefix as ar, also in a cross toolchain.
     fn objcopy(&self) -> PathBuf {
         let ar = self.archiver.to_string_lossy();
         match ar.strip_suffix("ar") {
@@ -79,7 +79,7 @@ fn check_go_version() {
     assert!(found >= LOWEST_GO, "{remedy} (found {})", version.trim());
 }
 
-/// `go` in our module, with the toolchain that is installed and no other.
+/// Returns a `go` command for our module, with the installed toolchain and no other.
 fn go() -> Command {
     let mut go = Command::new("go");
     go.current_dir(MODULE).env("GOTOOLCHAIN", "local");
@@ -105,12 +105,12 @@ fn build_archive(target: &Target, archive: &Path) {
     );
 }
 
-/// Takes the start of Go's runtime out of `.init_array` and names it
-/// `rclone_start_runtime`, for `src/rclone/ffi/start.rs` to call.
+/// Removes the start of Go's runtime from `.init_array` and names it `rclone_start_runtime`, for
+/// `src/rclone/ffi/start.rs` to call.
 ///
-/// There it would run before `main`, with the arguments and the environment of
-/// the process, which musl does not even pass (golang/go#13492). Called from
-/// Rust it gets the environment that we choose, and only where rclone is used.
+/// From `.init_array`, it would run before `main` with the arguments and the environment of the
+/// process, which musl does not even pass (golang/go#13492). Called from Rust, it gets a chosen
+/// environment, and only if rclone is used.
 fn detach_runtime_start(target: &Target, archive: &Path, out_dir: &Path) {
     let member = out_dir.join("go.o");
     let start = format!("_rt0_{}_linux_lib", target.goarch);
@@ -136,7 +136,7 @@ fn run(command: &mut Command, remedy: &str) {
 #[cfg(not(feature = "bindgen"))]
 fn check_bindings(_: &Path) {}
 
-/// Makes the declarations from the header that this very build gave.
+/// Generates the declarations from the header of this build.
 #[cfg(feature = "bindgen")]
 fn check_bindings(out_dir: &Path) {
     let checked_in = Path::new("src/rclone/ffi/bindings.rs");

@@ -1,8 +1,8 @@
-//! How much of what the transport could carry a backup of one large file gets.
+//! Measures which share of the transport's rate a backup of one large file reaches.
 //!
-//! The same host reads the same number of bytes twice, by turns: from a file of
-//! a local remote through the importer, and from memory through a server that
-//! has the importer's connection and nothing behind it. It fails below 60 %.
+//! The same host reads the same number of bytes alternately from two sources: from a file of a
+//! local remote through the importer, and from memory through a server that has the importer's
+//! connection and nothing behind it. Fails below 60 %.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -22,11 +22,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The allocator of the program, so that both sides have the same.
+/// The allocator of the program, so that both sides use the same one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Bytes of one turn.
+/// Bytes of one round.
 const SIZE: u64 = 512 * 1024 * 1024;
 /// plakar's connectors send content in pieces of this size.
 const PIECE: usize = 1024 * 1024;
@@ -84,7 +84,7 @@ fn write_file(path: &std::path::Path) -> io::Result<()> {
     (0..SIZE / PIECE as u64).try_for_each(|_| file.write_all(&piece))
 }
 
-/// How long an import of the one file takes.
+/// Measures the import of the file.
 async fn time(importer: Importer) -> Result<Duration, Failure> {
     let start = Instant::now();
     let snapshot = importer.import(Backup { keep: Keep::Size, ..Backup::first() }).await?;
@@ -97,13 +97,13 @@ async fn time(importer: Importer) -> Result<Duration, Failure> {
     Ok(taken)
 }
 
-/// MiB a second by the median.
+/// Returns the median rate in MiB a second.
 fn rate(times: &mut [Duration]) -> f64 {
     times.sort();
     SIZE as f64 / (1024.0 * 1024.0) / times[times.len() / 2].as_secs_f64()
 }
 
-/// The host on this program as the server.
+/// Starts this program as the server, with the host.
 async fn from_memory() -> Result<Importer, Failure> {
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command.arg(SERVE);
@@ -125,7 +125,7 @@ async fn serve_from_memory() -> Result<(), Failure> {
     }
 }
 
-/// An importer of one file that is the same piece again and again.
+/// An importer of one file that repeats the same piece.
 struct Memory;
 
 type Records = ReceiverStream<Result<ImportResponse, Status>>;
@@ -149,7 +149,7 @@ impl importer_server::Importer for Memory {
         let file_info = FileInfo { name: "large.bin".to_owned(), size: SIZE.cast_signed(), ..FileInfo::default() };
         let record = Record { pathname: "/large.bin".to_owned(), file_info: Some(file_info), ..Record::default() };
         tokio::spawn(async move {
-            // Sending fails when the host has gone, and then the acknowledgements end too.
+            // Sending fails if the host has closed the connection; the acks then end too.
             let _ = records.send(Ok(ImportResponse { record: Some(record), finished: false })).await;
             let _ = records.send(Ok(ImportResponse { record: None, finished: true })).await;
             let mut acknowledgements = request.into_inner();
@@ -159,7 +159,7 @@ impl importer_server::Importer for Memory {
     }
 
     async fn open(&self, _: Request<OpenRequest>) -> Result<Response<Pieces>, Status> {
-        // From a thread of its own, as the connectors have one for each content.
+        // The content has its own thread, as in the connectors.
         let (pieces, stream) = mpsc::channel(2);
         tokio::task::spawn_blocking(move || {
             let piece = Bytes::from(vec![7; PIECE]);

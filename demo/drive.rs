@@ -1,4 +1,4 @@
-//! The simulated iCloud of the demo, and what is in it.
+//! The simulated iCloud of the demo, and its content.
 
 use std::process::Stdio;
 
@@ -10,19 +10,19 @@ use tokio::process::Command;
 
 use super::{Digests, FILES, Failure};
 
-/// Added to every answer.
+/// The delay of every response.
 pub const LATENCY_MS: u64 = 20;
 /// 2024-05-17 12:00:00 UTC in milliseconds since 1970.
 const MODIFIED: i64 = 1_715_947_200_000;
-/// The name under which the account is kept.
+/// The name of the account.
 const ACCOUNT: &str = "icloud";
-/// `login` ends with it when Apple has sent a code.
+/// The exit code of `login` when Apple has sent a code.
 const NEEDS_CODE: i32 = 10;
 
 pub struct Drive {
     pub simulator: Simulator,
     rules: AccountRules,
-    /// Where the account and its session are kept.
+    /// The state folder of the account and its session.
     state: TempDir,
 }
 
@@ -58,7 +58,7 @@ impl Drive {
         &self.rules.apple_id
     }
 
-    /// Surroundings from which the simulator can be reached, and nothing else.
+    /// Returns surroundings from which only the simulator can be reached.
     pub fn surroundings(&self) -> Result<Surroundings, Failure> {
         let surroundings = Surroundings::new()?;
         let authority = surroundings.root().join("ca.pem");
@@ -66,14 +66,14 @@ impl Drive {
         Ok(surroundings.with("HTTPS_PROXY", self.simulator.proxy_url()).with("SSL_CERT_FILE", authority))
     }
 
-    /// A folder of the drive, for somebody who has signed in.
+    /// Returns the settings for a folder of the drive of a signed-in account.
     pub fn settings(&self, folder: &str) -> Settings {
         Settings::new(&format!("icloud:///{folder}"))
             .with("account", ACCOUNT)
             .with("state_dir", self.state.path().to_string_lossy())
     }
 
-    /// Signs in by password and then by the code that the service sends.
+    /// Signs in with the password and then with the code that the service sends.
     pub async fn sign_in(&self) -> Result<(), Failure> {
         let surroundings = self.surroundings()?;
         let password = ["--apple-id", self.apple_id(), "--password-stdin", "--no-wait"];
@@ -103,8 +103,8 @@ impl Drive {
         Err(format!("login ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
     }
 
-    /// What another device does between two backups; returns how many files of
-    /// the drive are new or changed.
+    /// Changes the drive as another device would between two backups. Returns how many files of the
+    /// drive are new or changed.
     pub fn change(&self) -> Result<u64, Failure> {
         let path = |name: &str| format!("{FILES}/{name}");
         let content = |seed| Content::Generated { seed, size: 8_000 };
@@ -118,7 +118,7 @@ impl Drive {
         Ok(7)
     }
 
-    /// The files below a folder of the drive.
+    /// Returns the files below a folder of the drive.
     pub fn files(&self, folder: &str) -> Digests {
         let below = |item: icloud_simulator::ItemInfo| {
             let path = item.path.strip_prefix(folder)?.to_owned();
@@ -127,19 +127,19 @@ impl Drive {
         self.simulator.snapshot().into_iter().filter_map(below).collect()
     }
 
-    /// How many of them have a content to download.
+    /// Returns how many of these files have a content to download.
     pub fn downloads(&self, folder: &str) -> u64 {
         let items = self.simulator.snapshot().into_iter();
         items.filter(|item| item.path.starts_with(folder) && !item.folder && item.size > 0).count() as u64
     }
 
-    /// Requests of the step that runs or has just ended.
+    /// Returns the number of requests of the step that runs or has just ended.
     pub fn counted(&self, kind: RequestKind) -> u64 {
         self.simulator.counts().of(kind)
     }
 }
 
-/// The program that the demo shows.
+/// The program under demonstration.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
 pub fn hex(digest: &[u8]) -> String {

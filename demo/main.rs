@@ -1,6 +1,6 @@
-//! Everything at once, on a simulated iCloud: a drive is backed up, changed,
-//! backed up again, restored into itself and onto this machine, and holds a
-//! kloset that is written, checked and read. Each step is verified.
+//! A demo of all functions on a simulated iCloud: a drive is backed up, changed, backed up again,
+//! and restored into itself and to this machine. A kloset in the drive is written, checked and
+//! read. Each step is verified.
 
 mod drive;
 mod report;
@@ -21,7 +21,7 @@ use through_plakar::ThroughPlakar;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// SHA-256 in hexadecimal by path, with a slash in front.
+/// SHA-256 in hexadecimal by path, with a leading slash.
 type Digests = BTreeMap<String, String>;
 
 /// The folder that is backed up, where it is restored to, and the kloset.
@@ -29,20 +29,21 @@ const FILES: &str = "Files";
 const RESTORED: &str = "Restored";
 const KLOSET: &str = "Kloset";
 
-/// Who starts the connectors and tells them what to do.
+/// The way in which the demo starts the connectors: through plakar or through the host of the
+/// tests.
 trait Way {
-    /// For the first line of the report.
+    /// The name in the first line of the report.
     const NAME: &str;
 
     async fn back_up_drive(&self) -> Result<(), Failure>;
     async fn restore_into_drive(&self) -> Result<(), Failure>;
     async fn restore_here(&self) -> Result<PathBuf, Failure>;
     async fn make_kloset(&self) -> Result<(), Failure>;
-    /// Backs up into the kloset what was restored onto this machine.
+    /// Backs up into the kloset the files that were restored to this machine.
     async fn keep(&self) -> Result<(), Failure>;
     async fn check(&self) -> Result<(), Failure>;
     async fn restore_kept(&self) -> Result<PathBuf, Failure>;
-    /// Waits for whatever still runs.
+    /// Waits for processes that are still running.
     async fn leave(self) -> Result<(), Failure>;
 }
 
@@ -123,7 +124,7 @@ async fn keep(drive: &Drive, report: &mut Report<'_>, way: &impl Way) -> Result<
     report.same("what the kloset gave back", &digests(&back)?, &drive.files(FILES))
 }
 
-/// The files below a folder of this machine.
+/// Returns the files below a folder of this machine.
 fn digests(folder: &PathBuf) -> Result<Digests, Failure> {
     let mut found = Digests::new();
     let mut folders = vec![folder.clone()];

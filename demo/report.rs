@@ -1,4 +1,4 @@
-//! What is shown of the steps: a bar while one runs, a line when it is verified.
+//! The output of the steps: a progress bar while a step runs, and a line when it is verified.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -29,8 +29,8 @@ impl<'a> Report<'a> {
         Ok(writeln!(io::stdout(), "{text}")?)
     }
 
-    /// Runs a step, whose requests are counted from its start. The bar moves
-    /// with the requests of a kind, or shows how many there are of all.
+    /// Runs a step and counts its requests from its start. The bar moves with the requests of one
+    /// kind, or shows the number of all requests.
     pub async fn step<T>(
         &mut self,
         name: &str,
@@ -57,7 +57,7 @@ impl<'a> Report<'a> {
         result.map_err(|error| format!("{name}: {error}").into())
     }
 
-    /// Ends the step that was run last with what is certain now.
+    /// Completes the line of the last step with the verified result.
     pub fn verified(&mut self, what: &str) -> Result<(), Failure> {
         self.verified += 1;
         let step = std::mem::take(&mut self.step);
@@ -69,7 +69,7 @@ impl<'a> Report<'a> {
         if seen == wanted { Ok(()) } else { Err(format!("{seen} {what} instead of {wanted}").into()) }
     }
 
-    /// Verifies that two folders hold the same, byte for byte.
+    /// Verifies that two folders have the same content, byte for byte.
     pub fn same(&mut self, what: &str, seen: &Digests, wanted: &Digests) -> Result<(), Failure> {
         let differs = |(path, digest): &(&String, &String)| wanted.get(*path) != Some(*digest);
         let missing = wanted.keys().find(|path| !seen.contains_key(*path));

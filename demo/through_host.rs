@@ -119,7 +119,7 @@ async fn leave(store: Store) -> Result<(), Failure> {
     Ok(store.into_connector().leave().await?)
 }
 
-/// A backup that left nothing out.
+/// Checks that a backup left nothing out.
 fn sound(snapshot: Snapshot) -> Result<Snapshot, Failure> {
     match snapshot.errors.first_key_value() {
         Some((path, reason)) => Err(format!("{path}: {reason}").into()),

@@ -11,11 +11,11 @@ use super::{
     service::{self, PROGRAM, Service},
 };
 
-/// Bytes a second of the link, for the large file.
+/// The rate of the link in bytes a second, for the large file.
 const RATE: u64 = 20_000_000;
-/// The part of it that must be used.
+/// The fraction of the rate that must be reached.
 const USED: f64 = 0.8;
-/// How often plakar and restic do the same, by turns.
+/// How often plakar and restic alternately do the same work.
 const ROUNDS: usize = 3;
 const FILES: usize = 2000;
 const FILE: u64 = 4000;
@@ -25,10 +25,10 @@ const LARGE: u64 = 100_000_000;
 type Flags = &'static [&'static str];
 
 const USUAL: Flags = &[];
-/// Things at once. Usual are as many as there are cores, less one: on two cores one.
+/// The concurrency. The default is the number of cores less one, which is one on two cores.
 const AT_ONCE: Flags = &["-concurrency", "16"];
 
-/// What a command may cost.
+/// The limits for the cost of a command.
 #[derive(Clone, Copy)]
 struct Bounds {
     requests: u64,
@@ -66,8 +66,8 @@ pub async fn run(executable: &Path, table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The shortest times of plakar and of restic: what else the machine does shows
-/// least in them.
+/// The shortest times of plakar and of restic, because they are least affected by other work of the
+/// machine.
 #[derive(Default)]
 struct Fastest {
     plakar: BTreeMap<(Work, Flags), Duration>,
@@ -92,7 +92,7 @@ impl Fastest {
                 continue;
             };
             let ratio = plakar.as_secs_f64() / restic.as_secs_f64();
-            // Of `ls` only the requests are bounded.
+            // For `ls`, only the requests are limited.
             let holds = ratio < 1.0 || *work == Work::Ls;
             let flags = flags.join(" ");
             table.row(&format!("{work:?} {flags} beside restic"), &format!("{ratio:.2} of its time"), holds);
@@ -129,11 +129,11 @@ impl<'a> Bench<'a> {
     }
 
     async fn cost(&mut self, name: &str, bounds: Bounds, flags: Flags, arguments: &[&str]) -> Result<Cost, Failure> {
-        // The daemon that plakar leaves behind would spare the next command its start.
+        // The daemon that plakar leaves running would shorten the start of the next command.
         self.plakar.surroundings().deserted().await?;
         let arguments = flags.iter().chain(&["at", "@there"]).chain(arguments).copied();
         let name = format!("{name} {}", flags.join(" "));
-        // However long it takes: the machine may be slow or busy.
+        // No time limit, because the machine may be slow or busy.
         let work = async {
             let output = self.plakar.start(arguments)?.wait_with_output().await?;
             let text = String::from_utf8_lossy(&output.stderr);
@@ -148,7 +148,7 @@ impl<'a> Bench<'a> {
         Ok(cost)
     }
 
-    /// Bytes of the packfiles.
+    /// Returns the total size of the packfiles.
     fn packed(&self) -> u64 {
         let items = self.service.simulator.snapshot();
         items.iter().filter(|item| item.path.starts_with("kloset/packfiles/")).map(|item| item.size).sum()

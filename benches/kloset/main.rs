@@ -1,14 +1,14 @@
-//! What a kloset in iCloud costs, in requests, bytes, time and memory, beside restic.
+//! The cost of a kloset in iCloud in requests, bytes, time and memory, compared with restic.
 //!
-//! `cargo bench --bench kloset` with plakar on PATH; restic and rclone too, for
-//! their rows. All use the same simulated iCloud, whose answers take 40 ms.
-//! Counts come from the service's side, so they are over all processes. Fails
-//! if a row is not what it should be, and prints the requests of such a row.
+//! Run `cargo bench --bench kloset` with plakar on PATH, and with restic and rclone for their rows.
+//! All use the same simulated iCloud, whose responses take 40 ms. The service counts the requests,
+//! so the counts cover all processes. Fails if a row exceeds its limit, and prints the requests of
+//! that row.
 //!
 //! - [`commands`]: commands of plakar
 //! - [`restic`]: the same work by restic through rclone
-//! - [`puts`]: a Put, by how many packfiles there are
-//! - [`memory`]: one process under many Gets and Puts at once
+//! - [`puts`]: a Put, by the number of existing packfiles
+//! - [`memory`]: one process under many concurrent Gets and Puts
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 

@@ -1,4 +1,4 @@
-//! One process under many Gets and Puts at once.
+//! One process under many concurrent Gets and Puts.
 
 use futures_util::future::try_join_all;
 use icloud_simulator::Content;
@@ -6,16 +6,17 @@ use plakar_host::{Mac, Range, Resource, Store};
 
 use super::{Failure, MIB, Table, service::Service};
 
-/// As plakar makes them.
+/// The size of plakar's packfiles.
 const PACKFILE: u64 = 64 * MIB;
 /// The largest range that plakar asks for.
 const RANGE: u64 = 12 * MIB;
-/// At once; each walks through a packfile and must not fetch it twice.
+/// The number of concurrent Gets. Each reads through a packfile and must not fetch it twice.
 const GETS: u8 = 16;
-/// plakar's concurrency on a machine of eight cores, and the last one.
+/// The number of concurrent Puts: plakar's concurrency on a machine of eight cores, plus the last
+/// packfile.
 const PUTS: u8 = 9;
 const PACKFILES: u32 = 10_000;
-/// The default `cache_memory`, and what everything else may take.
+/// The limit: the default `cache_memory`, and an allowance for everything else.
 const MOST: u64 = (128 + 64) * MIB;
 
 pub async fn run(table: &mut Table) -> Result<(), Failure> {
@@ -83,7 +84,7 @@ fn say(table: &mut Table, name: &str, store: &Store) {
         Some(resident) => {
             let (most, anonymous) = (resident.most / 1024, resident.anonymous / 1024);
             let figures = format!("{most:>5} MiB of memory at most, of it now {anonymous} in no file");
-            // A debug build holds more before its first request.
+            // A debug build uses more memory before its first request.
             table.row(name, &figures, resident.most * 1024 <= MOST || cfg!(debug_assertions));
         }
         None => table.row(name, "memory cannot be told on this system", true),

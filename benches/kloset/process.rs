@@ -7,18 +7,18 @@ use super::{
     service::{PROGRAM, Service},
 };
 
-/// Where the klosets lie.
+/// The location of the klosets.
 pub const KLOSET: &str = "icloud:///kloset";
 
 impl Service {
-    /// A process of its own, and its home, which must outlive it.
+    /// Starts a separate process. Returns it with its home, which must outlive it.
     pub async fn store(&self) -> Result<(Host, Store), Failure> {
         let host = Host::new(Executable::with_role_argument(PROGRAM), self.surroundings()?);
         let store = host.store(&self.settings(KLOSET)).await?;
         Ok((host, store))
     }
 
-    /// Prints what the last work has asked for.
+    /// Prints the requests of the last work.
     pub fn print_requests(&self) {
         for entry in self.simulator.requests() {
             let range = entry.range.unwrap_or_default();

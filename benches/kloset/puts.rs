@@ -1,26 +1,26 @@
-//! A Put of a packfile, by how many are there.
+//! The cost of a Put of a packfile, by the number of existing packfiles.
 
 use icloud_simulator::Content;
 use plakar_host::Resource;
 
 use super::{Cost, Failure, MIB, Table, service::Service};
 
-/// Small, so that only what a Put costs besides its content counts.
+/// The size of the packfile. It is small so that the costs besides its content dominate.
 const SIZE: usize = 4096;
 
-/// When the packfiles lay there already, in milliseconds since 1970.
+/// When the existing packfiles were stored, in milliseconds since 1970.
 const BEFORE: i64 = 1_700_000_000_000;
 
 pub async fn run(table: &mut Table) -> Result<(), Failure> {
     let mut fewest = None;
     for packfiles in [100, 1_000, 10_000] {
         let [first, next] = costs(packfiles).await?;
-        // The first one lists the folder, to know what is there: at most a tenth of
-        // what a packfile has.
+        // The first Put lists the folder to find existing objects: at most a tenth of the bytes of
+        // a packfile.
         let name = format!("first Put among {packfiles} packfiles");
         let same = fewest.get_or_insert([first.requests, next.requests]);
         table.row(&name, &first.figures(), first.requests == same[0] && first.down <= 64 * MIB / 10);
-        // An answer to an upload has a few hundred bytes.
+        // The response to an upload has a few hundred bytes.
         table.row("  next Put", &next.figures(), next.requests == same[1] && next.down < SIZE as u64);
     }
     Ok(())

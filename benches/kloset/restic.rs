@@ -1,4 +1,4 @@
-//! The same work by restic through rclone, where both are installed.
+//! The same work by restic through rclone, if both are installed.
 
 use std::{collections::BTreeMap, process::Stdio};
 
@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::{Cost, Failure, Table, service::Service};
 
-/// What both do.
+/// The work that both do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Backup,
@@ -26,7 +26,7 @@ impl Work {
     }
 }
 
-/// Nothing comes back where one of the two is missing.
+/// Runs the work. Returns nothing if one of the two programs is missing.
 pub async fn run(service: &Service, source: &str, table: &mut Table) -> Result<Vec<(Work, Cost)>, Failure> {
     if ["restic", "rclone"].into_iter().any(|program| !is_on_path(program)) {
         table.row("restic, rclone", "not on PATH: no comparison", true);
@@ -51,7 +51,7 @@ pub async fn run(service: &Service, source: &str, table: &mut Table) -> Result<V
     Ok(costs)
 }
 
-/// The environment of rclone and restic, with a session of its own.
+/// Returns the environment of rclone and restic, with a separate session.
 pub fn environment(service: &Service) -> Result<BTreeMap<&'static str, String>, Failure> {
     let session = service.simulator.mint_session();
     let config = service.path("rclone.conf");

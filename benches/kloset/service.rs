@@ -8,20 +8,20 @@ use tempfile::TempDir;
 
 use super::{Cost, Failure};
 
-/// From a request to its answer, in milliseconds.
+/// The time from a request to its response, in milliseconds.
 const LATENCY: u64 = 40;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
 
-/// In memory where the system has a place for that: what a disk has left to do for
-/// whoever wrote before would slow down whoever writes next.
+/// Returns a folder in memory if the system provides one. On a disk, pending writes of one program
+/// would slow down the next one.
 pub fn folder() -> io::Result<TempDir> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
 pub struct Service {
     pub simulator: Simulator,
-    /// For the files of a run.
+    /// The files of a run.
     pub folder: TempDir,
 }
 

@@ -1,10 +1,10 @@
-//! What some work has cost, and the table of it.
+//! The cost of some work, and the table of it.
 
 use std::time::Duration;
 
 pub const MIB: u64 = 1024 * 1024;
 
-/// The rows, as they are printed.
+/// The rows as they are printed.
 pub struct Table {
     pub holds: bool,
 }
@@ -16,18 +16,18 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Prints a row. `holds` says whether it is what it should be.
+    /// Prints a row. `holds` says whether it is within its limits.
     pub fn row(&mut self, name: &str, figures: &str, holds: bool) {
         self.holds &= holds;
         println!("{name:<36} {figures}{}", if holds { "" } else { "  TOO MUCH" });
     }
 }
 
-/// What some work has cost.
+/// The cost of some work.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub requests: u64,
-    /// Bytes from the service and to it.
+    /// Bytes received from the service, and bytes sent to it.
     pub down: u64,
     pub up: u64,
     pub took: Duration,

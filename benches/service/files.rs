@@ -1,4 +1,4 @@
-//! Many small files, from the drive and into it.
+//! Backups and restores of many small files.
 
 use icloud_simulator::{Content, LatencyProfile, RequestKind, SeedTree};
 
@@ -9,7 +9,7 @@ const FOLDERS: u64 = 30;
 const SIZE: u64 = 4096;
 const MODIFIED: i64 = 1_700_000_000_000;
 
-/// What the work may cost: the share of rclone's time, and requests.
+/// The limits for the cost of the work: the share of rclone's time, and the number of requests.
 struct Bounds {
     backup: (f64, u64),
     restore: (f64, u64),
@@ -49,7 +49,7 @@ async fn compare(profile: LatencyProfile, bounds: &Bounds, table: &mut Table) ->
     Ok(())
 }
 
-/// Prints what both took.
+/// Prints the costs of both programs.
 fn beside(name: &str, ours: &Cost, theirs: &Cost, (share, requests): (f64, u64), table: &mut Table) {
     let ratio = ours.took.as_secs_f64() / theirs.took.as_secs_f64();
     table.row(&format!("{name}: rclone"), &theirs.figures(), true);
@@ -57,8 +57,8 @@ fn beside(name: &str, ours: &Cost, theirs: &Cost, (share, requests): (f64, u64),
     table.row("", &format!("{ratio:.2} of rclone's time (at most {share})"), ratio <= share);
 }
 
-/// Restores over the files, each of which was changed. Waiting for the Trash would
-/// take 20 s a file.
+/// Restores over files that have all been changed. Waiting for the Trash would take 20 s for each
+/// file.
 async fn replaced(bench: &mut Bench, fresh: &Cost, table: &mut Table) -> Result<(), Failure> {
     let simulator = &bench.service.simulator;
     let before = simulator.trash().len();
@@ -73,7 +73,7 @@ async fn replaced(bench: &mut Bench, fresh: &Cost, table: &mut Table) -> Result<
     let counts = simulator.counts();
     let calls = counts.kinds.get(&RequestKind::Trash).map_or(0, |count| count.requests);
     let trashed = simulator.trash().len() - before;
-    // Without the Trash, a replacement has a rename more than a new file.
+    // Apart from the Trash, a replacement takes one rename more than a new file.
     let holds = cost.took <= fresh.took * 3;
     table.row("restore over 600 changed files, Measured", &cost.figures(), holds);
     table.row("", &format!("{trashed} old versions in the Trash, by {calls} calls"), trashed as u64 == FILES);

@@ -10,7 +10,7 @@ use super::{
 };
 
 const SIZE: u64 = 1_000_000_000;
-/// Bytes a second of the link and of one connection.
+/// The rate of the link and of a single connection, in bytes a second.
 const LINK: u64 = 50_000_000;
 const CONNECTION: u64 = 12_000_000;
 const MODIFIED: i64 = 1_700_000_000_000;
@@ -48,8 +48,8 @@ pub async fn memory(table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A backup by a host that keeps nothing, and the most memory of the importer in
-/// KiB, where the system tells.
+/// Runs a backup with a host that stores nothing. Returns its cost and, if the system reports it,
+/// the peak memory of the importer in KiB.
 async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, Option<u64>), Failure> {
     let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
     let importer = host.importer(&service.settings(location), &Options::default()).await?;
@@ -68,7 +68,7 @@ async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, 
 
 fn resident(most: Option<u64>, bound: u64, table: &mut Table) {
     match most.map(|kib| kib * 1024) {
-        // A debug build holds more before its first request.
+        // A debug build uses more memory before its first request.
         Some(most) => table.row(
             "",
             &format!("{} MiB of memory at most (of {bound})", most / MIB),

@@ -1,16 +1,14 @@
-//! What plakar with this program costs at a service with the measured times of
-//! Apple's and at one that answers everything after 40 ms, beside rclone in the
-//! same run.
+//! The cost of plakar with this program, compared with rclone in the same run, at a service with
+//! the measured times of Apple's and at one whose responses all take 40 ms.
 //!
-//! `cargo bench --bench service` with plakar and rclone on PATH; restic too, for its
-//! row. Arguments name the parts to run: `files`, `large`, `memory`, `kloset`,
-//! `throttling`. Fails if a row is not what it should be. Counts come from the
-//! service's side, so they are over all processes.
+//! Run `cargo bench --bench service` with plakar and rclone on PATH, and with restic for its row.
+//! Arguments select the parts to run: `files`, `large`, `memory`, `kloset`, `throttling`. Fails if
+//! a row exceeds its limit. The service counts the requests, so the counts cover all processes.
 //!
 //! - [`files`]: backups and restores of 600 small files
 //! - [`large`]: the backup of one file of 1 GB over a link, and memory
 //! - [`store`]: commands on a kloset
-//! - [`throttling`]: a service that refuses calls for its load
+//! - [`throttling`]: a service that refuses calls because of its load
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 

@@ -1,4 +1,4 @@
-//! A plakar with a plain kloset on this machine, and rclone, for one service.
+//! plakar with a local kloset, and rclone, for one service.
 
 use std::{
     path::Path,
@@ -15,10 +15,10 @@ use super::{
     service::{PROGRAM, Service},
 };
 
-/// How long deletions may go on after a command.
+/// How long deletions may continue after a command.
 const TRASHED_WITHIN: Duration = Duration::from_secs(120);
 
-/// What both programs work with.
+/// The environment of both programs.
 pub struct Bench {
     pub service: Service,
     plakar: Plakar,
@@ -38,28 +38,28 @@ impl Bench {
         Ok(Self { service, plakar, kloset: String::new(), definitions: 0 })
     }
 
-    /// Runs plakar on the kloset, however long that takes.
+    /// Runs plakar on the kloset, without a time limit.
     pub async fn plakar(&self, arguments: &[&str]) -> Result<(), Failure> {
         let arguments = ["at", self.kloset.as_str()].into_iter().chain(arguments.iter().copied());
         let output = self.plakar.start(arguments)?.wait_with_output().await?;
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
     }
 
-    /// Makes a new kloset on this machine and goes on with that.
+    /// Creates a new kloset on this machine and uses it from now on.
     pub async fn new_kloset(&mut self) -> Result<(), Failure> {
         self.definitions += 1;
         self.kloset = self.service.path(&format!("plain-{}", self.definitions));
         self.plakar(&["create", "-plaintext"]).await
     }
 
-    /// Makes a kloset in the drive and goes on with that.
+    /// Creates a kloset in the drive and uses it from now on.
     pub async fn new_store(&mut self, location: &str) -> Result<(), Failure> {
         let name = self.define("store", location).await?;
         self.kloset = name;
         self.plakar(&["create", "-plaintext"]).await
     }
 
-    /// Defines a source or a destination, and returns how plakar calls it.
+    /// Defines a source or a destination, and returns the name for plakar.
     pub async fn define(&mut self, role: &str, location: &str) -> Result<String, Failure> {
         self.definitions += 1;
         let name = format!("{role}{}", self.definitions);
@@ -67,7 +67,7 @@ impl Bench {
         Ok(format!("@{name}"))
     }
 
-    /// Waits until no process of plakar's is left, as long as deletions may take.
+    /// Waits until no process of plakar is left, for at most the time that deletions may take.
     pub async fn deserted(&self) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
@@ -91,7 +91,7 @@ impl Bench {
         self.service.cost(self.plakar(&["restore", "-to", &destination])).await
     }
 
-    /// Copies with rclone, with a session of its own.
+    /// Copies with rclone, with a separate session.
     pub async fn rclone(&self, from: &str, to: &str) -> Result<Cost, Failure> {
         let environment = restic::environment(&self.service)?;
         let mut command = Command::new("rclone");

@@ -41,8 +41,8 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long it takes until no lock is in the kloset, watched a little longer than
-/// is allowed.
+/// Measures how long it takes until the kloset contains no lock. Watches a little longer than the
+/// limit.
 async fn lock_gone(bench: &Bench) -> Duration {
     let ended = Instant::now();
     let locked =

@@ -1,4 +1,4 @@
-//! A service that refuses calls for its load.
+//! A service that refuses calls because of its load.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::{Failure, Table, plain::Bench};
 const FILES: u64 = 600;
 const MODIFIED: i64 = 1_700_000_000_000;
 
-/// What a service lets pass: calls a second and at once after a rest, its refusals,
-/// and for how long they go on.
+/// The limits of a service: calls a second, calls at once after a pause, its refusals, and how long
+/// they continue.
 struct Limit {
     name: &'static str,
     rate: u32,
@@ -46,8 +46,8 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
         let share = refused as f64 / cost.requests as f64;
         table.row(limit.name, &cost.figures(), true);
         table.row("", &format!("{:.1} % refused (at most 2 %)", share * 100.0), share <= 0.02);
-        // Contents are no calls, so the limit allows all of it within the burst and
-        // a second for what follows; plakar's start takes its own.
+        // Transfers of contents are no calls, so the limit allows the whole work within the burst
+        // and a second for the rest. plakar's start takes time too.
         let allowed = Duration::from_secs(10) + limit.penalty;
         table.row("", &format!("at most {:.0} s", allowed.as_secs_f64() * 1.3), cost.took <= allowed.mul_f64(1.3));
     }
