@@ -1,4 +1,4 @@
-//! What can go wrong between the host and a connector.
+//! Errors between the host and a connector.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use tonic::{Code, Status};
 /// The result of an operation on a connector.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure, as the host sees it.
+/// A failure, from the host's point of view.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The executable could not be started.
     #[error("cannot start {executable}: {source}")]
     Start {
-        /// The path that was to be executed.
+        /// The path of the executable.
         executable: String,
-        /// What the system answered.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The connector answered a call with an error, or is gone.
+    /// The connector responded to a call with an error, or is gone.
     #[error("{operation}: {message} ({code:?})")]
     Refused {
         /// The call.
         operation: &'static str,
-        /// The gRPC code; plakar tells apart `Canceled` and `Unavailable` only.
+        /// The gRPC code. plakar distinguishes only `Canceled` and `Unavailable`.
         code: Code,
         /// The text that plakar would show.
         message: String,
     },
-    /// The connector did something that plakar cannot work with.
+    /// The connector did something that plakar cannot handle.
     #[error("{operation}: the connector broke the protocol: {violation}")]
     Protocol {
         /// The call.
         operation: &'static str,
-        /// What it did.
+        /// What the connector did.
         violation: String,
     },
-    /// The connector did not answer in time.
+    /// The connector did not respond in time.
     #[error("{operation}: no answer within {limit:?}")]
     Deadline {
         /// The call.
@@ -44,7 +44,7 @@ pub enum Error {
         /// How long the host waited.
         limit: Duration,
     },
-    /// The kloset is not what the host wrote.
+    /// The kloset differs from what the host wrote.
     #[error("kloset: {0}")]
     Kloset(String),
     /// The machine the host runs on failed.
@@ -61,7 +61,7 @@ impl Error {
         Self::Protocol { operation, violation: violation.into() }
     }
 
-    /// What plakar would show: the connector's own text if it gave one.
+    /// Returns the text that plakar would show: the connector's own text if there is one.
     pub fn message(&self) -> String {
         match self {
             Self::Refused { message, .. } => message.clone(),

@@ -18,7 +18,7 @@ use crate::handshake::{Identity, Options, Settings};
 use crate::process::{Connector, within};
 use crate::tree::{Item, Payload, Tree};
 
-/// The most that plakar puts into one message.
+/// The maximum size of content in one message of plakar.
 const CHUNK: usize = 1024 * 1024;
 
 /// A connector in its role as exporter, after Init.
@@ -29,32 +29,32 @@ pub struct Exporter {
     identity: Identity,
 }
 
-/// How an export went.
+/// The result of an export.
 #[derive(Debug)]
 pub struct Exported {
-    /// The acknowledgements in the order in which they came.
+    /// The acks in the order in which they arrived.
     pub acks: Vec<Ack>,
-    /// How the call ended: an error here makes `plakar restore` fail.
+    /// How the call ended. An error makes `plakar restore` fail.
     pub end: Result<()>,
 }
 
-/// What the connector says about one record.
+/// The ack of a record.
 #[derive(Clone, Debug)]
 pub struct Ack {
-    /// The record, sent back.
+    /// The record, as the connector sent it back.
     pub record: Record,
     /// Why it could not be restored, or "".
     pub error: String,
 }
 
 impl Exported {
-    /// The reasons by path of what could not be restored (`KO` lines).
+    /// Returns the reasons of failed paths (`KO` lines).
     pub fn errors(&self) -> BTreeMap<&str, &str> {
         let failed = self.acks.iter().filter(|ack| !ack.error.is_empty());
         failed.map(|ack| (ack.record.pathname.as_str(), ack.error.as_str())).collect()
     }
 
-    /// The paths that were restored.
+    /// Returns the paths that were restored.
     pub fn restored(&self) -> Vec<&str> {
         let good = self.acks.iter().filter(|ack| ack.error.is_empty());
         good.map(|ack| ack.record.pathname.as_str()).collect()
@@ -91,17 +91,17 @@ impl Exporter {
         })
     }
 
-    /// What the connector said about its remote.
+    /// Returns what the connector reported about its remote.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The process.
+    /// Returns the process.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// The process, when no call is to follow.
+    /// Returns the process, for use when no further call follows.
     pub fn into_connector(self) -> Connector {
         self.connector
     }
@@ -139,13 +139,13 @@ impl Exporter {
         (Outgoing(sender), Acks::Starting(call))
     }
 
-    /// Sends a tree and collects the acknowledgements. It half-closes in the
-    /// middle of a file that plakar would fail to read, and sends nothing more.
+    /// Sends a tree and collects the acks. Half-closes in the middle of a file that plakar would
+    /// fail to read, and sends nothing more.
     ///
     /// # Errors
     ///
-    /// The connector answers what makes plakar crash, or nothing at all. Its
-    /// own failures are in the answer.
+    /// The connector sends a response that makes plakar crash, or none. Failures of the connector
+    /// itself are in the result.
     pub async fn export(&self, tree: &Tree) -> Result<Exported> {
         let (mut outgoing, mut acks) = self.start();
         let send = async move {
@@ -173,7 +173,7 @@ impl Exporter {
     }
 }
 
-/// The sending half of an Export call; dropping it is the half-close.
+/// The sending half of an Export call. Dropping it half-closes the call.
 #[derive(Debug)]
 pub struct Outgoing(mpsc::Sender<wire::ExportRequest>);
 
@@ -213,18 +213,18 @@ impl Outgoing {
 /// The receiving half of an Export call.
 #[derive(Debug)]
 pub enum Acks {
-    /// No answer has come yet.
+    /// No response has arrived yet.
     Starting(JoinHandle<Result<Streaming<wire::ExportResponse>>>),
-    /// The connector has answered.
+    /// The connector has responded.
     Running(Box<Streaming<wire::ExportResponse>>),
 }
 
 impl Acks {
-    /// The next acknowledgement, or nothing at the end of the call.
+    /// Returns the next ack, or none at the end of the call.
     ///
     /// # Errors
     ///
-    /// The call ended with an error, or with what makes plakar crash.
+    /// The call ended with an error, or with a response that makes plakar crash.
     pub async fn next(&mut self) -> Result<Option<Ack>> {
         let operation = "Export";
         if let Self::Starting(call) = self {
@@ -244,7 +244,7 @@ impl Acks {
     }
 }
 
-/// Every acknowledgement must be of a record that was sent, and the only one.
+/// Checks that every ack belongs to a record that was sent, and that each record has only one.
 fn check(acks: &[Ack], tree: &Tree) -> Result<()> {
     let mut sent: BTreeMap<&str, &Record> =
         tree.iter().map(|item| (item.record.pathname.as_str(), &item.record)).collect();

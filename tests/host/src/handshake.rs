@@ -1,49 +1,49 @@
-//! What plakar and a connector tell each other at Init.
+//! The data that plakar and a connector exchange at Init.
 
 use std::collections::BTreeMap;
 
-/// Where a source, a destination or a store is, and the parameters that plakar
-/// keeps for it.
+/// The location of a source, a destination or a store, and the parameters that plakar stores for
+/// it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     parameters: BTreeMap<String, String>,
 }
 
 impl Settings {
-    /// Settings with a location (`scheme://rest`) only.
+    /// Returns settings with only a location (`scheme://rest`).
     pub fn new(location: &str) -> Self {
         let parameters = BTreeMap::from([("location".to_owned(), location.to_owned())]);
         Self { parameters }
     }
 
-    /// The same with one parameter more, or with another value for it.
+    /// Returns the settings with a parameter added or replaced.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         self.parameters.insert(key.to_owned(), value.into());
         self
     }
 
-    /// The same with all these parameters.
+    /// Returns the settings with all these parameters added.
     #[must_use]
     pub fn with_all<'a>(self, parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let add = |settings: Self, (key, value): (&str, &str)| settings.with(key, value);
         parameters.into_iter().fold(self, add)
     }
 
-    /// The same at another location.
+    /// Returns the settings with another location.
     #[must_use]
     pub fn at(self, location: &str) -> Self {
         self.with("location", location)
     }
 
-    /// The same without a parameter.
+    /// Returns the settings without a parameter.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.parameters.remove(key);
         self
     }
 
-    /// The parameters, `location` among them.
+    /// Returns the parameters, including `location`.
     pub fn parameters(&self) -> &BTreeMap<String, String> {
         &self.parameters
     }
@@ -59,10 +59,10 @@ impl Settings {
     }
 }
 
-/// What plakar says about itself to importers and exporters.
+/// What plakar reports about itself to importers and exporters.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many files plakar works on at the same time (`-concurrency`).
+    /// The number of files that plakar processes concurrently (`-concurrency`).
     pub concurrency: usize,
     /// Lines in the form of a gitignore file (`-ignore`).
     pub excludes: Vec<String>,
@@ -77,12 +77,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The default with another concurrency.
+    /// Returns the default options with another concurrency.
     pub fn concurrency(concurrency: usize) -> Self {
         Self { concurrency, ..Self::default() }
     }
 
-    /// The same with lines of a gitignore file.
+    /// Returns the options with lines of a gitignore file.
     #[must_use]
     pub fn excluding<'a>(mut self, lines: impl IntoIterator<Item = &'a str>) -> Self {
         self.excludes.extend(lines.into_iter().map(str::to_owned));
@@ -90,14 +90,14 @@ impl Options {
     }
 }
 
-/// What a connector says about the remote.
+/// What a connector reports about the remote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The account or server.
     pub origin: String,
     /// The kind of remote.
     pub kind: String,
-    /// The folder on it that all paths are below.
+    /// The folder of the remote that contains all paths.
     pub root: String,
     /// Bits of kloset's `location.Flags`.
     pub flags: u32,

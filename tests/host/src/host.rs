@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tree::Tree;
 
-/// An executable and what it inherits.
+/// An executable and the environment of its processes.
 #[derive(Debug)]
 pub struct Host {
     executable: Executable,
@@ -17,17 +17,17 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host of this executable.
+    /// Returns a host of this executable.
     pub fn new(executable: Executable, surroundings: Surroundings) -> Self {
         Self { executable, surroundings }
     }
 
-    /// What the connectors inherit.
+    /// Returns the environment of the connectors.
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings
     }
 
-    /// What the connectors that are started from now on inherit.
+    /// Returns the environment of the connectors that are started from now on.
     pub fn surroundings_mut(&mut self) -> &mut Surroundings {
         &mut self.surroundings
     }
@@ -68,13 +68,13 @@ impl Host {
         Store::init(self.connect(Role::Storage).await?, settings).await
     }
 
-    /// A whole backup: two importers, one of which only counts, both closed and
-    /// gone at the end.
+    /// Runs a whole backup: with two importers, one of which only counts. Both are closed and gone
+    /// at the end.
     ///
     /// # Errors
     ///
-    /// What would make `plakar backup` fail; files that could not be read are
-    /// in the snapshot's errors.
+    /// Returns the errors that would make `plakar backup` fail. Files that could not be read are in
+    /// the errors of the snapshot.
     pub async fn backup(&self, settings: &Settings, options: &Options, backup: Backup<'_>) -> Result<Snapshot> {
         let importer = self.importer(settings, options).await?;
         let twin = self.importer(settings, options).await?;
@@ -87,12 +87,12 @@ impl Host {
         Ok(snapshot)
     }
 
-    /// A whole restore.
+    /// Runs a whole restore.
     ///
     /// # Errors
     ///
-    /// It does not start, or refuses the settings. How the export went is in
-    /// the answer.
+    /// The connector does not start, or refuses the settings. The outcome of the export is in the
+    /// result.
     pub async fn restore(&self, settings: &Settings, options: &Options, tree: &Tree) -> Result<Exported> {
         let exporter = self.exporter(settings, options).await?;
         let exported = exporter.export(tree).await?;

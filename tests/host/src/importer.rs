@@ -52,22 +52,22 @@ impl Importer {
         })
     }
 
-    /// What the connector said about its remote.
+    /// Returns what the connector reported about its remote.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The generated client, for calls that plakar would not make.
+    /// Returns the generated client, for calls that plakar would not make.
     pub fn client(&self) -> ImporterClient<Channel> {
         self.client.clone()
     }
 
-    /// The process.
+    /// Returns the process.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// The process, when no call is to follow.
+    /// Returns the process, for use when no further call follows.
     pub fn into_connector(self) -> Connector {
         self.connector
     }

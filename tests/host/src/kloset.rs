@@ -1,6 +1,5 @@
-//! Snapshots in a store: content-addressed chunks in packfiles, a state for
-//! each snapshot, locks, in the order in which plakar puts and gets them. The
-//! formats are the host's own.
+//! Snapshots in a store: content-addressed chunks in packfiles, a state for each snapshot, and
+//! locks, written and read in plakar's order. The formats are the host's own.
 
 mod lock;
 mod packing;
@@ -21,11 +20,11 @@ use crate::store::{Mac, Range, Resource, Store, digest};
 
 /// plakar's default limit of a packfile, in bytes.
 const PACKFILE: usize = 64 * 1024 * 1024;
-/// How many chunks are read at once, at most.
+/// The maximum number of chunks that are read with one call.
 const RUN: usize = 4 * 1024 * 1024 / packing::CHUNK;
-/// How many calls are made at the same time.
+/// The number of concurrent calls.
 const CONCURRENCY: usize = 4;
-/// About as long as plakar's own.
+/// The size of the configuration, about that of plakar's own.
 const CONFIG: usize = 370;
 
 /// The name of a snapshot, and of its state and its lock.
@@ -39,17 +38,17 @@ pub struct Kloset<'a> {
     packfile: usize,
 }
 
-/// What a check has read.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checked {
-    /// Chunks, each of them equal to its name.
+    /// The number of chunks, each of which matched its name.
     pub chunks: usize,
     /// Bytes.
     pub bytes: u64,
 }
 
 impl<'a> Kloset<'a> {
-    /// Makes a kloset in the store.
+    /// Creates a kloset in the store.
     ///
     /// # Errors
     ///
@@ -70,14 +69,14 @@ impl<'a> Kloset<'a> {
         Ok(Self { config: store.open().await?, store, packfile: PACKFILE })
     }
 
-    /// The same with smaller packfiles, in bytes.
+    /// Sets a smaller size of packfiles, in bytes.
     #[must_use]
     pub fn with_packfiles_of(mut self, size: usize) -> Self {
         self.packfile = size;
         self
     }
 
-    /// What the kloset was created with.
+    /// Returns the configuration that the kloset was created with.
     pub fn config(&self) -> &Bytes {
         &self.config
     }
@@ -115,7 +114,7 @@ impl<'a> Kloset<'a> {
         Err(Error::protocol("Put", format!("{written} bytes written of {size}")))
     }
 
-    /// Puts a lock and goes away, as a plakar that is killed does.
+    /// Stores a lock and leaves it, as a killed plakar does.
     ///
     /// # Errors
     ///
@@ -126,7 +125,7 @@ impl<'a> Kloset<'a> {
         Ok(id)
     }
 
-    /// The names of all snapshots.
+    /// Returns the names of all snapshots.
     ///
     /// # Errors
     ///
@@ -147,7 +146,7 @@ impl<'a> Kloset<'a> {
         Ok(places)
     }
 
-    /// Reads every chunk of a snapshot by itself and compares it with its name.
+    /// Reads each chunk of a snapshot separately and compares it with its name.
     ///
     /// # Errors
     ///
@@ -196,8 +195,8 @@ impl<'a> Kloset<'a> {
         Ok(Some(Content { size: bytes.len() as u64, digest: digest(&bytes), bytes: Some(bytes) }))
     }
 
-    /// Reads chunks that follow each other in a packfile with one call. The
-    /// range is wider than they are, as plakar's always is.
+    /// Reads consecutive chunks of a packfile with one call. The range is wider than the chunks, as
+    /// plakar's always is.
     async fn read(&self, chunks: &[Mac], places: &HashMap<Mac, Place>) -> Result<Bytes> {
         let place = |mac| places.get(mac).ok_or_else(|| Error::Kloset("a chunk is missing".to_owned()));
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
@@ -225,7 +224,7 @@ impl<'a> Kloset<'a> {
     }
 }
 
-/// A name that no other snapshot has.
+/// Returns a unique name for a snapshot.
 fn new_id() -> Mac {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

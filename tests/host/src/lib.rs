@@ -1,13 +1,13 @@
-//! Does with a connector what plakar v1.1.4 does, without plakar: starts it,
-//! speaks HTTP/2 over its stdin and stdout, and sends the calls of a backup, a
-//! restore and a kloset in plakar's order, with plakar's limits. It can also do
-//! what plakar does when it fails: stop in the middle, kill, hang up.
+//! Uses a connector as plakar v1.1.4 does, without plakar: starts it, speaks HTTP/2 over its stdin
+//! and stdout, and makes the calls of a backup, a restore and a kloset in plakar's order and with
+//! plakar's limits. It can also behave like a failing plakar: stop in the middle, kill the
+//! connector, or close the connection.
 //!
-//! - [`Host`] knows the executable and starts it in one of its roles
+//! - [`Host`] starts the executable in one of its roles
 //! - [`Importer`], [`Exporter`] and [`Store`] are the three roles
-//! - [`Snapshot`] is what an import leaves, [`Tree`] what an export is made of
-//! - [`Kloset`] keeps snapshots in a store
-//! - [`Plakar`] runs the real program where it is installed
+//! - [`Snapshot`] is the result of an import, [`Tree`] the input of an export
+//! - [`Kloset`] stores snapshots in a store
+//! - [`Plakar`] runs the real program if it is installed
 
 mod error;
 mod exporter;

@@ -1,4 +1,4 @@
-//! The real plakar, where it is installed.
+//! The real plakar, if it is installed.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::handshake::Settings;
 use crate::process::{Surroundings, within};
 
-/// A plakar that knows nothing of the user's, and that nobody can be asked through.
+/// A plakar with its own configuration and without a terminal to ask questions on.
 #[derive(Debug)]
 pub struct Plakar {
     executable: PathBuf,
@@ -21,21 +21,21 @@ pub struct Plakar {
 /// How a command of plakar ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The exit status; none if it was killed.
+    /// The exit status, or none if the process was killed.
     pub status: Option<i32>,
-    /// What it and its connectors printed, on stdout and then on stderr.
+    /// The output of the command and its connectors: stdout, then stderr.
     pub output: String,
 }
 
 impl Plakar {
-    /// The executable on the PATH of this process.
+    /// Returns the executable on the PATH of this process.
     pub fn on_path() -> Option<PathBuf> {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|folder| folder.join("plakar")).find(|file| file.is_file())
     }
 
-    /// The executable on the PATH of this process, for a test. Without one it writes a line to stderr, past the
-    /// test runner, which shows the output of failed tests only.
+    /// Returns the executable on the PATH of this process, for a test. If there is none, writes a
+    /// line directly to stderr, because the test runner shows only the output of failed tests.
     pub fn for_test() -> Option<PathBuf> {
         let found = Self::on_path();
         if found.is_none() {
@@ -57,12 +57,12 @@ impl Plakar {
         Ok(plakar)
     }
 
-    /// What plakar and its connectors inherit.
+    /// Returns the environment of plakar and its connectors.
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings
     }
 
-    /// The path of something in the folder around its home.
+    /// Returns the path of a file in the folder that contains its home.
     pub fn path(&self, name: &str) -> String {
         self.surroundings.root().join(name).to_string_lossy().into_owned()
     }
@@ -74,7 +74,7 @@ impl Plakar {
         command
     }
 
-    /// Starts a command, whose output is read by nobody until it is waited for.
+    /// Starts a command, whose output is read when it is waited for.
     ///
     /// # Errors
     ///
@@ -110,8 +110,7 @@ impl Plakar {
         Err(Error::protocol("plakar", violation))
     }
 
-    /// Makes a package of a program and a manifest that names it, in the
-    /// working folder.
+    /// Creates a package of a program and a manifest that names it, in the working folder.
     ///
     /// # Errors
     ///
@@ -137,14 +136,14 @@ impl Plakar {
     ///
     /// plakar refuses it.
     pub async fn install(&self, package: &Path) -> Result<()> {
-        // plakar reads name, version, system and architecture off the file's name.
+        // plakar parses the name, version, system and architecture from the name of the file.
         let name = format!("icloud_{VERSION}_{}_{}.ptar", SYSTEM, ARCHITECTURE);
         let copy = self.surroundings.cwd().join(name);
         std::fs::hard_link(package, &copy).or_else(|_| std::fs::copy(package, &copy).map(drop))?;
         self.must([OsStr::new("pkg"), OsStr::new("add"), copy.as_os_str()]).await.map(drop)
     }
 
-    /// Defines a `source`, a `destination` or a `store` by a name.
+    /// Defines a `source`, a `destination` or a `store` with a name.
     ///
     /// # Errors
     ///
@@ -166,9 +165,9 @@ pub fn skipped(reason: &str) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// The version that packages are made with.
+/// The version of the packages.
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
-/// As Go names them.
+/// The system and the architecture, in Go's terms.
 const SYSTEM: &str = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
 const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
     "amd64"

@@ -20,23 +20,23 @@ use pipes::Pipes;
 pub use pipes::channel;
 pub use surroundings::{Running, Surroundings};
 
-/// How long the host waits for an answer before it calls a connector dead.
-/// plakar itself waits for ever.
+/// How long the host waits for a response before it treats a connector as dead. plakar itself waits
+/// without a limit.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Which of its services a connector is started for.
+/// The role in which a connector is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Source of a backup.
+    /// The source of a backup.
     Importer,
-    /// Destination of a restore.
+    /// The destination of a restore.
     Exporter,
-    /// Place of a kloset.
+    /// A store, which holds a kloset.
     Storage,
 }
 
 impl Role {
-    /// The argument that the manifest gives to the executable.
+    /// Returns the argument that the manifest passes to the executable.
     pub fn argument(self) -> &'static str {
         match self {
             Self::Importer => "importer",
@@ -54,13 +54,13 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// An executable that is told its role by an argument.
+    /// Returns an executable that gets its role as an argument.
     pub fn with_role_argument(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), one_for_all: true }
     }
 
-    /// A folder with one executable for each role, `rclone-importer` and so on,
-    /// as in the package of the Go plugin for rclone.
+    /// Returns a folder with an executable for each role, such as `rclone-importer`, as in the
+    /// package of the Go plugin for rclone.
     pub fn one_for_each_role(folder: impl Into<PathBuf>) -> Self {
         Self { path: folder.into(), one_for_all: false }
     }
@@ -76,8 +76,8 @@ impl Executable {
     }
 }
 
-/// A running connector. It is killed when dropped, and its stderr is shown when
-/// that happens in a panic.
+/// A running connector. It is killed on drop, and its stderr is printed if that happens during a
+/// panic.
 #[derive(Debug)]
 pub struct Connector {
     child: Child,
@@ -127,27 +127,27 @@ impl Connector {
         Ok(Self { child, pid: pid.ok_or_else(gone)?, pipes, channel, stderr, stderr_reader })
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// The gRPC connection.
+    /// Returns the gRPC connection.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// What the connector has written to stderr so far.
+    /// Returns what the connector has written to stderr so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&lock(&self.stderr)).into_owned()
     }
 
-    /// Whether nobody can write to the connector's stderr any more.
+    /// Reports whether all processes have closed the connector's stderr.
     pub fn is_silent(&self) -> bool {
         self.stderr_reader.is_finished()
     }
 
-    /// Ends the connector's stdin and keeps its stdout.
+    /// Closes the connector's stdin but not its stdout.
     pub fn end_input(&self) {
         self.pipes.end_input();
     }
@@ -166,11 +166,11 @@ impl Connector {
         kill_process(self.pid, signal).map_err(|errno| Error::Io(errno.into()))
     }
 
-    /// Waits until the process and whoever holds its stderr are gone.
+    /// Waits until the process and all holders of its stderr are gone.
     ///
     /// # Errors
     ///
-    /// It is still there after the limit.
+    /// They still exist after the limit.
     pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let operation = "exit";
         let end = async {
@@ -181,8 +181,7 @@ impl Connector {
         tokio::time::timeout(limit, end).await.map_err(|_| Error::Deadline { operation, limit })?
     }
 
-    /// Memory in use and the most that ever was, in KiB; only where the system
-    /// has `/proc`.
+    /// Returns the current and the peak memory in KiB, if the system has `/proc`.
     pub fn resident(&self) -> Option<Resident> {
         Resident::of(self.pid)
     }
@@ -215,11 +214,11 @@ impl Drop for Connector {
 /// Memory of a process in KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Resident {
-    /// What it uses now.
+    /// The current memory.
     pub now: u64,
-    /// The most it has used.
+    /// The peak memory.
     pub most: u64,
-    /// What of it is no part of a file.
+    /// The current memory that is not part of a file.
     pub anonymous: u64,
 }
 
@@ -234,7 +233,7 @@ impl Resident {
     }
 }
 
-/// Waits for an answer, but not for ever.
+/// Waits for a response, up to a limit.
 pub(crate) async fn within<T>(operation: &'static str, answer: impl Future<Output = Result<T>>) -> Result<T> {
     let limit = PATIENCE;
     tokio::time::timeout(limit, answer).await.unwrap_or(Err(Error::Deadline { operation, limit }))

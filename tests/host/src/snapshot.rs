@@ -1,4 +1,4 @@
-//! What kloset keeps of an import.
+//! The snapshot that kloset makes of an import.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,28 +26,28 @@ pub struct Snapshot {
     pub root: String,
     /// Files, folders and links by absolute path.
     pub entries: BTreeMap<String, Entry>,
-    /// Paths that could not be backed up, with the reason (`KO` lines).
+    /// The paths that could not be backed up, with the reasons (`KO` lines).
     pub errors: BTreeMap<String, String>,
-    /// All paths in the order in which their records came, errors too.
+    /// All paths in the order in which their records arrived, including errors.
     pub received: Vec<String>,
-    /// The paths whose content was asked for.
+    /// The paths whose content was requested.
     pub opened: BTreeSet<String>,
-    /// How many contents were read at the same time, at most.
+    /// The maximum number of contents that were read concurrently.
     pub most_open: usize,
-    /// What plakar would have swallowed and a user would have suffered from.
+    /// Violations that plakar would not report and that would harm a user.
     pub violations: Vec<String>,
 }
 
 /// A file, a folder or a link.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Name, size, times and so on; the size is the delivered one.
+    /// The name, size, times and so on. The size is that of the received content.
     pub info: FileInfo,
-    /// Where a link points to.
+    /// The target of a link.
     pub target: String,
     /// The names of its extended attributes.
     pub xattrs: Vec<String>,
-    /// Only a regular file has it.
+    /// The content, for a regular file only.
     pub content: Option<Content>,
 }
 
@@ -58,7 +58,7 @@ pub struct Content {
     pub size: u64,
     /// SHA-256.
     pub digest: Mac,
-    /// The bytes, if they were to be kept.
+    /// The bytes, if they were to be stored.
     pub bytes: Option<Bytes>,
 }
 
@@ -77,12 +77,12 @@ impl Snapshot {
         }
     }
 
-    /// Whether kloset takes this snapshot for an earlier state of a source.
+    /// Reports whether kloset treats this snapshot as an earlier state of a source.
     pub(crate) fn is_parent_of(&self, identity: &Identity) -> bool {
         self.origin == identity.origin && self.kind == identity.kind && self.root == identity.root
     }
 
-    /// The entry that makes reading a record's content unnecessary.
+    /// Returns the entry that makes it unnecessary to read a record's content.
     pub(crate) fn unchanged(&self, record: &Record) -> Option<&Entry> {
         let entry = self.entries.get(&record.pathname)?;
         let same = same_file(record.file_info.as_ref()?, &entry.info);
@@ -91,7 +91,7 @@ impl Snapshot {
 
     pub(crate) fn add(&mut self, record: &Record, content: Option<Content>) {
         let info = record.file_info.clone().unwrap_or_default();
-        // Stored is the folder of the path joined with the name in FileInfo.
+        // The stored path is the folder of the path joined with the name in FileInfo.
         let path = match record.pathname.rsplit_once('/') {
             _ if record.pathname == "/" => "/".to_owned(),
             Some((folder, _)) => format!("{folder}/{}", info.name),
@@ -103,7 +103,7 @@ impl Snapshot {
         }
     }
 
-    /// The header names the parent of a source that is a single file.
+    /// Sets the root to the parent folder for a source that is a single file, as the header does.
     pub(crate) fn settle_root(&mut self) {
         let file = self.entries.get(&self.root).is_some_and(|entry| !entry.is_dir());
         if file {
@@ -112,17 +112,17 @@ impl Snapshot {
         }
     }
 
-    /// The regular files by path.
+    /// Returns the regular files by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Content)> {
         self.entries.iter().filter_map(|(path, entry)| Some((path.as_str(), entry.content.as_ref()?)))
     }
 
-    /// The sum of all sizes in bytes.
+    /// Returns the total size in bytes.
     pub fn bytes(&self) -> u64 {
         self.files().map(|(_, content)| content.size).sum()
     }
 
-    /// Content by path below the root: what must be equal after a restore.
+    /// Returns the content by path below the root, which must be equal after a restore.
     pub fn contents(&self) -> BTreeMap<&str, Mac> {
         let below = |path| strip(path, &self.root);
         self.files().filter_map(|(path, content)| Some((below(path)?, content.digest))).collect()
@@ -130,13 +130,13 @@ impl Snapshot {
 }
 
 impl Entry {
-    /// Whether it is a folder.
+    /// Reports whether the entry is a folder.
     pub fn is_dir(&self) -> bool {
         self.info.mode & MODE_DIR != 0
     }
 }
 
-/// The part of a path that is below a folder; "" for the folder itself.
+/// Returns the part of a path that is below a folder, "" for the folder itself.
 pub(crate) fn strip<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -146,7 +146,7 @@ pub(crate) fn is_regular(info: &FileInfo) -> bool {
     info.mode & MODE_TYPE == 0
 }
 
-/// kloset's `FileInfo.Equal`, or `EqualIgnoreSize` if the new size is not known.
+/// Compares as kloset's `FileInfo.Equal`, or as `EqualIgnoreSize` if the new size is unknown.
 fn same_file(new: &FileInfo, old: &FileInfo) -> bool {
     let instant = |info: &FileInfo| info.mod_time.map_or((0, 0), |time| (time.seconds, time.nanos));
     let sizeless = |info: &FileInfo| {
@@ -157,7 +157,7 @@ fn same_file(new: &FileInfo, old: &FileInfo) -> bool {
     sizeless(new) == sizeless(old) && (new.size == -1 || new.size == old.size)
 }
 
-/// Why kloset would lose or distort the entry of a record, if it would.
+/// Returns the reason if kloset would lose or distort the entry of a record.
 pub(crate) fn violation(record: &Record, root: &str) -> Option<String> {
     let path = &record.pathname;
     let name = record.file_info.as_ref().map_or("", |info| &info.name);

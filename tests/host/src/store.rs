@@ -1,4 +1,4 @@
-//! The place of a kloset.
+//! A store, which holds a kloset.
 
 use bytes::{Bytes, BytesMut};
 use plakar_protocol::store as wire;
@@ -17,19 +17,19 @@ use crate::process::{Connector, within};
 /// The name of an object.
 pub type Mac = [u8; 32];
 
-/// The SHA-256 of some bytes.
+/// Returns the SHA-256 of some bytes.
 pub fn digest(content: &[u8]) -> Mac {
     Sha256::digest(content).into()
 }
 
-/// Which folder of a kloset an object is in.
+/// The kind of an object, which determines its folder in a kloset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Content and metadata.
     Packfile,
-    /// What is in which packfile.
+    /// The index of the packfiles.
     State,
-    /// A running backup or maintenance.
+    /// The lock of a running backup or maintenance.
     Lock,
 }
 
@@ -47,9 +47,9 @@ impl Resource {
 /// A part of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// Where it starts, in bytes.
+    /// The offset in bytes.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// The length in bytes.
     pub length: u32,
 }
 
@@ -61,11 +61,11 @@ pub struct Store {
     identity: Identity,
 }
 
-/// Sizes of the first chunks of a packfile; those that follow are of 1 MiB.
+/// The sizes of the first chunks of a packfile. All further chunks have 1 MiB.
 const FIRST_CHUNKS: [usize; 5] = [16, 1, 4093, 70_001, 524_287];
 const CHUNK: usize = 1024 * 1024;
 
-/// Waits for a unary answer.
+/// Waits for a unary response.
 macro_rules! call {
     ($store:expr, $name:literal, $method:ident($request:expr)) => {{
         let mut client = $store.client.clone();
@@ -90,22 +90,22 @@ impl Store {
         Ok(store)
     }
 
-    /// What the connector said about its remote.
+    /// Returns what the connector reported about its remote.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The process.
+    /// Returns the process.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// The process, when no call is to follow.
+    /// Returns the process, for use when no further call follows.
     pub fn into_connector(self) -> Connector {
         self.connector
     }
 
-    /// Makes a kloset.
+    /// Creates a kloset.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Store {
         call!(self, "Create", create(wire::CreateRequest { config })).map(drop)
     }
 
-    /// The configuration that the kloset was made with.
+    /// Returns the configuration that the kloset was created with.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Store {
         call!(self, "Ping", ping(wire::PingRequest {})).map(drop)
     }
 
-    /// Bit mask: 4 readable, 2 writable.
+    /// Returns a bit mask: 4 readable, 2 writable.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Store {
         Ok(call!(self, "Mode", mode(wire::ModeRequest {}))?.mode)
     }
 
-    /// The size of everything in the kloset, in bytes.
+    /// Returns the total size of the kloset in bytes.
     ///
     /// # Errors
     ///
@@ -151,11 +151,11 @@ impl Store {
         Ok(call!(self, "Size", size(wire::SizeRequest {}))?.size)
     }
 
-    /// The names of all objects of a kind.
+    /// Returns the names of all objects of a kind.
     ///
     /// # Errors
     ///
-    /// The remote cannot be read, or there is a name that plakar stumbles over.
+    /// The remote cannot be read, or there is a name that plakar cannot handle.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>> {
         let r#type = resource.number();
         let answer = call!(self, "List", list(wire::ListRequest { r#type }))?;
@@ -166,8 +166,8 @@ impl Store {
         answer.macs.into_iter().map(mac).collect()
     }
 
-    /// Stores an object, in chunks of odd sizes at first, and returns the size
-    /// that the connector says it has written.
+    /// Stores an object, at first in chunks of odd sizes. Returns the number of written bytes that
+    /// the connector reports.
     ///
     /// # Errors
     ///
@@ -185,11 +185,11 @@ impl Store {
         put.finish().await
     }
 
-    /// Starts to store an object and sends its name only.
+    /// Starts to store an object and sends only its name.
     ///
     /// # Errors
     ///
-    /// The connector takes nothing.
+    /// The connector does not accept the call.
     pub async fn start_put(&self, resource: Resource, mac: Mac) -> Result<Put> {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = self.client.clone();
@@ -201,11 +201,11 @@ impl Store {
         Ok(put)
     }
 
-    /// Reads an object, or a part of it, to the end of the answer.
+    /// Reads an object or a part of it, to the end of the response.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or more comes than was asked for.
+    /// It cannot be read, or the response is longer than requested.
     pub async fn get(&self, resource: Resource, mac: Mac, range: Option<Range>) -> Result<Bytes> {
         let operation = "Get";
         let request = wire::GetRequest {
@@ -246,7 +246,7 @@ impl Store {
     }
 }
 
-/// An object on its way into the store.
+/// An object that is being stored.
 #[derive(Debug)]
 pub struct Put {
     sender: mpsc::Sender<wire::PutRequest>,
@@ -291,7 +291,7 @@ impl Put {
     pub async fn cancel(self) {
         self.call.abort();
         let _ = self.call.await;
-        // A sender dropped before the reset is on its way would be a half-close.
+        // If the sender were dropped before the reset is sent, that would be a half-close.
         self.sender.closed().await;
     }
 }

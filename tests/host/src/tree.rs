@@ -1,4 +1,4 @@
-//! What a restore sends.
+//! The files and folders of a restore.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use prost_types::Timestamp;
 
 use crate::snapshot::{Entry, MODE_DIR, MODE_SYMLINK, Snapshot, strip};
 
-/// Folders, files and links in the order in which plakar sends them: depth
-/// first, a folder before what is in it, names by their bytes.
+/// Folders, files and links in the order in which plakar sends them: depth first, a folder before
+/// its content, names in bytewise order.
 #[derive(Clone, Debug, Default)]
 pub struct Tree(BTreeMap<Vec<String>, Item>);
 
-/// One path of a restore.
+/// A path of a restore.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// What is sent ahead of the content.
+    /// The record, which is sent before the content.
     pub record: Record,
     /// The content.
     pub payload: Payload,
@@ -25,42 +25,42 @@ pub struct Item {
 /// The content that follows a record.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    /// None: not a regular file.
+    /// No content, because the item is not a regular file.
     Nothing,
-    /// All of it.
+    /// The whole content.
     Whole(Bytes),
-    /// The start of it; then plakar's own read fails.
+    /// The start of the content, after which plakar's own read fails.
     Broken(Bytes),
 }
 
-/// 2024-05-17 12:00:00 UTC, when every synthetic item was changed.
+/// The modification time of every synthetic item, 2024-05-17 12:00:00 UTC.
 const CHANGED: i64 = 1_715_947_200;
 
 impl Tree {
-    /// A tree with nothing in it, not even a root.
+    /// Returns an empty tree, without a root.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with a folder more.
+    /// Returns the tree with a folder added.
     #[must_use]
     pub fn folder(self, path: &str) -> Self {
         self.item(path, MODE_DIR | 0o755, Payload::Nothing)
     }
 
-    /// The same with a file more.
+    /// Returns the tree with a file added.
     #[must_use]
     pub fn file(self, path: &str, content: impl Into<Bytes>) -> Self {
         self.item(path, 0o644, Payload::Whole(content.into()))
     }
 
-    /// The same with a file more that plakar fails to read to its end.
+    /// Returns the tree with a file added that plakar fails to read to its end.
     #[must_use]
     pub fn broken(self, path: &str, start: impl Into<Bytes>) -> Self {
         self.item(path, 0o644, Payload::Broken(start.into()))
     }
 
-    /// The same with a symbolic link more.
+    /// Returns the tree with a symbolic link added.
     #[must_use]
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self = self.item(path, MODE_SYMLINK | 0o777, Payload::Nothing);
@@ -70,7 +70,7 @@ impl Tree {
         self
     }
 
-    /// The same with something of a special kind (bits of Go's `fs.FileMode`).
+    /// Returns the tree with an item of a special kind added (bits of Go's `fs.FileMode`).
     #[must_use]
     pub fn special(self, path: &str, mode: u32) -> Self {
         self.item(path, mode, Payload::Nothing)
@@ -112,22 +112,22 @@ impl Tree {
         self.insert(path, entry.info.clone(), payload, &entry.target);
     }
 
-    /// How many paths it has.
+    /// Returns the number of paths.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has none.
+    /// Reports whether the tree is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The paths in the order of the restore.
+    /// Returns the items in the order of the restore.
     pub fn iter(&self) -> impl Iterator<Item = &Item> {
         self.0.values()
     }
 
-    /// The contents of the files by path.
+    /// Returns the contents of the files by path.
     pub fn contents(&self) -> BTreeMap<&str, &Bytes> {
         let whole = self.iter().filter_map(|item| match &item.payload {
             Payload::Whole(content) => Some((item.record.pathname.as_str(), content)),
@@ -138,9 +138,9 @@ impl Tree {
 }
 
 impl Snapshot {
-    /// The records for a restore of `SNAP:path`, with paths relative to it: the
-    /// whole snapshot is its root, a file comes below a folder made up for it.
-    /// It needs the bytes of the contents.
+    /// Returns the items for a restore of `SNAP:path`, with paths relative to it. For a whole
+    /// snapshot, they are relative to its root; a file is placed below a made-up folder. Requires
+    /// the bytes of the contents.
     pub fn restore(&self, path: &str) -> Tree {
         let mut tree = Tree::new();
         if let Some(entry) = self.entries.get(path).filter(|entry| !entry.is_dir()) {
@@ -160,7 +160,7 @@ impl Snapshot {
 }
 
 impl Tree {
-    /// Adds the parents that an import did not send, as kloset does.
+    /// Adds the parent folders that an import did not send, as kloset does.
     fn complete_parents(mut self) -> Self {
         let paths: Vec<String> = self.iter().map(|item| item.record.pathname.clone()).collect();
         for path in paths {

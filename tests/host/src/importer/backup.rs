@@ -8,19 +8,19 @@ use super::exchange::{Done, Outcome, Work};
 use crate::error::{Error, Result};
 use crate::snapshot::{MODE_DIR, Snapshot, is_regular, violation};
 
-/// How an import is to be done.
+/// The options of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backup<'a> {
-    /// The newest snapshot of the store: files that did not change since are
-    /// not read. It is ignored if it is of another source.
+    /// The newest snapshot of the store: files that have not changed since are not read. It is
+    /// ignored if it is of another source.
     pub parent: Option<&'a Snapshot>,
-    /// What is kept of the contents.
+    /// What is stored of the contents.
     pub keep: Keep,
     /// Lines in the form of a gitignore file, which kloset applies by itself.
     pub excludes: &'a [String],
 }
 
-/// What a snapshot holds of each content besides its size.
+/// What a snapshot stores of each content besides its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// Its SHA-256 and the bytes.
@@ -33,25 +33,25 @@ pub enum Keep {
 }
 
 impl<'a> Backup<'a> {
-    /// A backup that reads everything.
+    /// Returns a backup that reads everything.
     pub fn first() -> Self {
         Self::default()
     }
 
-    /// A backup after an earlier one.
+    /// Returns a backup after an earlier one.
     pub fn after(parent: &'a Snapshot) -> Self {
         Self { parent: Some(parent), ..Self::default() }
     }
 }
 
-/// What the statistics of a source say.
+/// The statistics of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Regular files.
     pub files: usize,
     /// Folders.
     pub folders: usize,
-    /// Everything else, but not the errors.
+    /// All other items except errors.
     pub others: usize,
     /// Records of errors.
     pub errors: usize,
@@ -60,13 +60,13 @@ pub struct Counts {
 }
 
 impl Importer {
-    /// Imports the source: takes the records, reads the content of each file as
-    /// soon as one of the workers is free, and acknowledges every record when
-    /// it is done with it.
+    /// Imports the source: receives the records, reads the content of each file as soon as a worker
+    /// is free, and acknowledges each record when it is no longer needed.
     ///
     /// # Errors
     ///
-    /// What makes `plakar backup` fail. A file that cannot be read does not.
+    /// Returns the errors that make `plakar backup` fail. A file that cannot be read is not one of
+    /// them.
     pub async fn import(&self, backup: Backup<'_>) -> Result<Snapshot> {
         let parent = backup.parent.filter(|parent| parent.is_parent_of(self.identity()));
         let work = Work::new(parent, backup.keep, rules(backup.excludes)?);
@@ -113,8 +113,8 @@ fn add(snapshot: &mut Snapshot, parent: Option<&Snapshot>, done: Done) {
     }
 }
 
-/// An entry that is taken from the parent snapshot although it changed cannot
-/// be found again, and ends every later maintenance of the store.
+/// Checks that no entry is taken from the parent snapshot although it has changed: it could not be
+/// found again, and every later maintenance of the store would fail.
 fn dangling(record: &Record, parent: &Snapshot) -> Option<String> {
     let entry = parent.unchanged(record)?;
     let changed = entry.target != record.target || entry.xattrs != record.extended_attributes;

@@ -1,4 +1,5 @@
-//! Records one way, acknowledgements the other way, contents beside them.
+//! The exchange of an import: records in one direction, acks in the other, and contents in separate
+//! calls.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::process::within;
 use crate::snapshot::{Content, MODE_DIR, Snapshot, is_regular};
 
-/// What kloset's workers know and share.
+/// The state that kloset's workers share.
 pub(super) struct Work<'a> {
     parent: Option<&'a Snapshot>,
     keep: Keep,
@@ -33,7 +34,7 @@ struct Open {
     paths: BTreeSet<String>,
 }
 
-/// A record that a worker is done with, as it goes into the acknowledgement.
+/// A record that a worker no longer needs, in the form of its ack.
 pub(super) struct Done {
     pub record: Record,
     pub outcome: Outcome,
@@ -50,7 +51,7 @@ impl<'a> Work<'a> {
         Self { parent, keep, excludes, open: Mutex::default() }
     }
 
-    /// The paths that were opened, and how many were open at the same time.
+    /// Returns the paths that were opened, and the maximum number that were open concurrently.
     pub(super) fn opened(self) -> (BTreeSet<String>, usize) {
         let open = self.open.into_inner().unwrap_or_else(PoisonError::into_inner);
         (open.paths, open.most)
@@ -74,7 +75,7 @@ impl<'a> Work<'a> {
 }
 
 impl Importer {
-    /// Runs an import. Without work the records are acknowledged as they come.
+    /// Runs an import. Without work, the records are acknowledged as they arrive.
     pub(super) async fn exchange(&self, work: Option<&Work<'_>>, mut each: impl FnMut(Done)) -> Result<()> {
         let operation = "Import";
         let (acknowledgements, receiver) = mpsc::channel(self.concurrency);
@@ -185,7 +186,7 @@ impl Importer {
     }
 }
 
-/// Why the connector takes no acknowledgement any more.
+/// Returns the reason why the connector accepts no further ack.
 async fn ended(stream: &mut Streaming<ImportResponse>) -> Error {
     let operation = "Import";
     let status = async {
@@ -196,7 +197,7 @@ async fn ended(stream: &mut Streaming<ImportResponse>) -> Error {
     error
 }
 
-/// The records up to `finished`, as plakar checks them.
+/// Returns the records up to `finished`, checked as by plakar.
 fn records(stream: &mut Streaming<ImportResponse>) -> impl Stream<Item = Result<Record>> + '_ {
     let operation = "Import";
     stream::try_unfold(stream, move |stream| async move {
@@ -218,7 +219,7 @@ fn records(stream: &mut Streaming<ImportResponse>) -> impl Stream<Item = Result<
     })
 }
 
-/// A record as plakar sends it back.
+/// Returns a record in the form in which plakar sends it back.
 fn echo(record: &Record) -> Record {
     let plain = record.error.is_empty() && !record.is_xattr;
     let regular = record.file_info.as_ref().is_some_and(is_regular);

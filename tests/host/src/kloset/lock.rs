@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::store::{Mac, Resource, Store};
 
-/// A lock that was not renewed for so long belongs to nobody.
+/// How long a lock is valid that is not refreshed.
 const STALE: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub(super) async fn put(store: &Store, id: Mac, taken: SystemTime, exclusive: bo
     store.put(Resource::Lock, id, encoded.into()).await.map(drop)
 }
 
-/// Puts a lock, looks at all there are, and removes the stale ones.
+/// Stores a lock, examines all locks, and removes the stale ones.
 pub(super) async fn acquire(store: &Store, id: Mac) -> Result<()> {
     put(store, id, SystemTime::now(), false).await?;
     for other in store.list(Resource::Lock).await? {

@@ -1,4 +1,4 @@
-//! Chunks on their way into packfiles.
+//! The distribution of chunks to packfiles.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use super::state::Place;
 use crate::store::{Mac, digest};
 
-/// The size of all chunks but the last of a file, in bytes.
+/// The size of each chunk in bytes, except the last one of a file.
 pub(super) const CHUNK: usize = 1024 * 1024;
-/// What every packfile starts with.
+/// The start of every packfile.
 const HEADER: &[u8; 16] = b"host's packfile\n";
 
 /// A full packfile.
@@ -18,7 +18,7 @@ pub(super) struct Packfile {
     pub content: Bytes,
 }
 
-/// The packfiles of one backup. A chunk that is in the kloset already is left out.
+/// The packfiles of a backup. A chunk that the kloset contains already is left out.
 pub(super) struct Packing<'a> {
     limit: usize,
     known: &'a HashMap<Mac, Place>,
@@ -72,7 +72,7 @@ impl<'a> Packing<'a> {
         self.full.push(Packfile { mac: packfile, content });
     }
 
-    /// All packfiles, and where the chunks in them are.
+    /// Returns all packfiles and the places of the chunks in them.
     pub(super) fn finish(mut self) -> (Vec<Packfile>, HashMap<Mac, Place>) {
         if !self.in_open.is_empty() {
             self.cut();

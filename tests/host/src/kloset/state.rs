@@ -1,4 +1,4 @@
-//! What the state of a snapshot says.
+//! The content of a snapshot's state.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,7 @@ use crate::handshake::Identity;
 use crate::snapshot::{Content, Entry, Snapshot};
 use crate::store::Mac;
 
-/// Where a chunk is.
+/// The place of a chunk.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Place {
     pub packfile: Mac,
@@ -27,7 +27,7 @@ impl Place {
     }
 }
 
-/// A snapshot, and the places of the chunks that came into the kloset with it.
+/// A snapshot, and the places of the chunks that were stored with it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct State {
     origin: String,
@@ -50,7 +50,7 @@ pub(super) struct Saved {
 }
 
 impl State {
-    /// The state of a snapshot whose contents `chunks` takes apart.
+    /// Returns the state of a snapshot. `chunks` splits a content into chunks.
     pub(super) fn of(snapshot: &Snapshot, mut chunks: impl FnMut(&Bytes) -> Vec<Mac>) -> Self {
         let saved = |(path, entry): (&String, &Entry)| {
             let content = entry.content.as_ref().and_then(|content| content.bytes.as_ref());
@@ -87,7 +87,7 @@ impl State {
         Ok(serde_json::from_slice(encoded).map_err(io::Error::from)?)
     }
 
-    /// The snapshot without its entries.
+    /// Returns the snapshot without its entries.
     pub(super) fn header(&self) -> Snapshot {
         Snapshot::new(&Identity {
             origin: self.origin.clone(),
@@ -97,7 +97,7 @@ impl State {
         })
     }
 
-    /// The chunks of all files, file by file.
+    /// Returns the chunks of all files, file by file.
     pub(super) fn chunks(&self) -> impl Iterator<Item = &Mac> {
         self.entries.iter().filter_map(|saved| saved.chunks.as_ref()).flatten()
     }

@@ -18,13 +18,13 @@ use crate::error::{Error, Result};
 /// The `:authority` of every call that plakar makes.
 const AUTHORITY: &str = "http://127.0.0.1:0";
 
-/// About where grpc-go's window ends up on a local pipe. Its measuring by pings
-/// is not copied: servers in Go count hyper's pings as abuse.
+/// About the final window of grpc-go on a local pipe. Its measurement by pings is not copied,
+/// because Go servers treat hyper's pings as abuse.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// grpc-go takes everything off the connection whether or not it is read.
+/// grpc-go reads everything from the connection, whether or not it is consumed.
 const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 
-/// Both pipes as one connection. Whoever holds a clone can close them.
+/// Both pipes as one connection. Every clone can close them.
 #[derive(Clone, Debug)]
 pub struct Pipes(Arc<Mutex<Ends>>);
 

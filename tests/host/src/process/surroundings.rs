@@ -1,4 +1,4 @@
-//! What a connector inherits: environment and working folder.
+//! The environment and the working folder of a connector.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,8 +12,8 @@ use tokio::process::Command;
 use super::{Role, within};
 use crate::error::Result;
 
-/// A home, a folder for temporary files and a working folder, all of them empty
-/// and removed when dropped, and an environment that holds nothing else.
+/// A home, a folder for temporary files and a working folder, all of them empty and removed on
+/// drop, and an environment that contains nothing else.
 #[derive(Debug)]
 pub struct Surroundings {
     root: TempDir,
@@ -29,7 +29,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Whether it is a connector in a role.
+    /// Reports whether the process is a connector in a role.
     pub fn serves(&self, role: Role) -> bool {
         self.arguments.iter().any(|argument| argument == role.argument())
     }
@@ -72,39 +72,39 @@ impl Surroundings {
         self.variables.insert(name.into(), value.into());
     }
 
-    /// The same with an environment variable more.
+    /// Returns the surroundings with an environment variable added.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.set(name, value);
         self
     }
 
-    /// The folder that holds the others.
+    /// Returns the folder that contains the others.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// HOME.
+    /// Returns HOME.
     pub fn home(&self) -> PathBuf {
         self.root().join("home")
     }
 
-    /// TMPDIR.
+    /// Returns TMPDIR.
     pub fn tmp(&self) -> PathBuf {
         self.root().join("tmp")
     }
 
-    /// The working folder.
+    /// Returns the working folder.
     pub fn cwd(&self) -> PathBuf {
         self.root().join("cwd")
     }
 
-    /// Gives the environment and the working folder to a command.
+    /// Sets the environment and the working folder of a command.
     pub fn apply(&self, command: &mut Command) {
         command.env_clear().envs(&self.variables).current_dir(self.cwd());
     }
 
-    /// The processes that have inherited the home; only where the system has `/proc`.
+    /// Returns the processes that have inherited the home, if the system has `/proc`.
     pub fn processes(&self) -> Vec<Running> {
         let home = [b"HOME=", self.home().as_os_str().as_encoded_bytes()].concat();
         let strings = |pid: Pid, file: &str| {
@@ -120,11 +120,11 @@ impl Surroundings {
         pids.filter(|pid| strings(*pid, "environ").contains(&home)).map(running).collect()
     }
 
-    /// Waits until none of them is left.
+    /// Waits until none of these processes is left.
     ///
     /// # Errors
     ///
-    /// One is left after [`PATIENCE`](crate::PATIENCE).
+    /// A process is left after [`PATIENCE`](crate::PATIENCE).
     pub async fn deserted(&self) -> Result<()> {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         within("exit of all processes", async {
@@ -136,7 +136,7 @@ impl Surroundings {
         .await
     }
 
-    /// Everything that has appeared in the three folders.
+    /// Returns everything that has appeared in the three folders.
     ///
     /// # Errors
     ///
