@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::icloud::program;
 
-/// A folder, and a host.
+/// A folder and a host.
 pub struct Disk {
     folder: TempDir,
     pub host: Host,
@@ -28,7 +28,7 @@ impl Disk {
         format!("rclone://{}", self.path(below).display()).trim_end_matches('/').to_owned()
     }
 
-    /// The settings of the folder itself.
+    /// Returns the settings of the folder itself.
     pub fn settings(&self) -> Settings {
         self.settings_at("")
     }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use icloud_simulator::{Config, Content, FaultAction, FaultRule, HoldAt, MintedSession, RequestKind, Simulator};
 use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Snapshot, Surroundings};
 
-/// When files are made, in milliseconds since 1970. iCloud keeps whole seconds.
+/// The creation time of files, in milliseconds since 1970. iCloud stores whole seconds.
 pub const MODIFIED: i64 = 1_700_000_000_000;
 
-/// Waits for something that is bound to come.
+/// Waits until a condition holds that must eventually hold.
 pub async fn until(mut is_so: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
     let wait = async {
@@ -19,8 +19,7 @@ pub async fn until(mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
 }
 
-/// A drive of its own, an account that is signed in, and a host whose
-/// connectors reach nothing else.
+/// A separate drive, a signed-in account, and a host whose connectors can reach nothing else.
 pub struct ICloud {
     pub simulator: Simulator,
     pub host: Host,
@@ -41,8 +40,8 @@ impl ICloud {
         Self { session: simulator.mint_session(), host: Host::new(program(), surroundings), simulator }
     }
 
-    /// Settings for a location, with the session but not the password: what
-    /// `rclone config show` lets plakar import.
+    /// Returns settings for a location, with the session but without the password, as plakar
+    /// imports them from `rclone config show`.
     pub fn settings(&self, location: &str) -> Settings {
         Settings::new(location)
             .with("apple_id", &self.session.apple_id)
@@ -54,8 +53,8 @@ impl ICloud {
         self.simulator.put_file(path, Content::from(content), MODIFIED);
     }
 
-    /// Three folders, one of them empty, and six files, one of them empty and
-    /// one larger than a message.
+    /// Creates three folders, one of them empty, and six files, one of them empty and one larger
+    /// than a message.
     pub fn furnish(&self) {
         for (path, size) in [("a.txt", 100), ("docs/b.txt", 2_000), ("docs/deep/c.bin", 70_000), ("docs/deep/d", 1)] {
             self.simulator.put_file(path, Content::Generated { seed: size, size }, MODIFIED);
@@ -65,14 +64,14 @@ impl ICloud {
         self.simulator.make_folders("docs/nothing");
     }
 
-    /// Listings of a folder show nothing, but the service goes on counting its items.
+    /// Makes listings of a folder empty, while the service still counts its items.
     pub fn hide_from_listing(&self, path: &str, items: usize) -> FaultRule {
         let id = self.drive_id(path);
         let text = format!(r#"[{{"drivewsid":"{id}","status":"OK","numberOfItems":{items},"items":[]}}]"#);
         FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }).matching(id)
     }
 
-    /// Listings of a folder show the files that are in it now, whatever becomes of them.
+    /// Makes listings of a folder show the files that it contains now, even after later changes.
     pub fn listing(&self, folder: &str) -> FaultRule {
         let id = self.drive_id(folder);
         let below = format!("{folder}/");
@@ -94,7 +93,7 @@ impl ICloud {
         FaultRule::new(RequestKind::List, FaultAction::Replace { text, effect: false }).matching(id)
     }
 
-    /// What the drive holds, by path with a slash in front.
+    /// Returns the contents of the drive by path, with a leading slash.
     pub fn contents(&self) -> BTreeMap<String, String> {
         let file = |item: icloud_simulator::ItemInfo| Some((format!("/{}", item.path), item.sha256?));
         self.simulator.snapshot().into_iter().filter_map(file).collect()
@@ -118,8 +117,8 @@ impl ICloud {
         self.host.backup(&self.settings(location), &Options::default(), Backup::after(parent)).await.unwrap()
     }
 
-    /// Files and folders that are left behind, but for the session and the kloset's
-    /// configuration, which are kept on purpose.
+    /// Returns the files and folders that are left behind, except the session and the copy of the
+    /// kloset's configuration, which are kept intentionally.
     pub fn traces(&self) -> Vec<PathBuf> {
         let surroundings = self.host.surroundings();
         let state = surroundings.home().join(".local/state/plakar-icloud");
@@ -134,7 +133,7 @@ impl ICloud {
         FaultRule::new(kind, FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() })
     }
 
-    /// Answers requests for the content of one file with a status.
+    /// Makes requests for the content of one file fail with a status.
     pub fn fail_content(&self, path: &str, status: u16) {
         let drive_id = self.drive_id(path);
         let document = drive_id.rsplit("::").next().expect("an id has parts");
@@ -158,7 +157,7 @@ impl ICloud {
     }
 }
 
-/// Surroundings from which the simulator can be reached, and nothing else.
+/// Returns surroundings from which only the simulator can be reached.
 pub fn surroundings(simulator: &Simulator) -> Surroundings {
     let surroundings = Surroundings::new().unwrap();
     let authority = surroundings.root().join("ca.pem");
@@ -166,12 +165,12 @@ pub fn surroundings(simulator: &Simulator) -> Surroundings {
     surroundings.with("HTTPS_PROXY", simulator.proxy_url()).with("SSL_CERT_FILE", authority)
 }
 
-/// The program under test.
+/// Returns the program under test.
 pub fn program() -> Executable {
     Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud"))
 }
 
-/// The names of a snapshot's files with their digests as the simulator writes them.
+/// Returns the names of a snapshot's files with their digests in the simulator's form.
 pub fn digests(snapshot: &Snapshot) -> BTreeMap<String, String> {
     snapshot.contents().into_iter().map(|(path, digest)| (path.to_owned(), hex(&digest))).collect()
 }
@@ -180,7 +179,7 @@ pub fn hex(mac: &Mac) -> String {
     mac.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Nothing failed, and nothing that plakar would have swallowed happened.
+/// Asserts that nothing failed and that there was no violation that plakar would not report.
 pub fn assert_sound(snapshot: &Snapshot) {
     assert_eq!(snapshot.errors, BTreeMap::new());
     assert_eq!(snapshot.violations, Vec::<String>::new());

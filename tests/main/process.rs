@@ -1,4 +1,4 @@
-//! The process: how it starts and ends, what it reads and what it leaves.
+//! The process: its start and end, its inputs, and what it leaves behind.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn the_end_of_stdin_ends_the_process() {
     }
 }
 
-/// A full disk under plakar's log: what is told there is lost, and no more.
+/// If plakar's log is on a full disk, messages are lost, but nothing else fails.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_log_that_cannot_be_written_ends_nothing() {
@@ -44,7 +44,7 @@ async fn a_log_that_cannot_be_written_ends_nothing() {
     assert_eq!(ended.status.code(), Some(1), "it panicked");
 }
 
-/// Ctrl-C reaches every process of a terminal; what it means is plakar's business.
+/// Ctrl-C reaches every process of a terminal, and plakar decides what it means.
 #[tokio::test]
 async fn an_interrupt_is_ignored() {
     let disk = Disk::new();
@@ -83,7 +83,7 @@ async fn what_the_service_replaces_in_a_session_is_there_for_the_next_process() 
     assert!(std::fs::read_to_string(session).unwrap().contains("X-APPLE-NEW"));
 }
 
-/// The debug log goes to stderr alone and holds no secret.
+/// The debug log is written only to stderr and contains no secret.
 #[tokio::test]
 async fn the_debug_log_goes_to_stderr_and_holds_no_secret() {
     let mut icloud = ICloud::new();
@@ -111,8 +111,8 @@ fn assert_no_secret(text: &str, settings: &Settings) {
     }
 }
 
-/// The proxy and the certificate authority come from the environment, and the
-/// variables by which rclone's own program is configured change nothing.
+/// The proxy and the certificate authority are taken from the environment. The variables that
+/// configure rclone's own program have no effect.
 #[tokio::test]
 async fn only_the_variables_of_the_network_are_honoured() {
     let mut icloud = ICloud::new();
@@ -185,7 +185,7 @@ async fn settings_that_cannot_be_used_are_named() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
-/// The error about an option that nobody knows lists those that somebody does.
+/// The error about an unknown option lists all known ones.
 #[tokio::test]
 async fn an_unknown_option_is_answered_with_all_that_there_are() {
     let disk = Disk::new();
@@ -208,7 +208,7 @@ async fn a_remote_that_is_missing_below_another_is_named() {
     assert!(message.contains("drive"), "{message}");
 }
 
-/// What `rclone config show` prints for a password is none.
+/// The text that `rclone config show` prints for a password is not used as a password.
 #[tokio::test]
 async fn a_password_that_was_not_shown_is_no_password() {
     let icloud = ICloud::new();
@@ -218,7 +218,7 @@ async fn a_password_that_was_not_shown_is_no_password() {
     importer.ping().await.unwrap();
 }
 
-/// Options come plain or with the prefix that `plakar source import -rclone` adds.
+/// Options may have the prefix that `plakar source import -rclone` adds.
 #[tokio::test]
 async fn settings_from_rclone_work_as_they_are() {
     let icloud = ICloud::new();

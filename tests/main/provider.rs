@@ -83,8 +83,8 @@ async fn all_three_connectors_work_on_webdav() {
     store.into_connector().leave().await.unwrap();
 }
 
-/// Two items of one name in a folder are handled in the same way each time. Google Drive has such files. plakar
-/// acknowledges the record about the second before it opens the first.
+/// Two items of one name in a folder are handled in the same way each time. Google Drive has such
+/// files. plakar acknowledges the record of the second one before it opens the first.
 #[tokio::test]
 async fn of_two_files_with_one_name_one_is_kept_and_the_other_is_named() {
     let url = serve(|request| async move {

@@ -1,4 +1,4 @@
-//! What a failure costs, and what it leaves at the destination.
+//! Failures of a restore, and what they leave at the destination.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,9 @@ async fn one_failed_upload_does_not_stop_the_others() {
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/c.txt"]);
 }
 
-/// A file that cannot be stored is an error, the others are restored, and the restore fails at its end. Passing
-/// trouble is not seen at all.
+/// An upload that fails is retried from the start of its content. A file that cannot be stored is
+/// an error, the others are restored, and the restore fails at its end. Temporary failures are not
+/// reported.
 #[tokio::test]
 async fn an_upload_is_tried_again_from_its_start() {
     let icloud = ICloud::new();
@@ -49,8 +50,8 @@ async fn an_upload_is_tried_again_from_its_start() {
     assert_eq!(icloud.contents()["/to/large.bin"], content.sha256());
 }
 
-/// Content that ends early leaves no partial file under the file's name. A call that ends in the middle of a file
-/// is an error and stores nothing.
+/// Content that ends early leaves no partial file under the file's name. A call that ends in the
+/// middle of a file is an error and stores nothing.
 #[tokio::test]
 async fn a_content_that_plakar_cannot_read_to_its_end_is_discarded() {
     let icloud = ICloud::new();
@@ -63,8 +64,8 @@ async fn a_content_that_plakar_cannot_read_to_its_end_is_discarded() {
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
 }
 
-/// Content that ends early leaves no partial file under the file's name. An overwrite that plakar cannot finish
-/// leaves the old file alone.
+/// Content that ends early leaves no partial file under the file's name. A replacement that plakar
+/// cannot complete leaves the old file unchanged.
 #[tokio::test]
 async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
     let icloud = ICloud::new();
@@ -74,7 +75,7 @@ async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
     assert_eq!(icloud.contents(), before);
 }
 
-/// What the drive cannot hold is an error of its own and does not end the restore.
+/// An item that the drive cannot hold is a separate error and does not end the restore.
 #[tokio::test]
 async fn what_icloud_cannot_hold_is_refused_one_by_one() {
     let icloud = ICloud::new();
@@ -96,8 +97,8 @@ async fn no_path_leads_out_of_the_destination() {
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
 }
 
-/// Two names that differ in their Unicode form are one for iCloud: the second of
-/// them must not take the place of the first
+/// iCloud treats two names that differ in their Unicode form as equal, so the second must not
+/// replace the first.
 #[tokio::test]
 async fn of_two_names_that_are_one_for_icloud_the_second_is_refused() {
     let icloud = ICloud::new();
@@ -121,7 +122,7 @@ async fn of_two_names_that_are_one_for_icloud_the_second_is_refused() {
     assert_eq!(contents.len(), 3, "{contents:?}");
 }
 
-/// Whether names that differ in case are two is for the service to say
+/// Only the service decides whether names that differ in case are equal.
 #[tokio::test]
 async fn of_two_names_that_differ_in_case_none_is_lost_in_silence() {
     let tree = Tree::new().folder("/").file("/A.txt", "capital").file("/a.txt", "small");
@@ -188,8 +189,7 @@ async fn close_after_a_failure_returns() {
     exporter.into_connector().leave().await.unwrap();
 }
 
-/// Acknowledgements that nobody reads: the connector stops taking files, and no
-/// more than that
+/// If plakar does not read the acks, the connector accepts no further files and can still end.
 #[tokio::test]
 async fn unread_acknowledgements_do_not_keep_the_process() {
     let icloud = ICloud::new();

@@ -1,5 +1,5 @@
-//! A service that goes away in mid-restore, a plakar that does, and the lines that
-//! tell how a restore went.
+//! An outage of the service or the death of plakar during a restore, and the lines that report the
+//! result.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use plakar_host::{Exported, Exporter, Options, PATIENCE, Settings, Tree};
 
 use crate::icloud::ICloud;
 
-/// Few tries, so that a file fails soon: the number does not matter here.
+/// Few attempts, so that a file fails soon. Their number does not matter here.
 fn settings(icloud: &ICloud) -> Settings {
     icloud.settings("icloud:///to").with("tries", "2").with("uploads", "2")
 }
@@ -91,14 +91,14 @@ async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
     let second = exporter(&icloud, &settings).await;
     second.export(&tree_of_forty()).await.unwrap().end.unwrap_err();
     stderr_of(second).await;
-    // The command is not waited for.
+    // The connector does not wait for the command.
     while !std::fs::read_to_string(&events).is_ok_and(|told| told.ends_with('\n')) {
         tokio::task::yield_now().await;
     }
     assert_eq!(std::fs::read_to_string(&events).unwrap(), "restore-failed 40 4\n");
 }
 
-/// The service refuses the name, so the file is stored under another one
+/// The service refuses the name, so the file is stored under another one.
 #[tokio::test]
 async fn files_restored_under_another_name_are_counted() {
     let icloud = ICloud::new();
@@ -110,7 +110,8 @@ async fn files_restored_under_another_name_are_counted() {
     assert!(summary.ends_with(", 1 file restored under another name, none failed"), "{lines:?}");
 }
 
-/// The old file is in the Trash and the new one has another name while this goes on
+/// While the replacement is under way, the old file is in the Trash and the new one has another
+/// name.
 #[tokio::test]
 async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
     let icloud = ICloud::new();
@@ -132,7 +133,7 @@ async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
     assert_eq!(&*content.read(0, content.size()), b"new");
 }
 
-/// plakar sends none today
+/// plakar does not send extended attributes at present.
 #[tokio::test]
 async fn an_extended_attribute_does_not_become_the_file() {
     let icloud = ICloud::new();

@@ -1,4 +1,4 @@
-//! What a restore leaves at its destination.
+//! The result of a restore at its destination.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,16 @@ async fn restore(icloud: &ICloud, settings: &Settings, tree: &Tree) {
     assert_eq!(exported.acks.len(), tree.len());
 }
 
-/// The drive's contents below a folder.
+/// Returns the drive's contents below a folder.
 fn below(icloud: &ICloud, folder: &str) -> BTreeMap<String, String> {
     let strip = |(path, digest): (String, String)| Some((path.strip_prefix(folder)?.to_owned(), digest));
     icloud.contents().into_iter().filter_map(strip).collect()
 }
 
-/// A restore puts each path below the destination, and folders before what they hold. An empty file is restored. A
-/// file of three megabytes is restored byte for byte. Each acknowledgement repeats the file's information. Deep
-/// folders are made, and those that exist are used. A missing destination folder is made.
+/// A restore stores each path below the destination, and folders before their content. An empty
+/// file is restored. A file of three megabytes is restored byte for byte. Each ack repeats the
+/// file's information. Deep folders are created, and existing ones are used. A missing destination
+/// folder is created.
 #[tokio::test]
 async fn a_whole_snapshot_is_restored() {
     let icloud = ICloud::new();
@@ -38,7 +39,8 @@ async fn a_whole_snapshot_is_restored() {
     assert!(again.entries["/new/place/nothing"].is_dir());
 }
 
-/// A restore puts each path below the destination, and folders before what they hold, also on a disk.
+/// A restore stores each path below the destination, and folders before their content, also on a
+/// disk.
 #[tokio::test]
 async fn a_whole_snapshot_is_restored_onto_a_disk() {
     let icloud = ICloud::new();
@@ -111,7 +113,7 @@ async fn files_and_folders_on_a_disk_get_their_times_back() {
     }
 }
 
-/// Deep folders are made, and those that exist are used.
+/// Deep folders are created, and existing ones are used.
 #[tokio::test]
 async fn folders_that_are_there_are_used() {
     let icloud = ICloud::new();
@@ -126,7 +128,7 @@ async fn folders_that_are_there_are_used() {
     assert_eq!(below(&icloud, "/to").len(), 7);
 }
 
-/// iCloud is told the size before the content.
+/// iCloud must get the size before the content.
 #[tokio::test]
 async fn content_waits_in_a_spool_that_leaves_nothing() {
     let icloud = ICloud::new();
@@ -138,8 +140,8 @@ async fn content_waits_in_a_spool_that_leaves_nothing() {
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
-/// An option of the command replaces the stored setting. A folder that is given after the name of the destination
-/// is taken as it is written.
+/// An option of the command overrides the stored setting. A folder after the name of the
+/// destination is used as it is written.
 #[tokio::test]
 async fn the_location_that_comes_last_counts() {
     let icloud = ICloud::new();
@@ -156,7 +158,7 @@ async fn a_restore_of_nothing_succeeds() {
     assert_eq!(icloud.contents(), BTreeMap::new());
 }
 
-/// Many small files are uploaded at the same time. Files of one folder do not wait for each other.
+/// Many small files are uploaded concurrently. Files of one folder do not wait for each other.
 #[tokio::test]
 async fn small_files_are_uploaded_at_the_same_time() {
     let icloud = ICloud::new();

@@ -1,4 +1,4 @@
-//! The addresses of contents, which come many with one request.
+//! The addresses of contents, many of which are requested at once.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Calls in the order in which plakar makes them, and in orders of its bad days.
+//! Calls in plakar's usual order, and in the order of its failures.
 
 use icloud_simulator::{Content, RequestKind};
 use plakar_host::{Backup, Keep, Options};
@@ -20,7 +20,7 @@ async fn counting_downloads_nothing() {
     importer.into_connector().leave().await.unwrap();
 }
 
-/// A check of a source needs few requests, and a ping under a revoked trust fails.
+/// A check of a source needs few requests. Checking the configuration needs none.
 #[tokio::test]
 async fn a_look_at_the_configuration_asks_nobody() {
     let icloud = ICloud::new();
@@ -33,7 +33,7 @@ async fn a_look_at_the_configuration_asks_nobody() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
-/// A check of a source needs few requests, and a ping under a revoked trust fails.
+/// A ping reaches the account, and fails if the trust was revoked.
 #[tokio::test]
 async fn ping_reaches_the_account() {
     let icloud = ICloud::new();
@@ -49,7 +49,7 @@ async fn ping_reaches_the_account() {
     revoked.ping().await.unwrap_err();
 }
 
-/// No more files are open at once than plakar asks for.
+/// No more files are open at once than plakar requests.
 #[tokio::test]
 async fn eight_large_downloads_at_once_stay_small_in_memory() {
     const SIZE: u64 = 12 * 1024 * 1024;

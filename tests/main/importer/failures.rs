@@ -1,4 +1,4 @@
-//! What a failure costs: a file, a folder or the backup.
+//! The effect of a failure: on a file, a folder or the backup.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -118,8 +118,8 @@ async fn a_dead_session_ends_the_backup_with_one_clear_line() {
     assert!(!message.contains(settings.parameters()["trust_token"].as_str()), "{message}");
 }
 
-/// The listing is over and files are being read: plakar would keep a snapshot of
-/// what it has, and end with 0
+/// The listing has ended and files are being read: plakar would keep an incomplete snapshot and
+/// exit with 0.
 #[tokio::test]
 async fn a_session_that_ends_while_files_are_read_ends_the_backup() {
     let icloud = ICloud::new();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::icloud::{ICloud, digests};
 
-/// Lists `docs` with more items than it has.
+/// Runs a backup in which the listing of `docs` has additional items.
 async fn backup_with(icloud: &ICloud, more: Vec<Value>) -> plakar_host::Snapshot {
     let docs = icloud.drive_id("docs");
     let mut items: Vec<Value> = vec![json!({

@@ -56,7 +56,7 @@ async fn a_location_that_names_a_kloset_backs_it_up() {
     assert_eq!(contents(&snapshot), ["/CONFIG", "/packfiles/p", "/states/s"]);
 }
 
-/// Folders that merely look like part of a kloset.
+/// Folders that only resemble a part of a kloset.
 #[tokio::test]
 async fn what_is_no_kloset_is_backed_up() {
     let icloud = ICloud::new();

@@ -50,7 +50,7 @@ async fn strange_names_make_the_round_trip() {
     }
 }
 
-/// Names that iCloud takes go back to it as they were.
+/// Names that iCloud accepts are restored unchanged.
 #[tokio::test]
 async fn strange_names_make_the_round_trip_through_icloud() {
     let icloud = ICloud::new();
@@ -88,7 +88,7 @@ async fn strange_names_make_the_round_trip_through_icloud() {
     assert_eq!(icloud.contents(), expected);
 }
 
-/// A name that iCloud refuses is replaced, and stderr names both.
+/// A name that iCloud refuses is replaced, and stderr shows both names.
 #[tokio::test]
 async fn a_refused_name_is_replaced_and_told() {
     let icloud = ICloud::new();
@@ -102,8 +102,8 @@ async fn a_refused_name_is_replaced_and_told() {
     assert!(!told.contains("plain"), "{told}");
 }
 
-/// A name that could lead out of its folder is left out or an error. rclone replaces characters that no name can
-/// have by similar ones.
+/// A name that could lead out of its folder is left out or is an error. rclone replaces characters
+/// that cannot occur in names by similar ones.
 #[tokio::test]
 async fn no_name_leads_out_of_its_folder() {
     let icloud = ICloud::new();

@@ -1,4 +1,4 @@
-//! A service that goes away, and the lines that tell how a backup went.
+//! An outage of the service during a backup, and the lines that report the result.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use plakar_host::{Backup, Error, Importer, Options, PATIENCE, Settings, Snapshot
 
 use crate::icloud::ICloud;
 
-/// Few tries, so that a file fails soon: the number does not matter here.
+/// Few attempts, so that a file fails soon. Their number does not matter here.
 fn settings(icloud: &ICloud) -> Settings {
     icloud.settings("icloud://").with("tries", "2")
 }
@@ -40,12 +40,12 @@ async fn stderr_of(importer: Importer) -> Vec<String> {
     connector.stderr().lines().map(str::to_owned).collect()
 }
 
-/// The lines about the end of a backup.
+/// Returns the lines about the end of a backup.
 fn ends(lines: &[String]) -> Vec<&String> {
     lines.iter().filter(|line| line.contains("the backup ended") || line.contains("plakar-icloud: backup:")).collect()
 }
 
-/// plakar would keep a snapshot without most of the files, and end with 0
+/// Otherwise plakar would keep a snapshot without most of the files, and exit with 0.
 #[tokio::test]
 async fn a_network_that_is_gone_ends_the_backup() {
     let icloud = drive_of_forty();
@@ -63,7 +63,7 @@ async fn a_network_that_is_gone_ends_the_backup() {
     assert!(ends[0].contains("error") && ends[0].contains("cannot read"), "{lines:?}");
 }
 
-/// The other hosts answer, so only the content shows it
+/// The other hosts respond, so only requests for content show the outage.
 #[tokio::test]
 async fn a_content_host_that_is_gone_ends_the_backup() {
     let icloud = drive_of_forty();
@@ -81,7 +81,7 @@ async fn content_that_never_comes_ends_the_backup() {
     import.unwrap_err();
 }
 
-/// A file that the service fails to give is not a service that is gone
+/// A file that the service cannot deliver is no outage of the service.
 #[tokio::test]
 async fn one_file_that_cannot_be_had_costs_that_file() {
     let icloud = drive_of_forty();
@@ -104,7 +104,7 @@ async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
         let (import, lines) = backup(&icloud, &settings, async {}).await;
         assert_eq!(import.is_ok(), on_partial == "keep", "{import:?}");
         assert_eq!(ends(&lines).len(), 1, "{lines:?}");
-        // The command is not waited for.
+        // The connector does not wait for the command.
         while !std::fs::read_to_string(&events).is_ok_and(|told| told.contains(event)) {
             tokio::task::yield_now().await;
         }
@@ -113,7 +113,7 @@ async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
     assert_eq!(told.lines().count(), 2, "{told}");
 }
 
-/// plakar starts two importers for a backup. The one that only counts says nothing
+/// plakar starts two importers for a backup. The one that only counts reports nothing.
 #[tokio::test]
 async fn two_importers_of_one_backup_tell_it_once() {
     let icloud = drive_of_forty();

@@ -1,4 +1,4 @@
-//! Packages, whose content is an archive that the service makes for each download.
+//! Packages, whose content is an archive that the service creates for each download.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which records come, in what form and below which root.
+//! The records of an import: which there are, their form and their root.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use plakar_host::{Backup, Options, Payload, skipped};
 use crate::disk::Disk;
 use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
 
-/// An empty folder is in the snapshot, and the metadata of folders.
+/// The snapshot contains empty folders and the metadata of folders.
 #[tokio::test]
 async fn folders_come_with_their_parents_and_even_when_empty() {
     let icloud = ICloud::new();
@@ -78,8 +78,8 @@ async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
     importer.into_connector().leave().await.unwrap();
 }
 
-/// A file `a` and a folder `a/` of an object store are both restored, or one is an error. On a disk these are names
-/// that differ by characters next to the slash.
+/// A file `a` and a folder `a/` of an object store are both restored, or one of them is an error.
+/// On a disk, the test uses names that differ by characters next to the slash.
 #[tokio::test]
 async fn a_name_may_be_the_start_of_another() {
     let disk = Disk::new();
@@ -91,7 +91,7 @@ async fn a_name_may_be_the_start_of_another() {
     assert_eq!(snapshot.contents().len(), 5);
 }
 
-/// What is excluded and cannot be read is no error.
+/// An excluded file that cannot be read is no error.
 #[tokio::test]
 async fn an_excluded_folder_is_not_looked_into() {
     let icloud = ICloud::new();
@@ -111,9 +111,9 @@ async fn an_excluded_folder_is_not_looked_into() {
     assert_eq!(digests(&snapshot), expected);
 }
 
-/// Rules that match no folder for plakar, whose patterns are go-git's, and might
-/// for us. The host reads rules as we do, so it gets none: whatever is left out
-/// was left out by the importer.
+/// These rules match no folder in plakar, whose patterns are those of go-git, but might match here.
+/// The host interprets rules as the importer does, so it gets none: every item that is left out was
+/// left out by the importer.
 #[tokio::test]
 async fn a_folder_that_plakar_keeps_is_looked_into() {
     let icloud = ICloud::new();

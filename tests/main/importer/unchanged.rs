@@ -1,4 +1,4 @@
-//! Files that did not change are not read again, and files that did are.
+//! Unchanged files are not read again, and changed files are.
 
 use icloud_simulator::{Content, Mutation, RequestKind, Rules};
 use plakar_host::{Backup, Options};
@@ -22,7 +22,7 @@ async fn nothing_is_downloaded_when_nothing_changed() {
     assert_eq!(digests(&second), icloud.contents());
 }
 
-/// A file whose modification time alone has changed is opened again, and no other.
+/// A file of which only the modification time has changed is opened again, and no other file is.
 #[tokio::test]
 async fn a_change_of_one_nanosecond_is_seen() {
     let disk = Disk::new();
@@ -35,8 +35,8 @@ async fn a_change_of_one_nanosecond_is_seen() {
     assert_eq!(second.opened.into_iter().collect::<Vec<_>>(), [disk.path("b").to_str().unwrap()]);
 }
 
-/// A file whose modification time alone has changed is opened again, and no other. A file whose version alone has
-/// changed, at the same size and time, is opened again.
+/// A file of which only the modification time or the version has changed is opened again, and no
+/// other file is.
 #[tokio::test]
 async fn a_changed_time_etag_or_size_is_seen() {
     let icloud = ICloud::new();
@@ -53,7 +53,7 @@ async fn a_changed_time_etag_or_size_is_seen() {
     assert_eq!(digests(&second), icloud.contents());
 }
 
-/// A file whose version alone has changed, at the same size and time, is opened again.
+/// A file of which only the version has changed, at the same size and time, is opened again.
 #[tokio::test]
 async fn a_new_etag_alone_is_a_change() {
     let icloud = ICloud::new();
@@ -65,8 +65,8 @@ async fn a_new_etag_alone_is_a_change() {
     assert_eq!(second.opened.iter().collect::<Vec<_>>(), ["/b"]);
 }
 
-/// Init must work without the network, and yet report a root under which plakar
-/// finds the parent snapshot
+/// Init must work without the network, and must still report a root under which plakar finds the
+/// parent snapshot.
 #[tokio::test]
 async fn the_root_of_a_source_does_not_depend_on_the_network() {
     let icloud = ICloud::new();
@@ -90,7 +90,7 @@ async fn the_root_of_a_source_does_not_depend_on_the_network() {
     assert_eq!(root_without_requests("icloud:///docs/b.txt").await, "/docs/b.txt");
 }
 
-/// A second backup of a single file opens it no more.
+/// A second backup of a single file does not open it.
 #[tokio::test]
 async fn a_source_of_a_single_file_is_read_once() {
     let icloud = ICloud::new();
@@ -104,7 +104,7 @@ async fn a_source_of_a_single_file_is_read_once() {
     assert!(second.opened.is_empty(), "opened {:?}", second.opened);
 }
 
-/// Two drives with the same paths are two sources.
+/// Two drives with the same paths are different sources.
 #[tokio::test]
 async fn another_account_is_another_source() {
     let [one, other] = ["one@example.com", "other@example.com"].map(|apple_id| {
@@ -121,7 +121,7 @@ async fn another_account_is_another_source() {
     assert_eq!(digests(&snapshot), other.contents());
 }
 
-/// A link that points elsewhere, at the same time and size, is taken anew.
+/// A link with another target, at the same time and size, is stored again.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_that_points_elsewhere_leaves_nothing_dangling() {

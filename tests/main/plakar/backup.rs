@@ -75,7 +75,7 @@ async fn every_way_to_name_a_folder_leads_to_it() {
     }
 }
 
-/// iCloud answers names decomposed.
+/// iCloud returns names in decomposed form.
 fn composed(name: &str) -> String {
     name.replace("e\u{301}", "\u{e9}")
 }
@@ -120,8 +120,8 @@ async fn a_dead_session_fails_the_backup() {
     assert_eq!(outcome.status, Some(1), "{}", outcome.output);
 }
 
-/// All kinds of records that plakar acknowledges in ways of their own: the backup
-/// ends only when the last of them is
+/// All kinds of records that plakar acknowledges in special ways. The backup ends only when the
+/// last one is acknowledged.
 #[tokio::test]
 async fn a_backup_ends_whatever_its_records_are() {
     let Some(installed) = Installed::new().await else { return };
@@ -151,7 +151,7 @@ async fn a_backup_ends_whatever_its_records_are() {
         let backup = if options.is_empty() { more } else { &[] };
         let command = [options, &["at", &plain, "backup"], backup, &ignored, &["@drive"]].concat();
         let outcome = plakar.run(command).await.unwrap();
-        // A dry run fails for an item that cannot be listed.
+        // A dry run fails if an item cannot be listed.
         let expected = if more == ["-dry-run"] { 1 } else { 0 };
         assert_eq!(outcome.status, Some(expected), "{more:?}: {}", outcome.output);
     }
@@ -164,7 +164,7 @@ async fn a_backup_ends_whatever_its_records_are() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// A session that ends in mid-backup: no snapshot without most of its files
+/// If a session ends during a backup, there must be no snapshot without most of its files.
 #[tokio::test]
 async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
     let Some(installed) = Installed::new().await else { return };
@@ -189,8 +189,9 @@ async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// What is excluded and cannot be read is no error. A dry run opens no file. A check of a source needs few
-/// requests, and a ping under a revoked trust fails. Extended attributes are marked as plakar expects them.
+/// An excluded file that cannot be read is no error. A dry run opens no file. A check of a source
+/// needs few requests, and a ping under a revoked trust fails. Extended attributes are marked as
+/// plakar expects them.
 #[tokio::test]
 async fn a_look_at_a_source_downloads_nothing() {
     let Some(installed) = Installed::new().await else { return };
@@ -250,8 +251,8 @@ async fn a_backup_runs_two_importers_and_both_end_with_it() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// The cause is told once, although plakar prints only "EOF" when the stream of
-/// records ends while it sends
+/// The cause is reported once, although plakar prints only "EOF" if the stream of records ends
+/// while it is sending.
 #[tokio::test]
 async fn a_network_that_is_gone_fails_the_backup_with_one_line() {
     let Some(installed) = Installed::new().await else { return };
@@ -276,7 +277,7 @@ async fn a_network_that_is_gone_fails_the_backup_with_one_line() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// One line at the end, from one of the two importers
+/// One of the two importers prints a line at the end.
 #[tokio::test]
 async fn a_backup_tells_once_what_it_saved() {
     let Some(installed) = Installed::new().await else { return };

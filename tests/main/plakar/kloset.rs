@@ -46,7 +46,8 @@ async fn a_kloset_in_the_drive_is_made_used_checked_and_restored() {
     assert_eq!(locks, 0, "a lock was left");
 }
 
-/// A drive that is backed up five times into a kloset in itself does not grow by what the kloset holds.
+/// A drive that is backed up five times into a kloset in itself does not grow by the content of the
+/// kloset.
 #[tokio::test]
 async fn a_drive_backed_up_into_itself_does_not_swallow_itself() {
     let Some(installed) = Installed::new().await else { return };
@@ -122,7 +123,7 @@ async fn a_full_drive_fails_the_backup_and_leaves_the_kloset_whole() {
     plakar.must(["at", "@there", "check"]).await.unwrap();
 }
 
-/// Passing trouble of the service, at every kind of request, is not seen by plakar.
+/// Temporary failures of the service, at every kind of request, are not visible to plakar.
 #[tokio::test]
 async fn passing_trouble_is_not_seen() {
     let Some(installed) = Installed::new().await else { return };

@@ -1,5 +1,5 @@
-//! The real plakar, with the program installed as a package. These tests say
-//! that they were skipped where plakar is not on PATH.
+//! The real plakar, with the program installed as a package. If plakar is not on PATH, these tests
+//! report that they were skipped.
 
 mod backup;
 mod kloset;
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::icloud::{ICloud, hex, surroundings};
 
-/// The package, made once: it holds a copy of the program.
+/// The package, which contains a copy of the program. It is created once.
 static PACKAGE: OnceCell<(TempDir, PathBuf)> = OnceCell::const_new();
 
 async fn package(plakar: &Path) -> &'static Path {
@@ -30,7 +30,7 @@ async fn package(plakar: &Path) -> &'static Path {
     &PACKAGE.get_or_init(pack).await.1
 }
 
-/// A simulated iCloud, a plakar that has the package, and a plain kloset on disk.
+/// A simulated iCloud, a plakar with the package, and a plain kloset on disk.
 struct Installed {
     icloud: ICloud,
     plakar: Plakar,
@@ -47,7 +47,7 @@ impl Installed {
         Some(Self { icloud, plakar })
     }
 
-    /// Defines something in the drive for plakar.
+    /// Defines a location in the drive for plakar.
     async fn define(&self, role: &str, name: &str, location: &str) {
         let settings: Settings = self.icloud.settings(location);
         self.plakar.define(role, name, &settings).await.unwrap();
@@ -61,7 +61,7 @@ impl Installed {
     }
 }
 
-/// Files below a folder of this machine, with their digests.
+/// Returns the files below a folder of this machine with their digests.
 fn files(folder: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];

@@ -4,7 +4,7 @@ use icloud_simulator::{FaultAction, FaultRule, HoldAt, RequestKind};
 
 use super::Installed;
 
-/// A small tree on this disk, backed up.
+/// Backs up a small tree on this disk.
 async fn backed_up(installed: &Installed) {
     let plakar = &installed.plakar;
     for (path, content) in [("a.txt", "a"), ("sub/b.txt", "b"), ("sub/empty", ""), ("sub/deep/c d.txt", "c")] {
@@ -95,7 +95,7 @@ fn damage_largest(folder: &std::path::Path) {
     std::fs::write(&largest.1, bytes).unwrap();
 }
 
-/// plakar prints only "EOF" when the stream of records ends while it sends
+/// plakar prints only "EOF" if the stream of records ends while it is sending.
 #[tokio::test]
 async fn the_cause_of_a_restore_that_ends_early_is_told_once() {
     let Some(installed) = Installed::new().await else { return };

@@ -1,4 +1,4 @@
-//! Making, opening and describing a kloset.
+//! Creating, opening and describing a kloset.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,7 +63,7 @@ async fn a_missing_kloset_is_said_to_be_missing() {
     }
 }
 
-/// A service that takes names in another case for the same would create and then not find.
+/// On a service that ignores case, the kloset would be created and then not found.
 #[tokio::test]
 async fn a_location_in_another_case_is_refused_by_every_command() {
     let icloud = ICloud::new();
@@ -82,7 +82,7 @@ async fn a_location_in_another_case_is_refused_by_every_command() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/My Backups/kl/CONFIG"]);
 }
 
-/// A backup right after `create`, on a service whose listings lag
+/// A backup right after `create`, on a service whose listings lag behind.
 #[tokio::test]
 async fn a_kloset_that_no_listing_shows_yet_is_opened() {
     let icloud = ICloud::new();
@@ -94,7 +94,7 @@ async fn a_kloset_that_no_listing_shows_yet_is_opened() {
     assert_eq!(icloud.host.store(&settings).await.unwrap().open().await.unwrap(), "config");
 }
 
-/// plakar ends with 0 when only its cache daemon fails to list the states.
+/// plakar exits with 0 if only its cache daemon fails to list the states.
 #[tokio::test]
 async fn a_kloset_whose_states_cannot_be_listed_is_not_opened() {
     let icloud = ICloud::new();
@@ -109,7 +109,7 @@ async fn a_kloset_whose_states_cannot_be_listed_is_not_opened() {
     assert_eq!(store.open().await.unwrap(), "config");
 }
 
-/// Of two processes that create a kloset at the same time one succeeds.
+/// Of two processes that create a kloset at the same time, one succeeds.
 #[tokio::test]
 async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
     let icloud = ICloud::new();
@@ -126,7 +126,8 @@ async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
     assert_eq!(other.open().await.unwrap(), winner);
 }
 
-/// Of two processes that create a kloset at the same time one succeeds.
+/// Of two processes that create a kloset at the same time, one succeeds. The claim of a process
+/// that was killed expires.
 #[tokio::test]
 async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
     let icloud = ICloud::new();
@@ -137,7 +138,8 @@ async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
     assert!(icloud.simulator.content(left).is_err());
 }
 
-/// Of two processes that create a kloset at the same time one succeeds.
+/// Of two processes that create a kloset at the same time, one succeeds. A process that was killed
+/// on this machine is known to have ended.
 #[tokio::test]
 async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
     let icloud = ICloud::new();
@@ -160,7 +162,8 @@ async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
 }
 
-/// Of two processes that create a kloset at the same time one succeeds.
+/// Of two processes that create a kloset at the same time, one succeeds. The error names the claim
+/// of the other one.
 #[tokio::test]
 async fn who_makes_a_kloset_right_now_is_named() {
     let icloud = ICloud::new();
@@ -223,8 +226,8 @@ async fn the_passphrase_of_the_kloset_is_passed_over_in_silence() {
     assert!(!connector.stderr().contains("horse"), "{}", connector.stderr());
 }
 
-/// Foreign files in the folders of a kloset are ignored. A lock that is stored twice is listed once, and both are
-/// deleted. What other programs leave in a folder of the kloset.
+/// Foreign files in the folders of a kloset are ignored. A lock that is stored twice is listed
+/// once, and both are deleted. The foreign files are those that other programs leave.
 #[tokio::test]
 async fn foreign_files_are_not_listed() {
     let icloud = ICloud::new();
@@ -242,7 +245,7 @@ async fn foreign_files_are_not_listed() {
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
 }
 
-/// The layout of plakar's Go plugin: each opens the stores of the other.
+/// The layout is that of plakar's Go plugin, so that each can open the stores of the other.
 #[tokio::test]
 async fn objects_are_where_the_go_plugin_has_them() {
     let disk = Disk::new();

@@ -73,8 +73,8 @@ async fn locks_of_others_are_respected_until_they_are_stale() {
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
 }
 
-/// A kloset of the Go plugin is read and written, and the other way round. `PLAKAR_RCLONE_PLUGIN` names the folder
-/// of the Go plugin's executables.
+/// A kloset of the Go plugin can be read and written, and vice versa. `PLAKAR_RCLONE_PLUGIN` names
+/// the folder of the Go plugin's executables.
 #[tokio::test]
 async fn klosets_of_the_go_plugin_are_read_and_written() {
     let Some(plugin) = std::env::var_os("PLAKAR_RCLONE_PLUGIN") else {

@@ -1,4 +1,4 @@
-//! plakar leaves without waiting for its own last calls, and may be killed.
+//! The end of the connection: plakar does not wait for its own last calls, and may be killed.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn locks(icloud: &ICloud) -> BTreeMap<String, String> {
     icloud.contents().into_iter().filter(|(path, _)| path.contains("/locks/")).collect()
 }
 
-/// plakar leaves while its lock is being deleted.
+/// Closes the connection while plakar's lock is being deleted.
 async fn leave_while_held(icloud: &ICloud) -> Connector {
     let store = locked(icloud).await;
     icloud.hold(RequestKind::Trash, "deletions");
@@ -51,7 +51,7 @@ async fn a_slow_delete_is_finished_in_silence_after_plakar_has_left() {
     assert_eq!(icloud.simulator.trash().len(), 0);
 }
 
-/// Maintenance right after a backup, on the same machine.
+/// Maintenance runs right after a backup, on the same machine.
 #[tokio::test]
 async fn a_lock_that_is_being_deleted_locks_nobody_out() {
     let icloud = ICloud::new();
@@ -78,7 +78,7 @@ async fn the_lock_of_a_killed_process_goes_with_the_next_one() {
     icloud.until_gone("/locks/").await;
 }
 
-/// plakar's cache daemon ends soon after the command, and nobody runs another one.
+/// plakar's cache daemon ends soon after the command, and there may be no further command.
 #[tokio::test]
 async fn the_lock_of_a_killed_process_goes_with_the_daemon() {
     let icloud = ICloud::new();
@@ -125,7 +125,8 @@ async fn close_waits_for_packfiles_but_for_no_lock() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// A deletion that takes longer than plakar waits is finished. A listing that does not show it yet.
+/// A deletion that takes longer than plakar waits is completed, even if no listing shows the lock
+/// yet.
 #[tokio::test]
 async fn a_lock_is_deleted_though_no_listing_shows_it() {
     let icloud = ICloud::new();
@@ -143,7 +144,7 @@ async fn a_lock_is_deleted_though_no_listing_shows_it() {
     icloud.until_gone("/locks/").await;
 }
 
-/// A deletion that is asked for after Close is made.
+/// A deletion that is requested after Close is carried out.
 #[tokio::test]
 async fn a_delete_after_close_is_carried_out() {
     let icloud = ICloud::new();
@@ -154,7 +155,7 @@ async fn a_delete_after_close_is_carried_out() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// A deletion that is asked for after Close is made. The Delete never comes at all.
+/// The lock is deleted even if plakar never requests it.
 #[tokio::test]
 async fn a_lock_goes_with_the_plakar_that_took_it() {
     let icloud = ICloud::new();
@@ -166,7 +167,7 @@ async fn a_lock_goes_with_the_plakar_that_took_it() {
     assert_eq!(locks(&icloud).into_keys().collect::<Vec<_>>(), [format!("/kloset/locks/{foreign}")]);
 }
 
-/// A system that shuts down
+/// A process is told to end when the system shuts down.
 #[tokio::test]
 async fn a_lock_goes_with_a_process_that_is_told_to_end() {
     let icloud = ICloud::new();
@@ -176,7 +177,7 @@ async fn a_lock_goes_with_a_process_that_is_told_to_end() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// plakar cancels all calls at once when a command fails, and then goes on to unlock.
+/// plakar cancels all calls at once when a command fails, and then still unlocks.
 #[tokio::test]
 async fn hundreds_of_cancelled_calls_do_not_end_the_connection() {
     let icloud = ICloud::new();

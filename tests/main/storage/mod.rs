@@ -1,4 +1,4 @@
-//! The place of a kloset.
+//! A store, which holds a kloset.
 
 mod create;
 mod kloset;

@@ -13,7 +13,7 @@ async fn kloset(icloud: &ICloud) -> Store {
     icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap()
 }
 
-/// Puts a packfile into the drive and returns its name and its content.
+/// Stores a packfile in the drive and returns its name and its content.
 fn packfile(icloud: &ICloud, size: u64) -> (Mac, Bytes) {
     let content = Content::Generated { seed: size, size };
     let bytes = content.read(0, size);
@@ -22,7 +22,7 @@ fn packfile(icloud: &ICloud, size: u64) -> (Mac, Bytes) {
     (mac, bytes)
 }
 
-/// A range beyond the end gives what there is. A range gives exactly its length.
+/// A range beyond the end returns the bytes that exist. Any other range returns exactly its length.
 #[tokio::test]
 async fn a_range_is_answered_exactly() {
     let icloud = ICloud::new();
@@ -66,7 +66,7 @@ async fn a_missing_object_is_named() {
     }
 }
 
-/// Passing trouble of the service is not seen by plakar.
+/// Temporary failures of the service are not visible to plakar.
 #[tokio::test]
 async fn a_passing_failure_of_a_get_is_not_seen() {
     let icloud = ICloud::new();
@@ -80,7 +80,7 @@ async fn a_passing_failure_of_a_get_is_not_seen() {
     }
 }
 
-/// Passing trouble of the service is not seen by plakar.
+/// Temporary failures of the service are not visible to plakar: a broken download is resumed.
 #[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_broke() {
     let icloud = ICloud::new();
@@ -124,7 +124,7 @@ async fn a_deleted_object_stays_deleted_when_listings_lag() {
     assert_eq!(next.list(Resource::Packfile).await.unwrap(), [[0; 32]; 0]);
 }
 
-/// What is in the Trash counts against the quota.
+/// The content of the Trash counts against the quota.
 #[tokio::test]
 async fn deleted_objects_take_no_room_and_go_together() {
     let icloud = ICloud::new();
@@ -152,7 +152,7 @@ async fn deleting_what_is_not_there_succeeds() {
     assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
 }
 
-/// What another machine stores and deletes while this process runs.
+/// Objects that another machine stores and deletes while this process runs.
 #[tokio::test]
 async fn changes_by_others_are_seen() {
     let icloud = ICloud::new();
@@ -183,8 +183,7 @@ async fn sixty_four_small_ranges_at_once_are_all_answered() {
     }
 }
 
-/// Once contents cannot be read and a packfile that was read before cannot either, nothing more is
-/// requested.
+/// If contents cannot be read, nor a packfile that was read before, nothing more is requested.
 #[tokio::test]
 async fn a_store_whose_contents_are_out_of_reach_ends() {
     let icloud = ICloud::new();
@@ -204,7 +203,7 @@ async fn a_store_whose_contents_are_out_of_reach_ends() {
     assert_eq!(causes, 1, "{stderr}");
 }
 
-/// The command of `on_event` runs, as plakar's own message may be seen by nobody.
+/// The command of `on_event` runs, because nobody may see plakar's own message.
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_is_reported() {
     let icloud = ICloud::new();

@@ -1,4 +1,4 @@
-//! An object is stored whole or not at all.
+//! An object is stored in full or not at all.
 
 use bytes::Bytes;
 use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
@@ -17,7 +17,7 @@ fn packfile(size: u64) -> (Mac, Bytes) {
     (digest(&content), content)
 }
 
-/// What a drive holds besides the configuration.
+/// Returns the objects of a drive, without the configuration.
 fn objects(icloud: &ICloud) -> Vec<String> {
     icloud.contents().into_keys().filter(|path| !path.ends_with("/CONFIG")).collect()
 }
@@ -34,7 +34,7 @@ async fn objects_of_every_size_are_stored() {
     }
 }
 
-/// A second Put of a packfile, after a backup that was interrupted.
+/// A packfile is stored a second time after an interrupted backup.
 #[tokio::test]
 async fn an_object_can_be_stored_again() {
     let icloud = ICloud::new();
@@ -46,7 +46,7 @@ async fn an_object_can_be_stored_again() {
     assert_eq!(objects(&icloud), [format!("/kloset/packfiles/{}", hex(&mac))]);
 }
 
-/// A process that is killed while it stores leaves no partial object.
+/// A process that is killed during a Put leaves no partial object.
 #[tokio::test]
 async fn a_killed_process_leaves_no_packfile() {
     let icloud = ICloud::new();
@@ -100,8 +100,9 @@ async fn a_put_that_is_reset_is_not_stored() {
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
-/// An object whose end plakar did not send is not stored. The reset comes while a chunk is on its way to the disk.
-/// Storing on a disk takes no time, so that one Put in many would be stored before it is given up.
+/// An object whose end plakar did not send is not stored. The reset arrives while a chunk is being
+/// written to the disk. Storing on a disk takes so little time that a faulty connector would store
+/// one Put in many.
 #[tokio::test]
 async fn no_put_of_many_that_are_reset_is_stored() {
     let disk = Disk::new();
@@ -120,8 +121,8 @@ async fn no_put_of_many_that_are_reset_is_stored() {
     assert!(!disk.path("packfiles").exists(), "something was uploaded");
 }
 
-/// plakar refreshes its lock in mid-backup, while packfiles take all uploads; a
-/// lock of ten minutes ago counts for nothing
+/// plakar refreshes its lock during a backup, while packfiles use all uploads. A lock of ten
+/// minutes ago is ignored.
 #[tokio::test]
 async fn a_lock_does_not_wait_for_packfiles() {
     let icloud = ICloud::new();
@@ -138,7 +139,7 @@ async fn a_lock_does_not_wait_for_packfiles() {
     put.unwrap();
 }
 
-/// Passing trouble of the service is not seen by plakar.
+/// Temporary failures of the service are not visible to plakar.
 #[tokio::test]
 async fn a_passing_failure_of_a_put_is_not_seen() {
     let icloud = ICloud::new();
@@ -181,7 +182,7 @@ async fn a_spool_folder_that_cannot_be_written_is_named_and_nothing_is_stored() 
     assert_eq!(objects(&icloud), Vec::<String>::new());
 }
 
-/// An object that stalls does not hold up other calls.
+/// A stalled Put does not block other calls.
 #[tokio::test]
 async fn a_put_that_stalls_holds_up_nobody() {
     let icloud = ICloud::new();
@@ -205,7 +206,8 @@ async fn a_put_that_stalls_holds_up_nobody() {
     store.close().await.unwrap();
 }
 
-/// Nine large objects at the same time keep to the memory limit. The service does not answer meanwhile.
+/// Nine large concurrent objects stay within the memory limit. The service does not respond
+/// meanwhile.
 #[tokio::test]
 async fn nine_packfiles_at_once_stay_small_in_memory() {
     let icloud = ICloud::new();
@@ -235,7 +237,7 @@ async fn nine_packfiles_at_once_stay_small_in_memory() {
     assert!(grown < 72, "{grown} MiB for nine packfiles of 8 MiB and a spool of 8 MiB");
 }
 
-/// plakar says "EOF" or "context canceled" of a Put that fails while it sends
+/// plakar reports "EOF" or "context canceled" for a Put that fails while it is sending.
 #[tokio::test]
 async fn the_cause_of_a_put_that_fails_is_told_once() {
     let icloud = ICloud::new();
