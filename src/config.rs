@@ -48,7 +48,7 @@ pub enum Error {
     #[error("remote {0} stands on itself ({1}): give one of them another remote=")]
     Circle(String, String),
     /// An option is given under both of its names, with different values.
-    #[error("options {0} and rclone_{0} are one, and have different values: leave one out")]
+    #[error("options {0} and rclone_{0} are the same option but have different values: remove one of them")]
     TwoValues(String),
     /// An option has an invalid value.
     #[error("option {key}={value} cannot be used: {why}")]

@@ -37,7 +37,7 @@ pub enum Error {
     #[error("none of {} files could be read: {}", .0.failed, .0.grouped_causes())]
     Nothing(Box<Summary>),
     /// The receiver of the listing was dropped.
-    #[error("plakar stopped listening")]
+    #[error("plakar closed the connection during the listing")]
     NobodyListens,
 }
 

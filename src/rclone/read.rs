@@ -62,7 +62,7 @@ impl File {
     /// the size of the whole content, unless only reading it tells. Blocks the thread.
     ///
     /// # Errors
-    /// Returns [`Kind::Changed`] if the file is not in that version, and otherwise the error of the
+    /// Returns [`Kind::Changed`](super::Kind::Changed) if the file is not in that version, and otherwise the error of the
     /// service.
     pub fn open(
         &self,

@@ -42,7 +42,7 @@ impl Remote {
     /// Finds a file or a folder.
     ///
     /// # Errors
-    /// Returns [`Kind::NotFound`] if it does not exist.
+    /// Returns [`Kind::NotFound`](super::Kind::NotFound) if it does not exist.
     pub async fn stat(self, path: &str) -> Result<Entry, Error> {
         let entry = call(methods::Stat { remote: self.id, path: path.to_owned() }).await?;
         Entry::try_from(entry).map_err(|invalid| invalid.cause)
@@ -57,7 +57,7 @@ impl Remote {
     }
 
     /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
-    /// one result for each file, in order: [`Kind::NotFound`] if it did not exist.
+    /// one result for each file, in order: [`Kind::NotFound`](super::Kind::NotFound) if it did not exist.
     ///
     /// # Errors
     /// Fails if the call could not be made.
@@ -86,7 +86,7 @@ impl Remote {
     /// Sets the modification time of a folder.
     ///
     /// # Errors
-    /// Returns [`Kind::Unsupported`] if the backend cannot set it.
+    /// Returns [`Kind::Unsupported`](super::Kind::Unsupported) if the backend cannot set it.
     pub async fn set_folder_time(self, path: &str, time: Time) -> Result<(), Error> {
         let request =
             methods::FolderTime { remote: self.id, path: path.to_owned(), seconds: time.seconds, nanos: time.nanos };

@@ -19,7 +19,7 @@ type contents struct {
 	batches   *addressBatches
 	gate      *gate
 	budget    *budget
-	unchanged func(ctx context.Context, it *item) bool // as its folder has it now
+	unchanged func(ctx context.Context, it *item) bool // compared with its folder's present listing
 
 	mu        sync.Mutex
 	addresses *simplelru.LRU[string, *address] // by id and etag
@@ -98,7 +98,7 @@ func (c *contents) at(ctx context.Context, it *item, spent *address) (*address, 
 		if others {
 			select {
 			case <-asked:
-				continue // what it brought is there, or it is this one's turn
+				continue // the address has arrived, or this caller has to request it
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}

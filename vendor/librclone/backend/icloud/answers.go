@@ -124,10 +124,10 @@ type item struct {
 	id       string // drivewsid
 	itemID   string
 	parent   string // drivewsid of its folder
-	within   string // the parent that the service names, where that is another id
+	within   string // the parent that the service reports, if that is another id
 	etag     string
-	name     string // as the service has it
-	shown    string // as it is listed: name, unless an upload was left over or two items have one name
+	name     string // in the service's form
+	shown    string // the name in listings: name, unless it is a leftover upload or two items have the same name
 	size     int64  // bytes; -1 when the service does not say
 	modified time.Time
 	folder   bool

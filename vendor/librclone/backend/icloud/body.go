@@ -15,7 +15,7 @@ type source struct {
 	start  int64 // of the content in the reader, when it can seek
 	seeks  bool
 	used   bool
-	denied bool // an address that it was sent to was refused
+	denied bool // an address was refused to which the content was sent
 }
 
 func newSource(in io.Reader, size int64) *source {
@@ -102,7 +102,7 @@ func (b *requestBody) end(complete bool) error {
 		return failf(KindDamaged, "", "", "the service answered before it had read the last %d bytes of the content", b.left)
 	}
 	var beyond [1]byte
-	for range 16 { // a reader may give nothing and no error for a while
+	for range 16 { // a reader may return nothing and no error for a while
 		n, err := b.source.Read(beyond[:])
 		if n > 0 {
 			return sourceFailed(errors.New("the content goes on after its end"))

@@ -13,13 +13,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Changes of items. Each call names the etag that the item had. When somebody has
-// changed the item since, a move and a move to the Trash are refused; a rename is
-// made all the same, as it was measured. When an answer is lost, the item itself
-// tells whether the change was made.
+// Changes of items. Each call names the etag that the item had. If another
+// device has changed the item since, a move and a move to the Trash are
+// refused; a rename was measured to be made nevertheless. If the response to a
+// change is lost, the item itself shows whether the change was made.
 //
-// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, icloud-stale-trash,
-// icloud-stale-move and icloud-conditional-rename of 2026-09.
+// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks,
+// icloud-stale-trash, icloud-stale-move and icloud-conditional-rename of
+// 2026-09.
 
 // mostAttempts is how often a change is attempted if conflicting changes
 // prevent it.

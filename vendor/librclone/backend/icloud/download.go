@@ -126,7 +126,7 @@ func (r *contentReader) open() error {
 			}
 		}
 		if spent != nil && renewed == 1 {
-			continue // an address that served for a while is over at some time
+			continue // an address expires after some time
 		}
 		if isFinal(err) || spent == nil && !hasKind(err, KindNetwork) && !hasKind(err, KindThrottled) && !hasKind(err, KindDamaged) {
 			return err
@@ -180,7 +180,7 @@ func (r *contentReader) openOnce() error {
 	}
 	_ = resp.Body.Close()
 	if hasKind(err, KindDamaged) {
-		if _, err := r.address(from); err != nil { // it may lead to somebody else
+		if _, err := r.address(from); err != nil { // it may lead to another host
 			return finally(err)
 		}
 	}
@@ -320,7 +320,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 			r.archive.add(p[:n])
 		}
 		r.try = 1
-		return n, nil // the error, if any, comes again
+		return n, nil // the error, if any, is returned again
 	}
 	if err == nil {
 		return 0, nil
@@ -329,7 +329,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 		return 0, r.ctx.Err()
 	}
 	if err == io.EOF && r.end < 0 {
-		return 0, r.complete() // nothing else tells where it ends
+		return 0, r.complete() // only the end of the response shows the end
 	}
 	if err == io.EOF && !r.told {
 		// It is as likely that the response was not the content as that the
@@ -386,7 +386,7 @@ func (r *contentReader) finish() error {
 			return fail(KindDamaged, "", "", "the content is longer than it should be")
 		}
 		if err != nil {
-			break // every byte is there: how the connection ends does not matter
+			break // the content is complete: it does not matter how the connection ends
 		}
 	}
 	return r.complete()

@@ -82,11 +82,11 @@ func (g *gate) learn(took float64) {
 		g.usual = took
 	}
 	g.usual += (took - g.usual) / usualSamples
-	if g.usual > 2*took { // it was slow for a while
+	if g.usual > 2*took { // it was slow temporarily
 		g.usual *= 0.95
 	}
 	if 2*g.active < int(g.limit) {
-		return // what is not used shows nothing
+		return // an unused limit gives no information
 	}
 	gradient := min(1, max(0.5, toleratedTime*g.usual/took))
 	wanted := g.limit*gradient + math.Sqrt(g.limit)

@@ -1,21 +1,20 @@
-// Package icloud is a backend of rclone for iCloud Drive that is meant to be
-// left alone: in backups that run at night, in stores that many processes use.
+// Package icloud is a backend of rclone for iCloud Drive for unattended use: in
+// backups that run at night, and in stores that many processes use.
 //
-// It stands on rclone's own client for iCloud (backend/iclouddrive/api) and
-// takes the same options, so it opens what "rclone config" has set up. Where it
-// differs:
+// It uses rclone's own client for iCloud (backend/iclouddrive/api) and accepts
+// the same options, so it opens what "rclone config" has set up. The
+// differences:
 //
-//   - A session that ends is renewed once for all who use it, with the trust
-//     token and without asking a person; see SessionFile for how processes share
-//     what was renewed.
-//   - Folders are listed several a request, and what is known of them is kept.
-//   - A file is replaced by a complete one; the old file goes to the Trash only
-//     then. A content is always sent from its first byte.
+//   - A session that ends is renewed once for all processes that share it, with
+//     the trust token and without asking a person; see SessionFile.
+//   - Several folders are listed with one request, and the listings are cached.
+//   - A file is replaced only by a complete one; the old file then goes to the
+//     Trash. A content is always sent from its first byte.
 //   - A content that is shorter, longer or another one than listed is an error.
-//   - Errors say what kind they are; see Error.
+//   - Errors report their kind; see Error.
 //
-// All remotes of an Apple Account in a process share one session, one pace and
-// one cache.
+// All remotes of an Apple Account in a process share a session, a limiter and a
+// cache.
 package icloud
 
 import (
@@ -156,9 +155,9 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 	return f.newObject(remote, it), nil
 }
 
-// Put implements fs.Fs. The size of the content has to be known. When in is an
-// io.Seeker as well, a transfer that fails is begun again; else that is left to
-// the caller, to whom such a failure is an error that is worth a retry.
+// Put implements fs.Fs. The size of the content must be known. If in is also an
+// io.Seeker, a failed transfer is restarted. Otherwise the caller has to
+// restart it, and gets an error that is worth a retry.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
 	it, used, err := f.upload(ctx, in, src.Remote(), src)
 	if err != nil {

@@ -22,7 +22,7 @@ type limiter struct {
 	slots  chan struct{}
 
 	mu      sync.Mutex
-	taken   int // slots that nobody gets any more
+	taken   int // slots that are no longer available
 	highest rate.Limit
 	now     rate.Limit
 	good    rate.Limit // a rate that was not refused, or not for long

@@ -10,9 +10,9 @@ import (
 
 // retries defines how often and how fast a failed step is retried.
 type retries struct {
-	tries   int           // of one step, the first included
+	tries   int           // of one step, including the first
 	base    time.Duration // before the second try; doubled for each further one
-	longest time.Duration // the longest wait that is worth it
+	longest time.Duration // the longest wait that is worthwhile
 	outages *outages      // of the account, if they are remembered
 }
 
@@ -30,7 +30,7 @@ func (r retries) pause(next int, asked time.Duration) (time.Duration, bool) {
 func (r retries) delay(next int, asked time.Duration) time.Duration {
 	wait := min(r.base<<min(next-2, 16), r.longest, longestPause)
 	if wait > 0 {
-		wait = wait/2 + rand.N(wait/2+1) // spread, so that parallel calls do not come back together
+		wait = wait/2 + rand.N(wait/2+1) // jitter, so that parallel calls are not retried together
 	}
 	return max(wait, asked)
 }

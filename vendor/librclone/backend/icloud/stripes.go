@@ -12,7 +12,7 @@ import (
 const (
 	stripe       = 4 << 20    // bytes of a part
 	leastStriped = 4 * stripe // bytes of what is read in parts
-	firstStripes = 3          // parts of one content in memory, under way or complete
+	firstStripes = 3          // parts of a content in memory, under way or complete
 	mostStripes  = 9          // the same, once parts have come
 	mostBudgeted = 12         // parts of all contents in memory, but for one of each
 )
