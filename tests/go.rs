@@ -1,6 +1,5 @@
-//! The tests of the Go module, so that `cargo test` is all there is to run: our
-//! backend for iCloud against rclone's own suite for backends, with the race
-//! detector on, and the questions of a sign-in.
+//! Runs the tests of the Go module, so that `cargo test` runs everything: our backend for iCloud
+//! with rclone's own suite for backends, under the race detector, and the questions of a sign-in.
 
 use std::process::Command;
 

@@ -62,8 +62,8 @@ impl File {
     /// the size of the whole content, unless only reading it tells. Blocks the thread.
     ///
     /// # Errors
-    /// Returns [`Kind::Changed`](super::Kind::Changed) if the file is not in that version, and otherwise the error of the
-    /// service.
+    /// Returns [`Kind::Changed`](super::Kind::Changed) if the file is not in that version, and
+    /// otherwise the error of the service.
     pub fn open(
         &self,
         offset: u64,

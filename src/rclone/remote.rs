@@ -57,7 +57,8 @@ impl Remote {
     }
 
     /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
-    /// one result for each file, in order: [`Kind::NotFound`](super::Kind::NotFound) if it did not exist.
+    /// one result for each file, in order: [`Kind::NotFound`](super::Kind::NotFound) if it did not
+    /// exist.
     ///
     /// # Errors
     /// Fails if the call could not be made.

@@ -1,4 +1,4 @@
-//! What goes into plakar and what comes from rclone.
+//! The configuration written for plakar, and the configurations read from rclone.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ fn an_encrypted_file_of_rclone_is_told_as_such() {
     assert!(refused.stderr.contains("encrypted") && refused.stderr.contains("rclone config dump"), "{refused:?}");
 }
 
-/// What is refused has changed nothing.
+/// A refused import changes nothing.
 #[test]
 fn an_import_takes_nothing_away() {
     let person = Person::signed_in();
@@ -73,7 +73,7 @@ fn an_import_takes_nothing_away() {
         assert!(refused.stderr.contains(said), "{refused:?}");
         assert_eq!((person.session(), person.run(&["accounts"]).ends(0).stdout), before);
     }
-    // A session that works is better than whatever a file has.
+    // A working session takes precedence over that of a file.
     let dump = serde_json::json!({ "again": section(APPLE_ID) });
     let kept = person.run_with(&["config", "import"], &dump.to_string()).ends(0);
     assert!(kept.stderr.contains("kept"), "{kept:?}");

@@ -1,4 +1,4 @@
-//! One cause, and the round trip.
+//! The diagnosis of a single cause, and the round trip.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ fn the_account() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.end_trust();
-    // At first Apple says so, then it is known here.
+    // The first time, Apple reports it; then it is stored here.
     for _ in 0..2 {
         assert_eq!(examine(&person, 10), "trust-over");
     }
@@ -116,7 +116,7 @@ fn throttling() {
     assert_eq!(person.count(RequestKind::SigninInit), 1);
 }
 
-/// A service that is in trouble as a whole: each check ends and says what it saw.
+/// A failure of the whole service: each check ends and reports what it found.
 #[test]
 fn a_service_that_answers_nothing_else() {
     for session_over in [false, true] {

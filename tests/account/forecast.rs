@@ -1,4 +1,4 @@
-//! Telling in time that somebody will have to sign in.
+//! Early warnings that a sign-in will be needed.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::person::Person;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// An RFC 3339 time so many days ago.
+/// Returns the RFC 3339 time this many days ago.
 fn days_ago(days: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let then = format!("@{}", i64::try_from(now).unwrap() - days * DAY);
@@ -23,8 +23,8 @@ fn days_ago(days: i64) -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
-/// Thirty days of daily backups. Instead of the clock, the beginning of the trust
-/// moves; the simulator's clock moves, too, and its sessions end.
+/// Thirty days of daily backups. Instead of the clock, the test moves the beginning of the trust
+/// and the simulator's clock, so that its sessions end.
 #[tokio::test]
 async fn a_month_of_daily_backups_needs_no_code() {
     let person = Person::signed_in();
@@ -49,7 +49,7 @@ async fn a_month_of_daily_backups_needs_no_code() {
             told.push(day);
         }
         let status = person.run(&["status", "--json"]);
-        // On day 23 a moment less than seven days is left.
+        // On day 23, slightly less than seven days are left.
         let (code, state) = if day < 23 { (0, "ok") } else { (11, "expires-soon") };
         assert_eq!(status.code, code, "day {day}: {status:?}");
         assert_eq!(status.json()["state"], state, "day {day}");
@@ -117,7 +117,7 @@ async fn the_command_of_an_event_does_not_hold_stderr() {
     let host = person.host();
     let importer = importer(&host, &command).await;
     importer.ping().await.unwrap();
-    // Ends only when nobody holds its stderr.
+    // Ends only when all holders of its stderr have closed it.
     importer.into_connector().leave().await.unwrap();
     fs::write(&gate, "opened\n").unwrap();
     assert_eq!(fs::read_to_string(&record).unwrap(), "opened\n");
@@ -143,8 +143,8 @@ async fn a_session_that_needs_a_login_is_told_and_named() {
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
-/// The first connector of an imported configuration finds no session file yet;
-/// and when its trust began is never known.
+/// The first connector of an imported configuration finds no session file yet, and it is never
+/// known when the trust began.
 #[tokio::test]
 async fn an_imported_session_is_told_when_it_ends_and_each_time() {
     let person = Person::new();

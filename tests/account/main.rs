@@ -1,18 +1,18 @@
-//! Accounts as a person meets them, and scripts: each test runs the program
-//! itself, in a home of its own, against a simulated iCloud of its own.
+//! Accounts from the point of view of users and scripts: each test runs the program itself, with a
+//! separate home and a separate simulated iCloud.
 //!
 //! - [`sign_in`]: the ways to a session
-//! - [`refusals`]: what Apple turns down, and the one cause that is named
-//! - [`variants`]: answers that are as good in other words
+//! - [`refusals`]: Apple's refusals, and the single cause that is named
+//! - [`variants`]: equivalent responses in other words
 //! - [`terminal`]: a sign-in at a real terminal
-//! - [`password`]: kept, fetched by a command, or not to be had
+//! - [`password`]: stored, printed by a command, or missing
 //! - [`session`]: renewing, sharing, ending
-//! - [`forecast`]: telling in time
-//! - [`doctor`]: one cause, and the round trip
-//! - [`state_folder`]: strange files, owners and permissions
-//! - [`output`]: exit codes, JSON, and what a terminal must not get
-//! - [`configuration`]: what goes into plakar and what comes from rclone
-//! - [`secrets`]: that there are none where they do not belong
+//! - [`forecast`]: early warnings
+//! - [`doctor`]: the diagnosis of a single cause, and the round trip
+//! - [`state_folder`]: unusual files, owners and permissions
+//! - [`output`]: exit codes, JSON, and characters that a terminal must not get
+//! - [`configuration`]: configurations for plakar and from rclone
+//! - [`secrets`]: the absence of secrets where they do not belong
 
 mod configuration;
 mod doctor;

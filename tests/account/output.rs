@@ -1,4 +1,4 @@
-//! Exit codes, JSON, and what a terminal must not get.
+//! Exit codes, JSON, and characters that a terminal must not get.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::person::{APPLE_ID, Person};
 /// ESC, BEL, CR, DEL, a C1 control and a change of the direction of writing.
 const OBEYED: &str = "\u{1b}]0;x\u{7}\r\u{7f}\u{9b}31m\u{202e}";
 
-/// Whether a terminal would obey something in a text.
+/// Returns a control character of a text, if it has one.
 fn raw(text: &str) -> Option<char> {
     text.chars().find(|&character| {
         (character.is_control() && character != '\n') || ('\u{202a}'..='\u{202e}').contains(&character)
@@ -63,7 +63,8 @@ fn nothing_that_a_terminal_obeys_comes_from_an_account() {
     assert_eq!(person.run(&["accounts", "--json"]).ends(0).json()[0]["apple_id"], odd);
 }
 
-/// What a connector says of files and folders with odd names, at the highest level.
+/// The messages of a connector about files and folders with unusual names, at the highest log
+/// level.
 #[tokio::test]
 async fn nothing_that_a_terminal_obeys_comes_from_a_name() {
     let mut person = Person::signed_in();
@@ -106,7 +107,7 @@ async fn nothing_that_a_terminal_obeys_comes_from_a_name() {
 async fn a_connector_leaves_no_core_dump() {
     let person = Person::signed_in();
     let host = person.host();
-    // A connector that has read a configuration has begun.
+    // A connector that has read a configuration has started.
     let settings = Settings::new("icloud://").with("account", "icloud");
     let connector = host.importer(&settings, &Options::default()).await.unwrap().into_connector();
     let limits = fs::read_to_string(format!("/proc/{}/limits", connector.id())).unwrap();

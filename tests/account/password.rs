@@ -1,4 +1,4 @@
-//! Passwords that are kept, fetched by a command, or not to be had.
+//! Passwords that are stored, printed by a command, or missing.
 
 use std::{fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use plakar_host::{Options, Settings};
 
 use crate::person::{APPLE_ID, CODE, PASSWORD, Person, finished};
 
-/// A command that prints the password and counts its runs.
+/// Returns a command that prints the password and counts its runs.
 fn counting_command(person: &Person) -> (String, impl Fn() -> usize) {
     let record = person.file("runs");
     fs::write(&record, "").unwrap();
@@ -106,7 +106,7 @@ fn an_app_specific_one_is_not_sent() {
     assert_eq!(person.run(&["accounts"]).ends(0).stdout, "");
 }
 
-/// One that came from elsewhere, such as a configuration of rclone.
+/// The app-specific password came from another source, such as a configuration of rclone.
 #[tokio::test]
 async fn an_app_specific_one_is_not_sent_at_a_renewal() {
     let person = Person::new();

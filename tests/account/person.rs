@@ -1,4 +1,4 @@
-//! Somebody with a home, a shell and an Apple Account.
+//! A user with a home, a shell and an Apple Account.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ pub const CODE: &str = "123456";
 /// The user id that owns no files.
 const NOBODY: u32 = 65534;
 
-/// What a command left.
+/// The output and the exit status of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -30,7 +30,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// All of it.
+    /// Returns the whole output.
     pub fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
@@ -68,7 +68,7 @@ impl Person {
         Self { simulator, home, variables }
     }
 
-    /// Somebody who has signed in; the simulator has counted nothing yet.
+    /// Returns a signed-in user. The simulator has counted no request yet.
     pub fn signed_in() -> Self {
         let person = Self::new();
         person.sign_in();
@@ -81,7 +81,7 @@ impl Person {
         self.run(&["login", "--code", CODE]).ends(0)
     }
 
-    /// The first of the two steps of a sign-in.
+    /// Runs the first of the two steps of a sign-in.
     pub fn begin(&self, more: &[&str]) -> Ran {
         let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait"];
         self.run_with(&[&arguments, more].concat(), PASSWORD)
@@ -93,7 +93,7 @@ impl Person {
 
     pub fn run_with(&self, arguments: &[&str], stdin: &str) -> Ran {
         let mut child = self.spawn(arguments);
-        // A command that does not read it may be gone already.
+        // A command that does not read its stdin may have ended already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         finished(child)
     }
@@ -103,8 +103,8 @@ impl Person {
         self.command(arguments).spawn().unwrap()
     }
 
-    /// The same as a user who owns nothing of this person's; only root can. What
-    /// cargo has built may lie where nobody else may look.
+    /// Starts a command as a user who owns none of this user's files, which only root can do. The
+    /// build folder of cargo may not be readable by other users.
     pub fn spawn_as_nobody(&self, arguments: &[&str]) -> Child {
         let program = self.file("program");
         if !program.exists() {
@@ -117,8 +117,7 @@ impl Person {
         command.spawn().unwrap()
     }
 
-    /// Lets everybody read this person's files, and the person itself no longer
-    /// write to the state folder.
+    /// Lets all users read this user's files, and makes the state folder read-only for this user.
     pub fn let_everybody_read(&self) {
         let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         set(self.home.path(), 0o755);
@@ -133,7 +132,7 @@ impl Person {
         }
     }
 
-    /// Runs another program than ours.
+    /// Runs another program.
     pub fn run_program(&self, program: &Path, arguments: &[&str]) -> Ran {
         finished(self.command_of(program, arguments).spawn().unwrap())
     }
@@ -163,7 +162,7 @@ impl Person {
         self.home.path().join(name)
     }
 
-    /// A host whose connectors run in this person's environment.
+    /// Returns a host whose connectors run in this user's environment.
     pub fn host(&self) -> Host {
         let mut surroundings = Surroundings::new().unwrap();
         for (name, value) in &self.variables {
@@ -173,7 +172,7 @@ impl Person {
         Host::new(Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud")), surroundings)
     }
 
-    /// The one session file.
+    /// Returns the only session file.
     pub fn session_file(&self) -> PathBuf {
         let files = fs::read_dir(self.state().join("sessions")).unwrap().map(|entry| entry.unwrap().path());
         files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json")).unwrap()
@@ -183,7 +182,7 @@ impl Person {
         serde_json::from_slice(&fs::read(self.session_file()).unwrap()).unwrap()
     }
 
-    /// Changes the session as if it had been stored otherwise.
+    /// Changes the stored session.
     pub fn change_session(&self, change: impl FnOnce(&mut Value)) {
         let mut session = self.session();
         change(&mut session);

@@ -1,5 +1,4 @@
-//! What Apple turns down. Each refusal has one name and one next step, and none
-//! is asked for twice.
+//! Apple's refusals. Each has one cause and one next step, and no refused request is repeated.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use icloud_simulator::{AccountRules, FaultAction, FaultRule, RequestKind};
 
 use crate::person::{APPLE_ID, CODE, Person, Ran};
 
-/// What a login in JSON says at its end.
+/// Returns the cause that a login with JSON output reports at its end.
 #[track_caller]
 fn cause(ran: Ran, code: i32) -> String {
     ran.ends(code).json()["cause"].as_str().unwrap_or_default().to_owned()
@@ -67,7 +66,7 @@ fn a_sign_in_is_not_repeated_where_apple_throttles() {
     }
 }
 
-/// What an old client, or a stale configuration, gets.
+/// The response to an old client or a stale configuration.
 #[test]
 fn a_session_token_that_is_not_valid() {
     let person = Person::signed_in();
@@ -78,7 +77,8 @@ fn a_session_token_that_is_not_valid() {
     let refused = person.run(&["status", "--json"]).ends(10).json()["refused"].clone();
     assert_eq!(refused["cause"], "session-over");
     assert!(refused["text"].as_str().unwrap().contains("Invalid Session Token"), "{refused}");
-    // The host says so of fine requests too: it is asked again, the password is not.
+    // The host also responds like this to valid requests. So the request is repeated, but the
+    // password is not proven again.
     assert_eq!(person.count(RequestKind::AccountLogin), 3);
     assert_eq!(person.count(RequestKind::SigninComplete), 1);
     assert!(person.run(&["status", "--offline"]).stdout.contains("Invalid Session Token"));
@@ -89,7 +89,7 @@ fn a_session_token_that_is_not_valid() {
     person.sign_in();
 }
 
-/// A configuration of rclone that was finished without the code.
+/// A configuration of rclone that was completed without the code.
 #[test]
 fn a_configuration_without_a_trust_token() {
     let person = Person::new();

@@ -1,4 +1,4 @@
-//! That there are no secrets where they do not belong.
+//! The absence of secrets where they do not belong.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use plakar_host::{Backup, Options, PATIENCE, Plakar, Settings};
 
 use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
 
-/// Everything that must not be seen: what the state folder keeps, and what was typed.
+/// Returns all secrets: those of the state folder, and those that were typed.
 fn secrets(person: &Person) -> Vec<String> {
     let session = person.session();
     let mut secrets = vec![PASSWORD.to_owned(), CODE.to_owned()];
@@ -61,7 +61,7 @@ fn none_shows<'a>(seen: &[String], secrets: impl Iterator<Item = &'a String>) {
     }
 }
 
-/// The log of a backup whose session is renewed on the way and dies at the end.
+/// Checks the log of a backup whose session is renewed during it and ends afterwards.
 #[tokio::test]
 async fn no_connector_logs_one() {
     let mut person = Person::new();
@@ -98,7 +98,7 @@ async fn no_connector_logs_one() {
     none_shows(&seen, known.iter());
 }
 
-/// What plakar's configuration holds of an account is a name.
+/// plakar's configuration contains only the name of the account.
 #[test]
 fn plakar_has_none_to_show() {
     let Some(executable) = Plakar::for_test() else { return };

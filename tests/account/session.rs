@@ -15,7 +15,7 @@ fn a_dead_session_is_renewed_without_a_code() {
         person.run(&["status"]).ends(0);
         assert_eq!(person.count(RequestKind::AccountLogin), 1, "{status}");
         assert_eq!(person.count(RequestKind::PushCode), 0);
-        // The next process has what this one got.
+        // The next process uses the session of this one.
         person.simulator.reset_counts();
         person.run(&["status"]).ends(0);
         assert_eq!(person.count(RequestKind::AccountLogin), 0);
@@ -88,8 +88,8 @@ fn a_session_file_that_is_none_is_named() {
     person.run(&["status"]).ends(0);
 }
 
-/// Somebody else's files stand for a read-only file system: root may write to its
-/// own whatever their mode.
+/// Files of another user stand for a read-only file system, because root can write to its own files
+/// regardless of their mode.
 #[test]
 fn nothing_is_signed_in_to_from_a_read_only_state_folder() {
     let person = Person::signed_in();
@@ -104,7 +104,7 @@ fn nothing_is_signed_in_to_from_a_read_only_state_folder() {
     assert_eq!(person.count(RequestKind::Authorize), 0);
 }
 
-/// Six folders of three files.
+/// Creates six folders of three files.
 fn furnish(simulator: &Simulator) {
     for folder in 0..6_u64 {
         for file in 0..3_u64 {
@@ -133,7 +133,7 @@ async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
-/// One failure of a sign-in host while the session is renewed.
+/// A sign-in host fails once during the renewal of the session.
 #[tokio::test]
 async fn a_failure_while_the_session_is_renewed_costs_no_file() {
     let person = Person::signed_in();
@@ -187,14 +187,15 @@ async fn six_connectors_share_a_renewal() {
     assert_eq!(person.count(RequestKind::AccountLogin), 1);
 }
 
-/// Photos are rclone's own; the session is the account's, renewed by our rules.
+/// Photos use rclone's own backend with the session of the account, which is renewed by the rules
+/// of this program.
 #[tokio::test]
 async fn photos_open_on_the_session_of_an_account() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     let settings = Settings::new("icloud://").with("account", "icloud").with("service", "photos");
     let importer = person.host().importer(&settings, &Options::default()).await.unwrap();
-    // The simulator has no photos: it gets as far as asking for them.
+    // The simulator has no photos, so the test ends with the request for them.
     let error = importer.ping().await.unwrap_err().to_string();
     assert!(error.contains("discover zones"), "{error}");
     assert_eq!(person.count(RequestKind::AccountLogin), 1);

@@ -30,7 +30,7 @@ fn only_the_owner_can_read_the_state() {
     let files = |folder: &str| {
         fs::read_dir(person.state().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
     };
-    // The challenge holds tokens too.
+    // The challenge contains tokens too.
     assert!(files("sessions").iter().any(|path| path.to_string_lossy().ends_with(".challenge")));
     let check = || {
         for folder in ["accounts", "sessions"] {
@@ -110,7 +110,7 @@ fn the_phone_can_be_chosen() {
     }
 }
 
-/// A code that is pushed would be made void by the one that was asked for.
+/// The requested code would invalidate a code that was pushed before.
 #[test]
 fn a_code_comes_once_the_way_that_was_asked_for() {
     let person = Person::new();
@@ -129,7 +129,7 @@ fn a_code_is_sent_again_only_when_asked() {
     let person = Person::new();
     person.simulator.rules(|rules| rules.account.push_renews_code = true);
     person.begin(&[]).ends(10);
-    // The same call again goes on with what is pending.
+    // The same call continues the pending sign-in.
     person.run(&["login", "--no-wait"]).ends(10);
     assert_eq!(person.count(RequestKind::PushCode), 1);
     person.run(&["login", "--resend", "--no-wait"]).ends(10);
@@ -176,7 +176,7 @@ fn a_sign_in_ends_when_the_drive_answers() {
     let refused = person.run(&["login", "--code", CODE, "--json"]).ends(1).json();
     assert_eq!(refused["cause"], "throttled");
     person.simulator.clear_faults();
-    // The code is spent, and the session is there.
+    // The code is used up, and the session exists.
     person.run(&["status"]).ends(0);
     assert_eq!(person.count(RequestKind::SigninInit), 1);
 }
@@ -237,7 +237,7 @@ fn accounts_have_names_and_are_forgotten() {
     let several = person.run(&["status"]).ends(2);
     assert!(several.stderr.contains("icloud, work"), "{several:?}");
     person.run(&["logout", "icloud"]).ends(0);
-    // The session belongs to the Apple ID, which still has a name.
+    // The session belongs to the Apple ID, which has another account.
     person.run(&["status"]).ends(0);
     person.run(&["logout"]).ends(0);
     assert!(

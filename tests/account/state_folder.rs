@@ -1,5 +1,4 @@
-//! A state folder that other programs, users and synchronisers have had their
-//! hands in.
+//! A state folder that other programs, users and synchronisers have changed.
 
 use std::{
     fs,
@@ -10,7 +9,7 @@ use std::{
 
 use crate::person::{CODE, Person};
 
-/// Puts files beside the account that are none.
+/// Puts files that are no accounts beside the account.
 fn litter(person: &Person) {
     let accounts = person.state().join("accounts");
     let file = |name: &str| accounts.join(name);
@@ -52,7 +51,7 @@ fn a_logout_removes_the_secrets_whatever_else_is_there() {
     let session = person.session_file();
     person.run(&["logout"]).ends(0);
     assert!(!session.exists() && !person.state().join("accounts/icloud.json").exists());
-    // What cannot be read can be removed, and it is said what that leaves.
+    // A file that cannot be read can be removed, and the command reports what remains.
     for name in ["x", "zero", "fifo", "empty", "newer"] {
         let removed = person.run(&["logout", name]).ends(1);
         assert!(removed.stderr.contains("sessions"), "{removed:?}");
@@ -60,8 +59,7 @@ fn a_logout_removes_the_secrets_whatever_else_is_there() {
     }
 }
 
-/// The only account that there is may be the damaged one: "nobody has signed in"
-/// would send its owner the wrong way.
+/// If the only account is damaged, "nobody has signed in" would mislead its owner.
 #[test]
 fn a_damaged_account_is_not_nobody() {
     let person = Person::signed_in();
@@ -83,13 +81,13 @@ fn a_folder_that_others_can_write_to_is_refused() {
     }
 }
 
-/// One run with sudo must not lock the user out of the accounts.
+/// A run with sudo must not lock the user out of the accounts.
 #[test]
 fn what_root_writes_belongs_to_the_owner_of_the_folder() {
     const SOMEBODY: u32 = 1234;
     let person = Person::new();
     let home = person.state().ancestors().nth(3).unwrap().to_owned();
-    // Only root can give a folder away; for anybody else all is its own anyway.
+    // Only root can change the owner of a folder; for any other user, no change is needed.
     if rustix::process::geteuid().is_root() {
         chown(&home, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A sign-in at a terminal, as somebody does it who has never seen the program.
+//! A sign-in at a terminal, as by a new user.
 
 use std::{
     fs::File,
@@ -15,9 +15,9 @@ use rustix::{
 
 use crate::person::{APPLE_ID, CODE, Person};
 
-/// A command on a terminal of its own.
+/// A command on a separate terminal.
 struct Terminal {
-    /// The other end: keys go in, what is shown comes out.
+    /// The other end: it sends keys and receives the output.
     end: File,
     child: Child,
     shown: String,
@@ -30,8 +30,8 @@ impl Terminal {
         unlockpt(&end).unwrap();
         tcsetwinsize(&end, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&end, Vec::new()).unwrap();
-        // The first terminal that the leader of a session opens is its own. Where
-        // the tests run in the background, Ctrl-C may be ignored.
+        // The first terminal that the leader of a session opens becomes its controlling terminal.
+        // If the tests run in the background, Ctrl-C may be ignored.
         let child = Command::new("setsid")
             .args(["env", "--default-signal=INT", "sh", "-c", r#"exec "$@" <>"$0" >&0 2>&1"#, name.to_str().unwrap()])
             .arg(env!("CARGO_BIN_EXE_plakar-icloud"))
@@ -44,7 +44,7 @@ impl Terminal {
         Self { end: end.into(), child, shown: String::new() }
     }
 
-    /// Waits until something is shown that was not yet.
+    /// Waits for a text in the new output.
     #[track_caller]
     fn shows(&mut self, text: &str) {
         while !self.shown.contains(text) {
@@ -53,10 +53,10 @@ impl Terminal {
         self.shown = self.shown.split_off(self.shown.find(text).unwrap() + text.len());
     }
 
-    /// Reads what follows; false when the command is gone.
+    /// Reads further output. Returns false if the command has ended.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        // It fails once nobody has the terminal open any more.
+        // Fails when no process has the terminal open any more.
         let count = self.end.read(&mut buffer).unwrap_or(0);
         self.shown += &String::from_utf8_lossy(&buffer[..count]);
         count > 0
@@ -70,13 +70,13 @@ impl Terminal {
         tcgetattr(&self.end).unwrap().local_modes.contains(LocalModes::ECHO)
     }
 
-    /// All that is still shown, and how it ended.
+    /// Returns the exit status and the rest of the output.
     fn ends(mut self) -> (ExitStatus, String) {
         while self.read() {}
         (self.child.wait().unwrap(), self.shown)
     }
 
-    /// As `ends`, and the terminal shows again what is typed.
+    /// Does the same as `ends`, and checks that the terminal shows typed characters again.
     fn ends_with_echo(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         assert!(self.echoes());

@@ -1,5 +1,5 @@
-//! What Apple may answer in other words than the simulator does by itself. Where
-//! rclone's client goes on, so does a sign-in here.
+//! Responses of Apple that differ from those of the simulator. If rclone's client accepts them, so
+//! does a sign-in here.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn cause(ran: Ran, code: i32) -> String {
     ran.ends(code).json()["cause"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A code can be entered without what this would tell.
+/// A code can be entered without this information.
 #[test]
 fn what_the_second_factor_is_need_not_be_told() {
     for (status, body) in [(404, ""), (500, "{}"), (200, "<html>"), (200, "{}"), (204, "")] {
@@ -67,7 +67,7 @@ fn a_conflict_without_a_word_is_a_wrong_code() {
     }
 }
 
-/// The session of a right code is of use for as long as it lasts.
+/// The session of a right code can be used as long as it lasts.
 #[test]
 fn trust_may_be_refused() {
     for (status, body) in [(412, "{}"), (204, "")] {
@@ -93,7 +93,7 @@ fn mainland_china_may_be_an_address_alone() {
     assert_eq!(person.run(&["status", "--json"]).ends(1).json()["refused"]["cause"], "mainland-china");
 }
 
-/// What an account says of itself at its sign-in, if it says it at all.
+/// The facts about an account that the response to its sign-in may contain.
 #[test]
 fn accounts_say_more_or_less_of_themselves() {
     let services = r#""webservices":{
@@ -115,8 +115,8 @@ fn accounts_say_more_or_less_of_themselves() {
                 found
             }
         });
-        // A listing and the look at the session fail, as of one that is over; the cookie
-        // goes on.
+        // A listing and the validation fail as if the session had ended, although the cookie is
+        // still valid.
         for kind in [RequestKind::List, RequestKind::Validate] {
             let over = FaultAction::Status { status: 421, body: String::new(), headers: BTreeMap::new() };
             person.simulator.add_fault(FaultRule::new(kind, over).times(1));

@@ -1,17 +1,17 @@
-//! The cells of the table: a fault at one request.
+//! The cells of the table: each is a fault at one request.
 
 use std::collections::BTreeMap;
 
 use icloud_simulator::{Counts, FaultAction, FaultRule, HoldAt, RequestKind};
 
-/// Statuses that services answer in trouble.
+/// Statuses with which services respond to failures.
 const STATUSES: [u16; 10] = [400, 401, 403, 409, 412, 421, 429, 500, 502, 503];
 
-/// One fault at one request of a run.
+/// A fault at one request of a run.
 #[derive(Clone)]
 pub struct Cell {
     kind: RequestKind,
-    /// Requests of the kind that pass before.
+    /// How many requests of the kind precede the fault.
     nth: u64,
     fault: String,
     action: FaultAction,
@@ -27,7 +27,7 @@ impl Cell {
     }
 }
 
-/// Each fault at each request of a run that made so many.
+/// Returns each fault at each request of a run with these counts.
 pub fn cells(requests: &Counts) -> Vec<Cell> {
     let faults = faults();
     let mut cells = Vec::new();

@@ -1,8 +1,9 @@
-//! A fault at every single request of a backup, a restore and a backup into a kloset, the sign-in included. Whatever the
-//! fault, all is saved, or what failed is told as an error; and what was there before still is.
+//! A fault at every single request of a backup, a restore and a backup into a kloset, including the
+//! sign-in. After any fault, everything is saved or the failed items are reported as errors, and
+//! existing data is unchanged.
 //!
-//! `cargo test` tries a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` tries each fault at each request, which takes twenty
-//! minutes; a part of a cell's name as its value tries the cells that have it.
+//! `cargo test` runs a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` runs each fault at each request,
+//! which takes twenty minutes; a part of a cell's name as its value selects the cells that have it.
 
 mod cells;
 #[path = "../main/icloud.rs"]
@@ -15,10 +16,10 @@ use futures_util::{StreamExt, stream};
 use cells::{Cell, cells};
 use work::Work;
 
-/// Cells that are tried at the same time; most of their time they wait.
+/// The number of cells that run concurrently. Most of the time, they wait.
 const AT_ONCE: usize = 6;
 
-/// Cells of each work that `cargo test` tries.
+/// The number of cells of each work that `cargo test` runs.
 const SAMPLE: usize = 14;
 
 #[tokio::test]
@@ -60,7 +61,7 @@ async fn try_all(work: Work) {
     assert!(failed.is_empty(), "{work:?}: {} of {tried} cells failed: {failed:#?}", failed.len());
 }
 
-/// The same cells each time, from all over the table.
+/// Selects the same cells each time, spread over the whole table.
 fn sample(all: Vec<Cell>) -> Vec<Cell> {
     let stride = (all.len() / SAMPLE).max(1) | 1;
     all.into_iter().step_by(stride).collect()

@@ -1,4 +1,4 @@
-//! What runs while the fault happens, and what must be true afterwards.
+//! The work during which the fault happens, and the conditions that must hold afterwards.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -12,10 +12,10 @@ use crate::icloud::{ICloud, digests};
 /// rclone's obscured form of the account's password.
 const PASSWORD: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
 
-/// A request on which nothing moves for so long is given up.
+/// How long nothing may arrive before a request is cancelled.
 const SILENCE: &str = "3s";
 
-/// What an account is used for.
+/// The use of an account.
 #[derive(Clone, Copy, Debug)]
 pub enum Work {
     Backup,
@@ -27,7 +27,7 @@ pub enum Work {
 type Verdict = Result<(), String>;
 
 impl Work {
-    /// The requests of a run without faults.
+    /// Returns the requests of a run without faults.
     pub async fn requests(self) -> Counts {
         let mut counts = Counts::default();
         let outcome = self.run_with(|_| (), |icloud| counts = icloud.simulator.counts()).await;
@@ -35,7 +35,7 @@ impl Work {
         counts
     }
 
-    /// A run with one fault.
+    /// Runs the work with one fault.
     pub async fn run(self, cell: &Cell) -> Verdict {
         self.run_with(|icloud| _ = icloud.simulator.add_fault(cell.rule()), |_| ()).await
     }
@@ -51,7 +51,8 @@ impl Work {
     }
 }
 
-/// Settings with a password and trust, but no session: the first request signs in.
+/// Returns settings with a password and trust but without a session, so that the first request
+/// signs in.
 fn signing_in(session: &MintedSession) -> Settings {
     Settings::new("icloud://")
         .with("apple_id", &session.apple_id)
@@ -135,7 +136,7 @@ async fn restore(
     Ok(())
 }
 
-/// A whole restore, and what the connector wrote to stderr.
+/// Runs a whole restore. Returns its outcome and what the connector wrote to stderr.
 async fn restore_telling(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (plakar_host::Result<Exported>, String) {
     let exporter = match icloud.host.exporter(settings, &Options::default()).await {
         Ok(exporter) => exporter,
@@ -194,7 +195,7 @@ async fn back_up_into(
     Ok(id)
 }
 
-/// A snapshot of files in another drive.
+/// Returns a snapshot of files in another drive.
 async fn snapshot_of(icloud: &ICloud, files: &[(&str, &str)]) -> Snapshot {
     for (path, content) in files {
         icloud.put(&format!("from/{path}"), content.as_bytes());
@@ -202,8 +203,8 @@ async fn snapshot_of(icloud: &ICloud, files: &[(&str, &str)]) -> Snapshot {
     icloud.backup("icloud:///from").await
 }
 
-/// What a run that succeeded gave. Nothing for one that failed with an error that plakar shows, which is as good; one
-/// that broke the protocol or never ended is not.
+/// Returns the result of a run that succeeded, or none for a run that failed with an error that
+/// plakar shows, which is acceptable. A run that broke the protocol or never ended is not.
 fn told<T>(outcome: plakar_host::Result<T>) -> Result<Option<T>, String> {
     match outcome {
         Ok(value) => Ok(Some(value)),

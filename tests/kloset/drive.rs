@@ -25,7 +25,7 @@ impl Drive {
         Self { session: simulator.mint_session(), simulator, authority, hosts: Mutex::default() }
     }
 
-    /// A home of its own.
+    /// Returns surroundings with a separate home.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings::new()
             .unwrap()
@@ -40,7 +40,7 @@ impl Drive {
             .with("cookies", &self.session.cookies)
     }
 
-    /// A process of its own, as plakar starts one.
+    /// Starts a separate process, as plakar does.
     pub async fn store(&self, settings: &Settings) -> Store {
         let host = Host::new(Executable::with_role_argument(program_path()), self.surroundings());
         let store = host.store(settings).await.unwrap();
@@ -48,7 +48,7 @@ impl Drive {
         store
     }
 
-    /// A packfile that lies there already.
+    /// Stores a packfile before the test.
     pub fn packfile(&self, number: u8, size: u64) -> Mac {
         let mac = [number; 32];
         self.simulator.put_file(&path("packfiles", mac), content(number, size), 1_700_000_000_000);
@@ -59,7 +59,7 @@ impl Drive {
         self.simulator.counts().of(kind)
     }
 
-    /// Bytes of content that came from the service.
+    /// Returns the bytes of content that came from the service.
     pub fn fetched(&self) -> u64 {
         self.simulator.counts().kinds.get(&RequestKind::ContentGet).map_or(0, |count| count.bytes_out)
     }
@@ -91,7 +91,7 @@ pub fn status(status: u16) -> FaultAction {
     FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() }
 }
 
-/// Waits for something that is bound to come.
+/// Waits until a condition holds that must eventually hold.
 pub async fn until(mut is_so: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
     let wait = async {

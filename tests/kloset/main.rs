@@ -1,11 +1,11 @@
-//! A kloset in the drive as a user of plakar meets it: how much is fetched, what
-//! memory it takes, and what becomes of it when requests fail.
+//! A kloset in the drive from the point of view of a user of plakar: how much is fetched, how much
+//! memory is used, and what happens when requests fail.
 //!
-//! - [`start`]: what a process asks for before its first byte
-//! - [`reads`]: requests and bytes of reads, and answers that are not what they should be
-//! - [`memory`]: bounds under many Gets and Puts at once
-//! - [`model`]: random operations and faults, beside a store in memory
-//! - [`plakar`]: faults and kills under the real plakar, where it is on PATH
+//! - [`start`]: the requests of a process before its first byte
+//! - [`reads`]: requests and bytes of reads, and wrong responses
+//! - [`memory`]: limits under many concurrent Gets and Puts
+//! - [`model`]: random operations and faults, compared with a store in memory
+//! - [`plakar`]: faults and kills under the real plakar, if it is on PATH
 
 mod drive;
 mod memory;

@@ -1,12 +1,12 @@
-//! Memory under many Gets or Puts at once.
+//! Memory under many concurrent Gets or Puts.
 
 use futures_util::future::join_all;
 use plakar_host::{Resource, Store};
 
 use crate::drive::{Drive, MIB, bytes, get};
 
-/// The cache, and what everything else may take in a debug build, which holds
-/// 15 MiB more than a release build before its first request.
+/// The cache, and an allowance for everything else in a debug build, which uses 15 MiB more than a
+/// release build before its first request.
 const MOST_KIB: u64 = (128 + 128) * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn sixteen_gets_at_once_stay_within_bounds() {
     must_be_within(&store, MOST_KIB);
 }
 
-/// Content of 72 MiB, with little of the cache in use.
+/// Content of 72 MiB, while little of the cache is in use.
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_puts_at_once_stay_within_bounds() {
     let drive = Drive::new();

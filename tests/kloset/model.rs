@@ -1,4 +1,4 @@
-//! Random operations and faults, beside a store in memory.
+//! Random operations and faults, compared with a store in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ enum Step {
     List {
         resource: Resource,
     },
-    /// The other process does what follows.
+    /// The other process runs the following steps.
     Switch,
-    /// A process ends, and another takes its place.
+    /// A process ends, and a new one replaces it.
     Restart,
     Fault {
         kind: RequestKind,
@@ -85,7 +85,8 @@ fn action() -> impl Strategy<Value = FaultAction> {
     ])
 }
 
-/// Some empty, some small, some larger than what is fetched whole.
+/// Returns the content of a packfile: some are empty, some small, and some larger than the limit
+/// for fetching a file whole.
 fn packed(object: u8) -> Bytes {
     bytes(object, [0, 1_000, 700_001, 5_300_000][usize::from(object)])
 }
@@ -95,11 +96,11 @@ struct Run {
     stores: [Store; 2],
     acting: usize,
     expected: BTreeMap<(u8, Mac), Bytes>,
-    /// All that was ever stored under a name.
+    /// All contents that were ever stored under a name.
     past: BTreeMap<(u8, Mac), Vec<Bytes>>,
-    /// What each process has stored and not deleted.
+    /// The objects that each process has stored and not deleted.
     stored: [BTreeSet<(u8, Mac)>; 2],
-    /// Grows, so that a lock is never stored with the same content twice.
+    /// A counter, so that a lock is never stored twice with the same content.
     locks: u32,
 }
 
@@ -126,7 +127,7 @@ fn mac(resource: Resource, object: u8) -> Mac {
 impl Run {
     async fn new() -> Self {
         let drive = Drive::new();
-        // So little that blocks are dropped all the time.
+        // The cache is so small that blocks are evicted all the time.
         let settings = drive.settings().with("cache_memory", "2");
         let stores = [drive.store(&settings).await, drive.store(&settings).await];
         stores[0].create("config").await.unwrap();
@@ -153,7 +154,7 @@ impl Run {
         match *step {
             Step::Put { resource, mut object } => {
                 let content = if resource == Resource::Lock {
-                    // Each process has locks of its own.
+                    // Each process has its own locks.
                     object = object / 2 * 2 + u8::from(self.acting == 1);
                     self.locks += 1;
                     Bytes::from(format!("lock {}", self.locks))
@@ -199,8 +200,8 @@ impl Run {
             Step::List { resource } => {
                 let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
-                // A process lists what it stored in the last minute, even if the other
-                // has deleted it: a listing of iCloud may lag.
+                // A process lists what it stored in the last minute, even if the other has deleted
+                // it, because a listing of iCloud may lag behind.
                 listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
                 let expected: BTreeSet<_> =
                     self.expected.keys().filter(|key| key.0 == folder(resource)).copied().collect();
@@ -218,8 +219,8 @@ impl Run {
         self.past.get(&(folder(resource), mac)).into_iter().flatten()
     }
 
-    /// Checks what a process reads. What the other process has deleted may still be read, but only as something that
-    /// was stored there.
+    /// Checks the result of a read. An object that the other process has deleted may still be read,
+    /// but only with a content that was stored under its name.
     fn compare(&self, step: &Step, got: plakar_host::Result<Bytes>, expected: Option<Bytes>, past: Vec<Bytes>) {
         match (got, expected) {
             (Ok(got), Some(expected)) => assert_eq!(got, expected, "{step:?}"),
@@ -245,7 +246,7 @@ proptest! {
     }
 }
 
-/// More with `PROPTEST_CASES`, which `Config::default` reads.
+/// Returns the number of cases. `PROPTEST_CASES`, which `Config::default` reads, increases it.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6)
 }

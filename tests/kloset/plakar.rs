@@ -1,4 +1,5 @@
-//! Faults and kills under the real plakar. Where it is not on PATH they say that they were skipped.
+//! Faults and kills under the real plakar. If plakar is not on PATH, the tests report that they
+//! were skipped.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -28,7 +29,7 @@ impl Installed {
         Some(Self { drive, plakar, source })
     }
 
-    /// Some files that no earlier snapshot has.
+    /// Creates files that no earlier snapshot has.
     fn furnish(&self, seed: u8) {
         for n in 0..40_u8 {
             let folder = self.source.path().join(format!("{}", n % 4));
@@ -125,7 +126,7 @@ async fn a_kill_at_any_request_of_a_backup_leaves_a_kloset_that_is_whole() {
         simulator.release(&format!("kill {kill}"));
         backup.wait().await.unwrap();
         simulator.clear_faults();
-        // The daemon's connector may have been the one that waited; it goes on.
+        // The connector that waited may have been that of the daemon, which continues.
         installed.plakar.must(["at", "@there", "check"]).await.unwrap();
     }
     let outcome = installed.backup().await;
@@ -133,7 +134,8 @@ async fn a_kill_at_any_request_of_a_backup_leaves_a_kloset_that_is_whole() {
     installed.restored_is_the_source().await;
 }
 
-/// Where in the backup is spread evenly. 50 are run before a release.
+/// Returns the number of kills, which are spread evenly over the backup. 50 are run before a
+/// release.
 fn kills() -> u32 {
     std::env::var("PLAKAR_ICLOUD_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
 }
@@ -147,7 +149,7 @@ fn kill_children(parent: u32) {
         if fields.split_whitespace().nth(1) == Some(&parent.to_string())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
-            // It may be gone by itself.
+            // The process may have ended by itself.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }

@@ -1,4 +1,4 @@
-//! What reads cost, and answers that are not what they should be.
+//! The costs of reads, and wrong responses.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -83,7 +83,7 @@ async fn a_state_that_is_read_again_costs_nothing() {
     let content = bytes(6, 20 * MIB);
     let mac = digest(&content);
     drive.simulator.put_file(&path("states", mac), Content::Generated { seed: 6, size: 20 * MIB }, 1_700_000_000_000);
-    // Half of it is for content: just enough.
+    // Half of it is for content, which is just enough.
     let store = drive.store(&drive.settings().with("cache_memory", "41")).await;
     assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
     let once = drive.simulator.counts().total.requests;
@@ -91,7 +91,7 @@ async fn a_state_that_is_read_again_costs_nothing() {
     assert_eq!(drive.simulator.counts().total.requests, once);
 }
 
-/// Memory is for what is read again soon, not a bound on what can be read.
+/// The memory is for content that is read again soon. It does not limit what can be read.
 #[tokio::test]
 async fn what_does_not_fit_into_memory_is_read_all_the_same() {
     let drive = Drive::new();
@@ -111,7 +111,7 @@ async fn what_does_not_fit_into_memory_is_read_all_the_same() {
 #[tokio::test]
 async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() {
     let drive = Drive::new();
-    // Otherwise the version that was listed can still be read.
+    // Otherwise, the listed version could still be read.
     drive.simulator.rules(|rules| rules.drive.trashed_content = false);
     let (store, other) = (drive.store(&drive.settings()).await, drive.store(&drive.settings()).await);
     store.create("config").await.unwrap();
@@ -128,7 +128,7 @@ async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() 
     assert!(message.contains("does not exist"), "{message}");
 }
 
-/// plakar lists locks when it has put its own, and reads that one too.
+/// plakar lists the locks after it has stored its own, and reads that lock too.
 #[tokio::test]
 async fn a_lock_of_ones_own_costs_no_request() {
     let drive = Drive::new();
@@ -142,7 +142,7 @@ async fn a_lock_of_ones_own_costs_no_request() {
     assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "own");
     assert_eq!(drive.requests(RequestKind::ContentGet), before);
     assert_eq!(store.get(Resource::Lock, others, None).await.unwrap(), "the other's");
-    // Whatever the service has now, once that is listed.
+    // Once the lock is listed, the current version of the service is used.
     other.put(Resource::Lock, own, Bytes::from("not its own")).await.unwrap();
     store.list(Resource::Lock).await.unwrap();
     assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "not its own");
@@ -224,7 +224,7 @@ async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
     let content = bytes(11, size);
     let first = drive.store(&settings).await;
     assert_eq!(get(&first, mac, 0, size).await.unwrap(), content);
-    // They are written after they are handed on.
+    // Blocks are written to disk after they were passed on.
     let kept = || std::fs::read_dir(folder.path().join("blocks")).map_or(0, Iterator::count);
     until(|| kept() == 37).await;
     first.into_connector().leave().await.unwrap();
@@ -248,7 +248,7 @@ async fn processes_that_share_a_folder_of_blocks_get_what_the_packfile_holds() {
     let mac = drive.packfile(13, size);
     let content = bytes(13, size);
     let folder = tempfile::TempDir::new().unwrap();
-    // Less than the packfile: blocks are removed while others are read.
+    // The limit is smaller than the packfile, so blocks are removed while others are read.
     let settings = drive.settings().with("cache_dir", folder.path().to_string_lossy()).with("cache_size", "8");
     let (one, other) = (drive.store(&settings).await, drive.store(&settings).await);
     let reads = (0..9).flat_map(|n| [(&one, n), (&other, 8 - n)]).map(|(store, n)| async move {

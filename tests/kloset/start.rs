@@ -1,4 +1,4 @@
-//! What a process asks the service for before it serves the first byte.
+//! The requests of a process before it serves the first byte.
 
 use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
 use plakar_host::{Resource, Settings};
@@ -8,7 +8,7 @@ use crate::drive::{Drive, MIB, bytes, content, get, path, until};
 
 const WHEN: i64 = 1_700_000_000_000;
 
-/// A kloset of one packfile, and the state folder that its processes share.
+/// Creates a kloset with one packfile, and the state folder that its processes share.
 fn kloset(configuration: &'static [u8]) -> (Drive, Settings, TempDir) {
     let drive = Drive::new();
     drive.simulator.put_file("kloset/CONFIG", Content::from(configuration), WHEN);
@@ -26,7 +26,8 @@ async fn a_later_process_opens_a_kloset_with_one_request() {
         drive.simulator.reset_counts();
         let store = drive.store(&settings).await;
         assert_eq!(store.open().await.unwrap(), "the first");
-        // Of the folders on the way, and the states; the packfiles are listed on the side.
+        // The listings are those of the folders on the path and of the states. The packfiles are
+        // listed concurrently.
         until(|| drive.requests(RequestKind::List) > expected.0).await;
         assert_eq!(get(&store, [1; 32], 0, MIB).await.unwrap(), bytes(1, MIB));
         let lists = drive.requests(RequestKind::List);
@@ -36,7 +37,7 @@ async fn a_later_process_opens_a_kloset_with_one_request() {
     }
 }
 
-/// plakar waits for its daemon then, and the latest snapshot is what it mostly wants.
+/// plakar is then waiting for its daemon, and will usually read the latest snapshot.
 #[tokio::test]
 async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() {
     let (drive, settings, _state) = kloset(b"the first");
@@ -63,7 +64,7 @@ async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() 
     assert_eq!(drive.requests(RequestKind::ContentGet), 4);
 }
 
-/// As plakar's daemon does, which reads no packfile.
+/// plakar's daemon behaves like this: it reads no packfile.
 #[tokio::test]
 async fn no_end_is_read_ahead_for_who_asks_for_states() {
     let (drive, settings, _state) = kloset(b"the first");
@@ -75,7 +76,7 @@ async fn no_end_is_read_ahead_for_who_asks_for_states() {
     store.open().await.unwrap();
     store.list(Resource::State).await.unwrap();
     drive.simulator.release("packfiles");
-    // After the look ahead, which has listed the packfiles.
+    // The read follows the prefetch, which has listed the packfiles.
     assert_eq!(get(&store, [1; 32], 0, 10).await.unwrap(), bytes(1, MIB).slice(..10));
     assert_eq!(drive.requests(RequestKind::ContentGet), 2, "CONFIG and what was asked for");
 }
@@ -84,7 +85,7 @@ async fn no_end_is_read_ahead_for_who_asks_for_states() {
 async fn a_configuration_that_was_replaced_is_read_anew() {
     let (drive, settings, _state) = kloset(b"the first");
     assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the first");
-    // As long as the other, and of the same second.
+    // The new file has the same length as the other one, and a time in the same second.
     drive.simulator.put_file("kloset/CONFIG", Content::from(b"the other".as_slice()), WHEN);
     assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the other");
     drive.simulator.mutate("kloset", icloud_simulator::Mutation::Trash).unwrap();
