@@ -10,7 +10,7 @@ import (
 // end of the file, which contains the directory.
 type archive struct {
 	tail []byte
-	size int64 // of all that was added
+	size int64 // of all added bytes
 }
 
 // mostTail is the minimum number of bytes that are kept of the end of an
@@ -52,7 +52,7 @@ func (a *archive) ReadAt(p []byte, offset int64) (int, error) {
 func (a *archive) check() (unpacked int64, err error) {
 	directory, err := zip.NewReader(a, a.size)
 	if errors.Is(err, errBeforeTail) {
-		return -1, nil // its end is there: zip looks for that first
+		return -1, nil // its end is present, because zip looks for that first
 	}
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return 0, failf(KindDamaged, "", "", "the content of the package is no complete zip file (%d bytes came)", a.size).fromStart()

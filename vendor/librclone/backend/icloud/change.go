@@ -181,7 +181,7 @@ func (d *drive) rename(ctx context.Context, in place, it *item, name string) (*i
 			return err
 		}
 		if answer.ETag == "" || string(answer.ETag) == it.etag || !sameName(answer.fullName(), name) {
-			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look tells
+			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look-up shows which
 		}
 		renamed = *it
 		renamed.take(answer)
@@ -238,7 +238,7 @@ func (d *drive) move(ctx context.Context, from place, it *item, to place) (*item
 		}
 		arrived := answer.parentDoc()
 		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.etag) {
-			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look tells
+			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look-up shows which
 		}
 		moved = *it
 		moved.take(answer)

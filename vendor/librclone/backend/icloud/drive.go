@@ -29,20 +29,20 @@ type drive struct {
 
 	encoding    encoder.MultiEncoder // of names that the service refuses
 	substitutes substitutes
-	age         time.Duration // how old a listing may be that something is found in
+	age         time.Duration // the maximum age of a listing for look-ups
 
-	noDetails  atomic.Bool // the service does not tell about single items
-	copyBroken atomic.Bool // the service made a copy that was none
-	foldsCase  atomic.Bool // the service took two names for one that differ by case
+	noDetails  atomic.Bool // the service does not return single items
+	copyBroken atomic.Bool // the service made a wrong copy
+	foldsCase  atomic.Bool // the service treated two names that differ in case as equal
 }
 
 // place is a folder that a path leads to.
 type place struct {
 	id     string
-	item   *item    // as its parent has it; nil for the drive's root
+	item   *item    // from its parent's listing; nil for the drive's root
 	parent string   // the id of its parent
-	path   string   // for texts
-	within []string // the ids of the folders on the way to it, without its own
+	path   string   // for messages
+	within []string // the ids of its ancestors
 }
 
 var driveRoot = place{id: rootID}
@@ -105,7 +105,7 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 	for try := 1; ; try++ {
 		var passed []string
 		at, err := d.descend(ctx, names, create, begun, &passed)
-		if err == nil && first && !at.item.shared() { // a shared folder needs more than its id
+		if err == nil && first && !at.item.shared() { // for a shared folder, the id does not suffice
 			d.seen.keepTrail(ctx, trail{Names: names, IDs: append(passed[1:], at.id)})
 		}
 		if !isGone(err) || err == fs.ErrorDirNotFound {
@@ -132,13 +132,13 @@ func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 		return false
 	}
 	if _, known := d.folders.find(rootID, names[0]); known {
-		return false // the process has begun at the root already
+		return false // the process has already listed the root
 	}
 	ids, first := d.seen.first(names)
 	if len(ids) == 0 {
 		return first
 	}
-	done, err := d.folders.fill(ctx, rootID) // who else begins at the root waits for it
+	done, err := d.folders.fill(ctx, rootID) // other callers that begin at the root wait for it
 	if err != nil {
 		return first
 	}
@@ -252,7 +252,7 @@ func (d *drive) lookup(ctx context.Context, in place, name string, good func(fou
 		if err != nil {
 			return found{}, err
 		}
-		if fresh != nil { // the cache may have lost it again, to other changes or for want of room
+		if fresh != nil { // the cache may have dropped it again, because of other changes or its limit
 			exact, like := pick(fresh.items, name)
 			return lookedUp(exact, like, name, fresh.short, fresh.invalid), nil
 		}

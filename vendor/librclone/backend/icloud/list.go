@@ -22,9 +22,9 @@ import (
 type lister struct {
 	service *service
 	folders *folders
-	batch   atomic.Int64        // folders a request
-	proved  atomic.Bool         // the service has answered a list of several
-	proving *semaphore.Weighted // held by the list that finds it out
+	batch   atomic.Int64        // folders in a request
+	proved  atomic.Bool         // the service has accepted a list of several folders
+	proving *semaphore.Weighted // held by the list that tests this
 	closed  atomic.Bool         // the Drive host does not list below shares
 }
 
@@ -61,7 +61,7 @@ func (t target) below() bool {
 // listing is the contents of a folder, or the reason why they are unknown.
 type listing struct {
 	self    *driveItem
-	items   []*item        // as shown, in no order
+	items   []*item        // the shown items, in no order
 	invalid []*invalidItem // items that cannot be used
 	short   error          // why there may be more items than these, or nil
 	err     error
@@ -98,7 +98,7 @@ func (l *lister) cut(targets []target, start int) int {
 			break
 		}
 		end++
-		if targets[end-1].shared { // one that is refused would spoil the list
+		if targets[end-1].shared { // a refusal would fail the whole list
 			break
 		}
 	}
@@ -121,7 +121,7 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []listing {
 		return l.listTogether(ctx, targets)
 	}
 	l.proving.Release(1)
-	var listings []listing // in smaller lists, as it was found out meanwhile
+	var listings []listing // in smaller lists, because the limit is known now
 	for start := 0; start < len(targets); {
 		end := l.cut(targets, start)
 		listings = append(listings, l.listTogether(ctx, targets[start:end])...)
@@ -217,7 +217,7 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 			}
 		}
 	}
-	if worked { // so nothing but the length of the list was wrong
+	if worked { // so only the length of the list was the problem
 		for old := l.batch.Load(); int64(size) < old; old = l.batch.Load() {
 			if l.batch.CompareAndSwap(old, int64(size)) {
 				break
@@ -247,7 +247,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]listing, error) {
 	r := request{
 		host: driveHost, method: http.MethodPost, path: "/retrieveItemDetailsInFolders",
 		body: asked, repeats: true,
-		believed: len(targets) > 1, // it may be for one of them or for their number: smaller lists tell
+		believed: len(targets) > 1, // the cause may be one of them or their number, which smaller lists show
 	}
 	listings := make([]listing, len(targets))
 	doubts := 0

@@ -22,7 +22,7 @@ import (
 // was; a name that the service refuses is stored under a substitute, see
 // substitute.go.
 //
-// What is known of the names that iCloud Drive takes, and what is guessed:
+// The names that iCloud Drive accepts, as far as known or guessed:
 //
 //	/ \ control characters, DEL,     rclone has never sent them (its default
 //	"." and ".."                     encoding replaces them): tried

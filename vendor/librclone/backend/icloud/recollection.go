@@ -20,8 +20,8 @@ type recollection struct {
 	path string // of the file; "" when there is none
 
 	mu       sync.Mutex
-	asked    bool     // for the first folder of this process
-	packages []string // found out by this process
+	asked    bool     // first was called in this process
+	packages []string // detected by this process
 }
 
 // recollected is the form of the file.

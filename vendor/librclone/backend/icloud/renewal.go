@@ -24,8 +24,8 @@ func (s *session) proven(a *access) {
 // attempts records what was done about the session because a call was refused.
 type attempts struct {
 	status    int  // of the refusal
-	approved  bool // the cookies for protected data were asked for
-	confirmed bool // Apple has said that the session is good
+	approved  bool // the cookies for protected data were requested
+	confirmed bool // Apple has confirmed that the session is valid
 	signedIn  bool
 }
 
@@ -103,11 +103,11 @@ type round struct {
 	session *session
 	done    *attempts
 
-	doubts     int     // refusals in a row that may be mistaken
+	doubts     int     // consecutive refusals that may be temporary
 	over       bool    // only a sign-in helps
-	confirming bool    // the request asks whether a refused session is good
-	password   *Secret // once it is known: a command for it runs once a round
-	told       bool    // of a long wait
+	confirming bool    // the request checks whether a refused session is valid
+	password   *Secret // set once it is known, because its command runs once in a round
+	told       bool    // a long wait was logged
 }
 
 // passing is a temporary failure, after which another pass is worthwhile.
@@ -304,7 +304,7 @@ func (r *round) tell(why *passing, wait time.Duration) {
 		return
 	}
 	failure := *why.why
-	failure.retryAfter = 0 // the sentence has the wait
+	failure.retryAfter = 0 // the message contains the wait
 	name := r.session.name
 	if wait < longWait || r.told {
 		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v, because the last renewal failed: %s", name, wait.Round(time.Millisecond), failure.Reason())

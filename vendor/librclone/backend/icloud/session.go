@@ -13,13 +13,13 @@ import (
 // session is the web session of an Apple Account in this process. It alone
 // holds, renews and shares the credentials.
 type session struct {
-	name   string // of the remote, for texts
+	name   string // of the remote, for messages
 	path   string // of the session file; "" when there is none
 	signIn signInFunc
 	now    func() time.Time
 
-	base    time.Duration // the first pause after a failure that passes
-	longest time.Duration // the longest wait in total for such failures to pass
+	base    time.Duration // the first pause after a temporary failure
+	longest time.Duration // the longest wait in total for temporary failures
 
 	// turn is held by the caller that renews; all others wait for the outcome.
 	turn chan struct{}
@@ -28,24 +28,24 @@ type session struct {
 	password   Secret      // "" when none is known
 	command    string      // that prints it, "" for none
 	given      string      // the credentials in the configuration that was read last
-	state      SessionFile // what is shared, whether or not a file is used
+	state      SessionFile // the shared state, whether or not a file is used
 	generation int         // counts the changes of the credentials
-	own        bool        // the session is of a sign-in of this process
+	own        bool        // the session was begun by this process
 	works      bool        // a call was accepted with it
-	worked     bool        // a call was accepted with any, in this process
+	worked     bool        // a call was accepted with any session, in this process
 	ended      *Error      // why no renewal is possible any more
-	endedFile  fileStamp   // the session file as it was then
+	endedFile  fileStamp   // the session file at that time
 	failures   int         // counts the renewals that failed
-	failure    *Error      // of the last one, nil after a success
+	failure    *Error      // of the last renewal, nil after a success
 	retryAt    time.Time   // no renewal before, after a failure
-	trouble    time.Time   // when the present trouble with renewals began
+	trouble    time.Time   // when the present series of failures began
 	troubled   time.Time   // its last failure
 	signIns    []time.Time // of this process, the recent ones
 	proofs     int         // of the password that this process has sent since its last sign-in
-	fruitless  *Error      // why the last of them brought no session
+	fruitless  *Error      // why the last proof brought no session
 	savers     map[string]func(*SessionFile)
 	warned     bool                    // that the session file cannot be written
-	filed      bool                    // the session was in its file, so that it is over when that is gone
+	filed      bool                    // the session was in its file, so it ends when the file is removed
 	rotated    map[string]*http.Cookie // those that answers have replaced since the last save
 }
 

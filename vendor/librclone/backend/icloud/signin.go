@@ -28,7 +28,7 @@ const (
 // the headers, so that Apple sees the same client here and at the first
 // sign-in, which uses rclone's configuration questions.
 type signer struct {
-	service *service // its client and pace; it has no session yet
+	service *service // its client and limiter; it has no session yet
 	name    string
 }
 
@@ -91,7 +91,7 @@ func (s *signer) signIn(ctx context.Context, state *SessionFile, password Secret
 	state.SignIns++
 	if state.Proofs.Accepted {
 		state.Refused, state.Proofs = Refusals{}, ProofLog{}
-	} else { // the session token says nothing of the password
+	} else { // the session token says nothing about the password
 		state.Refused.TrustToken, state.Refused.Session, state.Refused.Token = "", "", ""
 	}
 	return nil

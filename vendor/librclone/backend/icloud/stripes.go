@@ -11,10 +11,10 @@ import (
 // connection. The parts are returned in order.
 const (
 	stripe       = 4 << 20    // bytes of a part
-	leastStriped = 4 * stripe // bytes of what is read in parts
+	leastStriped = 4 * stripe // the minimum size of a content that is read in parts
 	firstStripes = 3          // parts of a content in memory, under way or complete
-	mostStripes  = 9          // the same, once parts have come
-	mostBudgeted = 12         // parts of all contents in memory, but for one of each
+	mostStripes  = 9          // the same, after parts have arrived
+	mostBudgeted = 12         // parts of all contents in memory, without one of each
 )
 
 // readsStriped reports whether a content is read in parts from a position to
@@ -35,7 +35,7 @@ type stripedReader struct {
 	end     int64
 	parts   []*part // under way or complete, in order
 	current *part   // the first of them, complete
-	read    int     // bytes of it that were read
+	read    int     // bytes of it that were returned
 	most    int     // parts in memory
 	free    [][]byte
 	err     error

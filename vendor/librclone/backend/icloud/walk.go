@@ -80,7 +80,7 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 		}
 		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
 	}
-	var contradicted bool // by one folder for long enough; it is the service's trouble and not the folder's
+	var contradicted bool // by one folder for long enough, so the cause is the service and not the folder
 	for n, outcome := range f.drive.lister.list(ctx, targets) {
 		i, found := at[n], places[n]
 		if isGone(outcome.err) && f.drive.isThere(found.id) {
@@ -119,7 +119,7 @@ func (p place) moved(self *driveItem) bool {
 
 // listMoved lists a folder whose path in the cache was wrong.
 func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
-	for try := 2; ; try++ { // the first one was with what the cache had
+	for try := 2; ; try++ { // the first attempt used the cache
 		for id := range f.drive.ancestors(f.names(dir)) {
 			f.drive.folders.forget(id)
 		}
@@ -180,7 +180,7 @@ type treeWalk struct {
 	queue   []string // folders to list
 	busy    int      // workers that may find more
 	err     error
-	calling sync.Mutex // callbacks come one at a time
+	calling sync.Mutex // serialises the callbacks
 }
 
 // next waits for folders to list. It returns none if the walk has ended.
