@@ -20,6 +20,11 @@ pub const STATE_VARIABLE: &str = "PLAKAR_ICLOUD_STATE_DIR";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State(PathBuf);
 
+/// An account and its name.
+type Named = (String, Account);
+/// A file in the folder of the accounts that is no account, and why.
+type Damaged = (PathBuf, Error);
+
 impl State {
     /// Returns the named folder, or else the one that the environment defines.
     ///
@@ -108,7 +113,7 @@ impl State {
     }
 
     /// Reads the folder of the accounts. Returns the accounts, and the files that are no accounts.
-    fn scan(&self) -> Result<(Vec<(String, Account)>, Vec<(PathBuf, Error)>), Error> {
+    fn scan(&self) -> Result<(Vec<Named>, Vec<Damaged>), Error> {
         let folder = self.0.join("accounts");
         let failed = |error| Error::File { doing: "cannot list", path: folder.clone(), error };
         let entries = match fs::read_dir(&folder) {

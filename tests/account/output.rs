@@ -46,7 +46,7 @@ fn nothing_that_a_terminal_obeys_comes_from_an_account() {
     let file = person.state().join("accounts/icloud.json");
     let text = fs::read_to_string(&file).unwrap();
     let odd = format!("odd{OBEYED}@example.com");
-    fs::write(&file, text.replace(APPLE_ID, &serde_json::to_string(&odd).unwrap().trim_matches('"'))).unwrap();
+    fs::write(&file, text.replace(APPLE_ID, serde_json::to_string(&odd).unwrap().trim_matches('"'))).unwrap();
     fs::write(person.state().join(format!("accounts/{OBEYED}.json")), "").unwrap();
     for command in [
         &["accounts"][..],

@@ -137,6 +137,10 @@ async fn deleted_objects_take_no_room_and_go_together() {
     }
     store.close().await.unwrap();
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG", "/kloset/packfiles/notes.txt"]);
+    // The Trash is emptied in the background, before the process ends.
+    let mut connector = store.into_connector();
+    connector.hang_up();
+    connector.wait(PATIENCE).await.unwrap();
     assert_eq!(icloud.simulator.trash().len(), 0);
 }
 
