@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CONFIG, Error, Kloset, inside, process::ProcessId};
+use super::{Error, Kloset, inside, layout::CONFIG, process::ProcessId};
 use crate::rclone::{Deletion, File, Item, Replacement, Time};
 
 /// A file that announces that a process is creating a kloset in a folder.
