@@ -219,7 +219,7 @@ func (r *refusal) err() *Error {
 	e.doubtful = r.doubtful()
 	e.answered, e.host = true, r.host
 	if e.kind == KindQuota {
-		e.advice = "free some space in iCloud or extend the storage plan"
+		e.advice = "free some space in iCloud (what is in Recently Deleted counts too) or extend the storage plan"
 	}
 	return e
 }
