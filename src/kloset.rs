@@ -201,7 +201,12 @@ impl Kloset {
                 self.own_locks().insert(mac, Some(OwnLock { version, content }));
             }
         } else {
-            let result = folder.put(&name, content).await;
+            let mut result = folder.put(&name, content).await;
+            if result.as_ref().is_err_and(|error| error.kind() == Kind::Exists) {
+                // Another process has stored the object since the folder was listed. It has the same
+                // content, so either may stay.
+                result = folder.put(&name, content).await;
+            }
             self.blocks.forget(&self.path(resource, mac));
             result?;
         }

@@ -178,7 +178,9 @@ impl Run {
                 let offset = (from * size as f64) as u64;
                 let got = store.get(resource, mac, Some(Range { offset, length })).await;
                 let part = |content: &Bytes| {
-                    content.slice(offset as usize..content.len().min(offset as usize + length as usize))
+                    // Another content that the object once had may be shorter.
+                    let start = content.len().min(offset as usize);
+                    content.slice(start..content.len().min(start + length as usize))
                 };
                 let past = self.past(resource, mac).map(part).collect();
                 self.compare(step, got, expected.map(part), past);

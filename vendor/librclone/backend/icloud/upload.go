@@ -56,7 +56,8 @@ func (d *drive) put(ctx context.Context, in place, name string, known *known, pr
 		return nil, about(err, "upload", on)
 	}
 	made, err := d.putDocument(ctx, in, known, name, doc)
-	if !isFinal(err) && (hasKind(err, KindChanged) || isGone(err)) {
+	// What is known of the folder is out of date, so the next upload lists it.
+	if hasKind(err, KindExists) || !isFinal(err) && (hasKind(err, KindChanged) || isGone(err)) {
 		d.folders.forget(in.id)
 	}
 	if err != nil {
