@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -282,7 +283,14 @@ func transportError(ctx context.Context, host string, err error) error {
 		why = "the name " + host + " cannot be resolved"
 		advice = "check the network connection"
 	}
+	// No repetition makes a certificate trusted.
+	var untrusted *tls.CertificateVerificationError
+	isUntrusted := errors.As(err, &untrusted)
+	if isUntrusted {
+		why = "the certificate of " + host + " is not trusted"
+		advice = "set SSL_CERT_FILE to the CA certificates that this network needs"
+	}
 	e := fail(KindNetwork, "", "", why).from(err).with(advice)
-	e.host = host
+	e.host, e.final = host, isUntrusted
 	return e
 }
