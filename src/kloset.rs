@@ -196,7 +196,12 @@ impl Kloset {
             self.journal.note(vec![Change::Locked(mac)]).await;
             // plakar refreshes its lock every 5 minutes and ignores locks that are 10 minutes old,
             // so a lock must not wait for the uploads of packfiles over a slow link.
-            let version = folder.put_at_once(&name, content).await?.version;
+            let mut result = folder.put_at_once(&name, content).await;
+            if result.as_ref().is_err_and(|error| error.kind() == Kind::Exists) {
+                // An earlier process stored it after the folder was listed.
+                result = folder.put_at_once(&name, content).await;
+            }
+            let version = result?.version;
             if let Some(content) = content.in_memory() {
                 self.own_locks().insert(mac, Some(OwnLock { version, content }));
             }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 use plakar_host::{Mac, Range, Resource, Store, digest};
-use proptest::{prelude::*, sample::select, test_runner::Config};
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngSeed},
+};
 
 use crate::drive::{Drive, bytes, path, status, until};
 
@@ -234,7 +238,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: cases(), failure_persistence: None, max_shrink_iters: 40, ..Config::default() })]
+    #![proptest_config(Config { cases: cases(), rng_seed: seed(), failure_persistence: None, max_shrink_iters: 40, ..Config::default() })]
 
     #[test]
     fn a_kloset_is_what_a_store_in_memory_is(steps in steps()) {
@@ -251,4 +255,13 @@ proptest! {
 /// Returns the number of cases. `PROPTEST_CASES`, which `Config::default` reads, increases it.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6)
+}
+
+/// Returns the seed of the cases: the same in each run, unless `PROPTEST_RNG_SEED`, which
+/// `Config::default` reads, names another.
+fn seed() -> RngSeed {
+    match Config::default().rng_seed {
+        RngSeed::Random => RngSeed::Fixed(7),
+        fixed => fixed,
+    }
 }
