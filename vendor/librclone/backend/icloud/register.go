@@ -59,6 +59,7 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 			}
 		}
 		if now != nil && doc.fits(now) {
+			d.folders.put(in.id, now)
 			return now, nil
 		}
 		if taken {

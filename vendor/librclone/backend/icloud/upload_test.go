@@ -36,7 +36,8 @@ var stepFaults = []struct {
 }
 
 // Each step of an upload may fail once or twice, its answer may be lost or
-// unreadable: the file is there once, whole, and under its name.
+// unreadable: the file is there once, whole, and under its name. The same process
+// can replace it afterwards.
 func TestUploadSurvivesFaults(t *testing.T) {
 	steps := map[string][]string{
 		"new":     {"list", "create-folders", "upload-web", "content-post", "update-documents"},
@@ -59,6 +60,9 @@ func TestUploadSurvivesFaults(t *testing.T) {
 					content, err := read(o)
 					require.NoError(t, err)
 					assert.Equal(t, "the new content", content)
+					o = put(t, f, "folder/file.txt", "the newest content")
+					assert.Equal(t, "the newest content", sim.file("folder/file.txt"))
+					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.paths())
 					listed, err := f.NewObject(background, "folder/file.txt")
 					require.NoError(t, err)
 					assert.Equal(t, o.(*Object).Version(), listed.(*Object).Version())
