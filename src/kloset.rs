@@ -268,16 +268,20 @@ impl Kloset {
     /// if many deletions are under way.
     ///
     /// # Errors
-    /// Returns no error at present: a failure is logged when it happens.
+    /// Fails if the object is unknown and the listing fails. A later failure is logged when it
+    /// happens.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<(), Error> {
         let folder = self.folder(resource);
         let on_failure = if resource == Resource::Lock { OnFailure::Hide } else { OnFailure::ListAgain };
-        folder.delete(&mac.to_string(), on_failure)?;
+        let existed = folder.delete(&mac.to_string(), on_failure).await?;
         self.blocks.forget(&self.path(resource, mac));
         if resource == Resource::Lock {
             self.own_locks().remove(&mac);
         }
-        self.journal.note(vec![Change::Deleted(resource, mac)]).await;
+        // The journal may still name a lock that is gone as one of a killed process.
+        if existed || resource == Resource::Lock {
+            self.journal.note(vec![Change::Deleted(resource, mac)]).await;
+        }
         folder.deletions_have_room().await;
         Ok(())
     }

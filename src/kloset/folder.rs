@@ -30,11 +30,11 @@ pub struct Folder {
     deletions: Batches<Deleted>,
 }
 
-/// A file to be deleted: the known one, or else the one at the path.
+/// A file to be deleted.
 #[derive(Debug)]
 struct Deleted {
     path: DrivePath,
-    file: Option<File>,
+    file: File,
     on_failure: OnFailure,
 }
 
@@ -55,8 +55,8 @@ struct Known {
 /// Hides a deleted file from listings that still show it.
 #[derive(Debug)]
 struct Tombstone {
-    /// The version that was deleted, or none for any version.
-    version: Option<Arc<str>>,
+    /// The version that was deleted.
+    version: Arc<str>,
     since: Instant,
 }
 
@@ -68,10 +68,7 @@ impl Known {
         self.stored.retain(|_, (_, since)| since.elapsed() < LAG);
         self.tombstones.retain(|_, tombstone| tombstone.since.elapsed() < LAG);
         let tombstones = &self.tombstones;
-        self.files.retain(|name, file| {
-            let deleted = tombstones.get(name);
-            deleted.is_none_or(|deleted| deleted.version.as_ref().is_some_and(|version| *version != file.version))
-        });
+        self.files.retain(|name, file| tombstones.get(name).is_none_or(|deleted| deleted.version != file.version));
         for (name, (file, _)) in &self.stored {
             // A listing that has the name is used as it is: another process may have stored the
             // file again, and a version that is gone is detected when it is read.
@@ -220,20 +217,24 @@ impl Folder {
         known.files.insert(name, file);
     }
 
-    /// Deletes a file permanently, in the background. The file is no longer listed.
+    /// Deletes a file permanently, in the background. The file is no longer listed. Reports whether
+    /// the file exists. A name alone is not enough to delete a file, because another process may
+    /// store a file of that name before the deletion begins.
     ///
     /// # Errors
-    /// Fails if the name is not valid.
-    pub fn delete(self: &Arc<Self>, name: &str, on_failure: OnFailure) -> Result<(), Error> {
+    /// Fails if the name is unknown and the listing fails.
+    pub async fn delete(self: &Arc<Self>, name: &str, on_failure: OnFailure) -> Result<bool, Error> {
         let path = self.child(name)?;
-        let file = {
-            let (name, mut known) = (Arc::<str>::from(name), self.known());
-            let stored = known.stored.remove(&name).map(|(file, _)| file);
-            let file = known.files.remove(&name).or(stored);
-            let version = file.as_ref().map(|file| Arc::clone(&file.version));
-            known.tombstones.insert(name, Tombstone { version, since: Instant::now() });
-            file
+        let Some(file) = self.file(name).await? else {
+            return Ok(false);
         };
+        {
+            let (name, mut known) = (Arc::<str>::from(name), self.known());
+            known.stored.remove(&name);
+            known.files.remove(&name);
+            let version = Arc::clone(&file.version);
+            known.tombstones.insert(name, Tombstone { version, since: Instant::now() });
+        }
         if self.deletions.add(Deleted { path, file, on_failure }) {
             let folder = Arc::clone(self);
             tokio::spawn(async move {
@@ -243,11 +244,11 @@ impl Folder {
                 }
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn delete_batch(&self, batch: &[Deleted]) {
-        let files: Vec<_> = batch.iter().map(|deleted| (&deleted.path, deleted.file.as_ref())).collect();
+        let files: Vec<_> = batch.iter().map(|deleted| (&deleted.path, Some(&deleted.file))).collect();
         let results = self.drive.delete_all(&files, Deletion::Permanent).await;
         let is_gone = |error: &Error| error.kind() == Kind::NotFound;
         let mut failures = batch.iter().zip(results).filter_map(|(deleted, result)| {

@@ -104,6 +104,8 @@ struct Run {
     past: BTreeMap<(u8, Mac), Vec<Bytes>>,
     /// The objects that each process has stored and not deleted.
     stored: [BTreeSet<(u8, Mac)>; 2],
+    /// The objects that each process has deleted and not stored again.
+    deleted: [BTreeSet<(u8, Mac)>; 2],
     /// A counter, so that a lock is never stored twice with the same content.
     locks: u32,
 }
@@ -142,6 +144,7 @@ impl Run {
             expected: BTreeMap::new(),
             past: BTreeMap::new(),
             stored: Default::default(),
+            deleted: Default::default(),
             locks: 0,
         }
     }
@@ -150,6 +153,7 @@ impl Run {
         let settings = self.drive.settings().with("cache_memory", "2");
         self.stores[self.acting] = self.drive.store(&settings).await;
         self.stored[self.acting].clear();
+        self.deleted[self.acting].clear();
     }
 
     async fn take(&mut self, step: &Step) {
@@ -173,6 +177,7 @@ impl Run {
                 self.past.entry((folder(resource), mac)).or_default().push(content.clone());
                 self.expected.insert((folder(resource), mac), content);
                 self.stored[self.acting].insert((folder(resource), mac));
+                self.deleted[self.acting].remove(&(folder(resource), mac));
             }
             Step::Get { resource, object, from, length } => {
                 let mac = mac(resource, object);
@@ -200,17 +205,22 @@ impl Run {
                 store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 let name = path(folder_name(resource), mac);
                 until(|| !self.drive.simulator.snapshot().iter().any(|item| item.path == name)).await;
-                self.expected.remove(&(folder(resource), mac));
+                if self.expected.remove(&(folder(resource), mac)).is_some() {
+                    self.deleted[self.acting].insert((folder(resource), mac));
+                }
                 self.stored[self.acting].remove(&(folder(resource), mac));
             }
             Step::List { resource } => {
                 let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
-                // A process lists what it stored in the last minute, even if the other has deleted
-                // it, because a listing of iCloud may lag behind.
+                // A listing of iCloud may lag behind. So a process lists what it stored in the last
+                // minute even if the other has deleted it, and hides what it deleted in the last
+                // minute even if the other has stored it again.
                 listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
-                let expected: BTreeSet<_> =
-                    self.expected.keys().filter(|key| key.0 == folder(resource)).copied().collect();
+                let is_there = |key: &&(u8, Mac)| {
+                    key.0 == folder(resource) && (listed.contains(*key) || !self.deleted[self.acting].contains(*key))
+                };
+                let expected: BTreeSet<_> = self.expected.keys().filter(is_there).copied().collect();
                 assert_eq!(listed, expected, "{step:?}");
             }
             Step::Switch => self.acting = 1 - self.acting,

@@ -156,6 +156,19 @@ async fn deleting_what_is_not_there_succeeds() {
     assert_eq!(store.list(Resource::Packfile).await.unwrap().len(), 0);
 }
 
+/// A process that has deleted an object lists it again as soon as another process stores it.
+#[tokio::test]
+async fn an_object_that_another_process_stores_after_a_deletion_is_listed() {
+    let icloud = ICloud::new();
+    let store = kloset(&icloud).await;
+    let content = Bytes::from_static(b"content");
+    let mac = digest(&content);
+    store.delete(Resource::Packfile, mac).await.unwrap();
+    let other = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    other.put(Resource::Packfile, mac, content).await.unwrap();
+    assert_eq!(store.list(Resource::Packfile).await.unwrap(), [mac]);
+}
+
 /// Objects that another machine stores and deletes while this process runs.
 #[tokio::test]
 async fn changes_by_others_are_seen() {
