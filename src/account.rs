@@ -12,14 +12,17 @@ mod file;
 mod files;
 mod forecast;
 mod resolve;
+mod runs;
 mod state;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub use event::{Counts, OnEvent, RunEvent, test_command};
 pub use file::Account;
+pub use files::replace as replace_file;
 pub use forecast::Forecast;
 pub use resolve::{Access, resolve};
+pub use runs::Runs;
 pub use state::{STATE_VARIABLE, State};
 
 use crate::rclone::{Sections, account::Identity};

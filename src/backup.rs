@@ -7,8 +7,8 @@ mod root;
 mod run;
 mod walk;
 
-pub use excludes::Excludes;
+pub use excludes::{ExcludeOptions, Excludes};
 pub use read_ahead::ReadAhead;
 pub use root::Root;
 pub use run::{Backup, Error, Listed, Reading};
-pub use walk::{Found, walk};
+pub use walk::{Failed, Found, walk};

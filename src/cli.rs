@@ -6,6 +6,7 @@
 mod accounts;
 mod config;
 mod doctor;
+mod last;
 mod login;
 mod output;
 mod plakar;
@@ -70,6 +71,7 @@ enum Command {
     Login(login::Login),
     Accounts(accounts::Accounts),
     Status(status::Status),
+    Last(last::Last),
     Logout(accounts::Logout),
     Config(config::Config),
     Doctor(doctor::Doctor),
@@ -210,6 +212,7 @@ impl Cli {
             Command::Login(login) => login.json,
             Command::Accounts(accounts) => accounts.json,
             Command::Status(status) => status.json,
+            Command::Last(last) => last.json,
             Command::Doctor(doctor) => doctor.json,
             _ => false,
         }
@@ -221,6 +224,7 @@ impl Cli {
             Command::Login(login) => login.run(&state()?).await,
             Command::Accounts(accounts) => accounts.run(&state()?).await,
             Command::Status(status) => status.run(&state()?).await,
+            Command::Last(last) => last.run(&state()?),
             Command::Logout(logout) => logout.run(&state()?).await,
             Command::Config(config) => config.run(&state()?).await,
             Command::Doctor(doctor) => doctor.run(&state()?).await,

@@ -15,9 +15,11 @@ pub use sections::HIDDEN_PASSWORD;
 
 use crate::{
     account::{self, Access, Forecast, OnEvent, State},
+    backup::ExcludeOptions,
     drive::{DrivePath, Limits},
     kloset::CacheLimits,
     rclone::Sections,
+    report::Destinations,
 };
 use accounts::AccountKeys;
 use sections::OWN_SECTION;
@@ -79,8 +81,8 @@ pub struct Config {
     pub listings: usize,
     /// The maximum number of small files that are read ahead.
     pub read_ahead: usize,
-    /// Whether a backup includes the klosets in the drive.
-    pub include_klosets: bool,
+    /// What a backup leaves out.
+    pub excludes: ExcludeOptions,
     /// The limits of the drive.
     pub limits: Limits,
     /// The limits of the caches of a kloset.
@@ -89,8 +91,8 @@ pub struct Config {
     pub access: Option<Access>,
     /// When and how to warn that a sign-in will be needed.
     pub forecast: Forecast,
-    /// The command to run when a run fails or leaves files out.
-    pub on_event: OnEvent,
+    /// Where the results of runs are reported.
+    pub report: Destinations,
     /// What happens to a backup that could not save every file.
     pub on_partial: OnPartial,
 }
@@ -112,7 +114,8 @@ impl Config {
         let (protocol, top) = location::parse(&location)?;
         let listings = options::LISTINGS.number(&mut map)?;
         let read_ahead = options::READ_AHEAD.number(&mut map)?;
-        let include_klosets = options::INCLUDE_KLOSETS.flag(&mut map)?;
+        let excludes = options::excludes(&mut map)?;
+        let summary = options::SUMMARY.path(&mut map)?;
         let limits = options::limits(&mut map)?;
         let mut cache = options::cache_limits(&mut map)?;
         let warn_days = options::WARN_DAYS_OPTION.number(&mut map)? as u64;
@@ -142,6 +145,14 @@ impl Config {
         let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
         let on_event = OnEvent::new(event_command, event_account, event_state, &format!("{origin} {location}"));
         let forecast = Forecast { warn_days, on_event: on_event.clone() };
+        let report = Destinations {
+            on_event,
+            file: summary,
+            runs: access.as_ref().map(|access| access.state.runs(&access.session_file)),
+            account: event_account.to_owned(),
+            location: top.to_string(),
+            origin: origin.clone(),
+        };
         let section = accounts::name_section(&mut sections, access.as_ref());
         Ok(Self {
             protocol,
@@ -151,12 +162,12 @@ impl Config {
             sections,
             listings,
             read_ahead,
-            include_klosets,
+            excludes,
             limits,
             cache,
             access,
             forecast,
-            on_event,
+            report,
             on_partial,
         })
     }

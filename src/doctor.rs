@@ -125,7 +125,7 @@ pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remot
     let rclone = Rclone::start();
     let listing = async {
         let remote = rclone.open(section, "", sections).await?;
-        remote.list(vec![String::new()]).await.map(|listed| (remote, listed))
+        remote.list(vec![String::new()], None).await.map(|listed| (remote, listed))
     };
     let listed = within(WORK, listing).await;
     let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.entries.len())));

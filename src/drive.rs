@@ -20,7 +20,9 @@ pub use error::Error;
 pub use path::{BadName, DrivePath, are_alike, are_one};
 pub use spool::{Spool, Spooled, Spools};
 
-use crate::rclone::{self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Sections, Time};
+use crate::rclone::{
+    self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Rules, Sections, Time,
+};
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
 
@@ -82,8 +84,13 @@ impl Drive {
 
     /// Lists folders. Returns one result for each.
     pub async fn list(&self, folders: &[DrivePath]) -> Vec<Result<Listing, Error>> {
+        self.list_without(folders, None).await
+    }
+
+    /// Lists folders as [`Self::list`] does, without the items that `rules` leave out.
+    pub async fn list_without(&self, folders: &[DrivePath], rules: Option<Rules>) -> Vec<Result<Listing, Error>> {
         let listed = retried_each(self.attempts(Work::List), folders.len(), |left| {
-            self.remote.list(left.iter().map(|&i| folders[i].as_str().to_owned()).collect())
+            self.remote.list(left.iter().map(|&i| folders[i].as_str().to_owned()).collect(), rules)
         })
         .await;
         let mut results = Vec::new();

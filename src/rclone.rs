@@ -10,6 +10,7 @@ mod ffi;
 mod methods;
 mod read;
 mod remote;
+mod rules;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,9 +20,10 @@ pub use error::{Cause, Error, Kind};
 pub use ffi::{region::Region, signals::use_alternate_stack};
 pub use methods::Sections;
 pub use read::{Reader, Scope, Under, Version};
+pub use rules::Rules;
 
 use call::call;
-use methods::Nothing;
+use methods::{Method, Nothing};
 
 use crate::log::Verbosity;
 
@@ -64,6 +66,16 @@ impl Rclone {
         Ok(Remote { id: remote, sets_folder_times, merges_names })
     }
 
+    /// Returns how many requests this process has sent to services whose requests are counted, and
+    /// how long it waited. Returns none if there were no requests.
+    pub fn traffic() -> Option<Traffic> {
+        STARTED.get()?;
+        let input = call::encode(read::ENDLESS, &methods::CountTraffic {}).ok()?;
+        let counted = call::call_blocking::<methods::Traffic>(&input, methods::CountTraffic::PATH).ok()?;
+        let methods::Traffic { requests, waits, waited_ms } = counted;
+        (requests > 0).then(|| Traffic { requests, waits, waited: Duration::from_millis(waited_ms) })
+    }
+
     /// Waits at most `within` for the changes that backends make in the background. Returns those
     /// that have failed since the last call or are not done.
     ///
@@ -75,6 +87,17 @@ impl Rclone {
         let unfinished = |left: methods::Unfinished| Unfinished { path: left.path, error: left.failure.into() };
         Ok(finished.unfinished.into_iter().map(unfinished).collect())
     }
+}
+
+/// The requests of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// The number of requests, including repetitions.
+    pub requests: u64,
+    /// The number of periods in which at least one operation waited before it repeated a request.
+    pub waits: u64,
+    /// The total length of these periods.
+    pub waited: Duration,
 }
 
 /// An opened remote.
@@ -146,6 +169,8 @@ pub struct Entry {
     pub item: Item,
     /// The number of items directly in a folder, if the service reports it.
     pub children: Option<u64>,
+    /// Whether another account owns the item.
+    pub is_shared: bool,
 }
 
 /// The content of a folder.
@@ -157,6 +182,12 @@ pub struct Listing {
     pub invalid: Vec<InvalidEntry>,
     /// Why the listing may be incomplete, if the service contradicts itself.
     pub incomplete: Option<Error>,
+    /// The same, by counters of the service whose meaning is not certain.
+    pub doubt: Option<Error>,
+    /// The number of items that the service counts and does not list.
+    pub missing: u64,
+    /// The number of items that were left out by rules.
+    pub excluded: u64,
 }
 
 /// An item of a folder that cannot be used.
@@ -193,6 +224,8 @@ pub struct File {
     pub size: Option<u64>,
     /// A value that changes whenever the file does.
     pub version: Arc<str>,
+    /// Whether the file is known to be a package.
+    pub is_package: bool,
 }
 
 impl TryFrom<methods::Entry> for Entry {
@@ -205,6 +238,7 @@ impl TryFrom<methods::Entry> for Entry {
                 object: Arc::new(object),
                 size: u64::try_from(entry.size).ok(),
                 version: entry.version.into(),
+                is_package: entry.package,
             }),
             (false, None) => {
                 let cause = Error::unexpected("rclone keeps no object for the file");
@@ -216,6 +250,7 @@ impl TryFrom<methods::Entry> for Entry {
             modified: Time { seconds: entry.seconds, nanos: entry.nanos },
             item,
             children: entry.children,
+            is_shared: entry.shared,
         })
     }
 }
@@ -226,6 +261,9 @@ impl From<methods::ListedFolder> for Listing {
             entries: Vec::with_capacity(folder.entries.len()),
             invalid: folder.invalid.into_iter().map(InvalidEntry::from).collect(),
             incomplete: folder.incomplete.map(Error::from),
+            doubt: folder.doubt.map(Error::from),
+            missing: folder.missing,
+            excluded: folder.excluded,
         };
         for entry in folder.entries {
             match Entry::try_from(entry) {

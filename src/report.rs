@@ -1,22 +1,30 @@
 //! The result of a run, for the user who started it and for programs.
 
 mod first;
+mod run;
 
 use std::{
     collections::BTreeMap,
     fmt,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
+    time::SystemTime,
 };
 
-use crate::account::{Counts, OnEvent, RunEvent};
+use serde::{Deserialize, Serialize};
+
+pub use run::{Kind, Outcome, Run};
+
+use crate::account::{self, Counts, OnEvent, RunEvent, Runs};
 
 /// The maximum number of causes in one line.
 const CAUSES: usize = 4;
 
-/// The result of a backup or a restore.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The result of a run: what became of its items.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
-    /// The number of files of the run.
+    /// The number of files of a backup or a restore, or of objects that a store has stored.
     pub files: u64,
     /// The number of folders of the run.
     pub folders: u64,
@@ -24,6 +32,19 @@ pub struct Summary {
     pub others: u64,
     /// The bytes of content that were transferred.
     pub bytes: u64,
+    /// The number of files that plakar did not have to read, because they have not changed.
+    pub unchanged: u64,
+    /// The number of files that were read.
+    pub read: u64,
+    /// The number of packages among the files, as far as they are recognised.
+    pub packages: u64,
+    /// The number of files and folders that other accounts share.
+    pub shared: u64,
+    /// The number of items that were left out as configured. What a folder contains that was left
+    /// out is unknown and is not counted.
+    pub excluded: u64,
+    /// The number of items that the service counts and does not list.
+    pub missing: u64,
     /// The number of files that have another name in the drive than in the snapshot.
     pub renamed: u64,
     /// The number of items that were not saved or not restored.
@@ -56,13 +77,22 @@ impl Summary {
     }
 }
 
-/// Writes the counts, and the causes of the failures.
+/// Writes the counts that are not zero, and the causes of the failures.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (files, folders) = (counted(self.files, "file"), counted(self.folders, "folder"));
         write!(f, "{files} and {folders}, {} transferred", Bytes(self.bytes))?;
-        if self.renamed > 0 {
-            write!(f, ", {} restored under another name", counted(self.renamed, "file"))?;
+        let parts = [
+            (self.unchanged, "unchanged"),
+            (self.read, "read"),
+            (self.packages, "recognised as packages"),
+            (self.shared, "shared by others"),
+            (self.excluded, "left out"),
+            (self.renamed, "restored under another name"),
+            (self.missing, "counted by the service but not listed"),
+        ];
+        for (count, what) in parts.into_iter().filter(|&(count, _)| count > 0) {
+            write!(f, ", {count} {what}")?;
         }
         match self.failed {
             0 => write!(f, ", none failed"),
@@ -77,32 +107,53 @@ impl From<&Summary> for Counts {
     }
 }
 
-/// Reports how a run ended: on stderr, and by the command of `on_event`.
+/// Where and how the runs of a configuration are reported.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    /// The command of `on_event`.
+    pub on_event: OnEvent,
+    /// The file that gets the result as JSON.
+    pub file: Option<PathBuf>,
+    /// The last runs of the account.
+    pub runs: Option<Runs>,
+    /// The name of the account, or the Apple ID or server.
+    pub account: String,
+    /// The folder or file that the location names.
+    pub location: String,
+    /// The account or server of the files.
+    pub origin: String,
+}
+
+/// Reports how a run ended: on stderr, in a file, in the list of the last runs, and by the command
+/// of `on_event`.
 #[derive(Debug)]
 pub struct Reporter {
-    on_event: OnEvent,
-    configuration: String,
+    kind: Kind,
+    to: Destinations,
+    began: SystemTime,
     told: AtomicBool,
 }
 
 impl Reporter {
-    /// Returns a reporter for the runs of one configuration.
-    pub fn new(on_event: &OnEvent, configuration: &str) -> Self {
-        Self { on_event: on_event.clone(), configuration: configuration.to_owned(), told: AtomicBool::default() }
+    /// Returns a reporter for a run that begins now.
+    pub fn new(kind: Kind, to: &Destinations) -> Self {
+        Self { kind, to: to.clone(), began: SystemTime::now(), told: AtomicBool::default() }
     }
 
     /// Makes this process the one that reports, unless another process of the same plakar is.
     /// Reports whether it is.
     pub fn claim(&self) -> bool {
-        first::is_first(&self.configuration)
+        first::is_first(&format!("{} {}", self.to.origin, self.to.location))
     }
 
     /// Reports a run that has a result. `partial` is the event for a run that lacks items.
-    pub fn done(&self, what: &str, summary: &Summary, partial: Option<RunEvent>) {
+    pub fn done(&self, summary: &Summary, partial: Option<RunEvent>) {
         if self.was_told() {
             return;
         }
-        crate::log::notice(format_args!("{what}: {summary}"));
+        let run = self.ended(summary, None);
+        crate::log::notice(format_args!("{}: {summary}; {}", self.kind.name(), run.effort()));
+        self.keep(&run);
         if let Some(event) = partial.filter(|_| summary.failed > 0) {
             let reason = format!(
                 "{} of {} failed: {}",
@@ -110,7 +161,14 @@ impl Reporter {
                 counted(summary.files, "file"),
                 summary.grouped_causes()
             );
-            self.on_event.run_ended(event, &reason, Some(summary.into()));
+            self.to.on_event.run_ended(event, &reason, Some(summary.into()));
+        }
+    }
+
+    /// Reports a run that succeeded, without a line on stderr.
+    pub fn done_silently(&self, summary: &Summary) {
+        if !self.was_told() {
+            self.keep(&self.ended(summary, None));
         }
     }
 
@@ -121,19 +179,44 @@ impl Reporter {
             return;
         }
         log::error!("{reason}");
-        self.on_event.run_ended(event, reason, summary.map(Counts::from));
+        if self.claim() {
+            self.keep(&self.ended(&summary.cloned().unwrap_or_default(), Some(reason)));
+        }
+        self.to.on_event.run_ended(event, reason, summary.map(Counts::from));
     }
 
     fn was_told(&self) -> bool {
         self.told.swap(true, Ordering::Relaxed)
     }
+
+    fn ended(&self, summary: &Summary, reason: Option<&str>) -> Run {
+        Run::new(self.kind, &self.to, self.began, summary, reason)
+    }
+
+    /// Stores the result. A failure to do so is no failure of the run.
+    fn keep(&self, run: &Run) {
+        let text = run.to_json();
+        if let Some(path) = &self.to.file
+            && let Err(error) = account::replace_file(path, text.as_bytes())
+        {
+            log::warn!("the summary cannot be written to {}: {error}", path.display());
+        }
+        if let Some(runs) = &self.to.runs
+            && let Err(error) = runs.add(self.began, text.as_bytes())
+        {
+            log::debug!("the run cannot be added to the last runs of the account: {error}");
+        }
+    }
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// Writes a number of things, such as "1 file" or "2 files".
+pub fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-struct Bytes(u64);
+/// A number of bytes, written with a unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,8 +241,9 @@ mod tests {
         }
         let shown = summary.to_string();
         assert!(shown.ends_with("9 failed: 3 × b; 2 × c; 1 × a; 1 × d; 2 × other causes"), "{shown}");
-        summary.renamed = 1;
-        assert!(summary.to_string().contains(", 1 file restored under another name, 9 failed"), "{summary}");
+        (summary.renamed, summary.unchanged) = (1, 30);
+        let shown = summary.to_string();
+        assert!(shown.contains("transferred, 30 unchanged, 1 restored under another name, 9 failed"), "{shown}");
         summary.bytes = 999;
         assert!(summary.to_string().contains("999 bytes"));
     }

@@ -1,79 +1,65 @@
-//! Folders whose content is left out of a backup.
+//! Items that are left out of a backup.
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use crate::{
+    drive::DrivePath,
+    kloset,
+    rclone::{self, Entry, Rclone, Rules},
+};
 
-use crate::{drive::DrivePath, kloset, rclone::Entry};
-
-/// The folders that a backup does not walk: those that `-ignore` rules cover, and klosets.
-///
-/// plakar matches every record against the rules itself (K/exclude/ruleset.go, go-git's patterns).
-/// A rule may be skipped here, but it must never match more than it does in plakar. Rules that the
-/// two implementations interpret differently, and rules that include something again, are not used.
+/// What a backup leaves out: the items that gitignore rules match, klosets, and shared folders.
 #[derive(Debug)]
 pub struct Excludes {
-    rules: Gitignore,
-    include_klosets: bool,
+    rules: Option<Rules>,
+    options: ExcludeOptions,
+}
+
+/// The options about items that a backup leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExcludeOptions {
+    /// gitignore lines, in addition to those of plakar.
+    pub lines: Vec<String>,
+    /// Whether klosets are included.
+    pub include_klosets: bool,
+    /// Whether the items that other accounts share are left out.
+    pub skip_shared: bool,
 }
 
 impl Excludes {
-    /// Parses gitignore lines. `include_klosets` says whether klosets are walked.
-    pub fn new(lines: &[String], include_klosets: bool) -> Self {
-        let mut rules = GitignoreBuilder::new("");
-        if !lines.iter().any(|line| line.trim_start().starts_with('!')) {
-            for line in lines.iter().filter(|line| is_read_alike(line)) {
-                // A line that cannot be parsed is ignored.
-                let _ = rules.add_line(None, line);
-            }
-        }
-        Self { rules: rules.build().unwrap_or_else(|_| Gitignore::empty()), include_klosets }
+    /// Returns the excludes of a backup. `lines` are gitignore lines of plakar, which precede those
+    /// of the options.
+    ///
+    /// # Errors
+    /// Fails if the rules could not be passed to rclone.
+    pub async fn new(lines: &[String], options: &ExcludeOptions) -> Result<Self, rclone::Error> {
+        let lines: Vec<String> = lines.iter().chain(&options.lines).cloned().collect();
+        let rules = if lines.is_empty() { None } else { Some(Rules::new(Rclone::start(), lines).await?) };
+        Ok(Self { rules, options: options.clone() })
     }
 
-    /// Reports whether plakar drops everything in a folder.
-    pub fn cover(&self, folder: &DrivePath) -> bool {
-        !folder.is_top() && self.rules.matched_path_or_any_parents(folder.as_str(), true).is_ignore()
+    /// Returns the rules for listings.
+    pub fn rules(&self) -> Option<Rules> {
+        self.rules
+    }
+
+    /// Reports whether the rules leave out a path and everything below it.
+    ///
+    /// # Errors
+    /// Fails if rclone could not be asked.
+    pub async fn exclude(&self, path: &DrivePath, is_folder: bool) -> Result<bool, rclone::Error> {
+        match self.rules {
+            Some(rules) => rules.exclude(path.as_str(), is_folder).await,
+            None => Ok(false),
+        }
     }
 
     /// Reports whether a folder is left out because it holds a kloset. Otherwise, a drive that is
     /// backed up into a kloset in itself would store each backup again with the next one.
     pub fn leave_out_kloset(&self, entries: &[Entry]) -> bool {
-        !self.include_klosets && kloset::is_kloset(entries)
-    }
-}
-
-/// Reports whether plakar interprets a rule in the same way. For "?", Go matches a character where
-/// this crate matches a byte. Go also has its own character classes and no alternatives, and trims
-/// only spaces at the end of a line.
-fn is_read_alike(line: &str) -> bool {
-    let ending = line.trim_end_matches(' ');
-    !line.contains(['?', '[', ']', '\\', '{']) && !line.contains("**") && ending == line.trim_end()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn covered(lines: &[&str], folder: &str) -> bool {
-        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        Excludes::new(&lines, false).cover(&DrivePath::parse(folder).unwrap())
+        !self.options.include_klosets && kloset::is_kloset(entries)
     }
 
-    #[test]
-    fn folders_are_left_out_by_name_and_by_path() {
-        assert!(covered(&["build/"], "/a/build"));
-        assert!(covered(&["build/"], "/a/build/deep"));
-        assert!(covered(&["/a/*.tmp"], "/a/x.tmp"));
-        assert!(!covered(&["/build"], "/a/build"));
-        assert!(!covered(&["# build"], "/build"));
-    }
-
-    #[test]
-    fn rules_that_plakar_reads_otherwise_leave_nothing_out() {
-        // Go's filepath.Match treats "[!a]" as a class of two characters.
-        assert!(!covered(&["[!a]dir"], "/bdir"));
-        assert!(!covered(&["build/", "!build/keep"], "/build"));
-        assert!(!covered(&["caf??"], "/caf\u{e9}"));
-        assert!(!covered(&["build\t"], "/build"));
-        assert!(!covered(&["build\u{a0} "], "/build"));
-        assert!(covered(&["build  "], "/build"));
+    /// Reports whether an entry is left out because another account shares it.
+    pub fn leave_out_shared(&self, entry: &Entry) -> bool {
+        self.options.skip_shared && entry.is_shared
     }
 }

@@ -123,14 +123,13 @@ impl ReadAhead {
         }
     }
 
-    /// Releases a file, which will not be opened any more.
-    pub fn release(&self, path: &str) {
+    /// Releases a file, which will not be opened any more. Returns the file, and whether it was
+    /// opened.
+    pub fn release(&self, path: &str) -> Option<(File, bool)> {
         let mut state = self.state();
-        let Some(listed) = state.numbers.remove(path).and_then(|number| state.files.remove(&number)) else {
-            return;
-        };
+        let listed = state.numbers.remove(path).and_then(|number| state.files.remove(&number))?;
         match listed.progress {
-            Progress::Opened => return,
+            Progress::Opened => return Some((listed.file, true)),
             Progress::Ahead(_) => {
                 state.waiting -= 1;
                 state.waiting_bytes -= listed.file.size.unwrap_or_default();
@@ -138,6 +137,7 @@ impl ReadAhead {
             Progress::Untouched => {}
         }
         state.in_a_row = 0;
+        Some((listed.file, false))
     }
 
     /// Releases all files.

@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Excludes, Found, ReadAhead, Root, walk};
+use super::{Excludes, Failed, Found, ReadAhead, Root, walk};
 use crate::{
     drive::{self, Content, Drive, DrivePath},
     rclone::{self, Entry, File, Item, Time},
@@ -65,6 +65,8 @@ pub struct Backup {
     opened: AtomicBool,
     /// Whether a file was read.
     read: AtomicBool,
+    /// The number of files that were opened and could not be read.
+    unread: AtomicU64,
     /// The number of files for which the service gave no response.
     unanswered: AtomicU64,
 }
@@ -90,6 +92,7 @@ impl Backup {
             summary: Mutex::default(),
             opened: AtomicBool::default(),
             read: AtomicBool::default(),
+            unread: AtomicU64::default(),
             unanswered: AtomicU64::default(),
         }
     }
@@ -121,8 +124,15 @@ impl Backup {
             };
             sink.send(Listed::Ancestor(&folder, modified)).await?;
         }
+        let is_folder = matches!(top.item, Item::Folder);
+        let excluded = self.excludes.exclude(&self.top, is_folder).await;
+        if excluded.map_err(|cause| drive::Error::new("cannot back up", &self.top, cause))? {
+            log::warn!("nothing is backed up: the rules of ignore leave out {} itself", self.top);
+            self.count().excluded += 1;
+            return Ok(sink.sent);
+        }
         sink.send_entry(&self.top, &top).await?;
-        if matches!(top.item, Item::Folder) {
+        if is_folder {
             let (sender, found) = mpsc::channel(FOLDERS_AHEAD);
             let walking = walk(&self.drive, &self.top, &self.excludes, self.listings, sender);
             let (walked, sent) = tokio::join!(walking, sink.send_all(found));
@@ -140,9 +150,19 @@ impl Backup {
         Some((content, Reading { backup: Arc::clone(self), path, file }))
     }
 
-    /// Releases a file that plakar no longer needs.
+    /// Releases a file that plakar no longer needs, and counts it.
     pub fn release(&self, path: &str) {
-        self.files.release(path);
+        let Some((file, was_opened)) = self.files.release(path) else {
+            return;
+        };
+        // Most packages are recognised when they are opened.
+        let is_package = file.is_package || was_opened && file.size.is_none() && file.turned_out_to_be_package();
+        let mut summary = self.count();
+        summary.packages += u64::from(is_package);
+        match was_opened {
+            true => summary.read += 1,
+            false => summary.unchanged += 1,
+        }
     }
 
     /// Releases all files.
@@ -168,7 +188,9 @@ impl Backup {
 
     /// Returns what the backup has done so far.
     pub fn summary(&self) -> Summary {
-        self.count().clone()
+        let mut summary = self.count().clone();
+        summary.read = summary.read.saturating_sub(self.unread.load(Ordering::Relaxed));
+        summary
     }
 
     /// Checks the result of a backup whose records are all acknowledged. With `all_or_nothing`, a
@@ -189,6 +211,12 @@ impl Backup {
             return Err(Error::Nothing(Box::new(summary)));
         }
         Ok(())
+    }
+
+    fn count_failed(&self, error: &drive::Error, missing: u64) {
+        let mut summary = self.count();
+        summary.fail(&error.cause().text);
+        summary.missing += missing;
     }
 
     fn count(&self) -> MutexGuard<'_, Summary> {
@@ -213,6 +241,7 @@ impl Reading {
                     self.backup.unanswered.fetch_add(1, Ordering::Relaxed);
                 }
                 self.backup.count().fail(&error.cause().text);
+                self.backup.unread.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -244,14 +273,19 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
                 }
                 Ok(())
             }
-            Found::Failed(path, error) => {
-                self.backup.count().fail(&error.cause().text);
+            Found::Failed(Failed { path, error, missing }) => {
+                self.backup.count_failed(&error, missing);
                 self.send(Listed::Failed(&path, &error)).await
+            }
+            Found::Excluded(items) => {
+                self.backup.count().excluded += items;
+                Ok(())
             }
         }
     }
 
     async fn send_entry(&mut self, path: &DrivePath, entry: &Entry) -> Result<(), Error> {
+        self.backup.count().shared += u64::from(entry.is_shared);
         match &entry.item {
             Item::Folder => self.backup.count().folders += 1,
             Item::File(file) => {

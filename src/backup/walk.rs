@@ -25,16 +25,35 @@ const AHEAD: usize = 64;
 pub enum Found {
     /// All entries of a folder, sorted by name.
     Folder(Vec<(DrivePath, Entry)>),
-    /// A folder that cannot be listed, or an item that cannot be used.
-    Failed(DrivePath, Error),
+    /// A folder that cannot be listed or not in full, or an item that cannot be used.
+    Failed(Failed),
+    /// The number of items of a folder that were left out.
+    Excluded(u64),
+}
+
+/// A path that cannot be saved, or not in full.
+#[derive(Debug)]
+pub struct Failed {
+    /// The path.
+    pub path: DrivePath,
+    /// The cause.
+    pub error: Error,
+    /// The number of items that the service counts in the folder and does not list.
+    pub missing: u64,
+}
+
+impl Failed {
+    fn new(path: DrivePath, error: Error) -> Self {
+        Self { path, error, missing: 0 }
+    }
 }
 
 /// Sends everything below `top`, which is listed first. The folders are sent in the bytewise order
 /// of their paths, in which plakar reads its parent snapshot; the items of a folder are sent
 /// together, sorted by name.
 ///
-/// Folders that `excludes` covers are sent but not listed, and klosets below `top` are sent without
-/// their content. At most `calls` calls run concurrently. The walk waits for the receiver and ends
+/// Items that `excludes` leaves out are neither sent nor listed, and klosets below `top` are sent
+/// without their content. At most `calls` calls run concurrently. The walk waits for the receiver and ends
 /// when the receiver is dropped.
 ///
 /// # Errors
@@ -55,7 +74,7 @@ pub async fn walk(
             match listed {
                 (path, Err(error)) if path == *top || error.ends_everything() => return Err(error),
                 (path, Err(error)) => {
-                    if found.send(Found::Failed(path, error)).await.is_err() {
+                    if found.send(Found::Failed(Failed::new(path, error))).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -68,8 +87,8 @@ pub async fn walk(
             walk.start_calls();
         }
         if let Some(batch) = walk.under_way.join_next().await {
-            for (path, error) in walk.note(batch, top)? {
-                if found.send(Found::Failed(path, error)).await.is_err() {
+            for note in walk.note(batch, top)? {
+                if found.send(note).await.is_err() {
                     return Ok(());
                 }
             }
@@ -78,13 +97,13 @@ pub async fn walk(
     Ok(())
 }
 
-/// Returns the path and the error of an item that cannot be used. If the item has no usable path,
-/// the path is that of its folder.
-fn unusable(folder: &DrivePath, invalid: InvalidEntry) -> (DrivePath, Error) {
+/// Returns the failure of an item that cannot be used. If the item has no usable path, the path is
+/// that of its folder.
+fn unusable(folder: &DrivePath, invalid: InvalidEntry) -> Found {
     let path = DrivePath::parse(&invalid.path).unwrap_or_else(|_| folder.clone());
     let operation = if path == *folder { "cannot use an item of" } else { "cannot use" };
     let error = Error::new(operation, &path, invalid.cause);
-    (path, error)
+    Found::Failed(Failed::new(path, error))
 }
 
 type Listed = Result<Vec<(DrivePath, Entry)>, Error>;
@@ -125,9 +144,9 @@ impl Walk<'_> {
                     path.clone()
                 })
                 .collect();
-            let drive = self.drive.clone();
+            let (drive, rules) = (self.drive.clone(), self.excludes.rules());
             self.under_way.spawn(async move {
-                let listed = drive.list(&paths).await;
+                let listed = drive.list_without(&paths, rules).await;
                 (paths, listed)
             });
         }
@@ -145,41 +164,50 @@ impl Walk<'_> {
         }
     }
 
-    /// Stores the listings of a call. Returns the folders that cannot be walked.
-    fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<(DrivePath, Error)>, Error> {
+    /// Stores the listings of a call. Returns what was found in them besides the entries.
+    fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<Found>, Error> {
         let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
-        let mut failed = Vec::new();
+        let mut notes = Vec::new();
         for (path, listing) in paths.into_iter().zip(listed) {
             let listed = listing.map(|listing| {
-                let incomplete = listing.incomplete.map(|cause| Error::new("cannot list all of", &path, cause));
-                failed.extend(incomplete.map(|error| (path.clone(), error)));
+                if let Some(cause) = listing.incomplete.or(listing.doubt) {
+                    let error = Error::new("cannot list all of", &path, cause);
+                    notes.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
+                }
+                if listing.excluded > 0 {
+                    notes.push(Found::Excluded(listing.excluded));
+                }
                 if path != *top && self.excludes.leave_out_kloset(&listing.entries) {
                     log::warn!(
                         "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
                         path.to_string().escape_debug()
                     );
+                    notes.push(Found::Excluded(listing.entries.len() as u64));
                     return Vec::new();
                 }
-                failed.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
-                self.sort(&path, listing.entries, &mut failed)
+                notes.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
+                self.sort(&path, listing.entries, &mut notes)
             });
             self.folders.insert(path, Folder::Listed(listed));
         }
-        Ok(failed)
+        Ok(notes)
     }
 
-    fn sort(
-        &mut self,
-        folder: &DrivePath,
-        entries: Vec<Entry>,
-        failed: &mut Vec<(DrivePath, Error)>,
-    ) -> Vec<(DrivePath, Entry)> {
+    fn sort(&mut self, folder: &DrivePath, entries: Vec<Entry>, notes: &mut Vec<Found>) -> Vec<(DrivePath, Entry)> {
         let mut items: BTreeMap<DrivePath, Entry> = BTreeMap::new();
         for entry in entries {
+            if self.excludes.leave_out_shared(&entry) {
+                let path = entry.path.escape_debug();
+                log::warn!("/{path}, which another account shares, is left out of the backup (shared=skip)");
+                notes.push(Found::Excluded(1));
+                continue;
+            }
             let name = entry.path.strip_prefix(folder.as_str()).unwrap_or(&entry.path);
             let name = if folder.is_top() { name } else { name.strip_prefix('/').unwrap_or(name) };
             match folder.child(name) {
-                Err(bad) => failed.push((folder.clone(), Error::bad_name(folder, bad))),
+                Err(bad) => {
+                    notes.push(Found::Failed(Failed::new(folder.clone(), Error::bad_name(folder, bad))));
+                }
                 // If two items have the same path, the folder is kept, because it may contain more.
                 Ok(path) => {
                     let is_folder = matches!(entry.item, Item::Folder);
@@ -189,14 +217,14 @@ impl Walk<'_> {
                             if is_folder && !matches!(twin.item, Item::Folder) {
                                 *twin = entry;
                             }
-                            failed.push((path.clone(), Error::twin(&path)));
+                            notes.push(Found::Failed(Failed::new(path.clone(), Error::twin(&path))));
                         }
                     }
                 }
             }
         }
         for (path, entry) in &items {
-            if matches!(entry.item, Item::Folder) && !self.excludes.cover(path) {
+            if matches!(entry.item, Item::Folder) {
                 self.folders.insert(path.clone(), Folder::Waiting);
             }
         }

@@ -94,6 +94,7 @@ impl Logout {
         forgotten?;
         if !shared {
             state.forget_marks_of(&session_file);
+            state.runs(&session_file).forget().map_err(Error::io("the last runs cannot be removed"))?;
         }
         output::tell(&format!("Account {name} is forgotten; plakar's configuration may still name it."));
         Ok(Ending::Well)

@@ -29,7 +29,7 @@ impl AccountKeys {
         Ok(Self {
             account: options::ACCOUNT.text(map),
             password_command: options::PASSWORD_COMMAND.text(map),
-            state_dir: options::STATE_DIR.folder(map)?,
+            state_dir: options::STATE_DIR.path(map)?,
         })
     }
 }

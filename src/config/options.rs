@@ -1,10 +1,10 @@
 //! The table of this program's own options. The parser, the error about an unknown option and the
 //! README use it.
 
-use std::{collections::HashMap, env, path::PathBuf};
+use std::{collections::HashMap, env, fs, path::PathBuf};
 
 use super::Error;
-use crate::{drive::Limits, kloset::CacheLimits};
+use crate::{backup::ExcludeOptions, drive::Limits, kloset::CacheLimits};
 
 /// The unit of the options about memory.
 const MIB: u64 = 1024 * 1024;
@@ -52,11 +52,22 @@ pub(super) const WARN_DAYS_OPTION: Opt = option("warn_days", "7", "days of trust
 pub(super) const LISTINGS: Opt = at_least(1, option("listings", "8", "folder listings at once, in a backup"));
 pub(super) const READ_AHEAD: Opt =
     option("read_ahead", "64", "small files read before plakar asks for them; 0 for none");
-pub(super) const INCLUDE_KLOSETS: Opt = option(
+const INCLUDE_KLOSETS: Opt = option(
     "include_klosets",
     "`false`",
     "whether a backup includes the content of klosets that it finds below its location",
 );
+const IGNORE: Opt = option(
+    "ignore",
+    "none",
+    "patterns of what a backup leaves out, as in a `.gitignore` file, one on each line; in addition to those of `plakar \
+     backup -ignore`",
+);
+const IGNORE_FILE: Opt = option("ignore_file", "none", "a file with such patterns");
+const SHARED: Opt =
+    option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out");
+pub(super) const SUMMARY: Opt =
+    option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON");
 const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
 const CACHE_MEMORY: Opt = option(
     "cache_memory",
@@ -78,16 +89,20 @@ const SPOOL_MEMORY: Opt = option(
 const SPOOL_DIR: Opt = option("spool_dir", "`$TMPDIR`", "the folder for those files");
 
 /// All options of this program, in the order of the README.
-pub const OPTIONS: [Opt; 15] = [
+pub const OPTIONS: [Opt; 19] = [
     ACCOUNT,
     STATE_DIR,
     PASSWORD_COMMAND,
     ON_EVENT,
     ON_PARTIAL,
+    SUMMARY,
     WARN_DAYS_OPTION,
     LISTINGS,
     READ_AHEAD,
     INCLUDE_KLOSETS,
+    IGNORE,
+    IGNORE_FILE,
+    SHARED,
     UPLOADS,
     CACHE_MEMORY,
     CACHE_DIR,
@@ -120,9 +135,9 @@ impl Opt {
         map.remove(self.name).filter(|value| !value.is_empty())
     }
 
-    /// Removes a folder from the map and returns it. Relative paths are refused: plakar runs
+    /// Removes the path of a folder or file from the map and returns it. Relative paths are refused: plakar runs
     /// connectors in the folder in which it was started itself, so their meaning would vary.
-    pub(super) fn folder(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
+    pub(super) fn path(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
         match self.text(map) {
             Some(value) if !value.starts_with('/') => {
                 Err(self.refuse(value, "give an absolute path; ~ is not expanded"))
@@ -160,7 +175,7 @@ pub(super) fn limits(map: &mut HashMap<String, String>) -> Result<Limits, Error>
     Ok(Limits {
         uploads: UPLOADS.number(map)?,
         spool_memory: SPOOL_MEMORY.number(map)? * MIB as usize,
-        spool_dir: SPOOL_DIR.folder(map)?.unwrap_or_else(env::temp_dir),
+        spool_dir: SPOOL_DIR.path(map)?.unwrap_or_else(env::temp_dir),
     })
 }
 
@@ -169,9 +184,26 @@ pub(super) fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLim
     let cache_size = CACHE_SIZE.number(map)? as u64 * MIB;
     Ok(CacheLimits {
         memory: CACHE_MEMORY.number(map)? as u64 * MIB,
-        disk: CACHE_DIR.folder(map)?.map(|folder| (folder, cache_size)),
+        disk: CACHE_DIR.path(map)?.map(|folder| (folder, cache_size)),
         copies_dir: None,
     })
+}
+
+/// Removes the options about what a backup leaves out from the map and returns them.
+pub(super) fn excludes(map: &mut HashMap<String, String>) -> Result<ExcludeOptions, Error> {
+    let mut lines = Vec::new();
+    if let Some(path) = IGNORE_FILE.path(map)? {
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(|error| IGNORE_FILE.refuse(path.display().to_string(), &error.to_string()))?;
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines.extend(IGNORE.text(map).iter().flat_map(|text| text.lines()).map(str::to_owned));
+    let skip_shared = match SHARED.text(map).as_deref() {
+        None | Some("include") => false,
+        Some("skip") => true,
+        Some(other) => return Err(SHARED.refuse(other.to_owned(), "it must be include or skip")),
+    };
+    Ok(ExcludeOptions { lines, include_klosets: INCLUDE_KLOSETS.flag(map)?, skip_shared })
 }
 
 /// Removes `on_partial` from the map and returns it.

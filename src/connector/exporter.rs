@@ -18,7 +18,7 @@ use super::{SHUTDOWN_TIMEOUT, context::Context, record, status};
 use crate::{
     account::RunEvent,
     drive::Drive,
-    report::{Reporter, Summary},
+    report::{Kind, Reporter, Summary},
     restore::{Error, Incoming, Outcome, Restore},
 };
 
@@ -56,7 +56,7 @@ impl exporter_server::Exporter for Exporter {
 
     async fn export(&self, request: Request<Streaming<ExportRequest>>) -> Result<Response<Self::ExportStream>, Status> {
         let config = self.context.config()?;
-        let reporter = Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top));
+        let reporter = Reporter::new(Kind::Restore, &config.report);
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
         let (outcomes, settled) = mpsc::channel(1);
         let acknowledging = acknowledge(settled, acks.clone());
@@ -73,7 +73,7 @@ impl exporter_server::Exporter for Exporter {
             };
             let (end, ()) = tokio::join!(restoring, acknowledging);
             match end {
-                Ok(summary) => reporter.done("restore", &summary, None),
+                Ok(summary) => reporter.done(&summary, None),
                 Err(End::Failed(error, summary)) => {
                     let reason = status::text(error);
                     reporter.failed(RunEvent::RestoreFailed, &reason, Some(&summary));

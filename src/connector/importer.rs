@@ -27,7 +27,7 @@ use crate::{
     account::{RunEvent, State},
     backup::{Backup, Error, Excludes, Listed, Root},
     config::{Config, OnPartial},
-    report::Reporter,
+    report::{Kind, Reporter},
 };
 
 /// The capacity of the channel of records to plakar, which takes them one at a time.
@@ -130,7 +130,7 @@ impl importer_server::Importer for Importer {
             && run.reporter.claim()
         {
             // No file had to be read, so either importer knows the result of the backup.
-            run.reporter.done("backup", &run.backup.summary(), Some(RunEvent::BackupPartial));
+            run.reporter.done(&run.backup.summary(), Some(RunEvent::BackupPartial));
         }
         Ok(Response::new(CloseResponse {}))
     }
@@ -146,10 +146,11 @@ impl Importer {
         let begin = || async {
             let config = self.context.config()?;
             let drive = self.context.drive().await?.clone();
-            let excludes = Excludes::new(self.excludes.get().map_or(&[], Vec::as_slice), config.include_klosets);
+            let lines = self.excludes.get().map_or(&[][..], Vec::as_slice);
+            let excludes = Excludes::new(lines, &config.excludes).await.map_err(status::of)?;
             Ok(Arc::new(Run {
                 backup: Arc::new(Backup::new(drive, &config.top, excludes, config.listings, config.read_ahead)),
-                reporter: Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top)),
+                reporter: Reporter::new(Kind::Backup, &config.report),
                 ended_well: AtomicBool::default(),
             }))
         };
@@ -164,7 +165,7 @@ impl Run {
         match end {
             Ok(()) => {
                 if was_opened {
-                    self.reporter.done("backup", &self.backup.summary(), Some(RunEvent::BackupPartial));
+                    self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
                 } else {
                     self.ended_well.store(true, Ordering::Relaxed);
                 }

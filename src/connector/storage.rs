@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Range,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::{context::Context, status};
 use crate::{
     account::RunEvent,
     kloset::{Error, Kloset, Mac, Resource},
-    report::Reporter,
+    report::{Kind, Reporter, Summary},
 };
 
 /// The mode of a kloset that can be read and written (K/connectors/storage: write 2, read 4).
@@ -33,6 +33,8 @@ pub struct Storage {
     context: Arc<Context>,
     kloset: OnceCell<Arc<Kloset>>,
     reporter: OnceLock<Arc<Reporter>>,
+    /// The packfiles and states that were stored.
+    stored: Mutex<Summary>,
 }
 
 type GetStream = Pin<Box<dyn Stream<Item = Result<GetResponse, Status>> + Send>>;
@@ -110,6 +112,11 @@ impl store_server::Store for Storage {
         }
         let content = spool.finish();
         kloset.put(resource, mac, &content).await.map_err(|error| self.failed(error))?;
+        if resource != Resource::Lock {
+            let mut stored = self.stored();
+            stored.files += 1;
+            stored.bytes += content.size();
+        }
         Ok(Response::new(PutResponse { bytes_written: i64::try_from(content.size()).unwrap_or(i64::MAX) }))
     }
 
@@ -154,11 +161,16 @@ impl store_server::Store for Storage {
 impl Storage {
     /// Returns a service with a shared context.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, kloset: OnceCell::new(), reporter: OnceLock::new() }
+        Self { context, kloset: OnceCell::new(), reporter: OnceLock::new(), stored: Mutex::default() }
     }
 
     /// Waits for the deletions under way, and deletes the locks that plakar left.
     pub async fn finish(&self) {
+        // Commands that only read are no runs that a user wants to see.
+        let stored = self.stored().clone();
+        if let Some(reporter) = self.reporter.get().filter(|_| stored.files > 0) {
+            reporter.done_silently(&stored);
+        }
         if let Some(kloset) = self.kloset.get() {
             kloset.finish().await;
         }
@@ -174,11 +186,15 @@ impl Storage {
         status::of(error)
     }
 
+    fn stored(&self) -> MutexGuard<'_, Summary> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn kloset(&self) -> Result<Arc<Kloset>, Status> {
         let open = || async {
             let config = self.context.config()?;
-            let new_reporter = || Reporter::new(&config.on_event, &format!("{} {}", config.origin, config.top));
-            let reporter = Arc::clone(self.reporter.get_or_init(|| Arc::new(new_reporter())));
+            let new_reporter = || Arc::new(Reporter::new(Kind::Store, &config.report));
+            let reporter = Arc::clone(self.reporter.get_or_init(new_reporter));
             let drive = match self.context.drive().await {
                 Ok(drive) => drive,
                 Err(error) => {

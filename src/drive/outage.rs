@@ -167,7 +167,7 @@ impl Outage {
     /// file.
     async fn answers(&self, work: Work) -> bool {
         let asked = Instant::now();
-        let listed = self.remote.list(vec![self.top.as_str().to_owned()]).await;
+        let listed = self.remote.list(vec![self.top.as_str().to_owned()], None).await;
         if listed.and_then(|mut listed| listed.swap_remove(0).map(drop)).is_err_and(|error| error.may_be_outage()) {
             return false;
         }

@@ -95,6 +95,8 @@ method!("remote/close", Close, Nothing);
 pub struct List {
     pub remote: u64,
     pub paths: Vec<String>,
+    /// The rules of items to leave out, or 0.
+    pub rules: u64,
 }
 method!("remote/list", List, Listed);
 
@@ -110,6 +112,11 @@ pub struct ListedFolder {
     #[serde(default)]
     pub invalid: Vec<InvalidEntry>,
     pub incomplete: Option<Failure>,
+    pub doubt: Option<Failure>,
+    #[serde(default)]
+    pub missing: u64,
+    #[serde(default)]
+    pub excluded: u64,
     pub failure: Option<Failure>,
 }
 
@@ -142,10 +149,52 @@ pub struct Entry {
     #[serde(default, deserialize_with = "object")]
     pub object: Option<ffi::Object>,
     pub children: Option<u64>,
+    #[serde(default)]
+    pub package: bool,
+    #[serde(default)]
+    pub shared: bool,
 }
 
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Object>, D::Error> {
     u64::deserialize(deserializer).map(ffi::Object::adopt)
+}
+
+/// Stores gitignore lines as rules for listings.
+#[derive(Serialize)]
+pub struct NewRules {
+    pub lines: Vec<String>,
+}
+method!("rules/new", NewRules, StoredRules);
+
+#[derive(Deserialize)]
+pub struct StoredRules {
+    pub rules: u64,
+}
+
+/// Reports whether rules leave out a path.
+#[derive(Serialize)]
+pub struct Exclude {
+    pub rules: u64,
+    pub path: String,
+    pub folder: bool,
+}
+method!("rules/exclude", Exclude, Excluded);
+
+#[derive(Deserialize)]
+pub struct Excluded {
+    pub excluded: bool,
+}
+
+/// Counts the requests of this process.
+#[derive(Serialize)]
+pub struct CountTraffic {}
+method!("remote/traffic", CountTraffic, Traffic);
+
+#[derive(Deserialize)]
+pub struct Traffic {
+    pub requests: u64,
+    pub waits: u64,
+    pub waited_ms: u64,
 }
 
 /// Finds a file or a folder.
@@ -230,6 +279,18 @@ method!("object/open", OpenObject, OpenedObject);
 pub struct OpenedObject {
     pub reader: u64,
     pub size: i64,
+}
+
+/// Describes a held object by what is known now, without the network.
+#[derive(Serialize)]
+pub struct LookAtObject {
+    pub object: u64,
+}
+method!("object/look", LookAtObject, LookedAt);
+
+#[derive(Deserialize)]
+pub struct LookedAt {
+    pub package: bool,
 }
 
 /// Prepares the opening of held objects, without waiting for the network.

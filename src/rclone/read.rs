@@ -33,7 +33,7 @@ pub enum Version {
 pub struct Under(u64);
 
 /// The handle of the scope that never ends.
-const ENDLESS: u64 = 0;
+pub(super) const ENDLESS: u64 = 0;
 
 impl Scope {
     /// Opens a scope. The file is the proof that rclone runs.
@@ -56,6 +56,13 @@ impl File {
         if let Err(error) = result.map(|Nothing {}| ()) {
             log::debug!("files cannot be prepared for reading: {error}"); // opening them shows why
         }
+    }
+
+    /// Reports whether the file is a package, which is known for most only after they were opened.
+    pub fn turned_out_to_be_package(&self) -> bool {
+        let request = methods::LookAtObject { object: self.object.id() };
+        let result = encode(ENDLESS, &request).and_then(|input| call_blocking(&input, methods::LookAtObject::PATH));
+        result.is_ok_and(|methods::LookedAt { package }| package)
     }
 
     /// Opens the content from `offset`: `length` bytes, or everything that follows. Also returns

@@ -3,7 +3,7 @@
 use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
-    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Time,
+    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Rules, Time,
     call::{blocking, call, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
@@ -19,13 +19,14 @@ impl Remote {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
     }
 
-    /// Lists folders. Returns one result for each path, in order.
+    /// Lists folders, without the items that `rules` leave out. Returns one result for each path, in
+    /// order.
     ///
     /// # Errors
     /// Fails if the call could not be made.
-    pub async fn list(self, paths: Vec<String>) -> Result<Vec<Result<Listing, Error>>, Error> {
+    pub async fn list(self, paths: Vec<String>, rules: Option<Rules>) -> Result<Vec<Result<Listing, Error>>, Error> {
         let asked = paths.len();
-        let listed = call(methods::List { remote: self.id, paths }).await?;
+        let listed = call(methods::List { remote: self.id, paths, rules: Rules::handle(rules) }).await?;
         if listed.folders.len() != asked {
             return Err(Error::unexpected(format!(
                 "{asked} folders were listed but {} answered",

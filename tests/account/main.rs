@@ -7,6 +7,7 @@
 //! - [`terminal`]: a sign-in at a real terminal
 //! - [`password`]: stored, printed by a command, or missing
 //! - [`session`]: renewing, sharing, ending
+//! - [`runs`]: the last runs of an account
 //! - [`forecast`]: early warnings
 //! - [`doctor`]: the diagnosis of a single cause, and the round trip
 //! - [`state_folder`]: unusual files, owners and permissions
@@ -21,6 +22,7 @@ mod output;
 mod password;
 mod person;
 mod refusals;
+mod runs;
 mod secrets;
 mod session;
 mod sign_in;

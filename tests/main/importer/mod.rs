@@ -2,11 +2,14 @@
 
 mod addresses;
 mod calls;
+mod completeness;
+mod excludes;
 mod failures;
 mod invalid;
 mod klosets;
 mod names;
 mod outage;
 mod packages;
+mod summary;
 mod tree;
 mod unchanged;

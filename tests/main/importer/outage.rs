@@ -127,5 +127,5 @@ async fn two_importers_of_one_backup_tell_it_once() {
     let lines = [stderr_of(reads).await, stderr_of(counts).await].concat();
     let ends = ends(&lines);
     assert_eq!(ends.len(), 1, "{lines:?}");
-    assert!(ends[0].contains("280 bytes transferred, none failed"), "{lines:?}");
+    assert!(ends[0].contains("280 bytes transferred, 40 read, none failed; "), "{lines:?}");
 }

@@ -34,7 +34,7 @@ mod transport;
 pub use account::session::MintedSession;
 pub use drive::content::Content;
 pub use drive::names::NameRule;
-pub use drive::odd::OddListing;
+pub use drive::odd::{Counters, OddListing};
 pub use faults::{FaultAction, FaultRule, HoldAt};
 pub use journal::{Count, Counts, Entry};
 pub use kinds::RequestKind;

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"path"
 
+	"plakar-icloud/librclone/exclude"
+
 	"github.com/rclone/rclone/fs"
 )
 
@@ -22,11 +24,24 @@ type Entry struct {
 	Version  string `json:"version,omitempty"`  // changes whenever the item does
 	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder
 	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
+	Package  bool   `json:"package,omitempty"`  // a document that a Mac stores as a folder
+	Shared   bool   `json:"shared,omitempty"`   // another account owns it
 }
 
 // versioned is an object that reports the version of the item that it
 // describes.
 type versioned interface{ Version() string }
+
+// packaged is an object that reports whether it is known to be a package.
+type packaged interface{ IsPackage() bool }
+
+// owned is an item that reports whether another account shares it.
+type owned interface {
+	Owner() (owner string, shared bool)
+}
+
+// incomplete is an error of a listing that reports how many items it lacks.
+type incomplete interface{ Missing() int64 }
 
 // invalid is an entry for an item that cannot be used.
 type invalid interface{ Invalid() error }
@@ -42,6 +57,13 @@ type folderLister interface {
 	ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error)
 }
 
+// countingLister is a folderLister that also returns an error for each folder
+// of which the service counts more than it lists, by counters whose meaning is
+// not certain.
+type countingLister interface {
+	ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEntries, errs, doubts []error)
+}
+
 // entryOf describes item and, for a file, stores its object under a handle.
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
@@ -50,6 +72,9 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 		Size:    item.Size(),
 		Seconds: modTime.Unix(),
 		Nanos:   int64(modTime.Nanosecond()),
+	}
+	if item, ok := item.(owned); ok {
+		_, entry.Shared = item.Owner()
 	}
 	object, isFile := item.(fs.Object)
 	if !isFile {
@@ -60,9 +85,16 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 		}
 		return entry
 	}
+	entry.Package = isPackage(object)
 	entry.Version = versionOf(ctx, object)
 	entry.Object = objects.add(object)
 	return entry
+}
+
+// isPackage reports whether an object is known to be a package.
+func isPackage(object fs.Object) bool {
+	own, ok := object.(packaged)
+	return ok && own.IsPackage()
 }
 
 // versionOf returns the version that the object reports. Otherwise it uses what
@@ -82,12 +114,16 @@ func versionOf(ctx context.Context, object fs.Object) string {
 type listRequest struct {
 	Remote uint64   `json:"remote"`
 	Paths  []string `json:"paths"`
+	Rules  uint64   `json:"rules"` // which items to leave out, 0 for none
 }
 
 type listedFolder struct {
 	Entries    []Entry        `json:"entries"`
 	Invalid    []invalidEntry `json:"invalid,omitempty"`
 	Incomplete *Failure       `json:"incomplete,omitempty"` // why the entries may not be all
+	Doubt      *Failure       `json:"doubt,omitempty"`      // the same, by counters of uncertain meaning
+	Missing    int64          `json:"missing,omitempty"`    // how many they lack, if that is known
+	Excluded   int64          `json:"excluded,omitempty"`   // left out by the rules
 	Failure    *Failure       `json:"failure,omitempty"`    // why there are none
 }
 
@@ -106,11 +142,17 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaveOut := new(exclude.Rules)
+	if in.Rules != 0 {
+		if leaveOut, err = rules.get(in.Rules); err != nil {
+			return nil, err
+		}
+	}
 	paths := make([]string, len(in.Paths))
 	for i, path := range in.Paths {
 		paths[i] = inward(path)
 	}
-	listed, errs := listFolders(ctx, f, paths)
+	listed, errs, doubts := listCounted(ctx, f, paths)
 	answer := &listAnswer{Folders: make([]listedFolder, len(in.Paths))}
 	for i := range in.Paths {
 		folder := &answer.Folders[i]
@@ -118,9 +160,17 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 			folder.Failure = failureOf(errs[i])
 			continue
 		}
-		folder.Incomplete = failureOf(errs[i])
+		folder.Incomplete, folder.Doubt = failureOf(errs[i]), failureOf(doubts[i])
+		var lacking incomplete
+		if errors.As(errors.Join(errs[i], doubts[i]), &lacking) {
+			folder.Missing = lacking.Missing()
+		}
 		folder.Entries = make([]Entry, 0, len(listed[i]))
 		for _, item := range listed[i] {
+			if leaveOut.Excludes(outward(item.Remote()), isFolder(item)) {
+				folder.Excluded++
+				continue
+			}
 			if bad, ok := item.(invalid); ok {
 				folder.Invalid = append(folder.Invalid, invalidEntry{Path: outward(item.Remote()), Failure: failureOf(bad.Invalid())})
 				continue
@@ -129,6 +179,19 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 		}
 	}
 	return answer, nil
+}
+
+func isFolder(item fs.DirEntry) bool {
+	_, ok := item.(fs.Directory)
+	return ok
+}
+
+func listCounted(ctx context.Context, f fs.Fs, paths []string) (listed []fs.DirEntries, errs, doubts []error) {
+	if counting, ok := f.(countingLister); ok {
+		return counting.ListCounted(ctx, paths)
+	}
+	listed, errs = listFolders(ctx, f, paths)
+	return listed, errs, make([]error, len(paths))
 }
 
 func listFolders(ctx context.Context, f fs.Fs, paths []string) ([]fs.DirEntries, []error) {

@@ -58,6 +58,23 @@ func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, e
 	return &openObjectAnswer{Reader: readers.add(reader{content}), Size: object.Size()}, nil
 }
 
+type lookRequest struct {
+	Object uint64 `json:"object"`
+}
+
+type lookAnswer struct {
+	Package bool `json:"package"`
+}
+
+// lookAt reports what is known now of an object that was listed earlier.
+func lookAt(_ context.Context, in lookRequest) (*lookAnswer, error) {
+	object, err := objects.get(in.Object)
+	if err != nil {
+		return nil, err
+	}
+	return &lookAnswer{Package: isPackage(object)}, nil
+}
+
 type expectObjectsRequest struct {
 	Objects []uint64 `json:"objects"`
 }

@@ -187,4 +187,5 @@ func init() {
 	Method("remote/folder-time", folderTime)
 	Method("object/open", openObject)
 	Method("object/expect", expectObjects)
+	Method("object/look", lookAt)
 }

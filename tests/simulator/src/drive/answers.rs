@@ -12,6 +12,9 @@ use crate::drive::tree::{TRASH_ID, Tree};
 /// CloudKit's name for the account that owns what is shared.
 const SHARE_OWNER: &str = "_0123456789abcdef0123456789abcdef";
 
+/// `assetQuota` is larger than the files by a part of them.
+const THUMBNAILS: u64 = 50;
+
 /// The form of `drivews` and of `unified_format=true`, without children.
 pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     let item = tree.item(id);
@@ -38,16 +41,17 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     match &item.body {
         Body::Folder { children, files, bytes } => {
             answer.insert("type".into(), if item.app_library { "APP_LIBRARY" } else { "FOLDER" }.into());
-            answer.insert("assetQuota".into(), (*bytes).into());
-            answer.insert("fileCount".into(), (*files).into());
-            answer.insert("shareCount".into(), u64::from(item.sharing == Sharing::Root).into());
-            answer.insert("shareAliasCount".into(), 0.into());
-            answer.insert("directChildrenCount".into(), children.len().into());
             if item.app_library {
                 answer.insert("maxDepth".into(), "ANY".into());
                 answer.insert("icons".into(), json!([]));
                 answer.insert("supportedExtensions".into(), json!([]));
                 answer.insert("supportedTypes".into(), json!([]));
+            } else {
+                answer.insert("assetQuota".into(), (bytes + bytes / THUMBNAILS).into());
+                answer.insert("fileCount".into(), (*files).into());
+                answer.insert("shareCount".into(), u64::from(item.sharing == Sharing::Root).into());
+                answer.insert("shareAliasCount".into(), 0.into());
+                answer.insert("directChildrenCount".into(), children.len().into());
             }
         }
         Body::File(_) | Body::Package(_) => {

@@ -15,10 +15,29 @@ pub enum OddListing {
     WithoutItems,
     /// `items` is null.
     NullItems,
+    /// The last items are left out.
+    Hide {
+        /// How many.
+        items: usize,
+        /// The counters that still tell of them.
+        counters: Counters,
+    },
     /// The folder at this path is listed too: a cycle if it holds the listed one, the root if it is empty.
     Folder(String),
     /// One more item. An object is a patch (RFC 7396) of a file named `odd.txt`; anything else stands for itself.
     Item(Value),
+}
+
+/// The counters of a listing that tell the truth about its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counters {
+    /// `numberOfItems`, `directChildrenCount` and `fileCount`.
+    All,
+    /// `directChildrenCount` and `fileCount`: `numberOfItems` is that of the listing.
+    OfTheFolder,
+    /// `fileCount` alone.
+    Files,
 }
 
 /// Spoils the listings of an answer: that of the folder at `path`, or all without one.
@@ -42,6 +61,19 @@ fn spoil_one(tree: &Tree, listing: &mut Value, odd: &OddListing) {
         }
         OddListing::NullItems => {
             listing["items"] = Value::Null;
+            return;
+        }
+        OddListing::Hide { items, counters } => {
+            let shown = listing["items"].as_array_mut().map_or(0, |listed| {
+                listed.truncate(listed.len().saturating_sub(*items));
+                listed.len()
+            });
+            if *counters != Counters::All {
+                listing["numberOfItems"] = shown.into();
+            }
+            if *counters == Counters::Files {
+                listing["directChildrenCount"] = shown.into();
+            }
             return;
         }
         OddListing::Folder(path) => tree.at(path).map_or(Value::Null, |id| answers::drive_item(tree, id)),

@@ -31,9 +31,10 @@ type drive struct {
 	substitutes substitutes
 	age         time.Duration // the maximum age of a listing for look-ups
 
-	noDetails  atomic.Bool // the service does not return single items
-	copyBroken atomic.Bool // the service made a wrong copy
-	foldsCase  atomic.Bool // the service treated two names that differ in case as equal
+	examined   atomic.Int64 // doubtful listings
+	noDetails  atomic.Bool  // the service does not return single items
+	copyBroken atomic.Bool  // the service made a wrong copy
+	foldsCase  atomic.Bool  // the service treated two names that differ in case as equal
 }
 
 // place is a folder that a path leads to.

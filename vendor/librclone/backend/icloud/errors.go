@@ -78,6 +78,7 @@ type Error struct {
 	unclear    bool   // a proof of the password was sent, and whether it was right is not known
 	final      bool   // repeating the call cannot help: what could be done was done
 	fatal      bool   // no other call of the account can succeed either
+	missing    int64  // how many items a listing lacks
 	startOver  bool   // a content that cannot be continued may be read again from its start
 }
 

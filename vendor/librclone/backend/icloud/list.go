@@ -64,6 +64,8 @@ type listing struct {
 	items   []*item        // the shown items, in no order
 	invalid []*invalidItem // items that cannot be used
 	short   error          // why there may be more items than these, or nil
+	tally   tally
+	doubt   error // why there may be more by counters of uncertain meaning, or nil
 	err     error
 }
 
@@ -333,7 +335,10 @@ func listingOf(answer *folderAnswer, of target) listing {
 	listed := listing{self: &answer.driveItem, items: answer.items, invalid: answer.invalid}
 	got := int64(len(answer.items) + len(answer.invalid))
 	if counted := answer.counted(got); counted > got {
-		listed.short = failf(KindDamaged, "", "", "the listing has %d of the %d items that the service counts", got, counted)
+		listed.short = shortOf(got, counted)
+	} else {
+		listed.tally = tallyOf(answer)
+		listed.doubt = listed.tally.doubt(&answer.driveItem)
 	}
 	return listed
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"plakar-icloud/librclone/traffic"
+
 	"github.com/rclone/rclone/fs"
 )
 
@@ -22,6 +24,7 @@ type observer struct {
 
 // RoundTrip implements http.RoundTripper.
 func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
+	traffic.Requested()
 	seen := &observation{outages: o.outages, req: req, begun: time.Now()}
 	resp, err := o.next.RoundTrip(req)
 	if err != nil {
@@ -166,6 +169,7 @@ func wait(ctx context.Context, d time.Duration, why string) error {
 	}
 	if d > 0 {
 		fs.LogLevelPrintf(level, nil, "%s", fmt.Sprintf("icloud: waiting %v: %s", d.Round(time.Millisecond), why))
+		defer traffic.Waiting()()
 	}
 	return sleep(ctx, d)
 }

@@ -56,12 +56,8 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 	return callback(entries)
 }
 
-// ListFolders lists several folders with as few calls as the service allows.
-// For each folder, it returns its entries, or an error as List does, or both if
-// the service counts more items than it lists. An item that cannot be used is
-// an *InvalidEntry. A listing that was requested since the call began, on the
-// path to one of the folders, is not requested again.
-func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
+// listFolders implements ListFolders and, if doubts is not nil, ListCounted.
+func (f *Fs) listFolders(ctx context.Context, dirs []string, doubts []error) ([]fs.DirEntries, []error) {
 	begun := f.drive.folders.now()
 	listed := make([]fs.DirEntries, len(dirs))
 	errs := make([]error, len(dirs))
@@ -87,6 +83,10 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 			outcome = f.drive.listOne(ctx, found)
 		}
 		if outcome.err == nil && !found.moved(outcome.self) {
+			if doubts != nil {
+				outcome = f.drive.examine(ctx, found, outcome)
+				doubts[i] = about(outcome.doubt, "list", found.path)
+			}
 			listed[i], errs[i] = f.entries(dirs[i], found, outcome), about(outcome.short, "list", found.path)
 			continue
 		}

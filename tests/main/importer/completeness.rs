@@ -1,0 +1,74 @@
+//! Listings that lack items, while the counters of the service tell of them.
+
+use icloud_simulator::{Counters, FaultAction, FaultRule, OddListing, RequestKind};
+use plakar_host::{Backup, Options};
+use serde_json::Value;
+
+use crate::icloud::{ICloud, assert_sound};
+
+fn hide(items: usize, counters: Counters) -> FaultRule {
+    let odd = OddListing::Hide { items, counters };
+    FaultRule::new(RequestKind::List, FaultAction::OddListing { folder: Some("docs/many".to_owned()), odd })
+}
+
+/// Runs a backup. Returns the snapshot and the summary.
+async fn backup(icloud: &ICloud) -> (plakar_host::Snapshot, Value) {
+    let file = icloud.host.surroundings().root().join("summary.json");
+    let settings = icloud.settings("icloud://").with("summary", file.to_str().unwrap());
+    let snapshot = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    (snapshot, serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn items_that_are_counted_and_not_listed_are_missing() {
+    for hidden in [1, 10, 1000] {
+        for counters in [Counters::All, Counters::OfTheFolder, Counters::Files] {
+            let icloud = ICloud::new();
+            for n in 0..hidden + 3 {
+                icloud.put(&format!("docs/many/{n:04}.txt"), b"x");
+            }
+            icloud.put("docs/other.txt", b"other");
+            icloud.simulator.add_fault(hide(hidden, counters));
+            let (snapshot, summary) = backup(&icloud).await;
+            assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/docs/many"], "{counters:?}");
+            assert!(snapshot.errors["/docs/many"].contains("the service counts"), "{:?}", snapshot.errors);
+            assert_eq!(snapshot.contents().len(), 4);
+            assert_eq!(summary["missing"], hidden, "{counters:?} {summary}");
+            assert_eq!((summary["result"].as_str(), summary["failed"].as_u64()), (Some("partial"), Some(1)));
+        }
+    }
+}
+
+/// The listing is right when it is requested again.
+#[tokio::test]
+async fn a_listing_that_lacks_items_once_is_repeated() {
+    for counters in [Counters::All, Counters::OfTheFolder, Counters::Files] {
+        let icloud = ICloud::new();
+        for n in 0..5 {
+            icloud.put(&format!("docs/many/{n}.txt"), b"x");
+        }
+        let fault = icloud.simulator.add_fault(hide(2, counters).times(1));
+        let snapshot = icloud.backup("icloud://").await;
+        assert_sound(&snapshot);
+        assert_eq!(snapshot.contents().len(), 5, "{counters:?}");
+        assert_eq!(icloud.simulator.faults_applied()[&fault], 1);
+    }
+}
+
+/// Packages, shared folders and the folders of apps, whose counters are unknown.
+#[tokio::test]
+async fn nothing_is_missing_in_a_drive_of_all_kinds() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    icloud.simulator.add_app_library("Pages", "com.apple.Pages");
+    icloud.put("Pages/letter.txt", b"letter");
+    icloud.put("team/plans/deep/plan.txt", b"plan");
+    icloud.simulator.share("team").unwrap();
+    let entries = [("projectData".to_owned(), bytes::Bytes::from_static(b"song"))];
+    icloud.simulator.put_package("docs/song.band", &entries, Some(4), crate::icloud::MODIFIED);
+    let (snapshot, summary) = backup(&icloud).await;
+    assert_sound(&snapshot);
+    assert_eq!(summary["missing"], 0);
+    let numbers = ["files", "read", "packages", "shared", "failed"].map(|name| summary[name].as_u64().unwrap());
+    assert_eq!(numbers, [9, 9, 1, 4, 0], "{summary}");
+}

@@ -1,0 +1,73 @@
+// Package exclude decides which items gitignore patterns leave out of a backup,
+// by the rules of plakar's own importer of file systems.
+//
+// It interprets a pattern with the package that plakar uses, go-git's
+// gitignore, and prepares its line as plakar does
+// (https://github.com/PlakarKorp/kloset/tree/main/exclude).
+package exclude
+
+import (
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+)
+
+// Rules are patterns, of which the last one that matches decides.
+type Rules struct {
+	patterns []gitignore.Pattern
+}
+
+// New parses the lines of a gitignore file. Every line is valid: a pattern that
+// cannot be parsed matches nothing.
+func New(lines []string) *Rules {
+	rules := new(Rules)
+	for _, line := range lines {
+		if pattern := patternOf(line); pattern != "" {
+			rules.patterns = append(rules.patterns, gitignore.ParsePattern(pattern, nil))
+		}
+	}
+	return rules
+}
+
+// patternOf returns the pattern of a line, or "" if the line has none.
+func patternOf(line string) string {
+	line = trimSpaces(strings.TrimRight(line, "\r"))
+	switch {
+	case strings.HasPrefix(line, "#"):
+		return ""
+	case strings.HasPrefix(line, `\#`):
+		return line[1:]
+	}
+	return line
+}
+
+// trimSpaces removes the spaces at the end of a line. The last one stays if a
+// backslash precedes the first one.
+func trimSpaces(line string) string {
+	trimmed := strings.TrimRight(line, " ")
+	if trimmed != line && strings.HasSuffix(trimmed, `\`) {
+		return strings.TrimSuffix(trimmed, `\`) + " "
+	}
+	return trimmed
+}
+
+// Excludes reports whether the item at an absolute path is left out. The top
+// folder never is. plakar's importer does not enter a folder that is left out,
+// so everything below it is left out too.
+func (r *Rules) Excludes(path string, isFolder bool) bool {
+	path = strings.TrimPrefix(path, "/")
+	if path == "" {
+		return false
+	}
+	parts := strings.Split(path, "/")
+	excluded := false
+	for _, pattern := range r.patterns {
+		switch pattern.Match(parts, isFolder) {
+		case gitignore.Exclude:
+			excluded = true
+		case gitignore.Include:
+			excluded = false
+		}
+	}
+	return excluded
+}

@@ -1,0 +1,47 @@
+package remote
+
+import (
+	"context"
+
+	"plakar-icloud/librclone/exclude"
+)
+
+// rules are the sets of patterns by which listings leave items out.
+var rules = newHandles[*exclude.Rules]("set of rules")
+
+type rulesRequest struct {
+	Lines []string `json:"lines"` // of a gitignore file
+}
+
+type rulesAnswer struct {
+	Rules uint64 `json:"rules"`
+}
+
+// newRules stores patterns for the listings of a backup.
+func newRules(_ context.Context, in rulesRequest) (*rulesAnswer, error) {
+	return &rulesAnswer{Rules: rules.add(exclude.New(in.Lines))}, nil
+}
+
+type excludesRequest struct {
+	Rules  uint64 `json:"rules"`
+	Path   string `json:"path"`
+	Folder bool   `json:"folder"`
+}
+
+type excludesAnswer struct {
+	Excluded bool `json:"excluded"`
+}
+
+// excludes reports whether patterns leave out a path.
+func excludes(_ context.Context, in excludesRequest) (*excludesAnswer, error) {
+	known, err := rules.get(in.Rules)
+	if err != nil {
+		return nil, err
+	}
+	return &excludesAnswer{Excluded: known.Excludes(in.Path, in.Folder)}, nil
+}
+
+func init() {
+	Method("rules/new", newRules)
+	Method("rules/exclude", excludes)
+}

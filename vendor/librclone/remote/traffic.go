@@ -1,0 +1,22 @@
+package remote
+
+import (
+	"context"
+
+	"plakar-icloud/librclone/traffic"
+)
+
+type trafficAnswer struct {
+	Requests int64 `json:"requests"`
+	Waits    int64 `json:"waits"`
+	WaitedMS int64 `json:"waited_ms"`
+}
+
+// totals returns how many requests our backends have sent and how long they
+// waited. rclone's own backends are not counted.
+func totals(context.Context, struct{}) (*trafficAnswer, error) {
+	now := traffic.Now()
+	return &trafficAnswer{Requests: now.Requests, Waits: now.Waits, WaitedMS: now.Waited.Milliseconds()}, nil
+}
+
+func init() { Method("remote/traffic", totals) }
