@@ -21,7 +21,7 @@ pub use path::{BadName, DrivePath, are_alike, are_one};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{
-    self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Rules, Sections, Time,
+    self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Rules, Sections, Time, Trail,
 };
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
@@ -45,6 +45,15 @@ pub struct Drive {
     spools: Spools,
     uploads: Arc<Semaphore>,
     outage: Arc<Outage>,
+}
+
+/// Whether an upload waits for a free upload slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// It waits.
+    Awaited,
+    /// It does not: it has few bytes, and other processes wait for them.
+    NotNeeded,
 }
 
 /// A file that was stored.
@@ -141,8 +150,8 @@ impl Drive {
     ///
     /// # Errors
     /// Fails if the folder does not exist afterwards.
-    pub async fn make_folder(&self, path: &DrivePath) -> Result<(), Error> {
-        let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str())).await;
+    pub async fn make_folder(&self, path: &DrivePath, trail: Trail) -> Result<(), Error> {
+        let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str(), trail)).await;
         self.judged(Work::Write, "cannot make the folder", path, made).await
     }
 
@@ -150,6 +159,12 @@ impl Drive {
     /// file.
     pub fn merges_names(&self) -> bool {
         self.remote.merges_names
+    }
+
+    /// Reports whether one of several concurrent uploads of the same name with
+    /// [`Replacement::Refused`] succeeds and the others fail.
+    pub fn creates_exclusively(&self) -> bool {
+        self.remote.creates_exclusively
     }
 
     /// Reports whether [`Self::set_folder_time`] is supported.
@@ -171,8 +186,7 @@ impl Drive {
         self.spools.begin()
     }
 
-    /// Stores a file and replaces an existing one. The content is stored in full or not at all.
-    /// Waits for a free upload slot.
+    /// Stores a file. The content is stored in full or not at all.
     ///
     /// # Errors
     /// Fails if the file cannot be stored.
@@ -182,28 +196,13 @@ impl Drive {
         modified: Time,
         content: &Spooled,
         replacement: Replacement,
+        slot: Slot,
     ) -> Result<Stored, Error> {
-        // The semaphore is never closed, so this returns a permit.
-        let _permit = self.uploads.acquire().await;
-        self.store(path, modified, content, replacement).await
-    }
-
-    /// Stores a file as [`Self::upload`] does, but does not wait for a free upload slot. For a few
-    /// bytes that other processes wait for.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be stored.
-    pub async fn upload_at_once(&self, path: &DrivePath, modified: Time, content: &Spooled) -> Result<Stored, Error> {
-        self.store(path, modified, content, Replacement::Awaited).await
-    }
-
-    async fn store(
-        &self,
-        path: &DrivePath,
-        modified: Time,
-        content: &Spooled,
-        replacement: Replacement,
-    ) -> Result<Stored, Error> {
+        let _permit = match slot {
+            // The semaphore is never closed, so this returns a permit.
+            Slot::Awaited => self.uploads.acquire().await.ok(),
+            Slot::NotNeeded => None,
+        };
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
         let stored = retried(self.attempts(Work::Write), upload).await;
         let entry = self.judged(Work::Write, "cannot store", path, stored).await?;
@@ -215,6 +214,21 @@ impl Drive {
                 Err(Error::new("cannot store", path, cause))
             }
         }
+    }
+
+    /// Returns files of a folder that an earlier process has described, each by its name and its
+    /// description. With `check`, all of them are unchanged; without it, the network is not used.
+    ///
+    /// # Errors
+    /// Fails if a description cannot be read or a file is not known to be unchanged.
+    pub async fn saved(
+        &self,
+        folder: &DrivePath,
+        files: Vec<(String, String)>,
+        check: bool,
+    ) -> Result<Vec<Entry>, rclone::Error> {
+        let in_folder = |(name, saved)| (format!("{folder}/{name}").trim_start_matches('/').to_owned(), saved);
+        self.remote.saved(files.into_iter().map(in_folder).collect(), check).await
     }
 
     /// Deletes a file: the listed one if it is given, else the file at the path.

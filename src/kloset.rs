@@ -10,6 +10,7 @@ mod layout;
 mod local_copies;
 mod open;
 mod process;
+mod record;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,9 +34,10 @@ use self::{
     folder::{Folder, OnFailure},
     journal::{Change, Journal},
     local_copies::LocalCopies,
+    record::Record,
 };
 use crate::{
-    drive::{self, Content, Drive, DrivePath, Spool, Spooled},
+    drive::{self, Content, Drive, DrivePath, Slot, Spool, Spooled},
     rclone::{self, File, Kind},
 };
 
@@ -98,6 +100,8 @@ pub struct Kloset {
     journal: Journal,
     /// Whether plakar has requested any object or listing of a folder.
     asked: Arc<AtomicBool>,
+    /// Whether this process has created the kloset.
+    is_created: AtomicBool,
     /// Claims that are being withdrawn.
     withdrawals: TaskTracker,
     /// The locks that this process has stored and not deleted yet, each as it was last stored.
@@ -116,7 +120,13 @@ impl Kloset {
     /// Returns the kloset in a folder, which need not exist yet. `origin` distinguishes
     /// the drive from those of other accounts in shared cache folders.
     pub fn new(drive: &Drive, top: &DrivePath, origin: &str, limits: &CacheLimits) -> Self {
-        let folder = |resource: Resource| Arc::new(Folder::new(drive.clone(), inside(top, resource.folder())));
+        let records = limits.copies_dir.as_deref();
+        let folder = |resource: Resource| {
+            let path = inside(top, resource.folder());
+            // A listing of the locks shows those of other machines, so it is always made.
+            let record = Record::new(records.filter(|_| resource.is_immutable()), origin, &path);
+            Arc::new(Folder::new(drive.clone(), path, record))
+        };
         Self {
             drive: drive.clone(),
             top: top.clone(),
@@ -127,6 +137,7 @@ impl Kloset {
             copies: LocalCopies::new(limits.copies_dir.as_deref(), origin),
             journal: Journal::new(limits.copies_dir.as_deref(), origin, top),
             asked: Arc::default(),
+            is_created: AtomicBool::new(false),
             withdrawals: TaskTracker::new(),
             own_locks: Mutex::default(),
         }
@@ -196,22 +207,12 @@ impl Kloset {
             self.journal.note(vec![Change::Locked(mac)]).await;
             // plakar refreshes its lock every 5 minutes and ignores locks that are 10 minutes old,
             // so a lock must not wait for the uploads of packfiles over a slow link.
-            let mut result = folder.put_at_once(&name, content).await;
-            if result.as_ref().is_err_and(|error| error.kind() == Kind::Exists) {
-                // An earlier process stored it after the folder was listed.
-                result = folder.put_at_once(&name, content).await;
-            }
-            let version = result?.version;
+            let version = folder.put(&name, content, Slot::NotNeeded).await?.version;
             if let Some(content) = content.in_memory() {
                 self.own_locks().insert(mac, Some(OwnLock { version, content }));
             }
         } else {
-            let mut result = folder.put(&name, content).await;
-            if result.as_ref().is_err_and(|error| error.kind() == Kind::Exists) {
-                // Another process has stored the object since the folder was listed. It has the same
-                // content, so either may stay.
-                result = folder.put(&name, content).await;
-            }
+            let result = folder.put(&name, content, Slot::Awaited).await;
             self.blocks.forget(&self.path(resource, mac));
             result?;
         }
@@ -297,10 +298,29 @@ impl Kloset {
                 log::warn!("{error}");
             }
         }
-        self.locks.deletions_done().await;
-        self.deletions_done().await;
         self.withdrawals.close();
-        self.withdrawals.wait().await;
+        tokio::join!(
+            self.locks.deletions_done(),
+            self.deletions_done(),
+            self.withdrawals.wait(),
+            self.list_changed_folders()
+        );
+    }
+
+    /// Lists the folders that this process has changed, so that a later command does not make the
+    /// slow first listing after a change. The locks are left out: the next command changes them
+    /// before it lists them.
+    async fn list_changed_folders(&self) {
+        let folders = [&self.packfiles, &self.states].into_iter().filter(|folder| folder.is_changed());
+        let mut paths: Vec<DrivePath> = folders.map(|folder| folder.path().clone()).collect();
+        if self.is_created.load(Ordering::Relaxed) {
+            paths.push(self.top.clone());
+        }
+        if !paths.is_empty() && self.drive.over().is_none() {
+            for error in self.drive.list(&paths).await.into_iter().filter_map(Result::err) {
+                log::info!("{error}");
+            }
+        }
     }
 
     /// Waits until all packfiles and states that plakar has deleted are gone from the drive.

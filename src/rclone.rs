@@ -62,8 +62,8 @@ impl Rclone {
     /// Returns the error of the backend about the configuration, the network or the session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
-        let methods::Opened { remote, sets_folder_times, merges_names } = opened;
-        Ok(Remote { id: remote, sets_folder_times, merges_names })
+        let methods::Opened { remote, sets_folder_times, merges_names, creates_exclusively } = opened;
+        Ok(Remote { id: remote, sets_folder_times, merges_names, creates_exclusively })
     }
 
     /// Returns how many requests this process has sent to services whose requests are counted, and
@@ -108,6 +108,9 @@ pub struct Remote {
     pub sets_folder_times: bool,
     /// Whether names that differ in their Unicode form or in case may be equal.
     pub merges_names: bool,
+    /// Whether one of several concurrent uploads of the same name with [`Replacement::Refused`]
+    /// succeeds and the others fail.
+    pub creates_exclusively: bool,
 }
 
 /// What happens to a deleted file if the service has a Trash.
@@ -119,14 +122,27 @@ pub enum Deletion {
     Permanent,
 }
 
-/// When an upload that replaces a file returns.
+/// Whether the path to a new folder is stored for other processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trail {
+    /// It is, if the backend can. For a minute, they do not list the folders on the path.
+    Kept,
+    /// It is not.
+    Dropped,
+}
+
+/// What an upload does with an existing file of its name, and when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
-    /// When the new file has the name and the old one is in the Trash.
+    /// The file is replaced. The upload returns when the new file has the name and the old one is in
+    /// the Trash.
     Awaited,
-    /// When the new content is complete in the folder. The rest is done in the background:
-    /// [`Rclone::finish`] waits for it and returns its failures.
+    /// The file is replaced. The upload returns when the new content is complete in the folder. The
+    /// rest is done in the background: [`Rclone::finish`] waits for it and returns its failures.
     Deferred,
+    /// The file is kept and the upload fails with [`Kind::Exists`]. A backend that cannot do this
+    /// replaces the file. No listing is made to look for the file.
+    Refused,
 }
 
 /// A change that failed in the background or is not done.

@@ -14,6 +14,7 @@
 
 mod commands;
 mod memory;
+mod outcome;
 mod process;
 mod puts;
 mod restic;
@@ -28,15 +29,7 @@ use table::{Cost, MIB, Table};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(run())) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("kloset: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::of("kloset", run())
 }
 
 async fn run() -> Result<bool, Failure> {

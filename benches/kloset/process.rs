@@ -17,13 +17,4 @@ impl Service {
         let store = host.store(&self.settings(KLOSET)).await?;
         Ok((host, store))
     }
-
-    /// Prints the requests of the last work.
-    pub fn print_requests(&self) {
-        for entry in self.simulator.requests() {
-            let range = entry.range.unwrap_or_default();
-            let subject = entry.subjects.first().map_or("", String::as_str);
-            println!("    {:?} {subject} {range} {} bytes", entry.kind, entry.bytes_out);
-        }
-    }
 }

@@ -61,4 +61,16 @@ impl Service {
         let up = counts.kinds.get(&RequestKind::ContentPost).map_or(0, |count| count.bytes_in);
         Ok(Cost { requests: counts.total.requests, down: counts.total.bytes_out, up, took })
     }
+
+    /// Prints the requests of the last work, each with the seconds since the first one.
+    pub fn print_requests(&self) {
+        let requests = self.simulator.requests();
+        let began = requests.first().map_or(0, |entry| entry.at_ms);
+        for entry in requests {
+            let range = entry.range.unwrap_or_default();
+            let subject = entry.subjects.first().map_or("", String::as_str);
+            let seconds = (entry.at_ms - began) as f64 / 1000.0;
+            println!("    {seconds:>7.2} {:?} {subject} {range} {} bytes", entry.kind, entry.bytes_out);
+        }
+    }
 }

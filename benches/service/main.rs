@@ -14,6 +14,8 @@
 
 mod files;
 mod large;
+#[path = "../kloset/outcome.rs"]
+mod outcome;
 mod plain;
 #[path = "../kloset/restic.rs"]
 mod restic;
@@ -31,15 +33,7 @@ use table::{Cost, MIB, Table};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(run())) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("service: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::of("service", run())
 }
 
 async fn run() -> Result<bool, Failure> {

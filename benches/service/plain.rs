@@ -53,10 +53,9 @@ impl Bench {
     }
 
     /// Creates a kloset in the drive and uses it from now on.
-    pub async fn new_store(&mut self, location: &str) -> Result<(), Failure> {
-        let name = self.define("store", location).await?;
-        self.kloset = name;
-        self.plakar(&["create", "-plaintext"]).await
+    pub async fn new_store(&mut self, location: &str) -> Result<Cost, Failure> {
+        self.kloset = self.define("store", location).await?;
+        self.service.cost(self.plakar(&["create", "-plaintext"])).await
     }
 
     /// Defines a source or a destination, and returns the name for plakar.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Error, Kloset, inside, layout::CONFIG, process::ProcessId};
+use crate::drive::Slot;
 use crate::rclone::{Deletion, File, Item, Replacement, Time};
 
 /// A file that announces that a process is creating a kloset in a folder.
@@ -38,7 +39,7 @@ impl Claim {
         let name = format!("{CLAIM}{process}-{id:016x}");
         let content = Bytes::from_static(b"a kloset is being made here").into();
         let path = inside(&kloset.top, &name);
-        let stored = kloset.drive.upload(&path, Time::now(), &content, Replacement::Awaited).await?;
+        let stored = kloset.drive.upload(&path, Time::now(), &content, Replacement::Awaited, Slot::Awaited).await?;
         Ok(Self { name, id, file: stored.file })
     }
 

@@ -1,7 +1,6 @@
 //! A folder of a kloset. One listing serves many look-ups of files.
 
 use std::{
-    cmp::Reverse,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -9,15 +8,22 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{batches::Batches, journal::LAG};
+use super::{
+    batches::Batches,
+    journal::LAG,
+    record::{Described, MOST_RECORDED, Record},
+};
 use crate::{
-    drive::{Drive, DrivePath, Error, Spooled},
+    drive::{Drive, DrivePath, Error, Slot, Spooled},
     rclone::{Deletion, Entry, File, Item, Kind, Replacement, Time},
 };
 
 /// How long a listing is used that was made together with another one. plakar's cache daemon lists
 /// the states right after it has opened the kloset.
 const PREFETCH_LIFE: Duration = Duration::from_secs(10);
+
+/// How often a file is stored whose name is taken unexpectedly.
+const PUT_TRIES: usize = 3;
 
 /// The files of a folder, as last listed and as changed by this process since then.
 #[derive(Debug)]
@@ -28,6 +34,9 @@ pub struct Folder {
     /// Held while the folder is being listed, so that concurrent callers share one listing.
     listing: AsyncMutex<()>,
     deletions: Batches<Deleted>,
+    record: Record,
+    /// Held while the record is written, so that the last one is the most recent.
+    recording: AsyncMutex<()>,
 }
 
 /// A file to be deleted.
@@ -50,6 +59,8 @@ struct Known {
     /// How often the folder was listed. A caller that waited for the listing of another caller need
     /// not list again.
     listings: u64,
+    /// Whether this process has stored a file since the last listing.
+    is_changed: bool,
 }
 
 /// Hides a deleted file from listings that still show it.
@@ -65,6 +76,7 @@ impl Known {
     fn take(&mut self, entries: &[Entry]) {
         self.files = entries.iter().filter_map(file_of).collect();
         self.listings += 1;
+        self.is_changed = false;
         self.stored.retain(|_, (_, since)| since.elapsed() < LAG);
         self.tombstones.retain(|_, tombstone| tombstone.since.elapsed() < LAG);
         let tombstones = &self.tombstones;
@@ -78,9 +90,17 @@ impl Known {
 }
 
 impl Folder {
-    /// Returns the folder at `path`, which need not exist.
-    pub fn new(drive: Drive, path: DrivePath) -> Self {
-        Self { drive, path, known: Mutex::default(), listing: AsyncMutex::default(), deletions: Batches::default() }
+    /// Returns the folder at `path`, which need not exist, with its record.
+    pub fn new(drive: Drive, path: DrivePath, record: Record) -> Self {
+        Self {
+            drive,
+            path,
+            known: Mutex::default(),
+            listing: AsyncMutex::default(),
+            deletions: Batches::default(),
+            record,
+            recording: AsyncMutex::default(),
+        }
     }
 
     /// Returns the path of the folder.
@@ -88,24 +108,71 @@ impl Folder {
         &self.path
     }
 
-    /// Lists the folder, unless it was listed already, and returns up to `count` of its newest
-    /// files. If the listing fails, a later call lists again and returns its own error.
-    pub async fn prefetch(&self, count: usize) -> Vec<(Arc<str>, File)> {
+    /// Lists the folder, unless it was listed already. If the listing fails, a later call lists again
+    /// and returns its own error.
+    pub async fn prefetch(&self) -> Vec<Entry> {
         let _listing = self.listing.lock().await;
         if self.known().listings > 0 {
             return Vec::new();
         }
         match self.entries().await {
-            Ok(mut entries) => {
+            Ok(entries) => {
                 self.known().take(&entries);
-                entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
-                entries.iter().filter_map(file_of).take(count).collect()
+                entries
             }
             Err(error) => {
                 log::info!("{error}");
                 Vec::new()
             }
         }
+    }
+
+    /// Returns the record of an earlier process that has changed the folder within the last minute.
+    pub async fn recorded(&self) -> Option<Vec<Described>> {
+        self.record.read().await
+    }
+
+    /// Adopts a record instead of a listing and returns its entries. Returns none if the folder has
+    /// another number of items: another machine has changed it.
+    pub async fn adopt(&self, recorded: Vec<Described>, items: Option<u64>) -> Option<Vec<Entry>> {
+        if items != Some(recorded.len() as u64) {
+            return None;
+        }
+        match self.drive.saved(&self.path, recorded, false).await {
+            Ok(entries) => {
+                self.prefetched(&entries);
+                Some(entries)
+            }
+            Err(error) => {
+                log::info!("the record of {} is not used: {error}", self.path);
+                None
+            }
+        }
+    }
+
+    /// Records the files for the next process, if all of them are known.
+    async fn write_record(&self) {
+        let _recording = self.recording.lock().await;
+        let (names, files): (Vec<_>, Vec<_>) = {
+            let known = self.known();
+            if known.listings == 0 || known.files.len() > MOST_RECORDED {
+                return;
+            }
+            known.files.iter().map(|(name, file)| (name.to_string(), file.clone())).unzip()
+        };
+        let Ok(described) = File::save(&files.iter().collect::<Vec<_>>()).await else {
+            return; // the next process lists the folder
+        };
+        let all: Option<Vec<Described>> =
+            names.into_iter().zip(described).map(|(name, text)| Some((name, text?))).collect();
+        if let Some(all) = all {
+            self.record.write(all).await;
+        }
+    }
+
+    /// Reports whether this process has stored a file since the last listing.
+    pub fn is_changed(&self) -> bool {
+        self.known().is_changed
     }
 
     /// Adopts a listing that was made together with another one. The next call of [`Self::list`]
@@ -177,26 +244,27 @@ impl Folder {
         }
     }
 
-    /// Stores a file and replaces an existing file of the same name.
+    /// Stores a file and replaces an existing file of the same name. Returns the stored file.
+    ///
+    /// The names are MACs, so a name that is not known is assumed to be new: the folder is not listed
+    /// to look for it. If another process has stored the file meanwhile, it is replaced.
     ///
     /// # Errors
     /// Fails if the file cannot be stored in full.
-    pub async fn put(&self, name: &str, content: &Spooled) -> Result<(), Error> {
+    pub async fn put(&self, name: &str, content: &Spooled, slot: Slot) -> Result<File, Error> {
         let path = self.path_for_put(name).await?;
-        let file = self.drive.upload(&path, Time::now(), content, Replacement::Awaited).await?.file;
-        self.keep(name, file);
-        Ok(())
-    }
-
-    /// Stores a file as [`Self::put`] does, but does not wait for a free upload slot. Returns the
-    /// file.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be stored in full.
-    pub async fn put_at_once(&self, name: &str, content: &Spooled) -> Result<File, Error> {
-        let path = self.path_for_put(name).await?;
-        let file = self.drive.upload_at_once(&path, Time::now(), content).await?.file;
+        let is_known = self.known().files.contains_key(name);
+        let mut replacement = if is_known { Replacement::Awaited } else { Replacement::Refused };
+        let mut tries = 0;
+        let file = loop {
+            tries += 1;
+            match self.drive.upload(&path, Time::now(), content, replacement, slot).await {
+                Err(error) if error.kind() == Kind::Exists && tries < PUT_TRIES => replacement = Replacement::Awaited,
+                stored => break stored?.file,
+            }
+        };
         self.keep(name, file.clone());
+        self.write_record().await;
         Ok(file)
     }
 
@@ -215,6 +283,7 @@ impl Folder {
         known.tombstones.remove(&name);
         known.stored.insert(Arc::clone(&name), (file.clone(), Instant::now()));
         known.files.insert(name, file);
+        known.is_changed = true;
     }
 
     /// Deletes a file permanently, in the background. The file is no longer listed. Reports whether

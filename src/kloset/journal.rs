@@ -43,8 +43,8 @@ const LOCKED: &str = "locked";
 /// A change of a kloset.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The kloset was created with this configuration.
-    Created(Bytes),
+    /// The kloset was created.
+    Created(Created),
     /// An object was stored.
     Stored(Resource, Mac),
     /// An object was deleted or will be deleted.
@@ -53,11 +53,20 @@ pub enum Change {
     Locked(Mac),
 }
 
+/// The creation of a kloset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The configuration.
+    pub configuration: Bytes,
+    /// The backend's description of the file that contains it, or nothing.
+    pub file: String,
+}
+
 /// The changes that are still relevant.
 #[derive(Debug, Default)]
 pub struct Recent {
-    /// The configuration of the kloset, if it was created recently.
-    pub created: Option<Bytes>,
+    /// The creation of the kloset, if that was recent.
+    pub created: Option<Created>,
     /// Objects that were stored recently.
     pub stored: HashSet<(Resource, Mac)>,
     /// Objects that were deleted recently, and all locks that were deleted.
@@ -81,7 +90,9 @@ impl Recent {
         match change {
             CREATED => {
                 is_fresh(LAG)?;
-                self.created = Some(hex::decode(next()?).ok()?.into());
+                let mut decoded = || hex::decode(next()?).ok();
+                let (configuration, file) = (decoded()?.into(), String::from_utf8(decoded()?).ok()?);
+                self.created = Some(Created { configuration, file });
             }
             LOCKED => {
                 is_fresh(LOCK_LIFE)?;
@@ -195,7 +206,9 @@ fn parse(text: &str, now: Duration) -> (Recent, String) {
 fn line(change: &Change, now: Duration) -> String {
     let seconds = now.as_secs();
     match change {
-        Change::Created(configuration) => format!("{seconds} {CREATED} {}\n", hex::encode(configuration)),
+        Change::Created(created) => {
+            format!("{seconds} {CREATED} {} {}\n", hex::encode(&created.configuration), hex::encode(&created.file))
+        }
         Change::Stored(resource, mac) => format!("{seconds} {STORED} {} {mac}\n", resource.folder()),
         Change::Deleted(resource, mac) => format!("{seconds} {DELETED} {} {mac}\n", resource.folder()),
         Change::Locked(mac) => format!("{seconds} {LOCKED} {mac} {}\n", ProcessId::own()),
@@ -229,11 +242,12 @@ mod tests {
 
     #[test]
     fn changes_expire_and_deleted_locks_later() {
-        let text = line(&Change::Created(Bytes::from_static(b"config")), at(0))
+        let created = Created { configuration: Bytes::from_static(b"config"), file: "a file".to_owned() };
+        let text = line(&Change::Created(created.clone()), at(0))
             + &line(&Change::Deleted(PACKFILE.0, PACKFILE.1), at(0))
             + &line(&Change::Deleted(LOCK.0, LOCK.1), at(0));
         let (recent, fresh) = parse(&text, at(59));
-        assert_eq!(recent.created.unwrap(), "config");
+        assert_eq!(recent.created, Some(created));
         assert_eq!((recent.deleted.len(), fresh.lines().count()), (2, 3));
         let (recent, fresh) = parse(&text, at(60));
         assert_eq!(recent.created, None);

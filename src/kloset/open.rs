@@ -1,13 +1,21 @@
 //! Creating and opening a kloset.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cmp::Reverse,
+    slice,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use super::{Error, Kloset, claim::Claim, inside, journal::Change, layout::CONFIG, layout::Resource};
+use super::{
+    Error, Kloset, claim::Claim, inside, journal::Change, journal::Created, layout::CONFIG, layout::Resource,
+    record::Described,
+};
 use crate::{
-    drive::{self, DrivePath},
-    rclone::{Entry, File, Item, Kind, Replacement, Time},
+    drive::{self, DrivePath, Slot},
+    rclone::{Entry, File, Item, Kind, Listing, Replacement, Time, Trail},
 };
 
 /// The largest number of packfiles whose listing is prefetched. Not every process needs the
@@ -17,6 +25,9 @@ const FEW: u64 = 1000;
 /// snapshot, at the end of the last packfile, and the index of its files, at the end of the
 /// packfile before.
 const NEWEST: usize = 2;
+/// How soon the cache daemon makes its first request after it has opened the kloset. A command waits
+/// for its daemon meanwhile, for longer than this.
+const DAEMON_ASKS: Duration = Duration::from_millis(30);
 /// How often a process tries to claim a folder while other processes claim it.
 const CLAIM_TRIES: usize = 5;
 
@@ -30,7 +41,11 @@ impl Kloset {
             return Err(Error::Exists(self.top.clone()));
         }
         self.check_case().await?;
-        self.drive.make_folder(&self.top).await?;
+        self.drive.make_folder(&self.top, Trail::Kept).await?;
+        if self.drive.creates_exclusively() {
+            self.make_folders().await?;
+            return self.create_exclusively(configuration).await;
+        }
         let mut tries = 0;
         loop {
             let claim = Claim::make(self).await?;
@@ -53,13 +68,64 @@ impl Kloset {
 
     async fn create_under(&self, claim: &Claim, configuration: &Bytes) -> Result<(), Error> {
         claim.must_be_alone(self).await?;
-        for resource in Resource::ALL {
-            self.drive.make_folder(&inside(&self.top, resource.folder())).await?;
-        }
-        let content = configuration.clone().into();
-        self.drive.upload(&inside(&self.top, CONFIG), Time::now(), &content, Replacement::Awaited).await?;
-        self.journal.note(vec![Change::Created(configuration.clone())]).await;
+        self.make_folders().await?;
+        let file = self.upload_configuration(configuration, Replacement::Awaited).await?;
+        self.note_creation(configuration, Some(&file)).await;
         Ok(())
+    }
+
+    /// Creates the kloset in a drive that refuses to create a file whose name is taken. Of several
+    /// processes, one succeeds. A claim would need a listing of a folder that was just changed, which
+    /// takes iCloud 30 s.
+    async fn create_exclusively(&self, configuration: Bytes) -> Result<(), Error> {
+        let file = match self.upload_configuration(&configuration, Replacement::Refused).await {
+            // An attempt whose response was lost may have stored it. Each configuration is unique.
+            Err(error) if error.kind() == Kind::Exists => {
+                if self.stored_configuration().await? != configuration {
+                    return Err(Error::Exists(self.top.clone()));
+                }
+                None
+            }
+            file => Some(file?),
+        };
+        self.note_creation(&configuration, file.as_ref()).await;
+        Ok(())
+    }
+
+    async fn make_folders(&self) -> Result<(), drive::Error> {
+        for resource in Resource::ALL {
+            self.drive.make_folder(&inside(&self.top, resource.folder()), Trail::Kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload_configuration(
+        &self,
+        configuration: &Bytes,
+        replacement: Replacement,
+    ) -> Result<File, drive::Error> {
+        let content = configuration.clone().into();
+        let path = inside(&self.top, CONFIG);
+        Ok(self.drive.upload(&path, Time::now(), &content, replacement, Slot::Awaited).await?.file)
+    }
+
+    /// Returns the configuration in the drive, which is empty if there is none.
+    async fn stored_configuration(&self) -> Result<Bytes, drive::Error> {
+        let Some(file) = self.find_configuration().await? else {
+            return Ok(Bytes::new());
+        };
+        let content = self.drive.read(file).collect().await;
+        content.map_err(|cause| drive::Error::new("cannot read", &inside(&self.top, CONFIG), cause))
+    }
+
+    async fn note_creation(&self, configuration: &Bytes, file: Option<&File>) {
+        self.is_created.store(true, Ordering::Relaxed);
+        let saved = match file {
+            Some(file) => File::save(&[file]).await.unwrap_or_default().pop().flatten(),
+            None => None,
+        };
+        let created = Created { configuration: configuration.clone(), file: saved.unwrap_or_default() };
+        self.journal.note(vec![Change::Created(created)]).await;
     }
 
     /// Returns the bytes that [`Self::create`] was given. Starts to prefetch the ends of the newest
@@ -69,11 +135,23 @@ impl Kloset {
     /// # Errors
     /// Fails if there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
-        let entries = self.list_top_and_states().await?;
+        let recorded_states = self.states.recorded().await;
+        if recorded_states.is_none()
+            && let Some(configuration) = self.created_configuration().await?
+        {
+            return Ok(configuration);
+        }
+        let entries = self.list_top_and_states(recorded_states).await?;
         let mut configuration = None;
         for entry in entries {
             match (entry.name(), entry.children) {
-                (name, Some(..FEW)) if name == Resource::Packfile.folder() => self.prefetch(),
+                (name, Some(items @ ..FEW)) if name == Resource::Packfile.folder() => {
+                    let recorded = match self.packfiles.recorded().await {
+                        Some(recorded) => self.packfiles.adopt(recorded, Some(items)).await,
+                        None => None,
+                    };
+                    self.prefetch(recorded);
+                }
                 (CONFIG, _) => configuration = Some(entry),
                 _ => {}
             }
@@ -86,7 +164,7 @@ impl Kloset {
             }
             _ => match self.journal.recent().await.created {
                 // The listing was made before the kloset was created.
-                Some(configuration) => Ok(configuration),
+                Some(created) => Ok(created.configuration),
                 None => {
                     self.check_case().await?;
                     Err(Error::Missing(self.top.clone()))
@@ -95,25 +173,59 @@ impl Kloset {
         }
     }
 
+    /// Returns the configuration of a kloset that this machine has created within the last minute, if
+    /// its file is unchanged. The listing of its folder would take iCloud 30 s.
+    async fn created_configuration(&self) -> Result<Option<Bytes>, Error> {
+        let Some(created) = self.journal.recent().await.created.filter(|created| !created.file.is_empty()) else {
+            return Ok(None);
+        };
+        let file = vec![(CONFIG.to_owned(), created.file)];
+        let states = [self.states.path().clone()];
+        let (found, mut listed) = tokio::join!(self.drive.saved(&self.top, file, true), self.drive.list(&states));
+        match listed.pop() {
+            _ if found.is_err() => return Ok(None),
+            Some(Ok(listing)) => self.states.prefetched(&drive::all_of(&states[0], listing)?),
+            Some(Err(error)) if error.kind() != Kind::NotFound => return Err(error.into()),
+            _ => return Ok(None),
+        }
+        self.prefetch(None);
+        Ok(Some(created.configuration))
+    }
+
     /// Lists the folder of the kloset together with the states. Every command needs the states, but
     /// plakar lists them only in its cache daemon and exits with 0 if that fails (P/main.go). A
     /// failure at this point makes the command exit with 66.
-    async fn list_top_and_states(&self) -> Result<Vec<Entry>, Error> {
+    ///
+    /// A record of the states is used instead of their listing if the folder of the kloset shows as
+    /// many states.
+    async fn list_top_and_states(&self, recorded: Option<Vec<Described>>) -> Result<Vec<Entry>, Error> {
+        if let Some(recorded) = recorded {
+            let entries = self.listed_top(self.drive.list(slice::from_ref(&self.top)).await.pop())?;
+            let states = entries.iter().find(|entry| entry.name() == Resource::State.folder());
+            if self.states.adopt(recorded, states.and_then(|entry| entry.children)).await.is_some() {
+                return Ok(entries);
+            }
+        }
         // The states come first because the listing of the top then needs no request of its own: it
         // is on the way to them.
-        let folders = [self.states.path().clone(), self.top.clone()];
-        let [states, top] = &folders;
-        let mut listed = self.drive.list(&folders).await.into_iter();
-        let mut next = || match listed.next() {
-            Some(Err(error)) if error.kind() != Kind::NotFound => Err(error),
-            Some(Ok(listing)) => Ok(Some(listing)),
-            _ => Ok(None),
+        let mut listed = self.drive.list(&[self.states.path().clone(), self.top.clone()]).await;
+        let entries = self.listed_top(listed.pop())?;
+        let states = match listed.pop() {
+            Some(Err(error)) if error.kind() != Kind::NotFound => return Err(error.into()),
+            Some(Ok(listing)) => drive::all_of(self.states.path(), listing)?,
+            _ => Vec::new(),
         };
-        let (listed_states, listed_top) = (next(), next()?);
-        let entries = listed_top.map_or(Ok(Vec::new()), |listing| drive::usable_of(top, listing))?;
-        let states = listed_states?.map_or(Ok(Vec::new()), |listing| drive::all_of(states, listing))?;
         self.states.prefetched(&states);
         Ok(entries)
+    }
+
+    /// Returns the entries of the folder of the kloset, which are none if it does not exist.
+    fn listed_top(&self, listed: Option<Result<Listing, drive::Error>>) -> Result<Vec<Entry>, drive::Error> {
+        match listed {
+            Some(Err(error)) if error.kind() != Kind::NotFound => Err(error),
+            Some(Ok(listing)) => drive::usable_of(&self.top, listing),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Checks that no folder in the path of the kloset exists in the drive with another case. Most
@@ -142,14 +254,26 @@ impl Kloset {
         Err(Error::OtherCase { location: self.top.clone(), actual })
     }
 
-    /// Lists the packfiles and reads the ends of the newest ones, unless plakar has already made a
-    /// request. The cache daemon reads no packfile, and its first request is for the states.
-    fn prefetch(&self) {
+    /// Lists the packfiles, unless their entries are given, and reads the ends of the newest ones,
+    /// unless plakar has already made a request. The cache daemon reads no packfile, and its first
+    /// request, which is for the states, comes at once.
+    fn prefetch(&self, recorded: Option<Vec<Entry>>) {
         let (folder, blocks, asked) = (Arc::clone(&self.packfiles), self.blocks.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
-            for (name, file) in folder.prefetch(NEWEST).await {
-                if !asked.load(Ordering::Relaxed) {
-                    blocks.prefetch_end(&inside(folder.path(), &name), file);
+            tokio::time::sleep(DAEMON_ASKS).await;
+            if asked.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut entries = match recorded {
+                Some(entries) => entries,
+                None => folder.prefetch().await,
+            };
+            entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
+            for entry in entries.into_iter().take(NEWEST) {
+                if let Item::File(file) = &entry.item
+                    && !asked.load(Ordering::Relaxed)
+                {
+                    blocks.prefetch_end(&inside(folder.path(), entry.name()), file.clone());
                 }
             }
         });

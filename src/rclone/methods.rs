@@ -81,6 +81,7 @@ pub struct Opened {
     pub remote: u64,
     pub sets_folder_times: bool,
     pub merges_names: bool,
+    pub creates_exclusively: bool,
 }
 
 /// Closes a remote, which saves the unsaved state of the backend.
@@ -210,6 +211,7 @@ method!("remote/stat", Stat, Entry);
 pub struct Mkdir {
     pub remote: u64,
     pub path: String,
+    pub trail: bool,
 }
 method!("remote/mkdir", Mkdir, Nothing);
 
@@ -300,6 +302,40 @@ pub struct ExpectObjects {
 }
 method!("object/expect", ExpectObjects, Nothing);
 
+/// Describes held objects for later processes. An empty description stands for none.
+#[derive(Serialize)]
+pub struct SaveObjects {
+    pub objects: Vec<u64>,
+}
+method!("object/save", SaveObjects, SavedObjects);
+
+#[derive(Deserialize)]
+pub struct SavedObjects {
+    pub saved: Vec<String>,
+}
+
+/// Returns the files that an earlier process has described. Uses the network only to check that they
+/// are unchanged.
+#[derive(Serialize)]
+pub struct UseSaved {
+    pub remote: u64,
+    pub files: Vec<SavedFile>,
+    pub check: bool,
+}
+method!("remote/saved", UseSaved, UsedSaved);
+
+#[derive(Serialize)]
+pub struct SavedFile {
+    pub path: String,
+    pub saved: String,
+}
+
+/// The files, in the order of the request.
+#[derive(Deserialize)]
+pub struct UsedSaved {
+    pub entries: Vec<Entry>,
+}
+
 /// Stores content. It is passed beside the rc methods, together with the content.
 #[derive(Serialize)]
 pub struct Upload {
@@ -308,6 +344,7 @@ pub struct Upload {
     pub seconds: i64,
     pub nanos: i32,
     pub defer: bool,
+    pub new: bool,
     pub file: Option<SpoolFile>,
 }
 

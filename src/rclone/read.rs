@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::{
     Error, File,
-    call::{call_blocking, encode},
+    call::{call, call_blocking, encode},
     error, ffi,
     methods::{self, Method, Nothing},
 };
@@ -63,6 +63,21 @@ impl File {
         let request = methods::LookAtObject { object: self.object.id() };
         let result = encode(ENDLESS, &request).and_then(|input| call_blocking(&input, methods::LookAtObject::PATH));
         result.is_ok_and(|methods::LookedAt { package }| package)
+    }
+
+    /// Returns descriptions of files for [`Remote::saved`](super::Remote::saved), each on one line,
+    /// or none for a file whose backend has none.
+    ///
+    /// # Errors
+    /// Fails if the call could not be made.
+    pub async fn save(files: &[&Self]) -> Result<Vec<Option<String>>, Error> {
+        let objects = files.iter().map(|file| file.object.id()).collect();
+        let saved = call(methods::SaveObjects { objects }).await?.saved;
+        if saved.len() != files.len() {
+            let (asked, answered) = (files.len(), saved.len());
+            return Err(Error::unexpected(format!("{asked} files were to be described but {answered} answered")));
+        }
+        Ok(saved.into_iter().map(|text| Some(text).filter(|text| !text.is_empty())).collect())
     }
 
     /// Opens the content from `offset`: `length` bytes, or everything that follows. Also returns

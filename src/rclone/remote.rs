@@ -3,7 +3,7 @@
 use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
-    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Rules, Time,
+    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Rules, Time, Trail,
     call::{blocking, call, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
@@ -53,8 +53,10 @@ impl Remote {
     ///
     /// # Errors
     /// Returns the error of the service.
-    pub async fn mkdir(self, path: &str) -> Result<(), Error> {
-        call(methods::Mkdir { remote: self.id, path: path.to_owned() }).await.map(|Nothing {}| ())
+    pub async fn mkdir(self, path: &str, trail: Trail) -> Result<(), Error> {
+        call(methods::Mkdir { remote: self.id, path: path.to_owned(), trail: trail == Trail::Kept })
+            .await
+            .map(|Nothing {}| ())
     }
 
     /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
@@ -95,6 +97,22 @@ impl Remote {
         call(request).await.map(|Nothing {}| ())
     }
 
+    /// Returns files that [`File::save`] has described. With `check`, all of them are unchanged.
+    /// Without it, the network is not used, and a file that was changed or deleted since fails when
+    /// it is opened.
+    ///
+    /// # Errors
+    /// Fails if a description cannot be read or a file is not known to be unchanged.
+    pub async fn saved(self, files: Vec<(String, String)>, check: bool) -> Result<Vec<Entry>, Error> {
+        let asked = files.len();
+        let files = files.into_iter().map(|(path, saved)| methods::SavedFile { path, saved }).collect();
+        let entries = call(methods::UseSaved { remote: self.id, files, check }).await?.entries;
+        if entries.len() != asked {
+            return Err(Error::unexpected(format!("{asked} files were described but {} answered", entries.len())));
+        }
+        entries.into_iter().map(|entry| Entry::try_from(entry).map_err(|invalid| invalid.cause)).collect()
+    }
+
     /// Stores content at a path and replaces an existing file. The content is stored in full or not
     /// at all.
     ///
@@ -116,6 +134,7 @@ impl Remote {
             seconds: modified.seconds,
             nanos: modified.nanos,
             defer: replacement == Replacement::Deferred,
+            new: replacement == Replacement::Refused,
             file: None,
         };
         let entry: methods::Entry = blocking(scope, move || {

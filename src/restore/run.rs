@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use super::{Failure, Names, Restored, uploads::Uploads};
 use crate::{
-    drive::{self, Drive, DrivePath, Spool, Spooled},
-    rclone::{Replacement, Time},
+    drive::{self, Drive, DrivePath, Slot, Spool, Spooled},
+    rclone::{Replacement, Time, Trail},
     report::Summary,
 };
 
@@ -126,7 +126,7 @@ impl<R> Restore<R> {
         limit: usize,
         outcomes: mpsc::Sender<Outcome<R>>,
     ) -> Result<Self, Error> {
-        drive.make_folder(top).await?;
+        drive.make_folder(top, Trail::Dropped).await?;
         let names = Names::new(drive.merges_names());
         Ok(Self {
             drive,
@@ -274,7 +274,7 @@ impl<R> Restore<R> {
 
     async fn make_folder(&mut self, path: DrivePath, time: Time, has_twin: bool) -> Result<(), drive::Error> {
         if path != self.top {
-            self.drive.make_folder(&path).await?;
+            self.drive.make_folder(&path, Trail::Dropped).await?;
         }
         if has_twin && !self.names_like(&path).await?.iter().any(|name| drive::are_one(name, path.name())) {
             self.names.merge_case();
@@ -326,6 +326,6 @@ impl<R> Restore<R> {
 }
 
 async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<Restored, Failure> {
-    let stored = drive.upload(path, time, &content, Replacement::Deferred).await?;
+    let stored = drive.upload(path, time, &content, Replacement::Deferred, Slot::Awaited).await?;
     Ok(Restored { bytes: content.size(), is_renamed: stored.is_renamed })
 }

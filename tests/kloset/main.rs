@@ -12,4 +12,5 @@ mod memory;
 mod model;
 mod plakar;
 mod reads;
+mod record;
 mod start;

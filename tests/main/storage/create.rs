@@ -4,10 +4,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use icloud_simulator::{Content, RequestKind};
-use plakar_host::{Resource, Signal, digest};
+use plakar_host::{Resource, Settings, Signal, digest};
 
 use crate::disk::Disk;
 use crate::icloud::ICloud;
+
+/// Returns the settings of a remote that encrypts contents, but not names, and stores them in iCloud. It does not refuse
+/// to create a file whose name is taken, so a process claims the folder.
+fn claimed(icloud: &ICloud) -> Settings {
+    let plain = icloud.settings("icloud://");
+    let below = plain.parameters().iter().filter(|(key, _)| *key != "location");
+    let crypt = [
+        ("type", "crypt"),
+        ("remote", "drive:"),
+        ("password", "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI"),
+        ("filename_encryption", "off"),
+        ("directory_name_encryption", "false"),
+        ("suffix", "none"),
+    ];
+    let settings = Settings::new("rclone:///kloset").with("remote.drive.type", "iclouddrive");
+    let settings =
+        crypt.into_iter().fold(settings, |settings, (key, value)| settings.with(&format!("rclone_{key}"), value));
+    below.fold(settings, |settings, (key, value)| settings.with(&format!("remote.drive.{key}"), value))
+}
 
 /// A new kloset has its configuration.
 #[tokio::test]
@@ -27,7 +46,7 @@ async fn create_leaves_the_configuration_byte_for_byte() {
 #[tokio::test]
 async fn create_does_not_wait_until_its_claim_is_deleted() {
     let icloud = ICloud::new();
-    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let store = icloud.host.store(&claimed(&icloud)).await.unwrap();
     icloud.hold(RequestKind::Trash, "deletions");
     store.create(&b"config"[..]).await.unwrap();
     let mut connector = store.into_connector();
@@ -112,18 +131,51 @@ async fn a_kloset_whose_states_cannot_be_listed_is_not_opened() {
 /// Of two processes that create a kloset at the same time, one succeeds.
 #[tokio::test]
 async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
-    let icloud = ICloud::new();
-    let settings = icloud.settings("icloud:///kloset");
-    let one = icloud.host.store(&settings).await.unwrap();
-    let other = icloud.host.store(&settings).await.unwrap();
-    let (first, second) = tokio::join!(one.create(&b"one"[..]), other.create(&b"other"[..]));
-    let winner = match (&first, &second) {
-        (Ok(()), Err(_)) => "one",
-        (Err(_), Ok(())) => "other",
-        _ => panic!("{first:?} and {second:?}"),
-    };
-    assert_eq!(one.open().await.unwrap(), winner);
-    assert_eq!(other.open().await.unwrap(), winner);
+    for is_claimed in [false, true] {
+        let icloud = ICloud::new();
+        let settings = if is_claimed { claimed(&icloud) } else { icloud.settings("icloud:///kloset") };
+        let one = icloud.host.store(&settings).await.unwrap();
+        let other = icloud.host.store(&settings).await.unwrap();
+        let (first, second) = tokio::join!(one.create(&b"one"[..]), other.create(&b"other"[..]));
+        let winner = match (&first, &second) {
+            (Ok(()), Err(_)) => "one",
+            (Err(_), Ok(())) => "other",
+            _ => panic!("{first:?} and {second:?}"),
+        };
+        assert_eq!(one.open().await.unwrap(), winner);
+        assert_eq!(other.open().await.unwrap(), winner);
+    }
+}
+
+/// The service decides which of several processes creates a kloset. If it gives the file of the others another name, that
+/// file is withdrawn.
+#[tokio::test]
+async fn of_many_whose_configurations_arrive_together_one_wins() {
+    for keeps_both in [false, true] {
+        let icloud = ICloud::new();
+        icloud.simulator.make_folders("kloset");
+        icloud.simulator.rules(|rules| rules.drive.registration_bounces = keeps_both);
+        icloud.hold(RequestKind::UpdateDocuments, "registrations");
+        let settings = icloud.settings("icloud:///kloset");
+        let mut stores = Vec::new();
+        for _ in 0..4 {
+            stores.push(icloud.host.store(&settings).await.unwrap());
+        }
+        let creations = stores.iter().enumerate().map(|(n, store)| store.create(vec![n as u8; 9]));
+        let (results, ()) = tokio::join!(futures_util::future::join_all(creations), async {
+            icloud.until(RequestKind::UpdateDocuments, 4).await;
+            icloud.simulator.release("registrations");
+        });
+        let winners: Vec<usize> = (0..4).filter(|&n| results[n].is_ok()).collect();
+        assert_eq!(winners.len(), 1, "{results:?}");
+        for (n, result) in results.iter().enumerate().filter(|(_, result)| result.is_err()) {
+            let message = result.as_ref().unwrap_err().message();
+            assert!(message.contains("already"), "{n}: {message}");
+        }
+        icloud.until_gone("CONFIG 2").await;
+        assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
+        assert_eq!(stores[0].open().await.unwrap(), vec![winners[0] as u8; 9]);
+    }
 }
 
 /// Of two processes that create a kloset at the same time, one succeeds. The claim of a process
@@ -133,7 +185,7 @@ async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
     let icloud = ICloud::new();
     let left = "kloset/plakar-claim-00000000-1-0000000000000001";
     icloud.put(left, b"a kloset is being made here");
-    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let store = icloud.host.store(&claimed(&icloud)).await.unwrap();
     store.create(&b"config"[..]).await.unwrap();
     assert!(icloud.simulator.content(left).is_err());
 }
@@ -144,7 +196,7 @@ async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
 async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
     let icloud = ICloud::new();
     icloud.simulator.make_folders("kloset");
-    let settings = icloud.settings("icloud:///kloset");
+    let settings = claimed(&icloud);
     icloud.hold(RequestKind::CreateFolders, "folders");
     let killed = icloud.host.store(&settings).await.unwrap();
     let (created, ()) = tokio::join!(killed.create(&b"killed"[..]), async {
@@ -170,7 +222,7 @@ async fn who_makes_a_kloset_right_now_is_named() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let claim = "kloset/plakar-claim-00000000-1-0000000000000001";
     icloud.simulator.put_file(claim, Content::from(&b"claim"[..]), i64::try_from(now).unwrap());
-    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
+    let store = icloud.host.store(&claimed(&icloud)).await.unwrap();
     let message = store.create(&b"config"[..]).await.unwrap_err().message();
     assert!(message.contains(claim) && message.contains("seconds"), "{message}");
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), [format!("/{claim}")]);

@@ -1,6 +1,7 @@
 //! What was asked: counts by kind and the list of requests.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,8 @@ impl Counts {
 pub struct Entry {
     /// Counts from 0 at the simulator's start, resets notwithstanding.
     pub number: u64,
+    /// When it arrived, in milliseconds since the first request.
+    pub at_ms: u64,
     /// What it asks for.
     pub kind: RequestKind,
     /// HTTP method.
@@ -86,6 +89,7 @@ pub(crate) struct Journal {
     counts: Counts,
     entries: Vec<Entry>,
     next: u64,
+    began: Option<Instant>,
 }
 
 /// What a request looks like when it arrives.
@@ -102,10 +106,12 @@ impl Journal {
     pub(crate) fn arrive(&mut self, arrival: &Arrival<'_>) -> u64 {
         let number = self.next;
         self.next += 1;
+        let began = *self.began.get_or_insert_with(Instant::now);
         self.counts.total.arrive();
         self.counts.kinds.entry(arrival.kind).or_default().arrive();
         self.entries.push(Entry {
             number,
+            at_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             kind: arrival.kind,
             method: arrival.method.to_owned(),
             host: arrival.host.to_owned(),

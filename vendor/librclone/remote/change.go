@@ -10,10 +10,16 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-func mkdir(ctx context.Context, in pathRequest) (*struct{}, error) {
+func mkdir(ctx context.Context, in struct {
+	pathRequest
+	Trail bool `json:"trail"` // store the path for the next processes
+}) (*struct{}, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
+	}
+	if in.Trail {
+		ctx = icloud.KeepTrail(ctx)
 	}
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }

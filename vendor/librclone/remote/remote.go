@@ -41,6 +41,9 @@ type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
 	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
+	// Of several concurrent uploads of one name with the member "new", one
+	// succeeds.
+	CreatesExclusively bool `json:"creates_exclusively"`
 }
 
 // opening serialises writing the sections and opening the remote. It is held
@@ -62,10 +65,12 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	if err != nil && !errors.Is(err, fs.ErrorIsFile) {
 		return nil, err
 	}
+	creator, ok := f.(interface{ CreatesExclusively() bool })
 	return &openAnswer{
-		Remote:          remotes.add(f),
-		SetsFolderTimes: f.Features().DirSetModTime != nil,
-		MergesNames:     mergesNames(f),
+		Remote:             remotes.add(f),
+		SetsFolderTimes:    f.Features().DirSetModTime != nil,
+		MergesNames:        mergesNames(f),
+		CreatesExclusively: ok && creator.CreatesExclusively(),
 	}, nil
 }
 
@@ -188,4 +193,6 @@ func init() {
 	Method("object/open", openObject)
 	Method("object/expect", expectObjects)
 	Method("object/look", lookAt)
+	Method("object/save", saveObjects)
+	Method("remote/saved", savedObjects)
 }

@@ -77,6 +77,7 @@ type uploadRequest struct {
 	Seconds int64  `json:"seconds"` // modification time
 	Nanos   int64  `json:"nanos"`
 	Defer   bool   `json:"defer"` // a replacement may be completed after the answer: see remote/finish
+	New     bool   `json:"new"`   // a backend that can fails if there is a file, and does not look for one
 	Scope   uint64 `json:"scope"`
 	File    *struct {
 		Descriptor uintptr `json:"descriptor"` // closed by the upload
@@ -119,6 +120,9 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	}
 	if in.Defer {
 		ctx = icloud.DeferReplacement(ctx)
+	}
+	if in.New {
+		ctx = icloud.ExpectNew(ctx)
 	}
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -48,7 +48,7 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
     }
     let parent = parent_in(drive, zone, body["path"]["starting_document_id"].as_str().unwrap_or_default())?;
     let document_id = body["document_id"].as_str().unwrap_or_default();
-    let allow_conflict = body["allow_conflict"] != false;
+    let allow_conflict = body["allow_conflict"] != false || rules.registration_bounces;
     let given = |time: &i64| *time != 0 || !rules.zero_time_is_now;
     let mtime = body["mtime"].as_i64().filter(given).unwrap_or(now_ms);
     let id = match drive.tree.by_document(zone, document_id) {

@@ -96,6 +96,8 @@ pub struct DriveRules {
     pub existing_folder: ExistingFolder,
     /// What a rename or a move onto a taken name does.
     pub taken_name: TakenName,
+    /// A registration under a taken name gets another name even if it allows no conflict.
+    pub registration_bounces: bool,
     /// `renameItems` refuses an old etag.
     pub rename_checks_etag: bool,
     /// `moveItems` refuses an old etag.
@@ -143,6 +145,7 @@ impl Default for DriveRules {
             missing_folder: MissingFolder::IdInvalid,
             existing_folder: ExistingFolder::Unknown,
             taken_name: TakenName::Bounce,
+            registration_bounces: false,
             rename_checks_etag: false,
             move_checks_etag: true,
             folder_etag_follows_children: true,

@@ -14,6 +14,8 @@ type wish int
 const (
 	wishPermanent wish = iota
 	wishDeferred
+	wishNew
+	wishTrail
 )
 
 // Permanently returns a context under which a removed file is deleted
@@ -28,6 +30,21 @@ func Permanently(ctx context.Context) context.Context {
 // the Trash, and the new file gets its name, in the background; see Finish.
 func DeferReplacement(ctx context.Context) context.Context {
 	return context.WithValue(ctx, wishDeferred, true)
+}
+
+// ExpectNew returns a context under which an upload never replaces a file and
+// does not look for one: the service itself refuses a name that is taken. The
+// upload then fails with the kind KindExists. The first listing of a folder
+// after a write was measured to take 30 s; see details.go for the source.
+func ExpectNew(ctx context.Context) context.Context {
+	return context.WithValue(ctx, wishNew, true)
+}
+
+// KeepTrail returns a context under which the path to a folder that is created is
+// stored for the processes of the next minute, which then do not list the
+// folders on it.
+func KeepTrail(ctx context.Context) context.Context {
+	return context.WithValue(ctx, wishTrail, true)
 }
 
 // wishes reports whether the caller made a request of this kind.

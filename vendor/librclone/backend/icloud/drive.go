@@ -105,9 +105,14 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 	first := d.recall(ctx, names)
 	for try := 1; ; try++ {
 		var passed []string
-		at, err := d.descend(ctx, names, create, begun, &passed)
-		if err == nil && first && !at.item.shared() { // for a shared folder, the id does not suffice
-			d.seen.keepTrail(ctx, trail{Names: names, IDs: append(passed[1:], at.id)})
+		at, made, err := d.descend(ctx, names, create, begun, &passed)
+		made = made && wishes(ctx, wishTrail)
+		if err == nil && (first || made) && at.item != nil && !at.item.shared() { // for a shared folder, the id does not suffice
+			found := trail{Names: names, IDs: append(passed[1:], at.id)}
+			if made {
+				found.Made = time.Now().Unix()
+			}
+			d.seen.keepTrail(ctx, found)
 		}
 		if !isGone(err) || err == fs.ErrorDirNotFound {
 			return at, err
@@ -127,7 +132,8 @@ func (d *drive) walk(ctx context.Context, names []string, create bool) (place, e
 // recall lists the folders on the path to the first folder that the process
 // uses, with one request, if an earlier process has stored their ids. descend
 // would request the same listings one by one, and it requests those that recall
-// does not return.
+// does not return. Folders that an earlier process has just created are not
+// listed: that the ids lead there is assumed.
 func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 	if len(names) == 0 {
 		return false
@@ -135,8 +141,11 @@ func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 	if _, known := d.folders.find(rootID, names[0]); known {
 		return false // the process has already listed the root
 	}
-	ids, first := d.seen.first(names)
-	if len(ids) == 0 {
+	ids, recent, first := d.seen.first(names)
+	for _, made := range recent {
+		d.folders.assume(made, newTrail)
+	}
+	if _, known := d.folders.find(rootID, names[0]); known || len(ids) == 0 {
 		return first
 	}
 	done, err := d.folders.fill(ctx, rootID) // other callers that begin at the root wait for it
@@ -172,37 +181,40 @@ func (d *drive) stillListed(ctx context.Context, try int, gone error) error {
 // it reports as gone.
 var errContradiction = damaged("the service lists it and says that it is not there")
 
-func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (place, error) {
-	at := driveRoot
+// descend finds a folder as walk does, and reports whether the last folders on
+// the path were created. passed gets the ids of the folders on the way.
+func (d *drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (at place, made bool, err error) {
+	at = driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
 		got, err := d.child(ctx, at, d.substitutes.inUse(name), begun, create)
 		if err != nil {
-			return place{}, about(err, "list", at.path)
+			return place{}, false, about(err, "list", at.path)
 		}
 		child := d.named(got)
 		if create && child == nil {
 			child, err = d.makeFolder(ctx, at, name)
 			if err != nil {
-				return place{}, err
+				return place{}, false, err
 			}
+			made = true
 		}
 		switch {
 		case child == nil && got.short != nil:
-			return place{}, about(got.short, "list", at.path)
+			return place{}, false, about(got.short, "list", at.path)
 		case child == nil:
-			return place{}, fs.ErrorDirNotFound
+			return place{}, false, fs.ErrorDirNotFound
 		case !child.folder && create:
-			return place{}, fail(KindExists, "make folder", path.Join(at.path, name), "a file has this name").is(fs.ErrorIsFile)
+			return place{}, false, fail(KindExists, "make folder", path.Join(at.path, name), "a file has this name").is(fs.ErrorIsFile)
 		case !child.folder:
-			return place{}, fs.ErrorDirNotFound
+			return place{}, false, fs.ErrorDirNotFound
 		}
 		if err := at.loops(child); err != nil {
-			return place{}, about(err, "list", path.Join(at.path, name))
+			return place{}, false, about(err, "list", path.Join(at.path, name))
 		}
 		at = at.under(child)
 	}
-	return at, nil
+	return at, made, nil
 }
 
 // child finds the item of a folder that has a name. A cached item is assumed to

@@ -3,6 +3,7 @@ package icloud
 import (
 	"container/list"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,6 +22,7 @@ type folders struct {
 	items   int        // in all folders with known contents, and these folders
 	largest *folder    // of those with known contents; it is not counted against longest
 	longest int        // items kept
+	assumed []assumption
 	now     func() time.Time
 }
 
@@ -97,7 +99,7 @@ func (f *folders) find(id, name string) (got found, known bool) {
 	defer f.mu.Unlock()
 	in := f.byID[id]
 	if in == nil || in.children == nil {
-		return found{}, false
+		return f.findAssumed(id, name)
 	}
 	f.recent.MoveToFront(in.element)
 	exact, like := in.children.find(name)
@@ -230,6 +232,9 @@ func (f *folders) drop(id, childID string) { f.record(id, change{drop: childID})
 func (f *folders) record(id string, made change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assumed = slices.DeleteFunc(f.assumed, func(a assumption) bool {
+		return a.child.id == made.drop || made.put != nil && a.child.id == made.put.id
+	})
 	in := f.byID[id]
 	if in == nil {
 		return
@@ -271,6 +276,7 @@ func (f *folders) isNew(id string) bool {
 func (f *folders) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assumed = slices.DeleteFunc(f.assumed, func(a assumption) bool { return a.child.parent == id })
 	if in, ok := f.byID[id]; ok {
 		f.empty(in)
 		in.listed = f.now()
@@ -282,6 +288,7 @@ func (f *folders) forget(id string) {
 func (f *folders) forgetAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assumed = nil
 	for _, in := range f.byID {
 		f.empty(in)
 		in.listed = f.now()

@@ -90,6 +90,13 @@ func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 // Unicode form as equal; see nameKey.
 func (f *Fs) MergesNames() bool { return true }
 
+// CreatesExclusively returns true: of several uploads of one name under a
+// context of ExpectNew, one succeeds. The service keeps names unique ("Uniqueness
+// constraint violation").
+//
+// Source: https://github.com/biomassa/obsidian-icloud-drive-sync, PLAN.md.
+func (f *Fs) CreatesExclusively() bool { return true }
+
 // Features implements fs.Info.
 func (f *Fs) Features() *fs.Features { return f.features }
 

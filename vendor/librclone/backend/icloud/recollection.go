@@ -42,12 +42,19 @@ type recollected struct {
 type trail struct {
 	Names []string `json:"names"`
 	IDs   []string `json:"ids"`
+	// Made is when a process created the last of the folders under a context of
+	// KeepTrail, in seconds since 1970, or 0.
+	Made int64 `json:"made,omitempty"`
 }
 
 const (
 	recollectionVersion = 1
 	mostTrails          = 64
-	mostKeptPackages    = 10_000
+	// newTrail is how long the trail to a new folder is used without listing the
+	// folders on it. The first listing of a folder after a change was measured
+	// to take 30 s, and all of them were just changed.
+	newTrail         = time.Minute
+	mostKeptPackages = 10_000
 )
 
 func newRecollection(sessionFile string) *recollection {
@@ -68,32 +75,38 @@ func (r *recollection) load() (kept recollected) {
 	return kept
 }
 
-// first reports whether this is the first folder that the process uses, and
-// returns the known ids on the path to it.
-func (r *recollection) first(names []string) (ids []string, first bool) {
+// first reports whether this is the first folder that the process uses. It
+// returns the known ids on the path to it, and the trails to new folders.
+func (r *recollection) first(names []string) (ids []string, recent []trail, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.path == "" || r.asked {
-		return nil, false
+		return nil, nil, false
 	}
 	r.asked = true
 	for _, known := range r.load().Trails {
+		if len(known.Names) != len(known.IDs) {
+			continue
+		}
 		shared := 0
-		for shared < min(len(names), len(known.Names), len(known.IDs)) && known.Names[shared] == names[shared] {
+		for shared < min(len(names), len(known.Names)) && known.Names[shared] == names[shared] {
 			shared++
 		}
 		if shared > len(ids) {
 			ids = known.IDs[:shared]
 		}
+		if age := time.Since(time.Unix(known.Made, 0)); age >= 0 && age < newTrail {
+			recent = append(recent, known)
+		}
 	}
-	return ids, true
+	return ids, recent, true
 }
 
 // keepTrail stores the path to a folder for later processes.
 func (r *recollection) keepTrail(ctx context.Context, found trail) {
 	r.update(ctx, func(kept *recollected) bool {
 		at := slices.IndexFunc(kept.Trails, func(old trail) bool { return slices.Equal(old.Names, found.Names) })
-		if at >= 0 && slices.Equal(kept.Trails[at].IDs, found.IDs) {
+		if at >= 0 && found.Made == 0 && slices.Equal(kept.Trails[at].IDs, found.IDs) {
 			return false
 		}
 		if at >= 0 {

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -118,4 +120,52 @@ func TestPackagesAreKnownToLaterProcesses(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, int64(5), first)
 	assert.Equal(t, int64(-1), o.Size(), "only its content tells")
+}
+
+// The first listing of a folder after a change is slow, and all folders on the
+// path were just changed.
+func TestLaterProcessesDoNotListTheWayToANewFolder(t *testing.T) {
+	sim := startSimulator(t)
+	sessionFile := filepath.Join(t.TempDir(), "session.json")
+	f := sim.later(sessionFile)
+	require.NoError(t, f.Mkdir(KeepTrail(context.Background()), "a/b/c"))
+	require.NoError(t, f.Mkdir(KeepTrail(context.Background()), "a/b/d"))
+	f = sim.later(sessionFile)
+	sim.resetCounts()
+	for _, dir := range []string{"a/b/c", "a/b/d"} {
+		entries, err := f.List(context.Background(), dir)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
+	require.Equal(t, 2, sim.counts()["list"], "only the two folders")
+
+	for age, expected := range map[time.Duration]bool{0: true, newTrail: false} {
+		folders := newFolders(0)
+		made := trail{Names: []string{"a"}, IDs: []string{"FOLDER::com.apple.CloudDocs::a"}, Made: time.Now().Add(-age).Unix()}
+		folders.assume(made, newTrail)
+		_, known := folders.find(rootID, "a")
+		require.Equal(t, expected, known, age)
+	}
+}
+
+func TestANewFolderThatIsElsewhereMisleadsNobody(t *testing.T) {
+	for name, change := range map[string]func(*simulator){
+		"renamed":  func(sim *simulator) { sim.mutate("a/b", "rename", jsonObject{"name": "old"}) },
+		"deleted":  func(sim *simulator) { sim.mutate("a/b", "trash", nil) },
+		"replaced": func(sim *simulator) { sim.mutate("a/b", "trash", nil); sim.putFile("a/b/new", "new") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := startSimulator(t)
+			sessionFile := filepath.Join(t.TempDir(), "session.json")
+			require.NoError(t, sim.later(sessionFile).Mkdir(KeepTrail(context.Background()), "a/b"))
+			change(sim)
+			entries, err := sim.later(sessionFile).List(context.Background(), "a/b")
+			if name == "replaced" {
+				require.NoError(t, err)
+				require.Equal(t, []string{"a/b/new"}, names(entries))
+			} else {
+				require.ErrorIs(t, err, fs.ErrorDirNotFound)
+			}
+		})
+	}
 }

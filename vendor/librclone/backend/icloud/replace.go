@@ -25,12 +25,18 @@ type known struct {
 	like *item  // a file that the service may take for the same, or nil
 }
 
-// learn looks up the item of a name in a folder, at the first call only.
+// learn looks up the item of a name in a folder, at the first call only. Under a
+// context of ExpectNew, it does not list the folder.
 func (k *known) learn(ctx context.Context, d *drive, in place, name string) error {
 	if k.in != "" {
 		if k.in != in.id { // the folder was made anew, so nothing in it was there before
 			k.old, k.like = nil, nil
 		}
+		return nil
+	}
+	if wishes(ctx, wishNew) {
+		got, _ := d.folders.find(in.id, name)
+		k.in, k.old = in.id, got.exact
 		return nil
 	}
 	got, err := d.lookup(ctx, in, name, func(found) bool { return true })

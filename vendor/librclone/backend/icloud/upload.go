@@ -46,6 +46,9 @@ func (d *drive) put(ctx context.Context, in place, name string, known *known, pr
 	if known.old != nil && known.old.folder {
 		return nil, folderInTheWay(on)
 	}
+	if known.old != nil && wishes(ctx, wishNew) {
+		return nil, newcomer(on)
+	}
 	if known.old != nil {
 		if err := d.checkReplaceable(ctx, known.old, on); err != nil {
 			return nil, err

@@ -1,0 +1,138 @@
+//! A record of the files of a folder that this machine has just changed.
+//!
+//! iCloud's first listing of a folder after a change was measured to take 30 s. The next process uses
+//! the record instead, for a minute, if the folder still has as many items as the record.
+
+use std::{
+    fs::{self, DirBuilder},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::task::spawn_blocking;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::journal::LAG;
+use crate::drive::DrivePath;
+
+/// The maximum number of files of a record, because each change writes the whole record.
+pub const MOST_RECORDED: usize = 1000;
+/// The maximum number of bytes that are read. Only a file of another program is larger.
+const LARGEST: u64 = 4 * 1024 * 1024;
+/// The first word of the file. It changes with the format.
+const VERSION: &str = "1";
+
+/// A file of a folder: its name, and the backend's description of it.
+pub type Described = (String, String);
+
+/// The record of one folder.
+#[derive(Debug)]
+pub struct Record(Option<PathBuf>);
+
+impl Record {
+    /// Returns the record of the folder `path` in the folder `records`, which need not exist.
+    /// Without `records`, nothing is recorded. `origin` distinguishes the drives of different
+    /// accounts.
+    pub fn new(records: Option<&Path>, origin: &str, path: &DrivePath) -> Self {
+        let name = format!("{:032x}.record", xxh3_128(format!("{origin}\0{path}").as_bytes()));
+        Self(records.map(|records| records.join(name)))
+    }
+
+    /// Writes the record. If that fails, the next process lists the folder.
+    pub async fn write(&self, files: Vec<Described>) {
+        let Some(path) = self.0.clone() else {
+            return;
+        };
+        let written = spawn_blocking(move || write(&path, &text_of(&files, now()))).await;
+        if let Ok(Err(error)) = written {
+            log::info!("the files of a folder are not recorded for later processes: {error}");
+        }
+    }
+
+    /// Returns the recorded files, if the record is recent.
+    pub async fn read(&self) -> Option<Vec<Described>> {
+        let path = self.0.clone()?;
+        let read = move || {
+            let is_usable = fs::metadata(&path).is_ok_and(|data| data.is_file() && data.len() <= LARGEST);
+            let text = is_usable.then(|| fs::read_to_string(&path).ok()).flatten()?;
+            files_of(&text, now())
+        };
+        spawn_blocking(read).await.ok().flatten()
+    }
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut file = tempfile::Builder::new().prefix("new-").suffix(".record").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Returns the content of a record: a line with its time and the number of files, and a line for each
+/// file.
+fn text_of(files: &[Described], now: Duration) -> String {
+    let mut text = format!("{VERSION} {} {}\n", now.as_secs(), files.len());
+    for (name, description) in files {
+        text.push_str(&format!("{name} {description}\n"));
+    }
+    text
+}
+
+/// Returns the files of a record that is recent and complete.
+fn files_of(text: &str, now: Duration) -> Option<Vec<Described>> {
+    let mut lines = text.lines();
+    let mut words = lines.next()?.split(' ');
+    let is_readable = words.next()? == VERSION;
+    let age = now.checked_sub(Duration::from_secs(words.next()?.parse().ok()?))?;
+    let count: usize = words.next()?.parse().ok()?;
+    let described = |line: &str| line.split_once(' ').map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let files: Vec<Described> = lines.map(described).collect::<Option<_>>()?;
+    (is_readable && age < LAG && files.len() == count).then_some(files)
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Vec<Described> {
+        [("a", r#"{"id":"x y"}"#), ("b", "{}")].map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec()
+    }
+
+    #[test]
+    fn a_record_is_used_for_a_minute() {
+        let at = |seconds: u64| Duration::from_secs(1_000_000 + seconds);
+        let text = text_of(&files(), at(0));
+        assert_eq!(files_of(&text, at(59)), Some(files()));
+        assert_eq!(files_of(&text, at(60)), None);
+        assert_eq!(files_of(&text, Duration::from_secs(1)), None, "from the future");
+        assert_eq!(files_of(&text_of(&[], at(0)), at(0)), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_damaged_record_is_not_used() {
+        let now = Duration::from_secs(1_000_000);
+        let text = text_of(&files(), now);
+        for damaged in ["", "1", "x", &text.replacen('1', "2", 1), &text[..text.len() - 5], &text.replace("b {}", "b")]
+        {
+            assert_eq!(files_of(damaged, now), None, "{damaged}");
+        }
+    }
+
+    #[tokio::test]
+    async fn processes_share_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |origin| Record::new(Some(folder.path()), origin, &DrivePath::top());
+        record("a").write(files()).await;
+        assert_eq!(record("a").read().await, Some(files()));
+        assert_eq!(record("b").read().await, None);
+        assert_eq!(Record::new(None, "a", &DrivePath::top()).read().await, None);
+    }
+}

@@ -1,0 +1,114 @@
+package icloud
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func putNew(f fs.Fs, remote, content string) (fs.Object, error) {
+	return f.Put(ExpectNew(context.Background()), strings.NewReader(content), infoOf(remote, content))
+}
+
+// An upload of a new file lists no folder, and never replaces a file, whatever
+// the service does with a taken name.
+func TestAnUploadThatExpectsNoFileReplacesNone(t *testing.T) {
+	for _, bounces := range []bool{false, true} {
+		sim := startSimulator(t)
+		sim.driveRules(jsonObject{"registration_bounces": bounces})
+		sim.putFile("folder/there.txt", "theirs")
+		sim.putFile("folder/Case.txt", "theirs")
+		f := sim.open("")
+		_, err := f.NewObject(context.Background(), "other.txt")
+		require.ErrorIs(t, err, fs.ErrorObjectNotFound)
+		sim.resetCounts()
+		o, err := putNew(f, "folder/new.txt", "ours")
+		require.NoError(t, err)
+		assert.Equal(t, 0, sim.counts()["list"])
+		content, err := read(o)
+		require.NoError(t, err)
+		assert.Equal(t, "ours", content)
+
+		for range 2 { // the second time, the folder is known
+			_, err = putNew(f, "folder/there.txt", "ours")
+			require.Equal(t, KindExists, KindOf(err), "%v", err)
+			_, err = f.List(context.Background(), "folder")
+			require.NoError(t, err)
+		}
+		assert.Equal(t, "theirs", sim.file("folder/there.txt"))
+		assert.Equal(t, []string{"folder", "folder/Case.txt", "folder/new.txt", "folder/there.txt"}, sim.paths())
+
+		sim.driveRules(jsonObject{"registration_bounces": bounces, "name_matching": "ignoring-case"})
+		_, err = putNew(f, "folder/case.txt", "ours")
+		require.Equal(t, KindExists, KindOf(err), "%v", err)
+		assert.Equal(t, "theirs", sim.file("folder/Case.txt"))
+	}
+}
+
+// Of many uploads of one name by several processes, one succeeds.
+func TestOfManyUploadsThatExpectNoFileOneSucceeds(t *testing.T) {
+	for _, bounces := range []bool{false, true} {
+		sim := startSimulator(t)
+		sim.driveRules(jsonObject{"registration_bounces": bounces})
+		sim.putFile("folder/other.txt", "other")
+		var succeeded atomic.Int64
+		var uploads sync.WaitGroup
+		for range 8 {
+			f := sim.open("")
+			uploads.Go(func() {
+				if _, err := putNew(f, "folder/new.txt", "ours"); err == nil {
+					succeeded.Add(1)
+				} else {
+					assert.Equal(t, KindExists, KindOf(err), "%v", err)
+				}
+			})
+		}
+		uploads.Wait()
+		assert.Equal(t, int64(1), succeeded.Load())
+		assert.Equal(t, []string{"folder", "folder/new.txt", "folder/other.txt"}, sim.paths())
+	}
+}
+
+// A later process reads a file by its description, without a listing.
+func TestSavedFiles(t *testing.T) {
+	sim := startSimulator(t)
+	sessionFile := filepath.Join(t.TempDir(), "session.json")
+	o := put(t, sim.later(sessionFile), "folder/file.txt", "content")
+	saved := o.(*Object).Save()
+	require.NotEmpty(t, saved)
+	require.NotContains(t, saved, "\n")
+
+	again := func() *Object {
+		f := sim.open("", configmap.Simple{"session_file": sessionFile})
+		sim.resetCounts()
+		o, err := f.Saved("folder/file.txt", saved)
+		require.NoError(t, err)
+		return o.(*Object)
+	}
+	later := again()
+	assert.Equal(t, o.(*Object).Version(), later.Version())
+	assert.Equal(t, o.Size(), later.Size())
+	assert.Equal(t, saved, later.Save())
+	content, err := read(later)
+	require.NoError(t, err)
+	assert.Equal(t, "content", content)
+	require.NoError(t, later.Unchanged(context.Background()))
+	assert.Equal(t, 0, sim.counts()["list"])
+
+	sim.putFile("folder/file.txt", "another content")
+	require.Equal(t, KindChanged, KindOf(again().Unchanged(context.Background())))
+	_, err = read(again())
+	require.Equal(t, KindChanged, KindOf(err), "%v", err)
+	sim.mutate("folder/file.txt", "trash", nil)
+	require.Equal(t, KindChanged, KindOf(again().Unchanged(context.Background())))
+	_, err = again().fs.Saved("folder/file.txt", "{}")
+	require.Equal(t, KindDamaged, KindOf(err))
+}
