@@ -61,6 +61,8 @@ pub enum Slot {
 pub struct Stored {
     /// The file.
     pub file: File,
+    /// When it was modified, as the service reports it.
+    pub modified: Time,
     /// Whether the file has another name than requested, because the service refuses that name.
     pub is_renamed: bool,
 }
@@ -208,7 +210,7 @@ impl Drive {
         let entry = self.judged(Work::Write, "cannot store", path, stored).await?;
         let is_renamed = entry.name() != path.name();
         match entry.item {
-            Item::File(file) => Ok(Stored { file, is_renamed }),
+            Item::File(file) => Ok(Stored { file, modified: entry.modified, is_renamed }),
             Item::Folder => {
                 let cause = rclone::Error::unexpected("a folder is there afterwards");
                 Err(Error::new("cannot store", path, cause))

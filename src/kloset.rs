@@ -314,7 +314,7 @@ impl Kloset {
         let folders = [&self.packfiles, &self.states].into_iter().filter(|folder| folder.is_changed());
         let mut paths: Vec<DrivePath> = folders.map(|folder| folder.path().clone()).collect();
         if self.is_created.load(Ordering::Relaxed) {
-            paths.push(self.top.clone());
+            paths.extend([self.top.parent(), self.top.clone()]);
         }
         if !paths.is_empty() && self.drive.over().is_none() {
             for error in self.drive.list(&paths).await.into_iter().filter_map(Result::err) {

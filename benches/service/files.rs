@@ -2,7 +2,7 @@
 
 use icloud_simulator::{Content, LatencyProfile, RequestKind, SeedTree};
 
-use super::{Cost, Failure, Table, plain::Bench};
+use super::{Cost, Failure, Table, large, plain::Bench};
 
 const FILES: u64 = 600;
 const FOLDERS: u64 = 30;
@@ -31,6 +31,10 @@ async fn compare(profile: LatencyProfile, bounds: &Bounds, table: &mut Table) ->
     let theirs = bench.rclone("icloud:docs", &copy).await?;
     let ours = bench.back_up("icloud:///docs").await?;
     beside(&format!("back up 600 files, {profile:?}"), &ours, &theirs, bounds.backup, table);
+    match large::import_by_go_plugin(&bench.service, "docs", FILES * SIZE).await? {
+        Some(cost) => table.row("the same by the Go plugin", &cost.figures(), true),
+        None => table.row("the Go plugin", "not on this machine: PLAKAR_RCLONE_PLUGIN names no folder", true),
+    }
 
     let theirs = bench.rclone(&copy, "icloud:copied").await?;
     let ours = bench.restore("icloud:///restored").await?;

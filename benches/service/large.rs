@@ -1,7 +1,7 @@
 //! One large file over a slow link, and the memory of an importer.
 
 use icloud_simulator::{Content, LatencyProfile, SeedTree};
-use plakar_host::{Backup, Executable, Host, Keep, Options};
+use plakar_host::{Backup, Executable, Host, Keep, Options, Settings};
 
 use super::{
     Cost, Failure, MIB, Table,
@@ -48,11 +48,35 @@ pub async fn memory(table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a backup with a host that stores nothing. Returns its cost and, if the system reports it,
-/// the peak memory of the importer in KiB.
 async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, Option<u64>), Failure> {
     let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
-    let importer = host.importer(&service.settings(location), &Options::default()).await?;
+    run_importer(service, &host, &service.settings(location), bytes).await
+}
+
+/// Runs a backup by plakar's Go plugin. Returns none if it is not on the machine.
+pub async fn import_by_go_plugin(service: &Service, folder: &str, bytes: u64) -> Result<Option<Cost>, Failure> {
+    let Some(plugin) = std::env::var_os("PLAKAR_RCLONE_PLUGIN") else {
+        return Ok(None);
+    };
+    let host = Host::new(Executable::one_for_each_role(plugin), service.surroundings()?);
+    let session = service.simulator.mint_session();
+    let settings = Settings::new(&format!("rclone:///{folder}"))
+        .with("rclone_type", "iclouddrive")
+        .with("rclone_apple_id", session.apple_id)
+        .with("rclone_trust_token", session.trust_token)
+        .with("rclone_cookies", session.cookies);
+    Ok(Some(run_importer(service, &host, &settings, bytes).await?.0))
+}
+
+/// Runs a backup with a host that stores nothing. Returns its cost and, if the system reports it,
+/// the peak memory of the importer in KiB.
+async fn run_importer(
+    service: &Service,
+    host: &Host,
+    settings: &Settings,
+    bytes: u64,
+) -> Result<(Cost, Option<u64>), Failure> {
+    let importer = host.importer(settings, &Options::default()).await?;
     let mut came = 0;
     let work = async {
         let snapshot = importer.import(Backup { keep: Keep::Size, ..Backup::first() }).await?;

@@ -2,6 +2,7 @@
 //! the measured times of Apple's and at one whose responses all take 40 ms.
 //!
 //! Run `cargo bench --bench service` with plakar and rclone on PATH, and with restic for its row.
+//! `PLAKAR_RCLONE_PLUGIN` names the folder of the executables of plakar's Go plugin, for its row.
 //! Arguments select the parts to run: `files`, `large`, `memory`, `kloset`, `throttling`. Fails if
 //! a row exceeds its limit. The service counts the requests, so the counts cover all processes.
 //!

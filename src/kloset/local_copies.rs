@@ -43,7 +43,7 @@ impl LocalCopies {
         else {
             return content_of(file).await;
         };
-        let key = xxh3_128(format!("{}\0{path}\0{}\0{size}\0{modified:?}", self.origin, file.version).as_bytes());
+        let key = self.key(path, &file, size, modified);
         let copies = Arc::clone(&disk);
         // The task fails only when the process ends.
         if let Ok(Some(content)) = spawn_blocking(move || copies.get(key, size)).await {
@@ -53,12 +53,27 @@ impl LocalCopies {
         // A file that has changed since it was listed is read in its current version, whose size
         // may differ.
         if content.len() == size {
-            let copy = content.clone();
-            // Without a copy the next process downloads the file again.
-            let _ = spawn_blocking(move || disk.put(key, &copy)).await;
+            put(disk, key, content.clone()).await;
         }
         Ok(content)
     }
+
+    /// Stores the content of a file that this process has uploaded.
+    pub async fn keep(&self, path: &DrivePath, file: &File, modified: Time, content: Bytes) {
+        if let Some(disk) = self.disk.clone() {
+            let key = self.key(path, file, content.len(), modified);
+            put(disk, key, content).await;
+        }
+    }
+
+    fn key(&self, path: &DrivePath, file: &File, size: usize, modified: Time) -> u128 {
+        xxh3_128(format!("{}\0{path}\0{}\0{size}\0{modified:?}", self.origin, file.version).as_bytes())
+    }
+}
+
+/// Stores a copy. Without it the next process downloads the file.
+async fn put(disk: Arc<Disk>, key: u128, copy: Bytes) {
+    let _ = spawn_blocking(move || disk.put(key, &copy)).await;
 }
 
 async fn content_of(file: File) -> Result<Bytes, Error> {

@@ -14,7 +14,7 @@ use super::{
     record::Described,
 };
 use crate::{
-    drive::{self, DrivePath, Slot},
+    drive::{self, DrivePath, Slot, Stored},
     rclone::{Entry, File, Item, Kind, Listing, Replacement, Time, Trail},
 };
 
@@ -27,7 +27,7 @@ const FEW: u64 = 1000;
 const NEWEST: usize = 2;
 /// How soon the cache daemon makes its first request after it has opened the kloset. A command waits
 /// for its daemon meanwhile, for longer than this.
-const DAEMON_ASKS: Duration = Duration::from_millis(30);
+const DAEMON_ASKS: Duration = Duration::from_millis(60);
 /// How often a process tries to claim a folder while other processes claim it.
 const CLAIM_TRIES: usize = 5;
 
@@ -69,8 +69,8 @@ impl Kloset {
     async fn create_under(&self, claim: &Claim, configuration: &Bytes) -> Result<(), Error> {
         claim.must_be_alone(self).await?;
         self.make_folders().await?;
-        let file = self.upload_configuration(configuration, Replacement::Awaited).await?;
-        self.note_creation(configuration, Some(&file)).await;
+        let stored = self.upload_configuration(configuration, Replacement::Awaited).await?;
+        self.note_creation(configuration, Some(&stored)).await;
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Kloset {
     /// processes, one succeeds. A claim would need a listing of a folder that was just changed, which
     /// takes iCloud 30 s.
     async fn create_exclusively(&self, configuration: Bytes) -> Result<(), Error> {
-        let file = match self.upload_configuration(&configuration, Replacement::Refused).await {
+        let stored = match self.upload_configuration(&configuration, Replacement::Refused).await {
             // An attempt whose response was lost may have stored it. Each configuration is unique.
             Err(error) if error.kind() == Kind::Exists => {
                 if self.stored_configuration().await? != configuration {
@@ -86,9 +86,9 @@ impl Kloset {
                 }
                 None
             }
-            file => Some(file?),
+            stored => Some(stored?),
         };
-        self.note_creation(&configuration, file.as_ref()).await;
+        self.note_creation(&configuration, stored.as_ref()).await;
         Ok(())
     }
 
@@ -103,10 +103,10 @@ impl Kloset {
         &self,
         configuration: &Bytes,
         replacement: Replacement,
-    ) -> Result<File, drive::Error> {
+    ) -> Result<Stored, drive::Error> {
         let content = configuration.clone().into();
         let path = inside(&self.top, CONFIG);
-        Ok(self.drive.upload(&path, Time::now(), &content, replacement, Slot::Awaited).await?.file)
+        self.drive.upload(&path, Time::now(), &content, replacement, Slot::Awaited).await
     }
 
     /// Returns the configuration in the drive, which is empty if there is none.
@@ -118,12 +118,15 @@ impl Kloset {
         content.map_err(|cause| drive::Error::new("cannot read", &inside(&self.top, CONFIG), cause))
     }
 
-    async fn note_creation(&self, configuration: &Bytes, file: Option<&File>) {
+    async fn note_creation(&self, configuration: &Bytes, stored: Option<&Stored>) {
         self.is_created.store(true, Ordering::Relaxed);
-        let saved = match file {
-            Some(file) => File::save(&[file]).await.unwrap_or_default().pop().flatten(),
+        let saved = match stored {
+            Some(stored) => File::save(&[&stored.file]).await.unwrap_or_default().pop().flatten(),
             None => None,
         };
+        if let Some(Stored { file, modified, .. }) = stored {
+            self.copies.keep(&inside(&self.top, CONFIG), file, *modified, configuration.clone()).await;
+        }
         let created = Created { configuration: configuration.clone(), file: saved.unwrap_or_default() };
         self.journal.note(vec![Change::Created(created)]).await;
     }

@@ -1,26 +1,18 @@
 package icloud
 
-import "time"
-
-// assumption is a child folder that is found although its parent is not listed,
-// because a process of this account has just created it. The listing of the
-// child shows if it is elsewhere; see place.moved.
-type assumption struct {
-	child *item
-	until time.Time
-}
-
-// assume records the folders on the path to a new folder, for some time since
-// the folder was created.
-func (f *folders) assume(made trail, life time.Duration) {
+// assume records the folders on the path to a new folder. They are found
+// although their parents are not listed, because a process of this account has
+// just created them. The listing of a folder shows if it is elsewhere; see
+// place.moved.
+func (f *folders) assume(made trail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	parent, until := rootID, time.Unix(made.Made, 0).Add(life)
+	parent := rootID
 	for i, name := range made.Names {
 		child := &item{
 			id: made.IDs[i], parent: parent, name: name, shown: name, folder: true, size: -1, files: -1, children: -1,
 		}
-		f.assumed = append(f.assumed, assumption{child: child, until: until})
+		f.assumed = append(f.assumed, child)
 		parent = child.id
 	}
 }
@@ -28,10 +20,9 @@ func (f *folders) assume(made trail, life time.Duration) {
 // findAssumed looks up a child folder that is assumed to be in a folder without
 // known contents. mu must be held.
 func (f *folders) findAssumed(id, name string) (got found, known bool) {
-	now := f.now()
-	for _, a := range f.assumed {
-		if a.child.parent == id && nameKey(a.child.name) == nameKey(name) && now.Before(a.until) {
-			return found{exact: a.child, like: a.child, listed: now}, true
+	for _, child := range f.assumed {
+		if child.parent == id && nameKey(child.name) == nameKey(name) {
+			return found{exact: child, like: child, listed: f.now()}, true
 		}
 	}
 	return found{}, false

@@ -143,7 +143,7 @@ func (d *drive) recall(ctx context.Context, names []string) (first bool) {
 	}
 	ids, recent, first := d.seen.first(names)
 	for _, made := range recent {
-		d.folders.assume(made, newTrail)
+		d.folders.assume(made)
 	}
 	if _, known := d.folders.find(rootID, names[0]); known || len(ids) == 0 {
 		return first

@@ -22,7 +22,7 @@ type folders struct {
 	items   int        // in all folders with known contents, and these folders
 	largest *folder    // of those with known contents; it is not counted against longest
 	longest int        // items kept
-	assumed []assumption
+	assumed []*item    // folders that are found in parents without known contents
 	now     func() time.Time
 }
 
@@ -232,8 +232,8 @@ func (f *folders) drop(id, childID string) { f.record(id, change{drop: childID})
 func (f *folders) record(id string, made change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.assumed = slices.DeleteFunc(f.assumed, func(a assumption) bool {
-		return a.child.id == made.drop || made.put != nil && a.child.id == made.put.id
+	f.assumed = slices.DeleteFunc(f.assumed, func(child *item) bool {
+		return child.id == made.drop || made.put != nil && child.id == made.put.id
 	})
 	in := f.byID[id]
 	if in == nil {
@@ -276,7 +276,7 @@ func (f *folders) isNew(id string) bool {
 func (f *folders) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.assumed = slices.DeleteFunc(f.assumed, func(a assumption) bool { return a.child.parent == id })
+	f.assumed = slices.DeleteFunc(f.assumed, func(child *item) bool { return child.parent == id })
 	if in, ok := f.byID[id]; ok {
 		f.empty(in)
 		in.listed = f.now()

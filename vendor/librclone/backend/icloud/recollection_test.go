@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -139,13 +138,17 @@ func TestLaterProcessesDoNotListTheWayToANewFolder(t *testing.T) {
 	}
 	require.Equal(t, 2, sim.counts()["list"], "only the two folders")
 
-	for age, expected := range map[time.Duration]bool{0: true, newTrail: false} {
-		folders := newFolders(0)
-		made := trail{Names: []string{"a"}, IDs: []string{"FOLDER::com.apple.CloudDocs::a"}, Made: time.Now().Add(-age).Unix()}
-		folders.assume(made, newTrail)
-		_, known := folders.find(rootID, "a")
-		require.Equal(t, expected, known, age)
-	}
+	// Nothing is assumed of a folder that is no longer new.
+	seen := newRecollection(sessionFile)
+	seen.update(context.Background(), func(kept *recollected) bool {
+		for i := range kept.Trails {
+			kept.Trails[i].Made -= int64(newTrail.Seconds())
+		}
+		return true
+	})
+	ids, recent, _ := seen.first([]string{"a", "b", "d"})
+	require.Len(t, ids, 3)
+	require.Empty(t, recent)
 }
 
 func TestANewFolderThatIsElsewhereMisleadsNobody(t *testing.T) {
