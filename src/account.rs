@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub use event::{Counts, OnEvent, RunEvent, test_command};
 pub use file::Account;
-pub use files::replace as replace_file;
+pub use files::{make_folder, replace as replace_file};
 pub use forecast::Forecast;
 pub use resolve::{Access, resolve};
 pub use runs::Runs;
@@ -96,16 +96,25 @@ impl Account {
     }
 }
 
+/// How long operations on an account are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// They fail soon, because a user is waiting for the diagnosis.
+    Diagnosis,
+    /// As long as in a backup.
+    Backup,
+}
+
 /// Returns the sections of a configuration that open an account, and the name of the one to open.
-///
-/// Operations on it give up early, because a user is waiting for the diagnosis.
 ///
 /// # Errors
 /// Fails if the account cannot be found.
-pub fn sections(state: &State, name: &str) -> Result<(&'static str, Sections), Error> {
+pub fn sections(state: &State, name: &str, patience: Patience) -> Result<(&'static str, Sections), Error> {
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
-    options.extend([("tries", "3"), ("longest_wait", "5s")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+    if patience == Patience::Diagnosis {
+        options.extend([("tries", "3"), ("longest_wait", "5s")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
     resolve(&mut options, Some(name), Some(state.path()))?;
     let mut sections = Sections::default();
     sections.insert(SECTION.to_owned(), options);

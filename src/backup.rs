@@ -2,13 +2,18 @@
 //! is prefetched while plakar opens files in order.
 
 mod excludes;
+mod names;
 mod read_ahead;
 mod root;
 mod run;
+mod scan;
+mod versions;
 mod walk;
 
 pub use excludes::{ExcludeOptions, Excludes};
 pub use read_ahead::ReadAhead;
 pub use root::Root;
 pub use run::{Backup, Error, Listed, Reading};
+pub use scan::{Changes, Scan};
+pub use versions::{Versions, VersionsFile};
 pub use walk::{Failed, Found, walk};

@@ -12,6 +12,7 @@ mod output;
 mod plakar;
 mod prompt;
 mod reference;
+mod scan;
 mod status;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::LazyLock};
@@ -25,7 +26,7 @@ pub use output::tell;
 use crate::{
     account::{self, State},
     connector::Role,
-    rclone,
+    drive, rclone,
 };
 
 /// Plakar backs up, restores and stores in iCloud.
@@ -72,6 +73,7 @@ enum Command {
     Accounts(accounts::Accounts),
     Status(status::Status),
     Last(last::Last),
+    Scan(scan::Scan),
     Logout(accounts::Logout),
     Config(config::Config),
     Doctor(doctor::Doctor),
@@ -145,6 +147,9 @@ pub enum Error {
     /// The error concerns an account.
     #[error(transparent)]
     Account(#[from] account::Error),
+    /// The error is from a drive.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
     /// The error is from rclone.
     #[error(transparent)]
     Rclone(#[from] rclone::Error),
@@ -177,7 +182,11 @@ impl Error {
     /// Prints the error on stderr and, if `json` is set, as JSON on stdout. Returns the exit code.
     fn tell(&self, json: bool) -> ExitCode {
         if json {
-            let cause = if let Self::Rclone(error) = self { error.cause } else { None };
+            let cause = match self {
+                Self::Rclone(error) => error.cause,
+                Self::Drive(error) => error.cause().cause,
+                _ => None,
+            };
             let error = json!({ "state": "failed", "error": self.to_string(), "cause": cause });
             // The error is on stderr as well.
             let _ = output::print_json(&error);
@@ -213,6 +222,7 @@ impl Cli {
             Command::Accounts(accounts) => accounts.json,
             Command::Status(status) => status.json,
             Command::Last(last) => last.json,
+            Command::Scan(scan) => scan.json,
             Command::Doctor(doctor) => doctor.json,
             _ => false,
         }
@@ -225,6 +235,7 @@ impl Cli {
             Command::Accounts(accounts) => accounts.run(&state()?).await,
             Command::Status(status) => status.run(&state()?).await,
             Command::Last(last) => last.run(&state()?),
+            Command::Scan(scan) => scan.run(&state()?).await,
             Command::Logout(logout) => logout.run(&state()?).await,
             Command::Config(config) => config.run(&state()?).await,
             Command::Doctor(doctor) => doctor.run(&state()?).await,

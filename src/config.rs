@@ -253,6 +253,9 @@ mod tests {
         let value = |key: &str| match key {
             "on_partial" => "fail",
             "include_klosets" => "true",
+            "shared" => "skip",
+            "ignore_file" => "/dev/null",
+            "summary" => "/nowhere/summary.json",
             key if key.ends_with("_dir") => "/nowhere",
             _ => "7",
         };

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::account::{self, Account, Error as AccountError, State};
+use crate::account::{self, Account, Error as AccountError, Patience, State};
 use crate::rclone::{
     Cause, Deletion, Error, File, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
     account::{Available, Description, Reached},
@@ -121,7 +121,8 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
 /// # Errors
 /// Returns the cause and the message.
 pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
-    let (section, sections) = account::sections(state, name).map_err(|error| (Cause::Other, error.to_string()))?;
+    let (section, sections) =
+        account::sections(state, name, Patience::Diagnosis).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
     let listing = async {
         let remote = rclone.open(section, "", sections).await?;

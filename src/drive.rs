@@ -7,6 +7,7 @@
 mod content;
 mod error;
 mod outage;
+mod package;
 mod path;
 mod retry;
 mod spool;

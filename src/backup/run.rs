@@ -1,14 +1,17 @@
 //! A backup: what is listed, what is read, and the result.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Excludes, Failed, Found, ReadAhead, Root, walk};
+use super::{Excludes, Failed, Found, ReadAhead, Root, Versions, VersionsFile, walk};
 use crate::{
     drive::{self, Content, Drive, DrivePath},
     rclone::{self, Entry, File, Item, Time},
@@ -60,6 +63,8 @@ pub struct Backup {
     excludes: Excludes,
     listings: usize,
     files: ReadAhead,
+    listed: Mutex<Versions>,
+    failed: Mutex<Vec<DrivePath>>,
     summary: Mutex<Summary>,
     /// Whether plakar has opened a file. An importer that only counts opens none.
     opened: AtomicBool,
@@ -89,6 +94,8 @@ impl Backup {
             top: top.clone(),
             excludes,
             listings,
+            listed: Mutex::default(),
+            failed: Mutex::default(),
             summary: Mutex::default(),
             opened: AtomicBool::default(),
             read: AtomicBool::default(),
@@ -193,6 +200,16 @@ impl Backup {
         summary
     }
 
+    /// Stores what a backup that succeeded has listed.
+    ///
+    /// # Errors
+    /// Fails if it cannot be written.
+    pub fn remember(&self, file: &VersionsFile) -> io::Result<()> {
+        let mut listed = std::mem::take(&mut *lock(&self.listed));
+        listed.complete_without(&lock(&self.failed));
+        file.keep(&listed)
+    }
+
     /// Checks the result of a backup whose records are all acknowledged. With `all_or_nothing`, a
     /// snapshot that lacks files is refused.
     ///
@@ -220,8 +237,12 @@ impl Backup {
     }
 
     fn count(&self) -> MutexGuard<'_, Summary> {
-        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.summary)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reading {
@@ -242,6 +263,7 @@ impl Reading {
                 }
                 self.backup.count().fail(&error.cause().text);
                 self.backup.unread.fetch_add(1, Ordering::Relaxed);
+                lock(&self.backup.failed).push(self.path.clone());
                 Err(error)
             }
         }
@@ -291,6 +313,7 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
             Item::File(file) => {
                 self.backup.count().files += 1;
                 self.backup.files.add(path.to_string(), file.clone());
+                lock(&self.backup.listed).add(path, &file.version);
             }
         }
         self.send(Listed::Entry(path, entry)).await

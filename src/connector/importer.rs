@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{context::Context, record, status};
 use crate::{
     account::{RunEvent, State},
-    backup::{Backup, Error, Excludes, Listed, Root},
+    backup::{Backup, Error, Excludes, Listed, Root, VersionsFile},
     config::{Config, OnPartial},
     report::{Kind, Reporter},
 };
@@ -47,6 +47,8 @@ pub struct Importer {
 struct Run {
     backup: Arc<Backup>,
     reporter: Reporter,
+    /// Where the versions of the listed files are stored.
+    versions: Option<VersionsFile>,
     /// Whether the listing has ended without an error, in an importer that may only count.
     ended_well: AtomicBool,
 }
@@ -130,7 +132,7 @@ impl importer_server::Importer for Importer {
             && run.reporter.claim()
         {
             // No file had to be read, so either importer knows the result of the backup.
-            run.reporter.done(&run.backup.summary(), Some(RunEvent::BackupPartial));
+            run.done();
         }
         Ok(Response::new(CloseResponse {}))
     }
@@ -151,6 +153,10 @@ impl Importer {
             Ok(Arc::new(Run {
                 backup: Arc::new(Backup::new(drive, &config.top, excludes, config.listings, config.read_ahead)),
                 reporter: Reporter::new(Kind::Backup, &config.report),
+                versions: config
+                    .access
+                    .as_ref()
+                    .map(|access| VersionsFile::new(&access.state.kept_folder(), &config.origin, &config.top)),
                 ended_well: AtomicBool::default(),
             }))
         };
@@ -159,13 +165,23 @@ impl Importer {
 }
 
 impl Run {
+    /// Reports a backup that succeeded.
+    fn done(&self) {
+        self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
+        if let Some(file) = &self.versions
+            && let Err(error) = self.backup.remember(file)
+        {
+            log::debug!("scan will not know this backup: {error}");
+        }
+    }
+
     /// Reports the result of the backup, unless the other importer of the same backup does.
     fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
         let was_opened = self.backup.was_opened();
         match end {
             Ok(()) => {
                 if was_opened {
-                    self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
+                    self.done();
                 } else {
                     self.ended_well.store(true, Ordering::Relaxed);
                 }

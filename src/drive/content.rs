@@ -4,7 +4,6 @@
 use std::{
     io,
     ops::Range,
-    os::unix::fs::FileExt,
     pin::Pin,
     task::{Context, Poll},
     thread,
@@ -15,10 +14,11 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::Stream;
 
 use super::{
+    package::Patches,
     retry::Attempts,
     spool::{Spooled, Spools},
 };
-use crate::rclone::{Error, File, Kind, Reader, Region, Scope, Under, Version};
+use crate::rclone::{Error, File, Kind, Reader, Scope, Under, Version};
 
 /// The largest piece of content, as in plakar's own connectors.
 const PIECE: usize = 1024 * 1024;
@@ -111,7 +111,7 @@ pub fn read(file: File, part: Option<Range<u64>>) -> Content {
 ///
 /// Content of unknown size cannot be resumed after a broken connection, because each download of an
 /// iCloud package has different bytes. Such content is first written to a spool, up to a gigabyte,
-/// and returned when it is complete.
+/// and returned when it is complete, without the times that differ.
 pub fn read_spooled(file: File, spools: Spools) -> Content {
     Transfer::start(file, None, Manner { piece: PIECE, may_change: true, spools: Some(spools) })
 }
@@ -260,20 +260,15 @@ impl Transfer {
     }
 
     fn hand_on_spooled(&mut self, spooled: &Spooled) -> Result<(), Stop> {
+        let is_package = self.file.turned_out_to_be_package();
+        let patches = if is_package { Patches::of_archive(spooled) } else { Patches::default() };
         let piece = self.manner.piece as u64;
         for start in (0..spooled.size()).step_by(self.manner.piece) {
             let length = usize::try_from(piece.min(spooled.size() - start)).unwrap_or(self.manner.piece);
-            self.buffer = match &**spooled.content() {
-                Region::Memory(bytes) => {
-                    let start = usize::try_from(start).unwrap_or(bytes.len());
-                    BytesMut::from(&bytes[start..start + length])
-                }
-                Region::File { file, .. } => {
-                    let mut buffer = BytesMut::zeroed(length);
-                    file.read_exact_at(&mut buffer, start).map_err(|error| Stop::Failed(not_kept(&error)))?;
-                    buffer
-                }
-            };
+            self.buffer = BytesMut::zeroed(length);
+            let read = spooled.content().read_exact_at(start, &mut self.buffer);
+            read.map_err(|error| Stop::Failed(not_kept(&error)))?;
+            patches.apply(start, &mut self.buffer);
             self.hand_on()?;
         }
         Ok(())

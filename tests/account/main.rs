@@ -8,6 +8,7 @@
 //! - [`password`]: stored, printed by a command, or missing
 //! - [`session`]: renewing, sharing, ending
 //! - [`runs`]: the last runs of an account
+//! - [`scan`]: what a drive holds
 //! - [`forecast`]: early warnings
 //! - [`doctor`]: the diagnosis of a single cause, and the round trip
 //! - [`state_folder`]: unusual files, owners and permissions
@@ -23,6 +24,7 @@ mod password;
 mod person;
 mod refusals;
 mod runs;
+mod scan;
 mod secrets;
 mod session;
 mod sign_in;

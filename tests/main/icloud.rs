@@ -123,7 +123,7 @@ impl ICloud {
         let surroundings = self.host.surroundings();
         let state = surroundings.home().join(".local/state/plakar-icloud");
         let mut traces = surroundings.traces().unwrap();
-        for kept in ["sessions", "kept"].map(|folder| state.join(folder)) {
+        for kept in ["sessions", "kept", "runs"].map(|folder| state.join(folder)) {
             traces.retain(|path| !path.starts_with(&kept) && !kept.starts_with(path));
         }
         traces

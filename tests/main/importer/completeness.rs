@@ -55,6 +55,21 @@ async fn a_listing_that_lacks_items_once_is_repeated() {
     }
 }
 
+/// The folders of two apps may have the same display name. Their names are the same in each backup.
+#[tokio::test]
+async fn folders_of_apps_with_one_name_are_kept_apart() {
+    let icloud = ICloud::new();
+    for zone in ["com.example.one", "com.example.two"] {
+        icloud.simulator.add_app_library("Notes", zone);
+    }
+    let first = icloud.backup("icloud://").await;
+    assert_sound(&first);
+    let names: Vec<&str> = first.entries.keys().map(String::as_str).filter(|path| path.starts_with("/Notes")).collect();
+    assert!(matches!(names[..], ["/Notes", other] if other.starts_with("/Notes (")), "{names:?}");
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_eq!(second.entries.keys().collect::<Vec<_>>(), first.entries.keys().collect::<Vec<_>>());
+}
+
 /// Packages, shared folders and the folders of apps, whose counters are unknown.
 #[tokio::test]
 async fn nothing_is_missing_in_a_drive_of_all_kinds() {

@@ -10,6 +10,7 @@ mod klosets;
 mod names;
 mod outage;
 mod packages;
+mod scale;
 mod summary;
 mod tree;
 mod unchanged;

@@ -31,6 +31,42 @@ async fn a_package_whose_download_breaks_is_read_again_from_its_start() {
     assert_eq!(icloud.simulator.faults_applied()[&broken], 2);
 }
 
+/// Two archives of a package differ in the times of its folders.
+#[tokio::test]
+async fn two_backups_of_a_package_are_equal() {
+    let icloud = ICloud::new();
+    let entries = [
+        ("projectData".to_owned(), Bytes::from(vec![7; SIZE])),
+        ("Media/empty/".to_owned(), Bytes::new()),
+        ("Media/a.txt".to_owned(), Bytes::from_static(b"a")),
+    ];
+    icloud.simulator.put_package("song.band", &entries, None, MODIFIED);
+    let first = icloud.backup("icloud://").await;
+    let second = icloud.backup("icloud://").await;
+    assert_eq!(first.opened.len() + second.opened.len(), 2);
+    assert_eq!(digests(&first), digests(&second));
+    let content = first.entries["/song.band"].content.as_ref().unwrap().bytes.clone().unwrap();
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(content)).unwrap();
+    let mut media = archive.by_name("song.band/Media/a.txt").unwrap();
+    assert_eq!(std::io::read_to_string(&mut media).unwrap(), "a");
+}
+
+/// What was found to be a package is remembered by its id, whatever its extension.
+#[tokio::test]
+async fn an_unchanged_package_is_not_downloaded_again() {
+    let icloud = ICloud::new();
+    let entries = [("data".to_owned(), Bytes::from(vec![7; SIZE]))];
+    for name in ["song.band", "notes.unknown", "without extension"] {
+        icloud.simulator.put_package(name, &entries, None, MODIFIED);
+    }
+    let first = icloud.backup("icloud://").await;
+    assert_eq!((first.errors.clone(), first.opened.len()), (BTreeMap::new(), 3));
+    icloud.simulator.reset_counts();
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert!(second.opened.is_empty(), "opened {:?}", second.opened);
+    assert_eq!(icloud.count(RequestKind::ById) + icloud.count(RequestKind::ContentGet), 0);
+}
+
 #[tokio::test]
 async fn a_package_that_is_no_complete_archive_is_an_error() {
     let icloud = with_package();

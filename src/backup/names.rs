@@ -1,0 +1,47 @@
+//! Names that other systems cannot store.
+
+/// The longest name of most file systems, in bytes.
+const LONGEST: usize = 255;
+
+/// The names that Windows reserves for devices, with any extension.
+const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+
+/// Returns the reason why a restore to another system may fail at a name, if there is one.
+///
+/// The rules are those of Windows, which are the strictest:
+/// <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>.
+pub fn trouble_with(name: &str) -> Option<&'static str> {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
+    let port = ["com", "lpt"]
+        .iter()
+        .any(|port| stem.strip_prefix(port).is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'9'])));
+    if name.len() > LONGEST {
+        Some("has more than 255 bytes")
+    } else if name.contains(char::is_control) {
+        Some("contains a control character")
+    } else if name.contains(['<', '>', ':', '"', '\\', '|', '?', '*']) {
+        Some("contains a character that Windows does not allow")
+    } else if name.ends_with(['.', ' ']) {
+        Some("ends with a dot or a space")
+    } else if port || DEVICES.contains(&stem.as_str()) {
+        Some("is the name of a device in Windows")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_windows_refuses_are_found() {
+        for name in ["a:b", "what?", "end.", "end ", "a\u{7}", "CON", "nul.txt", "Com1", "lpt9.doc"] {
+            assert!(trouble_with(name).is_some(), "{name}");
+        }
+        assert!(trouble_with(&"n".repeat(256)).is_some());
+        for name in ["a.txt", "console", "com10", "com", ".hidden", " lead", "caf\u{e9}"] {
+            assert_eq!(trouble_with(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The versions of the files that the last backup listed, for the command `scan`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{account, drive::DrivePath};
+
+/// The bytes of an entry: the digest of a path and that of a version.
+const FILE: usize = 16;
+
+/// The files of a backup, as digests of their paths and versions. A million files take 16 MB.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Versions(Vec<(u64, u64)>);
+
+/// The file that stores the versions of one location.
+#[derive(Debug, Clone)]
+pub struct VersionsFile(PathBuf);
+
+impl VersionsFile {
+    /// Returns the file of a location. The files are in `folder`; `origin` distinguishes drives.
+    pub fn new(folder: &Path, origin: &str, top: &DrivePath) -> Self {
+        Self(folder.join(format!("listed-{:016x}", xxh3_64(format!("{origin}\0{top}").as_bytes()))))
+    }
+
+    /// Stores what a backup has listed.
+    ///
+    /// # Errors
+    /// Fails if it cannot be written.
+    pub fn keep(&self, files: &Versions) -> io::Result<()> {
+        let pairs = files.0.iter().flat_map(|&(path, version)| [path.to_le_bytes(), version.to_le_bytes()]);
+        let content: Vec<u8> = pairs.flatten().collect();
+        account::make_folder(self.0.parent().unwrap_or(&self.0))?;
+        account::replace_file(&self.0, &content)
+    }
+
+    /// Returns what the last backup listed, if it is known.
+    pub fn load(&self) -> Option<Versions> {
+        let content = fs::read(&self.0).ok()?;
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
+        let pair = |file: &[u8]| Some((number(&file[..8])?, number(&file[8..])?));
+        let pairs: Option<Vec<(u64, u64)>> = content.chunks_exact(FILE).map(pair).collect();
+        pairs.filter(|_| content.len() % FILE == 0).map(Versions)
+    }
+}
+
+impl Versions {
+    /// Adds a file.
+    pub fn add(&mut self, path: &DrivePath, version: &str) {
+        self.0.push((digest(path), xxh3_64(version.as_bytes())));
+    }
+
+    /// Sorts the files, which [`Self::version`] requires, and removes those of `paths`.
+    pub fn complete_without(&mut self, paths: &[DrivePath]) {
+        let removed: Vec<u64> = paths.iter().map(digest).collect();
+        self.0.retain(|(path, _)| !removed.contains(path));
+        self.0.sort_unstable();
+    }
+
+    /// Returns the number of files.
+    pub fn files(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Returns the digest of the version of a file.
+    pub fn version(&self, path: &DrivePath) -> Option<u64> {
+        let path = digest(path);
+        self.0.binary_search_by_key(&path, |&(path, _)| path).ok().map(|at| self.0[at].1)
+    }
+}
+
+fn digest(path: &DrivePath) -> u64 {
+    xxh3_64(path.as_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_they_were_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = VersionsFile::new(&folder.path().join("kept"), "origin", &DrivePath::top());
+        assert_eq!(file.load(), None);
+        let path = |name: &str| DrivePath::parse(name).unwrap();
+        let mut files = Versions::default();
+        for name in ["a", "b", "c"] {
+            files.add(&path(name), name);
+        }
+        files.complete_without(&[path("b")]);
+        file.keep(&files).unwrap();
+        let loaded = file.load().unwrap();
+        assert_eq!((loaded.files(), loaded.version(&path("a"))), (2, Some(xxh3_64(b"a"))));
+        assert_eq!(loaded.version(&path("b")), None);
+        fs::write(&file.0, "torn").unwrap();
+        assert_eq!(file.load(), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! The command `scan`.
+
+use std::{env, time::Duration};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Ending, Error, output};
+use crate::{
+    account::{self, Patience, State},
+    backup::{self, ExcludeOptions, Excludes, VersionsFile},
+    drive::{Drive, DrivePath, Limits},
+    rclone::Rclone,
+    report::{Bytes, counted},
+};
+
+/// The number of concurrent calls that list folders, as in a backup by default.
+const LISTINGS: usize = 8;
+
+/// The number of addresses of contents that one request returns (`ahead.go`).
+const ADDRESSES: u64 = 50;
+
+/// Show what a drive holds and what the next backup would read.
+///
+/// Lists all folders and downloads nothing. Exit codes: 0 success, 1 some folders could not be listed.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Account and folder; the name may be left out where there is only one account
+    #[arg(value_name = "NAME[:/FOLDER]", default_value = "")]
+    place: String,
+    /// Pattern of what to leave out, as in ignore= of plakar's configuration
+    #[arg(long, value_name = "PATTERN")]
+    ignore: Vec<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The effort of a backup, from the effort of the scan.
+struct Estimate {
+    requests: u64,
+    seconds: u64,
+}
+
+impl Scan {
+    /// Scans a drive and prints the result.
+    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        let (name, folder) = self.place.split_once(':').unwrap_or((&self.place, "/"));
+        let (name, account) = state.choose(Some(name).filter(|name| !name.is_empty()))?;
+        let top = DrivePath::parse(folder).map_err(|bad| Error::Usage(bad.to_string()))?;
+        let (section, sections) = account::sections(state, &name, Patience::Backup)?;
+        let limits = Limits { uploads: 1, spool_memory: 0, spool_dir: env::temp_dir() };
+        let began = Instant::now();
+        let drive = Drive::open(section, sections, &limits, &top).await?;
+        let options = ExcludeOptions { lines: self.ignore.clone(), ..ExcludeOptions::default() };
+        let excludes = Excludes::new(&[], &options).await?;
+        let last = VersionsFile::new(&state.kept_folder(), &account.apple_id, &top).load();
+        let progress = Progress::new();
+        let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, |scan| progress.show(scan)).await;
+        progress.end();
+        // The scan has changed nothing, so it is complete even if the session cannot be saved.
+        if let Err(error) = drive.close().await {
+            log::warn!("{error}");
+        }
+        let scan = scan?;
+        let estimate = Estimate::of(&scan, began.elapsed());
+        if self.json {
+            output::print_json(&value(&name, &top, &scan, &estimate))?;
+        } else {
+            output::print(&text(&name, &top, &scan, &estimate))?;
+        }
+        Ok(if scan.failed > 0 { Ending::Unwell } else { Ending::Well })
+    }
+}
+
+impl Estimate {
+    /// Returns the estimate for the files that a backup would read. The time is that of as many
+    /// requests at the rate of the scan, without the transfer of content.
+    fn of(scan: &backup::Scan, took: Duration) -> Self {
+        let listing = Rclone::traffic().map_or(1, |traffic| traffic.requests);
+        let files = scan.changes.map_or(scan.files, |changes| changes.new + changes.changed);
+        let requests = listing + files + files.div_ceil(ADDRESSES);
+        let seconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).saturating_mul(requests) / listing / 1000;
+        Self { requests, seconds }
+    }
+}
+
+/// The progress on stderr, if that is a terminal.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    fn show(&self, scan: &backup::Scan) {
+        let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
+        self.0.set_message(format!("{files}, {folders}, {}", Bytes(scan.bytes)));
+    }
+
+    fn end(self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -> Value {
+    let largest_folders: Vec<Value> = scan
+        .largest_folders(top)
+        .into_iter()
+        .map(|(path, files, bytes)| json!({ "path": path.to_string(), "files": files, "bytes": bytes }))
+        .collect();
+    let largest_files =
+        scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
+    let names = scan.names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
+    let changes = scan.changes.map(|changes| {
+        json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
+    });
+    json!({
+        "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
+        "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
+        "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
+        "troubled_names": scan.troubled, "names": names.collect::<Vec<_>>(), "changes": changes,
+        "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "estimate": { "requests": estimate.requests, "seconds": estimate.seconds },
+    })
+}
+
+fn text(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -> String {
+    let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
+    let mut rows = vec![
+        ("account", format!("{name}, {top}")),
+        ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
+    ];
+    if scan.packages > 0 {
+        let packages = counted(scan.packages, "file");
+        rows.push(("packages", format!("{packages} that are or may be packages, of a size that only reading shows")));
+    }
+    if scan.shared > 0 {
+        rows.push(("shared", format!("{} of other accounts", counted(scan.shared, "item"))));
+    }
+    if scan.excluded > 0 {
+        rows.push(("left out", counted(scan.excluded, "item")));
+    }
+    for (path, files, bytes) in scan.largest_folders(top) {
+        rows.push(("folder", format!("{} in {} of {path}", Bytes(bytes), counted(files, "file"))));
+    }
+    for (path, size) in &scan.largest_files {
+        rows.push(("file", format!("{} {path}", Bytes(*size))));
+    }
+    if scan.troubled > 0 {
+        let names = counted(scan.troubled, "name");
+        rows.push(("names", format!("{names} that a restore to another system may refuse, for example")));
+        rows.extend(scan.names.iter().map(|(path, why)| ("", format!("{path} {why}"))));
+    }
+    match scan.changes {
+        Some(changes) => rows.push((
+            "changes",
+            format!(
+                "since the last backup: {} new, {} changed ({}), {} gone",
+                changes.new,
+                changes.changed,
+                Bytes(changes.bytes),
+                changes.gone
+            ),
+        )),
+        None => rows.push(("changes", "no backup of this folder is known on this machine".to_owned())),
+    }
+    rows.push((
+        "next backup",
+        format!(
+            "about {} and, at the rate of this scan, {} s, without the time for the content itself",
+            counted(estimate.requests, "request"),
+            estimate.seconds
+        ),
+    ));
+    if scan.failed > 0 {
+        rows.push(("failed", format!("{} could not be listed in full", counted(scan.failed, "folder or item"))));
+        rows.extend(scan.failures.iter().map(|error| ("", error.to_string())));
+    }
+    rows.into_iter().map(|(label, text)| output::row(label, 12, &text)).collect()
+}

@@ -1,0 +1,71 @@
+//! What a drive holds, and what the next backup would read.
+
+use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
+use plakar_host::{Backup, Options, Settings};
+use serde_json::json;
+
+use crate::person::Person;
+
+const MODIFIED: i64 = 1_700_000_000_000;
+
+fn furnished() -> Person {
+    let person = Person::signed_in();
+    for (path, size) in [("a.txt", 10), ("docs/large.bin", 5_000), ("docs/deep/b.txt", 200), ("docs/CON.txt", 1)] {
+        person.simulator.put_file(path, Content::Generated { seed: size, size }, MODIFIED);
+    }
+    let entries = [("projectData".to_owned(), bytes::Bytes::from_static(b"song"))];
+    person.simulator.put_package("song.band", &entries, Some(4), MODIFIED);
+    person
+}
+
+#[tokio::test]
+async fn a_scan_shows_the_drive_and_downloads_nothing() {
+    let person = furnished();
+    let scan = person.run(&["scan", "--json"]).ends(0).json();
+    let shown = ["files", "folders", "bytes", "packages", "troubled_names", "failed"].map(|name| scan[name].clone());
+    assert_eq!(shown, [5, 3, 5_211, 1, 1, 0].map(|number: u64| json!(number)), "{scan}");
+    assert_eq!(scan["largest_files"][0], json!({ "path": "/docs/large.bin", "bytes": 5_000 }));
+    assert_eq!(scan["largest_folders"][0], json!({ "path": "/docs", "files": 3, "bytes": 5_201 }));
+    assert_eq!(scan["names"][0]["path"], "/docs/CON.txt");
+    assert_eq!(scan["changes"], json!(null));
+    let content = [RequestKind::ById, RequestKind::DownloadBatch, RequestKind::ContentGet];
+    assert_eq!(content.map(|kind| person.count(kind)), [0; 3]);
+    let text = person.run(&["scan", "icloud:/docs"]).ends(0).stdout;
+    assert!(text.contains("icloud, /docs") && text.contains("3 files and 2 folders"), "{text}");
+    assert!(text.contains("no backup of this folder"), "{text}");
+    let usage = person.run(&["scan", "icloud:/docs/../.."]).ends(2);
+    assert!(usage.stderr.contains(".."), "{usage:?}");
+}
+
+#[tokio::test]
+async fn a_scan_knows_what_the_last_backup_listed() {
+    let person = furnished();
+    let backup =
+        async || person.host().backup(&Settings::new("icloud://"), &Options::default(), Backup::first()).await.unwrap();
+    backup().await;
+    let changes = || person.run(&["scan", "--json"]).ends(0).json()["changes"].clone();
+    assert_eq!(changes(), json!({ "new": 0, "changed": 0, "gone": 0, "bytes": 0 }));
+    person.simulator.put_file("a.txt", Content::from(&b"changed"[..]), MODIFIED);
+    person.simulator.put_file("docs/new.txt", Content::from(&b"new"[..]), MODIFIED);
+    person.simulator.mutate("docs/large.bin", icloud_simulator::Mutation::Erase).unwrap();
+    assert_eq!(changes(), json!({ "new": 1, "changed": 1, "gone": 1, "bytes": 10 }));
+    // A file that could not be read is not known.
+    let refusal = FaultAction::Status { status: 404, body: String::new(), headers: Default::default() };
+    for kind in [RequestKind::ById, RequestKind::DownloadBatch] {
+        person.simulator.add_fault(FaultRule::new(kind, refusal.clone()));
+    }
+    backup().await;
+    assert_eq!(changes()["new"], 5);
+}
+
+#[tokio::test]
+async fn a_scan_tells_what_it_could_not_list() {
+    let person = furnished();
+    let docs = person.simulator.snapshot().into_iter().find(|item| item.path == "docs").unwrap().drive_id;
+    let refusal = FaultAction::Status { status: 400, body: String::new(), headers: Default::default() };
+    person.simulator.add_fault(FaultRule::new(RequestKind::List, refusal).matching(docs));
+    let ran = person.run(&["scan"]).ends(1);
+    assert!(ran.stdout.contains("1 folder or item could not be listed") && ran.stdout.contains("/docs"), "{ran:?}");
+    let ignored = person.run(&["scan", "--ignore", "docs/"]).ends(0);
+    assert!(ignored.stdout.contains("left out"), "{ignored:?}");
+}
