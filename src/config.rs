@@ -111,7 +111,7 @@ impl Config {
         let location = map
             .remove("location")
             .ok_or(Error::Missing { key: "location", why: "give one like icloud:// or icloud:///folder" })?;
-        let (protocol, top) = location::parse(&location)?;
+        let (protocol, mut top) = location::parse(&location)?;
         let listings = options::LISTINGS.number(&mut map)?;
         let read_ahead = options::READ_AHEAD.number(&mut map)?;
         let excludes = options::excludes(&mut map)?;
@@ -130,6 +130,13 @@ impl Config {
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
             own.entry("type".to_owned()).or_insert_with(|| sections::ICLOUD.to_owned());
+            let service = own.get(sections::SERVICE).map(String::as_str);
+            if let Some(path) = location::in_photos(&location, &top)
+                && service.is_none_or(|service| service == sections::PHOTOS)
+            {
+                top = path;
+                own.insert(sections::SERVICE.to_owned(), sections::PHOTOS.to_owned());
+            }
         }
         origin::refuse_circles(&sections)?;
         let access = accounts::of(&mut sections, &keys)?;
@@ -191,6 +198,20 @@ mod tests {
             assert_eq!(config.sections[OWN_SECTION]["apple_id"], "User@example.com");
             assert_eq!(config.origin, "user@example.com");
         }
+    }
+
+    #[test]
+    fn photos_are_a_service_of_their_own() {
+        let photos = |pairs: &[(&str, &str)]| {
+            let config = read(&[pairs, &[("apple_id", "user@example.com")]].concat()).unwrap();
+            (config.sections[OWN_SECTION].get("service").cloned(), config.top.to_string(), config.origin)
+        };
+        let (service, origin) = (Some("photos".to_owned()), "photos:user@example.com".to_owned());
+        let at = |top: &str| (service.clone(), top.to_owned(), origin.clone());
+        assert_eq!(photos(&[("location", "icloud://photos/Library")]), at("/Library"));
+        assert_eq!(photos(&[("location", "icloud://"), ("service", "photos")]), at("/"));
+        let drive = photos(&[("location", "icloud://photos"), ("service", "drive")]);
+        assert_eq!(drive, (Some("drive".to_owned()), "/photos".to_owned(), "user@example.com".to_owned()));
     }
 
     #[test]

@@ -258,7 +258,9 @@ async fn round_trip(report: &mut Report, remote: Remote) {
         Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
         Ok(entry) => match entry.item {
             Item::File(file) => file,
-            Item::Folder => return report.bad("write", "a folder is there afterwards", Cause::Other),
+            Item::Folder | Item::Link(_) => {
+                return report.bad("write", "a folder is there afterwards", Cause::Other);
+            }
         },
     };
     report.timed("write", format!("{} bytes as {path:?}", TRIAL.len()), begun);

@@ -212,7 +212,7 @@ impl Drive {
         let is_renamed = entry.name() != path.name();
         match entry.item {
             Item::File(file) => Ok(Stored { file, modified: entry.modified, is_renamed }),
-            Item::Folder => {
+            Item::Folder | Item::Link(_) => {
                 let cause = rclone::Error::unexpected("a folder is there afterwards");
                 Err(Error::new("cannot store", path, cause))
             }

@@ -174,7 +174,7 @@ impl Time {
     }
 }
 
-/// A file or a folder of a remote.
+/// A file, a folder or a symbolic link of a remote.
 #[derive(Debug)]
 pub struct Entry {
     /// The path relative to the remote's top, without a leading slash.
@@ -230,6 +230,8 @@ pub enum Item {
     Folder,
     /// A file, held by rclone.
     File(File),
+    /// A symbolic link to this path.
+    Link(String),
 }
 
 /// A file that rclone holds, so that opening it needs no look-up.
@@ -250,6 +252,7 @@ impl TryFrom<methods::Entry> for Entry {
     fn try_from(entry: methods::Entry) -> Result<Self, InvalidEntry> {
         let item = match (entry.folder, entry.object) {
             (true, _) => Item::Folder,
+            (false, None) if entry.target.is_some() => Item::Link(entry.target.unwrap_or_default()),
             (false, Some(object)) => Item::File(File {
                 object: Arc::new(object),
                 size: u64::try_from(entry.size).ok(),

@@ -315,6 +315,8 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
                 self.backup.files.add(path.to_string(), file.clone());
                 lock(&self.backup.listed).add(path, &file.version);
             }
+            // A link has no content, so the summary does not count it.
+            Item::Link(_) => {}
         }
         self.send(Listed::Entry(path, entry)).await
     }

@@ -45,6 +45,16 @@ pub fn parse(location: &str) -> Result<(Protocol, DrivePath), Error> {
     Ok((protocol, path))
 }
 
+/// Returns the path in Photos that a location names: `icloud://photos` or a path below it. The
+/// folder `photos` of a drive is `icloud:///photos`.
+pub fn in_photos(location: &str, path: &DrivePath) -> Option<DrivePath> {
+    let rest = location.strip_prefix("icloud://photos")?;
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return None;
+    }
+    DrivePath::parse(path.as_str().strip_prefix("photos")?).ok()
+}
+
 /// Decodes exactly what plakar has percent-encoded.
 ///
 /// A connector gets `@name:path` as Go's `url.URL.String` writes it, but a full location as the
@@ -99,6 +109,19 @@ mod tests {
         assert_eq!(path("icloud:///a%2520b"), "/a%20b");
         assert_eq!(path("icloud:///a%28b%29"), "/a(b)");
         assert_eq!(path("icloud:///a(b)%20"), "/a(b)%20");
+    }
+
+    #[test]
+    fn photos_is_no_folder_of_the_drive() {
+        let in_photos = |location| {
+            let (_, path) = parse(location).unwrap();
+            super::in_photos(location, &path).map(|path| path.to_string())
+        };
+        assert_eq!(in_photos("icloud://photos").as_deref(), Some("/"));
+        assert_eq!(in_photos("icloud://photos/Library/2026").as_deref(), Some("/Library/2026"));
+        assert_eq!(in_photos("icloud:///photos"), None);
+        assert_eq!(in_photos("icloud://photos of mine"), None);
+        assert_eq!(in_photos("icloud://Photos"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Error;
+use super::{Error, sections};
 use crate::rclone::Sections;
 
 /// Returns what identifies the account or server of a section, without secrets. The sections must
@@ -36,7 +36,11 @@ fn of_service(options: &BTreeMap<String, String>) -> String {
     let get = |key: &str| options.get(key).map(String::as_str);
     let kind = get("type").unwrap_or_default();
     if let Some(apple_id) = get("apple_id") {
-        return apple_id.to_lowercase();
+        let account = apple_id.to_lowercase();
+        return match get(sections::SERVICE) {
+            Some(sections::PHOTOS) => format!("photos:{account}"),
+            _ => account,
+        };
     }
     if kind == "local" {
         return rustix::system::uname().nodename().to_string_lossy().into_owned();

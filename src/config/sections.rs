@@ -8,8 +8,11 @@ use crate::{rclone::Sections, secret};
 /// The section of the remote that the location refers to. Users name the others.
 pub const OWN_SECTION: &str = "_plakar";
 
-/// The type of this program's backend for iCloud Drive.
+/// The type of this program's backend for iCloud.
 pub const ICLOUD: &str = "icloud";
+/// The option that names the service of that backend, and its value for Photos.
+pub const SERVICE: &str = "service";
+pub const PHOTOS: &str = "photos";
 /// The type of rclone's backend for iCloud Drive, whose configurations are accepted.
 const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 

@@ -19,6 +19,7 @@ const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1
 /// The permissions of files. No remote of rclone provides any. A restore to a disk sets these.
 const FILE_PERMISSIONS: u32 = 0o644;
 const FOLDER_PERMISSIONS: u32 = 0o755;
+const LINK_PERMISSIONS: u32 = 0o777;
 
 /// Returns the record of a listed entry.
 ///
@@ -29,6 +30,7 @@ pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
     match &entry.item {
         Item::Folder => of_folder(path, entry.modified),
         Item::File(file) => record(path, file_info(path, entry.modified, file)),
+        Item::Link(target) => of_link(path, entry.modified, target),
     }
 }
 
@@ -36,6 +38,17 @@ pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
 pub fn of_folder(path: &DrivePath, modified: Time) -> Record {
     let mode = MODE_DIR | FOLDER_PERMISSIONS;
     record(path, FileInfo { mode, mod_time: Some(timestamp(modified)), ..constant(path) })
+}
+
+fn of_link(path: &DrivePath, modified: Time, target: &str) -> Record {
+    let info = FileInfo {
+        size: i64::try_from(target.len()).unwrap_or_default(),
+        mode: MODE_SYMLINK | LINK_PERMISSIONS,
+        mod_time: Some(timestamp(modified)),
+        ino: xxh3_64(target.as_bytes()),
+        ..constant(path)
+    };
+    Record { target: target.to_owned(), ..record(path, info) }
 }
 
 /// Returns a record that reports an error for a path.

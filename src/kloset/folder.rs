@@ -376,6 +376,6 @@ impl OnFailure {
 fn file_of(entry: &Entry) -> Option<(Arc<str>, File)> {
     match &entry.item {
         Item::File(file) => Some((entry.name().into(), file.clone())),
-        Item::Folder => None,
+        Item::Folder | Item::Link(_) => None,
     }
 }

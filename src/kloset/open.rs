@@ -286,7 +286,7 @@ impl Kloset {
         let entry = self.drive.stat(&inside(&self.top, CONFIG)).await?;
         Ok(entry.and_then(|entry| match entry.item {
             Item::File(file) => Some(file),
-            Item::Folder => None,
+            Item::Folder | Item::Link(_) => None,
         }))
     }
 }

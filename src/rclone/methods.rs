@@ -133,7 +133,7 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A file or a folder. The Go side holds the object of a file. Go omits members that are zero.
+/// A file, a folder or a symbolic link. The Go side holds the object of a file. Go omits members that are zero.
 #[derive(Debug, Deserialize)]
 pub struct Entry {
     pub path: String,
@@ -149,6 +149,7 @@ pub struct Entry {
     pub version: String,
     #[serde(default, deserialize_with = "object")]
     pub object: Option<ffi::Object>,
+    pub target: Option<String>,
     pub children: Option<u64>,
     #[serde(default)]
     pub package: bool,

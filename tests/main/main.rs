@@ -3,6 +3,7 @@
 //!
 //! - [`importer`]: unchanged files, names, roots, failures, the order of calls
 //! - [`exporter`]: trees, names, failures
+//! - [`photos`]: the photo library as a source
 //! - [`storage`]: klosets, ranges, transactions, leaving
 //! - [`process`]: start, end, environment, silence
 //! - [`provider`]: all three on a WebDAV server
@@ -15,6 +16,7 @@ mod disk;
 mod exporter;
 mod icloud;
 mod importer;
+mod photos;
 mod plakar;
 mod process;
 mod provider;

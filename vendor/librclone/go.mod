@@ -13,6 +13,8 @@ require (
 	golang.org/x/time v0.16.0
 )
 
+require howett.net/plist v1.0.1 // indirect
+
 require (
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/jbenet/go-context v0.0.0-20150711004518-d14ea06fba99 // indirect

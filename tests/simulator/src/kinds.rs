@@ -77,6 +77,16 @@ pub enum RequestKind {
     UploadWeb,
     /// `update/documents`: makes a document of an upload.
     UpdateDocuments,
+    /// `records/query`: a page of an index of Photos.
+    PhotosQuery,
+    /// `records/lookup` of Photos.
+    PhotosLookup,
+    /// `internal/records/query/batch`: counts of Photos.
+    PhotosCount,
+    /// `changes/database`: the zones of Photos.
+    PhotosZones,
+    /// `changes/zone`: what has changed in zones of Photos.
+    PhotosChanges,
     /// Bytes from a content host.
     ContentGet,
     /// Bytes to an upload host.
@@ -95,6 +105,7 @@ impl RequestKind {
             "setup.icloud.com" => of_setup(path),
             _ if host.ends_with("-drivews.icloud.com") => of_drivews(path),
             _ if host.ends_with("-docws.icloud.com") => of_docws(path),
+            _ if host.ends_with("-ckdatabasews.icloud.com") => of_photos(path),
             _ if host.ends_with(".icloud-content.com") || host.ends_with("-contentws.icloud.com") => {
                 if method == Method::POST { Self::ContentPost } else { Self::ContentGet }
             }
@@ -114,6 +125,14 @@ impl RequestKind {
                 | Self::Delete
                 | Self::Copy
                 | Self::UpdateDocuments
+        )
+    }
+
+    /// Whether the request goes to the database host of Photos.
+    pub(crate) fn is_of_photos(self) -> bool {
+        matches!(
+            self,
+            Self::PhotosQuery | Self::PhotosLookup | Self::PhotosCount | Self::PhotosZones | Self::PhotosChanges
         )
     }
 
@@ -139,7 +158,7 @@ impl RequestKind {
                 | Self::Download
                 | Self::UploadWeb
                 | Self::UpdateDocuments
-        )
+        ) || self.is_of_photos()
     }
 }
 
@@ -183,6 +202,20 @@ fn of_drivews(path: &str) -> RequestKind {
         "/moveItemsToTrash" => RequestKind::Trash,
         "/putBackItemsFromTrash" => RequestKind::PutBack,
         "/deleteItems" => RequestKind::Delete,
+        _ => RequestKind::Unknown,
+    }
+}
+
+fn of_photos(path: &str) -> RequestKind {
+    let Some(rest) = path.strip_prefix("/database/1/com.apple.photos.cloud/production/") else {
+        return RequestKind::Unknown;
+    };
+    match rest.split_once('/').map(|(_, operation)| operation) {
+        Some("records/query") => RequestKind::PhotosQuery,
+        Some("records/lookup") => RequestKind::PhotosLookup,
+        Some("internal/records/query/batch") => RequestKind::PhotosCount,
+        Some("changes/database") => RequestKind::PhotosZones,
+        Some("changes/zone") => RequestKind::PhotosChanges,
         _ => RequestKind::Unknown,
     }
 }

@@ -1,4 +1,4 @@
-//! A simulated iCloud for tests and demos: sign-in and Drive behind an HTTPS CONNECT proxy with its own certificate
+//! A simulated iCloud for tests and demos: sign-in, Drive and Photos behind an HTTPS CONNECT proxy with its own certificate
 //! authority. A client that takes a proxy and a CA file talks to it as it talks to Apple.
 //!
 //! ```no_run
@@ -24,6 +24,7 @@ mod journal;
 mod json;
 mod kinds;
 mod latency;
+mod photos;
 mod rules;
 mod seed;
 mod simulator;
@@ -38,9 +39,11 @@ pub use drive::odd::{Counters, OddListing};
 pub use faults::{FaultAction, FaultRule, HoldAt};
 pub use journal::{Count, Counts, Entry};
 pub use kinds::RequestKind;
+pub use photos::{NewAsset, PRIMARY_ZONE, Photos};
 pub use rules::{
     AccountRules, BatchGap, CodeAnswer, DetailsForm, DriveRules, ExistingFolder, LatencyProfile, MissingFolder,
-    NameMatching, OverBatch, Rules, SessionRules, SrpProtocol, TakenName, ThrottleRules, TransportRules, TrustedPhone,
+    NameMatching, OverBatch, PhotosRules, Rules, SessionRules, SrpProtocol, TakenName, ThrottleRules, TransportRules,
+    TrustedPhone,
 };
 pub use seed::{ItemInfo, Mutation, NoSuchItem, SeedTree};
 pub use simulator::{Config, Simulator, StartError, WaitTimeout};

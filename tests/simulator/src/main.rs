@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use icloud_simulator::{Config, LatencyProfile, SeedTree, Simulator, TransportRules};
+use icloud_simulator::{Config, Content, LatencyProfile, NewAsset, PRIMARY_ZONE, SeedTree, Simulator, TransportRules};
 use tokio::io::{AsyncReadExt, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +45,9 @@ struct Arguments {
     /// Bytes of each seeded file
     #[arg(long, default_value_t = 4096)]
     seed_size: u64,
+    /// Photos in the library
+    #[arg(long, default_value_t = 0)]
+    seed_photos: u32,
     /// Folder that the seeded tree lies in
     #[arg(long, default_value = "")]
     seed_prefix: String,
@@ -102,6 +105,13 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         size: arguments.seed_size,
         seed: arguments.seed,
         modified_ms: 1_700_000_000_000,
+    });
+    simulator.photos(|library| {
+        for number in 0..arguments.seed_photos {
+            let original = Content::Generated { seed: u64::from(number), size: arguments.seed_size };
+            let taken = 1_700_000_000_000 - 600_000 * i64::from(number);
+            library.add(PRIMARY_ZONE, NewAsset::image(&format!("IMG_{:04}.HEIC", number % 10_000), taken, original));
+        }
     });
     simulator.write_ca(&arguments.ca_file)?;
     writeln!(std::io::stdout(), "{}", simulator.proxy_url())?;

@@ -2,11 +2,13 @@
 
 mod account;
 mod drive;
+mod photos;
 
 use serde::{Deserialize, Serialize};
 
 pub use account::{AccountRules, CodeAnswer, SrpProtocol, TrustedPhone};
 pub use drive::{BatchGap, DetailsForm, DriveRules, ExistingFolder, MissingFolder, NameMatching, OverBatch, TakenName};
+pub use photos::PhotosRules;
 
 /// All switches; a test changes them at any moment through [`crate::Simulator::rules`] or `POST /control/rules`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ pub struct Rules {
     pub session: SessionRules,
     /// iCloud Drive.
     pub drive: DriveRules,
+    /// iCloud Photos.
+    pub photos: PhotosRules,
 }
 
 /// How long answers take.

@@ -17,6 +17,7 @@ use crate::drive::item::Body;
 use crate::faults::FaultRule;
 use crate::journal::{Counts, Entry};
 use crate::kinds::RequestKind;
+use crate::photos::Photos;
 use crate::rules::Rules;
 use crate::seed::{ItemInfo, Mutation, NoSuchItem, SeedTree, hashed};
 use crate::state::{Shared, State};
@@ -301,6 +302,11 @@ impl Simulator {
     /// When there is no such folder.
     pub fn share(&self, path: &str) -> Result<(), NoSuchItem> {
         self.state().share(path)
+    }
+
+    /// Reads or changes the libraries of Photos, as other devices would.
+    pub fn photos<T>(&self, change: impl FnOnce(&mut Photos) -> T) -> T {
+        change(&mut self.state().photos)
     }
 
     /// Adds a generated tree.

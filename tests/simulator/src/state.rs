@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::kinds::RequestKind;
 use crate::latency::{Asked, Latency};
+use crate::photos::{self, Photos};
 use crate::rules::Rules;
 use crate::throttle::Throttle;
 use crate::transport::link::Link;
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) account: Account,
     pub(crate) drive: Drive,
+    pub(crate) photos: Photos,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
     pub(crate) open_gates: HashSet<String>,
@@ -42,6 +44,7 @@ impl State {
         let mut state = Self {
             rules,
             drive,
+            photos: Photos::default(),
             clock,
             account: Account::new(seed),
             faults: Faults::new(seed),
@@ -113,7 +116,7 @@ impl State {
 
     fn carry_out(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
-        let Self { rules, account, drive, .. } = self;
+        let Self { rules, account, drive, photos, .. } = self;
         if message.kind.needs_session()
             && let Err(refused) = account.admit(message, &rules.account, &rules.session, now)
         {
@@ -156,7 +159,12 @@ impl State {
             RequestKind::Download => docws::download(drive, drive_rules, now, message),
             RequestKind::UploadWeb => upload::upload_web(drive, drive_rules, message),
             RequestKind::UpdateDocuments => upload::update_documents(drive, drive_rules, now_ms, message),
-            RequestKind::ContentGet => Ok(content_host::get(drive, drive_rules, now, message)),
+            RequestKind::PhotosQuery
+            | RequestKind::PhotosLookup
+            | RequestKind::PhotosCount
+            | RequestKind::PhotosZones
+            | RequestKind::PhotosChanges => photos::answer(photos, &rules.photos, now, message),
+            RequestKind::ContentGet => Ok(content_host::get(drive, photos, drive_rules, now, message)),
             RequestKind::ContentPost => Ok(posted.map_or_else(
                 || Answer::service_error(400, "Bad Request"),
                 |file| content_host::post(drive, message, file),
@@ -179,6 +187,12 @@ impl State {
             .collect();
         subjects.extend(paths);
         subjects.extend(content_host::subject(&self.drive, message));
+        if message.kind.is_of_photos()
+            && let Ok(body) = message.json()
+        {
+            photos::subjects(&body, &mut subjects);
+        }
+        subjects.extend(photos::content_of(&self.photos, message).map(|(_, _, name)| name));
         subjects
     }
 }

@@ -5,7 +5,8 @@ package backends
 import (
 	"fmt"
 
-	_ "plakar-icloud/librclone/backend/icloud" // iCloud Drive, in place of rclone's own
+	_ "plakar-icloud/librclone/backend/icloud"       // iCloud Drive, in place of rclone's own
+	_ "plakar-icloud/librclone/backend/icloudphotos" // iCloud Photos, which the former opens
 
 	"github.com/rclone/rclone/fs"
 )

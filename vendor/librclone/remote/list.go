@@ -22,7 +22,8 @@ type Entry struct {
 	Seconds  int64  `json:"seconds,omitempty"`
 	Nanos    int64  `json:"nanos,omitempty"`
 	Version  string `json:"version,omitempty"`  // changes whenever the item does
-	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder
+	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder and a link
+	Target   string `json:"target,omitempty"`   // of a symbolic link
 	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
 	Package  bool   `json:"package,omitempty"`  // a document that a Mac stores as a folder
 	Shared   bool   `json:"shared,omitempty"`   // another account owns it
@@ -45,6 +46,9 @@ type incomplete interface{ Missing() int64 }
 
 // invalid is an entry for an item that cannot be used.
 type invalid interface{ Invalid() error }
+
+// link is a symbolic link.
+type link interface{ Target() string }
 
 // counted is a folder that reports how many items are directly in it, or -1 if
 // that is unknown.
@@ -75,6 +79,10 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	}
 	if item, ok := item.(owned); ok {
 		_, entry.Shared = item.Owner()
+	}
+	if symbolic, ok := item.(link); ok {
+		entry.Target = symbolic.Target()
+		return entry
 	}
 	object, isFile := item.(fs.Object)
 	if !isFile {

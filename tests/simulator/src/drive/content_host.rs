@@ -11,17 +11,21 @@ use crate::drive::content::Content;
 use crate::drive::item::Body;
 use crate::drive::package::Package;
 use crate::drive::package_upload;
+use crate::photos::{self, Photos};
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
 
 /// A GET of a content URL, whole or one range. A HEAD is refused.
-pub(crate) fn get(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Answer {
+pub(crate) fn get(drive: &mut Drive, photos: &Photos, rules: &DriveRules, now: i64, message: &Message) -> Answer {
+    if let Some((content, expires_at, _)) = photos::content_of(photos, message) {
+        return if now >= expires_at { over(rules) } else { part(&content, message) };
+    }
     let Some(grant) = drive.grants.get_mut(message.query("s")) else {
         return Answer::new(403, "text/plain", "Forbidden");
     };
     let spent = rules.url_uses > 0 && grant.uses >= rules.url_uses;
     if spent || now >= grant.expires_at {
-        return Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid");
+        return over(rules);
     }
     if message.method == Method::HEAD {
         return Answer::new(if grant.package { 400 } else { 501 }, "text/plain", "");
@@ -32,7 +36,16 @@ pub(crate) fn get(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Mes
         let size = content.size();
         return Answer::content(200, content, 0, size);
     }
-    let content = grant.content.clone();
+    part(&grant.content, message)
+}
+
+fn over(rules: &DriveRules) -> Answer {
+    Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid")
+}
+
+/// The content, or the part of it that is asked for.
+fn part(content: &Content, message: &Message) -> Answer {
+    let content = content.clone();
     let size = content.size();
     let answer = match requested_range(message.header(header::RANGE.as_str()), size) {
         Requested::Whole => Answer::content(200, content, 0, size),

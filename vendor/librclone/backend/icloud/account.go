@@ -47,14 +47,18 @@ func (a *AccountAnswer) WantsCode() bool {
 	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
-// Endpoints returns the addresses that Drive needs, in the form of a session
-// file, or nil for an account without Drive.
+// Endpoints returns the addresses of Drive and, if the account has it, of
+// Photos, in the form of a session file, or nil for an account without Drive.
 func (a *AccountAnswer) Endpoints() map[string]string {
 	drive, docs := a.Webservices[driveHost].URL, a.Webservices[docsHost].URL
 	if drive == "" || docs == "" {
 		return nil
 	}
-	return map[string]string{driveHost: drive, docsHost: docs}
+	endpoints := map[string]string{driveHost: drive, docsHost: docs}
+	if photos := a.Webservices[api.WsPhotos].URL; photos != "" {
+		endpoints[api.WsPhotos] = photos
+	}
+	return endpoints
 }
 
 // Protected reports whether Advanced Data Protection is on. The member

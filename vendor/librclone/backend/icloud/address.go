@@ -19,7 +19,8 @@ type contents struct {
 	batches   *addressBatches
 	gate      *gate
 	budget    *budget
-	unchanged func(ctx context.Context, it *item) bool // compared with its folder's present listing
+	lookUp    func(ctx context.Context, items []*item) ([]*address, error) // how addresses are requested; nil for those of the drive
+	unchanged func(ctx context.Context, it *item) bool                     // compared with its folder's present listing
 
 	mu        sync.Mutex
 	addresses *simplelru.LRU[string, *address] // by id and etag
@@ -145,6 +146,16 @@ func (c *contents) askAgain(ctx context.Context, it *item) (*address, error) {
 }
 
 func (c *contents) ask(ctx context.Context, it *item) (*address, error) {
+	if c.lookUp != nil {
+		found, err := c.lookUp(ctx, []*item{it})
+		if err == nil && found[0] == nil {
+			err = finally(fail(KindNotFound, "", "", "the service has no content for it any more").with("the next backup lists it anew"))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return found[0], nil
+	}
 	if it.inShare() && it.itemID != "" {
 		return c.askShared(ctx, it)
 	}

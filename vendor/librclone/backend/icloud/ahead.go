@@ -138,6 +138,15 @@ func (c *contents) askInBatches(ctx context.Context, claimed []*item) {
 // askTogether requests addresses with one call and returns them in the order of
 // the items, nil for those that were not returned.
 func (c *contents) askTogether(ctx context.Context, batch []*item) []*address {
+	if c.lookUp != nil {
+		found, err := c.lookUp(ctx, batch)
+		if err != nil {
+			c.batches.failed(ctx, err)
+			return make([]*address, len(batch))
+		}
+		c.batches.worked()
+		return found
+	}
 	type wanted struct {
 		ID string `json:"document_id"`
 	}

@@ -69,6 +69,7 @@ type Error struct {
 	advice     string
 	retryAfter time.Duration
 	cause      string // one of the causes, or ""
+	code       string // of the service for a refusal, or ""
 	sentinel   error  // rclone's own error for this case, if it has one
 	inner      error  // what it comes from, if its text is safe to show
 	busy       bool   // another write to the same zone was under way

@@ -45,6 +45,9 @@ type Options struct {
 	ListingAge      fs.Duration          `config:"listing_age"`
 	CacheItems      int                  `config:"cache_items"`
 	ServerSideCopy  bool                 `config:"server_side_copy"`
+	PhotosLayout    string               `config:"photos_layout"`
+	PhotosVersions  string               `config:"photos_versions"`
+	PhotosDeleted   string               `config:"photos_deleted"`
 	Enc             encoder.MultiEncoder `config:"encoding"`
 }
 
@@ -79,7 +82,7 @@ func init() {
 			Default: serviceDrive,
 			Examples: []fs.OptionExample{
 				{Value: serviceDrive, Help: "iCloud Drive"},
-				{Value: servicePhotos, Help: "iCloud Photos, read only, by rclone's own backend"},
+				{Value: servicePhotos, Help: "iCloud Photos, read only"},
 			},
 		}, {
 			Name:      "apple_id",
@@ -167,6 +170,34 @@ outcome could not be kept; a session is used while it lasts.`,
 			Help:     "Let the service copy files.\n\nThe call for it was broken when rclone's backend was written, so a copy goes through here by default.",
 			Advanced: true,
 			Default:  false,
+		}, {
+			Name:     "photos_layout",
+			Help:     "Folders of the photo library.",
+			Advanced: true,
+			Default:  "date",
+			Examples: []fs.OptionExample{
+				{Value: "date", Help: "A folder for each month"},
+				{Value: "flat", Help: "One folder"},
+			},
+		}, {
+			Name:     "photos_versions",
+			Help:     "Versions of a photo.",
+			Advanced: true,
+			Default:  "all",
+			Examples: []fs.OptionExample{
+				{Value: "all", Help: "Originals and edited versions"},
+				{Value: "original", Help: "Originals only"},
+				{Value: "edited", Help: "The edited version, or the original of a photo without one"},
+			},
+		}, {
+			Name:     "photos_deleted",
+			Help:     "Photos in Recently Deleted.",
+			Advanced: true,
+			Default:  "skip",
+			Examples: []fs.OptionExample{
+				{Value: "skip", Help: "Leave them out"},
+				{Value: "include", Help: "Put them into a folder of their own"},
+			},
 		}, {
 			Name:     config.ConfigEncoding,
 			Help:     config.ConfigEncodingHelp,

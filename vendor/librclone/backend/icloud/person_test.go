@@ -44,7 +44,7 @@ func TestRefusedSessionsOfAPerson(t *testing.T) {
 	account, refused, err := Validate(sim.context(), file)
 	require.NoError(t, err)
 	require.Nil(t, refused)
-	assert.Len(t, account.Endpoints(), 2)
+	assert.Len(t, account.Endpoints(), 3)
 
 	sim.rules(jsonObject{"account": jsonObject{"mainland_china": true}})
 	_, refused, err = AccountLogin(sim.context(), api.NewSession(), file)

@@ -217,7 +217,7 @@ func (r *refusal) err() *Error {
 	e.retryAfter = r.retryAfter
 	e.busy = r.busy()
 	e.doubtful = r.doubtful()
-	e.answered, e.host = true, r.host
+	e.answered, e.host, e.code = true, r.host, r.code
 	if e.kind == KindQuota {
 		e.advice = "free some space in iCloud (what is in Recently Deleted counts too) or extend the storage plan"
 	}

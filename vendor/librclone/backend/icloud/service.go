@@ -81,13 +81,14 @@ const (
 
 // request is one call to the API.
 type request struct {
-	host    string // "" for the requests of a sign-in
-	method  string
-	path    string
-	params  url.Values
-	body    any
-	zone    string // that it writes to, "" when it only reads
-	repeats bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
+	host        string // "" for the requests of a sign-in
+	method      string
+	path        string
+	params      url.Values
+	body        any
+	contentType string // of the body, if it is not the usual one
+	zone        string // that it writes to, "" when it only reads
+	repeats     bool   // doing it twice does no harm, so an answer lost or unreadable is asked for again
 
 	believed bool // what the service says is wrong is taken at its word, soon
 }
@@ -214,6 +215,9 @@ func (s *service) send(ctx context.Context, r request, answer any) error {
 // is returned as a *refusal.
 func (s *service) exchange(ctx context.Context, r request, root string, access *access, answer any) error {
 	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.cookieHeader()})
+	if r.contentType != "" {
+		headers["Content-Type"] = r.contentType
+	}
 	resp, err := s.roundTrip(ctx, r, root, headers)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -150,6 +151,15 @@ func (a *access) root(host string) (string, error) {
 			with("open iCloud Drive once on icloud.com with this account")
 	}
 	return address, nil
+}
+
+// addEndpoint adds the address of a service to those of the session.
+func (s *session) addEndpoint(host, address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	endpoints := maps.Clone(s.state.Endpoints) // calls under way have the present one
+	endpoints[host] = address
+	s.state.Endpoints = endpoints
 }
 
 func (a *access) cookieHeader() string { return cookieHeader(a.cookies) }

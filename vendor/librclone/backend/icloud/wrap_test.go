@@ -56,22 +56,16 @@ func TestCrypt(t *testing.T) {
 	}
 }
 
-// Photos are rclone's own affair, on a session of ours.
-func TestPhotosOpenOnTheSession(t *testing.T) {
+// The values of the options are checked before anything is opened.
+func TestServicesAndPhotosOptions(t *testing.T) {
+	forgetAccounts()
 	sim := startSimulator(t)
-	forgetAccounts()
-	configuration := sim.configured(configmap.Simple{"service": "photos"})
-	sim.control("POST", "session/end", status(421), nil)
-	_, err := NewFs(sim.context(), "photos", "", registered(configuration))
-	assert.ErrorContains(t, err, "authStart", "rclone's client of Photos has no way to the simulator here")
-	assert.Equal(t, 1, sim.counts()["account-login"])
-
-	forgetAccounts()
-	configuration = sim.configured(configmap.Simple{"service": "photos", "trust_token": "", "cookies": ""})
-	_, err = NewFs(sim.context(), "photos", "", registered(configuration))
-	assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
-
-	_, err = NewFs(sim.context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
+	for _, option := range []string{"photos_layout", "photos_versions", "photos_deleted"} {
+		_, err := NewFs(sim.context(), "photos", "", registered(sim.configured(configmap.Simple{"service": "photos", option: "da"})))
+		assert.Equal(t, KindBadConfig, KindOf(err), option)
+		assert.ErrorContains(t, err, option+"=da")
+	}
+	_, err := NewFs(sim.context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
 	assert.Equal(t, KindBadConfig, KindOf(err))
 }
 

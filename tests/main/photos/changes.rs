@@ -1,0 +1,115 @@
+//! Later backups of a library.
+
+use icloud_simulator::{NewAsset, PRIMARY_ZONE};
+
+use super::{DAY, NOVEMBER, Photos, media};
+use crate::icloud::assert_sound;
+
+/// An unchanged library is neither listed nor read again. After changes, exactly the changed files are read.
+#[tokio::test]
+async fn only_what_has_changed_is_read() {
+    let mut photos = Photos::new();
+    let ids: Vec<String> =
+        (0..300).map(|n| photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n)).collect();
+    let first = photos.backup().await;
+    assert_sound(&first);
+    photos.icloud.simulator.reset_counts();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    assert!(second.opened.is_empty(), "opened {:?}", second.opened);
+    assert_eq!(media(&second), photos.expected);
+    assert!(photos.calls() <= 10, "{} calls", photos.calls());
+
+    let added = photos.content(700);
+    let edited = photos.content(800);
+    photos.change(|library| {
+        library.add(PRIMARY_ZONE, NewAsset::image("NEW.HEIC", NOVEMBER + DAY, added.clone()));
+        library.change(PRIMARY_ZONE, &ids[5], |asset| asset.edited = Some((edited.clone(), "public.jpeg".to_owned())));
+        library.change(PRIMARY_ZONE, &ids[6], |asset| asset.favorite = true);
+        library.set_deleted(PRIMARY_ZONE, &ids[7], true);
+        library.set_deleted(PRIMARY_ZONE, &ids[8], true);
+        library.expunge(PRIMARY_ZONE, &ids[8]);
+    });
+    photos.expect("/Library/2026/11/NEW.HEIC", &added);
+    photos.expect("/Library/2026/11/IMG_0005 (edited).JPG", &edited);
+    for gone in [7, 8] {
+        photos.expected.remove(&format!("/Library/2026/11/IMG_{gone:04}.HEIC"));
+    }
+    photos.icloud.simulator.reset_counts();
+    let third = photos.backup_after(&second).await;
+    assert_sound(&third);
+    assert_eq!(media(&third), photos.expected);
+    let opened: Vec<&str> = third.opened.iter().map(String::as_str).collect();
+    assert_eq!(
+        opened,
+        [
+            "/Library/2026/11/IMG_0005 (edited).JPG",
+            "/Library/2026/11/IMG_0006.HEIC.xmp",
+            "/Library/2026/11/NEW.HEIC",
+            "/Library/2026/11/NEW.HEIC.xmp"
+        ]
+    );
+    assert_eq!(photos.contents(), 2);
+    assert!(photos.calls() <= 12, "{} calls", photos.calls());
+}
+
+/// Of two photos with one name, the one that was added first has the plain name. The other one keeps its name when
+/// the first goes, also if everything has to be listed again.
+#[tokio::test]
+async fn names_stay() {
+    let mut photos = Photos::new();
+    let first = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let content = photos.content(50);
+    let asset = NewAsset { added_ms: NOVEMBER + DAY, ..NewAsset::image("img_1.heic", NOVEMBER, content.clone()) };
+    let second = photos.put(asset);
+    let name = format!("/Library/2026/11/img_1 ({}).heic", &second[..8]);
+    photos.expect(&name, &content);
+    let before = photos.backup().await;
+    assert_sound(&before);
+    assert_eq!(media(&before), photos.expected);
+
+    photos.change(|library| library.expunge(PRIMARY_ZONE, &first));
+    photos.expected.remove("/Library/2026/11/IMG_1.HEIC");
+    let after = photos.backup_after(&before).await;
+    assert_eq!(media(&after), photos.expected);
+    photos.icloud.simulator.rules(|rules| rules.photos.accepts_tokens = false);
+    let again = photos.backup_after(&after).await;
+    assert_eq!(media(&again), photos.expected);
+    assert!(again.opened.is_empty(), "opened {:?}", again.opened);
+}
+
+/// If the service refuses the sync token, everything is listed again, and nothing is read again.
+#[tokio::test]
+async fn a_refused_token_costs_a_listing() {
+    let mut photos = Photos::new();
+    for n in 0..450 {
+        photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);
+    }
+    let first = photos.backup().await;
+    photos.icloud.simulator.rules(|rules| rules.photos.accepts_tokens = false);
+    photos.icloud.simulator.reset_counts();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    assert!(second.opened.is_empty(), "opened {:?}", second.opened);
+    assert_eq!(media(&second), photos.expected);
+    // Assets alone are listed, because their masters are known: three pages instead of five.
+    assert!(photos.calls() <= 24, "{} calls", photos.calls());
+}
+
+/// A photo that is duplicated on a phone is two photos with the same original.
+#[tokio::test]
+async fn a_duplicate_is_a_photo_of_its_own() {
+    let mut photos = Photos::new();
+    let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let first = photos.backup().await;
+    let copy = photos.change(|library| library.duplicate(PRIMARY_ZONE, &id));
+    let digest = photos.expected["/Library/2026/11/IMG_1.HEIC"].clone();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    let names: Vec<String> = media(&second).into_keys().collect();
+    assert_eq!(
+        names,
+        [format!("/Library/2026/11/IMG_1 ({}).HEIC", &copy[..8]), "/Library/2026/11/IMG_1.HEIC".to_owned()]
+    );
+    assert!(media(&second).into_values().all(|other| other == digest));
+}

@@ -1,0 +1,137 @@
+//! Faults of the service.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{FaultAction, FaultRule, NewAsset, RequestKind};
+use plakar_host::{Backup, Options};
+
+use super::{NOVEMBER, Photos, media};
+use crate::icloud::assert_sound;
+
+const SHARED: &str = "SharedSync-12345678-ABCD";
+
+fn refusal(status: u16, code: &str, reason: &str) -> FaultAction {
+    let body = format!(r#"{{"uuid":"0","serverErrorCode":"{code}","reason":"{reason}"}}"#);
+    FaultAction::Status { status, body, headers: BTreeMap::new() }
+}
+
+/// A library that always fails is one error, after a few requests, and the other one is saved.
+#[tokio::test]
+async fn a_library_that_fails_is_one_error() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let content = photos.content(10);
+    photos.change(|library| {
+        library.add_zone(SHARED, false);
+        library.add(SHARED, NewAsset::image("IMG_2.HEIC", NOVEMBER, content));
+    });
+    let broken = refusal(400, "BAD_REQUEST", "Index has invalid data");
+    let rule = |kind| FaultRule::new(kind, broken.clone()).matching(SHARED);
+    let fault = photos.icloud.simulator.add_fault(rule(RequestKind::PhotosQuery));
+    let snapshot = photos.backup().await;
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Shared Library"]);
+    assert!(snapshot.errors["/Shared Library"].contains("Index has invalid data"), "{:?}", snapshot.errors);
+    assert_eq!(media(&snapshot), photos.expected);
+    let refused = photos.icloud.simulator.faults_applied()[&fault];
+    assert!(refused <= 5, "{refused} requests");
+}
+
+/// A refusal of the account ends the backup at once, and the message says what to do.
+#[tokio::test]
+async fn a_refusal_of_the_account_ends_the_backup() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let denied = refusal(403, "ACCESS_DENIED", "private db access disabled for this account");
+    for (action, part) in [
+        (denied, "Apple refuses access to the photo library"),
+        (refusal(429, "THROTTLED", "Too many requests"), "Apple limits the requests to the photo library"),
+    ] {
+        photos.icloud.simulator.clear_faults();
+        let fault = photos.icloud.simulator.add_fault(FaultRule::new(RequestKind::PhotosQuery, action));
+        let settings = photos.icloud.settings("icloud://photos");
+        let ended = photos.icloud.host.backup(&settings, &Options::default(), Backup::first()).await;
+        let said = ended.expect_err("the backup succeeded").to_string();
+        assert!(said.contains(part) && said.contains("wait for some hours"), "{said}");
+        // plakar starts two importers.
+        assert!(photos.icloud.simulator.faults_applied()[&fault] <= 2, "{part}");
+    }
+}
+
+/// Pages without records are not the end of a library.
+#[tokio::test]
+async fn an_empty_page_is_not_the_end() {
+    let mut photos = Photos::new();
+    for n in 0..950 {
+        photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);
+    }
+    photos.icloud.simulator.rules(|rules| rules.photos.empty_pages = 3);
+    let snapshot = photos.backup().await;
+    assert_sound(&snapshot);
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// If the service counts more photos than it lists, the backup says that it may be incomplete.
+#[tokio::test]
+async fn the_counts_of_the_service_are_compared() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    photos.icloud.simulator.rules(|rules| rules.photos.miscount = 2);
+    let snapshot = photos.backup().await;
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Library"]);
+    assert!(snapshot.errors["/Library"].contains("more photos and videos than it lists"), "{:?}", snapshot.errors);
+    assert_eq!(media(&snapshot), photos.expected);
+    photos.icloud.simulator.reset_counts();
+    let again = photos.backup_after(&snapshot).await;
+    assert_eq!(again.errors.keys().collect::<Vec<_>>(), ["/Library"]);
+    assert!(photos.calls() <= 10, "{} calls", photos.calls());
+    photos.icloud.simulator.rules(|rules| {
+        rules.photos = icloud_simulator::PhotosRules {
+            indexing_state: "RUNNING".to_owned(),
+            ..icloud_simulator::PhotosRules::default()
+        }
+    });
+    let later = photos.backup_after(&again).await;
+    assert!(later.errors["/Library"].contains("not finished indexing"), "{:?}", later.errors);
+}
+
+/// A message in place of a content is an error of that photo alone.
+#[tokio::test]
+async fn a_message_is_no_photo() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    photos.add("/Library/2026/11/IMG_2.HEIC", NOVEMBER);
+    let message = FaultAction::Replace { text: r#"{"error":"Not found"}"#.to_owned(), effect: false };
+    photos.icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, message).matching("IMG_1"));
+    let snapshot = photos.backup().await;
+    photos.expected.remove("/Library/2026/11/IMG_1.HEIC");
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Library/2026/11/IMG_1.HEIC"]);
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// Addresses that expire and sessions that end are renewed, and broken downloads are resumed.
+#[tokio::test]
+async fn faults_that_pass_cost_nothing() {
+    let mut photos = Photos::new();
+    for n in 0..60 {
+        photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);
+    }
+    let large = photos.content(6_000_000);
+    photos.expect("/Library/2026/11/MOVIE.MOV", &large);
+    photos.put(NewAsset {
+        file_type: "com.apple.quicktime-movie".to_owned(),
+        ..NewAsset::image("MOVIE.MOV", NOVEMBER, large)
+    });
+    let simulator = &photos.icloud.simulator;
+    simulator.end_sessions_after(3, 421);
+    simulator.rules(|rules| rules.photos.url_lifetime_seconds = 600);
+    let truncated = FaultAction::Truncate { bytes: 1_000_000, clean: false };
+    simulator.add_fault(FaultRule::new(RequestKind::ContentGet, truncated).matching("MOVIE").times(2));
+    for kind in [RequestKind::PhotosQuery, RequestKind::PhotosLookup, RequestKind::ContentGet] {
+        simulator.add_fault(FaultRule::new(kind, FaultAction::ResetBefore).probability(0.05));
+        simulator.add_fault(FaultRule::new(kind, refusal(503, "", "")).probability(0.05));
+        simulator.add_fault(FaultRule::new(kind, refusal(410, "", "")).probability(0.05).matching("IMG_003"));
+    }
+    let snapshot = photos.backup_with(&[("password", "correct horse")]).await;
+    assert_sound(&snapshot);
+    assert_eq!(media(&snapshot), photos.expected);
+}

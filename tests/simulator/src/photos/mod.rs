@@ -1,0 +1,355 @@
+//! iCloud Photos: the stored libraries and the database host that serves them.
+
+mod changes;
+mod fields;
+mod query;
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::drive::content::Content;
+use crate::rules::PhotosRules;
+use crate::transport::message::{Answer, Message};
+
+pub(crate) use fields::subjects;
+pub(crate) use query::content_of;
+
+/// The zone of an account's own library.
+pub const PRIMARY_ZONE: &str = "PrimarySync";
+
+/// What a new asset is like.
+#[derive(Clone, Debug)]
+pub struct NewAsset {
+    /// The name of the original file.
+    pub filename: String,
+    /// The uniform type identifier of the original.
+    pub file_type: String,
+    /// When it was taken, in milliseconds since 1970.
+    pub taken_ms: i64,
+    /// When it was added, in milliseconds since 1970.
+    pub added_ms: i64,
+    /// Seconds east of UTC.
+    pub time_zone_offset: i64,
+    /// The original.
+    pub original: Content,
+    /// The video of a live photo.
+    pub live: Option<Content>,
+    /// The other original of a RAW pair, and its type identifier.
+    pub alternative: Option<(Content, String)>,
+    /// The edited version, and its type identifier.
+    pub edited: Option<(Content, String)>,
+    /// The asset is a favourite.
+    pub favorite: bool,
+    /// The asset is hidden.
+    pub hidden: bool,
+    /// The burst that the asset belongs to, and whether it is shown for the burst.
+    pub burst: Option<(String, bool)>,
+    /// The title.
+    pub title: String,
+    /// The description.
+    pub description: String,
+    /// Latitude and longitude.
+    pub place: Option<(f64, f64)>,
+}
+
+impl NewAsset {
+    /// An image without anything special.
+    #[must_use]
+    pub fn image(filename: &str, taken_ms: i64, original: Content) -> Self {
+        Self {
+            filename: filename.to_owned(),
+            file_type: String::from("public.heic"),
+            taken_ms,
+            added_ms: taken_ms,
+            time_zone_offset: 0,
+            original,
+            live: None,
+            alternative: None,
+            edited: None,
+            favorite: false,
+            hidden: false,
+            burst: None,
+            title: String::new(),
+            description: String::new(),
+            place: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Asset {
+    pub(crate) id: String,
+    pub(crate) master: String,
+    pub(crate) new: NewAsset,
+    pub(crate) deleted: bool,
+    /// Counts the changes, for the change tag.
+    pub(crate) changes: u64,
+}
+
+impl Asset {
+    fn in_main_index(&self) -> bool {
+        !self.deleted && !self.new.hidden && self.new.burst.as_ref().is_none_or(|(_, shown)| *shown)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Album {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent: String,
+    pub(crate) is_folder: bool,
+    /// The ids of the assets, in the album's order.
+    pub(crate) assets: Vec<String>,
+}
+
+/// A record that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Changed {
+    Asset(String),
+    Master(String),
+    Album(String),
+    Relation { asset: String, album: String },
+}
+
+#[derive(Debug)]
+pub(crate) struct Zone {
+    pub(crate) name: String,
+    /// `private` or `shared`.
+    pub(crate) area: &'static str,
+    pub(crate) assets: HashMap<String, Asset>,
+    /// An asset of each master.
+    masters: HashMap<String, String>,
+    pub(crate) albums: Vec<Album>,
+    /// Every change, the oldest first. A sync token is a position in it.
+    pub(crate) log: Vec<Changed>,
+    /// The sorted ids of each index, until the next change.
+    sorted: HashMap<String, Vec<String>>,
+}
+
+/// The libraries of an account.
+#[derive(Debug)]
+pub struct Photos {
+    pub(crate) zones: Vec<Zone>,
+    made: u64,
+    queries: u64,
+}
+
+impl Default for Photos {
+    fn default() -> Self {
+        let mut photos = Self { zones: Vec::new(), made: 0, queries: 0 };
+        photos.add_zone(PRIMARY_ZONE, false);
+        photos
+    }
+}
+
+impl Photos {
+    /// Adds a zone: `SharedSync-…` is a shared library. `of_others` puts it into the shared database.
+    pub fn add_zone(&mut self, name: &str, of_others: bool) {
+        let area = if of_others { "shared" } else { "private" };
+        self.zones.push(Zone {
+            name: name.to_owned(),
+            area,
+            assets: HashMap::new(),
+            masters: HashMap::new(),
+            albums: Vec::new(),
+            log: Vec::new(),
+            sorted: HashMap::new(),
+        });
+    }
+
+    /// Adds an asset to a zone and gives its id.
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn add(&mut self, zone: &str, new: NewAsset) -> String {
+        let id = self.new_id();
+        let master = fields::fingerprint(&new.original, &id);
+        let asset = Asset { id: id.clone(), master: master.clone(), new, deleted: false, changes: 0 };
+        let zone = self.zone_mut(zone);
+        zone.assets.insert(id.clone(), asset);
+        zone.masters.insert(master.clone(), id.clone());
+        zone.changed(Changed::Master(master));
+        zone.changed(Changed::Asset(id.clone()));
+        id
+    }
+
+    /// Duplicates an asset as a phone does: a second asset of the same master.
+    ///
+    /// # Panics
+    /// When there is no such asset.
+    pub fn duplicate(&mut self, zone: &str, id: &str) -> String {
+        let copy = self.new_id();
+        let zone = self.zone_mut(zone);
+        let mut asset = zone.assets[id].clone();
+        asset.id.clone_from(&copy);
+        zone.assets.insert(copy.clone(), asset);
+        zone.changed(Changed::Asset(copy.clone()));
+        copy
+    }
+
+    /// Changes an asset's own record, not its master.
+    ///
+    /// # Panics
+    /// When there is no such asset.
+    pub fn change(&mut self, zone: &str, id: &str, change: impl FnOnce(&mut NewAsset)) {
+        let zone = self.zone_mut(zone);
+        let asset = zone.assets.get_mut(id).expect("no such asset");
+        asset.changes += 1;
+        change(&mut asset.new);
+        zone.changed(Changed::Asset(id.to_owned()));
+    }
+
+    /// Moves an asset to Recently Deleted or back.
+    ///
+    /// # Panics
+    /// When there is no such asset.
+    pub fn set_deleted(&mut self, zone: &str, id: &str, deleted: bool) {
+        let zone = self.zone_mut(zone);
+        let asset = zone.assets.get_mut(id).expect("no such asset");
+        asset.deleted = deleted;
+        asset.changes += 1;
+        let master = asset.master.clone();
+        zone.changed(Changed::Master(master));
+        zone.changed(Changed::Asset(id.to_owned()));
+    }
+
+    /// Removes an asset for good.
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn expunge(&mut self, zone: &str, id: &str) {
+        let zone = self.zone_mut(zone);
+        let Some(asset) = zone.assets.remove(id) else { return };
+        for album in zone.albums.iter_mut().filter(|album| album.assets.iter().any(|member| member == id)) {
+            album.assets.retain(|member| member != id);
+            zone.log.push(Changed::Relation { asset: id.to_owned(), album: album.id.clone() });
+        }
+        match zone.assets.values().find(|other| other.master == asset.master) {
+            Some(other) => drop(zone.masters.insert(asset.master, other.id.clone())),
+            None => {
+                zone.masters.remove(&asset.master);
+                zone.changed(Changed::Master(asset.master));
+            }
+        }
+        zone.changed(Changed::Asset(id.to_owned()));
+    }
+
+    /// Adds an album, or a folder of albums, below a folder; `""` is the top. Gives its id.
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn add_album(&mut self, zone: &str, name: &str, folder: &str, is_folder: bool) -> String {
+        let id = self.new_id();
+        let parent = if folder.is_empty() { fields::ROOT_FOLDER } else { folder };
+        let album =
+            Album { id: id.clone(), name: name.to_owned(), parent: parent.to_owned(), is_folder, assets: Vec::new() };
+        let zone = self.zone_mut(zone);
+        zone.albums.push(album);
+        zone.changed(Changed::Album(id.clone()));
+        id
+    }
+
+    /// Renames an album.
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn rename_album(&mut self, zone: &str, album: &str, name: &str) {
+        let zone = self.zone_mut(zone);
+        if let Some(found) = zone.albums.iter_mut().find(|candidate| candidate.id == album) {
+            name.clone_into(&mut found.name);
+        }
+        zone.changed(Changed::Album(album.to_owned()));
+    }
+
+    /// Removes an album, but none of its assets.
+    ///
+    /// # Panics
+    /// When there is no such zone.
+    pub fn remove_album(&mut self, zone: &str, album: &str) {
+        let zone = self.zone_mut(zone);
+        zone.albums.retain(|candidate| candidate.id != album);
+        zone.changed(Changed::Album(album.to_owned()));
+    }
+
+    /// Puts an asset into an album, or takes it out.
+    ///
+    /// # Panics
+    /// When there is no such album.
+    pub fn set_member(&mut self, zone: &str, album: &str, asset: &str, is_member: bool) {
+        let zone = self.zone_mut(zone);
+        let found = zone.albums.iter_mut().find(|candidate| candidate.id == album).expect("no such album");
+        found.assets.retain(|member| member != asset);
+        if is_member {
+            found.assets.push(asset.to_owned());
+        }
+        zone.changed(Changed::Relation { asset: asset.to_owned(), album: album.to_owned() });
+        zone.changed(Changed::Album(album.to_owned()));
+    }
+
+    fn new_id(&mut self) -> String {
+        self.made += 1;
+        fields::uuid_of(self.made)
+    }
+
+    fn zone_mut(&mut self, name: &str) -> &mut Zone {
+        self.zones.iter_mut().find(|zone| zone.name == name).expect("no such zone")
+    }
+}
+
+impl Zone {
+    fn changed(&mut self, record: Changed) {
+        self.log.push(record);
+        self.sorted.clear();
+    }
+
+    pub(crate) fn master(&self, id: &str) -> Option<&Asset> {
+        self.assets.get(self.masters.get(id)?)
+    }
+}
+
+/// Answers a request to the database host.
+pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message: &Message) -> Result<Answer, Answer> {
+    let area = message.segment(4).to_owned();
+    let operation = message.path.split('/').skip(6).collect::<Vec<_>>().join("/");
+    let body = message.json()?;
+    photos.queries += 1;
+    let context = query::Context { rules, now };
+    match operation.as_str() {
+        "records/query" => {
+            let spoiled = rules.empty_pages > 0 && photos.queries.is_multiple_of(rules.empty_pages);
+            let zone = zone_of(photos, &area, &body)?;
+            let mut page = query::records(zone, &context, &body)?;
+            if spoiled && page["records"].as_array().is_some_and(|records| records.len() > 1) {
+                page["records"] = json!([]);
+            }
+            Ok(Answer::json(200, &page))
+        }
+        "records/lookup" => {
+            let zone = zone_of(photos, &area, &body)?;
+            query::lookup(zone, &context, &body).map(|found| Answer::json(200, &found))
+        }
+        "internal/records/query/batch" => {
+            let counted = body["batch"].as_array().ok_or_else(|| bad_request("no batch"))?;
+            let mut batch = Vec::new();
+            for one in counted {
+                let zone = zone_of(photos, &area, one)?;
+                batch.push(query::count(zone, rules, one));
+            }
+            Ok(Answer::json(200, &json!({ "batch": batch })))
+        }
+        "changes/database" => Ok(Answer::json(200, &changes::database(photos, &area))),
+        "changes/zone" => Ok(Answer::json(200, &changes::zones(photos, &context, &area, &body))),
+        _ => Err(Answer::service_error(404, "Not Found")),
+    }
+}
+
+fn zone_of<'a>(photos: &'a mut Photos, area: &str, body: &Value) -> Result<&'a mut Zone, Answer> {
+    let name = body["zoneID"]["zoneName"].as_str().unwrap_or_default();
+    let found = photos.zones.iter_mut().find(|zone| zone.name == name && zone.area == area);
+    found.ok_or_else(|| Answer::cloudkit_error(404, "ZONE_NOT_FOUND", "Zone does not exist"))
+}
+
+fn bad_request(reason: &str) -> Answer {
+    Answer::cloudkit_error(400, "BAD_REQUEST", reason)
+}

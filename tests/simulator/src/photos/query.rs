@@ -1,0 +1,183 @@
+//! Queries of indexes, look-ups of records, and counts.
+
+use serde_json::{Value, json};
+
+use super::fields::{self, Source};
+use super::{Album, Photos, Zone, bad_request};
+use crate::drive::content::Content;
+use crate::rules::PhotosRules;
+use crate::transport::message::{Answer, Message};
+
+pub(super) struct Context<'a> {
+    pub(super) rules: &'a PhotosRules,
+    pub(super) now: i64,
+}
+
+impl Context<'_> {
+    pub(super) fn source<'z>(&self, zone: &'z str) -> Source<'z> {
+        Source { zone, expires_at: self.now + self.rules.url_lifetime_seconds }
+    }
+}
+
+/// An index of assets: its name in queries with masters, in queries without and in counts.
+const INDEXES: [(&str, &str); 4] = [
+    ("CPLAssetAndMasterByAssetDateWithoutHiddenOrDeleted", "CPLAssetByAssetDateWithoutHiddenOrDeleted"),
+    ("CPLAssetAndMasterHiddenByAssetDate", "CPLAssetHiddenByAssetDate"),
+    ("CPLAssetAndMasterDeletedByExpungedDate", "CPLAssetDeletedByExpungedDate"),
+    ("CPLBurstStackAssetAndMasterByAssetDate", "CPLAssetBurstStackAssetByAssetDate"),
+];
+
+pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+    let kind = body["query"]["recordType"].as_str().unwrap_or_default().to_owned();
+    let records = match kind.as_str() {
+        "CheckIndexingState" => {
+            let state = json!({ "value": context.rules.indexing_state, "type": "STRING" });
+            vec![json!({ "recordName": "_e", "recordType": kind, "fields": { "state": state } })]
+        }
+        "CPLAlbumByPositionLive" => return albums(zone, context, body),
+        "CPLContainerRelationLiveByAssetDate" => members(zone, context, body)?,
+        _ => {
+            let with_masters = INDEXES.iter().find(|(list, _)| *list == kind);
+            let alone = INDEXES.iter().find(|(_, count)| *count == kind && context.rules.asset_only_queries);
+            let (_, index) = with_masters.or(alone).ok_or_else(|| bad_request("Unexpected recordType"))?;
+            assets(zone, context, body, index, with_masters.is_some())
+        }
+    };
+    let records: Vec<Value> = records.into_iter().map(|record| fields::only(record, &body["desiredKeys"])).collect();
+    Ok(json!({ "records": records, "syncToken": super::changes::token(zone, zone.log.len()) }))
+}
+
+fn assets(zone: &mut Zone, context: &Context<'_>, body: &Value, index: &str, with_masters: bool) -> Vec<Value> {
+    let each = if with_masters { 2 } else { 1 };
+    zone.sort(index);
+    let zone = &*zone;
+    let source = context.source(&zone.name);
+    let mut records = Vec::new();
+    for id in page(&zone.sorted[index], context, body, each) {
+        let asset = &zone.assets[id];
+        if with_masters {
+            records.push(fields::master(asset, &source));
+        }
+        records.push(fields::asset(asset, &source));
+    }
+    records
+}
+
+/// The part of an index that a request asks for by `startRank` and `direction`.
+fn page<'a>(ids: &'a [String], context: &Context<'_>, body: &Value, records_each: usize) -> Vec<&'a String> {
+    let start = usize::try_from(filter(body, "startRank").as_i64().unwrap_or_default()).unwrap_or_default();
+    let wanted = body["resultsLimit"].as_u64().unwrap_or(200) as usize;
+    let most = wanted.min(context.rules.page_records) / records_each;
+    if filter(body, "direction") == "DESCENDING" {
+        return ids.iter().take(start + 1).rev().take(most).collect();
+    }
+    ids.iter().skip(start).take(most).collect()
+}
+
+fn filter<'a>(body: &'a Value, name: &str) -> &'a Value {
+    let filters = body["query"]["filterBy"].as_array().map_or(&[][..], Vec::as_slice);
+    filters
+        .iter()
+        .find(|filter| filter["fieldName"] == name)
+        .map_or(&Value::Null, |filter| &filter["fieldValue"]["value"])
+}
+
+fn albums(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+    if zone.name != super::PRIMARY_ZONE {
+        return Err(bad_request("Index has invalid data"));
+    }
+    let parent = filter(body, "parentId").as_str().unwrap_or(fields::ROOT_FOLDER);
+    let start: usize = body["continuationMarker"].as_str().and_then(|marker| marker.parse().ok()).unwrap_or_default();
+    let of_parent: Vec<&Album> = zone.albums.iter().filter(|album| album.parent == parent).collect();
+    let mut records: Vec<Value> = Vec::new();
+    if parent == fields::ROOT_FOLDER && start == 0 {
+        records.push(fields::root_folder(&zone.name));
+    }
+    let end = (start + context.rules.page_records).min(of_parent.len());
+    records.extend(of_parent[start..end].iter().map(|album| fields::album(album, &zone.name)));
+    let mut answer = json!({ "records": records, "syncToken": super::changes::token(zone, zone.log.len()) });
+    if end < of_parent.len() {
+        answer["continuationMarker"] = json!(end.to_string());
+    }
+    Ok(answer)
+}
+
+fn members(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Vec<Value>, Answer> {
+    let id = filter(body, "parentId").as_str().unwrap_or_default();
+    let album = zone.albums.iter().find(|album| album.id == id).ok_or_else(|| bad_request("no such parent"))?;
+    let mut ids = zone.live_members(album);
+    ids.sort_by_key(|id| (zone.assets[id].new.taken_ms, id.clone()));
+    let source = context.source(&zone.name);
+    let records = page(&ids, context, body, 3).into_iter().flat_map(|id| {
+        let asset = &zone.assets[id];
+        let relation = fields::relation(album, id, &zone.name);
+        [relation, fields::asset(asset, &source), fields::master(asset, &source)]
+    });
+    Ok(records.collect())
+}
+
+pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+    let wanted = body["records"].as_array().filter(|wanted| wanted.len() <= context.rules.lookup_max);
+    let wanted = wanted.ok_or_else(|| bad_request("limit exceeded"))?;
+    let source = context.source(&zone.name);
+    let found = wanted.iter().map(|one| {
+        let name = one["recordName"].as_str().unwrap_or_default();
+        let record = match (zone.assets.get(name), zone.master(name)) {
+            (Some(asset), _) => fields::asset(asset, &source),
+            (None, Some(asset)) => fields::master(asset, &source),
+            (None, None) => {
+                return json!({ "recordName": name, "reason": "Record not found", "serverErrorCode": "NOT_FOUND" });
+            }
+        };
+        fields::only(record, &body["desiredKeys"])
+    });
+    Ok(json!({ "records": found.collect::<Vec<_>>() }))
+}
+
+pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, one: &Value) -> Value {
+    let name = one["query"]["filterBy"]["fieldValue"]["value"][0].as_str().unwrap_or_default().to_owned();
+    let count = match name.strip_prefix("CPLContainerRelationNotDeletedByAssetDate:") {
+        Some(id) => zone.albums.iter().find(|album| album.id == id).map_or(0, |album| zone.live_members(album).len()),
+        None if INDEXES.iter().any(|(_, index)| *index == name) => {
+            zone.sort(&name);
+            zone.sorted[&name].len()
+        }
+        None => 0,
+    };
+    let count = (count as i64 + rules.miscount).max(0);
+    let fields = json!({ "itemCount": { "value": count, "type": "INT64" } });
+    json!({ "records": [{ "recordName": name, "recordType": "HyperionIndexCountLookup", "fields": fields }] })
+}
+
+impl Zone {
+    fn live_members(&self, album: &Album) -> Vec<String> {
+        let live = |id: &&String| self.assets.get(*id).is_some_and(|asset| !asset.deleted);
+        album.assets.iter().filter(live).cloned().collect()
+    }
+
+    /// Fills `sorted` for an index.
+    fn sort(&mut self, index: &str) {
+        if self.sorted.contains_key(index) {
+            return;
+        }
+        let belongs = |asset: &&super::Asset| match index {
+            "CPLAssetHiddenByAssetDate" => asset.new.hidden && !asset.deleted,
+            "CPLAssetDeletedByExpungedDate" => asset.deleted,
+            "CPLAssetBurstStackAssetByAssetDate" => asset.new.burst.is_some() && !asset.deleted && !asset.new.hidden,
+            _ => asset.in_main_index(),
+        };
+        let mut found: Vec<&super::Asset> = self.assets.values().filter(belongs).collect();
+        found.sort_by(|a, b| (a.new.taken_ms, &a.id).cmp(&(b.new.taken_ms, &b.id)));
+        let ids = found.into_iter().map(|asset| asset.id.clone()).collect();
+        self.sorted.insert(index.to_owned(), ids);
+    }
+}
+
+/// What the URL of a photo's content grants: the content, when it expires, and the name of the file.
+pub(crate) fn content_of(photos: &Photos, message: &Message) -> Option<(Content, i64, String)> {
+    let (zone, record, field, expires_at) = fields::decoded(message.query("s"))?;
+    let zone = photos.zones.iter().find(|candidate| candidate.name == zone)?;
+    let content = fields::content(zone, &record, &field)?.clone();
+    let asset = zone.assets.get(&record).or_else(|| zone.master(&record))?;
+    Some((content, expires_at, format!("{}/{field}", asset.new.filename)))
+}

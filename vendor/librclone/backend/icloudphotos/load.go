@@ -1,0 +1,293 @@
+package icloudphotos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
+
+	"plakar-icloud/librclone/backend/icloud"
+)
+
+const (
+	primaryZone  = "PrimarySync"
+	sharedPrefix = "SharedSync"
+	privateArea  = "private"
+	sharedArea   = "shared"
+
+	indexed = "FINISHED" // the state of a zone whose indexes are complete
+
+	// passes is how often an index is listed if the counts of the service
+	// differ: assets that move between pages during a listing can be missed.
+	passes = 2
+)
+
+func endsRun(err error) bool { return fserrors.IsFatalError(err) }
+
+// findZones returns the zones that are photo libraries. The other zones belong
+// to shared links and to apps.
+func findZones(ctx context.Context, s *icloud.PhotosService) ([]foundZone, error) {
+	found, err := zones(ctx, s, privateArea)
+	if err != nil {
+		return nil, err
+	}
+	others, err := zones(ctx, s, sharedArea)
+	switch {
+	case err != nil && (endsRun(err) || ctx.Err() != nil):
+		return nil, err
+	case err != nil: // accounts that take part in no shared library may have no such database
+		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
+	}
+	var libraries []foundZone
+	known := map[string]bool{}
+	for _, zone := range append(found, others...) {
+		if (zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix)) && !known[zone.Name] {
+			known[zone.Name] = true
+			libraries = append(libraries, zone)
+		}
+	}
+	if !known[primaryZone] {
+		return nil, icloud.PhotosError(icloud.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device").EndsRun()
+	}
+	return libraries, nil
+}
+
+// loader brings libraries up to date.
+type loader struct {
+	service *icloud.PhotosService
+	layout  string
+	deleted bool // what is in Recently Deleted is wanted
+}
+
+// load returns the present state of libraries. Only one process of an account
+// does so at a time: the next one starts from what the first has stored.
+func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error) {
+	file, unlock, err := c.service.LockIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	known := readIndex(file)
+	libraries := make([]*library, len(found))
+	errs := make([]error, len(found))
+	var running sync.WaitGroup
+	for i, zone := range found {
+		running.Go(func() {
+			libraries[i], errs[i] = c.library(ctx, zone, known[zone.Name])
+		})
+	}
+	running.Wait()
+	for i, zone := range found {
+		switch err := errs[i]; {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+		case endsRun(err):
+			return nil, err
+		case zone.Name == primaryZone:
+			var typed *icloud.Error
+			if errors.As(err, &typed) {
+				return nil, typed.EndsRun()
+			}
+			return nil, err
+		default:
+			libraries[i] = newLibrary(zone.PhotosZone)
+			libraries[i].failed = err
+		}
+	}
+	for _, l := range libraries {
+		if l.failed == nil {
+			l.nameAssets(c.layout)
+			l.nameAlbums()
+			known[l.Name] = l
+		}
+	}
+	if err := writeIndex(file, known); err != nil {
+		fs.Logf(nil, "icloud photos: the next backup will list the library again: the index cannot be stored: %v", err)
+	}
+	return libraries, nil
+}
+
+// library returns the present state of a library: from a known state by what has
+// changed since, or by a complete listing. The counts of the service decide
+// whether the former is enough.
+func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*library, error) {
+	if known != nil {
+		known.zone, known.albumErr = zone.PhotosZone, map[string]error{}
+	}
+	if known != nil && known.Token != "" && (known.HasDeleted || !c.deleted) {
+		token, err := changes(ctx, c.service, zone.PhotosZone, known.Token, known.apply)
+		switch {
+		case err == nil:
+			known.Token = token
+			difference, err := c.settle(ctx, known)
+			if err != nil {
+				return nil, err
+			}
+			if same(difference, known.Missing) {
+				known.partial = missing(difference)
+				return known, nil
+			}
+		case !errors.Is(err, errTokenRefused):
+			return nil, err
+		}
+	}
+	return c.list(ctx, zone, known)
+}
+
+// list lists a library completely. What changes during the listing is requested
+// afterwards. Names are taken from a known state.
+func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
+	l := newLibrary(zone.PhotosZone)
+	l.Token, l.HasDeleted = zone.token, c.deleted
+	if known != nil {
+		l.Masters = known.Masters
+	}
+	state, err := indexing(ctx, c.service, zone.PhotosZone)
+	if err != nil {
+		return nil, err
+	}
+	lister := &lister{service: c.service, zone: zone.PhotosZone, library: l, alone: len(l.Masters) > 0}
+	for pass := 1; ; pass++ {
+		if err := c.listOnce(ctx, lister, pass); err != nil {
+			return nil, err
+		}
+		if known != nil {
+			l.keepNames(known)
+		}
+		difference, err := c.settle(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		l.Missing, l.partial = difference, missing(difference)
+		if l.partial == nil || pass == passes {
+			break
+		}
+	}
+	if state != indexed && l.partial == nil {
+		l.partial = icloud.PhotosError(icloud.KindDamaged, "Apple has not finished indexing the photo library, so the listing may be incomplete",
+			"wait for a day and back it up again")
+	}
+	return l, nil
+}
+
+// listOnce lists the indexes, the albums, and what has changed meanwhile.
+func (c *loader) listOnce(ctx context.Context, lister *lister, pass int) error {
+	l := lister.library
+	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
+	if c.deleted {
+		indexes = append(indexes, deletedAssets)
+	}
+	counted, err := counts(ctx, c.service, l.zone, names(indexes))
+	if err != nil {
+		return err
+	}
+	for _, ix := range indexes {
+		if ix != visibleAssets && counted[ix.alone] == 0 {
+			continue
+		}
+		if err := lister.assets(ctx, ix, counted[ix.alone]); err != nil {
+			return err
+		}
+	}
+	if pass == 1 && l.Name == primaryZone { // shared libraries have no albums
+		err := lister.albums(ctx, "", map[string]bool{})
+		if err == nil {
+			err = lister.members(ctx)
+		}
+		if err != nil && (endsRun(err) || ctx.Err() != nil) {
+			return err
+		}
+		l.noAlbum = err
+	}
+	if l.Token == "" {
+		return nil
+	}
+	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
+	if errors.Is(err, errTokenRefused) {
+		token, err = "", nil // the next backup lists everything again
+	}
+	l.Token = token
+	return err
+}
+
+// settle looks up masters that are missing, and returns by how much the counts
+// of the service exceed what is known.
+func (c *loader) settle(ctx context.Context, l *library) (map[string]int, error) {
+	found, err := lookUp(ctx, c.service, l.zone, l.withoutMaster())
+	if err != nil {
+		return nil, err
+	}
+	l.apply(found)
+	l.tidy()
+	indexes := []index{visibleAssets, hiddenAssets}
+	if l.HasDeleted {
+		indexes = append(indexes, deletedAssets)
+	}
+	counted, err := counts(ctx, c.service, l.zone, names(indexes))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range l.Assets {
+		switch {
+		case a.Deleted:
+			counted[deletedAssets.alone]--
+		case a.Hidden:
+			counted[hiddenAssets.alone]--
+		case a.Main:
+			counted[visibleAssets.alone]--
+		}
+	}
+	if !l.HasDeleted {
+		delete(counted, deletedAssets.alone)
+	}
+	return counted, nil
+}
+
+// missing returns the error for assets that the service counts but does not
+// list.
+func missing(difference map[string]int) error {
+	total := 0
+	for _, count := range difference {
+		total += max(0, count)
+	}
+	if total == 0 {
+		return nil
+	}
+	return icloud.PhotosError(icloud.KindDamaged, fmt.Sprintf("the service counts %d more photos and videos than it lists", total),
+		"if later backups say so too, compare the numbers on icloud.com")
+}
+
+func same(a, b map[string]int) bool {
+	for key, count := range a {
+		if b[key] != count {
+			return false
+		}
+	}
+	return true
+}
+
+func names(indexes []index) []string {
+	names := make([]string, len(indexes))
+	for i, ix := range indexes {
+		names[i] = ix.alone
+	}
+	return names
+}
+
+func (l *library) keepNames(known *library) {
+	for id, a := range l.Assets {
+		if old := known.Assets[id]; old != nil {
+			a.Folder, a.Stem = old.Folder, old.Stem
+		}
+	}
+	for id, a := range l.Albums {
+		if old := known.Albums[id]; old != nil && old.Name == a.Name && old.Parent == a.Parent {
+			a.Given = old.Given
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package icloudphotos
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// fileKind is what a content is of its asset.
+type fileKind uint8
+
+const (
+	original fileKind = iota
+	alternative
+	liveVideo
+	editedImage
+	editedVideo
+	adjustments
+)
+
+// kinds has the fields of each kind of content in the record of the master or of
+// the asset, and how its file is named.
+var kinds = [...]struct {
+	prefix    string // of the fields
+	ofMaster  bool
+	mark      string // between the stem and the extension
+	extension string // "" for that of the type
+}{
+	original:    {"resOriginal", true, "", ""},
+	alternative: {"resOriginalAlt", true, "", ""},
+	liveVideo:   {"resOriginalVidCompl", true, "", ".MOV"},
+	editedImage: {"resJPEGFull", false, editedMark, ""},
+	editedVideo: {"resVidFull", false, editedMark, ""},
+	adjustments: {"resSidecar", false, "", ".AAE"},
+}
+
+// The marks of files that would have the name of another file of the asset.
+const (
+	editedMark      = " (edited)"
+	alternativeMark = " (alternative)"
+	liveMark        = " (live)"
+)
+
+// extensions are those of type identifiers.
+var extensions = map[string]string{
+	"public.jpeg": ".JPG", "public.png": ".PNG", "public.heic": ".HEIC", "public.heif": ".HEIF", "public.tiff": ".TIFF",
+	"public.mpeg-4": ".MP4", "com.apple.quicktime-movie": ".MOV", "com.compuserve.gif": ".GIF",
+	"com.apple.m4v-video": ".M4V", "public.avi": ".AVI", "public.avif": ".AVIF", "org.webmproject.webp": ".WEBP",
+	"com.adobe.raw-image": ".DNG", "com.canon.cr2-raw-image": ".CR2", "com.canon.cr3-raw-image": ".CR3",
+	"com.canon.crw-raw-image": ".CRW", "com.nikon.raw-image": ".NEF", "com.nikon.nrw-raw-image": ".NRW",
+	"com.sony.arw-raw-image": ".ARW", "com.fuji.raw-image": ".RAF", "com.panasonic.rw2-raw-image": ".RW2",
+	"com.olympus.raw-image": ".ORF", "com.olympus.or-raw-image": ".ORF", "com.pentax.raw-image": ".PEF",
+}
+
+func extensionOf(kind, other string) string {
+	if extension, ok := extensions[kind]; ok {
+		return extension
+	}
+	return other
+}
+
+// isVideo reports whether the original is a video.
+func (m *master) isVideo() bool {
+	kind := m.Type
+	for _, f := range m.Files {
+		if f.Kind == original && f.Type != "" {
+			kind = f.Type
+		}
+	}
+	return strings.Contains(kind, "movie") || strings.Contains(kind, "video") || kind == "public.mpeg-4" || kind == "public.avi"
+}
+
+// split returns the stem and the extension of the original's name. A name is
+// made for an original without one.
+func (m *master) split(id string) (stem, extension string) {
+	filename := clean(m.Filename)
+	extension = path.Ext(filename)
+	stem = strings.TrimSuffix(filename, extension)
+	if stem == "" {
+		stem, extension = clean(id), extension+path.Ext(stem)
+	}
+	if extension == "" || extension == "." {
+		extension = extensionOf(m.Type, "")
+	}
+	return stem, extension
+}
+
+// clean returns a name that is one part of a path.
+func clean(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '/' || r == 0:
+			return '_'
+		case r < ' ' || r == 0x7f:
+			return -1
+		}
+		return r
+	}, norm.NFC.String(name))
+	if name == "." || name == ".." {
+		return "_"
+	}
+	return strings.TrimSpace(name)
+}
+
+// named is a content of an asset with the name of its file.
+type named struct {
+	file
+	name string
+}
+
+// contents returns the files of an asset that versions include: all, the
+// originals, or the edited version in place of the original.
+func (a *asset) contents(id string, m *master, versions string) []named {
+	stem, extension := m.split(id)
+	if a.Stem != "" {
+		stem = a.Stem
+	}
+	var edited []file
+	for _, f := range a.Files {
+		if f.Kind != editedImage || !m.isVideo() { // the edited image of a video is a poster
+			edited = append(edited, f)
+		}
+	}
+	has := func(kind fileKind) bool {
+		return slices.ContainsFunc(edited, func(f file) bool { return f.Kind == kind })
+	}
+	var files []named
+	taken := map[string]bool{}
+	for _, f := range append(slices.Clone(m.Files), edited...) {
+		isOriginal := kinds[f.Kind].ofMaster
+		replaced := f.Kind == liveVideo && has(editedVideo) || f.Kind != liveVideo && (has(editedImage) || m.isVideo() && has(editedVideo))
+		if versions == "original" && !isOriginal || versions == "edited" && (f.Kind == adjustments || isOriginal && replaced) {
+			continue
+		}
+		ending := kinds[f.Kind].extension
+		switch {
+		case f.Kind == original:
+			ending = extension
+		case ending == "" || f.Kind == liveVideo:
+			ending = extensionOf(f.Type, cmp.Or(ending, extension))
+		}
+		name := stem + kinds[f.Kind].mark + ending
+		if f.Kind == alternative && strings.EqualFold(ending, extension) {
+			name = stem + alternativeMark + ending
+		}
+		if f.Kind == liveVideo && strings.EqualFold(ending, extension) {
+			name = stem + liveMark + ending
+		}
+		if key := strings.ToLower(name); !taken[key] {
+			taken[key] = true
+			files = append(files, named{f, name})
+		}
+	}
+	return files
+}
+
+// folder returns the folder of an asset in its library: the month in which it
+// was taken, at the place where it was taken.
+func (a *asset) folder(layout string) string {
+	if layout == "flat" {
+		return ""
+	}
+	return a.taken().Format("2006/01")
+}
+
+func (a *asset) taken() time.Time {
+	zone := time.UTC
+	if a.Offset != 0 && a.Offset > -86400 && a.Offset < 86400 {
+		zone = time.FixedZone("", int(a.Offset))
+	}
+	return time.UnixMilli(a.Taken).In(zone)
+}
+
+// ambiguous reports whether files of another asset could have a name that begins
+// with the stem.
+func ambiguous(stem string) bool {
+	for _, mark := range []string{editedMark, alternativeMark, liveMark} {
+		if strings.HasSuffix(strings.ToLower(stem), mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// nameAssets gives each asset without a name the stem of its files. The stem is
+// that of the original unless another asset of the folder has it: then the id of
+// the asset is added. An asset keeps its name, even if the other one goes. Of two
+// new assets, the one that was added first gets the plain name, so that the names
+// are the same if the index is lost.
+func (l *library) nameAssets(layout string) {
+	taken := map[string]bool{}
+	key := func(folder, stem string) string { return folder + "\x00" + strings.ToLower(stem) }
+	var unnamed []string
+	for id, a := range l.Assets {
+		if folder := a.folder(layout); a.Stem == "" || a.Folder != folder {
+			a.Folder, a.Stem = folder, ""
+			unnamed = append(unnamed, id)
+			continue
+		}
+		taken[key(a.Folder, a.Stem)] = true
+	}
+	slices.SortFunc(unnamed, func(x, y string) int {
+		return cmp.Or(cmp.Compare(l.Assets[x].Added, l.Assets[y].Added), strings.Compare(x, y))
+	})
+	for _, id := range unnamed {
+		a := l.Assets[id]
+		m := l.Masters[a.Master]
+		if m == nil {
+			continue
+		}
+		stem, _ := m.split(id)
+		if ambiguous(stem) || taken[key(a.Folder, stem)] {
+			stem = withID(stem, id, func(longer string) bool { return taken[key(a.Folder, longer)] })
+		}
+		a.Stem = stem
+		taken[key(a.Folder, stem)] = true
+	}
+}
+
+// nameAlbums gives each album without a name its own, or that with its id if
+// another album in the same folder has it.
+func (l *library) nameAlbums() {
+	taken := map[string]bool{}
+	key := func(a *album, name string) string { return a.Parent + "\x00" + strings.ToLower(name) }
+	var unnamed []string
+	for id, a := range l.Albums {
+		if a.Given == "" {
+			unnamed = append(unnamed, id)
+			continue
+		}
+		taken[key(a, a.Given)] = true
+	}
+	slices.Sort(unnamed)
+	for _, id := range unnamed {
+		a := l.Albums[id]
+		name := cmp.Or(clean(a.Name), "_")
+		if taken[key(a, name)] {
+			name = withID(name, id, func(longer string) bool { return taken[key(a, longer)] })
+		}
+		a.Given = name
+		taken[key(a, name)] = true
+	}
+}
+
+// withID adds the beginning of an id to a name, or the whole id if the result is
+// taken.
+func withID(name, id string, taken func(string) bool) string {
+	id = clean(id)
+	short := name + " (" + id[:min(len(id), 8)] + ")"
+	if !taken(short) {
+		return short
+	}
+	return name + " (" + id + ")"
+}
+
+// libraryNames returns the top folder of each library.
+func libraryNames(found []foundZone) map[string]string {
+	names := map[string]string{}
+	for _, zone := range found {
+		switch name := "Shared Library"; {
+		case zone.Name == primaryZone:
+			names[zone.Name] = "Library"
+		case slices.Contains(slices.Collect(maps.Values(names)), name):
+			names[zone.Name] = withID(name, strings.TrimPrefix(zone.Name, sharedPrefix+"-"), func(string) bool { return false })
+		default:
+			names[zone.Name] = name
+		}
+	}
+	return names
+}

@@ -1,0 +1,160 @@
+package icloudphotos
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+
+	"plakar-icloud/librclone/backend/icloud"
+)
+
+// entry is what all items of a folder have.
+type entry struct {
+	fs       *Fs
+	path     string // in fs
+	modified time.Time
+}
+
+// Fs implements fs.DirEntry.
+func (e *entry) Fs() fs.Info { return e.fs }
+
+// String implements fs.DirEntry.
+func (e *entry) String() string { return e.path }
+
+// Remote implements fs.DirEntry.
+func (e *entry) Remote() string { return e.path }
+
+// ModTime implements fs.DirEntry with the time at which the photo was taken.
+func (e *entry) ModTime(context.Context) time.Time { return e.modified }
+
+// Hash implements fs.ObjectInfo.
+func (e *entry) Hash(context.Context, hash.Type) (string, error) { return "", hash.ErrUnsupported }
+
+// Storable implements fs.ObjectInfo.
+func (e *entry) Storable() bool { return true }
+
+// SetModTime implements fs.Object.
+func (e *entry) SetModTime(context.Context, time.Time) error { return readOnly() }
+
+// Update implements fs.Object.
+func (e *entry) Update(context.Context, io.Reader, fs.ObjectInfo, ...fs.OpenOption) error {
+	return readOnly()
+}
+
+// Remove implements fs.Object.
+func (e *entry) Remove(context.Context) error { return readOnly() }
+
+// Link is a symbolic link.
+type Link struct {
+	entry
+	target string
+}
+
+// Target returns the path that the link leads to, relative to its folder.
+func (l *Link) Target() string { return l.target }
+
+// Size implements fs.DirEntry.
+func (l *Link) Size() int64 { return int64(len(l.target)) }
+
+// invalid is an item that cannot be used.
+type invalid struct {
+	entry
+	why error
+}
+
+// Invalid returns why the item cannot be used.
+func (i *invalid) Invalid() error { return i.why }
+
+// Size implements fs.DirEntry.
+func (i *invalid) Size() int64 { return -1 }
+
+// Object is a content of a photo.
+type Object struct {
+	entry
+	content icloud.PhotosContent
+}
+
+// Size implements fs.DirEntry.
+func (o *Object) Size() int64 { return o.content.Size }
+
+// Version returns a value that changes with the content and with nothing else.
+func (o *Object) Version() string {
+	version := o.content.Version
+	if version == "" {
+		version = o.content.Record
+	}
+	return o.content.Field + " " + version + " " + strconv.FormatInt(o.content.Size, 10)
+}
+
+// Open implements fs.Object.
+func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
+	start, end := span(options, o.content.Size)
+	if start >= o.content.Size || end >= 0 && end <= start {
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	return o.fs.service.Open(ctx, o.content, o.path, start, end)
+}
+
+// Text is a small file that is made here.
+type Text struct {
+	entry
+	size    int64
+	version string
+	content func() []byte
+}
+
+func (f *Fs) text(whole string, modified time.Time, content func() []byte) *Text {
+	made := content()
+	sum := sha256.Sum256(made)
+	return &Text{entry{f, f.remote(whole), modified}, int64(len(made)), hex.EncodeToString(sum[:16]), content}
+}
+
+// Size implements fs.DirEntry.
+func (t *Text) Size() int64 { return t.size }
+
+// Version returns a value that changes with the content.
+func (t *Text) Version() string { return t.version }
+
+// Open implements fs.Object.
+func (t *Text) Open(_ context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
+	start, end := span(options, t.size)
+	if end < 0 {
+		end = t.size
+	}
+	return io.NopCloser(io.NewSectionReader(bytes.NewReader(t.content()), start, max(0, end-start))), nil
+}
+
+// span returns the part of a content of a size that options ask for. end is -1
+// for the end of the content.
+func span(options []fs.OpenOption, size int64) (start, end int64) {
+	options = append([]fs.OpenOption(nil), options...)
+	fs.FixRangeOption(options, size)
+	end = -1
+	for _, option := range options {
+		switch option := option.(type) {
+		case *fs.RangeOption:
+			if start = option.Start; option.End >= 0 {
+				end = option.End + 1
+			}
+		case *fs.SeekOption:
+			start, end = option.Offset, -1
+		}
+	}
+	if end >= size {
+		end = -1
+	}
+	return max(0, start), end
+}
+
+var (
+	_ fs.Object   = (*Object)(nil)
+	_ fs.Object   = (*Text)(nil)
+	_ fs.DirEntry = (*Link)(nil)
+)

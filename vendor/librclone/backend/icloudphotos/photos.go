@@ -1,0 +1,222 @@
+// Package icloudphotos is a backend of rclone that shows the photo libraries of
+// an Apple Account as folders, for backups. Nothing can be written.
+//
+//	/Library/2026/11/IMG_0001.HEIC       each photo once, by the month it was taken in
+//	/Library/2026/11/IMG_0001.HEIC.xmp   its metadata
+//	/Library/2026/11/IMG_0001.MOV        the video of a live photo
+//	/Albums/Travel/Rome/0001 IMG_0001.HEIC   a symbolic link to it
+//
+// What is known of a library is stored in a file, with the names of the photos.
+// So a photo keeps its name, and the next process requests only what has changed.
+package icloudphotos
+
+import (
+	"context"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+
+	"plakar-icloud/librclone/backend/icloud"
+)
+
+// The values of the option photos_deleted.
+const includeDeleted = "include"
+
+// unknownTime is the time of folders, which have none.
+var unknownTime = time.Unix(0, 0)
+
+// Fs is a folder of the photo libraries of an account.
+type Fs struct {
+	name     string
+	root     string
+	opt      icloud.PhotosOptions
+	service  *icloud.PhotosService
+	features *fs.Features
+
+	turn   chan struct{} // held by the caller that loads
+	found  []foundZone
+	tree   *tree
+	failed error // why nothing can be loaded
+}
+
+func init() { icloud.RegisterPhotos(newFs) }
+
+func newFs(ctx context.Context, name, root string, opt icloud.PhotosOptions, service *icloud.PhotosService) (fs.Fs, error) {
+	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, service: service, turn: make(chan struct{}, 1)}
+	f.features = (&fs.Features{CanHaveEmptyDirectories: true}).Fill(ctx, f)
+	return f, nil
+}
+
+// Name implements fs.Info.
+func (f *Fs) Name() string { return f.name }
+
+// Root implements fs.Info.
+func (f *Fs) Root() string { return f.root }
+
+// String implements fs.Info.
+func (f *Fs) String() string { return "iCloud Photos /" + f.root }
+
+// Precision implements fs.Info.
+func (f *Fs) Precision() time.Duration { return time.Millisecond }
+
+// Hashes implements fs.Info. The algorithm of the service's checksums is not
+// known.
+func (f *Fs) Hashes() hash.Set { return hash.Set(hash.None) }
+
+// Features implements fs.Info.
+func (f *Fs) Features() *fs.Features { return f.features }
+
+// remote returns the path in f of a path of the libraries.
+func (f *Fs) remote(whole string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(whole, f.root), "/")
+}
+
+// zones returns the libraries of the account. The caller has the turn.
+func (f *Fs) zones(ctx context.Context) ([]foundZone, error) {
+	if f.found == nil && f.failed == nil {
+		found, err := findZones(ctx, f.service)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		f.found, f.failed = found, err
+	}
+	return f.found, f.failed
+}
+
+// loaded returns the tree of the libraries, which is loaded once.
+func (f *Fs) loaded(ctx context.Context) (*tree, []foundZone, error) {
+	leave, err := f.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
+	found, err := f.zones(ctx)
+	if err != nil || f.tree != nil {
+		return f.tree, found, err
+	}
+	loader := &loader{service: f.service, layout: f.opt.Layout, deleted: f.opt.Deleted == includeDeleted}
+	libraries, err := loader.load(ctx, found)
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		f.failed = err
+		return nil, nil, err
+	}
+	f.tree = f.newTree(found, libraries)
+	return f.tree, found, nil
+}
+
+func (f *Fs) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case f.turn <- struct{}{}:
+		return func() { <-f.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// top returns the entries of the top folder, which are known before the
+// libraries are loaded.
+func (f *Fs) top(ctx context.Context) (fs.DirEntries, error) {
+	leave, err := f.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	found, err := f.zones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var entries fs.DirEntries
+	for _, name := range f.topFolders(found) {
+		entries = append(entries, fs.NewDir(name, unknownTime))
+	}
+	return entries, nil
+}
+
+// List implements fs.Fs.
+func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
+	listed, errs := f.ListFolders(ctx, []string{dir})
+	return listed[0], errs[0]
+}
+
+// ListFolders lists folders. A folder that may contain more than what is
+// returned has an error beside its entries.
+func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
+	listed, errs := make([]fs.DirEntries, len(dirs)), make([]error, len(dirs))
+	for i, dir := range dirs {
+		listed[i], errs[i] = f.list(ctx, path.Join(f.root, dir))
+	}
+	return listed, errs
+}
+
+func (f *Fs) list(ctx context.Context, dir string) (fs.DirEntries, error) {
+	if dir == "" {
+		return f.top(ctx)
+	}
+	tree, found, err := f.loaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := tree.folders[dir]
+	switch {
+	case at == nil:
+		return nil, fs.ErrorDirNotFound
+	case at.failed != nil:
+		return nil, at.failed
+	}
+	return f.entries(dir, at, libraryNames(found)), at.partial
+}
+
+// NewObject implements fs.Fs.
+func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
+	listed, err := f.list(ctx, parent(path.Join(f.root, remote)))
+	if err != nil && listed == nil {
+		if err == fs.ErrorDirNotFound {
+			err = fs.ErrorObjectNotFound
+		}
+		return nil, err
+	}
+	for _, one := range listed {
+		if object, ok := one.(fs.Object); ok && object.Remote() == remote {
+			return object, nil
+		}
+	}
+	return nil, fs.ErrorObjectNotFound
+}
+
+// Expect prepares the reading of files that will be opened soon. It does not
+// wait for the service.
+func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
+	var contents []icloud.PhotosContent
+	for _, object := range objects {
+		if o, ok := object.(*Object); ok {
+			contents = append(contents, o.content)
+		}
+	}
+	f.service.Expect(ctx, contents)
+}
+
+// readOnly is the error of every operation that would change something.
+func readOnly() error {
+	return icloud.PhotosError(icloud.KindUnsupported, "iCloud Photos can only be read: Apple provides no way to store photos there",
+		"restore to a folder, and import it in Photos on a device")
+}
+
+// Put implements fs.Fs.
+func (f *Fs) Put(context.Context, io.Reader, fs.ObjectInfo, ...fs.OpenOption) (fs.Object, error) {
+	return nil, readOnly()
+}
+
+// Mkdir implements fs.Fs.
+func (f *Fs) Mkdir(context.Context, string) error { return readOnly() }
+
+// Rmdir implements fs.Fs.
+func (f *Fs) Rmdir(context.Context, string) error { return readOnly() }
+
+var _ fs.Fs = (*Fs)(nil)

@@ -1,0 +1,117 @@
+package icloudphotos
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// The types of records, and fields of them.
+const (
+	typeAsset    = "CPLAsset"
+	typeMaster   = "CPLMaster"
+	typeAlbum    = "CPLAlbum"
+	typeRelation = "CPLContainerRelation"
+
+	// adjustedSlowly marks a video whose speed alone was changed. It has no
+	// rendered version.
+	adjustedSlowly = "com.apple.video.slomo"
+
+	albumOfAlbums = 3 // the type of an album that is a folder
+)
+
+// record is a record of the database. The value of a field is decoded when it is
+// needed, so that an unexpected one affects that field only.
+type record struct {
+	Name    string           `json:"recordName"`
+	Type    string           `json:"recordType"`
+	Deleted bool             `json:"deleted"`
+	Code    string           `json:"serverErrorCode"`
+	Fields  map[string]value `json:"fields"`
+}
+
+type value struct {
+	Value json.RawMessage `json:"value"`
+	Type  string          `json:"type"`
+}
+
+// desiredKeys are the fields that are requested.
+var desiredKeys = []string{
+	"masterRef", "assetDate", "addedDate", "timeZoneOffset", "isFavorite", "isHidden", "isDeleted", "isExpunged",
+	"burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
+	"locationEnc", "locationV2Enc", "locationLatitude", "locationLongitude",
+	"resJPEGFullRes", "resJPEGFullFileType", "resVidFullRes", "resVidFullFileType", "resSidecarRes", "resSidecarFileType",
+	"filenameEnc", "itemType", "resOriginalRes", "resOriginalFileType", "resOriginalAltRes", "resOriginalAltFileType",
+	"resOriginalVidComplRes", "resOriginalVidComplFileType",
+	"albumNameEnc", "albumType", "parentId", "containerId", "itemId", "position",
+}
+
+func (r *record) decode(field string, into any) bool {
+	raw := r.Fields[field].Value
+	return len(raw) > 0 && json.Unmarshal(raw, into) == nil
+}
+
+// number returns an integer, 0 if there is none. The service sends times as
+// floating-point numbers in some responses.
+func (r *record) number(field string) int64 {
+	var number float64
+	if !r.decode(field, &number) {
+		return 0
+	}
+	return int64(number)
+}
+
+// flag reports whether a field is set. The service uses 1 and true.
+func (r *record) flag(field string) bool {
+	var set bool
+	return r.decode(field, &set) && set || r.number(field) != 0
+}
+
+func (r *record) text(field string) string {
+	var text string
+	r.decode(field, &text)
+	return text
+}
+
+// bytes returns the content of a field whose name ends in Enc. It is encrypted
+// only for the transport; what arrives is base64 or plain text.
+func (r *record) bytes(field string) []byte {
+	text := r.text(field)
+	if r.Fields[field].Type == "STRING" {
+		return []byte(text)
+	}
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return []byte(text)
+	}
+	return decoded
+}
+
+// words returns a text that the service encodes.
+func (r *record) words(field string) string {
+	return norm.NFC.String(strings.ToValidUTF8(string(r.bytes(field)), "\uFFFD"))
+}
+
+// master returns the name of the master that an asset refers to.
+func (r *record) master() string {
+	var reference struct {
+		Name string `json:"recordName"`
+	}
+	r.decode("masterRef", &reference)
+	return reference.Name
+}
+
+// file returns the resource whose fields have a prefix.
+func (r *record) file(kind fileKind) (file, bool) {
+	prefix := kinds[kind].prefix
+	var resource struct {
+		Size     *int64 `json:"size"`
+		Checksum string `json:"fileChecksum"`
+	}
+	if !r.decode(prefix+"Res", &resource) || resource.Size == nil || *resource.Size < 0 {
+		return file{}, false
+	}
+	return file{Kind: kind, Size: *resource.Size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
+}
