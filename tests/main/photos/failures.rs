@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::{FaultAction, FaultRule, NewAsset, RequestKind};
+use icloud_simulator::{FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
 use plakar_host::{Backup, Options};
 
-use super::{NOVEMBER, Photos, media};
+use super::{NOVEMBER, Photos, links, media};
 use crate::icloud::assert_sound;
 
 const SHARED: &str = "SharedSync-12345678-ABCD";
@@ -92,6 +92,29 @@ async fn the_counts_of_the_service_are_compared() {
     });
     let later = photos.backup_after(&again).await;
     assert!(later.errors["/Library"].contains("not finished indexing"), "{:?}", later.errors);
+}
+
+/// An album that cannot be listed is one error, and it is listed by the next backup.
+#[tokio::test]
+async fn an_album_that_fails_is_one_error() {
+    let mut photos = Photos::new();
+    let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    photos.change(|library| {
+        for name in ["Good", "Bad"] {
+            let album = library.add_album(PRIMARY_ZONE, name, "", false);
+            library.set_member(PRIMARY_ZONE, &album, &id, true);
+        }
+    });
+    let bad = photos.change(|library| library.album_named(PRIMARY_ZONE, "Bad"));
+    let refused = refusal(400, "BAD_REQUEST", "Index has invalid data");
+    photos.icloud.simulator.add_fault(FaultRule::new(RequestKind::PhotosQuery, refused).matching(bad));
+    let snapshot = photos.backup().await;
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Albums/Bad"]);
+    assert_eq!(links(&snapshot).into_keys().collect::<Vec<_>>(), ["/Albums/Good/0001 IMG_1.HEIC"]);
+    photos.icloud.simulator.clear_faults();
+    let later = photos.backup_after(&snapshot).await;
+    assert_sound(&later);
+    assert_eq!(links(&later).len(), 2);
 }
 
 /// A message in place of a content is an error of that photo alone.

@@ -3,6 +3,7 @@
 
 mod backup;
 mod kloset;
+mod photos;
 mod restore;
 
 use std::collections::BTreeMap;

@@ -196,7 +196,10 @@ pub(crate) fn subjects(body: &Value, subjects: &mut Vec<String>) {
         Value::Object(members) => {
             for (key, inner) in members {
                 match inner {
-                    Value::String(text) if ["zoneName", "recordName", "recordType"].contains(&key.as_str()) => {
+                    // The value of a filter is an album's id.
+                    Value::String(text)
+                        if ["zoneName", "recordName", "recordType", "value"].contains(&key.as_str()) =>
+                    {
                         subjects.push(text.clone());
                     }
                     _ => self::subjects(inner, subjects),

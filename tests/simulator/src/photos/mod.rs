@@ -250,6 +250,16 @@ impl Photos {
         id
     }
 
+    /// The id of the first album of a name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn album_named(&self, zone: &str, name: &str) -> String {
+        let zone = self.zones.iter().find(|candidate| candidate.name == zone).expect("no such zone");
+        zone.albums.iter().find(|album| album.name == name).expect("no such album").id.clone()
+    }
+
     /// Renames an album.
     ///
     /// # Panics

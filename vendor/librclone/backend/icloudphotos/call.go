@@ -84,15 +84,15 @@ func ask(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, q
 	return icloud.PhotosCall(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
 }
 
-// indexing returns the state of the indexes of a zone. Before it is "FINISHED",
-// queries return a part of the library only.
-func indexing(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone) (string, error) {
+// isIndexed reports whether the indexes of a zone are complete. Before, queries
+// return a part of the library only.
+func isIndexed(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone) (bool, error) {
 	body := map[string]any{"query": map[string]any{"recordType": "CheckIndexingState"}, "zoneID": zone}
 	answer, err := icloud.PhotosCall(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
-	if err != nil || len(answer.Records) == 0 {
-		return "", err
+	if err != nil {
+		return false, err
 	}
-	return answer.Records[0].text("state"), nil
+	return len(answer.Records) > 0 && answer.Records[0].text("state") == "FINISHED", nil
 }
 
 // lookUp returns records by their names. Those that do not exist are left out.

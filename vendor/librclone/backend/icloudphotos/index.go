@@ -41,6 +41,8 @@ func readIndex(path string) map[string]*library {
 	for name, l := range stored.Libraries {
 		whole := newLibrary(icloud.PhotosZone{Area: l.Area, Name: l.Name})
 		whole.Token, whole.HasDeleted = l.Token, l.HasDeleted
+		whole.Indexed, whole.Refused = l.Indexed, l.Refused
+		whole.HasAlbums, whole.Unlisted = l.HasAlbums, l.Unlisted
 		fill(whole.Assets, l.Assets)
 		fill(whole.Masters, l.Masters)
 		fill(whole.Albums, l.Albums)

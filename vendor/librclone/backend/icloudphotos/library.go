@@ -17,6 +17,10 @@ type library struct {
 	Relations  map[string]*relation // by record name
 	HasDeleted bool                 // assets in Recently Deleted were listed
 	Missing    map[string]int       // items of an index that were counted but not listed
+	Indexed    bool                 // the service had indexed the library when it was listed
+	Refused    []string             // indexes that the service does not list
+	HasAlbums  bool                 // the albums were listed
+	Unlisted   []string             // albums whose photos could not be listed
 
 	zone     icloud.PhotosZone
 	failed   error            // why there is nothing

@@ -153,15 +153,12 @@ func (l *lister) albums(ctx context.Context, folder string, above map[string]boo
 	return nil
 }
 
-// members lists the assets of all albums. If that fails for an album, the error
-// is that of the album, unless it ends the run.
-func (l *lister) members(ctx context.Context) error {
+// members lists the assets of albums. If that fails for an album, the error is
+// that of the album, unless it ends the run.
+func (l *lister) members(ctx context.Context, albums []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(queriesAtOnce)
-	for name, a := range l.library.Albums {
-		if a.Folder {
-			continue
-		}
+	for _, name := range albums {
 		group.Go(func() error {
 			err := l.membersOf(ctx, name)
 			if err == nil || endsRun(err) || ctx.Err() != nil {

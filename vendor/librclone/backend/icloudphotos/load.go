@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,8 +20,6 @@ const (
 	sharedPrefix = "SharedSync"
 	privateArea  = "private"
 	sharedArea   = "shared"
-
-	indexed = "FINISHED" // the state of a zone whose indexes are complete
 
 	// passes is how often an index is listed if the counts of the service
 	// differ: assets that move between pages during a listing can be missed.
@@ -120,23 +120,43 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 		known.zone, known.albumErr = zone.PhotosZone, map[string]error{}
 	}
 	if known != nil && known.Token != "" && (known.HasDeleted || !c.deleted) {
-		token, err := changes(ctx, c.service, zone.PhotosZone, known.Token, known.apply)
-		switch {
-		case err == nil:
-			known.Token = token
-			difference, err := c.settle(ctx, known)
-			if err != nil {
-				return nil, err
-			}
-			if same(difference, known.Missing) {
-				known.partial = missing(difference)
-				return known, nil
-			}
-		case !errors.Is(err, errTokenRefused):
-			return nil, err
+		current, err := c.update(ctx, known)
+		if err != nil || current {
+			return known, err
 		}
 	}
 	return c.list(ctx, zone, known)
+}
+
+// update brings a known library up to date. It returns false if a complete
+// listing is needed.
+func (c *loader) update(ctx context.Context, l *library) (bool, error) {
+	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
+	if err != nil {
+		return false, unless(errTokenRefused, err)
+	}
+	l.Token = token
+	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
+		return false, err
+	}
+	difference, err := c.settle(ctx, l)
+	if err != nil || !same(difference, l.Missing) {
+		return false, err
+	}
+	l.judge(difference)
+	if l.Indexed {
+		return true, nil
+	}
+	indexed, err := isIndexed(ctx, c.service, l.zone)
+	return !indexed, err
+}
+
+// unless returns err, or nil if it is the expected one.
+func unless(expected, err error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
 }
 
 // list lists a library completely. What changes during the listing is requested
@@ -147,13 +167,13 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 	if known != nil {
 		l.Masters = known.Masters
 	}
-	state, err := indexing(ctx, c.service, zone.PhotosZone)
-	if err != nil {
+	var err error
+	if l.Indexed, err = isIndexed(ctx, c.service, zone.PhotosZone); err != nil {
 		return nil, err
 	}
 	lister := &lister{service: c.service, zone: zone.PhotosZone, library: l, alone: len(l.Masters) > 0}
 	for pass := 1; ; pass++ {
-		if err := c.listOnce(ctx, lister, pass); err != nil {
+		if err := c.listOnce(ctx, lister); err != nil {
 			return nil, err
 		}
 		if known != nil {
@@ -163,20 +183,16 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		if err != nil {
 			return nil, err
 		}
-		l.Missing, l.partial = difference, missing(difference)
-		if l.partial == nil || pass == passes {
-			break
+		l.Missing = difference
+		l.judge(difference)
+		if missing(difference) == 0 || pass == passes {
+			return l, nil
 		}
 	}
-	if state != indexed && l.partial == nil {
-		l.partial = icloud.PhotosError(icloud.KindDamaged, "Apple has not finished indexing the photo library, so the listing may be incomplete",
-			"wait for a day and back it up again")
-	}
-	return l, nil
 }
 
 // listOnce lists the indexes, the albums, and what has changed meanwhile.
-func (c *loader) listOnce(ctx context.Context, lister *lister, pass int) error {
+func (c *loader) listOnce(ctx context.Context, lister *lister) error {
 	l := lister.library
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
@@ -190,19 +206,19 @@ func (c *loader) listOnce(ctx context.Context, lister *lister, pass int) error {
 		if ix != visibleAssets && counted[ix.alone] == 0 {
 			continue
 		}
-		if err := lister.assets(ctx, ix, counted[ix.alone]); err != nil {
+		err := lister.assets(ctx, ix, counted[ix.alone])
+		if ix != visibleAssets && icloud.KindOf(err) == icloud.KindUnsupported && !endsRun(err) {
+			if !slices.Contains(l.Refused, ix.alone) {
+				l.Refused = append(l.Refused, ix.alone)
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if pass == 1 && l.Name == primaryZone { // shared libraries have no albums
-		err := lister.albums(ctx, "", map[string]bool{})
-		if err == nil {
-			err = lister.members(ctx)
-		}
-		if err != nil && (endsRun(err) || ctx.Err() != nil) {
-			return err
-		}
-		l.noAlbum = err
+	if err := c.listAlbums(ctx, lister); err != nil {
+		return err
 	}
 	if l.Token == "" {
 		return nil
@@ -212,6 +228,32 @@ func (c *loader) listOnce(ctx context.Context, lister *lister, pass int) error {
 		token, err = "", nil // the next backup lists everything again
 	}
 	l.Token = token
+	return err
+}
+
+// listAlbums lists the albums, and of those what was not listed yet. Shared
+// libraries have none. Only an error that ends the run is returned.
+func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
+	l := lister.library
+	if l.Name != primaryZone {
+		return nil
+	}
+	if !l.HasAlbums {
+		if l.noAlbum = lister.albums(ctx, "", map[string]bool{}); l.noAlbum != nil {
+			if endsRun(l.noAlbum) || ctx.Err() != nil {
+				return l.noAlbum
+			}
+			return nil
+		}
+		l.HasAlbums = true
+		for name, a := range l.Albums {
+			if !a.Folder {
+				l.Unlisted = append(l.Unlisted, name)
+			}
+		}
+	}
+	err := lister.members(ctx, l.Unlisted)
+	l.Unlisted = slices.Collect(maps.Keys(l.albumErr))
 	return err
 }
 
@@ -248,18 +290,33 @@ func (c *loader) settle(ctx context.Context, l *library) (map[string]int, error)
 	return counted, nil
 }
 
-// missing returns the error for assets that the service counts but does not
+// judge determines whether the library may have more than what is listed.
+func (l *library) judge(difference map[string]int) {
+	why, advice := "", ""
+	switch count := missing(difference); {
+	case count > 0:
+		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
+		advice = "if later backups say so too, compare the numbers on icloud.com"
+	case len(l.Refused) > 0:
+		why, advice = "the service does not list some photos (index "+strings.Join(l.Refused, ", ")+")", "photos of bursts or hidden photos may be missing"
+	case !l.Indexed:
+		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
+		advice = "wait for a day and back it up again"
+	default:
+		l.partial = nil
+		return
+	}
+	l.partial = icloud.PhotosError(icloud.KindDamaged, why, advice)
+}
+
+// missing returns the number of assets that the service counts but does not
 // list.
-func missing(difference map[string]int) error {
+func missing(difference map[string]int) int {
 	total := 0
 	for _, count := range difference {
 		total += max(0, count)
 	}
-	if total == 0 {
-		return nil
-	}
-	return icloud.PhotosError(icloud.KindDamaged, fmt.Sprintf("the service counts %d more photos and videos than it lists", total),
-		"if later backups say so too, compare the numbers on icloud.com")
+	return total
 }
 
 func same(a, b map[string]int) bool {
