@@ -20,6 +20,7 @@ use crate::{
     kloset::CacheLimits,
     rclone::Sections,
     report::Destinations,
+    restore::Policy,
 };
 use accounts::AccountKeys;
 use sections::OWN_SECTION;
@@ -83,6 +84,8 @@ pub struct Config {
     pub read_ahead: usize,
     /// What a backup leaves out.
     pub excludes: ExcludeOptions,
+    /// The choices about a restore.
+    pub restore: Policy,
     /// The limits of the drive.
     pub limits: Limits,
     /// The limits of the caches of a kloset.
@@ -116,6 +119,7 @@ impl Config {
         let read_ahead = options::READ_AHEAD.number(&mut map)?;
         let excludes = options::excludes(&mut map)?;
         let summary = options::SUMMARY.path(&mut map)?;
+        let restore = options::restore(&mut map)?;
         let limits = options::limits(&mut map)?;
         let mut cache = options::cache_limits(&mut map)?;
         let warn_days = options::WARN_DAYS_OPTION.number(&mut map)? as u64;
@@ -170,6 +174,7 @@ impl Config {
             listings,
             read_ahead,
             excludes,
+            restore,
             limits,
             cache,
             access,
@@ -273,10 +278,12 @@ mod tests {
         let own = names().into_iter().filter(|&key| key != "account" && key != "password_command");
         let value = |key: &str| match key {
             "on_partial" => "fail",
-            "include_klosets" => "true",
-            "shared" => "skip",
+            "include_klosets" | "skip_identical" => "true",
+            "shared" | "on_conflict" | "links" => "skip",
             "ignore_file" => "/dev/null",
             "summary" => "/nowhere/summary.json",
+            "names" => "fail",
+            "verify" => "content",
             key if key.ends_with("_dir") => "/nowhere",
             _ => "7",
         };

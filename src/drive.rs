@@ -64,8 +64,6 @@ pub struct Stored {
     pub file: File,
     /// When it was modified, as the service reports it.
     pub modified: Time,
-    /// Whether the file has another name than requested, because the service refuses that name.
-    pub is_renamed: bool,
 }
 
 impl Drive {
@@ -132,6 +130,15 @@ impl Drive {
         usable_of(folder, listing)
     }
 
+    /// Lists the usable entries of a folder. A listing that the backend has in memory suffices.
+    ///
+    /// # Errors
+    /// Fails as [`Self::list_usable`] does.
+    pub async fn list_known(&self, folder: &DrivePath) -> Result<Vec<Entry>, Error> {
+        let listed = retried(self.attempts(Work::List), || self.remote.list_known(folder.as_str())).await;
+        usable_of(folder, self.judged(Work::List, "cannot list", folder, listed).await?)
+    }
+
     /// Finds a file or a folder.
     ///
     /// # Errors
@@ -168,6 +175,16 @@ impl Drive {
     /// [`Replacement::Refused`] succeeds and the others fail.
     pub fn creates_exclusively(&self) -> bool {
         self.remote.creates_exclusively
+    }
+
+    /// Reports whether names that differ only in case are known to name the same file.
+    pub fn folds_case(&self) -> bool {
+        self.remote.folds_case
+    }
+
+    /// Returns the precision of modification times, or none if the service keeps none.
+    pub fn precision(&self) -> Option<Duration> {
+        self.remote.precision
     }
 
     /// Reports whether [`Self::set_folder_time`] is supported.
@@ -209,9 +226,8 @@ impl Drive {
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
         let stored = retried(self.attempts(Work::Write), upload).await;
         let entry = self.judged(Work::Write, "cannot store", path, stored).await?;
-        let is_renamed = entry.name() != path.name();
         match entry.item {
-            Item::File(file) => Ok(Stored { file, modified: entry.modified, is_renamed }),
+            Item::File(file) => Ok(Stored { file, modified: entry.modified }),
             Item::Folder | Item::Link(_) => {
                 let cause = rclone::Error::unexpected("a folder is there afterwards");
                 Err(Error::new("cannot store", path, cause))

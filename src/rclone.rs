@@ -62,8 +62,16 @@ impl Rclone {
     /// Returns the error of the backend about the configuration, the network or the session.
     pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
         let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
-        let methods::Opened { remote, sets_folder_times, merges_names, creates_exclusively } = opened;
-        Ok(Remote { id: remote, sets_folder_times, merges_names, creates_exclusively })
+        // rclone reports 100 years for a backend that keeps no times.
+        let precision = Duration::from_nanos(opened.precision_ns);
+        Ok(Remote {
+            id: opened.remote,
+            sets_folder_times: opened.sets_folder_times,
+            merges_names: opened.merges_names,
+            creates_exclusively: opened.creates_exclusively,
+            folds_case: opened.folds_case,
+            precision: (precision < Duration::from_hours(24)).then_some(precision),
+        })
     }
 
     /// Returns how many requests this process has sent to services whose requests are counted, and
@@ -111,6 +119,10 @@ pub struct Remote {
     /// Whether one of several concurrent uploads of the same name with [`Replacement::Refused`]
     /// succeeds and the others fail.
     pub creates_exclusively: bool,
+    /// Whether names that differ in case are known to be equal.
+    pub folds_case: bool,
+    /// The precision of modification times, or none if the service keeps none.
+    pub precision: Option<Duration>,
 }
 
 /// What happens to a deleted file if the service has a Trash.

@@ -45,8 +45,22 @@ pub struct Summary {
     pub excluded: u64,
     /// The number of items that the service counts and does not list.
     pub missing: u64,
-    /// The number of files that have another name in the drive than in the snapshot.
+    /// The number of items that have another name in the drive than in the snapshot.
     pub renamed: u64,
+    /// The number of files that a restore found in the destination with the same size and time.
+    pub identical: u64,
+    /// The number of files that a restore has replaced.
+    pub replaced: u64,
+    /// The number of files that a restore has stored beside others that have their names.
+    pub kept_both: u64,
+    /// The number of items that a restore has left out because others have their names.
+    pub skipped: u64,
+    /// The number of links and special files that a restore has left out.
+    pub links: u64,
+    /// The number of items whose permissions a restore has not kept.
+    pub permissions: u64,
+    /// The number of items whose extended attributes a restore has not kept.
+    pub attributes: u64,
     /// The number of items that were not saved or not restored.
     pub failed: u64,
     /// The number of failed items by cause.
@@ -88,7 +102,12 @@ impl fmt::Display for Summary {
             (self.packages, "recognised as packages"),
             (self.shared, "shared by others"),
             (self.excluded, "left out"),
+            (self.identical, "there already"),
+            (self.replaced, "replaced"),
+            (self.kept_both, "restored beside others"),
+            (self.skipped, "skipped because others have their names"),
             (self.renamed, "restored under another name"),
+            (self.links, "links and special files left out"),
             (self.missing, "counted by the service but not listed"),
         ];
         for (count, what) in parts.into_iter().filter(|&(count, _)| count > 0) {

@@ -1,13 +1,24 @@
 //! A restore: how records are restored, which names conflict, and the result.
 
+mod decision;
+mod derived;
+mod destination;
+mod digest;
+mod folders;
 mod names;
+mod policy;
+mod renames;
 mod run;
+mod store;
 mod uploads;
 
-pub use names::{Names, Twin};
-pub use run::{Error, Incoming, Outcome, Restore, Wanted};
+pub use policy::{Links, OnBadName, OnConflict, Policy, Verify};
+pub use run::{Error, Incoming, Item, Outcome, Restore, Wanted};
 
-use crate::{drive, rclone::Kind};
+use crate::{
+    drive::{self, DrivePath},
+    rclone::Kind,
+};
 
 /// Why a record could not be restored.
 #[derive(Debug)]
@@ -16,26 +27,36 @@ pub struct Failure {
     pub text: String,
     /// The cause without the path. Records with the same cause are counted together.
     cause: String,
+    /// The kind of the error of the drive, if it was one.
+    kind: Option<Kind>,
     /// Whether no later record can be restored either.
     ends_everything: bool,
 }
 
-/// The result of a record that was restored.
+/// The result of a record that did not fail.
 #[derive(Debug, Default)]
 pub struct Restored {
     /// The number of bytes that were stored.
     bytes: u64,
-    /// Whether the file has another name in the drive than in the snapshot.
-    is_renamed: bool,
+    /// 1 if the file was there already, with the same size and time.
+    identical: u64,
+    /// 1 if the file replaced another one.
+    replaced: u64,
+    /// 1 if the file was stored beside another one that has its name.
+    kept_both: u64,
+    /// 1 if the file was left out because another one has its name.
+    skipped: u64,
+    /// The path, if it is not that in the snapshot.
+    renamed: Option<DrivePath>,
 }
 
 impl Failure {
     fn new(text: String, cause: impl ToString) -> Self {
-        Self { text, cause: cause.to_string(), ends_everything: false }
+        Self { text, cause: cause.to_string(), kind: None, ends_everything: false }
     }
 
     fn of(text: String) -> Self {
-        Self { cause: text.clone(), text, ends_everything: false }
+        Self::new(text.clone(), text)
     }
 }
 
@@ -43,6 +64,7 @@ impl From<drive::Error> for Failure {
     fn from(error: drive::Error) -> Self {
         let is_full = error.kind() == Kind::Quota;
         Self {
+            kind: Some(error.kind()),
             ends_everything: is_full || error.ends_everything(),
             cause: error.cause().text.clone(),
             text: error.to_string(),

@@ -4,7 +4,12 @@
 use std::{collections::HashMap, env, fs, path::PathBuf};
 
 use super::Error;
-use crate::{backup::ExcludeOptions, drive::Limits, kloset::CacheLimits};
+use crate::{
+    backup::ExcludeOptions,
+    drive::Limits,
+    kloset::CacheLimits,
+    restore::{Links, OnBadName, OnConflict, Policy, Verify},
+};
 
 /// The unit of the options about memory.
 const MIB: u64 = 1024 * 1024;
@@ -68,6 +73,29 @@ const SHARED: Opt =
     option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out");
 pub(super) const SUMMARY: Opt =
     option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON");
+const ON_CONFLICT: Opt = option(
+    "on_conflict",
+    "`replace`",
+    "a restored file whose name another file has: `replace` it, `skip` the restored file, `keep-both` (the restored one \
+     gets the date in its name), replace it only by a `newer` one, or `fail`",
+);
+const SKIP_IDENTICAL: Opt = option(
+    "skip_identical",
+    "`true`",
+    "whether a file that is there already with the same size and time counts as restored",
+);
+const NAMES: Opt = option(
+    "names",
+    "`rename`",
+    "a restored file whose name the service refuses or takes for another one: `rename` it, or `fail`",
+);
+const LINKS: Opt = option(
+    "links",
+    "`skip`",
+    "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
+);
+const VERIFY: Opt =
+    option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back");
 const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
 const CACHE_MEMORY: Opt = option(
     "cache_memory",
@@ -89,7 +117,7 @@ const SPOOL_MEMORY: Opt = option(
 const SPOOL_DIR: Opt = option("spool_dir", "`$TMPDIR`", "the folder for those files");
 
 /// All options of this program, in the order of the README.
-pub const OPTIONS: [Opt; 19] = [
+pub const OPTIONS: [Opt; 24] = [
     ACCOUNT,
     STATE_DIR,
     PASSWORD_COMMAND,
@@ -103,6 +131,11 @@ pub const OPTIONS: [Opt; 19] = [
     IGNORE,
     IGNORE_FILE,
     SHARED,
+    ON_CONFLICT,
+    SKIP_IDENTICAL,
+    NAMES,
+    LINKS,
+    VERIFY,
     UPLOADS,
     CACHE_MEMORY,
     CACHE_DIR,
@@ -156,13 +189,21 @@ impl Opt {
         }
     }
 
-    /// Removes a `true` or `false` from the map and returns it, or `false` if there is none.
+    /// Removes a `true` or `false` from the map and returns it, or the default.
     pub(super) fn flag(self, map: &mut HashMap<String, String>) -> Result<bool, Error> {
-        match self.text(map).as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(self.refuse(other.to_owned(), "it must be true or false")),
+        self.choice(map, &[("true", true), ("false", false)])
+    }
+
+    /// Removes one of several words from the map and returns its value, or that of the default.
+    fn choice<T: Copy>(self, map: &mut HashMap<String, String>, words: &[(&str, T)]) -> Result<T, Error> {
+        let text = self.text(map);
+        let word = text.as_deref().unwrap_or(self.default.trim_matches('`'));
+        if let Some(&(_, value)) = words.iter().find(|&&(name, _)| name == word) {
+            return Ok(value);
         }
+        let names: Vec<&str> = words.iter().map(|&(name, _)| name).collect();
+        let (last, others) = names.split_last().unwrap_or((&"", &[]));
+        Err(self.refuse(word.to_owned(), &format!("it must be {} or {last}", others.join(", "))))
     }
 
     fn refuse(self, value: String, why: &str) -> Error {
@@ -208,11 +249,25 @@ pub(super) fn excludes(map: &mut HashMap<String, String>) -> Result<ExcludeOptio
 
 /// Removes `on_partial` from the map and returns it.
 pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial, Error> {
-    match ON_PARTIAL.text(map).as_deref() {
-        None | Some("keep") => Ok(OnPartial::Keep),
-        Some("fail") => Ok(OnPartial::Fail),
-        Some(other) => Err(ON_PARTIAL.refuse(other.to_owned(), "it must be keep or fail")),
-    }
+    ON_PARTIAL.choice(map, &[("keep", OnPartial::Keep), ("fail", OnPartial::Fail)])
+}
+
+/// Removes the options of restores from the map and returns them.
+pub(super) fn restore(map: &mut HashMap<String, String>) -> Result<Policy, Error> {
+    let on_conflict = [
+        ("replace", OnConflict::Replace),
+        ("skip", OnConflict::Skip),
+        ("keep-both", OnConflict::KeepBoth),
+        ("newer", OnConflict::Newer),
+        ("fail", OnConflict::Fail),
+    ];
+    Ok(Policy {
+        on_conflict: ON_CONFLICT.choice(map, &on_conflict)?,
+        skip_identical: SKIP_IDENTICAL.flag(map)?,
+        names: NAMES.choice(map, &[("rename", OnBadName::Rename), ("fail", OnBadName::Fail)])?,
+        links: LINKS.choice(map, &[("skip", Links::Skip), ("error", Links::Error), ("text", Links::Text)])?,
+        verify: VERIFY.choice(map, &[("size", Verify::Size), ("content", Verify::Content)])?,
+    })
 }
 
 #[cfg(test)]

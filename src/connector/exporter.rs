@@ -60,11 +60,12 @@ impl exporter_server::Exporter for Exporter {
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
         let (outcomes, settled) = mpsc::channel(1);
         let acknowledging = acknowledge(settled, acks.clone());
-        let (drive, top, limit) = (self.context.drive().await?.clone(), config.top.clone(), config.limits.uploads * 2);
+        let (drive, top) = (self.context.drive().await?.clone(), config.top.clone());
+        let (policy, limit) = (config.restore, config.limits.uploads * 2);
         let stop = self.stop.clone();
         self.exports.spawn(async move {
             let restoring = async {
-                let mut restore = Restore::begin(drive.clone(), &top, limit, outcomes).await.map_err(End::failed)?;
+                let mut restore = Restore::begin(&drive, &top, policy, limit, outcomes).await.map_err(End::failed)?;
                 let end = restore_all(&mut restore, request.into_inner(), &stop).await;
                 end.map(|()| restore.summary().clone()).map_err(|end| match end {
                     End::Failed(error, _) => End::Failed(error, restore.summary().clone()),
@@ -141,8 +142,8 @@ async fn restore_all(
             (None, _) => break,
             (Some(None), _) => {}
             (Some(Some(Packet::Record(record))), None) => {
-                let (wanted, has_content, name) = (record::wanted(&record), record.has_reader, record.pathname.clone());
-                incoming = restore.add(record, &name, wanted, has_content).await;
+                let (item, name) = (record::item(&record), record.pathname.clone());
+                incoming = restore.add(record, &name, item).await;
             }
             (Some(Some(Packet::Chunk(chunk))), Some(file)) if !chunk.is_empty() => file.add(chunk).await,
             (Some(Some(Packet::Chunk(_))), Some(_)) => {

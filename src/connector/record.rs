@@ -6,8 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     drive::DrivePath,
-    rclone::{Entry, File, Item, Time},
-    restore::Wanted,
+    rclone::{self, Entry, File, Time},
+    restore::{Item, Wanted},
 };
 
 /// Bits of Go's `fs.FileMode` (contract of PlakarKorp/integration-grpc).
@@ -28,9 +28,9 @@ const LINK_PERMISSIONS: u32 = 0o777;
 /// version that the service reports.
 pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
     match &entry.item {
-        Item::Folder => of_folder(path, entry.modified),
-        Item::File(file) => record(path, file_info(path, entry.modified, file)),
-        Item::Link(target) => of_link(path, entry.modified, target),
+        rclone::Item::Folder => of_folder(path, entry.modified),
+        rclone::Item::File(file) => record(path, file_info(path, entry.modified, file)),
+        rclone::Item::Link(target) => of_link(path, entry.modified, target),
     }
 }
 
@@ -81,19 +81,24 @@ fn timestamp(time: Time) -> Timestamp {
 }
 
 /// Returns what a record asks an exporter to create.
-pub fn wanted(record: &Record) -> Wanted {
-    if record.is_xattr {
-        return Wanted::Attribute;
-    }
-    let Some(info) = &record.file_info else {
-        return Wanted::Nothing;
-    };
+pub fn item(record: &Record) -> Item {
+    let info = record.file_info.clone().unwrap_or_default();
     let time = info.mod_time.unwrap_or_default();
-    let time = Time { seconds: time.seconds, nanos: time.nanos };
-    match info.mode & MODE_TYPE {
-        0 => Wanted::File(time),
-        MODE_DIR => Wanted::Folder(time),
-        MODE_SYMLINK => Wanted::Symlink,
-        _ => Wanted::Special,
+    let (wanted, usual) = match info.mode & MODE_TYPE {
+        _ if record.is_xattr => (Wanted::Attribute, None),
+        _ if record.file_info.is_none() => (Wanted::Nothing, None),
+        0 => (Wanted::File, Some(FILE_PERMISSIONS)),
+        // plakar makes the top folder up if it restores a single file.
+        MODE_DIR if record.pathname == "/" => (Wanted::Folder, None),
+        MODE_DIR => (Wanted::Folder, Some(FOLDER_PERMISSIONS)),
+        MODE_SYMLINK => (Wanted::Symlink(record.target.clone()), None),
+        _ => (Wanted::Special, None),
+    };
+    Item {
+        wanted,
+        modified: Time { seconds: time.seconds, nanos: time.nanos },
+        has_permissions: usual.is_some_and(|usual| info.mode & !MODE_TYPE != usual),
+        has_attributes: !record.extended_attributes.is_empty(),
+        has_content: record.has_reader,
     }
 }

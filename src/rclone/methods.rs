@@ -82,6 +82,8 @@ pub struct Opened {
     pub sets_folder_times: bool,
     pub merges_names: bool,
     pub creates_exclusively: bool,
+    pub folds_case: bool,
+    pub precision_ns: u64,
 }
 
 /// Closes a remote, which saves the unsaved state of the backend.
@@ -98,6 +100,8 @@ pub struct List {
     pub paths: Vec<String>,
     /// The rules of items to leave out, or 0.
     pub rules: u64,
+    /// Whether a listing that the backend has in memory suffices.
+    pub known: bool,
 }
 method!("remote/list", List, Listed);
 

@@ -25,8 +25,25 @@ impl Remote {
     /// # Errors
     /// Fails if the call could not be made.
     pub async fn list(self, paths: Vec<String>, rules: Option<Rules>) -> Result<Vec<Result<Listing, Error>>, Error> {
+        self.list_folders(paths, rules, false).await
+    }
+
+    /// Lists a folder. A listing that the backend has in memory suffices.
+    ///
+    /// # Errors
+    /// Returns [`Kind::NotFound`](super::Kind::NotFound) if the folder does not exist.
+    pub async fn list_known(self, path: &str) -> Result<Listing, Error> {
+        self.list_folders(vec![path.to_owned()], None, true).await?.swap_remove(0)
+    }
+
+    async fn list_folders(
+        self,
+        paths: Vec<String>,
+        rules: Option<Rules>,
+        known: bool,
+    ) -> Result<Vec<Result<Listing, Error>>, Error> {
         let asked = paths.len();
-        let listed = call(methods::List { remote: self.id, paths, rules: Rules::handle(rules) }).await?;
+        let listed = call(methods::List { remote: self.id, paths, rules: Rules::handle(rules), known }).await?;
         if listed.folders.len() != asked {
             return Err(Error::unexpected(format!(
                 "{asked} folders were listed but {} answered",

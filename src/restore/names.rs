@@ -10,14 +10,26 @@ use crate::drive::DrivePath;
 /// The paths that a restore has used. A snapshot may come from a file system where all of them are
 /// different. If the service treats some as equal, the last file stored would otherwise replace the
 /// others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
-    /// Whether the service treats names that differ in their Unicode form as equal.
+    /// Whether the service treats names that differ in their Unicode form as equal, and perhaps
+    /// those that differ in case.
     merges: bool,
-    /// Whether the service was seen to treat names that differ in case as equal.
-    merges_case: bool,
+    /// What is known about names that differ in case.
+    case: Case,
     /// The used paths by hash, because there may be millions of them.
     used: HashMap<u64, Used>,
+}
+
+/// Whether the service treats names that differ in case as equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// Only an attempt can tell.
+    Unknown,
+    /// It does.
+    Folded,
+    /// It was seen to keep two such names.
+    Distinct,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,84 +40,109 @@ enum Used {
     Alike,
 }
 
-/// A path that the service treats as equal to a path in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a name that differs from it in its Unicode form or in case only is restored already, and the two are one there; restore this one alone, into another folder"
-)]
-pub struct Twin;
+/// How a path relates to the paths in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// No path in use is equal. The path is in use now.
+    Free,
+    /// A path in use differs only in case, and only the service can tell whether the two are equal.
+    /// The path is in use now.
+    Alike,
+    /// A path in use is equal.
+    Twin,
+}
 
 impl Names {
     /// Returns an empty set of names. `merges` says whether the service treats names that differ in
-    /// their Unicode form as equal, and perhaps those that differ in case.
-    pub fn new(merges: bool) -> Self {
-        Self { merges, ..Self::default() }
+    /// their Unicode form as equal, and perhaps those that differ in case; `folds` says that it
+    /// treats the latter as equal.
+    pub fn new(merges: bool, folds: bool) -> Self {
+        let case = if folds { Case::Folded } else { Case::Unknown };
+        Self { merges, case, used: HashMap::new() }
     }
 
-    /// Marks a path as used. Reports whether it differs only in case from a path in use; only the
-    /// service can tell whether the two are equal. Two folders of the same name lose nothing,
-    /// because their content is merged.
-    ///
-    /// # Errors
-    /// Fails if the path is equal to a path in use.
-    pub fn take(&mut self, path: &DrivePath, is_folder: bool) -> Result<bool, Twin> {
-        if !self.merges {
-            return Ok(false);
+    /// Marks a path as used, unless a path in use is equal.
+    pub fn take(&mut self, path: &DrivePath, is_folder: bool) -> Taken {
+        let (own, folded) = self.keys(path);
+        if matches!(self.used.get(&own), Some(Used::File | Used::Folder)) {
+            return Taken::Twin;
         }
-        let (own, folded) = keys(path);
-        match self.used.get(&own) {
-            Some(Used::Folder) if is_folder => return Ok(false),
-            Some(Used::File | Used::Folder) => return Err(Twin),
-            Some(Used::Alike) | None => {}
-        }
-        let is_alike = self.used.contains_key(&folded);
-        if is_alike && self.merges_case && !is_folder {
-            return Err(Twin);
+        let is_alike = self.merges && self.used.contains_key(&folded);
+        if is_alike && self.case == Case::Folded {
+            return Taken::Twin;
         }
         self.used.insert(own, if is_folder { Used::Folder } else { Used::File });
-        self.used.entry(folded).or_insert(Used::Alike);
-        Ok(is_alike && !self.merges_case)
+        if self.merges {
+            self.used.entry(folded).or_insert(Used::Alike);
+        }
+        if is_alike { Taken::Alike } else { Taken::Free }
     }
 
-    /// Treats names that differ in case as equal from now on.
-    pub fn merge_case(&mut self) {
-        self.merges_case = true;
+    /// Marks a path as used if no path in use is equal or differs only in case. Reports whether it
+    /// was marked.
+    pub fn take_if_free(&mut self, path: &DrivePath, is_folder: bool) -> bool {
+        let (own, folded) = self.keys(path);
+        !self.used.contains_key(&own) && !self.used.contains_key(&folded) && self.take(path, is_folder) == Taken::Free
     }
-}
 
-fn keys(path: &DrivePath) -> (u64, u64) {
-    let composed: String = path.as_str().nfc().collect();
-    let folded: String = composed.to_lowercase().nfc().collect();
-    (xxh3_64(composed.as_bytes()), xxh3_64(folded.as_bytes()))
+    /// Returns what is known about names that differ in case.
+    pub fn case(&self) -> Case {
+        self.case
+    }
+
+    /// Records what an attempt has shown about names that differ in case. Names that were once
+    /// seen to be equal stay so.
+    pub fn learn_case(&mut self, case: Case) {
+        if self.case != Case::Folded {
+            self.case = case;
+        }
+    }
+
+    /// Returns the keys under which a path and all paths that differ from it in case are found.
+    fn keys(&self, path: &DrivePath) -> (u64, u64) {
+        if !self.merges {
+            let own = xxh3_64(path.as_str().as_bytes());
+            return (own, own);
+        }
+        let composed: String = path.as_str().nfc().collect();
+        let folded: String = composed.to_lowercase().nfc().collect();
+        (xxh3_64(composed.as_bytes()), xxh3_64(folded.as_bytes()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn path(path: &str) -> DrivePath {
+        DrivePath::parse(path).unwrap()
+    }
+
     #[test]
     fn names_that_are_one_and_names_that_may_be() {
-        let path = |path| DrivePath::parse(path).unwrap();
-        let mut names = Names::new(true);
-        assert_eq!(names.take(&path("/caf\u{e9}"), false), Ok(false));
-        assert_eq!(names.take(&path("/cafe\u{301}"), false), Err(Twin));
-        assert_eq!(names.take(&path("/caf\u{e9}"), true), Err(Twin));
-        assert_eq!(names.take(&path("/CAFE\u{301}"), false), Ok(true));
-        assert_eq!(names.take(&path("/o\u{308}"), true), Ok(false));
-        assert_eq!(names.take(&path("/\u{f6}"), true), Ok(false));
-        assert_eq!(names.take(&path("/\u{f6}"), false), Err(Twin));
-        assert_eq!(names.take(&path("/A/b"), false), Ok(false));
-        assert_eq!(names.take(&path("/a/b"), false), Ok(true));
-        names.merge_case();
-        assert_eq!(names.take(&path("/a/B"), false), Err(Twin));
-        assert_eq!(names.take(&path("/O\u{308}"), true), Ok(false));
+        let mut names = Names::new(true, false);
+        assert_eq!(names.take(&path("/caf\u{e9}"), false), Taken::Free);
+        assert_eq!(names.take(&path("/cafe\u{301}"), false), Taken::Twin);
+        assert_eq!(names.take(&path("/caf\u{e9}"), true), Taken::Twin);
+        assert_eq!(names.take(&path("/CAFE\u{301}"), false), Taken::Alike);
+        assert_eq!(names.take(&path("/o\u{308}"), true), Taken::Free);
+        assert_eq!(names.take(&path("/\u{f6}"), true), Taken::Twin);
+        assert_eq!(names.take(&path("/A/b"), false), Taken::Free);
+        assert_eq!(names.take(&path("/a/b"), false), Taken::Alike);
+        assert!(!names.take_if_free(&path("/a/B"), false));
+        assert!(names.take_if_free(&path("/a/b~2"), false));
+        names.learn_case(Case::Folded);
+        names.learn_case(Case::Distinct);
+        assert_eq!(names.take(&path("/a/B"), false), Taken::Twin);
+        assert_eq!(names.take(&path("/a/B~2"), false), Taken::Twin);
     }
 
     #[test]
     fn all_names_are_their_own_where_they_are() {
-        let mut names = Names::new(false);
+        let mut names = Names::new(false, false);
         for name in ["/caf\u{e9}", "/cafe\u{301}", "/CAF\u{c9}"] {
-            assert_eq!(names.take(&DrivePath::parse(name).unwrap(), false), Ok(false));
+            assert_eq!(names.take(&path(name), false), Taken::Free);
+            assert!(!names.take_if_free(&path(name), false));
         }
     }
 }

@@ -1,14 +1,23 @@
 //! A restore: takes records, creates files and folders, and returns an outcome for each record.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Failure, Names, Restored, uploads::Uploads};
+use super::{
+    Failure, Links, OnBadName, OnConflict, Policy, Restored, Verify, derived,
+    destination::Folders,
+    digest::Digest,
+    folders::Moved,
+    names::{Case, Taken},
+    renames::{self, Renames},
+    store::{self, Job, Name, Shared},
+    uploads::Uploads,
+};
 use crate::{
-    drive::{self, Drive, DrivePath, Slot, Spool, Spooled},
-    rclone::{Replacement, Time, Trail},
+    drive::{self, BadName, Drive, DrivePath, Spool, Spooled},
+    rclone::{Time, Trail},
     report::Summary,
 };
 
@@ -16,15 +25,30 @@ use crate::{
 /// s, and there may be thousands of them.
 const FINISHING: Duration = Duration::from_hours(24);
 
+/// A record of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What it asks to create.
+    pub wanted: Wanted,
+    /// The modification time.
+    pub modified: Time,
+    /// Whether the permissions are others than those that a new file or folder gets.
+    pub has_permissions: bool,
+    /// Whether it has extended attributes.
+    pub has_attributes: bool,
+    /// Whether content follows.
+    pub has_content: bool,
+}
+
 /// What a record asks to create.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// A folder, with its modification time.
-    Folder(Time),
-    /// A file whose content follows, with its modification time.
-    File(Time),
-    /// A symbolic link.
-    Symlink,
+    /// A folder.
+    Folder,
+    /// A file whose content follows.
+    File,
+    /// A symbolic link that contains this path.
+    Symlink(String),
     /// A device, a pipe, a socket.
     Special,
     /// An extended attribute of a file.
@@ -70,26 +94,41 @@ pub enum Error {
 /// A restore to a folder.
 #[derive(Debug)]
 pub struct Restore<R> {
-    drive: Drive,
-    top: DrivePath,
+    pub(super) shared: Arc<Shared>,
+    pub(super) top: DrivePath,
     outcomes: mpsc::Sender<Outcome<R>>,
     /// The maximum number of uploads that run or wait.
     limit: usize,
-    uploads: Uploads<R>,
-    names: Names,
+    uploads: Uploads<(R, String)>,
+    pub(super) folders: Folders,
+    /// The folders of the snapshot that are not restored under their own path.
+    pub(super) moved: Vec<(DrivePath, Moved)>,
     /// The folders whose times are set when all their content is restored.
-    times: Vec<(DrivePath, Time)>,
+    pub(super) times: Vec<(DrivePath, Time)>,
+    renames: Renames,
     summary: Summary,
+    /// The first link or special file that was left out.
+    first_left_out: Option<String>,
+    /// The folder of the last file with a name that may be refused.
+    last_odd: Option<DrivePath>,
     /// Why nothing more can be restored.
     over: Option<String>,
 }
 
-/// A file whose content is being received.
+/// A record whose content is being received.
 #[derive(Debug)]
 pub struct Incoming<R> {
     ticket: R,
     name: String,
-    target: Result<Target, Failure>,
+    destination: Destination,
+}
+
+/// What happens to the content of a record.
+#[derive(Debug)]
+enum Destination {
+    Stored(Box<Target>),
+    /// It is ignored, because the outcome is known.
+    Ignored(Result<Restored, Failure>),
 }
 
 /// The destination of a file and the content received so far.
@@ -98,18 +137,21 @@ struct Target {
     path: DrivePath,
     time: Time,
     spool: Spool,
-    /// Whether the service may treat the name as equal to that of another file of this restore.
-    has_twin: bool,
+    digest: Option<Digest>,
+    name: Name,
 }
 
 impl<R> Incoming<R> {
     /// Appends a piece of the content. If the spool fails, the file fails once and its spool is
     /// dropped.
     pub async fn add(&mut self, chunk: Bytes) {
-        if let Ok(target) = &mut self.target
-            && let Err(error) = target.spool.add(chunk).await
-        {
-            self.target = Err(drive::Error::spool(&target.path, &error).into());
+        if let Destination::Stored(target) = &mut self.destination {
+            if let Some(digest) = &mut target.digest {
+                digest.add(&chunk);
+            }
+            if let Err(error) = target.spool.add(chunk).await {
+                self.destination = Destination::Ignored(Err(drive::Error::spool(&target.path, &error).into()));
+            }
         }
     }
 }
@@ -121,22 +163,26 @@ impl<R> Restore<R> {
     /// # Errors
     /// Fails if the folder cannot be created.
     pub async fn begin(
-        drive: Drive,
+        drive: &Drive,
         top: &DrivePath,
+        policy: Policy,
         limit: usize,
         outcomes: mpsc::Sender<Outcome<R>>,
     ) -> Result<Self, Error> {
         drive.make_folder(top, Trail::Dropped).await?;
-        let names = Names::new(drive.merges_names());
         Ok(Self {
-            drive,
+            shared: Arc::new(Shared::new(drive, policy, Time::now())),
             top: top.clone(),
             outcomes,
             limit,
             uploads: Uploads::default(),
-            names,
+            folders: Folders::new(drive, top),
+            moved: Vec::new(),
             times: Vec::new(),
+            renames: Renames::default(),
             summary: Summary::default(),
+            first_left_out: None,
+            last_odd: None,
             over: None,
         })
     }
@@ -151,65 +197,130 @@ impl<R> Restore<R> {
         &self.summary
     }
 
-    /// Creates an item without content, or returns the file whose content follows.
-    pub async fn add(&mut self, ticket: R, name: &str, wanted: Wanted, has_content: bool) -> Option<Incoming<R>> {
-        match wanted {
-            Wanted::File(_) => self.summary.files += 1,
-            Wanted::Folder(_) => self.summary.folders += 1,
-            Wanted::Symlink | Wanted::Special | Wanted::Attribute | Wanted::Nothing => self.summary.others += 1,
+    /// Creates an item without content, or returns the record whose content follows.
+    pub async fn add(&mut self, ticket: R, name: &str, item: Item) -> Option<Incoming<R>> {
+        match item.wanted {
+            Wanted::File => self.summary.files += 1,
+            Wanted::Folder => self.summary.folders += 1,
+            Wanted::Symlink(_) | Wanted::Special | Wanted::Attribute | Wanted::Nothing => self.summary.others += 1,
         }
-        let refused = |why: &dyn std::fmt::Display| Failure::new(format!("cannot restore {name}: {why}"), why);
-        let path = self.top.join(name).map_err(|bad| refused(&bad));
-        let result = match (wanted, path) {
-            (Wanted::File(time), path) if has_content => {
-                let target = path.and_then(|path| {
-                    let has_twin = self.names.take(&path, false).map_err(|twin| refused(&twin))?;
-                    Ok(Target { path, time, spool: self.drive.spool(), has_twin })
-                });
-                return Some(Incoming { ticket, name: name.to_owned(), target });
-            }
-            (_, Err(error)) => Err(error),
-            (Wanted::Folder(time), Ok(path)) => match self.names.take(&path, true) {
-                Ok(has_twin) => self.make_folder(path, time, has_twin).await.map_err(Failure::from),
-                Err(twin) => Err(refused(&twin)),
-            },
-            (Wanted::File(_), Ok(_)) => Err(refused(&"its content is missing")),
-            (Wanted::Symlink, Ok(_)) => Err(refused(&"a symbolic link cannot be stored there")),
-            (Wanted::Special, Ok(_)) => Err(refused(&"a device, pipe or socket cannot be stored there")),
-            (Wanted::Attribute, Ok(_)) => Err(refused(&"an extended attribute cannot be stored there")),
-            (Wanted::Nothing, Ok(_)) => Ok(()),
+        self.summary.permissions += u64::from(item.has_permissions);
+        self.summary.attributes += u64::from(item.has_attributes);
+        let has_content = item.has_content;
+        let destination = match self.place(name) {
+            Err(bad) => Destination::Ignored(Err(refused(name, &bad))),
+            Ok(None) => Destination::Ignored(Ok(Restored { skipped: 1, ..Restored::default() })),
+            Ok(Some(path)) => self.destination(name, path, item).await,
         };
-        if has_content {
+        let incoming = Incoming { ticket, name: name.to_owned(), destination };
+        match incoming.destination {
             // The content must be received before the outcome is sent.
-            let target = Err(result.err().unwrap_or_else(|| refused(&"it is not a file")));
-            return Some(Incoming { ticket, name: name.to_owned(), target });
+            _ if has_content => Some(incoming),
+            Destination::Stored(_) => {
+                self.complete(incoming).await;
+                None
+            }
+            Destination::Ignored(result) => {
+                self.settle((incoming.ticket, incoming.name), result).await;
+                None
+            }
         }
-        self.settle(ticket, result.map(|()| Restored::default())).await;
-        None
+    }
+
+    async fn destination(&mut self, name: &str, path: DrivePath, item: Item) -> Destination {
+        let result = match (item.wanted, self.shared.policy.links) {
+            (Wanted::File, _) if item.has_content => {
+                self.wait_for_refusals(&path).await;
+                return self.target(path, item.modified);
+            }
+            (Wanted::File, _) => Err(refused(name, &"its content is missing")),
+            (Wanted::Folder, _) if item.has_content => Err(refused(name, &"it is not a file")),
+            (Wanted::Folder, _) => self.add_folder(name, &path, item.modified).await,
+            (Wanted::Symlink(target), Links::Text) => return self.link_text(&path, item.modified, target).await,
+            (Wanted::Symlink(_) | Wanted::Special, Links::Skip | Links::Text) => {
+                self.summary.links += 1;
+                self.first_left_out.get_or_insert_with(|| name.to_owned());
+                Ok(Restored::default())
+            }
+            (Wanted::Symlink(_), Links::Error) => Err(refused(name, &"a symbolic link cannot be stored there")),
+            (Wanted::Special, Links::Error) => Err(refused(name, &"a device, pipe or socket cannot be stored there")),
+            (Wanted::Attribute, _) => Err(refused(name, &"an extended attribute cannot be stored there")),
+            (Wanted::Nothing, _) => Ok(Restored::default()),
+        };
+        Destination::Ignored(result)
+    }
+
+    /// Waits for the uploads under way if one of them may be refused and get the name of a path.
+    /// Otherwise it would depend on their speed which of the two gets it.
+    async fn wait_for_refusals(&mut self, path: &DrivePath) {
+        if derived::is_odd(path.name()) {
+            self.last_odd = Some(path.parent());
+        } else if derived::may_be_derived(path.name()) && self.last_odd == Some(path.parent()) {
+            while self.settle_next().await {}
+        }
+    }
+
+    /// Returns the destination of a file.
+    fn target(&self, path: DrivePath, time: Time) -> Destination {
+        let name = match self.shared.names().take(&path, false) {
+            Taken::Free => Name::Own,
+            Taken::Alike => Name::Alike,
+            Taken::Twin if self.shared.policy.names == OnBadName::Fail => {
+                return Destination::Ignored(Err(store::twin(&path)));
+            }
+            Taken::Twin => Name::Twin,
+        };
+        let digest = (self.shared.policy.verify == Verify::Content).then(Digest::default);
+        Destination::Stored(Box::new(Target { path, time, spool: self.shared.drive.spool(), digest, name }))
+    }
+
+    /// Returns the text file that is restored in place of a symbolic link.
+    async fn link_text(&self, path: &DrivePath, time: Time, target: String) -> Destination {
+        let path = match path.parent().child(&format!("{}.symlink.txt", path.name())) {
+            Ok(path) => path,
+            Err(bad) => return Destination::Ignored(Err(refused(path.as_str(), &bad))),
+        };
+        let destination = self.target(path, time);
+        let mut incoming = Incoming { ticket: (), name: String::new(), destination };
+        incoming.add(Bytes::from(target + "\n")).await;
+        incoming.destination
     }
 
     /// Uploads a file whose content is complete, in the background.
     pub async fn complete(&mut self, file: Incoming<R>) {
-        let Incoming { ticket, target, .. } = file;
-        let Target { path, time, spool, has_twin } = match target {
-            Ok(target) => target,
-            Err(error) => return self.settle(ticket, Err(error)).await,
+        let Incoming { ticket, name, destination } = file;
+        let target = match destination {
+            Destination::Stored(target) => *target,
+            Destination::Ignored(result) => return self.settle((ticket, name), result).await,
         };
-        let content = spool.finish();
-        if has_twin {
-            let result = self.store_beside_twin(&path, time, content).await;
-            return self.settle(ticket, result).await;
+        let is_in_doubt = target.name == Name::Alike && self.shared.names().case() == Case::Unknown;
+        if is_in_doubt {
+            // The file with the other name must be stored when the service is asked.
+            while self.settle_next().await {}
         }
+        // Derived names depend on those that are taken, so they are chosen in order.
+        let in_order = is_in_doubt || target.name == Name::Twin;
         while self.uploads.len() >= self.limit {
             self.settle_next().await;
         }
-        let drive = self.drive.clone();
-        self.uploads.start(ticket, async move { store(&drive, &path, time, content).await });
+        let job = self.job(target.path, target.time, target.spool.finish(), target.digest, target.name);
+        if in_order {
+            let result = job.run().await;
+            return self.settle((ticket, name), result).await;
+        }
+        self.uploads.start((ticket, name), job.run());
+    }
+
+    fn job(&mut self, path: DrivePath, time: Time, content: Spooled, digest: Option<Digest>, name: Name) -> Job {
+        let digest = digest.map(|digest| digest.value());
+        let folder = self.folders.at(&path.parent());
+        let policy = self.shared.policy;
+        Job { shared: Arc::clone(&self.shared), policy, folder, path, time, content, digest, name }
     }
 
     /// Waits for the end of an upload. Never completes if no upload is under way. Cancel safe:
     /// [`Self::settle`] takes the returned result.
-    pub async fn next_ended(&mut self) -> (R, Result<Restored, Failure>) {
+    pub async fn next_ended(&mut self) -> ((R, String), Result<Restored, Failure>) {
         match self.uploads.next().await {
             Some(ended) => ended,
             None => std::future::pending().await,
@@ -217,11 +328,10 @@ impl<R> Restore<R> {
     }
 
     /// Counts and sends the outcome of a record.
-    pub async fn settle(&mut self, ticket: R, result: Result<Restored, Failure>) {
+    pub async fn settle(&mut self, (ticket, name): (R, String), result: Result<Restored, Failure>) {
         let failure = match result {
-            Ok(Restored { bytes, is_renamed }) => {
-                self.summary.bytes += bytes;
-                self.summary.renamed += u64::from(is_renamed);
+            Ok(restored) => {
+                self.count(&name, restored);
                 None
             }
             Err(failure) => {
@@ -237,17 +347,34 @@ impl<R> Restore<R> {
         let _ = self.outcomes.send(Outcome { ticket, failure }).await;
     }
 
-    /// Ends the restore: waits for the uploads and replacements under way and sets the times of
-    /// folders. `cut_off` is a file whose content was not received in full.
+    fn count(&mut self, name: &str, restored: Restored) {
+        self.summary.bytes += restored.bytes;
+        self.summary.identical += restored.identical;
+        self.summary.replaced += restored.replaced;
+        self.summary.kept_both += restored.kept_both;
+        self.summary.skipped += restored.skipped;
+        if let Some(path) = restored.renamed {
+            self.summary.renamed += 1;
+            let below = path.as_str().strip_prefix(self.top.as_str()).unwrap_or(path.as_str());
+            self.renames.add(name, &format!("/{}", below.trim_start_matches('/')));
+        }
+    }
+
+    /// Ends the restore: waits for the uploads and replacements under way, sets the times of folders
+    /// and stores the list of renames. `cut_off` is a file whose content was not received in full.
     ///
     /// # Errors
     /// Fails if not everything was restored.
     pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
         while self.settle_next().await {}
-        for error in self.drive.finish(FINISHING).await {
+        if !self.renames.is_empty() && self.over.is_none() {
+            self.store_renames().await;
+        }
+        for error in self.shared.drive.finish(FINISHING).await {
             log::error!("{error}");
             self.summary.fail(&error.cause().text);
         }
+        self.tell();
         let all = self.summary.files + self.summary.folders + self.summary.others;
         let done = all.saturating_sub(self.summary.failed);
         if let Some(why) = self.over.take() {
@@ -272,60 +399,69 @@ impl<R> Restore<R> {
         true
     }
 
-    async fn make_folder(&mut self, path: DrivePath, time: Time, has_twin: bool) -> Result<(), drive::Error> {
-        if path != self.top {
-            self.drive.make_folder(&path, Trail::Dropped).await?;
+    /// Stores the list of renames beside the restored tree.
+    async fn store_renames(&mut self) {
+        let Ok(path) = self.top.child(renames::FILE_NAME) else { return };
+        let content = self.renames.content();
+        let name = match self.shared.names().take(&path, false) {
+            Taken::Free | Taken::Alike => Name::Own,
+            Taken::Twin => Name::Twin, // the snapshot has a list of an earlier restore
+        };
+        let mut job = self.job(path, Time::now(), Spooled::from(content), None, name);
+        job.policy = Policy { on_conflict: OnConflict::Replace, ..job.policy };
+        if let Err(failure) = job.run_unless_stored().await {
+            log::warn!("{}", failure.text);
         }
-        if has_twin && !self.names_like(&path).await?.iter().any(|name| drive::are_one(name, path.name())) {
-            self.names.merge_case();
-        }
-        if self.drive.sets_folder_times() {
-            self.times.push((path, time));
-        }
-        Ok(())
     }
 
-    /// Stores a file whose name differs only in case from that of another file. No service tells
-    /// beforehand whether it keeps both, so no other upload runs meanwhile, and the folder is
-    /// listed afterwards.
-    async fn store_beside_twin(&mut self, path: &DrivePath, time: Time, content: Spooled) -> Result<Restored, Failure> {
-        while self.settle_next().await {}
-        let before = self.names_like(path).await?;
-        let restored = store(&self.drive, path, time, content).await?;
-        self.drive.finish(FINISHING).await;
-        let after = self.names_like(path).await?;
-        match before.iter().find(|name| !after.contains(name) && !drive::are_one(name, path.name())) {
-            None => Ok(restored),
-            Some(replaced) => {
-                self.names.merge_case();
-                let replaced = replaced.escape_debug();
-                Err(Failure::of(format!(
-                    "{path} is restored, but \"{replaced}\" had to give way: names that differ in case only are one there; restore \"{replaced}\" again, into another folder"
-                )))
+    /// Tells the user what is not in the destination as it was in the snapshot.
+    fn tell(&mut self) {
+        for line in self.renames.lines() {
+            crate::log::notice(line);
+        }
+        if let Some(first) = &self.first_left_out {
+            let count = self.summary.links;
+            crate::log::notice(format_args!(
+                "left out {count} symbolic links, devices, pipes and sockets, which cannot be stored there (the first: {first})"
+            ));
+        }
+        for (count, what) in
+            [(self.summary.permissions, "permissions"), (self.summary.attributes, "extended attributes")]
+        {
+            if count > 0 {
+                crate::log::notice(format_args!(
+                    "the destination does not keep the {what} of {count} files and folders"
+                ));
             }
         }
-    }
-
-    /// Returns the names in the folder of a path that differ from its name at most in case and
-    /// Unicode form.
-    async fn names_like(&self, path: &DrivePath) -> Result<Vec<String>, drive::Error> {
-        let entries = self.drive.list_usable(&path.parent()).await?;
-        let names = entries.iter().map(|entry| entry.name().to_owned());
-        Ok(names.filter(|name| drive::are_alike(name, path.name())).collect())
     }
 
     /// Sets the times of folders, the deepest first, because creating an entry changes the time of
     /// its folder.
     async fn set_times(&mut self) {
         for (path, time) in self.times.drain(..).rev() {
-            if let Err(error) = self.drive.set_folder_time(&path, time).await {
+            if let Err(error) = self.shared.drive.set_folder_time(&path, time).await {
                 log::warn!("{error}");
             }
         }
     }
+
+    /// Returns the path of a record in the destination, or none if a folder above it is left out.
+    ///
+    /// # Errors
+    /// Fails if the path would lead out of the destination.
+    fn place(&self, name: &str) -> Result<Option<DrivePath>, BadName> {
+        let path = self.top.join(name)?;
+        // The last folder that was moved is the deepest, because a folder comes before its content.
+        let above = self.moved.iter().rev().find(|(folder, _)| path.is_below(folder));
+        match above {
+            None => Ok(Some(path)),
+            Some((_, Moved::LeftOut)) => Ok(None),
+            Some((folder, Moved::To(moved))) => moved.join(&path.as_str()[folder.as_str().len()..]).map(Some),
+        }
+    }
 }
 
-async fn store(drive: &Drive, path: &DrivePath, time: Time, content: Spooled) -> Result<Restored, Failure> {
-    let stored = drive.upload(path, time, &content, Replacement::Deferred, Slot::Awaited).await?;
-    Ok(Restored { bytes: content.size(), is_renamed: stored.is_renamed })
+fn refused(name: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("cannot restore {name}: {why}"), why)
 }

@@ -20,7 +20,7 @@ impl<R> Default for Uploads<R> {
 }
 
 impl<R> Uploads<R> {
-    /// Starts an upload. Its future returns the number of bytes stored.
+    /// Starts an upload. Its future returns the result of the record.
     pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<Restored, Failure>> + Send + 'static) {
         let handle: AbortHandle = self.tasks.spawn(upload);
         self.tickets.insert(handle.id(), ticket);
@@ -53,7 +53,7 @@ mod tests {
         let (ticket, result) = uploads.next().await.unwrap();
         assert_eq!(ticket, "dies");
         assert!(result.unwrap_err().text.contains("did not end"));
-        uploads.start("lives", async { Ok(Restored { bytes: 7, is_renamed: false }) });
+        uploads.start("lives", async { Ok(Restored { bytes: 7, ..Restored::default() }) });
         let (ticket, result) = uploads.next().await.unwrap();
         assert_eq!((ticket, result.unwrap().bytes), ("lives", 7));
         assert!(uploads.next().await.is_none());

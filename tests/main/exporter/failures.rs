@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::{Content, NameMatching, RequestKind};
+use icloud_simulator::{Content, RequestKind};
 use plakar_host::{Exported, Options, PATIENCE, Tree};
 
-use crate::icloud::{ICloud, hex};
+use crate::icloud::ICloud;
 
 /// Bits of Go's `fs.FileMode`.
 const DEVICE: u32 = 1 << 26;
@@ -80,7 +80,8 @@ async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
 async fn what_icloud_cannot_hold_is_refused_one_by_one() {
     let icloud = ICloud::new();
     let tree = tree().link("/link", "a.txt").special("/device", DEVICE | 0o600).special("/pipe", PIPE | 0o600);
-    let exported = restore(&icloud, &tree).await;
+    let settings = icloud.settings("icloud:///to").with("links", "error");
+    let exported = icloud.host.restore(&settings, &Options::default(), &tree).await.unwrap();
     let errors: Vec<&str> = exported.errors().into_keys().collect();
     assert_eq!(errors, ["/device", "/link", "/pipe"]);
     assert_eq!(exported.acks.len(), tree.len());
@@ -95,46 +96,6 @@ async fn no_path_leads_out_of_the_destination() {
     let exported = restore(&icloud, &tree).await;
     assert_eq!(exported.errors().into_keys().collect::<Vec<_>>(), ["/../up.txt", "/sub/../../out.txt"]);
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
-}
-
-/// iCloud treats two names that differ in their Unicode form as equal, so the second must not
-/// replace the first.
-#[tokio::test]
-async fn of_two_names_that_are_one_for_icloud_the_second_is_refused() {
-    let icloud = ICloud::new();
-    let tree = Tree::new()
-        .folder("/")
-        .folder("/cafe\u{301}")
-        .file("/cafe\u{301}/in.txt", "first")
-        .file("/cafe\u{301}/other.txt", "other")
-        .folder("/caf\u{e9}")
-        .file("/caf\u{e9}/in.txt", "second")
-        .file("/re\u{301}sume\u{301}.txt", "first")
-        .file("/r\u{e9}sum\u{e9}.txt", "second");
-    let exported = restore(&icloud, &tree).await;
-    let errors = exported.errors();
-    assert_eq!(errors.keys().collect::<Vec<_>>(), [&"/caf\u{e9}/in.txt", &"/r\u{e9}sum\u{e9}.txt"]);
-    assert!(errors.values().all(|why| why.contains("Unicode form") && why.contains("another folder")), "{errors:?}");
-    exported.end.unwrap_err();
-    let first = hex(&plakar_host::digest(b"first"));
-    let contents = icloud.contents();
-    assert_eq!(contents.values().filter(|digest| **digest == first).count(), 2, "{contents:?}");
-    assert_eq!(contents.len(), 3, "{contents:?}");
-}
-
-/// Only the service decides whether names that differ in case are equal.
-#[tokio::test]
-async fn of_two_names_that_differ_in_case_none_is_lost_in_silence() {
-    let tree = Tree::new().folder("/").file("/A.txt", "capital").file("/a.txt", "small");
-    for (matching, names) in [(NameMatching::CaseSensitive, 2), (NameMatching::IgnoringCase, 1)] {
-        let icloud = ICloud::new();
-        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
-        let exported = restore(&icloud, &tree).await;
-        let stored = icloud.contents().len();
-        assert_eq!(stored, names);
-        assert_eq!(exported.errors().len(), 2 - stored, "{:?}", exported.errors());
-        assert_eq!(exported.end.is_ok(), stored == 2);
-    }
 }
 
 /// An interrupted restore leaves no partial file under a file's name.

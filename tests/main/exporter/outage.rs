@@ -89,7 +89,7 @@ async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
     let expected = "plakar-icloud: restore: 40 files and 5 folders, 280 bytes transferred, none failed; ";
     assert!(matches!(&lines[..], [line] if line.starts_with(expected)), "{lines:?}");
     icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("7.txt"));
-    let second = exporter(&icloud, &settings).await;
+    let second = exporter(&icloud, &settings.with("skip_identical", "false")).await;
     second.export(&tree_of_forty()).await.unwrap().end.unwrap_err();
     stderr_of(second).await;
     // The connector does not wait for the command.
@@ -97,18 +97,6 @@ async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
         tokio::task::yield_now().await;
     }
     assert_eq!(std::fs::read_to_string(&events).unwrap(), "restore-failed 40 4\n");
-}
-
-/// The service refuses the name, so the file is stored under another one.
-#[tokio::test]
-async fn files_restored_under_another_name_are_counted() {
-    let icloud = ICloud::new();
-    let tree = Tree::new().folder("/").file("/a\\b.txt", "content").file("/c.txt", "content");
-    let (exported, lines) = restore(&icloud, &tree, async {}).await;
-    assert_eq!(exported.errors(), BTreeMap::new());
-    assert_eq!(lines.iter().filter(|line| line.contains("is stored as") && line.contains("b.txt")).count(), 1);
-    let summary = lines.last().unwrap();
-    assert!(summary.contains(", 1 restored under another name, none failed; "), "{lines:?}");
 }
 
 /// While the replacement is under way, the old file is in the Trash and the new one has another

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use icloud_simulator::{Mutation, NameRule};
-use plakar_host::{Options, Tree, digest};
+use plakar_host::{Options, digest};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, assert_sound, digests, hex};
@@ -86,20 +86,6 @@ async fn strange_names_make_the_round_trip_through_icloud() {
     let copies = before.iter().map(|(path, digest)| (path.replacen("/from/", "/to/", 1), digest.clone()));
     let expected: BTreeMap<String, String> = before.clone().into_iter().chain(copies).collect();
     assert_eq!(icloud.contents(), expected);
-}
-
-/// A name that iCloud refuses is replaced, and stderr shows both names.
-#[tokio::test]
-async fn a_refused_name_is_replaced_and_told() {
-    let icloud = ICloud::new();
-    let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
-    let tree = Tree::new().folder("/").file("/back\\slash", "a").file("/plain", "b");
-    exporter.export(&tree).await.unwrap().end.unwrap();
-    exporter.close().await.unwrap();
-    let told = exporter.connector().stderr();
-    assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/to/back＼slash", "/to/plain"]);
-    assert!(told.contains(r#""to/back\\slash" is stored as "back＼slash""#), "{told}");
-    assert!(!told.contains("plain"), "{told}");
 }
 
 /// A name that could lead out of its folder is left out or is an error. rclone replaces characters

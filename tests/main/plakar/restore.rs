@@ -53,7 +53,8 @@ async fn a_restore_with_failed_files_fails() {
     backed_up(&installed).await;
     installed.define("destination", "drive", "icloud:///to").await;
     icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("b.txt"));
-    let outcome = plakar.run(["at", &plakar.path("plain"), "restore", "-to", "@drive"]).await.unwrap();
+    let restore = ["at", &plakar.path("plain"), "restore", "-o", "links=error", "-to", "@drive"];
+    let outcome = plakar.run(restore).await.unwrap();
     assert_eq!(outcome.status, Some(1), "{}", outcome.output);
     assert!(outcome.output.contains("2 of "), "{}", outcome.output);
     assert!(outcome.output.contains("/sub/b.txt") && outcome.output.contains("/link"), "{}", outcome.output);

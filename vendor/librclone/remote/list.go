@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 
+	"plakar-icloud/librclone/backend/icloud"
 	"plakar-icloud/librclone/exclude"
 
 	"github.com/rclone/rclone/fs"
@@ -123,6 +124,7 @@ type listRequest struct {
 	Remote uint64   `json:"remote"`
 	Paths  []string `json:"paths"`
 	Rules  uint64   `json:"rules"` // which items to leave out, 0 for none
+	Known  bool     `json:"known"` // a listing that the backend has in memory suffices
 }
 
 type listedFolder struct {
@@ -155,6 +157,9 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 		if leaveOut, err = rules.get(in.Rules); err != nil {
 			return nil, err
 		}
+	}
+	if in.Known {
+		ctx = icloud.AcceptKnown(ctx)
 	}
 	paths := make([]string, len(in.Paths))
 	for i, path := range in.Paths {

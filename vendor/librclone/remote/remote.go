@@ -41,6 +41,8 @@ type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
 	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
+	FoldsCase       bool   `json:"folds_case"`   // names that differ in case are one
+	PrecisionNS     int64  `json:"precision_ns"` // of modification times; that of fs.ModTimeNotSupported if none are kept
 	// Of several concurrent uploads of one name with the member "new", one
 	// succeeds.
 	CreatesExclusively bool `json:"creates_exclusively"`
@@ -71,6 +73,8 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 		SetsFolderTimes:    f.Features().DirSetModTime != nil,
 		MergesNames:        mergesNames(f),
 		CreatesExclusively: ok && creator.CreatesExclusively(),
+		FoldsCase:          f.Features().CaseInsensitive,
+		PrecisionNS:        int64(f.Precision()),
 	}, nil
 }
 

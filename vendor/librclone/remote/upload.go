@@ -76,8 +76,9 @@ type uploadRequest struct {
 	Path    string `json:"path"`
 	Seconds int64  `json:"seconds"` // modification time
 	Nanos   int64  `json:"nanos"`
-	Defer   bool   `json:"defer"` // a replacement may be completed after the answer: see remote/finish
-	New     bool   `json:"new"`   // a backend that can fails if there is a file, and does not look for one
+	Defer   bool   `json:"defer"`   // a replacement may be completed after the answer: see remote/finish
+	New     bool   `json:"new"`     // a backend that can fails if there is a file, and does not look for one
+	Package bool   `json:"package"` // the archive of a package is stored as a package, or fails
 	Scope   uint64 `json:"scope"`
 	File    *struct {
 		Descriptor uintptr `json:"descriptor"` // closed by the upload
@@ -123,6 +124,9 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	}
 	if in.New {
 		ctx = icloud.ExpectNew(ctx)
+	}
+	if in.Package {
+		ctx = icloud.StorePackages(ctx)
 	}
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -16,6 +16,8 @@ const (
 	wishDeferred
 	wishNew
 	wishTrail
+	wishKnown
+	wishPackage
 )
 
 // Permanently returns a context under which a removed file is deleted
@@ -33,7 +35,8 @@ func DeferReplacement(ctx context.Context) context.Context {
 }
 
 // ExpectNew returns a context under which an upload never replaces a file and
-// does not look for one: the service itself refuses a name that is taken. The
+// does not look for one: the service itself refuses a name that is taken, or one
+// that it treats as equal. The
 // upload then fails with the kind KindExists. The first listing of a folder
 // after a write was measured to take 30 s; see details.go for the source.
 func ExpectNew(ctx context.Context) context.Context {
@@ -45,6 +48,19 @@ func ExpectNew(ctx context.Context) context.Context {
 // folders on it.
 func KeepTrail(ctx context.Context) context.Context {
 	return context.WithValue(ctx, wishTrail, true)
+}
+
+// StorePackages returns a context under which the archive of a package is stored
+// as a package. If the service refuses that, the upload fails with
+// KindRefusedPackage.
+func StorePackages(ctx context.Context) context.Context {
+	return context.WithValue(ctx, wishPackage, true)
+}
+
+// AcceptKnown returns a context under which a folder is listed from memory if
+// this process has listed or created it.
+func AcceptKnown(ctx context.Context) context.Context {
+	return context.WithValue(ctx, wishKnown, true)
 }
 
 // wishes reports whether the caller made a request of this kind.

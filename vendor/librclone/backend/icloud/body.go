@@ -16,6 +16,9 @@ type source struct {
 	seeks  bool
 	used   bool
 	denied bool // an address was refused to which the content was sent
+
+	packaged bool  // it is the archive of a package, which is to be stored as one
+	unpacked int64 // the total size of the files of the package
 }
 
 func newSource(in io.Reader, size int64) *source {

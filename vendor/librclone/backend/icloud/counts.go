@@ -113,7 +113,8 @@ func (f *Fs) ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEnt
 // For each folder, it returns its entries, or an error as List does, or both if
 // the service counts more items than it lists. An item that cannot be used is
 // an *InvalidEntry. A listing that was requested since the call began, on the
-// path to one of the folders, is not requested again.
+// path to one of the folders, is not requested again, and under a context of
+// AcceptKnown no listing that the process has.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	return f.listFolders(ctx, dirs, nil)
 }

@@ -27,9 +27,8 @@ type drive struct {
 	renames  *batcher
 	pending  pending
 
-	encoding    encoder.MultiEncoder // of names that the service refuses
-	substitutes substitutes
-	age         time.Duration // the maximum age of a listing for look-ups
+	encoding encoder.MultiEncoder // of names that the service refuses
+	age      time.Duration        // the maximum age of a listing for look-ups
 
 	examined   atomic.Int64 // doubtful listings
 	noDetails  atomic.Bool  // the service does not return single items
@@ -187,7 +186,7 @@ func (d *drive) descend(ctx context.Context, names []string, create bool, begun 
 	at = driveRoot
 	for _, name := range names {
 		*passed = append(*passed, at.id)
-		got, err := d.child(ctx, at, d.substitutes.inUse(name), begun, create)
+		got, err := d.child(ctx, at, name, begun, create)
 		if err != nil {
 			return place{}, false, about(err, "list", at.path)
 		}

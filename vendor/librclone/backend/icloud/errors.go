@@ -28,6 +28,8 @@ const (
 	KindBadConfig   = "bad-config"   // the configuration cannot work
 	KindUnsupported = "unsupported"  // the service cannot do this
 	KindRefusedName = "refused-name" // the service takes no such name
+
+	KindRefusedPackage = "refused-package" // the service does not store the archive as a package
 )
 
 // Causes of failures that concern the account, as Error.Cause and

@@ -123,7 +123,7 @@ func (f *Fs) lookup(ctx context.Context, remote string) (*item, error) {
 		return nil, fs.ErrorIsDir
 	}
 	d := f.drive
-	name := d.substitutes.inUse(names[len(names)-1])
+	name := names[len(names)-1]
 	begun := d.folders.now()
 	for try := 1; ; try++ {
 		parent, err := d.walk(ctx, names[:len(names)-1], false)
@@ -166,57 +166,51 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 // io.Seeker, a failed transfer is restarted. Otherwise the caller has to
 // restart it, and gets an error that is worth a retry.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
-	it, used, err := f.upload(ctx, in, src.Remote(), src)
+	it, err := f.upload(ctx, in, src.Remote(), src)
 	if err != nil {
 		return nil, err
 	}
-	return f.newObject(used, it), nil
+	return f.newObject(src.Remote(), it), nil
 }
 
-// upload stores a content. It returns the path under which the content is
-// stored, which differs from remote if the service refuses the name.
-func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (it *item, stored string, err error) {
+// upload stores a content.
+func (f *Fs) upload(ctx context.Context, in io.Reader, remote string, src fs.ObjectInfo) (*item, error) {
 	on := path.Join(f.root, remote)
 	if src.Size() < 0 {
-		return nil, "", fail(KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").with("store it in a file first")
+		return nil, fail(KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").with("store it in a file first")
 	}
 	names := f.names(remote)
 	if len(names) == 0 {
-		return nil, "", fail(KindUnsupported, "upload", on, "a file needs a name")
+		return nil, fail(KindUnsupported, "upload", on, "a file needs a name")
 	}
 	d, content := f.drive, newSource(in, src.Size())
 	folders, name := names[:len(names)-1], names[len(names)-1]
-	used := d.substitutes.inUse(name)
-	for before, attempt := new(known), 1; ; {
+	if wishes(ctx, wishPackage) {
+		content.readPackage(name)
+	}
+	before := &known{packaged: content.packaged}
+	for attempt := 1; ; attempt++ {
 		parent, err := d.walk(ctx, folders, true)
 		if err != nil {
-			return nil, "", about(err, "upload", on)
+			return nil, about(err, "upload", on)
 		}
-		it, err := d.put(ctx, parent, used, before, func(ctx context.Context) (*document, error) {
-			return d.send(ctx, parent, used, content, src.ModTime(ctx))
+		it, err := d.put(ctx, parent, name, before, func(ctx context.Context) (*document, error) {
+			return d.send(ctx, parent, name, content, src.ModTime(ctx))
 		})
-		substitute := d.substituteFor(name, used, err)
-		if err == nil {
-			tellOfArchive(name, on, content)
-		}
 		switch {
-		case err == nil && used == name:
-			return it, remote, nil
 		case err == nil:
-			d.substitutes.learn(name, used)
-			d.tell(on, used)
-			return it, path.Join(path.Dir(remote), outer(used)), nil
+			if !content.packaged {
+				tellOfArchive(name, on, content)
+			}
+			return it, nil
 		case ctx.Err() != nil || !content.again():
-			return nil, "", about(err, "upload", on)
-		case substitute != "":
-			used, before = substitute, new(known)
+			return nil, about(err, "upload", on)
 		// Another device has moved or deleted the folder.
 		case attempt == 1 && (isGone(err) || hasKind(err, KindChanged)) && !isFinal(err):
-			attempt++
 			d.folders.forget(parent.id)
 			d.folders.forget(parent.parent)
 		default:
-			return nil, "", about(err, "upload", on)
+			return nil, about(err, "upload", on)
 		}
 	}
 }

@@ -19,22 +19,6 @@ const statusUnknown = "UNKNOWN"
 // service treats the two names as equal: if it reports that the name is taken,
 // or nothing but UNKNOWN at every attempt.
 func (d *drive) makeFolder(ctx context.Context, in place, name string) (*item, error) {
-	used := d.substitutes.inUse(name)
-	made, err := d.makeFolderAs(ctx, in, used)
-	if substitute := d.substituteFor(name, used, err); substitute != "" {
-		if made, err = d.makeFolderAs(ctx, in, substitute); err == nil {
-			used = substitute
-			d.substitutes.learn(name, used)
-		}
-	}
-	if err == nil && used != name {
-		d.tell(path.Join(in.path, name), used)
-	}
-	return made, err
-}
-
-// makeFolderAs is makeFolder under exactly that name.
-func (d *drive) makeFolderAs(ctx context.Context, in place, name string) (*item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
 		return nil, err

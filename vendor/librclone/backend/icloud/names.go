@@ -19,8 +19,7 @@ import (
 // give) they are NFC, with stand-ins for control characters, as rclone wants it.
 // Inside they are what the service has, character by character: it answers NFD
 // and takes NFC for the same. A name that the service gave is sent back as it
-// was; a name that the service refuses is stored under a substitute, see
-// substitute.go.
+// was. A name that the service refuses is an error, see refusedname.go.
 //
 // The names that iCloud Drive accepts, as far as known or guessed:
 //

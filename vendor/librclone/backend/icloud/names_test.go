@@ -1,7 +1,6 @@
 package icloud
 
 import (
-	"path"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -62,30 +61,49 @@ func TestNamesGoRound(t *testing.T) {
 	}
 }
 
-// A name that the service refuses is replaced by that of rclone's encoding, and
-// the file is found under its own name by the process that knows.
-func TestRefusedNamesGetSubstitutes(t *testing.T) {
+// A name that the service refuses is an error, and no other name is tried.
+func TestNamesThatTheServiceRefuses(t *testing.T) {
 	sim := startSimulator(t)
 	sim.refuseNames(true)
 	f := sim.open("")
-	for range 2 {
-		for name, refused := range specialNames {
-			remote := "folder/" + outer(name) + "/" + outer(name)
-			o := put(t, f, remote, name)
-			assert.Equal(t, refused, path.Base(o.Remote()) != path.Base(remote), "%q", name)
-			o, err := f.NewObject(background, remote)
+	stored := 0
+	for name, refused := range specialNames {
+		remote := "folder/" + outer(name)
+		_, err := tryPut(f, remote, name)
+		if !refused {
 			require.NoError(t, err, "%q", name)
-			content, err := read(o)
-			require.NoError(t, err)
-			assert.Equal(t, name, content)
+			stored++
+			continue
 		}
+		assert.Equal(t, KindRefusedName, KindOf(err), "%q", name)
+		assert.Equal(t, KindRefusedName, KindOf(f.Mkdir(background, remote)), "%q", name)
 	}
-	assert.Len(t, filesIn(sim), len(specialNames))
-	assert.Equal(t, "etc.", sim.file("folder/etc．/etc．"))
-	later := sim.openOwn("")
-	put(t, later, "folder/etc./etc.", "again")
-	assert.Equal(t, "again", sim.file("folder/etc．/etc．"))
-	assert.Len(t, filesIn(sim), len(specialNames))
+	assert.Len(t, filesIn(sim), stored)
+}
+
+// An upload under ExpectNew replaces nothing: neither a file of its name nor one
+// that the service treats as equal.
+func TestExpectNewReplacesNothing(t *testing.T) {
+	for matching, folds := range map[string]bool{"ignoring-case": true, "case-sensitive": false} {
+		sim := startSimulator(t)
+		sim.driveRules(jsonObject{"name_matching": matching})
+		f := sim.open("")
+		put(t, f, "folder/Report.txt", "first")
+		only := func(remote string) error {
+			_, err := f.Put(ExpectNew(background), strings.NewReader("second"), infoOf(remote, "second"))
+			return err
+		}
+		assert.Equal(t, KindExists, KindOf(only("folder/Report.txt")))
+		if err := only("folder/report.txt"); folds {
+			assert.Equal(t, KindExists, KindOf(err))
+		} else {
+			require.NoError(t, err)
+			assert.Equal(t, "second", sim.file("folder/report.txt"))
+		}
+		require.NoError(t, only("folder/other.txt"))
+		assert.Equal(t, "first", sim.file("folder/Report.txt"))
+		assert.Zero(t, sim.counts()["trash"])
+	}
 }
 
 // A name that the service refuses is said to be the reason if there is something

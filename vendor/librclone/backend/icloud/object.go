@@ -174,7 +174,7 @@ func (o *Object) Remove(ctx context.Context) error {
 
 // Update implements fs.Object: see Fs.Put.
 func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) error {
-	it, _, err := o.fs.upload(ctx, in, o.remote, src)
+	it, err := o.fs.upload(ctx, in, o.remote, src)
 	if err != nil {
 		return err
 	}

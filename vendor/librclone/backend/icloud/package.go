@@ -11,7 +11,8 @@ import (
 
 // A package is a folder on a Mac and a single document in iCloud Drive. Reading
 // it returns a zip archive, and an upload of that archive creates a file, which
-// Mac programs do not open. So an archive never replaces a package.
+// Mac programs do not open, unless it is stored as a package (packageupload.go).
+// So a file never replaces a package.
 
 // checkReplaceable refuses to replace a package by a file. For some documents,
 // only the address shows whether they are packages.

@@ -14,7 +14,10 @@ import (
 // with the kind KindExists. If the service ignores the request to refuse a
 // taken name, the file has a name of the service's choice.
 func (d *drive) register(ctx context.Context, in place, name string, doc *document) (*item, error) {
-	info := registration(in, name, doc)
+	var info any = registration(in, name, doc)
+	if doc.pack != nil {
+		info = registration(in, name, doc).ofPackage(doc.pack)
+	}
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
@@ -34,8 +37,15 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 			made := &item{
 				id: id, itemID: string(said.ItemID), parent: in.id, etag: string(said.ETag),
 				name: said.Name, shown: said.Name, size: doc.file.Size, modified: doc.modified.Truncate(time.Second),
+				packaged: doc.pack != nil,
 			}
 			d.folders.put(in.id, made)
+			if doc.pack != nil {
+				if said.Size != nil {
+					made.size = int64(*said.Size)
+				}
+				return made, d.verifyPackage(ctx, in, made, doc)
+			}
 			return made, nil
 		}
 		if ctx.Err() != nil {
@@ -43,7 +53,10 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		}
 		taken := try > 1 && hasKind(err, KindExists) // perhaps by an earlier try, whose answer was lost
 		if !outcomeUnknown(err) && !taken {
-			return nil, d.refused(in, name, err)
+			if err = d.refused(in, name, err); doc.pack != nil {
+				err = refusedPackage(err)
+			}
+			return nil, err
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {
@@ -60,6 +73,9 @@ func (d *drive) register(ctx context.Context, in place, name string, doc *docume
 		}
 		if now != nil && doc.fits(now) {
 			d.folders.put(in.id, now)
+			if doc.pack != nil {
+				return now, d.verifyPackage(ctx, in, now, doc)
+			}
 			return now, nil
 		}
 		if taken {
@@ -78,7 +94,7 @@ type registrationRequest struct {
 	Btime           int64              `json:"btime"` // milliseconds
 	Command         string             `json:"command"`
 	CreateShortGUID bool               `json:"create_short_guid"`
-	Data            registrationData   `json:"data"`
+	Data            *registrationData  `json:"data,omitempty"` // of a file
 	DocumentID      string             `json:"document_id"`
 	FileFlags       api.FileFlags      `json:"file_flags"`
 	Mtime           int64              `json:"mtime"` // milliseconds
@@ -111,7 +127,7 @@ func registration(in place, name string, doc *document) registrationRequest {
 		DocumentID:      doc.docID,
 		FileFlags:       api.FileFlags{IsWritable: true},
 		Path:            registrationFolder{Name: name, FolderID: api.GetDocIDFromDriveID(in.id)},
-		Data: registrationData{
+		Data: &registrationData{
 			Receipt:            doc.file.Receipt,
 			Signature:          doc.file.Signature,
 			ReferenceSignature: doc.file.ReferenceSignature,
@@ -122,8 +138,11 @@ func registration(in place, name string, doc *document) registrationRequest {
 }
 
 // fits reports whether an item that has the document's id is the document. The
-// service may omit the size of an empty file.
-func (doc *document) fits(it *item) bool { return max(0, it.size) == doc.file.Size }
+// service may omit the size of an empty file, and that of a package may be
+// another one than expected.
+func (doc *document) fits(it *item) bool {
+	return doc.pack != nil || max(0, it.size) == doc.file.Size
+}
 
 // registerAnswer is the response to the request that makes a document a file.
 type registerAnswer struct {
@@ -164,7 +183,7 @@ func checkRegistered(sent *document, answer *registerAnswer) error {
 	switch {
 	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
 		return damaged("the answer is not about the document that was sent")
-	case doc.Size.or(0) != sent.file.Size && doc.Data.Size.or(0) != sent.file.Size:
+	case sent.pack == nil && doc.Size.or(0) != sent.file.Size && doc.Data.Size.or(0) != sent.file.Size:
 		return damaged("the service stored another size than was sent")
 	}
 	return nil

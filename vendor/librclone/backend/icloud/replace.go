@@ -23,6 +23,8 @@ type known struct {
 	in   string // the id of the folder; "" while nothing is known
 	old  *item  // the file of that name, or nil
 	like *item  // a file that the service may take for the same, or nil
+
+	packaged bool // the upload is a package, so it may replace one
 }
 
 // learn looks up the item of a name in a folder, at the first call only. Under a
@@ -36,7 +38,7 @@ func (k *known) learn(ctx context.Context, d *drive, in place, name string) erro
 	}
 	if wishes(ctx, wishNew) {
 		got, _ := d.folders.find(in.id, name)
-		k.in, k.old = in.id, got.exact
+		k.in, k.old, k.like = in.id, got.exact, got.like
 		return nil
 	}
 	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
@@ -63,6 +65,17 @@ func (d *drive) putDocument(ctx context.Context, in place, known *known, name st
 		return nil, err
 	}
 	// The name is taken: the service refused it or chose another one.
+	if wishes(ctx, wishNew) {
+		if known.like != nil && foldKey(known.like.shown) == foldKey(name) {
+			d.foldsCase.Store(true)
+		}
+		if made != nil { // permanently, because nothing else is left of this upload
+			if err := d.trash(Permanently(ctx), in, made); err != nil {
+				fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
+			}
+		}
+		return nil, taken(path.Join(in.path, name))
+	}
 	if known.like != nil {
 		if known.like.folder {
 			err = folderInTheWay(path.Join(in.path, name))
@@ -84,6 +97,12 @@ func (d *drive) putDocument(ctx context.Context, in place, known *known, name st
 		d.withdraw(ctx, in, made)
 	}
 	return nil, err
+}
+
+// taken returns the error for an upload that must not replace anything.
+func taken(on string) error {
+	return finally(fail(KindExists, "upload", on, "an item has this name, or one that the service treats as equal").
+		with("give it another name"))
 }
 
 // newcomer returns the error for an upload whose name another device took after

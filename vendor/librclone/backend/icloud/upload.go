@@ -23,7 +23,8 @@ import (
 // yet.
 type document struct {
 	docID    string
-	file     api.SingleFileInfo
+	file     api.SingleFileInfo // of a package only the size, that of its files in total
+	pack     *packageReceipt    // of a package
 	modified time.Time
 }
 
@@ -46,10 +47,10 @@ func (d *drive) put(ctx context.Context, in place, name string, known *known, pr
 	if known.old != nil && known.old.folder {
 		return nil, folderInTheWay(on)
 	}
-	if known.old != nil && wishes(ctx, wishNew) {
-		return nil, newcomer(on)
+	if wishes(ctx, wishNew) && (known.old != nil || known.like != nil && d.foldsCase.Load()) {
+		return nil, taken(on)
 	}
-	if known.old != nil {
+	if known.old != nil && !known.packaged {
 		if err := d.checkReplaceable(ctx, known.old, on); err != nil {
 			return nil, err
 		}
@@ -99,15 +100,36 @@ func (d *drive) send(ctx context.Context, in place, name string, content *source
 }
 
 func (d *drive) sendOnce(ctx context.Context, in place, name string, content *source) (*document, error) {
+	if content.packaged {
+		return d.sendPackage(ctx, in, name, content)
+	}
+	ticket, err := d.ticket(ctx, in, name, map[string]any{
+		"filename":     name,
+		"type":         "FILE",
+		"size":         strconv.FormatInt(content.size, 10),
+		"content_type": api.GetContentTypeForFile(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		File *receipt `json:"singleFile"`
+	}
+	if err := d.transfer(ctx, ticket.URL, content, "", &answer); err != nil {
+		return nil, err
+	}
+	file, err := checkReceipt(answer.File, content.size)
+	if err != nil {
+		return nil, err
+	}
+	return &document{docID: ticket.DocumentID, file: *file}, nil
+}
+
+// ticket requests an address for a content.
+func (d *drive) ticket(ctx context.Context, in place, name string, body map[string]any) (api.UploadResponse, error) {
 	tickets, err := fetch(ctx, d.service, request{
 		host: docsHost, method: http.MethodPost, path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
-		repeats: true,
-		body: map[string]any{
-			"filename":     name,
-			"type":         "FILE",
-			"size":         strconv.FormatInt(content.size, 10),
-			"content_type": api.GetContentTypeForFile(name),
-		},
+		repeats: true, body: body,
 	}, func(tickets *[]api.UploadResponse) error {
 		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !takesContents((*tickets)[0].URL) {
 			return damaged("no address on a host of Apple's for an upload")
@@ -115,21 +137,17 @@ func (d *drive) sendOnce(ctx context.Context, in place, name string, content *so
 		return nil
 	})
 	if err != nil {
-		return nil, finally(d.refused(in, name, err))
+		return api.UploadResponse{}, finally(d.refused(in, name, err))
 	}
-	ticket := (*tickets)[0]
-	file, err := d.transfer(ctx, ticket.URL, content)
-	if err != nil {
-		return nil, err
-	}
-	return &document{docID: ticket.DocumentID, file: *file}, nil
+	return (*tickets)[0], nil
 }
 
-// transfer sends the bytes. The body is not accessed after it returns.
-func (d *drive) transfer(ctx context.Context, address string, content *source) (*api.SingleFileInfo, error) {
+// transfer sends the bytes and decodes the response. The body is not accessed
+// after it returns.
+func (d *drive) transfer(ctx context.Context, address string, content *source, contentType string, answer any) error {
 	body, err := content.body()
 	if err != nil {
-		return nil, sourceFailed(err)
+		return sourceFailed(err)
 	}
 	size := content.size
 	used := d.service.session.current()
@@ -138,6 +156,7 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 		RootURL:       address,
 		Body:          body,
 		ContentLength: &size,
+		ContentType:   contentType,
 		ExtraHeaders:  d.service.session.headersFor(address, content.denied),
 		NoRedirect:    true,
 	})
@@ -146,40 +165,39 @@ func (d *drive) transfer(ctx context.Context, address string, content *source) (
 			_ = resp.Body.Close()
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		return nil, failed
+		return failed
 	}
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
 		content.denied = content.denied || refused.kind() == KindDenied || refused.kind() == KindNeedsLogin
-		return nil, transferRefused(refused)
+		return transferRefused(refused)
 	case err != nil:
-		return nil, transportError(ctx, hostOf(address), err)
+		return transportError(ctx, hostOf(address), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if strings.HasSuffix(hostOf(address), ".icloud.com") {
 		d.service.session.merge(used, resp.Cookies())
 	}
-	var answer struct {
-		File *receipt `json:"singleFile"`
-	}
-	if err := decode(ctx, resp, &answer); err != nil {
-		return nil, err
-	}
-	file := answer.File
+	return decode(ctx, resp, answer)
+}
+
+// checkReceipt returns the receipt of a file's content, after checking that it
+// is complete.
+func checkReceipt(file *receipt, size int64) (*api.SingleFileInfo, error) {
 	if file == nil {
 		return nil, damaged("no receipt for the content")
 	}
 	switch received := file.Size.or(0); {
-	case received != content.size:
-		return nil, damaged("the service received " + strconv.FormatInt(received, 10) + " bytes of " + strconv.FormatInt(content.size, 10))
-	case content.size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
+	case received != size:
+		return nil, damaged("the service received " + strconv.FormatInt(received, 10) + " bytes of " + strconv.FormatInt(size, 10))
+	case size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
 		return nil, damaged("an incomplete receipt for the content")
 	}
 	return &api.SingleFileInfo{
-		Size: content.size, Receipt: file.Receipt, Signature: file.Signature,
+		Size: size, Receipt: file.Receipt, Signature: file.Signature,
 		ReferenceSignature: file.ReferenceSignature, WrappingKey: file.WrappingKey,
 	}, nil
 }

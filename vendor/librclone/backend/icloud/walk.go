@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
@@ -59,6 +60,9 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 // listFolders implements ListFolders and, if doubts is not nil, ListCounted.
 func (f *Fs) listFolders(ctx context.Context, dirs []string, doubts []error) ([]fs.DirEntries, []error) {
 	begun := f.drive.folders.now()
+	if wishes(ctx, wishKnown) {
+		begun = time.Time{}
+	}
 	listed := make([]fs.DirEntries, len(dirs))
 	errs := make([]error, len(dirs))
 	var places []place
@@ -145,7 +149,7 @@ func (d *drive) ancestors(names []string) map[string]bool {
 	ids := map[string]bool{rootID: true}
 	id := rootID
 	for _, name := range names {
-		got, _ := d.folders.find(id, d.substitutes.inUse(name))
+		got, _ := d.folders.find(id, name)
 		if got.like == nil {
 			break
 		}

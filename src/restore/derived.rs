@@ -1,0 +1,205 @@
+//! The names of items that cannot have their own name in the destination.
+
+use std::vec;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Failure;
+use crate::{drive::DrivePath, rclone::Kind};
+
+/// The length of the longest name that is derived, in bytes. Most file systems and services have
+/// this limit.
+const LONGEST: usize = 255;
+
+/// Why an item cannot have its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// The name is equal to that of another item of the restore.
+    Twin,
+    /// The service refuses the name.
+    Refused,
+    /// A file that stays has the name. The text is the date of the restore.
+    Beside(&'a str),
+}
+
+impl Reason<'_> {
+    /// Returns the names from which names are derived, the best first. If the service refuses one,
+    /// the next one may be accepted.
+    pub fn forms(self, name: &str) -> Vec<String> {
+        match self {
+            Self::Twin => vec![name.to_owned()],
+            Self::Beside(date) => vec![with_suffix(name, &format!(" (restored {date})"))],
+            Self::Refused => {
+                let mut forms = vec![shortened(&visible(name, false)), shortened(&visible(name, true))];
+                // The extension may be the reason.
+                forms.push(cut(&forms[1], LONGEST - 2).to_owned() + "~2");
+                forms.dedup();
+                forms.retain(|form| form != name);
+                forms
+            }
+        }
+    }
+
+    /// Returns the names of one form for items that share it, the best first.
+    pub fn numbered(self, form: &str) -> impl Iterator<Item = String> {
+        let (own, mark) = match self {
+            Self::Twin => (None, "~"),
+            Self::Refused => (Some(form.to_owned()), "~"),
+            Self::Beside(_) => (Some(form.to_owned()), " "),
+        };
+        own.into_iter().chain((2..=MOST).map(move |number| with_suffix(form, &format!("{mark}{number}"))))
+    }
+}
+
+/// The paths under which an item may be stored instead of its own, one after the other.
+pub struct Candidates<'a> {
+    path: &'a DrivePath,
+    reason: Reason<'a>,
+    forms: vec::IntoIter<String>,
+    names: vec::IntoIter<String>,
+    /// Why the last candidate was not accepted.
+    failure: Failure,
+}
+
+impl<'a> Candidates<'a> {
+    /// Returns the candidates for the item of a path.
+    pub fn new(path: &'a DrivePath, reason: Reason<'a>) -> Self {
+        let failure = Failure::new(format!("cannot restore {path}: no other name is free"), "no other name is free");
+        let forms = reason.forms(path.name()).into_iter();
+        Self { path, reason, forms, names: Vec::new().into_iter(), failure }
+    }
+
+    /// Records why the last candidate was not accepted.
+    ///
+    /// # Errors
+    /// Returns the failure if it does not concern the name.
+    pub fn reject(&mut self, failure: Failure) -> Result<(), Failure> {
+        match failure.kind {
+            Some(Kind::Exists) => {}
+            Some(Kind::RefusedName) => self.names = Vec::new().into_iter(), // those with other numbers too
+            _ => return Err(failure),
+        }
+        self.failure = failure;
+        Ok(())
+    }
+
+    /// Returns why no candidate was accepted.
+    pub fn into_failure(self) -> Failure {
+        self.failure
+    }
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = DrivePath;
+
+    fn next(&mut self) -> Option<DrivePath> {
+        loop {
+            if let Some(name) = self.names.next() {
+                return self.path.parent().child(&name).ok();
+            }
+            let form = self.forms.next()?;
+            self.names = self.reason.numbered(&form).collect::<Vec<_>>().into_iter();
+        }
+    }
+}
+
+/// The maximum number of items of one form.
+const MOST: u32 = 999;
+
+/// Returns the name with a suffix before its extension. The name is cut if it would be too long.
+fn with_suffix(name: &str, suffix: &str) -> String {
+    let (stem, extension) = split(name);
+    let room = LONGEST.saturating_sub(suffix.len() + extension.len());
+    format!("{}{suffix}{extension}", cut(stem, room))
+}
+
+/// Splits a name before the dot of its extension. An extension of more than 16 bytes counts as part
+/// of the name.
+fn split(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && name.len() - dot <= 17 => name.split_at(dot),
+        _ => (name, ""),
+    }
+}
+
+/// Returns the start of a text of at most `most` bytes, in whole characters.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Returns the name, or a part of it with a hash of all of it if it is too long.
+fn shortened(name: &str) -> String {
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    with_suffix(name, &format!("~{:08x}", xxh3_64(name.as_bytes()) >> 32))
+}
+
+/// Returns the name with visible characters of the same look instead of those that a service may
+/// refuse: control characters, backslashes, and spaces and dots at the ends. `all` adds a dot at the
+/// start and the characters that Windows refuses. rclone uses the same replacements.
+fn visible(name: &str, all: bool) -> String {
+    let last = name.chars().count().saturating_sub(1);
+    let shown = |(at, character): (usize, char)| match character {
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
+        '\x7f' => '\u{2421}',
+        '\\' => '\u{ff3c}',
+        ' ' if at == 0 || at == last => '\u{2420}',
+        '.' if at == last || all && at == 0 => '\u{ff0e}',
+        ':' | '?' | '*' | '"' | '<' | '>' | '|' if all => {
+            char::from_u32(0xff00 + u32::from(character) - 0x20).unwrap_or('\u{fffd}')
+        }
+        other => other,
+    };
+    name.chars().enumerate().map(shown).collect()
+}
+
+/// Reports whether a name has a character that a service may refuse.
+pub fn is_odd(name: &str) -> bool {
+    visible(name, true) != name
+}
+
+/// Reports whether a name could be derived from another one because that was refused.
+pub fn may_be_derived(name: &str) -> bool {
+    name.contains(|character| matches!(character, '\u{2400}'..='\u{2421}' | '\u{ff01}'..='\u{ff5e}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(reason: Reason<'_>, name: &str, count: usize) -> Vec<String> {
+        let forms = reason.forms(name);
+        forms.iter().flat_map(|form| reason.numbered(form).take(count)).collect()
+    }
+
+    #[test]
+    fn derived_names_are_readable() {
+        assert_eq!(first(Reason::Twin, "Report.txt", 2), ["Report~2.txt", "Report~3.txt"]);
+        assert_eq!(first(Reason::Twin, ".profile", 1), [".profile~2"]);
+        assert_eq!(first(Reason::Twin, "v1. What we have decided", 1), ["v1. What we have decided~2"]);
+        let beside = Reason::Beside("2026-11-28");
+        assert_eq!(first(beside, "a.txt", 2), ["a (restored 2026-11-28).txt", "a (restored 2026-11-28) 2.txt"]);
+        assert_eq!(first(Reason::Refused, "Icon\r", 1), ["Icon\u{240d}", "Icon\u{240d}~2"]);
+        assert_eq!(
+            first(Reason::Refused, "a\\b:c.", 1),
+            ["a\u{ff3c}b:c\u{ff0e}", "a\u{ff3c}b\u{ff1a}c\u{ff0e}", "a\u{ff3c}b\u{ff1a}c\u{ff0e}~2"]
+        );
+        assert_eq!(first(Reason::Refused, "plain", 1), ["plain~2"]);
+    }
+
+    #[test]
+    fn derived_names_are_short_enough_and_differ() {
+        let (one, other) = ("é".repeat(200) + "1.txt", "é".repeat(200) + "2.txt");
+        let short = |name: &str| Reason::Refused.forms(name).swap_remove(0);
+        assert!(short(&one).len() <= LONGEST && short(&one).ends_with(".txt"), "{}", short(&one));
+        assert_ne!(short(&one), short(&other));
+        let longest = "x".repeat(251) + ".txt";
+        assert_eq!(first(Reason::Twin, &longest, 1)[0].len(), LONGEST);
+        assert!(first(Reason::Twin, &longest, 1)[0].ends_with("~2.txt"));
+    }
+}

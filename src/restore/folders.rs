@@ -1,0 +1,115 @@
+//! The folders of a restore.
+
+use super::{
+    Failure, OnBadName, OnConflict, Restored,
+    derived::{Candidates, Reason},
+    names::{Case, Taken},
+    run::Restore,
+    store,
+};
+use crate::{
+    drive::{self, DrivePath},
+    rclone::{Entry, Item, Kind, Time, Trail},
+};
+
+/// Where the content of a folder goes that is not restored under its own path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// Into this folder.
+    To(DrivePath),
+    /// Nowhere, because a file stays in the place of the folder.
+    LeftOut,
+}
+
+impl<R> Restore<R> {
+    /// Creates a folder.
+    ///
+    /// # Errors
+    /// Fails if the folder is neither created nor left out intentionally.
+    pub(super) async fn add_folder(&mut self, name: &str, path: &DrivePath, time: Time) -> Result<Restored, Failure> {
+        let taken = self.shared.names().take(path, true);
+        let made = match taken {
+            Taken::Twin => return self.add_renamed(name, path, Reason::Twin, time).await,
+            Taken::Free if *path == self.top => Ok(()),
+            Taken::Free => self.shared.drive.make_folder(path, Trail::Dropped).await,
+            Taken::Alike => match self.make_beside_twin(path).await {
+                Ok(true) => Ok(()),
+                Ok(false) => return self.add_renamed(name, path, Reason::Twin, time).await,
+                Err(error) => Err(error),
+            },
+        };
+        match (made, self.shared.policy.on_conflict) {
+            (Ok(()), _) => {
+                self.keep_time(path, time);
+                Ok(Restored::default())
+            }
+            (Err(error), _) if error.kind() == Kind::RefusedName && self.shared.policy.names == OnBadName::Rename => {
+                self.add_renamed(name, path, Reason::Refused, time).await
+            }
+            (Err(error), OnConflict::Skip) if error.kind() == Kind::Exists => {
+                self.move_to(name, Moved::LeftOut);
+                Ok(Restored { skipped: 1, ..Restored::default() })
+            }
+            (Err(error), OnConflict::KeepBoth) if error.kind() == Kind::Exists => {
+                let date = self.shared.date.clone();
+                let restored = self.add_renamed(name, path, Reason::Beside(&date), time).await?;
+                Ok(Restored { kept_both: 1, ..restored })
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Creates a folder under a derived name. A folder of that name is used.
+    async fn add_renamed(
+        &mut self,
+        name: &str,
+        path: &DrivePath,
+        reason: Reason<'_>,
+        time: Time,
+    ) -> Result<Restored, Failure> {
+        if self.shared.policy.names == OnBadName::Fail && !matches!(reason, Reason::Beside(_)) {
+            return Err(store::twin(path));
+        }
+        let contents = self.folders.at(&path.parent()).contents().await?;
+        let mut candidates = Candidates::new(path, reason);
+        let is_folder = |entry: &Entry| matches!(entry.item, Item::Folder);
+        while let Some(candidate) = self.shared.reserve(&mut candidates, &contents, true, is_folder) {
+            if let Err(error) = self.shared.drive.make_folder(&candidate, Trail::Dropped).await {
+                candidates.reject(error.into())?;
+                continue;
+            }
+            self.move_to(name, Moved::To(candidate.clone()));
+            self.keep_time(&candidate, time);
+            return Ok(Restored { renamed: Some(candidate), ..Restored::default() });
+        }
+        Err(candidates.into_failure())
+    }
+
+    /// Creates a folder whose name differs only in case from that of another item. Reports whether
+    /// the service has a folder of exactly this name then.
+    async fn make_beside_twin(&self, path: &DrivePath) -> Result<bool, drive::Error> {
+        match self.shared.drive.make_folder(path, Trail::Dropped).await {
+            Ok(()) => {}
+            // A file has the other name.
+            Err(error) if error.kind() == Kind::Exists => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let above = self.shared.drive.list_usable(&path.parent()).await?;
+        let is_there = above.iter().any(|entry| drive::are_one(entry.name(), path.name()));
+        self.shared.names().learn_case(if is_there { Case::Distinct } else { Case::Folded });
+        Ok(is_there)
+    }
+
+    /// Records where the content of a folder goes.
+    fn move_to(&mut self, name: &str, moved: Moved) {
+        if let Ok(folder) = self.top.join(name) {
+            self.moved.push((folder, moved));
+        }
+    }
+
+    fn keep_time(&mut self, path: &DrivePath, time: Time) {
+        if self.shared.drive.sets_folder_times() {
+            self.times.push((path.clone(), time));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Storing one file of a restore: beside, instead of or in spite of what the destination has.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Failure, Restored,
+    decision::{self, Decision},
+    derived::{Candidates, Reason},
+    destination::{Contents, Folder, Found},
+    digest::Digest,
+    names::{Case, Names},
+    policy::{OnBadName, Policy},
+};
+use crate::{
+    drive::{self, Drive, DrivePath, Slot, Spooled},
+    rclone::{Entry, File, Item, Kind, Replacement, Time},
+};
+
+/// What all files of a restore share.
+#[derive(Debug)]
+pub struct Shared {
+    pub drive: Drive,
+    pub policy: Policy,
+    /// The date of the restore, for the names of files that are stored beside others.
+    pub date: String,
+    names: Mutex<Names>,
+}
+
+impl Shared {
+    /// Returns the shared state of a restore at this time.
+    pub fn new(drive: &Drive, policy: Policy, now: Time) -> Self {
+        let now = prost_types::Timestamp { seconds: now.seconds, nanos: 0 }.to_string();
+        Self {
+            names: Mutex::new(Names::new(drive.merges_names(), drive.folds_case())),
+            drive: drive.clone(),
+            policy,
+            date: now.split('T').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Returns the names in use.
+    pub fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves the next candidate that nothing else has. `may_use` reports whether an entry that
+    /// has the name may be used instead.
+    pub fn reserve(
+        &self,
+        candidates: &mut Candidates<'_>,
+        contents: &Contents,
+        is_folder: bool,
+        may_use: impl Fn(&Entry) -> bool,
+    ) -> Option<DrivePath> {
+        candidates.find(|candidate| {
+            let is_usable = match contents.find(candidate.name()) {
+                Found::Nothing => true,
+                Found::Same(entry) => may_use(entry),
+                Found::Alike(_) => false,
+            };
+            is_usable && self.names().take_if_free(candidate, is_folder)
+        })
+    }
+}
+
+/// A file to be stored.
+pub struct Job {
+    pub shared: Arc<Shared>,
+    pub policy: Policy,
+    pub folder: Arc<Folder>,
+    pub path: DrivePath,
+    pub time: Time,
+    pub content: Spooled,
+    /// The digest of the content, if it is to be verified.
+    pub digest: Option<u128>,
+    /// How the name relates to the other names of the restore.
+    pub name: Name,
+}
+
+/// How the name of a file relates to the other names of the restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// No other name is equal.
+    Own,
+    /// A name differs only in case, and the service has to tell whether the two are equal.
+    Alike,
+    /// A name is equal.
+    Twin,
+}
+
+impl Job {
+    /// Stores the file.
+    ///
+    /// # Errors
+    /// Fails if the file is neither stored nor left out intentionally.
+    pub async fn run(self) -> Result<Restored, Failure> {
+        let contents = self.folder.contents().await?;
+        if self.name == Name::Twin {
+            return self.store_renamed(Reason::Twin, &contents).await;
+        }
+        let stored = match contents.find(self.path.name()) {
+            Found::Same(entry) => self.store_over(entry, &contents).await,
+            Found::Alike(_) | Found::Nothing if self.name == Name::Alike => self.store_beside_twin(&contents).await,
+            Found::Alike(entry) if self.shared.names().case() == Case::Folded => {
+                self.store_over(entry, &contents).await
+            }
+            Found::Alike(entry) => match self.upload(&self.path, Replacement::Refused).await {
+                Err(failure) if failure.kind == Some(Kind::Exists) => {
+                    self.shared.names().learn_case(Case::Folded);
+                    self.store_over(entry, &contents).await
+                }
+                result => result,
+            },
+            Found::Nothing => self.upload(&self.path, Replacement::Deferred).await,
+        };
+        match stored {
+            Err(failure) if failure.kind == Some(Kind::RefusedName) && self.may_rename() => {
+                self.store_renamed(Reason::Refused, &contents).await
+            }
+            result => result,
+        }
+    }
+
+    /// Stores the file, unless the destination has a file of its name and content.
+    ///
+    /// # Errors
+    /// Fails as [`Self::run`] does.
+    pub async fn run_unless_stored(self) -> Result<Restored, Failure> {
+        let contents = self.folder.contents().await?;
+        if let (Found::Same(entry), Some(own)) = (contents.find(self.path.name()), self.content.in_memory())
+            && let Item::File(file) = &entry.item
+            && file.size == Some(self.content.size())
+            && drive::read(file.clone(), None).collect().await.is_ok_and(|there| there == own)
+        {
+            return Ok(Restored { identical: 1, ..Restored::default() });
+        }
+        self.run().await
+    }
+
+    fn may_rename(&self) -> bool {
+        self.policy.names == OnBadName::Rename
+    }
+
+    /// Stores the file where the destination has an entry of its name.
+    async fn store_over(&self, entry: &Entry, contents: &Contents) -> Result<Restored, Failure> {
+        let (Shared { drive, date, .. }, policy) = (&*self.shared, &self.policy);
+        let mut decision = decision::decide(policy, entry, self.content.size(), self.time, drive.precision());
+        if decision == Decision::Identical && !self.is_confirmed(entry).await? {
+            let policy = Policy { skip_identical: false, ..*policy };
+            decision = decision::decide(&policy, entry, self.content.size(), self.time, drive.precision());
+        }
+        match decision {
+            Decision::Identical => Ok(Restored { identical: 1, ..Restored::default() }),
+            Decision::Skip => Ok(Restored { skipped: 1, ..Restored::default() }),
+            Decision::Refuse(why) => Err(Failure::new(format!("cannot restore {}: {why}", self.path), why)),
+            Decision::Replace => {
+                let restored = self.upload(&self.path, Replacement::Deferred).await?;
+                Ok(Restored { replaced: 1, ..restored })
+            }
+            Decision::Beside => {
+                if self.is_beside_already(contents).await? {
+                    return Ok(Restored { identical: 1, ..Restored::default() });
+                }
+                let restored = self.store_renamed(Reason::Beside(date), contents).await?;
+                Ok(Restored { kept_both: 1, ..restored })
+            }
+        }
+    }
+
+    /// Stores a file whose name differs only in case from that of another file of the restore. No
+    /// service tells beforehand whether it keeps both.
+    async fn store_beside_twin(&self, contents: &Contents) -> Result<Restored, Failure> {
+        match self.upload(&self.path, Replacement::Refused).await {
+            Err(failure) if failure.kind == Some(Kind::Exists) => {
+                self.shared.names().learn_case(Case::Folded);
+                self.store_renamed(Reason::Twin, contents).await
+            }
+            result => {
+                if result.is_ok() {
+                    self.shared.names().learn_case(Case::Distinct);
+                }
+                result
+            }
+        }
+    }
+
+    /// Stores the file under a derived name. A file that is there and identical counts as stored.
+    async fn store_renamed(&self, reason: Reason<'_>, contents: &Contents) -> Result<Restored, Failure> {
+        if !self.may_rename() && !matches!(reason, Reason::Beside(_)) {
+            return Err(twin(&self.path));
+        }
+        let mut candidates = Candidates::new(&self.path, reason);
+        let is_same = |entry: &Entry| self.policy.skip_identical && self.identical(entry).is_some();
+        while let Some(candidate) = self.shared.reserve(&mut candidates, contents, false, is_same) {
+            if let Found::Same(entry) = contents.find(candidate.name()) {
+                if self.is_confirmed(entry).await? {
+                    return Ok(Restored { identical: 1, renamed: Some(candidate), ..Restored::default() });
+                }
+                continue;
+            }
+            match self.upload(&candidate, Replacement::Refused).await {
+                Ok(restored) => return Ok(Restored { renamed: Some(candidate), ..restored }),
+                Err(failure) => candidates.reject(failure)?,
+            }
+        }
+        Err(candidates.into_failure())
+    }
+
+    /// Reports whether an earlier restore has stored the file beside the one that has its name.
+    async fn is_beside_already(&self, contents: &Contents) -> Result<bool, Failure> {
+        if !self.policy.skip_identical {
+            return Ok(false);
+        }
+        let form = Reason::Beside("").forms(self.path.name()).swap_remove(0);
+        let start = form.split(')').next().unwrap_or_default();
+        for entry in contents.starting_with(start) {
+            if self.identical(entry).is_some() && self.is_confirmed(entry).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn identical<'a>(&self, entry: &'a Entry) -> Option<&'a File> {
+        decision::is_identical(entry, self.content.size(), self.time, self.shared.drive.precision())
+    }
+
+    /// Reports whether an entry that looks identical is, as far as it is to be verified.
+    async fn is_confirmed(&self, entry: &Entry) -> Result<bool, Failure> {
+        match (self.digest, self.identical(entry)) {
+            (Some(digest), Some(file)) => Ok(self.digest_of(file, &self.path).await? == digest),
+            (None, Some(_)) => Ok(true),
+            (_, None) => Ok(false),
+        }
+    }
+
+    async fn upload(&self, path: &DrivePath, replacement: Replacement) -> Result<Restored, Failure> {
+        let Shared { drive, .. } = &*self.shared;
+        let file = drive.upload(path, self.time, &self.content, replacement, Slot::Awaited).await?.file;
+        if let Some(digest) = self.digest
+            && self.digest_of(&file, path).await? != digest
+        {
+            let why = "the content that the service returns is not the one that was sent; restore it again";
+            return Err(Failure::new(format!("cannot verify {path}: {why}"), why));
+        }
+        Ok(Restored { bytes: self.content.size(), ..Restored::default() })
+    }
+
+    /// Reads a file back and returns the digest of its content.
+    async fn digest_of(&self, file: &File, path: &DrivePath) -> Result<u128, Failure> {
+        let mut content = drive::read(file.clone(), None);
+        let mut digest = Digest::default();
+        while let Some(piece) = content.next().await {
+            match piece {
+                Ok(piece) => digest.add(&piece),
+                Err(cause) => return Err(self.shared.drive.unreadable(path, cause).await.into()),
+            }
+        }
+        Ok(digest.value())
+    }
+}
+
+/// Returns the failure of an item whose name is equal to that of another one.
+pub fn twin(path: &DrivePath) -> Failure {
+    let why = "a name that differs from it in its Unicode form or in case only is restored already, and the two are \
+               one there; restore this one alone, into another folder, or set names=rename";
+    Failure::new(format!("cannot restore {path}: {why}"), why)
+}

@@ -1,0 +1,186 @@
+//! Files of a snapshot that find others in their places.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{NameMatching, RequestKind};
+use plakar_host::{Exported, Options, Settings, Tree};
+
+use crate::icloud::{ICloud, MODIFIED};
+
+/// Restores a tree and returns the last line on stderr too.
+async fn restore(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (Exported, String) {
+    let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
+    let exported = exporter.export(tree).await.unwrap();
+    exporter.close().await.unwrap();
+    let last = exporter.connector().stderr().lines().last().unwrap_or_default().to_owned();
+    exporter.into_connector().leave().await.unwrap();
+    (exported, last)
+}
+
+fn settings(icloud: &ICloud, on_conflict: &str) -> Settings {
+    icloud.settings("icloud:///to").with("on_conflict", on_conflict)
+}
+
+/// Returns the contents of the drive below the destination.
+fn texts(icloud: &ICloud) -> BTreeMap<String, String> {
+    let text = |path: &String| {
+        let content = icloud.simulator.content(path.trim_start_matches('/')).unwrap();
+        String::from_utf8(content.read(0, content.size()).to_vec()).unwrap()
+    };
+    icloud.contents().keys().map(|path| (path.replacen("/to/", "", 1), text(path))).collect()
+}
+
+fn expected(files: &[(&str, &str)]) -> BTreeMap<String, String> {
+    files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect()
+}
+
+/// Returns the date of today in UTC, as it is in the names of files.
+fn today() -> String {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = prost_types::Timestamp { seconds: i64::try_from(seconds).unwrap(), nanos: 0 };
+    now.to_string().split('T').next().unwrap().to_owned()
+}
+
+/// The tree has the time 2024-05-17, the file in the drive that of [`MODIFIED`], in 2023.
+fn tree() -> Tree {
+    Tree::new().folder("/").folder("/sub").file("/a.txt", "new").file("/sub/b.txt", "b")
+}
+
+#[tokio::test]
+async fn a_file_that_is_in_the_way_is_replaced_kept_or_kept_beside() {
+    let beside = format!("a (restored {}).txt", today());
+    let all = [("a.txt", "new"), ("sub/b.txt", "b")];
+    for (choice, files, counted, fails) in [
+        ("replace", vec![all[0], all[1]], "1 replaced", false),
+        ("newer", vec![all[0], all[1]], "1 replaced", false),
+        ("skip", vec![("a.txt", "old"), all[1]], "1 skipped", false),
+        ("keep-both", vec![(&*beside, "new"), ("a.txt", "old"), all[1]], "1 restored beside others", false),
+        ("fail", vec![("a.txt", "old"), all[1]], "1 failed", true),
+    ] {
+        let icloud = ICloud::new();
+        icloud.put("to/a.txt", b"old");
+        for round in 0..2 {
+            let (exported, summary) = restore(&icloud, &settings(&icloud, choice), &tree()).await;
+            let mut there = texts(&icloud);
+            there.retain(|path, _| path != "plakar-icloud-renames.txt");
+            assert_eq!(there, expected(&files), "{choice}");
+            assert_eq!(exported.end.is_err(), fails, "{choice}");
+            let replaced = matches!(choice, "replace" | "newer");
+            assert_eq!(icloud.simulator.trash().len(), usize::from(replaced), "{choice}");
+            let says = if round == 0 { summary.contains(counted) } else { fails || summary.contains(" there already") };
+            assert!(fails || says, "{choice}, round {round}: {summary}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_file_of_the_destination_stays() {
+    let icloud = ICloud::new();
+    let later = 1_800_000_000_000;
+    assert!(later > MODIFIED);
+    icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(&b"later"[..]), later);
+    let (exported, _) = restore(&icloud, &settings(&icloud, "newer"), &tree()).await;
+    exported.end.unwrap();
+    assert_eq!(texts(&icloud), expected(&[("a.txt", "later"), ("sub/b.txt", "b")]));
+}
+
+/// Files that are there are neither uploaded nor requested one by one.
+#[tokio::test]
+async fn a_second_restore_uploads_what_is_missing() {
+    let icloud = ICloud::new();
+    let tree = (0..30).fold(Tree::new().folder("/").folder("/sub"), |tree, n| {
+        tree.file(&format!("/{n}.txt"), format!("{n}")).file(&format!("/sub/{n}.txt"), format!("sub {n}"))
+    });
+    let settings = icloud.settings("icloud:///to");
+    restore(&icloud, &settings, &tree).await.0.end.unwrap();
+    icloud.simulator.mutate("to/sub/7.txt", icloud_simulator::Mutation::Trash).unwrap();
+    let before = (icloud.count(RequestKind::ContentPost), icloud.count(RequestKind::List));
+    let (exported, summary) = restore(&icloud, &settings, &tree).await;
+    exported.end.unwrap();
+    assert_eq!(icloud.count(RequestKind::ContentPost) - before.0, 1);
+    assert!(icloud.count(RequestKind::List) - before.1 <= 4);
+    assert!(summary.contains("59 there already"), "{summary}");
+    let before = icloud.count(RequestKind::ContentPost);
+    restore(&icloud, &settings.with("skip_identical", "false"), &tree).await.0.end.unwrap();
+    assert_eq!(icloud.count(RequestKind::ContentPost) - before, 60);
+}
+
+/// A restore into an empty folder lists only the folders on the path to it.
+#[tokio::test]
+async fn a_restore_into_an_empty_place_costs_no_more_listings() {
+    let icloud = ICloud::new();
+    let tree = (0..5).fold(Tree::new().folder("/"), |tree, n| {
+        tree.folder(&format!("/{n}")).file(&format!("/{n}/a"), "a").file(&format!("/{n}/b"), "b")
+    });
+    restore(&icloud, &icloud.settings("icloud:///to"), &tree).await.0.end.unwrap();
+    assert_eq!(icloud.count(RequestKind::List), 1);
+}
+
+/// A name of the destination that differs in case is in the way if the service says so.
+#[tokio::test]
+async fn another_case_is_in_the_way_where_the_service_says_so() {
+    for (matching, files) in [
+        (NameMatching::CaseSensitive, vec![("A.txt", "old"), ("a.txt", "new"), ("sub/b.txt", "b")]),
+        (NameMatching::IgnoringCase, vec![("A.txt", "old"), ("sub/b.txt", "b")]),
+    ] {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
+        icloud.put("to/A.txt", b"old");
+        restore(&icloud, &settings(&icloud, "skip"), &tree()).await.0.end.unwrap();
+        assert_eq!(texts(&icloud), expected(&files), "{matching:?}");
+        assert!(icloud.simulator.trash().is_empty());
+    }
+}
+
+/// A file in the place of a folder, and a folder in the place of a file, are never removed.
+#[tokio::test]
+async fn files_and_folders_do_not_replace_each_other() {
+    for choice in ["replace", "skip", "keep-both", "fail"] {
+        let icloud = ICloud::new();
+        icloud.put("to/sub", b"a file");
+        icloud.put("to/a.txt/inside", b"in a folder");
+        let (exported, _) = restore(&icloud, &settings(&icloud, choice), &tree()).await;
+        let there = texts(&icloud);
+        assert_eq!((&*there["sub"], &*there["a.txt/inside"]), ("a file", "in a folder"), "{choice}");
+        assert!(icloud.simulator.trash().is_empty(), "{choice}");
+        assert_eq!(exported.end.is_ok(), matches!(choice, "skip" | "keep-both"), "{choice}");
+        if choice == "keep-both" {
+            assert_eq!(there[&format!("sub (restored {})/b.txt", today())], "b", "{there:?}");
+            assert_eq!(there[&format!("a (restored {}).txt", today())], "new", "{there:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_are_counted_or_restored_as_texts() {
+    let icloud = ICloud::new();
+    let tree = tree().link("/link", "a.txt").special("/pipe", 1 << 25 | 0o600);
+    let (exported, summary) = restore(&icloud, &icloud.settings("icloud:///to"), &tree).await;
+    assert_eq!(exported.errors(), BTreeMap::new());
+    exported.end.unwrap();
+    assert!(summary.contains("2 links and special files left out"), "{summary}");
+    let settings = icloud.settings("icloud:///to").with("links", "text");
+    let (exported, summary) = restore(&icloud, &settings, &tree).await;
+    exported.end.unwrap();
+    assert!(summary.contains("1 links and special files left out"), "{summary}");
+    assert_eq!(texts(&icloud), expected(&[("a.txt", "new"), ("link.symlink.txt", "a.txt\n"), ("sub/b.txt", "b")]));
+}
+
+/// Each restored file is read back, and one that is there already is not believed to be the same.
+#[tokio::test]
+async fn contents_are_verified_on_request() {
+    let icloud = ICloud::new();
+    let settings = icloud.settings("icloud:///to").with("verify", "content");
+    restore(&icloud, &settings, &tree()).await.0.end.unwrap();
+    // The same size and time as in the snapshot.
+    icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(&b"nex"[..]), 1_715_947_200_000);
+    let (exported, summary) = restore(&icloud, &settings, &tree()).await;
+    exported.end.unwrap();
+    assert!(summary.contains("1 there already, 1 replaced"), "{summary}");
+    assert_eq!(texts(&icloud), expected(&[("a.txt", "new"), ("sub/b.txt", "b")]));
+    let flip = icloud_simulator::FaultAction::WrongByte { offset: 0 };
+    icloud.simulator.add_fault(icloud_simulator::FaultRule::new(RequestKind::ContentGet, flip));
+    let (exported, _) = restore(&icloud, &settings.at("icloud:///other"), &tree()).await;
+    assert!(exported.errors().values().all(|why| why.contains("cannot verify")), "{:?}", exported.errors());
+    assert_eq!(exported.errors().len(), 2);
+}

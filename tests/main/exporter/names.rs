@@ -1,0 +1,189 @@
+//! Names of a snapshot that the destination refuses or treats as equal.
+
+use std::collections::BTreeMap;
+
+use icloud_simulator::{NameMatching, NameRule};
+use plakar_host::{Exported, Options, Settings, Tree};
+
+use crate::icloud::ICloud;
+
+const LIST: &str = "/to/plakar-icloud-renames.txt";
+
+/// Restores a tree and returns the lines on stderr too.
+async fn restore(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (Exported, Vec<String>) {
+    let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
+    let exported = exporter.export(tree).await.unwrap();
+    exporter.close().await.unwrap();
+    let lines = exporter.connector().stderr().lines().map(str::to_owned).collect();
+    exporter.into_connector().leave().await.unwrap();
+    (exported, lines)
+}
+
+async fn restored(icloud: &ICloud, tree: &Tree) -> Vec<String> {
+    let (exported, lines) = restore(icloud, &icloud.settings("icloud:///to"), tree).await;
+    assert_eq!(exported.errors(), BTreeMap::new());
+    exported.end.unwrap();
+    lines
+}
+
+fn text(icloud: &ICloud, path: &str) -> String {
+    let content = icloud.simulator.content(path.trim_start_matches('/')).expect(path);
+    String::from_utf8(content.read(0, content.size()).to_vec()).unwrap()
+}
+
+/// Returns the contents of the drive, without the list of renames.
+fn texts(icloud: &ICloud) -> BTreeMap<String, String> {
+    let paths = icloud.contents().into_keys().filter(|path| path != LIST);
+    paths.map(|path| (path.clone(), text(icloud, &path))).collect()
+}
+
+fn expected(files: &[(&str, &str)]) -> BTreeMap<String, String> {
+    files.iter().map(|&(path, text)| (format!("/to/{path}"), text.to_owned())).collect()
+}
+
+/// Four names of which the service treats two or all pairs as equal are four files in the drive,
+/// and nothing is moved to the Trash. A second restore stores nothing again.
+#[tokio::test]
+async fn twins_are_restored_under_names_of_their_own() {
+    let twins =
+        [("Report.txt", "A"), ("report.txt", "b"), ("caf\u{e9}.txt", "composed"), ("cafe\u{301}.txt", "decomposed")];
+    let tree = twins.iter().fold(Tree::new().folder("/"), |tree, (name, text)| tree.file(&format!("/{name}"), *text));
+    for (matching, small) in [(NameMatching::CaseSensitive, "report.txt"), (NameMatching::IgnoringCase, "report~2.txt")]
+    {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
+        let files = [
+            ("Report.txt", "A"),
+            (small, "b"),
+            // "cafe\u{301}" comes first in the order of bytes.
+            ("caf\u{e9}.txt", "decomposed"),
+            ("caf\u{e9}~2.txt", "composed"),
+        ];
+        for round in 0..2 {
+            let lines = restored(&icloud, &tree).await;
+            assert_eq!(texts(&icloud), expected(&files), "{lines:?}");
+            assert!(icloud.simulator.trash().is_empty(), "{matching:?}: {:?}", icloud.simulator.trash());
+            assert!(text(&icloud, LIST).contains("/caf\u{e9}.txt\t/caf\u{e9}~2.txt\n"), "{}", text(&icloud, LIST));
+            assert!(lines.iter().any(|line| line.contains("is restored as /caf\u{e9}~2.txt")), "{lines:?}");
+            assert_eq!(lines.last().unwrap().contains("4 there already"), round == 1, "{lines:?}");
+        }
+        let snapshot = icloud.backup("icloud:///to").await;
+        let tree = snapshot.restore("/to");
+        let before = icloud.contents();
+        let lines = restored(&icloud, &tree).await;
+        assert!(!lines.iter().any(|line| line.contains("is restored as")), "{lines:?}");
+        assert_eq!(icloud.contents(), before);
+    }
+}
+
+/// Folders that are equal for the service are restored as two, with their content.
+#[tokio::test]
+async fn twin_folders_keep_their_content() {
+    let tree = Tree::new()
+        .folder("/")
+        .folder("/Docs")
+        .file("/Docs/a.txt", "capital")
+        .folder("/docs")
+        .file("/docs/a.txt", "small")
+        .folder("/cafe\u{301}")
+        .file("/cafe\u{301}/in.txt", "decomposed")
+        .folder("/caf\u{e9}")
+        .folder("/caf\u{e9}/sub")
+        .file("/caf\u{e9}/sub/in.txt", "composed");
+    for (matching, small) in [(NameMatching::CaseSensitive, "docs"), (NameMatching::IgnoringCase, "docs~2")] {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
+        for _ in 0..2 {
+            restored(&icloud, &tree).await;
+            let files = [
+                ("Docs/a.txt", "capital"),
+                (&format!("{small}/a.txt"), "small"),
+                ("caf\u{e9}/in.txt", "decomposed"),
+                ("caf\u{e9}~2/sub/in.txt", "composed"),
+            ];
+            assert_eq!(texts(&icloud), expected(&files));
+            assert!(icloud.simulator.trash().is_empty());
+        }
+    }
+}
+
+/// A derived name is never that of another item of the snapshot or of the destination.
+#[tokio::test]
+async fn derived_names_collide_with_nothing() {
+    let icloud = ICloud::new();
+    icloud.put("to/caf\u{e9}~2.txt", b"of the user");
+    let tree = Tree::new()
+        .folder("/")
+        .file("/cafe\u{301}.txt", "1")
+        .file("/caf\u{e9}.txt", "2")
+        .file("/caf\u{e9}~3.txt", "3")
+        .file("/back\\slash", "4")
+        .file("/back\u{ff3c}slash", "5");
+    restored(&icloud, &tree).await;
+    let files = [
+        ("back\u{ff3c}slash", "4"),
+        ("back\u{ff3c}slash~2", "5"),
+        ("caf\u{e9}.txt", "1"),
+        ("caf\u{e9}~2.txt", "of the user"),
+        ("caf\u{e9}~3.txt", "2"),
+        ("caf\u{e9}~3~2.txt", "3"),
+    ];
+    assert_eq!(texts(&icloud), expected(&files));
+    assert!(icloud.simulator.trash().is_empty());
+}
+
+/// Names that the service refuses, for a character, their length or their form, are restored under
+/// readable names, files and folders alike.
+#[tokio::test]
+async fn refused_names_are_replaced_and_told() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| {
+        for rule in [NameRule::Backslash, NameRule::Control, NameRule::TooLong, NameRule::TrailingDot] {
+            rules.drive.refuse_names.insert(rule, true);
+        }
+    });
+    let long = "\u{e9}".repeat(150) + ".txt";
+    let tree = Tree::new()
+        .folder("/")
+        .folder("/etc.")
+        .file("/etc./Icon\r", "icon")
+        .file("/a.icloud-new-5f3a0000-12345678", "reserved")
+        .file(&format!("/{long}"), "long")
+        .file("/plain", "plain");
+    for _ in 0..2 {
+        let lines = restored(&icloud, &tree).await;
+        let texts = texts(&icloud);
+        assert_eq!(texts["/to/etc\u{ff0e}/Icon\u{240d}"], "icon");
+        assert_eq!(texts["/to/plain"], "plain");
+        assert_eq!(texts["/to/a.icloud-new-5f3a0000-12345678~2"], "reserved");
+        assert_eq!(texts.values().filter(|text| *text == "long").count(), 1);
+        assert_eq!(texts.len(), 4, "{texts:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("/etc./Icon\\r is restored as /etc\u{ff0e}/Icon\u{240d}")),
+            "{lines:?}"
+        );
+        assert!(lines.last().unwrap().contains("4 restored under another name, none failed"), "{lines:?}");
+    }
+}
+
+/// With `names=fail`, an item that would need another name fails and nothing is lost.
+#[tokio::test]
+async fn names_are_refused_on_request() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
+    let settings = icloud.settings("icloud:///to").with("names", "fail");
+    let tree = Tree::new()
+        .folder("/")
+        .file("/A.txt", "capital")
+        .file("/a.txt", "small")
+        .file("/b\\c", "refused")
+        .file("/r\u{e9}sum\u{e9}.txt", "composed")
+        .file("/re\u{301}sume\u{301}.txt", "decomposed");
+    let (exported, _) = restore(&icloud, &settings, &tree).await;
+    let errors = exported.errors();
+    assert_eq!(errors.keys().collect::<Vec<_>>(), [&"/a.txt", &"/b\\c", &"/r\u{e9}sum\u{e9}.txt"]);
+    assert!(errors["/a.txt"].contains("names=rename"), "{errors:?}");
+    exported.end.unwrap_err();
+    assert_eq!(texts(&icloud), expected(&[("A.txt", "capital"), ("r\u{e9}sum\u{e9}.txt", "decomposed")]));
+    assert!(icloud.simulator.trash().is_empty());
+}
