@@ -3,14 +3,14 @@
 //
 // The sign-in is a backend configuration of rclone: this package provides the
 // questions that config/create and config/update ask for the backend "icloud"
-// (see Questions). Package icloud proves the password and begins the session,
+// (see Questions). Package signin proves the password and begins the session,
 // as in an unattended renewal; the second factor uses rclone's own client.
 // rclone's own questions do not report which of Apple's refusals occurred and
 // whether the code was really sent. They also lack another attempt after a
 // wrong code, the choice of a phone, a sign-in that a second process completes,
 // and the approval that Advanced Data Protection requires.
 //
-// Only package icloud reads and writes session files. This package stores a
+// Only package session reads and writes session files. This package stores a
 // challenge, which is a sign-in that waits for its code, in a file beside the
 // session.
 package account
@@ -21,7 +21,11 @@ import (
 	"io/fs"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	_ "plakar-icloud/librclone/backend/icloud" // registers the backend whose questions these are
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/remote"
 
 	rclonefs "github.com/rclone/rclone/fs"
@@ -48,23 +52,23 @@ type sessionRequest struct {
 
 // description is the state of a session and of a sign-in under way for it.
 type description struct {
-	icloud.SessionStatus
+	session.Status
 	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds, if known
 	WaitsTill *time.Time `json:"waits_till,omitempty"` // of a sign-in that waits for a code
 }
 
 func describe(_ context.Context, in sessionRequest) (*description, error) {
-	file, err := icloud.LoadSessionFile(in.SessionFile)
+	file, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		file, err = new(icloud.SessionFile), nil
+		file, err = new(session.File), nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	out := &description{SessionStatus: file.Describe(now)}
-	if left, known := out.SessionStatus.TrustLeft(now); known {
-		if out.Cause == icloud.CauseTrustOver { // before its time
+	out := &description{Status: file.Describe(now)}
+	if left, known := out.Status.TrustLeft(now); known {
+		if out.Cause == apierr.CauseTrustOver { // before its time
 			left = 0
 		}
 		seconds := int64(left / time.Second)
@@ -88,8 +92,8 @@ type adoptRequest struct {
 // adopt stores an imported session. It is unknown when its trust began, so the
 // end of the trust is not forecast.
 func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
-	return &struct{}{}, icloud.UpdateSessionFile(ctx, in.SessionFile, func(file *icloud.SessionFile) error {
-		*file = *icloud.NewSessionFile(&icloud.Options{
+	return &struct{}{}, session.UpdateFile(ctx, in.SessionFile, func(file *session.File) error {
+		*file = *service.SessionOf(&service.Options{
 			AppleID: in.AppleID, ClientID: in.ClientID, TrustToken: in.TrustToken, Cookies: in.Cookies,
 		})
 		return nil
@@ -103,7 +107,7 @@ type exported struct {
 }
 
 func export(_ context.Context, in sessionRequest) (*exported, error) {
-	file, err := icloud.LoadSessionFile(in.SessionFile)
+	file, err := session.LoadFile(in.SessionFile)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +116,8 @@ func export(_ context.Context, in sessionRequest) (*exported, error) {
 
 // forget removes a session and a sign-in that waits for its code.
 func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
-	if err := icloud.ForgetSessionFile(ctx, in.SessionFile); err != nil {
+	if err := session.ForgetFile(ctx, in.SessionFile); err != nil {
 		return nil, err
 	}
-	return &struct{}{}, icloud.RemoveFile(challengePath(in.SessionFile))
+	return &struct{}{}, privatefile.Remove(challengePath(in.SessionFile))
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/session"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
@@ -19,17 +21,17 @@ const challengeLife = 15 * time.Minute
 // challenge is a sign-in whose password was accepted and whose code is still
 // missing.
 type challenge struct {
-	AppleID    string        `json:"apple_id"`
-	ClientID   string        `json:"client_id"`
-	FrameID    string        `json:"frame_id"`
-	Scnt       icloud.Secret `json:"scnt"`
-	SessionID  icloud.Secret `json:"session_id"`
-	Attributes icloud.Secret `json:"auth_attributes"`
-	Token      icloud.Secret `json:"session_token"`
-	Country    string        `json:"account_country"`
-	Expires    time.Time     `json:"expires"`
-	Phones     []phone       `json:"phones"`
-	Sent       delivery      `json:"sent"`
+	AppleID    string         `json:"apple_id"`
+	ClientID   string         `json:"client_id"`
+	FrameID    string         `json:"frame_id"`
+	Scnt       session.Secret `json:"scnt"`
+	SessionID  session.Secret `json:"session_id"`
+	Attributes session.Secret `json:"auth_attributes"`
+	Token      session.Secret `json:"session_token"`
+	Country    string         `json:"account_country"`
+	Expires    time.Time      `json:"expires"`
+	Phones     []phone        `json:"phones"`
+	Sent       delivery       `json:"sent"`
 }
 
 // phone is a trusted phone number, as far as Apple shows it.
@@ -56,8 +58,8 @@ func challengePath(sessionFile string) string { return sessionFile + ".challenge
 // keep copies the state of a sign-in from rclone's client.
 func (c *challenge) keep(s *api.Session) {
 	c.FrameID, c.ClientID, c.Country = s.FrameID, s.ClientID, s.AccountCountry
-	c.Scnt, c.SessionID = icloud.Secret(s.Scnt), icloud.Secret(s.SessionID)
-	c.Attributes, c.Token = icloud.Secret(s.AuthAttributes), icloud.Secret(s.SessionToken)
+	c.Scnt, c.SessionID = session.Secret(s.Scnt), session.Secret(s.SessionID)
+	c.Attributes, c.Token = session.Secret(s.AuthAttributes), session.Secret(s.SessionToken)
 }
 
 // resume returns a session of rclone's client with that state.
@@ -78,10 +80,10 @@ func (c *challenge) number(id int) string {
 	return ""
 }
 
-var errNoChallenge = &failure{kind: icloud.KindNeedsLogin, cause: causeNoChallenge, text: "no sign-in is waiting for a code, or it waited too long"}
+var errNoChallenge = &failure{kind: apierr.KindNeedsLogin, cause: causeNoChallenge, text: "no sign-in is waiting for a code, or it waited too long"}
 
 func loadChallenge(sessionFile string) (*challenge, error) {
-	data, err := icloud.ReadPrivateFile(challengePath(sessionFile))
+	data, err := privatefile.Read(challengePath(sessionFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoChallenge
 	}
@@ -102,9 +104,9 @@ func (c *challenge) save(sessionFile string) error {
 	if err != nil {
 		return err
 	}
-	err = icloud.ReplaceFile(challengePath(sessionFile), data)
+	err = privatefile.Replace(challengePath(sessionFile), data)
 	if err != nil {
-		return &failure{kind: icloud.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be kept: " + err.Error()}
+		return &failure{kind: apierr.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be kept: " + err.Error()}
 	}
 	return nil
 }

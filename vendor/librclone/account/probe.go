@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs/fshttp"
@@ -42,7 +44,7 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 		resp, err := client.Do(request)
 		if err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, &failure{kind: icloud.KindNetwork, cause: causeNetwork, text: "no answer from " + request.URL.Host + " in time"}
+				return nil, &failure{kind: apierr.KindNetwork, cause: causeNetwork, text: "no answer from " + request.URL.Host + " in time"}
 			}
 			return nil, unreachable(ctx, err)
 		}
@@ -68,15 +70,15 @@ type servicesAnswer struct {
 // services asks iCloud with the session as it is. It neither renews the session
 // nor has a device ask its owner.
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
-	session, err := icloud.LoadSessionFile(in.SessionFile)
+	session, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, &failure{kind: icloud.KindNeedsLogin, cause: causeNotSignedIn, text: "nobody has signed in"}
+		return nil, &failure{kind: apierr.KindNeedsLogin, cause: causeNotSignedIn, text: "nobody has signed in"}
 	}
 	if err != nil {
 		return nil, err
 	}
 	out := &servicesAnswer{Session: "alive", Services: map[string]string{}}
-	info, refused, err := icloud.Validate(ctx, session)
+	info, refused, err := signin.Validate(ctx, session)
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
@@ -103,7 +105,7 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	if info.Info != nil && info.Info.WebAccess != nil {
 		out.WebAccessOff = !*info.Info.WebAccess
 	}
-	if access, _, _ := icloud.AskWebAccess(ctx, session); access.Off() {
+	if access, _, _ := signin.FetchWebAccess(ctx, session); access.Off() {
 		out.WebAccessOff = true
 	} else if access != nil && access.NoRecovery != nil {
 		out.Protected = *access.NoRecovery

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
 	"plakar-icloud/librclone/redact"
 
 	"github.com/rclone/rclone/fs"
@@ -82,22 +84,22 @@ func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs
 
 // passwordIn returns the password from the options, or from the command in
 // them.
-func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) {
+func passwordIn(ctx context.Context, m configmap.Mapper) (session.Secret, error) {
 	obscured, _ := m.Get("password")
 	command, _ := m.Get("password_command")
 	clear, err := obscure.Reveal(obscured)
-	password := icloud.Secret(clear)
+	password := session.Secret(clear)
 	switch {
 	case command != "":
-		if password, err = icloud.PasswordOf(ctx, command); err != nil {
+		if password, err = session.PasswordOf(ctx, command); err != nil {
 			return "", err
 		}
 	case err != nil || password == "":
-		return "", &failure{kind: icloud.KindBadConfig, cause: causeOther, text: "a password is needed to sign in"}
+		return "", &failure{kind: apierr.KindBadConfig, cause: causeOther, text: "a password is needed to sign in"}
 	}
 	redact.Conceal(string(password))
-	if icloud.IsAppSpecific(password) {
-		return "", &failure{kind: icloud.KindNeedsLogin, cause: causeAppSpecific, text: "nothing was sent to Apple"}
+	if session.IsAppSpecific(password) {
+		return "", &failure{kind: apierr.KindNeedsLogin, cause: causeAppSpecific, text: "nothing was sent to Apple"}
 	}
 	return password, nil
 }
@@ -105,7 +107,7 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (icloud.Secret, error) 
 // begin proves the password and has a code sent. wish says how: it is empty, or
 // it is answerSMS or answerCall with the index of a phone in the list, from 1
 // on.
-func (s *signIn) begin(ctx context.Context, password icloud.Secret, wish string) (*fs.ConfigOut, error) {
+func (s *signIn) begin(ctx context.Context, password session.Secret, wish string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
 	wanted, err := s.prove(ctx, password)
 	if err != nil {
@@ -246,7 +248,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 
 // finish stores the session, unless it is useless; the earlier session is kept
 // then. A session that waits for Apple's terms works once they are accepted.
-func (s *signIn) finish(ctx context.Context, account *icloud.AccountAnswer) (*fs.ConfigOut, error) {
+func (s *signIn) finish(ctx context.Context, account *signin.Account) (*fs.ConfigOut, error) {
 	useless := unusable(account)
 	if useless != nil && causeOf(useless) != causeTerms {
 		return nil, useless

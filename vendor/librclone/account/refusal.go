@@ -12,25 +12,26 @@ import (
 	"strings"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/signin"
 )
 
 // Causes identify what is wrong, so that the caller can act on them. The errors
 // of the backend use the same ones.
 const (
-	causeNotSignedIn  = icloud.CauseNotSignedIn
+	causeNotSignedIn  = apierr.CauseNotSignedIn
 	causeNoChallenge  = "no-challenge"
-	causeSessionOver  = icloud.CauseSessionOver
-	causeTrustOver    = icloud.CauseTrustOver
-	causePassword     = icloud.CauseWrongPassword
-	causeAppSpecific  = icloud.CauseAppSpecific
-	causeLocked       = icloud.CauseLocked
-	causeADP          = icloud.CauseADPNotApproved
-	causeWebAccess    = icloud.CauseWebAccessOff
-	causeTerms        = icloud.CauseTermsPending
-	causeSecurityKeys = icloud.CauseSecurityKeys
-	causeChina        = icloud.CauseMainlandChina
-	causeThrottled    = icloud.CauseThrottled
+	causeSessionOver  = apierr.CauseSessionOver
+	causeTrustOver    = apierr.CauseTrustOver
+	causePassword     = apierr.CauseWrongPassword
+	causeAppSpecific  = apierr.CauseAppSpecific
+	causeLocked       = apierr.CauseLocked
+	causeADP          = apierr.CauseADPNotApproved
+	causeWebAccess    = apierr.CauseWebAccessOff
+	causeTerms        = apierr.CauseTermsPending
+	causeSecurityKeys = apierr.CauseSecurityKeys
+	causeChina        = apierr.CauseMainlandChina
+	causeThrottled    = apierr.CauseThrottled
 	causeService      = "service-trouble"
 	causeNetwork      = "no-network"
 	causeProxy        = "proxy"
@@ -39,7 +40,7 @@ const (
 	causeTooManyCodes = "too-many-codes"
 	causeClock        = "clock"
 	causeStateFolder  = "state-folder"
-	causeNoDrive      = icloud.CauseNoDrive
+	causeNoDrive      = apierr.CauseNoDrive
 	causeOther        = "other"
 )
 
@@ -80,61 +81,61 @@ func (r *reply) good() bool { return r.status >= 200 && r.status < 300 }
 
 // refused converts a refusal by the sign-in host.
 func refused(r *reply) *failure {
-	said := icloud.ServiceErrorIn(r.body)
+	said := apierr.ServiceErrorIn(r.body)
 	status := fmt.Sprintf("Apple answered %d", r.status)
 	if said.Message != "" {
 		status += ": " + said.Message
 	}
 	login := func(cause, text string) *failure {
-		return &failure{kind: icloud.KindNeedsLogin, cause: cause, text: text}
+		return &failure{kind: apierr.KindNeedsLogin, cause: cause, text: text}
 	}
 	switch {
 	case r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable:
 		if r.retryAfter > 0 {
 			status += fmt.Sprintf(", and asks to wait %v", r.retryAfter.Round(time.Second))
 		}
-		return &failure{icloud.KindThrottled, causeThrottled, status, r.retryAfter}
+		return &failure{apierr.KindThrottled, causeThrottled, status, r.retryAfter}
 	case r.status >= 500:
-		return &failure{kind: icloud.KindNetwork, cause: causeService, text: status}
-	case said.Code == icloud.CodeWrongPassword:
+		return &failure{kind: apierr.KindNetwork, cause: causeService, text: status}
+	case said.Code == apierr.CodeWrongPassword:
 		return login(causePassword, status)
-	case said.Code == icloud.CodeWrongCode:
+	case said.Code == apierr.CodeWrongCode:
 		return login(causeWrongCode, status)
-	case said.Code == icloud.CodeTooManyCodes:
+	case said.Code == apierr.CodeTooManyCodes:
 		return login(causeTooManyCodes, status)
-	case said.Code == icloud.CodeSessionOver:
+	case said.Code == apierr.CodeSessionOver:
 		return login(causeNoChallenge, status)
-	case said.Code == icloud.CodeLocked:
+	case said.Code == apierr.CodeLocked:
 		return login(causeLocked, status)
 	case said.Code == "":
 		text := status + " without a reason of Apple's; look for a proxy, a firewall or a sign-in page of the network"
-		return &failure{kind: icloud.KindNetwork, cause: causeService, text: text}
+		return &failure{kind: apierr.KindNetwork, cause: causeService, text: text}
 	}
 	return login(causeOther, status)
 }
 
 // refusedSession converts a refusal by the setup host, which gets a session or
 // is asked for one and does not check passwords.
-func refusedSession(r *icloud.Refused) *failure {
+func refusedSession(r *signin.Refused) *failure {
 	switch {
 	case r.Elsewhere != "":
 		return mainlandChina(r.Elsewhere)
 	case r.SessionOver:
-		return &failure{kind: icloud.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
+		return &failure{kind: apierr.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
 	}
 	failed := refused(replyOf(r))
 	if r.Status < http.StatusInternalServerError && failed.cause != causeThrottled {
-		return &failure{kind: icloud.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud answered %d", r.Status)}
+		return &failure{kind: apierr.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud answered %d", r.Status)}
 	}
 	return failed
 }
 
 func mainlandChina(domain string) *failure {
 	text := "the account is one of mainland China (" + domain + ")"
-	return &failure{kind: icloud.KindUnsupported, cause: causeChina, text: text}
+	return &failure{kind: apierr.KindUnsupported, cause: causeChina, text: text}
 }
 
-func replyOf(r *icloud.Refused) *reply {
+func replyOf(r *signin.Refused) *reply {
 	return &reply{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
 }
 
@@ -153,15 +154,15 @@ func unreachable(ctx context.Context, err error) error {
 		}
 		err, why = inURL.Err, inURL.Err.Error()
 	}
-	var ours *icloud.Error
+	var ours *apierr.Error
 	if errors.As(err, &ours) {
-		if ours.Kind() != icloud.KindNetwork {
+		if ours.Kind() != apierr.KindNetwork {
 			return err
 		}
 		why = ours.Reason()
 	}
 	made := func(cause, text string) *failure {
-		return &failure{kind: icloud.KindNetwork, cause: cause, text: text}
+		return &failure{kind: apierr.KindNetwork, cause: cause, text: text}
 	}
 	var (
 		verification *tls.CertificateVerificationError

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/lib/rest"
@@ -19,16 +22,16 @@ import (
 type signIn struct {
 	appleID, clientID, file string
 	client                  *api.Session
-	cookies                 []icloud.Cookie // of the session that accountLogin has begun
+	cookies                 []session.Cookie // of the session that accountLogin has begun
 }
 
 // prove proves to Apple that the password is known, without sending it. It
 // makes a single attempt. If Apple requires the second factor, wanted is its
 // response about that.
-func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *reply, err error) {
+func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *reply, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
-	answer, err := icloud.Prove(ctx, s.client, s.appleID, password)
+	answer, err := signin.Prove(ctx, s.client, s.appleID, password)
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
@@ -36,7 +39,7 @@ func (s *signIn) prove(ctx context.Context, password icloud.Secret) (wanted *rep
 		return nil, nil
 	}
 	r := replyOf(answer)
-	if r.status == http.StatusConflict && icloud.AuthType(r.body) != "" {
+	if r.status == http.StatusConflict && signin.AuthType(r.body) != "" {
 		return r, nil
 	}
 	return nil, refused(r)
@@ -58,17 +61,17 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &syntax) {
 		return nil, unreachable(ctx, err)
 	}
-	icloud.TakeHeaders(client, resp.Header) // rclone's client does with a JSON body only
+	signin.TakeHeaders(client, resp.Header) // rclone's client does with a JSON body only
 	return &reply{
 		status:     resp.StatusCode,
 		hasToken:   resp.Header.Get("X-Apple-Session-Token") != "",
-		retryAfter: icloud.RetryAfter(resp.Header, time.Now()),
+		retryAfter: apierr.RetryAfter(resp.Header, time.Now()),
 		body:       body,
 	}, nil
 }
 
 func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
-	opts := rest.Opts{Method: method, Path: path, RootURL: icloud.AuthEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
+	opts := rest.Opts{Method: method, Path: path, RootURL: hosts.AuthEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
 	if body == nil {
 		opts.ContentLength = new(int64)
 	} else {
@@ -138,7 +141,7 @@ func factorIn(r *reply) (*factor, error) {
 		if len(said.KeyNames) > 0 {
 			text += " (" + strings.Join(said.KeyNames, ", ") + ")"
 		}
-		return nil, &failure{kind: icloud.KindUnsupported, cause: causeSecurityKeys, text: text}
+		return nil, &failure{kind: apierr.KindUnsupported, cause: causeSecurityKeys, text: text}
 	}
 	offered := said.numbers
 	if said.Nested != nil && len(offered.Phones) == 0 && offered.Phone == nil {
@@ -180,7 +183,7 @@ func (s *signIn) send(ctx context.Context, how delivery) error {
 // Since 2026 Apple also responds with 409 to a right code, with or without a
 // token. What counts then is the body of the response, and finally whether the
 // trust or the session is granted.
-func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud.AccountAnswer, error) {
+func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin.Account, error) {
 	path := "/verify/trusteddevice/securitycode"
 	body := map[string]any{"securityCode": map[string]string{"code": code}}
 	if how.Way != wayDevices {
@@ -224,33 +227,33 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*icloud
 // its own, the status decides.
 func refusedCode(r *reply) error {
 	failed := refused(r)
-	stated := icloud.ServiceErrorIn(r.body).Code != ""
+	stated := apierr.ServiceErrorIn(r.body).Code != ""
 	switch {
 	case !stated && r.status == http.StatusForbidden:
-		failed.kind, failed.cause = icloud.KindNeedsLogin, causeTooManyCodes
+		failed.kind, failed.cause = apierr.KindNeedsLogin, causeTooManyCodes
 	case !stated && r.status < http.StatusInternalServerError && failed.cause != causeThrottled,
 		failed.cause == causePassword, failed.cause == causeOther:
-		failed.kind, failed.cause = icloud.KindNeedsLogin, causeWrongCode
+		failed.kind, failed.cause = apierr.KindNeedsLogin, causeWrongCode
 	}
 	return failed
 }
 
 // unusable returns the reason why an account cannot be used, if there is one.
-func unusable(account *icloud.AccountAnswer) error {
+func unusable(account *signin.Account) error {
 	switch {
 	case account.Endpoints() == nil && account.Elsewhere != "":
 		return mainlandChina(account.Elsewhere)
 	case account.TermsUpdateNeeded:
-		return &failure{kind: icloud.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
+		return &failure{kind: apierr.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
 	case account.Endpoints() == nil:
-		return &failure{kind: icloud.KindUnsupported, cause: causeNoDrive, text: "the account has no iCloud Drive"}
+		return &failure{kind: apierr.KindUnsupported, cause: causeNoDrive, text: "the account has no iCloud Drive"}
 	}
 	return nil
 }
 
-func (s *signIn) accountLogin(ctx context.Context) (*icloud.AccountAnswer, error) {
-	session := &icloud.SessionFile{AppleID: s.appleID}
-	account, refused, err := icloud.AccountLogin(ctx, s.client, session)
+func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
+	session := &session.File{AppleID: s.appleID}
+	account, refused, err := signin.AccountLogin(ctx, s.client, session)
 	switch {
 	case err != nil:
 		return nil, unreachable(ctx, err)
@@ -262,14 +265,14 @@ func (s *signIn) accountLogin(ctx context.Context) (*icloud.AccountAnswer, error
 }
 
 // store writes the session to its file, where every process finds it.
-func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
-	return icloud.UpdateSessionFile(ctx, s.file, func(file *icloud.SessionFile) error {
+func (s *signIn) store(ctx context.Context, info *signin.Account) error {
+	return session.UpdateFile(ctx, s.file, func(file *session.File) error {
 		now := time.Now().UTC()
-		*file = icloud.SessionFile{
+		*file = session.File{
 			AppleID:      s.appleID,
 			ClientID:     s.clientID,
-			TrustToken:   icloud.Secret(s.client.TrustToken),
-			SessionToken: icloud.Secret(s.client.SessionToken),
+			TrustToken:   session.Secret(s.client.TrustToken),
+			SessionToken: session.Secret(s.client.SessionToken),
 			Country:      s.client.AccountCountry,
 			Cookies:      s.cookies,
 			Protected:    info.Protected(),
@@ -289,12 +292,12 @@ func (s *signIn) store(ctx context.Context, info *icloud.AccountAnswer) error {
 // the session file, unless another process has renewed the session meanwhile.
 // Apple has a trusted device send them.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
-	session, err := icloud.LoadSessionFile(path)
+	requested, err := session.LoadFile(path)
 	if err != nil {
 		return false, err
 	}
-	before := session.RenewedAt
-	granted, access, notGiven, err := icloud.RequestPCS(ctx, session)
+	before := requested.RenewedAt
+	granted, access, notGiven, err := signin.RequestPCS(ctx, requested)
 	if err != nil {
 		return false, unreachable(ctx, err)
 	}
@@ -304,19 +307,19 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 			return false, failed
 		}
 		failed.cause = causeADP
-		if access, _, _ = icloud.AskWebAccess(ctx, session); !access.Off() {
+		if access, _, _ = signin.FetchWebAccess(ctx, requested); !access.Off() {
 			return false, failed
 		}
 	}
 	if access.Off() {
-		return false, &failure{kind: icloud.KindNeedsLogin, cause: causeWebAccess, text: "access to iCloud data on the web is off"}
+		return false, &failure{kind: apierr.KindNeedsLogin, cause: causeWebAccess, text: "access to iCloud data on the web is off"}
 	}
 	if !granted {
 		return false, nil
 	}
-	return true, icloud.UpdateSessionFile(ctx, path, func(file *icloud.SessionFile) error {
-		if !file.TakePCS(session, before) {
-			return &failure{kind: icloud.KindChanged, cause: causeOther, text: "the session was renewed by another process meanwhile; try again"}
+	return true, session.UpdateFile(ctx, path, func(file *session.File) error {
+		if !file.TakePCS(requested, before) {
+			return &failure{kind: apierr.KindChanged, cause: causeOther, text: "the session was renewed by another process meanwhile; try again"}
 		}
 		return nil
 	})
@@ -326,12 +329,12 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 // protected data, if Apple says that it is not approved yet. A failure is
 // ignored: the owner can allow the access in the settings.
 func askDevices(ctx context.Context, path string) {
-	session, err := icloud.LoadSessionFile(path)
+	session, err := session.LoadFile(path)
 	if err != nil {
 		return
 	}
-	access, _, _ := icloud.AskWebAccess(ctx, session)
+	access, _, _ := signin.FetchWebAccess(ctx, session)
 	if access != nil && access.Consented != nil && !*access.Consented {
-		_, _ = icloud.AskDevices(ctx, session)
+		_, _ = signin.RequestConsent(ctx, session)
 	}
 }

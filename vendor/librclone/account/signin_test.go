@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/stretchr/testify/assert"
@@ -26,7 +28,7 @@ func TestPhonesAreKept(t *testing.T) {
 // A refusal of the host of accounts is about the session, whatever the status
 // that says so, and never about a password.
 func TestRefusalsOfASession(t *testing.T) {
-	for cause, refused := range map[string]icloud.Refused{
+	for cause, refused := range map[string]signin.Refused{
 		causeSessionOver: {Status: 423, SessionOver: true},
 		causeChina:       {Status: 302, Elsewhere: "icloud.com.cn"},
 		causeThrottled:   {Status: 503},
@@ -45,13 +47,13 @@ func TestSignInOfNoUseReplacesNothing(t *testing.T) {
 		`{"termsUpdateNeeded":true}`: true,
 	} {
 		path := filepath.Join(t.TempDir(), "s.json")
-		require.NoError(t, icloud.SaveSessionFile(path, &icloud.SessionFile{TrustToken: "good"}))
-		account := new(icloud.AccountAnswer)
+		require.NoError(t, session.SaveFile(path, &session.File{TrustToken: "good"}))
+		account := new(signin.Account)
 		require.NoError(t, json.Unmarshal([]byte(body), account))
 		s := &signIn{file: path, client: &api.Session{TrustToken: "new"}}
 		_, err := s.finish(context.Background(), account)
 		assert.Error(t, err)
-		file, err := icloud.LoadSessionFile(path)
+		file, err := session.LoadFile(path)
 		require.NoError(t, err)
 		assert.Equal(t, replaces, file.TrustToken == "new", body)
 	}
@@ -61,7 +63,7 @@ func TestSignInOfNoUseReplacesNothing(t *testing.T) {
 func TestForgetLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	for _, end := range []string{"", ".1", ".challenge", ".challenge.2"} {
-		require.NoError(t, icloud.ReplaceFile(path+end, nil))
+		require.NoError(t, privatefile.Replace(path+end, nil))
 	}
 	_, err := forget(context.Background(), sessionRequest{SessionFile: path})
 	require.NoError(t, err)

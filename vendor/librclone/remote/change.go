@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/drive"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -19,7 +20,7 @@ func mkdir(ctx context.Context, in struct {
 		return nil, err
 	}
 	if in.Trail {
-		ctx = icloud.KeepTrail(ctx)
+		ctx = drive.KeepTrail(ctx)
 	}
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
@@ -52,7 +53,7 @@ func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 		return nil, err
 	}
 	if in.Permanent {
-		ctx = icloud.Permanently(ctx)
+		ctx = drive.Permanently(ctx)
 	}
 	answer := &removeAnswer{Failures: make([]*Failure, len(in.Files))}
 	var deletions sync.WaitGroup

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/session"
 
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/stretchr/testify/require"
@@ -20,7 +20,7 @@ func TestFatalFailures(t *testing.T) {
 
 // A service may echo the password that it was sent.
 func TestFailuresHoldNoPassword(t *testing.T) {
-	password, err := icloud.PasswordOf(t.Context(), "echo 'correct battery'")
+	password, err := session.PasswordOf(t.Context(), "echo 'correct battery'")
 	require.NoError(t, err)
 	require.Equal(t, "correct battery", string(password))
 	require.Equal(t, "400: … is wrong", failureOf(errors.New("400: correct battery is wrong")).Text)

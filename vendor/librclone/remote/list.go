@@ -5,7 +5,7 @@ import (
 	"errors"
 	"path"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/drive"
 	"plakar-icloud/librclone/exclude"
 
 	"github.com/rclone/rclone/fs"
@@ -159,7 +159,7 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 		}
 	}
 	if in.Known {
-		ctx = icloud.AcceptKnown(ctx)
+		ctx = drive.AcceptKnown(ctx)
 	}
 	paths := make([]string, len(in.Paths))
 	for i, path := range in.Paths {

@@ -1,6 +1,8 @@
 package remote
 
-import "context"
+import (
+	"context"
+)
 
 // scope is the lifetime of an operation of the caller: a context that exists
 // before the first call under it, so that the caller can end it at any time.

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/drive"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
@@ -120,13 +120,13 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 		return nil, err
 	}
 	if in.Defer {
-		ctx = icloud.DeferReplacement(ctx)
+		ctx = drive.DeferReplacement(ctx)
 	}
 	if in.New {
-		ctx = icloud.ExpectNew(ctx)
+		ctx = drive.ExpectNew(ctx)
 	}
 	if in.Package {
-		ctx = icloud.StorePackages(ctx)
+		ctx = drive.StorePackages(ctx)
 	}
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,7 +49,7 @@ func TestListingsThatAreNotFound(t *testing.T) {
 		},
 		"list all":   func(f *Fs) error { return f.ListR(background, "", func(fs.DirEntries) error { return nil }) },
 		"find":       func(f *Fs) error { _, err := f.NewObject(background, "kloset/states/aa"); return err },
-		"find above": func(f *Fs) error { _, err := f.lookup(background, "kloset"); return err },
+		"find above": func(f *Fs) error { _, err := f.find(background, "kloset"); return err },
 	}
 	for name, operation := range operations {
 		for _, status := range []int{404, 410} {
@@ -53,7 +57,7 @@ func TestListingsThatAreNotFound(t *testing.T) {
 				for times := 1; times <= 8; times++ {
 					c := cloudWithStates()
 					f := c.drive("")
-					f.drive.service.retries.tries = 12
+					f.drive.Service.Retries.Tries = 12
 					if known {
 						require.NoError(t, operations["list"](f))
 					}
@@ -62,12 +66,12 @@ func TestListingsThatAreNotFound(t *testing.T) {
 				}
 				c := cloudWithStates()
 				f := c.drive("")
-				f.drive.age = 0
+				f.drive = drive.New(f.drive.Service, drive.Config{BatchSize: 20, CacheItems: 1000})
 				if known {
 					require.NoError(t, operations["list"](f))
 				}
 				c.refuseListings(-1, status)
-				assert.Equal(t, KindDamaged, KindOf(operation(f)), "%s, known %v: always %d", name, known, status)
+				assert.Equal(t, apierr.KindDamaged, apierr.KindOf(operation(f)), "%s, known %v: always %d", name, known, status)
 			}
 		}
 	}
@@ -84,7 +88,7 @@ func TestManyFoldersThatAreListedAndGone(t *testing.T) {
 	c.refuseListings(-1, 404)
 	_, errs := f.ListFolders(background, dirs)
 	for i, err := range errs {
-		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", dirs[i], err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", dirs[i], err)
 	}
 	assert.Less(t, c.requests, 300)
 }
@@ -106,11 +110,11 @@ func TestFolderThatIsListedAndGone(t *testing.T) {
 		}
 		f := c.drive("")
 		_, err := f.List(background, "kloset/states")
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 		assert.ErrorContains(t, err, "kloset/states")
 		_, err = f.NewObject(background, "kloset/states/aa")
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
-		assert.Equal(t, KindDamaged, KindOf(f.Rmdir(background, "kloset/states")))
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(f.Rmdir(background, "kloset/states")))
 		_, err = tryPut(f, "kloset/states/aa", "another")
 		assert.Error(t, err)
 		assert.Len(t, c.paths(), 3)
@@ -138,7 +142,7 @@ func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 // shorten takes the last items out of the listing of a folder, or all.
 func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
 	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
-		var folders []jsonObject
+		var folders []simtest.JSON
 		if kind != "retrieveItemDetailsInFolders" || json.Unmarshal(answer.body, &folders) != nil {
 			return
 		}
@@ -175,18 +179,18 @@ func TestShortListingsProveNothing(t *testing.T) {
 		listed, errs := f.ListFolders(background, []string{"full", "folder", ""})
 		assert.NoError(t, errs[0])
 		assert.NoError(t, errs[2])
-		assert.Equal(t, KindDamaged, KindOf(errs[1]), "%v", errs[1])
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(errs[1]), "%v", errs[1])
 		assert.ErrorContains(t, errs[1], `"folder"`)
 		require.NotNil(t, listed[1])
 		assert.Len(t, listed[1], shown)
-		assert.Equal(t, KindDamaged, KindOf(f.ListR(background, "", func(fs.DirEntries) error { return nil })))
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(f.ListR(background, "", func(fs.DirEntries) error { return nil })))
 
 		_, err := f.NewObject(background, "folder/zz")
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 		_, err = f.NewObject(background, "folder/zz/deep")
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 		_, err = f.List(background, "folder/zz")
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 
 		c.instead = func(_ int, kind string) *fakeAnswer {
 			if kind == "moveItemsToTrash" {
@@ -195,8 +199,9 @@ func TestShortListingsProveNothing(t *testing.T) {
 			return nil
 		}
 		stale := *theirs.(*Object).state.Load()
-		stale.id = c.at("folder/zz").driveID() // which the listing does not have
-		assert.Error(t, f.drive.trash(background, theirs.(*Object).folder(), &stale))
+		stale.ID = c.at("folder/zz").driveID() // which the listing does not have
+		theirs.(*Object).state.Store(&stale)
+		assert.Error(t, theirs.Remove(background))
 		assert.Equal(t, fs.ErrorDirectoryNotEmpty, f.Rmdir(background, "folder"))
 		for _, path := range before {
 			assert.NotNil(t, c.at(path), path)
@@ -208,7 +213,7 @@ func TestShortListingsProveNothing(t *testing.T) {
 func TestEmptyListingWithChildren(t *testing.T) {
 	c := cloudWithStates()
 	reshape("retrieveItemDetailsInFolders", func(value any) {
-		eachObject(value, func(object jsonObject) {
+		eachObject(value, func(object simtest.JSON) {
 			if _, listed := object["items"]; listed {
 				object["items"] = []any{}
 			}
@@ -217,7 +222,7 @@ func TestEmptyListingWithChildren(t *testing.T) {
 	})(c)
 	f := c.drive("")
 	_, err := f.List(background, "")
-	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 }
 
 // A folder that we have made was empty then; that an answer leaves its items out
@@ -230,7 +235,7 @@ func TestListingWithoutItemsOfAFolderOfOurs(t *testing.T) {
 		without("items", "numberOfItems", "directChildrenCount")(value)
 	})(c)
 	_, err := f.List(background, "new")
-	assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 }
 
 // A status of one folder that may pass is asked for again, whether the folder is
@@ -244,9 +249,9 @@ func TestFoldersWithAPassingStatus(t *testing.T) {
 			bad, times := c.at("kloset").driveID(), 3
 			reshape("retrieveItemDetailsInFolders", func(value any) {
 				for i, folder := range value.([]any) {
-					if folder.(jsonObject)["drivewsid"] == bad && times > 0 {
+					if folder.(simtest.JSON)["drivewsid"] == bad && times > 0 {
 						times--
-						value.([]any)[i] = jsonObject{"drivewsid": bad, "status": status}
+						value.([]any)[i] = simtest.JSON{"drivewsid": bad, "status": status}
 					}
 				}
 			})(c)
@@ -264,9 +269,9 @@ func TestFoldersWithAPassingStatus(t *testing.T) {
 func TestFolderThatMayNotBeListed(t *testing.T) {
 	c := cloudWithStates()
 	c.instead = func(int, string) *fakeAnswer {
-		return refusing(200, `[{"drivewsid":"`+rootID+`","status":"ACCESS_DENIED"}]`)()
+		return refusing(200, `[{"drivewsid":"`+rootDriveID+`","status":"ACCESS_DENIED"}]`)()
 	}
 	_, err := c.drive("").List(background, "")
-	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
 	assert.Equal(t, 1, c.requests)
 }

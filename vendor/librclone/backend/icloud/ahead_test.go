@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
 	"github.com/stretchr/testify/assert"
@@ -31,7 +34,7 @@ func (s *simulator) expectAll(t *testing.T, f *Fs) {
 func (s *simulator) putMany(count int) {
 	for n := range count {
 		name := fmt.Sprintf("%03d.txt", n)
-		s.putFile(name, "content of "+name)
+		s.PutFile(name, "content of "+name)
 	}
 }
 
@@ -40,9 +43,9 @@ func TestExpectedContents(t *testing.T) {
 	sim := startSimulator(t)
 	sim.putMany(100)
 	f := sim.open("")
-	sim.resetCounts()
+	sim.ResetCounts()
 	sim.expectAll(t, f)
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 0, counts["by-id"])
 	assert.Equal(t, 100, counts["content-get"])
 	assert.LessOrEqual(t, counts["download-batch"], 6) // 5, 10, 20, 40, 25
@@ -51,27 +54,27 @@ func TestExpectedContents(t *testing.T) {
 // Whatever the service makes of such a call, every content is read.
 func TestExpectedContentsByRule(t *testing.T) {
 	for name, test := range map[string]struct {
-		rules   jsonObject
+		rules   simtest.JSON
 		batches [2]int // of the first process, and of the next one
 		alone   int
 	}{
-		"not known":     {jsonObject{"download_batch_refused": 404}, [2]int{batchRefusals, 0}, 40},
-		"not allowed":   {jsonObject{"download_batch_refused": 400}, [2]int{batchRefusals * believedTries, 0}, 40},
-		"few at once":   {jsonObject{"download_batch_max": 7}, [2]int{-1, -1}, -1},
-		"without token": {jsonObject{"download_batch_tokenless": 4}, [2]int{-1, -1}, 40 / firstAddressBatch},
+		"not known":     {simtest.JSON{"download_batch_refused": 404}, [2]int{refusedBatches, 0}, 40},
+		"not allowed":   {simtest.JSON{"download_batch_refused": 400}, [2]int{refusedBatches * service.TrustedTries, 0}, 40},
+		"few at once":   {simtest.JSON{"download_batch_max": 7}, [2]int{-1, -1}, -1},
+		"without token": {simtest.JSON{"download_batch_tokenless": 4}, [2]int{-1, -1}, 40 / 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sim := startSimulator(t)
 			sim.putMany(40)
-			sim.driveRules(test.rules)
+			sim.DriveRules(test.rules)
 			options := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "session.json")})
 			for process := range 2 {
 				f, err := sim.openConfigured("", options)
 				require.NoError(t, err)
-				sim.resetCounts()
+				sim.ResetCounts()
 				sim.expectAll(t, f)
-				counts := sim.counts()
+				counts := sim.Counts()
 				assert.Equal(t, 40, counts["content-get"])
 				if test.batches[process] >= 0 {
 					assert.LessOrEqual(t, counts["download-batch"], test.batches[process])
@@ -91,11 +94,11 @@ func TestExpectedContentIsGone(t *testing.T) {
 			t.Parallel()
 			sim := startSimulator(t)
 			sim.putMany(20)
-			sim.driveRules(jsonObject{"download_batch_gap": gap})
+			sim.DriveRules(simtest.JSON{"download_batch_gap": gap})
 			f := sim.open("")
 			entries, err := f.List(background, "")
 			require.NoError(t, err)
-			sim.mutate("002.txt", "erase", nil)
+			sim.Mutate("002.txt", "erase", nil)
 			var objects []fs.Object
 			for _, entry := range entries {
 				objects = append(objects, entry.(fs.Object))
@@ -113,3 +116,7 @@ func TestExpectedContentIsGone(t *testing.T) {
 		})
 	}
 }
+
+// refusedBatches is how many requests for several addresses are refused before no
+// more are sent.
+const refusedBatches = 3

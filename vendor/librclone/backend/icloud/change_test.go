@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,14 +21,14 @@ func TestChangesSurviveFaults(t *testing.T) {
 			t.Run(fmt.Sprint(kind, " ", fault.action, fault.more), func(t *testing.T) {
 				t.Parallel()
 				sim := startSimulator(t)
-				sim.putFile("a/file.txt", "content")
-				sim.putFile("a/taken.txt", "another")
-				sim.putFile("b/file.txt", "in the way")
-				sim.putFile("full/folder/file.txt", "content")
+				sim.PutFile("a/file.txt", "content")
+				sim.PutFile("a/taken.txt", "another")
+				sim.PutFile("b/file.txt", "in the way")
+				sim.PutFile("full/folder/file.txt", "content")
 				f := sim.openOwn("")
 				o, err := f.NewObject(background, "a/file.txt")
 				require.NoError(t, err)
-				sim.fault(kind, fault.action, fault.more, jsonObject{"times": 2})
+				sim.Fault(kind, fault.action, fault.more, simtest.JSON{"times": 2})
 				_, err = f.Move(background, o, "b/c/taken.txt")
 				require.NoError(t, err)
 				require.NoError(t, f.DirMove(background, f, "a", "d/e"))
@@ -34,8 +37,8 @@ func TestChangesSurviveFaults(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, taken.Remove(background))
 				require.NoError(t, f.Rmdir(background, "d/e"))
-				assert.Equal(t, []string{"b", "b/c", "b/c/taken.txt", "b/file.txt", "d"}, sim.paths())
-				assert.Equal(t, "content", sim.file("b/c/taken.txt"))
+				assert.Equal(t, []string{"b", "b/c", "b/c/taken.txt", "b/file.txt", "d"}, sim.Paths())
+				assert.Equal(t, "content", sim.File("b/c/taken.txt"))
 			})
 		}
 	}
@@ -44,24 +47,24 @@ func TestChangesSurviveFaults(t *testing.T) {
 // A move costs a request for the folder and one for the name.
 func TestRequestsOfMoves(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("a/one", "1")
-	sim.putFile("b/two", "2")
+	sim.PutFile("a/one", "1")
+	sim.PutFile("b/two", "2")
 	f := sim.open("")
 	one, err := f.NewObject(background, "a/one")
 	require.NoError(t, err)
 	_, err = f.NewObject(background, "b/two")
 	require.NoError(t, err)
-	sim.resetCounts()
+	sim.ResetCounts()
 	one, err = f.Move(background, one, "a/uno")
 	require.NoError(t, err)
 	one, err = f.Move(background, one, "b/uno")
 	require.NoError(t, err)
 	one, err = f.Move(background, one, "a/one")
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int{"total": 4, "move": 2, "rename": 2}, sim.counts())
+	assert.Equal(t, map[string]int{"total": 4, "move": 2, "rename": 2}, sim.Counts())
 	one, err = f.Move(background, one, "a/ONE")
 	require.NoError(t, err, "a name that differs by case only")
-	assert.Equal(t, []string{"a", "a/ONE", "b", "b/two"}, sim.paths())
+	assert.Equal(t, []string{"a", "a/ONE", "b", "b/two"}, sim.Paths())
 	content, err := read(one)
 	require.NoError(t, err)
 	assert.Equal(t, "1", content)
@@ -74,9 +77,9 @@ func TestRequestsOfRmdir(t *testing.T) {
 	f := sim.open("")
 	o := put(t, f, "folder/file", "content")
 	require.NoError(t, o.Remove(background))
-	sim.resetCounts()
+	sim.ResetCounts()
 	require.NoError(t, f.Rmdir(background, "folder"))
-	assert.Equal(t, map[string]int{"total": 2, "list": 1, "trash": 1}, sim.counts())
+	assert.Equal(t, map[string]int{"total": 2, "list": 1, "trash": 1}, sim.Counts())
 }
 
 // A file that is moved to where one is takes its place; a folder does not.
@@ -84,18 +87,18 @@ func TestMoveToATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"taken_name": taken})
-			sim.putFile("a/file", "from a")
-			sim.putFile("b/file", "from b")
-			sim.putFile("c/file", "from c")
+			sim.DriveRules(simtest.JSON{"taken_name": taken})
+			sim.PutFile("a/file", "from a")
+			sim.PutFile("b/file", "from b")
+			sim.PutFile("c/file", "from c")
 			f := sim.open("")
 			o, err := f.NewObject(background, "a/file")
 			require.NoError(t, err)
 			moved, err := f.Move(background, o, "b/file")
 			require.NoError(t, err)
 			assert.Equal(t, "b/file", moved.Remote())
-			assert.Equal(t, "from a", sim.file("b/file"))
-			assert.Equal(t, []string{"a", "b", "b/file", "c", "c/file"}, sim.paths())
+			assert.Equal(t, "from a", sim.File("b/file"))
+			assert.Equal(t, []string{"a", "b", "b/file", "c", "c/file"}, sim.Paths())
 			assert.Equal(t, fs.ErrorDirExists, f.DirMove(background, f, "b", "c"))
 			assert.Equal(t, fs.ErrorDirNotFound, f.DirMove(background, f, "nowhere", "d"))
 		})
@@ -106,21 +109,21 @@ func TestMoveToATakenName(t *testing.T) {
 // the look and the deletion.
 func TestRmdirOfAFolderThatFills(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "folder", jsonObject{"path": "a/empty"}, nil)
+	sim.Control("POST", "folder", simtest.JSON{"path": "a/empty"}, nil)
 	f := sim.open("")
-	sim.fault("trash", "hold", jsonObject{"gate": "g", "at": "arrival"})
+	sim.Fault("trash", "hold", simtest.JSON{"gate": "g", "at": "arrival"})
 	done := make(chan error)
 	go func() { done <- f.Rmdir(background, "a/empty") }()
-	sim.control("POST", "wait", jsonObject{"kind": "trash", "n": 1, "timeout_ms": 5000}, nil)
-	sim.putFile("a/empty/file", "content")
-	sim.control("POST", "gates/release", jsonObject{"gate": "g"}, nil)
+	sim.Control("POST", "wait", simtest.JSON{"kind": "trash", "n": 1, "timeout_ms": 5000}, nil)
+	sim.PutFile("a/empty/file", "content")
+	sim.Control("POST", "gates/release", simtest.JSON{"gate": "g"}, nil)
 	assert.Equal(t, fs.ErrorDirectoryNotEmpty, <-done)
-	assert.Equal(t, "content", sim.file("a/empty/file"))
+	assert.Equal(t, "content", sim.File("a/empty/file"))
 
 	assert.Equal(t, fs.ErrorDirectoryNotEmpty, f.Rmdir(background, "a"))
 	assert.Equal(t, fs.ErrorDirNotFound, f.Rmdir(background, "b"))
 	assert.Equal(t, fs.ErrorDirNotFound, f.Rmdir(background, "a/empty/file"))
-	assert.Equal(t, KindDenied, KindOf(f.Rmdir(background, "")))
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(f.Rmdir(background, "")))
 	assert.Equal(t, fs.ErrorCantPurge, f.Purge(background, ""))
 }
 
@@ -129,18 +132,18 @@ func TestRmdirOfAFolderThatFills(t *testing.T) {
 func TestRemoveOfAChangedFile(t *testing.T) {
 	sim := startSimulator(t)
 	for _, name := range []string{"changed", "trashed", "erased"} {
-		sim.putFile(name, "content")
+		sim.PutFile(name, "content")
 	}
 	f := sim.open("")
 	entries, err := f.List(background, "")
 	require.NoError(t, err)
-	sim.mutate("changed", "write", jsonObject{"text": "more"})
-	sim.mutate("trashed", "trash", nil)
-	sim.mutate("erased", "erase", nil)
+	sim.Mutate("changed", "write", simtest.JSON{"text": "more"})
+	sim.Mutate("trashed", "trash", nil)
+	sim.Mutate("erased", "erase", nil)
 	for _, entry := range entries {
 		assert.NoError(t, entry.(fs.Object).Remove(background), entry.Remote())
 	}
-	assert.Empty(t, sim.paths())
+	assert.Empty(t, sim.Paths())
 }
 
 // Deletions, moves and replacements of a folder whose etag has changed since
@@ -149,31 +152,31 @@ func TestFoldersChangeTheirEtags(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	put(t, f, "a/b/one", "1")
-	sim.mutate("a/b", "etag", nil)
+	sim.Mutate("a/b", "etag", nil)
 	require.NoError(t, f.DirMove(background, f, "a/b", "c"))
-	sim.mutate("c", "etag", nil)
+	sim.Mutate("c", "etag", nil)
 	require.NoError(t, f.Purge(background, "c"))
-	assert.Equal(t, []string{"a"}, sim.paths())
+	assert.Equal(t, []string{"a"}, sim.Paths())
 }
 
 // Apple may answer a deletion with success and do nothing; the parent that the
 // item has in the answer tells.
 func TestRemoveThatDidNothing(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("folder/file", "content")
+	sim.PutFile("folder/file", "content")
 	f := sim.open("")
 	o, err := f.NewObject(background, "folder/file")
 	require.NoError(t, err)
-	sim.fault("trash", "replace", jsonObject{"effect": false, "text": `{"items":[{"drivewsid":"` + o.(*Object).ID() +
-		`","status":"OK","etag":"x","parentId":"` + sim.tree()["folder"].DriveID + `"}]}`})
+	sim.Fault("trash", "replace", simtest.JSON{"effect": false, "text": `{"items":[{"drivewsid":"` + o.(*Object).ID() +
+		`","status":"OK","etag":"x","parentId":"` + sim.Tree()["folder"].DriveID + `"}]}`})
 	require.NoError(t, o.Remove(background))
-	assert.Equal(t, []string{"folder"}, sim.paths())
+	assert.Equal(t, []string{"folder"}, sim.Paths())
 }
 
 func TestAbout(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"quota": 1000})
-	sim.putFile("file", "0123456789")
+	sim.DriveRules(simtest.JSON{"quota": 1000})
+	sim.PutFile("file", "0123456789")
 	usage, err := sim.open("").About(background)
 	require.NoError(t, err)
 	assert.Equal(t, int64(1000), *usage.Total)
@@ -187,14 +190,14 @@ func TestChangesAreCancelled(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			sim := startSimulator(t)
 			f := sim.open("")
-			sim.fault(kind, "hold", jsonObject{"gate": "g", "at": "arrival"})
+			sim.Fault(kind, "hold", simtest.JSON{"gate": "g", "at": "arrival"})
 			ctx, cancel := context.WithCancel(background)
 			done := make(chan error)
 			go func() {
 				_, err := f.Put(ctx, newGuarded(t, "content"), infoOf("folder/file", "content"))
 				done <- err
 			}()
-			sim.control("POST", "wait", jsonObject{"kind": kind, "n": 1, "timeout_ms": 5000}, nil)
+			sim.Control("POST", "wait", simtest.JSON{"kind": kind, "n": 1, "timeout_ms": 5000}, nil)
 			cancel()
 			assert.ErrorIs(t, <-done, context.Canceled)
 		})

@@ -8,6 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
 	"github.com/stretchr/testify/assert"
@@ -15,7 +19,7 @@ import (
 )
 
 func putNew(f fs.Fs, remote, content string) (fs.Object, error) {
-	return f.Put(ExpectNew(context.Background()), strings.NewReader(content), infoOf(remote, content))
+	return f.Put(drive.ExpectNew(context.Background()), strings.NewReader(content), infoOf(remote, content))
 }
 
 // An upload of a new file lists no folder, and never replaces a file, whatever
@@ -23,33 +27,33 @@ func putNew(f fs.Fs, remote, content string) (fs.Object, error) {
 func TestAnUploadThatExpectsNoFileReplacesNone(t *testing.T) {
 	for _, bounces := range []bool{false, true} {
 		sim := startSimulator(t)
-		sim.driveRules(jsonObject{"registration_bounces": bounces})
-		sim.putFile("folder/there.txt", "theirs")
-		sim.putFile("folder/Case.txt", "theirs")
+		sim.DriveRules(simtest.JSON{"registration_bounces": bounces})
+		sim.PutFile("folder/there.txt", "theirs")
+		sim.PutFile("folder/Case.txt", "theirs")
 		f := sim.open("")
 		_, err := f.NewObject(context.Background(), "other.txt")
 		require.ErrorIs(t, err, fs.ErrorObjectNotFound)
-		sim.resetCounts()
+		sim.ResetCounts()
 		o, err := putNew(f, "folder/new.txt", "ours")
 		require.NoError(t, err)
-		assert.Equal(t, 0, sim.counts()["list"])
+		assert.Equal(t, 0, sim.Counts()["list"])
 		content, err := read(o)
 		require.NoError(t, err)
 		assert.Equal(t, "ours", content)
 
 		for range 2 { // the second time, the folder is known
 			_, err = putNew(f, "folder/there.txt", "ours")
-			require.Equal(t, KindExists, KindOf(err), "%v", err)
+			require.Equal(t, apierr.KindExists, apierr.KindOf(err), "%v", err)
 			_, err = f.List(context.Background(), "folder")
 			require.NoError(t, err)
 		}
-		assert.Equal(t, "theirs", sim.file("folder/there.txt"))
-		assert.Equal(t, []string{"folder", "folder/Case.txt", "folder/new.txt", "folder/there.txt"}, sim.paths())
+		assert.Equal(t, "theirs", sim.File("folder/there.txt"))
+		assert.Equal(t, []string{"folder", "folder/Case.txt", "folder/new.txt", "folder/there.txt"}, sim.Paths())
 
-		sim.driveRules(jsonObject{"registration_bounces": bounces, "name_matching": "ignoring-case"})
+		sim.DriveRules(simtest.JSON{"registration_bounces": bounces, "name_matching": "ignoring-case"})
 		_, err = putNew(f, "folder/case.txt", "ours")
-		require.Equal(t, KindExists, KindOf(err), "%v", err)
-		assert.Equal(t, "theirs", sim.file("folder/Case.txt"))
+		require.Equal(t, apierr.KindExists, apierr.KindOf(err), "%v", err)
+		assert.Equal(t, "theirs", sim.File("folder/Case.txt"))
 	}
 }
 
@@ -57,8 +61,8 @@ func TestAnUploadThatExpectsNoFileReplacesNone(t *testing.T) {
 func TestOfManyUploadsThatExpectNoFileOneSucceeds(t *testing.T) {
 	for _, bounces := range []bool{false, true} {
 		sim := startSimulator(t)
-		sim.driveRules(jsonObject{"registration_bounces": bounces})
-		sim.putFile("folder/other.txt", "other")
+		sim.DriveRules(simtest.JSON{"registration_bounces": bounces})
+		sim.PutFile("folder/other.txt", "other")
 		var succeeded atomic.Int64
 		var uploads sync.WaitGroup
 		for range 8 {
@@ -67,13 +71,13 @@ func TestOfManyUploadsThatExpectNoFileOneSucceeds(t *testing.T) {
 				if _, err := putNew(f, "folder/new.txt", "ours"); err == nil {
 					succeeded.Add(1)
 				} else {
-					assert.Equal(t, KindExists, KindOf(err), "%v", err)
+					assert.Equal(t, apierr.KindExists, apierr.KindOf(err), "%v", err)
 				}
 			})
 		}
 		uploads.Wait()
 		assert.Equal(t, int64(1), succeeded.Load())
-		assert.Equal(t, []string{"folder", "folder/new.txt", "folder/other.txt"}, sim.paths())
+		assert.Equal(t, []string{"folder", "folder/new.txt", "folder/other.txt"}, sim.Paths())
 	}
 }
 
@@ -88,7 +92,7 @@ func TestSavedFiles(t *testing.T) {
 
 	again := func() *Object {
 		f := sim.open("", configmap.Simple{"session_file": sessionFile})
-		sim.resetCounts()
+		sim.ResetCounts()
 		o, err := f.Saved("folder/file.txt", saved)
 		require.NoError(t, err)
 		return o.(*Object)
@@ -101,14 +105,14 @@ func TestSavedFiles(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "content", content)
 	require.NoError(t, later.Unchanged(context.Background()))
-	assert.Equal(t, 0, sim.counts()["list"])
+	assert.Equal(t, 0, sim.Counts()["list"])
 
-	sim.putFile("folder/file.txt", "another content")
-	require.Equal(t, KindChanged, KindOf(again().Unchanged(context.Background())))
+	sim.PutFile("folder/file.txt", "another content")
+	require.Equal(t, apierr.KindChanged, apierr.KindOf(again().Unchanged(context.Background())))
 	_, err = read(again())
-	require.Equal(t, KindChanged, KindOf(err), "%v", err)
-	sim.mutate("folder/file.txt", "trash", nil)
-	require.Equal(t, KindChanged, KindOf(again().Unchanged(context.Background())))
+	require.Equal(t, apierr.KindChanged, apierr.KindOf(err), "%v", err)
+	sim.Mutate("folder/file.txt", "trash", nil)
+	require.Equal(t, apierr.KindChanged, apierr.KindOf(again().Unchanged(context.Background())))
 	_, err = again().fs.Saved("folder/file.txt", "{}")
-	require.Equal(t, KindDamaged, KindOf(err))
+	require.Equal(t, apierr.KindDamaged, apierr.KindOf(err))
 }

@@ -7,13 +7,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/srp"
+	"plakar-icloud/librclone/internal/simtest"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // fakeCloud is a very small iCloud within the process, for tests that need
@@ -52,6 +61,9 @@ type fakeCloud struct {
 	spoil func(number int, kind string, answer *fakeAnswer)
 	limit int // requests after which the client must be in a loop
 }
+
+// rootDriveID is the id of the root folder.
+const rootDriveID = "FOLDER::com.apple.CloudDocs::root"
 
 type fakeItem struct {
 	id, parent, name string
@@ -95,7 +107,7 @@ func (c *fakeCloud) add(parent, name string, content []byte) *fakeItem {
 
 func (c *fakeCloud) find(parent, name string) *fakeItem {
 	for _, it := range c.items {
-		if it.parent == parent && !it.trashed && nameKey(it.name) == nameKey(name) {
+		if it.parent == parent && !it.trashed && norm.NFC.String(it.name) == norm.NFC.String(name) {
 			return it
 		}
 	}
@@ -108,7 +120,7 @@ func (c *fakeCloud) free(parent, name, except string) string {
 		if taken := c.find(parent, candidate); taken == nil || taken.id == except {
 			return candidate
 		}
-		stem, extension := splitName(name)
+		stem, extension := cutName(name)
 		candidate = fmt.Sprintf("%s %d", stem, n)
 		if extension != "" {
 			candidate += "." + extension
@@ -118,7 +130,10 @@ func (c *fakeCloud) free(parent, name, except string) string {
 
 func (c *fakeCloud) at(path string) *fakeItem {
 	it := c.items["root"]
-	for _, name := range splitPath(path) {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" {
+			continue
+		}
 		if it = c.find(it.id, name); it == nil {
 			return nil
 		}
@@ -150,10 +165,10 @@ func (it *fakeItem) driveID() string {
 	return "FILE::com.apple.CloudDocs::" + it.id
 }
 
-func (c *fakeCloud) form(it *fakeItem) jsonObject {
-	form := jsonObject{"drivewsid": it.driveID(), "etag": strconv.Itoa(it.etag), "status": "OK", "item_id": "item-" + it.id}
+func (c *fakeCloud) form(it *fakeItem) simtest.JSON {
+	form := simtest.JSON{"drivewsid": it.driveID(), "etag": strconv.Itoa(it.etag), "status": "OK", "item_id": "item-" + it.id}
 	if it.trashed {
-		form["parentId"] = trashID
+		form["parentId"] = "TRASH_ROOT"
 	} else if parent := c.items[it.parent]; parent != nil {
 		form["parentId"] = parent.driveID()
 	}
@@ -167,7 +182,7 @@ func (c *fakeCloud) form(it *fakeItem) jsonObject {
 		form["name"], form["type"], form["directChildrenCount"], form["fileCount"] = it.name, "FOLDER", children, children
 		return form
 	}
-	stem, extension := splitName(it.name)
+	stem, extension := cutName(it.name)
 	form["name"], form["type"], form["size"] = stem, "FILE", len(it.content)
 	form["dateModified"] = "2024-03-05T06:07:08Z"
 	if extension != "" {
@@ -271,10 +286,10 @@ func (c *fakeCloud) answer(kind string, req *http.Request, sent []byte) *fakeAns
 		return c.answerContent(kind, req, sent, answer, say)
 	}
 	if !c.alive || !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {
-		return say(421, jsonObject{"reason": "Missing cookie"})
+		return say(421, simtest.JSON{"reason": "Missing cookie"})
 	}
-	if c.needsPCS && (!c.pcs || !strings.Contains(req.Header.Get("Cookie"), pcsCookie)) {
-		return say(423, jsonObject{"reason": "Missing PCS cookies"})
+	if c.needsPCS && (!c.pcs || !strings.Contains(req.Header.Get("Cookie"), session.PCSCookie)) {
+		return say(423, simtest.JSON{"reason": "Missing PCS cookies"})
 	}
 	return c.answerDrive(kind, req, sent, say)
 }
@@ -303,27 +318,27 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 	if kind != "retrieveItemDetailsInFolders" {
 		_ = json.Unmarshal(sent, &body)
 	}
-	one := func(change func(*fakeItem) jsonObject) *fakeAnswer {
+	one := func(change func(*fakeItem) simtest.JSON) *fakeAnswer {
 		if c.most > 0 && len(body.Items) > c.most {
-			return say(400, jsonObject{})
+			return say(400, simtest.JSON{})
 		}
-		var items []jsonObject
+		var items []simtest.JSON
 		for _, wanted := range body.Items {
 			it := doc(wanted.Drivewsid)
 			switch {
 			case it == nil:
-				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+				items = append(items, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
 			case wanted.Etag != strconv.Itoa(it.etag) && c.quiet:
 				items = append(items, c.form(it))
 			case wanted.Etag != strconv.Itoa(it.etag):
-				items = append(items, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ETAG_CONFLICT", "etag": strconv.Itoa(it.etag)})
+				items = append(items, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ETAG_CONFLICT", "etag": strconv.Itoa(it.etag)})
 			default:
 				c.change++
 				it.etag = c.change
 				items = append(items, change(it))
 			}
 		}
-		return say(200, jsonObject{"items": items})
+		return say(200, simtest.JSON{"items": items})
 	}
 	switch kind {
 	case "retrieveItemDetailsInFolders":
@@ -336,16 +351,16 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		}
 		var asked []struct{ Drivewsid string }
 		_ = json.Unmarshal(sent, &asked)
-		listings := []jsonObject{}
+		listings := []simtest.JSON{}
 		for _, wanted := range asked {
 			folder := doc(wanted.Drivewsid)
 			if folder == nil {
-				listings = append(listings, jsonObject{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+				listings = append(listings, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
 				continue
 			}
 			listing := c.form(folder)
-			children := []jsonObject{}
-			for _, id := range sortedKeys(c.items) {
+			children := []simtest.JSON{}
+			for _, id := range slices.Sorted(maps.Keys(c.items)) {
 				if it := c.items[id]; it.parent == folder.id && !it.trashed {
 					children = append(children, c.form(it))
 				}
@@ -361,36 +376,36 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 	case "createFolders":
 		parent := doc(body.Destination)
 		if parent == nil || len(body.Folders) != 1 {
-			return say(404, jsonObject{})
+			return say(404, simtest.JSON{})
 		}
-		return say(200, jsonObject{"folders": []jsonObject{c.form(c.add(parent.id, body.Folders[0].Name, nil))}})
+		return say(200, simtest.JSON{"folders": []simtest.JSON{c.form(c.add(parent.id, body.Folders[0].Name, nil))}})
 	case "moveItemsToTrash":
-		return one(func(it *fakeItem) jsonObject { it.trashed = true; return c.form(it) })
+		return one(func(it *fakeItem) simtest.JSON { it.trashed = true; return c.form(it) })
 	case "retrieveItemDetails":
 		if len(body.Items) != 1 {
-			return say(400, jsonObject{})
+			return say(400, simtest.JSON{})
 		}
 		parts := strings.Split(body.Items[0].Drivewsid, "::")
 		it := c.items[parts[len(parts)-1]]
 		if it == nil {
-			return say(200, jsonObject{"items": []jsonObject{{"drivewsid": body.Items[0].Drivewsid, "status": "ID_INVALID"}}})
+			return say(200, simtest.JSON{"items": []simtest.JSON{{"drivewsid": body.Items[0].Drivewsid, "status": "ID_INVALID"}}})
 		}
-		return say(200, jsonObject{"items": []jsonObject{c.form(it)}})
+		return say(200, simtest.JSON{"items": []simtest.JSON{c.form(it)}})
 	case "renameItems":
 		names := map[string]string{}
 		for _, wanted := range body.Items {
 			names[wanted.Drivewsid] = wanted.Name
 		}
-		return one(func(it *fakeItem) jsonObject {
+		return one(func(it *fakeItem) simtest.JSON {
 			it.name = c.free(it.parent, names[it.driveID()], it.id)
 			return c.form(it)
 		})
 	case "moveItems":
 		to := doc(body.Destination)
 		if to == nil {
-			return say(404, jsonObject{})
+			return say(404, simtest.JSON{})
 		}
-		return one(func(it *fakeItem) jsonObject {
+		return one(func(it *fakeItem) simtest.JSON {
 			it.name = c.free(to.id, it.name, it.id)
 			it.parent = to.id
 			return c.form(it)
@@ -398,28 +413,28 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 	case "lookup_by_id":
 		it := doc(strings.TrimPrefix(req.URL.Query().Get("document_id"), "item-"))
 		if it == nil {
-			return say(404, jsonObject{})
+			return say(404, simtest.JSON{})
 		}
-		return say(200, jsonObject{"document_id": it.id, "size": len(it.content), "data": jsonObject{"size": len(it.content)}})
+		return say(200, simtest.JSON{"document_id": it.id, "size": len(it.content), "data": simtest.JSON{"size": len(it.content)}})
 	case "by_id":
 		it := doc(req.URL.Query().Get("document_id"))
 		if it == nil || it.folder {
-			return say(404, jsonObject{})
+			return say(404, simtest.JSON{})
 		}
-		return say(200, jsonObject{"document_id": it.id, "double_etag": "x", "data_token": jsonObject{
+		return say(200, simtest.JSON{"document_id": it.id, "double_etag": "x", "data_token": simtest.JSON{
 			"url": "https://cvws.icloud-content.com/" + it.id + "?s=signature", "signature": fmt.Sprint("mark", it.etag), "token": "t",
 		}})
 	case "web":
 		c.made++
 		id := fmt.Sprintf("%08d-doc", c.made)
-		return say(200, []jsonObject{{"url": "https://p1-contentws.icloud.com/" + id, "document_id": id}})
+		return say(200, []simtest.JSON{{"url": "https://p1-contentws.icloud.com/" + id, "document_id": id}})
 	case "documents":
 		parent, content := c.items[body.Path.Starting], c.uploads[body.DocumentID]
 		if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
-			return say(412, jsonObject{})
+			return say(412, simtest.JSON{})
 		}
 		if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict && !c.lenient {
-			return say(409, jsonObject{"reason": "Uniqueness constraint violation. Rejecting update"})
+			return say(409, simtest.JSON{"reason": "Uniqueness constraint violation. Rejecting update"})
 		}
 		c.change++
 		it := c.items[body.DocumentID]
@@ -427,28 +442,28 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			it = &fakeItem{id: body.DocumentID, parent: parent.id, name: c.free(parent.id, body.Path.Path, ""), content: content, etag: c.change}
 			c.items[it.id] = it
 		}
-		return say(200, jsonObject{"status": jsonObject{"status_code": 0}, "results": []jsonObject{{
-			"status": jsonObject{"status_code": 0},
-			"document": jsonObject{"document_id": it.id, "item_id": "item-" + it.id, "etag": strconv.Itoa(it.etag),
-				"name": it.name, "type": "FILE", "size": len(content), "data": jsonObject{"size": len(content)}},
+		return say(200, simtest.JSON{"status": simtest.JSON{"status_code": 0}, "results": []simtest.JSON{{
+			"status": simtest.JSON{"status_code": 0},
+			"document": simtest.JSON{"document_id": it.id, "item_id": "item-" + it.id, "etag": strconv.Itoa(it.etag),
+				"name": it.name, "type": "FILE", "size": len(content), "data": simtest.JSON{"size": len(content)}},
 		}}})
 	}
-	return say(404, jsonObject{})
+	return say(404, simtest.JSON{})
 }
 
 func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
 	id := strings.Trim(req.URL.Path, "/")
 	if kind == "content-post" {
 		c.uploads[id] = append([]byte{}, sent...)
-		file := jsonObject{"size": len(sent), "fileChecksum": "sum", "referenceChecksum": "sum", "wrappingKey": "key"}
+		file := simtest.JSON{"size": len(sent), "fileChecksum": "sum", "referenceChecksum": "sum", "wrappingKey": "key"}
 		if len(sent) > 0 {
 			file["receipt"] = "receipt"
 		}
-		return say(200, jsonObject{"singleFile": file})
+		return say(200, simtest.JSON{"singleFile": file})
 	}
 	it := c.items[id]
 	if it == nil || it.trashed {
-		return say(404, jsonObject{})
+		return say(404, simtest.JSON{})
 	}
 	answer.body = it.content
 	if wanted, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes="); ok {
@@ -463,7 +478,7 @@ func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, a
 			end = min(end, n+1)
 		}
 		if start >= end {
-			return say(416, jsonObject{})
+			return say(416, simtest.JSON{})
 		}
 		answer.status, answer.body = 206, it.content[start:end]
 		answer.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(it.content)))
@@ -483,24 +498,24 @@ type fakeSRP struct {
 
 // accepts reports whether a proof is right.
 func (s *fakeSRP) accepts(m1 []byte) bool {
-	scramble := number256(padded(s.client), padded(s.public))
-	base := new(big.Int).Exp(s.verifier, scramble, groupPrime)
+	scramble := srp.HashNumber(srp.Pad(s.client), srp.Pad(s.public))
+	base := new(big.Int).Exp(s.verifier, scramble, srp.Prime)
 	base.Mul(base, s.client)
-	session := sum256(padded(base.Exp(base, s.secret, groupPrime)))
-	mixed := sum256(padded(groupBase))
-	for i, b := range sum256(groupPrime.Bytes()) {
+	session := srp.Hash(srp.Pad(base.Exp(base, s.secret, srp.Prime)))
+	mixed := srp.Hash(srp.Pad(srp.Generator))
+	for i, b := range srp.Hash(srp.Prime.Bytes()) {
 		mixed[i] ^= b
 	}
-	return bytes.Equal(m1, sum256(mixed, sum256([]byte(s.account)), s.salt, padded(s.client), padded(s.public), session))
+	return bytes.Equal(m1, srp.Hash(mixed, srp.Hash([]byte(s.account)), s.salt, srp.Pad(s.client), srp.Pad(s.public), session))
 }
 
 func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
 	account := func() *fakeAnswer {
-		service := func(name string) jsonObject {
-			return jsonObject{"url": "https://p1-" + name + ".icloud.com:443", "pcsRequired": c.needsPCS}
+		service := func(name string) simtest.JSON {
+			return simtest.JSON{"url": "https://p1-" + name + ".icloud.com:443", "pcsRequired": c.needsPCS}
 		}
-		return say(200, jsonObject{"dsInfo": jsonObject{"hsaVersion": 2}, "hsaChallengeRequired": false,
-			"webservices": jsonObject{"drivews": service("drivews"), "docws": service("docws")}})
+		return say(200, simtest.JSON{"dsInfo": simtest.JSON{"hsaVersion": 2}, "hsaChallengeRequired": false,
+			"webservices": simtest.JSON{"drivews": service("drivews"), "docws": service("docws")}})
 	}
 	switch kind {
 	case "signin":
@@ -516,11 +531,11 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 		}
 		_ = json.Unmarshal(sent, &asked)
 		c.srp.account, c.srp.client = asked.Account, new(big.Int).SetBytes(asked.A)
-		return say(200, jsonObject{"iteration": 2, "salt": base64.StdEncoding.EncodeToString(c.srp.salt),
-			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(padded(c.srp.public)), "c": "c"})
+		return say(200, simtest.JSON{"iteration": 2, "salt": base64.StdEncoding.EncodeToString(c.srp.salt),
+			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(srp.Pad(c.srp.public)), "c": "c"})
 	case "accountLogin":
 		if wanted := `"dsWebAuthToken":"` + c.token() + `"`; !bytes.Contains(sent, []byte(wanted)) {
-			return say(421, jsonObject{})
+			return say(421, simtest.JSON{})
 		}
 		c.alive = true
 		c.logins++
@@ -528,18 +543,18 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 		return account()
 	case "validate":
 		if !c.alive {
-			return say(421, jsonObject{})
+			return say(421, simtest.JSON{})
 		}
 		return account()
 	case "requestPCS":
 		if !c.alive {
-			return say(421, jsonObject{})
+			return say(421, simtest.JSON{})
 		}
 		c.pcs = true
-		answer.header.Add("Set-Cookie", pcsCookie+"=fresh")
-		return say(200, jsonObject{"status": "success", "message": "ok"})
+		answer.header.Add("Set-Cookie", session.PCSCookie+"=fresh")
+		return say(200, simtest.JSON{"status": "success", "message": "ok"})
 	case "storageUsageInfo":
-		return say(200, jsonObject{"storageUsageInfo": jsonObject{"usedStorageInBytes": 10, "totalStorageInBytes": 100}})
+		return say(200, simtest.JSON{"storageUsageInfo": simtest.JSON{"usedStorageInBytes": 10, "totalStorageInBytes": 100}})
 	}
 	return nil
 }
@@ -554,21 +569,21 @@ func (c *fakeCloud) token() string {
 
 func newFakeSRP(password string) *fakeSRP {
 	s := &fakeSRP{salt: []byte("salt"), secret: big.NewInt(123456789)}
-	key, _ := deriveKey(Secret(password), s.salt, 2, "s2k")
-	x := number256(s.salt, sum256([]byte(":"), key))
-	s.verifier = new(big.Int).Exp(groupBase, x, groupPrime)
-	s.public = new(big.Int).Mul(number256(groupPrime.Bytes(), padded(groupBase)), s.verifier)
-	s.public.Add(s.public, new(big.Int).Exp(groupBase, s.secret, groupPrime))
-	s.public.Mod(s.public, groupPrime)
+	key, _ := srp.DeriveKey(password, s.salt, 2, "s2k")
+	x := srp.HashNumber(s.salt, srp.Hash([]byte(":"), key))
+	s.verifier = new(big.Int).Exp(srp.Generator, x, srp.Prime)
+	s.public = new(big.Int).Mul(srp.HashNumber(srp.Prime.Bytes(), srp.Pad(srp.Generator)), s.verifier)
+	s.public.Add(s.public, new(big.Int).Exp(srp.Generator, s.secret, srp.Prime))
+	s.public.Mod(s.public, srp.Prime)
 	return s
 }
 
 func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
 	if kind == "federate" || c.srp == nil {
-		return say(200, jsonObject{})
+		return say(200, simtest.JSON{})
 	}
 	refuse := func(status int, code string) *fakeAnswer {
-		return say(status, jsonObject{"serviceErrors": []jsonObject{{"code": code, "message": "refused"}}})
+		return say(status, simtest.JSON{"serviceErrors": []simtest.JSON{{"code": code, "message": "refused"}}})
 	}
 	var proof struct {
 		M1 []byte `json:"m1"`
@@ -576,16 +591,16 @@ func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, sa
 	_ = json.Unmarshal(sent, &proof)
 	c.proofs++
 	if c.locks > 0 && c.wrong >= c.locks {
-		return refuse(403, CodeLocked)
+		return refuse(403, apierr.CodeLocked)
 	}
 	if !c.srp.accepts(proof.M1) {
 		c.wrong++
-		return refuse(401, CodeWrongPassword)
+		return refuse(401, apierr.CodeWrongPassword)
 	}
 	c.wrong = 0
 	answer.header.Set("X-Apple-Session-Token", c.token())
-	answer.header.Set("X-Apple-Id-Account-Country", "USA")
-	return say(200, jsonObject{"authType": "hsa2"})
+	answer.header.Set("X-Apple-ID-Account-Country", "USA")
+	return say(200, simtest.JSON{"authType": "hsa2"})
 }
 
 // isAbout reports whether a listing is that of a folder, and of no other.
@@ -594,7 +609,15 @@ func isAbout(answer *fakeAnswer, driveID string) bool {
 	return json.Unmarshal(answer.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID
 }
 
-// transport is a function as an http.RoundTripper.
-type transport func(*http.Request) (*http.Response, error)
+// roundTripper is a function as an http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
 
-func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
+func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
+
+// cutName cuts a name before its extension.
+func cutName(name string) (stem, extension string) {
+	if at := strings.LastIndexByte(name, '.'); at > 0 && at < len(name)-1 {
+		return name[:at], name[at+1:]
+	}
+	return name, ""
+}

@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -98,9 +101,9 @@ func assertWorkday(t *testing.T, c *fakeCloud, err error) {
 }
 
 // patientDrive waits as a real one does, in the time of the test.
-func patientDrive(transport http.RoundTripper) *Fs {
-	f := driveBy(&attentive{next: transport, silence: defaultSilence}, "")
-	f.drive.service.retries = retries{tries: defaultTries, base: firstPause, longest: defaultLongestWait}
+func patientDrive(next http.RoundTripper) *Fs {
+	f := driveBy(&transport.Attentive{Next: next, Silence: defaultSilence}, "")
+	f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait}
 	return f
 }
 
@@ -249,7 +252,7 @@ func TestNewSessionIsRefused(t *testing.T) {
 			assertWorkday(t, c, err)
 			continue
 		}
-		assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "%v", err)
 	}
 
 	// That Apple cannot be asked is not what it says.
@@ -267,7 +270,7 @@ func TestNewSessionIsRefused(t *testing.T) {
 	}
 	f := c.drive("")
 	_, err := f.List(background, "folder")
-	assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
 	failing = false
 	assertWorkday(t, c, workday(f))
 }
@@ -282,22 +285,9 @@ func TestSilenceEnds(t *testing.T) {
 		c.instead = func(int, string) *fakeAnswer { return &fakeAnswer{hung: true} }
 		begun := time.Now()
 		_, err = f.List(background, "folder")
-		assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
-		assert.ErrorIs(t, err, errSilent)
+		assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
+		assert.ErrorIs(t, err, transport.ErrSilent)
 		assert.Less(t, time.Since(begun), 5*time.Minute)
-	})
-}
-
-// What is still sent after the answer has come is not timed any more.
-func TestSilenceAfterTheAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fired := false
-		w := &watch{silence: time.Second, timer: time.AfterFunc(time.Second, func() { fired = true })}
-		w.pause()
-		w.answer()
-		w.resume(0)
-		time.Sleep(time.Hour) // of the test's own time
-		assert.False(t, fired)
 	})
 }
 

@@ -2,11 +2,15 @@ package icloud
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
+
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
@@ -52,9 +56,9 @@ func integration(t *testing.T, options configmap.Simple) {
 func (s *simulator) useForAll() {
 	ci := fs.GetConfig(context.Background())
 	before := *ci
-	s.configure(ci)
+	s.Configure(ci)
 	forgetAccounts()
-	s.t.Cleanup(func() { *ci = before })
+	s.T.Cleanup(func() { *ci = before })
 }
 
 // skipped are the tests of rclone that do not apply, with the reason.
@@ -95,7 +99,7 @@ func TestIntegrationSkips(t *testing.T) {
 		"TestIntegrationCopy": "FsMkdir/FsPutFiles/FsCopy",
 	} {
 		command := exec.Command(os.Args[0], "-test.run", "^"+test+"$", "-test.v")
-		command.Env = append(os.Environ(), simulatorVariable+"="+simulatorBinary)
+		command.Env = append(os.Environ(), simtest.Variable())
 		output, err := command.CombinedOutput()
 		require.NoError(t, err, "%s", output)
 		expected := map[string]string{}
@@ -108,6 +112,6 @@ func TestIntegrationSkips(t *testing.T) {
 			assert.Contains(t, expected, string(skip[1]), "skipped without a reason that is known")
 			delete(expected, string(skip[1]))
 		}
-		assert.Empty(t, sortedKeys(expected), "%s: these run", test)
+		assert.Empty(t, slices.Sorted(maps.Keys(expected)), "%s: these run", test)
 	}
 }

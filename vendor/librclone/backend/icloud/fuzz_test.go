@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -16,6 +17,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
+	"plakar-icloud/librclone/backend/icloud/transport"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -59,7 +69,7 @@ func TestSpoiltAnswers(t *testing.T) {
 		inputs = wanted
 	}
 	workers := runtime.GOMAXPROCS(0)
-	inParallel(workers, workers, func(worker int) {
+	simtest.InParallel(workers, workers, func(worker int) {
 		random := rand.New(rand.NewPCG(uint64(inputs), uint64(worker)))
 		for range inputs / workers {
 			input := spoilt{uint8(random.IntN(len(fuzzed))), uint8(random.IntN(12)), uint8(random.IntN(len(spoilers))), make([]byte, 4+random.IntN(12))}
@@ -155,7 +165,7 @@ func spoilJSON(answer *fakeAnswer, data []byte) {
 type removed struct{}
 
 var replacements = []any{
-	removed{}, nil, "", "x", 0, -1, 1, 3.5, true, false, []any{}, jsonObject{}, []any{nil}, []any{jsonObject{}},
+	removed{}, nil, "", "x", 0, -1, 1, 3.5, true, false, []any{}, simtest.JSON{}, []any{nil}, []any{simtest.JSON{}},
 	1 << 60, strings.Repeat("long", 300), "FOLDER", "FILE", "OK", "ETAG_CONFLICT", "ID_INVALID", "UNKNOWN", "2", "99",
 	"FOLDER::com.apple.CloudDocs::root", "FILE::com.apple.CloudDocs::99999999-doc", "99999999-doc", "TRASH_ROOT",
 	"https://cvws.icloud-content.com/nowhere", "http://insecure.example.org/", "a\x00b", "..", "a/b", "é", "file.txt",
@@ -165,8 +175,8 @@ var replacements = []any{
 func countPlaces(value any, places *int) {
 	*places++
 	switch value := value.(type) {
-	case jsonObject:
-		for _, key := range sortedKeys(value) {
+	case simtest.JSON:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
 			countPlaces(value[key], places)
 		}
 	case []any:
@@ -183,8 +193,8 @@ func replaceAt(value any, at *int, replacement any) any {
 	}
 	*at--
 	switch value := value.(type) {
-	case jsonObject:
-		for _, key := range sortedKeys(value) {
+	case simtest.JSON:
+		for _, key := range slices.Sorted(maps.Keys(value)) {
 			if *at < 0 {
 				break
 			}
@@ -205,31 +215,31 @@ func replaceAt(value any, at *int, replacement any) any {
 }
 
 // drive opens the fake cloud as a process of its own would.
-func (c *fakeCloud) drive(password Secret) *Fs { return driveBy(c, password) }
+func (c *fakeCloud) drive(password session.Secret) *Fs { return driveBy(c, password) }
 
 // driveBy opens it through something that comes between.
-func driveBy(transport http.RoundTripper, password Secret) *Fs {
-	return processBy(transport, password, newSessionFile())
+func driveBy(next http.RoundTripper, password session.Secret) *Fs {
+	return processBy(next, password, simtest.NewSessionFile())
 }
 
-// processBy opens it with a session file that others may use.
-func processBy(transport http.RoundTripper, password Secret, path string) *Fs {
-	opt := &Options{Enc: defaultEncoding, BatchSize: 20, CacheItems: 1000, ListingAge: fs.Duration(time.Minute)}
-	service := &service{
-		http:    newRESTClient(&http.Client{Transport: transport}),
-		limiter: newLimiter(0, 8),
-		retries: retries{tries: 4, longest: time.Millisecond},
-	}
-	signer := &signer{service: service, name: "fuzz"}
-	service.session = newSession("fuzz", path, signer.renew)
-	service.session.base, service.session.longest = time.Millisecond, 250*time.Millisecond
-	state := SessionFile{
+// processBy opens it with a session file that others may use. changes are made
+// to the session that it begins with.
+func processBy(next http.RoundTripper, password session.Secret, path string, changes ...func(*session.File)) *Fs {
+	client := transport.NewOver(next, transport.Retries{Tries: 4, Longest: time.Millisecond}, 8)
+	web := session.New("fuzz", path, 250*time.Millisecond, signin.New(client, "fuzz").Renew)
+	web.Base = time.Millisecond
+	state := session.File{
 		AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
-		Cookies:   []Cookie{{"WEB", "alive"}, {pcsCookie, "old"}},
-		Endpoints: map[string]string{driveHost: "https://p1-drivews.icloud.com", docsHost: "https://p1-docws.icloud.com"},
+		Cookies:   []session.Cookie{{Name: "WEB", Value: "alive"}, {Name: session.PCSCookie, Value: "old"}},
+		Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"},
 	}
-	_ = service.session.configure(state, password, "")
-	return &Fs{name: "fuzz", opt: opt, drive: assembleDrive(service, opt)}
+	for _, change := range changes {
+		change(&state)
+	}
+	_ = web.Configure(state, password, "")
+	return &Fs{name: "fuzz", opt: new(Options), drive: drive.New(service.New(client, web), drive.Config{
+		Encoding: drive.DefaultEncoding, BatchSize: 20, CacheItems: 1000, ListingAge: time.Minute,
+	})}
 }
 
 // operation is something that is done with the drive. After a success holds
@@ -363,7 +373,7 @@ var fuzzed = []operation{
 		return hasFile("folder/new.txt", "new"), err
 	}},
 	{name: "sign in", slow: true, setup: func(c *fakeCloud) { c.alive = false }, run: func(f *Fs) (func(*fakeCloud) string, error) {
-		f.drive.service.session.password = "secret"
+		_ = f.drive.Service.Session.Configure(session.File{}, "secret", "")
 		_, err := f.List(background, "folder")
 		return nothing, err
 	}},
@@ -431,7 +441,7 @@ func try(input spoilt) (complaint string) {
 			return fmt.Sprintf("%s, with %s spoilt, is a success: %s", op.name, spoiltKind, wrong)
 		}
 	}
-	if err != nil && KindOf(err) == "" {
+	if err != nil && apierr.KindOf(err) == "" {
 		return fmt.Sprintf("%s, with %s spoilt: an error without a kind: %v", op.name, spoiltKind, err)
 	}
 	return c.lost(op.name, spoiltKind, before)
@@ -443,17 +453,17 @@ func try(input spoilt) (complaint string) {
 func isPartOf(spoilt, truth []byte) bool {
 	said, so := map[string]bool{}, map[string]bool{}
 	for body, claims := range map[*[]byte]map[string]bool{&spoilt: said, &truth: so} {
-		var listing listingAnswer
-		if listing.readFrom(json.NewDecoder(bytes.NewReader(*body))) != nil {
+		var listing drive.ListingResponse
+		if listing.DecodeFrom(json.NewDecoder(bytes.NewReader(*body))) != nil {
 			continue
 		}
-		for _, folder := range listing.folders {
+		for _, folder := range listing.Folders {
 			claims[string(folder.DriveID)] = true
-			if folder.items != nil && len(folder.items) == 0 && folder.Count.or(0) == 0 {
+			if folder.Items != nil && len(folder.Items) == 0 && folder.Count.Or(0) == 0 {
 				claims["empty "+string(folder.DriveID)] = true
 			}
-			for _, it := range folder.items {
-				claims[fmt.Sprint(folder.DriveID, it.id, it.name, it.folder, it.size)] = true
+			for _, it := range folder.Items {
+				claims[fmt.Sprint(folder.DriveID, it.ID, it.Name, it.Folder, it.Size)] = true
 			}
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/backend/iclouddrive"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
@@ -46,7 +49,7 @@ var hazards = []hazard{{
 		for key, value := range configuration {
 			kept[key] = value
 		}
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		for range 2 {
 			again := configmap.Simple{} // as an in-memory configuration is at each start
 			for key, value := range kept {
@@ -60,7 +63,7 @@ var hazards = []hazard{{
 				return err
 			}
 		}
-		if logins := sim.counts()["account-login"]; logins != 1 {
+		if logins := sim.Counts()["account-login"]; logins != 1 {
 			return fmt.Errorf("%d sign-ins for one ended session", logins)
 		}
 		return nil
@@ -68,10 +71,10 @@ var hazards = []hazard{{
 }, {
 	"2 cached endpoints keep a dead session from being renewed at the start",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		must(0, config.SetCacheDir(sim.t.TempDir()))
+		must(0, config.SetCacheDir(sim.T.TempDir()))
 		defer func() { _ = config.SetCacheDir(filepath.Join("/dev/null", "cache")) }()
 		must(must(open("", configuration)).List(background, ""))
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		f, err := open("", configuration)
 		if err != nil {
 			return err
@@ -84,35 +87,35 @@ var hazards = []hazard{{
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		f := must(open("", configuration))
 		must(f.List(background, ""))
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		_, err := f.List(background, "")
 		return err
 	},
 }, {
 	"3b stale cookies for protected data",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true}})
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": true}})
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		f := must(open("", configuration))
 		must(f.List(background, ""))
-		sim.control("POST", "pcs/end", nil, nil)
+		sim.Control("POST", "pcs/end", nil, nil)
 		_, err := f.List(background, "")
 		return err
 	},
 }, {
 	"4 trust that is over is said in a way that a program understands",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.control("POST", "trust/end", nil, nil)
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Control("POST", "trust/end", nil, nil)
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		f, err := open("", configuration)
 		if err == nil {
 			_, err = f.List(background, "")
 		}
 		var kinded interface{ Kind() string }
-		if !errors.As(err, &kinded) || kinded.Kind() != KindNeedsLogin {
+		if !errors.As(err, &kinded) || kinded.Kind() != apierr.KindNeedsLogin {
 			return fmt.Errorf("not an error that says needs-login: %v", err)
 		}
-		if pushes := sim.counts()["push-code"]; pushes != 0 {
+		if pushes := sim.Counts()["push-code"]; pushes != 0 {
 			return fmt.Errorf("%d codes were pushed to somebody's phone", pushes)
 		}
 		return nil
@@ -120,7 +123,7 @@ var hazards = []hazard{{
 }, {
 	"5 a password that rclone's config show has starred out",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		configuration["password"] = hiddenPassword
+		configuration["password"] = "*** ENCRYPTED ***"
 		f, err := open("", configuration)
 		if err != nil {
 			return err
@@ -131,13 +134,13 @@ var hazards = []hazard{{
 }, {
 	"6 a replacement that fails leaves the old file",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.putFile("file.txt", "the old content")
+		sim.PutFile("file.txt", "the old content")
 		f := must(open("", configuration))
-		sim.fault("content-post", "status", status(503), jsonObject{"times": nil})
+		sim.Fault("content-post", "status", simtest.Status(503), simtest.JSON{"times": nil})
 		if _, err := tryPut(f, "file.txt", "the new one"); err == nil {
 			return errors.New("an upload that cannot work is a success")
 		}
-		if _, there := sim.tree()["file.txt"]; !there {
+		if _, there := sim.Tree()["file.txt"]; !there {
 			return errors.New("the old file is gone")
 		}
 		return nil
@@ -146,11 +149,11 @@ var hazards = []hazard{{
 	"7 one failed transfer",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		f := must(open("", configuration))
-		sim.fault("content-post", "status", status(503))
+		sim.Fault("content-post", "status", simtest.Status(503))
 		if _, err := tryPut(f, "file.txt", "content"); err != nil {
 			return err
 		}
-		if content := sim.file("file.txt"); content != "content" {
+		if content := sim.File("file.txt"); content != "content" {
 			return fmt.Errorf("stored %q", content)
 		}
 		return nil
@@ -158,9 +161,9 @@ var hazards = []hazard{{
 }, {
 	"8a a passing failure of by_id",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.putFile("file.txt", "content")
+		sim.PutFile("file.txt", "content")
 		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
-		sim.fault("by-id", "status", status(503))
+		sim.Fault("by-id", "status", simtest.Status(503))
 		_, err := read(o)
 		return err
 	},
@@ -172,9 +175,9 @@ var hazards = []hazard{{
 				err = fmt.Errorf("panic: %v", crash)
 			}
 		}()
-		sim.putFile("file.txt", "content")
+		sim.PutFile("file.txt", "content")
 		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
-		sim.fault("by-id", "replace", jsonObject{"text": `{"document_id":"x"}`, "times": nil})
+		sim.Fault("by-id", "replace", simtest.JSON{"text": `{"document_id":"x"}`, "times": nil})
 		if _, err := read(o); err == nil {
 			return errors.New("content from nowhere")
 		}
@@ -183,9 +186,9 @@ var hazards = []hazard{{
 }, {
 	"9 a file that was replaced since it was listed",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.putFile("file.txt", "content")
+		sim.PutFile("file.txt", "content")
 		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
-		sim.mutate("file.txt", "write", jsonObject{"text": "another content"})
+		sim.Mutate("file.txt", "write", simtest.JSON{"text": "another content"})
 		content, err := read(o)
 		if err == nil && int64(len(content)) != o.Size() {
 			return fmt.Errorf("%d bytes without an error, %d were listed", len(content), o.Size())
@@ -198,7 +201,7 @@ var hazards = []hazard{{
 		f := must(open("", configuration))
 		must(tryPut(f, "café.txt", "1"))
 		must(tryPut(f, norm.NFD.String("café.txt"), "2"))
-		if files := sim.paths(); len(files) != 1 {
+		if files := sim.Paths(); len(files) != 1 {
 			return fmt.Errorf("one file became %q", files)
 		}
 		return nil
@@ -206,7 +209,7 @@ var hazards = []hazard{{
 }, {
 	"11a a package is listed with one size and read with another",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.control("POST", "package", jsonObject{"path": "doc.pages", "entries": jsonObject{"a": "b"}, "listed_size": 5}, nil)
+		sim.Control("POST", "package", simtest.JSON{"path": "doc.pages", "entries": simtest.JSON{"a": "b"}, "listed_size": 5}, nil)
 		o := must(must(open("", configuration)).NewObject(background, "doc.pages"))
 		content, err := read(o)
 		if err != nil {
@@ -220,8 +223,8 @@ var hazards = []hazard{{
 }, {
 	"11b a folder below a shared one",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.putFile("shared/below/file.txt", "content")
-		sim.control("POST", "share", jsonObject{"path": "shared"}, nil)
+		sim.PutFile("shared/below/file.txt", "content")
+		sim.Control("POST", "share", simtest.JSON{"path": "shared"}, nil)
 		entries, err := must(open("", configuration)).List(background, "shared/below")
 		if err == nil && len(entries) != 1 {
 			return fmt.Errorf("%d entries", len(entries))
@@ -232,13 +235,13 @@ var hazards = []hazard{{
 	"12a a purge deletes file by file",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		for i := range 5 {
-			sim.putFile(fmt.Sprintf("folder/file%d", i), "content")
+			sim.PutFile(fmt.Sprintf("folder/file%d", i), "content")
 		}
 		f := must(open("folder", configuration))
 		if err := operations.Purge(background, f, ""); err != nil {
 			return err
 		}
-		if trashed := sim.counts()["trash"]; trashed != 1 {
+		if trashed := sim.Counts()["trash"]; trashed != 1 {
 			return fmt.Errorf("%d deletions", trashed)
 		}
 		return nil
@@ -246,8 +249,8 @@ var hazards = []hazard{{
 }, {
 	"12b rmdir in an app's library deletes a folder that is not empty",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
-		sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
-		sim.putFile("Notes/folder/file.txt", "content")
+		sim.Control("POST", "app-library", simtest.JSON{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+		sim.PutFile("Notes/folder/file.txt", "content")
 		f := must(open("", configuration))
 		if err := f.Rmdir(background, "Notes/folder"); !errors.Is(err, fs.ErrorDirectoryNotEmpty) {
 			return fmt.Errorf("rmdir of a folder with a file: %v", err)

@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -32,26 +34,9 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 			assert.NoError(t, err)
 			continue
 		}
-		assert.Equal(t, KindDenied, KindOf(err))
+		assert.Equal(t, apierr.KindDenied, apierr.KindOf(err))
 		assert.ErrorContains(t, err, "gives no session")
 		assert.Equal(t, 1, b.counts["retrieveItemDetailsInFolders"])
-	}
-}
-
-// An answer takes a cookie away by ending its life.
-func TestCookiesThatAnswersDelete(t *testing.T) {
-	later := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
-	for set, left := range map[string]string{
-		"A=":                   "",
-		"A=deleted; Max-Age=0": "",
-		"A=deleted; Expires=Thu, 01 Jan 1970 00:00:00 GMT":         "",
-		"A=new; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT": "A=new",
-		"A=new; Expires=" + later:                                  "A=new",
-		"A=new":                                                    "A=new",
-		"B=deleted; Max-Age=0":                                     "A=old",
-	} {
-		answer := http.Response{Header: http.Header{"Set-Cookie": {set}}}
-		assert.Equal(t, left, cookieHeader(mergeCookies([]Cookie{{"A", "old"}}, answer.Cookies())), set)
 	}
 }
 
@@ -92,7 +77,7 @@ func TestCallsThatAreSentOn(t *testing.T) {
 	})
 	_, err := driveBy(b, "").List(background, "")
 	assert.Error(t, err)
-	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], mostRedirects+1)
+	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], transport.MostRedirects+1)
 }
 
 // A host for contents that refuses an upload gets the cookies the next time. One

@@ -5,18 +5,20 @@ import (
 	"strings"
 	"testing"
 
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // spoilListings changes the answers of a cloud to listings.
-func spoilListings(cloud *fakeCloud, change func(folder jsonObject)) {
+func spoilListings(cloud *fakeCloud, change func(folder simtest.JSON)) {
 	cloud.spoil = func(_ int, kind string, answer *fakeAnswer) {
 		if kind != "retrieveItemDetailsInFolders" {
 			return
 		}
-		var folders []jsonObject
+		var folders []simtest.JSON
 		if json.Unmarshal(answer.body, &folders) != nil {
 			return
 		}
@@ -30,12 +32,14 @@ func spoilListings(cloud *fakeCloud, change func(folder jsonObject)) {
 // An item that cannot be used is one entry with its reason, and the others of the
 // folder are listed by the same request.
 func TestListFoldersWithInvalidItems(t *testing.T) {
-	valid := func(change func(jsonObject)) jsonObject {
-		it := jsonObject{"drivewsid": "FILE::com.apple.CloudDocs::odd", "name": "odd", "extension": "txt", "type": "FILE", "size": 1, "etag": "1"}
+	valid := func(change func(simtest.JSON)) simtest.JSON {
+		it := simtest.JSON{"drivewsid": "FILE::com.apple.CloudDocs::odd", "name": "odd", "extension": "txt", "type": "FILE", "size": 1, "etag": "1"}
 		change(it)
 		return it
 	}
-	set := func(member string, value any) jsonObject { return valid(func(it jsonObject) { it[member] = value }) }
+	set := func(member string, value any) simtest.JSON {
+		return valid(func(it simtest.JSON) { it[member] = value })
+	}
 	for name, test := range map[string]struct {
 		item   any
 		remote string
@@ -43,16 +47,16 @@ func TestListFoldersWithInvalidItems(t *testing.T) {
 	}{
 		"no object":          {7, "", "no object"},
 		"null":               {nil, "", "without an id"},
-		"no id":              {valid(func(it jsonObject) { delete(it, "drivewsid") }), "odd.txt", "without an id"},
+		"no id":              {valid(func(it simtest.JSON) { delete(it, "drivewsid") }), "odd.txt", "without an id"},
 		"an id of no type":   {set("drivewsid", []any{}), "", "wrong type"},
-		"an unknown type":    {valid(func(it jsonObject) { it["type"], it["drivewsid"] = "DOOR", "DOOR::com.apple.CloudDocs::odd" }), "odd.txt", "unknown type"},
-		"no type":            {valid(func(it jsonObject) { delete(it, "type"); it["drivewsid"] = "::com.apple.CloudDocs::odd" }), "odd.txt", "without a type"},
+		"an unknown type":    {valid(func(it simtest.JSON) { it["type"], it["drivewsid"] = "DOOR", "DOOR::com.apple.CloudDocs::odd" }), "odd.txt", "unknown type"},
+		"no type":            {valid(func(it simtest.JSON) { delete(it, "type"); it["drivewsid"] = "::com.apple.CloudDocs::odd" }), "odd.txt", "without a type"},
 		"two types":          {set("type", "FOLDER"), "odd.txt", "contradicts"},
 		"a negative size":    {set("size", -5), "odd.txt", "size of -5 bytes"},
 		"a huge size":        {set("size", 1<<60), "odd.txt", "size of"},
 		"an enormous size":   {set("size", json.Number("1e300")), "odd.txt", "no number of bytes"},
 		"a number as a name": {set("name", 7), "", "wrong type"},
-		"no name":            {valid(func(it jsonObject) { delete(it, "name"); delete(it, "extension") }), "", "without a name"},
+		"no name":            {valid(func(it simtest.JSON) { delete(it, "name"); delete(it, "extension") }), "", "without a name"},
 		"a slash in a name":  {set("name", "o/d"), "", `"o/d.txt" holds a slash`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +64,7 @@ func TestListFoldersWithInvalidItems(t *testing.T) {
 			cloud.add("root", "good.txt", []byte("content"))
 			folder := cloud.add("root", "folder", nil)
 			cloud.add(folder.id, "inside.txt", []byte("content"))
-			spoilListings(cloud, func(folder jsonObject) {
+			spoilListings(cloud, func(folder simtest.JSON) {
 				folder["items"] = append(folder["items"].([]any), test.item)
 				folder["numberOfItems"] = len(folder["items"].([]any))
 			})
@@ -105,7 +109,7 @@ func TestListingOfALoop(t *testing.T) {
 			cloud.add(b.id, "file.txt", []byte("content"))
 			again := *map[string]*fakeItem{"a": a, "b": b, "root": cloud.items["root"]}[target]
 			again.name = "again"
-			spoilListings(cloud, func(folder jsonObject) {
+			spoilListings(cloud, func(folder simtest.JSON) {
 				if folder["drivewsid"] == b.driveID() {
 					folder["items"] = append(folder["items"].([]any), cloud.form(&again))
 					folder["numberOfItems"] = 2

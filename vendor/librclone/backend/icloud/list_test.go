@@ -3,16 +3,19 @@ package icloud
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/text/unicode/norm"
 )
 
 // A listing that cannot be right is an error and never an empty folder.
@@ -36,8 +39,8 @@ func TestListingThatCannotBeRight(t *testing.T) {
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
-		f.drive.service.retries.tries = 2
-		sim.fault("list", "replace", jsonObject{"text": answer, "times": nil})
+		f.drive.Service.Retries.Tries = 2
+		sim.Fault("list", "replace", simtest.JSON{"text": answer, "times": nil})
 		_, err := f.List(background, "")
 		assert.Error(t, err, answer)
 		assert.NotEqual(t, fs.ErrorDirNotFound, err, answer)
@@ -49,11 +52,11 @@ func TestListingThatCannotBeRight(t *testing.T) {
 func TestListingThatIsShort(t *testing.T) {
 	for times, want := range map[int]int{1: 2, 2: 2, 1000: 1} {
 		sim := startSimulator(t)
-		sim.putFile("one", "1")
-		sim.putFile("two", "2")
+		sim.PutFile("one", "1")
+		sim.PutFile("two", "2")
 		f := sim.open("")
-		it := sim.tree()["one"]
-		sim.fault("list", "replace", jsonObject{"times": times, "text": `[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK",` +
+		it := sim.Tree()["one"]
+		sim.Fault("list", "replace", simtest.JSON{"times": times, "text": `[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK",` +
 			`"numberOfItems":2,"items":[{"drivewsid":"` + it.DriveID + `","name":"one","type":"FILE","size":1,"etag":"x"}]}]`})
 		entries, err := f.List(background, "")
 		assert.Len(t, entries, want, "%d times", times)
@@ -61,7 +64,7 @@ func TestListingThatIsShort(t *testing.T) {
 			require.NoError(t, err)
 			continue
 		}
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 		assert.ErrorContains(t, err, "1 of the 2 items")
 	}
 }
@@ -72,14 +75,14 @@ func TestListFoldersWithAFailure(t *testing.T) {
 	for _, missing := range []string{"id-invalid", "not-found"} {
 		t.Run(missing, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"missing_folder": missing})
+			sim.DriveRules(simtest.JSON{"missing_folder": missing})
 			for i := range 10 {
-				sim.putFile(fmt.Sprintf("folder%d/file", i), "content")
+				sim.PutFile(fmt.Sprintf("folder%d/file", i), "content")
 			}
 			f := sim.open("")
 			entries, err := f.List(background, "")
 			require.NoError(t, err)
-			sim.mutate("folder4", "erase", nil)
+			sim.Mutate("folder4", "erase", nil)
 			listed, errs := f.ListFolders(background, append(names(entries), "nowhere"))
 			for i := range 10 {
 				if i == 4 {
@@ -98,7 +101,7 @@ func TestListFoldersWithAFailure(t *testing.T) {
 func TestListShowsWhatAppleCounts(t *testing.T) {
 	sim := startSimulator(t)
 	for _, name := range []string{"b", "a/2", "a/1", "a/c/3", "C", "é"} {
-		sim.putFile(name, "content")
+		sim.PutFile(name, "content")
 	}
 	f := sim.open("")
 	entries, err := f.List(background, "")
@@ -113,7 +116,7 @@ func TestListShowsWhatAppleCounts(t *testing.T) {
 	file := entries[2].(*Object)
 	assert.NotEmpty(t, file.ID())
 	before := file.Version()
-	sim.mutate("b", "touch", jsonObject{"modified_ms": 1_600_000_000_000})
+	sim.Mutate("b", "touch", simtest.JSON{"modified_ms": 1_600_000_000_000})
 	again, err := f.List(background, "")
 	require.NoError(t, err)
 	assert.NotEqual(t, before, again[2].(*Object).Version(), "the version changes with the metadata")
@@ -124,7 +127,7 @@ func TestListShowsWhatAppleCounts(t *testing.T) {
 // they are now, and not where they were.
 func TestListFollowsOtherDevices(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("a/b/file", "content")
+	sim.PutFile("a/b/file", "content")
 	f := sim.open("")
 	list := func(dir string) ([]string, error) {
 		entries, err := f.List(background, dir)
@@ -132,31 +135,31 @@ func TestListFollowsOtherDevices(t *testing.T) {
 	}
 	_, err := list("a/b")
 	require.NoError(t, err)
-	sim.mutate("a/b", "rename", jsonObject{"to": "a/c"})
+	sim.Mutate("a/b", "rename", simtest.JSON{"to": "a/c"})
 	_, err = list("a/b")
 	assert.Equal(t, fs.ErrorDirNotFound, err)
 	found, err := list("a/c")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a/c/file"}, found)
 
-	sim.putFile("z/other", "content")
-	sim.mutate("a/c", "rename", jsonObject{"to": "z/c"})
+	sim.PutFile("z/other", "content")
+	sim.Mutate("a/c", "rename", simtest.JSON{"to": "z/c"})
 	_, err = list("a/c")
 	assert.Equal(t, fs.ErrorDirNotFound, err, "it has its name, and is somewhere else")
-	sim.mutate("z/c", "rename", jsonObject{"to": "a/c"})
+	sim.Mutate("z/c", "rename", simtest.JSON{"to": "a/c"})
 	_, err = list("a/c")
 	require.NoError(t, err)
 
-	sim.mutate("a/c", "trash", nil)
+	sim.Mutate("a/c", "trash", nil)
 	_, err = list("a/c")
 	assert.Equal(t, fs.ErrorDirNotFound, err)
 
-	sim.putFile("a/c/another", "content") // a new folder under the old name
+	sim.PutFile("a/c/another", "content") // a new folder under the old name
 	found, err = list("a/c")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a/c/another"}, found)
 
-	sim.mutate("a", "rename", jsonObject{"to": "y"})
+	sim.Mutate("a", "rename", simtest.JSON{"to": "y"})
 	_, err = list("")
 	require.NoError(t, err, "a folder above is noticed when it is listed")
 	_, err = list("a/c")
@@ -167,32 +170,30 @@ func TestListFollowsOtherDevices(t *testing.T) {
 // does not show is looked for again.
 func TestNewObjectSeesOtherProcesses(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("store/one", "1")
+	sim.PutFile("store/one", "1")
 	f := sim.open("", configmap.Simple{"listing_age": "1h"})
 	_, err := f.NewObject(background, "store/one")
 	require.NoError(t, err)
-	sim.putFile("store/two", "2")
-	sim.resetCounts()
+	sim.PutFile("store/two", "2")
+	sim.ResetCounts()
 	_, err = f.NewObject(background, "store/two")
 	require.NoError(t, err)
 	_, err = f.NewObject(background, "store/one")
 	require.NoError(t, err)
-	assert.Equal(t, 1, sim.counts()["total"])
+	assert.Equal(t, 1, sim.Counts()["total"])
 	_, err = f.NewObject(background, "store/three")
 	assert.Equal(t, fs.ErrorObjectNotFound, err)
-	assert.Equal(t, 2, sim.counts()["total"])
+	assert.Equal(t, 2, sim.Counts()["total"])
 }
 
 // A listing that has become old is not believed.
 func TestNewObjectDistrustsOldListings(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("file", "content")
-	f := sim.open("")
+	sim.PutFile("file", "content")
+	f := sim.open("", configmap.Simple{"listing_age": "1ns"})
 	_, err := f.NewObject(background, "file")
 	require.NoError(t, err)
-	sim.mutate("file", "write", jsonObject{"text": "another content"})
-	now := time.Now().Add(time.Minute)
-	f.drive.folders.now = func() time.Time { return now }
+	sim.Mutate("file", "write", simtest.JSON{"text": "another content"})
 	o, err := f.NewObject(background, "file")
 	require.NoError(t, err)
 	assert.Equal(t, int64(15), o.Size())
@@ -202,15 +203,15 @@ func TestNewObjectDistrustsOldListings(t *testing.T) {
 func TestLookupsShareAListing(t *testing.T) {
 	sim := startSimulator(t)
 	for i := range 20 {
-		sim.putFile(fmt.Sprintf("store/%02d", i), "content")
+		sim.PutFile(fmt.Sprintf("store/%02d", i), "content")
 	}
 	f := sim.open("store")
-	sim.resetCounts()
-	inParallel(20, 20, func(i int) {
+	sim.ResetCounts()
+	simtest.InParallel(20, 20, func(i int) {
 		_, err := f.NewObject(background, fmt.Sprintf("%02d", i))
 		assert.NoError(t, err)
 	})
-	assert.Equal(t, 1, sim.counts()["list"])
+	assert.Equal(t, 1, sim.Counts()["list"])
 }
 
 // What we change while a listing is under way is there afterwards, whether the
@@ -224,25 +225,25 @@ func TestOwnChangesSurviveAListing(t *testing.T) {
 			put(t, f, "store/two", "2")
 			doomed, err := f.NewObject(background, "store/two")
 			require.NoError(t, err)
-			sim.fault("list", "hold", jsonObject{"gate": "g", "at": at})
+			sim.Fault("list", "hold", simtest.JSON{"gate": "g", "at": at})
 			done := make(chan error)
 			go func() {
 				_, err := f.List(background, "store")
 				done <- err
 			}()
-			sim.control("POST", "wait", jsonObject{"kind": "list", "n": 2, "timeout_ms": 5000}, nil)
+			sim.Control("POST", "wait", simtest.JSON{"kind": "list", "n": 2, "timeout_ms": 5000}, nil)
 			put(t, f, "store/three", "3")
 			put(t, f, "store/one", "one")
 			require.NoError(t, doomed.Remove(background))
-			sim.control("POST", "gates/release", jsonObject{"gate": "g"}, nil)
+			sim.Control("POST", "gates/release", simtest.JSON{"gate": "g"}, nil)
 			require.NoError(t, <-done)
-			sim.resetCounts()
+			sim.ResetCounts()
 			_, err = f.NewObject(background, "store/three")
 			assert.NoError(t, err)
 			one, err := f.NewObject(background, "store/one")
 			require.NoError(t, err)
 			assert.Equal(t, int64(3), one.Size())
-			assert.Zero(t, sim.counts()["total"], "nothing was forgotten")
+			assert.Zero(t, sim.Counts()["total"], "nothing was forgotten")
 			_, err = f.NewObject(background, "store/two")
 			assert.Equal(t, fs.ErrorObjectNotFound, err)
 		})
@@ -252,23 +253,23 @@ func TestOwnChangesSurviveAListing(t *testing.T) {
 // ListR stops at the first failure, of the service or of the callback.
 func TestListRFails(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "seed", jsonObject{"prefix": "tree", "files": 50, "folders": 50, "size": 1, "seed": 1, "modified_ms": 0}, nil)
+	sim.Control("POST", "seed", simtest.JSON{"prefix": "tree", "files": 50, "folders": 50, "size": 1, "seed": 1, "modified_ms": 0}, nil)
 	f := sim.open("")
-	f.drive.service.retries.tries = 1
+	f.drive.Service.Retries.Tries = 1
 	enough := errors.New("enough")
 	assert.Equal(t, enough, f.ListR(background, "tree", func(fs.DirEntries) error { return enough }))
 	assert.Equal(t, fs.ErrorDirNotFound, f.ListR(background, "nowhere", func(fs.DirEntries) error { return nil }))
-	sim.fault("list", "status", status(500), jsonObject{"times": nil, "skip": 1})
-	assert.Equal(t, KindNetwork, KindOf(f.ListR(background, "tree", func(fs.DirEntries) error { return nil })))
+	sim.Fault("list", "status", simtest.Status(500), simtest.JSON{"times": nil, "skip": 1})
+	assert.Equal(t, apierr.KindNetwork, apierr.KindOf(f.ListR(background, "tree", func(fs.DirEntries) error { return nil })))
 }
 
 // Below a share the items are listed and read, and not changed.
 func TestBelowAShare(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("shared/top.txt", "top")
-	sim.putFile("shared/below/file.txt", "below")
-	sim.putFile("shared/below/deeper/file.txt", "deeper")
-	sim.control("POST", "share", jsonObject{"path": "shared"}, nil)
+	sim.PutFile("shared/top.txt", "top")
+	sim.PutFile("shared/below/file.txt", "below")
+	sim.PutFile("shared/below/deeper/file.txt", "deeper")
+	sim.Control("POST", "share", simtest.JSON{"path": "shared"}, nil)
 	f := sim.open("")
 	seen := map[string]fs.DirEntry{}
 	require.NoError(t, f.ListR(background, "", func(entries fs.DirEntries) error {
@@ -278,7 +279,7 @@ func TestBelowAShare(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, []string{"shared", "shared/below", "shared/below/deeper", "shared/below/deeper/file.txt",
-		"shared/below/file.txt", "shared/top.txt"}, sortedKeys(seen))
+		"shared/below/file.txt", "shared/top.txt"}, slices.Sorted(maps.Keys(seen)))
 	owner, shared := seen["shared"].(*Directory).Owner()
 	assert.True(t, shared)
 	assert.Regexp(t, "^_", owner)
@@ -296,19 +297,19 @@ func TestBelowAShare(t *testing.T) {
 		assert.Equal(t, o.ID(), again.(*Object).ID())
 	}
 	_, err := tryPut(f, "shared/below/new.txt", "content")
-	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
 	_, err = tryPut(f, "shared/below/file.txt", "content")
-	assert.Equal(t, KindDenied, KindOf(err), "%v", err)
-	assert.Equal(t, KindDenied, KindOf(seen["shared/below/file.txt"].(*Object).Remove(background)))
-	assert.Equal(t, KindDenied, KindOf(f.Mkdir(background, "shared/below/new")))
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(seen["shared/below/file.txt"].(*Object).Remove(background)))
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(f.Mkdir(background, "shared/below/new")))
 	put(t, f, "shared/new.txt", "into the share itself")
-	assert.Equal(t, "into the share itself", sim.file("shared/new.txt"))
+	assert.Equal(t, "into the share itself", sim.File("shared/new.txt"))
 }
 
 // Libraries of apps are folders of another zone: everything works in them.
 func TestAppLibrary(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+	sim.Control("POST", "app-library", simtest.JSON{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
 	f := sim.open("")
 	put(t, f, "Notes/folder/one.txt", "1")
 	put(t, f, "Notes/folder/one.txt", "one")
@@ -337,161 +338,18 @@ func TestAppLibrary(t *testing.T) {
 // A move into another zone whose answer is lost is found there.
 func TestLostMoveIntoALibrary(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "app-library", jsonObject{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
-	sim.putFile("plain.txt", "plain")
+	sim.Control("POST", "app-library", simtest.JSON{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
+	sim.PutFile("plain.txt", "plain")
 	f := sim.open("")
 	plain, err := f.NewObject(background, "plain.txt")
 	require.NoError(t, err)
-	sim.fault("move", "reset-after")
+	sim.Fault("move", "reset-after")
 	moved, err := f.Move(background, plain, "Notes/plain.txt")
 	require.NoError(t, err)
 	content, err := read(moved)
 	require.NoError(t, err)
 	assert.Equal(t, "plain", content)
-	assert.Equal(t, []string{"Notes", "Notes/plain.txt"}, sim.paths())
-}
-
-// --- the cache itself
-
-func listed(names ...string) []*item {
-	items := []*item{}
-	for i, name := range names {
-		items = append(items, &item{id: fmt.Sprintf("FILE::zone::%08d-%d", i, i), name: name, shown: name})
-	}
-	return items
-}
-
-// Two items of one name are both listed, whatever the order they come in.
-func TestItemsOfOneName(t *testing.T) {
-	want := []string{"Notes", "Notes (00000001)", "notes", "file.txt", "file (00000004).txt", "other"}
-	items := listed("Notes", "Notes", "notes", "file.txt", norm.NFD.String("file.txt"), "other")
-	for range 20 {
-		slices.Reverse(items)
-		items = append(items[1:], items[0])
-		fresh := make([]*item, len(items))
-		for i, it := range items {
-			copied := *it
-			copied.shown = copied.name
-			fresh[i] = &copied
-		}
-		var shown []string
-		for _, it := range arrange(fresh).visible() {
-			shown = append(shown, it.shown)
-		}
-		assert.ElementsMatch(t, want, shown)
-	}
-}
-
-// However many items have one name and the start of one id, all are listed, and
-// by names that do not depend on the order either.
-func TestItemsOfOneNameAndLikeIDs(t *testing.T) {
-	ids := []string{
-		"FILE::zone::document-1", "FILE::zone::document-2", "FILE::zone::document-3", "FILE::zone::DOCUMENT-3",
-		"FILE::another::document-3", "FILE::zone::x",
-	}
-	var want []string
-	for turn := range 2 * len(ids) {
-		if turn == len(ids) {
-			slices.Reverse(ids)
-		}
-		ids = append(ids[1:], ids[0])
-		items := listed("a (document).txt")
-		for _, id := range ids {
-			items = append(items, &item{id: id, name: "a.txt", shown: "a.txt"})
-		}
-		var shown []string
-		for _, it := range arrange(items).visible() {
-			shown = append(shown, it.shown+" "+it.id)
-		}
-		slices.Sort(shown)
-		if want == nil {
-			want = shown
-			t.Log(want)
-		}
-		assert.Equal(t, want, shown)
-		assert.Len(t, shown, len(ids)+1)
-	}
-}
-
-// The cache keeps to its size, and forgets what was not used for long.
-func TestFoldersAreForgotten(t *testing.T) {
-	f := newFolders(100)
-	fill := func(id string, count int) {
-		names := make([]string, count)
-		for i := range names {
-			names[i] = fmt.Sprint("file", i)
-		}
-		f.end(f.begin(id), listed(names...))
-	}
-	for i := range 20 {
-		fill(fmt.Sprint("folder", i), 10)
-	}
-	assert.Equal(t, 10*11, f.items, "one of them is the largest")
-	assert.False(t, (f.contents("folder10") != nil))
-	assert.True(t, (f.contents("folder11") != nil))
-	_, known := f.find("folder11", "file1")
-	require.True(t, known)
-	fill("one more", 10)
-	assert.True(t, (f.contents("folder11") != nil), "it was used a moment ago")
-	assert.False(t, (f.contents("folder12") != nil))
-	fill("large", 10_000)
-	assert.Equal(t, 10_001+9*11, f.items)
-	for i := range 20 {
-		fill(fmt.Sprint("small", i), 10)
-	}
-	assert.True(t, (f.contents("large") != nil), "the largest stays")
-	assert.Equal(t, 10_001+9*11, f.items)
-	f.put("large", &item{id: "FILE::zone::new", name: "new", shown: "new"})
-	assert.Equal(t, 10_002+9*11, f.items)
-	f.drop("large", "FILE::zone::new")
-	f.forget("large")
-	assert.Equal(t, 9*11, f.items)
-	for i := range 200 {
-		fill(fmt.Sprint("empty", i), 0)
-	}
-	assert.InDelta(t, 100, f.items, 11, "an empty folder takes room, too")
-	f.find("unheard of", "x")
-	f.drop("unheard of", "x")
-	f.forgetAll()
-	assert.Zero(t, f.items)
-	assert.Zero(t, f.recent.Len())
-	assert.Empty(t, f.byID)
-}
-
-// A listing that was asked for before another one is not kept.
-func TestOlderListingIsNotKept(t *testing.T) {
-	f := newFolders(100)
-	moment := time.Now()
-	f.now = func() time.Time { moment = moment.Add(time.Second); return moment }
-	early, late := f.begin("folder"), f.begin("folder")
-	f.end(late, listed("new"))
-	shown := f.end(early, listed("old"))
-	assert.Equal(t, "old", shown[0].shown, "who asked gets what was answered")
-	got, _ := f.find("folder", "new")
-	assert.NotNil(t, got.exact)
-	during := f.begin("folder")
-	f.forget("folder")
-	f.end(during, listed("old"))
-	assert.False(t, (f.contents("folder") != nil))
-}
-
-func TestNamesOfLeftovers(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
-	for _, name := range []string{"file.txt", "a.icloud-new-x", strings.Repeat("é", 127), strings.Repeat("x", 255), "with space "} {
-		made := replacementName(name, now, 0xabc)
-		assert.LessOrEqual(t, len(made), longestName)
-		assert.True(t, isLeftover(made), made)
-		parsed, ok := parseLeftover(made)
-		require.True(t, ok)
-		assert.True(t, parsed.replaces(name), made)
-		assert.False(t, parsed.replaces(name[1:]))
-		assert.Equal(t, now, parsed.made)
-		assert.NoError(t, checkName("", "", name))
-		assert.Equal(t, KindRefusedName, KindOf(checkName("", "", made)))
-	}
-	for _, name := range []string{"file.icloud-new-", "file.icloud-new-zz-00000000", ".icloud-new-65535680-00000001"} {
-		assert.False(t, isLeftover(name), name)
-	}
+	assert.Equal(t, []string{"Notes", "Notes/plain.txt"}, sim.Paths())
 }
 
 // A folder that the service fails at, alone or in a list, takes no other with it.
@@ -542,7 +400,7 @@ func TestListsThatTheServiceFailsAtAlways(t *testing.T) {
 	before := c.requests
 	_, errs := f.ListFolders(background, names(entries))
 	for _, err := range errs {
-		assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
 	}
-	assert.LessOrEqual(t, c.requests-before, believedTries+mostFailures*f.drive.service.retries.tries)
+	assert.LessOrEqual(t, c.requests-before, service.TrustedTries+3*f.drive.Service.Retries.Tries)
 }

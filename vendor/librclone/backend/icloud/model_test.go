@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -40,10 +44,10 @@ const modelNames = 6
 // try makes a change that may come too late, and returns the digest of what was
 // there before.
 func (s *simulator) try(method, path string, body []byte) (was string, done bool) {
-	request, err := http.NewRequest(method, s.url+"/control/"+path, bytes.NewReader(body))
-	require.NoError(s.t, err)
+	request, err := http.NewRequest(method, s.URL+"/control/"+path, bytes.NewReader(body))
+	require.NoError(s.T, err)
 	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	defer func() { _ = response.Body.Close() }()
 	var answer struct{ Was string }
 	_ = json.NewDecoder(response.Body).Decode(&answer)
@@ -55,7 +59,7 @@ func (d *devices) act(random *rand.Rand, device, step int) {
 	name := fmt.Sprintf("folder%d/file%d", random.IntN(2), random.IntN(modelNames))
 	content := fmt.Sprintf("device %d, step %d", device, step)
 	action := random.IntN(6)
-	change := jsonObject{"path": name, "change": "rename"}
+	change := simtest.JSON{"path": name, "change": "rename"}
 	switch action {
 	case 0:
 		change["change"] = "trash"
@@ -64,7 +68,7 @@ func (d *devices) act(random *rand.Rand, device, step int) {
 	case 2:
 		change["to"] = fmt.Sprintf("folder%d/moved %d %d", random.IntN(2), device, step)
 	case 3, 4: // one of two times: an edit may change neither size nor time
-		change = jsonObject{"path": name, "change": "write", "text": content, "modified_ms": 1700000000000 + 1000*random.Int64N(2)}
+		change = simtest.JSON{"path": name, "change": "write", "text": content, "modified_ms": 1700000000000 + 1000*random.Int64N(2)}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,7 +79,7 @@ func (d *devices) act(random *rand.Rand, device, step int) {
 		was, done = d.sim.try("PUT", "file?modified_ms=1700000000000&path="+url.QueryEscape(name), []byte(content))
 	} else {
 		body, err := json.Marshal(change)
-		require.NoError(d.sim.t, err)
+		require.NoError(d.sim.T, err)
 		was, done = d.sim.try("POST", "mutate", body)
 	}
 	switch {
@@ -124,23 +128,23 @@ func TestRestoresBesideOtherDevices(t *testing.T) {
 func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 	sim := startSimulator(t)
 	taken := []string{"bounce", "refuse"}[random.IntN(2)]
-	sim.driveRules(jsonObject{"taken_name": taken, "rename_checks_etag": random.IntN(2) == 0})
+	sim.DriveRules(simtest.JSON{"taken_name": taken, "rename_checks_etag": random.IntN(2) == 0})
 	d := &devices{sim: sim, written: map[string]writing{}, trashed: map[string]bool{}, overwritten: map[string]bool{}}
 	for folder := range 2 {
 		for file := range modelNames {
 			name := fmt.Sprintf("folder%d/file%d", folder, file)
 			d.written[digestOf(name)] = writing{name: name}
-			sim.putFile(name, name)
+			sim.PutFile(name, name)
 		}
 	}
 	f := sim.openOwn("")
 	for _, kind := range []string{"trash", "rename", "update-documents", "list", "list-details", "upload-web"} {
 		for _, action := range []string{"reset-before", "reset-after", "status"} {
-			more := jsonObject{"times": 3, "probability": 0.05}
+			more := simtest.JSON{"times": 3, "probability": 0.05}
 			if action == "status" {
 				more["status"] = 503
 			}
-			sim.fault(kind, action, more)
+			sim.Fault(kind, action, more)
 		}
 	}
 	over := make(chan struct{})
@@ -162,12 +166,12 @@ func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 	stored := map[string]string{}  // names by digests
 	sent := map[string]time.Time{} // when the last upload to a name was sent: what came later it cannot know
 	for round := range 4 {
-		inParallel(6, 2*modelNames, func(i int) {
+		simtest.InParallel(6, 2*modelNames, func(i int) {
 			name := fmt.Sprintf("folder%d/file%d", i%2, i/2)
 			content := fmt.Sprintf("restored: %s, round %d", name, round)
 			ctx := background
 			if i%3 > 0 {
-				ctx = DeferReplacement(background)
+				ctx = drive.DeferReplacement(background)
 			}
 			in := &clocked{ReadSeeker: strings.NewReader(content), read: func() {
 				mu.Lock()
@@ -181,15 +185,15 @@ func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 			}
 		})
 	}
-	for _, left := range f.drive.pending.finish(background) {
-		assert.Contains(t, []string{KindChanged, KindExists, KindNetwork, KindThrottled, KindDamaged}, KindOf(left.Err), "%v", left.Err)
+	for _, left := range f.drive.Finish(background) {
+		assert.Contains(t, []string{apierr.KindChanged, apierr.KindExists, apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged}, apierr.KindOf(left.Err), "%v", left.Err)
 	}
 	close(over)
 	others.Wait()
-	sim.control("DELETE", "faults", nil, nil)
+	sim.Control("DELETE", "faults", nil, nil)
 
 	kept := map[string]bool{}
-	for _, item := range sim.tree() {
+	for _, item := range sim.Tree() {
 		kept[item.SHA256] = true
 	}
 	inTrash := sim.trash()

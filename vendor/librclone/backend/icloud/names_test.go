@@ -1,14 +1,18 @@
 package icloud
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/text/unicode/norm"
 )
 
 // specialNames are names that services have trouble with, and whether the
@@ -28,11 +32,11 @@ var specialNames = map[string]bool{
 var guessedRules = []string{"backslash", "control", "too-long", "trailing-dot", "leading-space", "trailing-space"}
 
 func (s *simulator) refuseNames(refused bool) {
-	rules := jsonObject{}
+	rules := simtest.JSON{}
 	for _, rule := range guessedRules {
 		rules[rule] = refused
 	}
-	s.driveRules(jsonObject{"refuse_names": rules})
+	s.DriveRules(simtest.JSON{"refuse_names": rules})
 }
 
 // A name that the service takes is stored, listed and found character by
@@ -43,17 +47,17 @@ func TestNamesGoRound(t *testing.T) {
 	f := sim.open("")
 	want := map[string]bool{}
 	for name := range specialNames {
-		remote := outer(name)
+		remote := drive.ShownName(name)
 		put(t, f, "folder/"+remote+"/"+remote, name)
 		want["folder/"+remote] = true
-		assert.Equal(t, name, sim.file("folder/"+name+"/"+name))
+		assert.Equal(t, name, sim.File("folder/"+name+"/"+name))
 	}
 	f.DirCacheFlush()
 	entries, err := f.List(background, "folder")
 	require.NoError(t, err)
-	assert.Equal(t, sortedKeys(want), names(entries))
+	assert.Equal(t, slices.Sorted(maps.Keys(want)), names(entries))
 	for name := range specialNames {
-		o, err := f.NewObject(background, "folder/"+outer(name)+"/"+outer(name))
+		o, err := f.NewObject(background, "folder/"+drive.ShownName(name)+"/"+drive.ShownName(name))
 		require.NoError(t, err, "%q", name)
 		content, err := read(o)
 		require.NoError(t, err)
@@ -68,15 +72,15 @@ func TestNamesThatTheServiceRefuses(t *testing.T) {
 	f := sim.open("")
 	stored := 0
 	for name, refused := range specialNames {
-		remote := "folder/" + outer(name)
+		remote := "folder/" + drive.ShownName(name)
 		_, err := tryPut(f, remote, name)
 		if !refused {
 			require.NoError(t, err, "%q", name)
 			stored++
 			continue
 		}
-		assert.Equal(t, KindRefusedName, KindOf(err), "%q", name)
-		assert.Equal(t, KindRefusedName, KindOf(f.Mkdir(background, remote)), "%q", name)
+		assert.Equal(t, apierr.KindRefusedName, apierr.KindOf(err), "%q", name)
+		assert.Equal(t, apierr.KindRefusedName, apierr.KindOf(f.Mkdir(background, remote)), "%q", name)
 	}
 	assert.Len(t, filesIn(sim), stored)
 }
@@ -86,23 +90,23 @@ func TestNamesThatTheServiceRefuses(t *testing.T) {
 func TestExpectNewReplacesNothing(t *testing.T) {
 	for matching, folds := range map[string]bool{"ignoring-case": true, "case-sensitive": false} {
 		sim := startSimulator(t)
-		sim.driveRules(jsonObject{"name_matching": matching})
+		sim.DriveRules(simtest.JSON{"name_matching": matching})
 		f := sim.open("")
 		put(t, f, "folder/Report.txt", "first")
 		only := func(remote string) error {
-			_, err := f.Put(ExpectNew(background), strings.NewReader("second"), infoOf(remote, "second"))
+			_, err := f.Put(drive.ExpectNew(background), strings.NewReader("second"), infoOf(remote, "second"))
 			return err
 		}
-		assert.Equal(t, KindExists, KindOf(only("folder/Report.txt")))
+		assert.Equal(t, apierr.KindExists, apierr.KindOf(only("folder/Report.txt")))
 		if err := only("folder/report.txt"); folds {
-			assert.Equal(t, KindExists, KindOf(err))
+			assert.Equal(t, apierr.KindExists, apierr.KindOf(err))
 		} else {
 			require.NoError(t, err)
-			assert.Equal(t, "second", sim.file("folder/report.txt"))
+			assert.Equal(t, "second", sim.File("folder/report.txt"))
 		}
 		require.NoError(t, only("folder/other.txt"))
-		assert.Equal(t, "first", sim.file("folder/Report.txt"))
-		assert.Zero(t, sim.counts()["trash"])
+		assert.Equal(t, "first", sim.File("folder/Report.txt"))
+		assert.Zero(t, sim.Counts()["trash"])
 	}
 }
 
@@ -110,27 +114,27 @@ func TestExpectNewReplacesNothing(t *testing.T) {
 // about it, and only then.
 func TestNamesThatAreRefused(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"refuse_names": jsonObject{"colon": true}})
+	sim.DriveRules(simtest.JSON{"refuse_names": simtest.JSON{"colon": true}})
 	f := sim.open("")
 	long := strings.Repeat("x", 256)
 	for _, name := range []string{"a:b", long, strings.Repeat("é", 128)} {
 		_, err := tryPut(f, name, "content")
-		assert.Equal(t, KindRefusedName, KindOf(err), "%v", err)
-		assert.Equal(t, KindRefusedName, KindOf(f.Mkdir(background, name)))
+		assert.Equal(t, apierr.KindRefusedName, apierr.KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindRefusedName, apierr.KindOf(f.Mkdir(background, name)))
 	}
 	put(t, f, strings.Repeat("é", 127), "the longest")
 	put(t, f, "file", "content")
 	o, err := f.NewObject(background, "file")
 	require.NoError(t, err)
 	_, err = f.Move(background, o, long)
-	assert.Equal(t, KindRefusedName, KindOf(err))
-	assert.Equal(t, "content", sim.file("file"))
+	assert.Equal(t, apierr.KindRefusedName, apierr.KindOf(err))
+	assert.Equal(t, "content", sim.File("file"))
 	put(t, f, strings.Repeat("é", 127), "is replaced, too")
-	assert.Equal(t, "is replaced, too", sim.file(strings.Repeat("é", 127)))
+	assert.Equal(t, "is replaced, too", sim.File(strings.Repeat("é", 127)))
 
-	sim.fault("upload-web", "status", status(400), jsonObject{"times": nil})
+	sim.Fault("upload-web", "status", simtest.Status(400), simtest.JSON{"times": nil})
 	_, err = tryPut(f, strings.Repeat("0123456789abcdef", 4), "content")
-	assert.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindUnsupported, apierr.KindOf(err), "%v", err)
 	assert.NotContains(t, err.Error(), "name")
 }
 
@@ -142,23 +146,8 @@ func TestLongNames(t *testing.T) {
 	long := strings.Repeat("n", 300) + ".txt"
 	put(t, f, long, "1")
 	put(t, f, long, "2")
-	assert.Equal(t, []string{long}, sim.paths())
-	assert.Equal(t, "2", sim.file(long))
-}
-
-func TestNameKeys(t *testing.T) {
-	for _, same := range [][2]string{{"é", norm.NFD.String("é")}, {"Ω", "Ω"}} {
-		assert.Equal(t, nameKey(same[0]), nameKey(same[1]), "%q", same)
-	}
-	for _, like := range [][2]string{{"file", "FILE"}, {"é", norm.NFD.String("É")}, {"ｆｉｌｅ", "ＦＩＬＥ"}, {"σς", "ΣΣ"}, {"K", "k"}} {
-		assert.NotEqual(t, nameKey(like[0]), nameKey(like[1]), "%q", like)
-		assert.Equal(t, foldKey(like[0]), foldKey(like[1]), "%q", like)
-	}
-	for _, different := range [][2]string{{"ß", "ss"}, {"i", "ı"}, {"ä", "a"}, {"a", "а"}} {
-		assert.NotEqual(t, foldKey(different[0]), foldKey(different[1]), "%q", different)
-	}
-	assert.Equal(t, coarseKey("straße"), coarseKey("STRASSE"))
-	assert.Equal(t, "0123abcd", foldKey("0123abcd"), "what most names are folds to itself")
+	assert.Equal(t, []string{long}, sim.Paths())
+	assert.Equal(t, "2", sim.File(long))
 }
 
 // Where upper and lower case are two names, neither file is ever taken for the
@@ -170,7 +159,7 @@ func TestNamesThatDifferByCase(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"name_matching": rule})
+			sim.DriveRules(simtest.JSON{"name_matching": rule})
 			f := sim.open("")
 			put(t, f, "Dir/Case.md", "upper")
 			put(t, f, "Dir/case.md", "lower")
@@ -219,7 +208,7 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 		for _, existing := range []string{"unknown", "already-exists", "bounce"} {
 			t.Run(rule+" "+existing, func(t *testing.T) {
 				sim := startSimulator(t)
-				sim.driveRules(jsonObject{"name_matching": rule, "existing_folder": existing})
+				sim.DriveRules(simtest.JSON{"name_matching": rule, "existing_folder": existing})
 				f := sim.open("")
 				for _, path := range []string{"Docs/a", "docs/a", "docs/b", "DOCS/b"} {
 					put(t, f, path, path)
@@ -230,7 +219,7 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 				if rule == "ignoring-case" && existing == "unknown" {
 					made += defaultTries - 1 // UNKNOWN may pass
 				}
-				assert.Equal(t, made, sim.counts()["create-folders"])
+				assert.Equal(t, made, sim.Counts()["create-folders"])
 			})
 		}
 	}
@@ -240,36 +229,15 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 // found by a coarser one.
 func TestNamesThatTheServiceTakesForOne(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"name_matching": "ignoring-case"})
+	sim.DriveRules(simtest.JSON{"name_matching": "ignoring-case"})
 	f := sim.open("")
 	put(t, f, "straße", "1")
 	put(t, f, "STRASSE", "2")
-	assert.Equal(t, []string{"STRASSE"}, sim.paths())
-	assert.Equal(t, "2", sim.file("STRASSE"))
+	assert.Equal(t, []string{"STRASSE"}, sim.Paths())
+	assert.Equal(t, "2", sim.File("STRASSE"))
 	require.NoError(t, f.Mkdir(background, "Füße"))
 	put(t, f, "FÜSSE/file", "in the same folder")
 	assert.Len(t, filesIn(sim), 2)
-}
-
-func FuzzNames(f *testing.F) {
-	for name := range specialNames {
-		f.Add(name)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		if raw == "" || !utf8.ValidString(raw) || strings.ContainsAny(raw, "/\x00") || !norm.NFC.IsNormalString(raw) || unusable[raw] != "" {
-			return
-		}
-		shown := outer(raw)
-		assert.NotContains(t, shown, "/")
-		assert.Equal(t, raw, inner(shown), "%q is shown as %q", raw, shown)
-		assert.Equal(t, shown, outer(norm.NFD.String(raw)))
-		sent := raw
-		assert.Equal(t, nameKey(sent), nameKey(norm.NFD.String(sent)))
-		if made := replacementName(sent, modified, 7); sent != "" && !isLeftover(sent) {
-			parsed, ok := parseLeftover(made)
-			assert.True(t, ok && parsed.replaces(sent), "%q", made)
-		}
-	})
 }
 
 // A refusal that may be passing, or about something else, does not make one file
@@ -296,7 +264,7 @@ func TestPassingRefusalOfANameThatDiffersByCase(t *testing.T) {
 		assert.Equal(t, stored, err == nil, "%d: %v", status, err)
 		assert.Equal(t, want, c.paths(), status)
 		assert.Equal(t, "precious", string(c.at("Case.md").content))
-		assert.False(t, f.drive.foldsCase.Load())
+		assert.False(t, f.drive.MergesCase())
 	}
 }
 
@@ -323,7 +291,7 @@ func TestPassingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		_, err := tryPut(f, "foo/x.txt", "other")
 		require.NoError(t, err, name)
 		assert.Equal(t, []string{"Foo", "Foo/x.txt", "foo", "foo/x.txt"}, c.paths(), name)
-		assert.False(t, f.drive.foldsCase.Load(), name)
+		assert.False(t, f.drive.MergesCase(), name)
 	}
 }
 
@@ -342,7 +310,7 @@ func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		}
 		f := c.drive("")
 		assert.Error(t, f.Mkdir(background, "foo"))
-		assert.False(t, f.drive.foldsCase.Load())
+		assert.False(t, f.drive.MergesCase())
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/drive"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
 )
@@ -16,10 +18,10 @@ import (
 type Object struct {
 	fs     *Fs
 	remote string
-	state  atomic.Pointer[item]
+	state  atomic.Pointer[drive.Item]
 }
 
-func (f *Fs) newObject(remote string, it *item) *Object {
+func (f *Fs) newObject(remote string, it *drive.Item) *Object {
 	o := &Object{fs: f, remote: remote}
 	o.state.Store(it)
 	return o
@@ -40,40 +42,40 @@ func (o *Object) Fs() fs.Info { return o.fs }
 func (o *Object) Remote() string { return o.remote }
 
 // ModTime implements fs.DirEntry. The service keeps whole seconds.
-func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().modified }
+func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().Modified }
 
 // Size returns the size of the content in bytes. It is -1 for a file that is or
 // may be a package, whose content is an archive of another size than the listed
 // one, and for a file without a listed size.
 func (o *Object) Size() int64 {
 	it := o.state.Load()
-	if o.fs.drive.contents.isPackage(it) || it.mayBePackage() {
+	if o.fs.drive.IsPackage(it) || it.MayBePackage() {
 		return -1
 	}
-	return it.size
+	return it.Size
 }
 
 // ID implements fs.IDer with the id that stays when the file is renamed or
 // moved.
-func (o *Object) ID() string { return o.state.Load().id }
+func (o *Object) ID() string { return o.state.Load().ID }
 
 // ParentID implements fs.ParentIDer.
-func (o *Object) ParentID() string { return o.state.Load().parent }
+func (o *Object) ParentID() string { return o.state.Load().Parent }
 
 // Version returns the service's etag, which changes whenever the content or the
 // metadata of the file changes.
-func (o *Object) Version() string { return o.state.Load().etag }
+func (o *Object) Version() string { return o.state.Load().ETag }
 
 // IsPackage reports whether the file is a package, which is a folder on a Mac
 // and whose content here is an archive. For most files this is known only after
 // they were opened once.
-func (o *Object) IsPackage() bool { return o.fs.drive.contents.isPackage(o.state.Load()) }
+func (o *Object) IsPackage() bool { return o.fs.drive.IsPackage(o.state.Load()) }
 
 // Owner reports whether another account shares the file, and the record name of
 // that account if the service reports it.
 func (o *Object) Owner() (owner string, shared bool) {
 	it := o.state.Load()
-	return it.owner(), it.shared()
+	return it.Owner(), it.Shared()
 }
 
 // Hash implements fs.ObjectInfo: the service gives none.
@@ -116,30 +118,19 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	if size >= 0 && start >= size || end >= 0 && end <= start {
 		return io.NopCloser(bytes.NewReader(nil)), nil // an empty file has no address
 	}
-	content, err := o.fs.drive.contents.read(ctx, it, o.path(), start, end, func() { o.learn(it) })
-	if hasKind(err, KindChanged) {
-		o.fs.drive.folders.forget(it.parent) // whoever looks again finds the present one
-	}
-	return content, err
+	return o.fs.drive.Read(ctx, it, o.path(), start, end, func(packaged *drive.Item) { o.state.CompareAndSwap(it, packaged) })
 }
 
 // Expect prepares the reading of files of the drive that will be opened soon. It
 // does not wait for the service.
 func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
-	var items []*item
+	var items []*drive.Item
 	for _, object := range objects {
 		if own, ok := object.(*Object); ok {
 			items = append(items, own.state.Load())
 		}
 	}
-	f.drive.contents.expect(ctx, items)
-}
-
-// learn records that the file is a package.
-func (o *Object) learn(it *item) {
-	packaged := *it
-	packaged.packaged = true
-	o.state.CompareAndSwap(it, &packaged)
+	f.drive.Expect(ctx, items)
 }
 
 // path returns the path of the file in the drive, for messages.
@@ -148,28 +139,22 @@ func (o *Object) path() string { return path.Join(o.fs.root, o.remote) }
 // Latest returns the file that now has the name in the folder where this one
 // was listed, regardless of the case of the path that led there.
 func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
-	d := o.fs.drive
-	it, err := d.identify(ctx, o.folder(), o.state.Load().shown, d.folders.now())
+	it, gone, err := o.fs.drive.Latest(ctx, o.state.Load(), o.path())
 	switch {
-	case isGone(err) && err != fs.ErrorObjectNotFound: // the folder may be elsewhere, or another one
+	case gone:
 		return o.fs.NewObject(ctx, o.remote)
 	case err != nil:
-		return nil, about(err, "find", o.path())
-	case it.folder:
+		return nil, err
+	case it.Folder:
 		return nil, fs.ErrorIsDir
 	}
 	return o.fs.newObject(o.remote, it), nil
 }
 
-// folder returns the folder in which the file was listed.
-func (o *Object) folder() place {
-	return place{id: o.state.Load().parent, path: path.Dir(o.path())}
-}
-
 // Remove implements fs.Object: the file is moved to the Trash and, under a
 // context of Permanently, deleted from there.
 func (o *Object) Remove(ctx context.Context) error {
-	return o.fs.drive.remove(ctx, o.folder(), o.state.Load())
+	return o.fs.drive.Remove(ctx, o.state.Load(), o.path())
 }
 
 // Update implements fs.Object: see Fs.Put.
@@ -185,27 +170,27 @@ func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ 
 // Directory is a folder of the drive.
 type Directory struct {
 	*fs.Dir
-	item *item
+	item *drive.Item
 }
 
 // Version returns the etag of the folder. It depends on the service whether it
 // changes with the contents.
-func (d *Directory) Version() string { return d.item.etag }
+func (d *Directory) Version() string { return d.item.ETag }
 
 // Children returns how many items are directly in the folder according to the
 // service, or -1 if it does not say. Items counts the files in the folder and
 // below, Size their bytes.
-func (d *Directory) Children() int64 { return d.item.children }
+func (d *Directory) Children() int64 { return d.item.Children }
 
 // IsLibrary reports whether the folder belongs to an app.
-func (d *Directory) IsLibrary() bool { return d.item.library }
+func (d *Directory) IsLibrary() bool { return d.item.Library }
 
 // Owner reports whether another account shares the folder, and the record name
 // of that account if the service reports it.
-func (d *Directory) Owner() (owner string, shared bool) { return d.item.owner(), d.item.shared() }
+func (d *Directory) Owner() (owner string, shared bool) { return d.item.Owner(), d.item.Shared() }
 
-func newDirectory(remote string, it *item) *Directory {
-	dir := fs.NewDir(remote, it.modified).SetID(it.id).SetParentID(it.parent).SetSize(it.size).SetItems(it.files)
+func newDirectory(remote string, it *drive.Item) *Directory {
+	dir := fs.NewDir(remote, it.Modified).SetID(it.ID).SetParentID(it.Parent).SetSize(it.Size).SetItems(it.Files)
 	return &Directory{Dir: dir, item: it}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
-	"plakar-icloud/librclone/redact"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/rclone/rclone/backend/iclouddrive"
 	"github.com/rclone/rclone/backend/overview"
@@ -18,52 +20,29 @@ import (
 	"github.com/rclone/rclone/fs/config/configstruct"
 	"github.com/rclone/rclone/fs/config/obscure"
 	"github.com/rclone/rclone/lib/encoder"
-	"golang.org/x/sync/semaphore"
 )
-
-// hiddenPassword is what rclone's "config show" prints for a password. In a
-// configuration made from its output, it stands for no password.
-const hiddenPassword = "*** ENCRYPTED ***"
 
 // Options are the options of rclone's iclouddrive and our own.
 type Options struct {
-	Service    string `config:"service"`
-	AppleID    string `config:"apple_id"`
-	Password   string `config:"password"`
-	TrustToken string `config:"trust_token"`
-	Cookies    string `config:"cookies"`
-	ClientID   string `config:"client_id"`
+	service.Options
 
-	PasswordCommand string               `config:"password_command"`
-	SessionFile     string               `config:"session_file"`
-	CallsPerSecond  float64              `config:"calls_per_second"`
-	CallsAtOnce     int                  `config:"calls_at_once"`
-	BatchSize       int                  `config:"batch_size"`
-	Tries           int                  `config:"tries"`
-	LongestWait     fs.Duration          `config:"longest_wait"`
-	Silence         fs.Duration          `config:"silence"`
-	ListingAge      fs.Duration          `config:"listing_age"`
-	CacheItems      int                  `config:"cache_items"`
-	ServerSideCopy  bool                 `config:"server_side_copy"`
-	PhotosLayout    string               `config:"photos_layout"`
-	PhotosVersions  string               `config:"photos_versions"`
-	PhotosDeleted   string               `config:"photos_deleted"`
-	Enc             encoder.MultiEncoder `config:"encoding"`
+	Service        string               `config:"service"`
+	BatchSize      int                  `config:"batch_size"`
+	ListingAge     fs.Duration          `config:"listing_age"`
+	CacheItems     int                  `config:"cache_items"`
+	ServerSideCopy bool                 `config:"server_side_copy"`
+	PhotosLayout   string               `config:"photos_layout"`
+	PhotosVersions string               `config:"photos_versions"`
+	PhotosDeleted  string               `config:"photos_deleted"`
+	Enc            encoder.MultiEncoder `config:"encoding"`
 }
 
-// Format implements fmt.Formatter, so that no verb prints a secret: cookies and
-// tokens are there in the clear, and a command may hold a password.
+// Format implements fmt.Formatter, so that no verb prints a secret.
 func (Options) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "icloud.Options{…}") }
 
 const (
 	serviceDrive  = "drive"
 	servicePhotos = "photos"
-
-	optTrustToken = "trust_token"
-	optCookies    = "cookies"
-
-	// defaultClientID is the one that icloud.com has, as rclone's default.
-	defaultClientID = "d39ba9916b7251055b22c7f910e2ea796ee65e98b2ddecea8f5dde8d9d1a815d"
 )
 
 func init() {
@@ -95,12 +74,12 @@ func init() {
 			IsPassword: true,
 			Sensitive:  true,
 		}, {
-			Name:      optTrustToken,
+			Name:      service.OptTrustToken,
 			Help:      "Trust token for session authentication.",
 			Sensitive: true,
 			Hide:      fs.OptionHideBoth,
 		}, {
-			Name:      optCookies,
+			Name:      service.OptCookies,
 			Help:      "Session cookies.",
 			Sensitive: true,
 			Hide:      fs.OptionHideBoth,
@@ -108,7 +87,7 @@ func init() {
 			Name:     "client_id",
 			Help:     "Client ID for iCloud API access.",
 			Advanced: true,
-			Default:  defaultClientID,
+			Default:  service.DefaultClientID,
 		}, {
 			Name: "password_command",
 			Help: `Shell command that prints the password.
@@ -129,12 +108,12 @@ outcome could not be kept; a session is used while it lasts.`,
 			Name:     "calls_per_second",
 			Help:     "Most calls a second to iCloud, for all remotes of an account.\n\nThe transfer of contents is no call. 0 sets no limit.",
 			Advanced: true,
-			Default:  float64(defaultRate),
+			Default:  float64(transport.DefaultRate),
 		}, {
 			Name:     "calls_at_once",
 			Help:     "Most calls to iCloud under way at once, for all remotes of an account.",
 			Advanced: true,
-			Default:  defaultSlots,
+			Default:  transport.DefaultSlots,
 		}, {
 			Name:     "batch_size",
 			Help:     "Most folders to list with one call.\n\nA smaller number is used by itself where the service wants it.",
@@ -202,7 +181,7 @@ outcome could not be kept; a session is used while it lasts.`,
 			Name:     config.ConfigEncoding,
 			Help:     config.ConfigEncodingHelp,
 			Advanced: true,
-			Default:  defaultEncoding,
+			Default:  drive.DefaultEncoding,
 		}},
 	})
 }
@@ -214,139 +193,61 @@ const (
 	defaultSilence     = time.Minute
 	defaultListingAge  = 30 * time.Second
 	defaultCacheItems  = 50_000
-
-	// firstPause is the pause before the second attempt of a step.
-	firstPause = 250 * time.Millisecond
 )
 
 // parseOptions reads the configuration of a remote.
-func parseOptions(name string, m configmap.Mapper) (*Options, Secret, error) {
+func parseOptions(name string, m configmap.Mapper) (*Options, error) {
 	opt := new(Options)
 	if err := configstruct.Set(m, opt); err != nil {
-		return nil, "", fail(KindBadConfig, "open", name, "the configuration cannot be read").from(err)
+		return nil, apierr.New(apierr.KindBadConfig, "open", name, "the configuration cannot be read").From(err)
 	}
-	if opt.AppleID == "" {
-		return nil, "", fail(KindBadConfig, "open", name, "apple_id is missing").with("add the Apple ID to the configuration")
-	}
-	if opt.ClientID == "" {
-		opt.ClientID = defaultClientID
-	}
-	if opt.Password == "" || opt.Password == hiddenPassword {
-		return opt, "", nil
-	}
-	password, err := obscure.Reveal(opt.Password)
-	if err != nil {
-		return nil, "", fail(KindBadConfig, "open", name, "the password is not in the form that rclone keeps passwords in").
-			with("write it with \"rclone obscure\", or leave it out to use the session alone")
-	}
-	redact.Conceal(password)
-	return opt, Secret(password), nil
+	return opt, nil
 }
 
-// NewSessionFile returns the session that options contain, as for an account
-// that was set up with rclone.
-func NewSessionFile(opt *Options) *SessionFile {
-	state := &SessionFile{
-		AppleID:    opt.AppleID,
-		ClientID:   opt.ClientID,
-		TrustToken: Secret(opt.TrustToken),
+// drive returns the options of the drive itself.
+func (o *Options) drive() drive.Config {
+	return drive.Config{
+		SessionFile: o.SessionFile, BatchSize: o.BatchSize, ListingAge: time.Duration(o.ListingAge),
+		CacheItems: o.CacheItems, Encoding: o.Enc,
 	}
-	for _, cookie := range iclouddrive.ReadCookies(opt.Cookies) {
-		state.Cookies = append(state.Cookies, Cookie{Name: cookie.Name, Value: Secret(cookie.Value)})
-	}
-	return state
 }
 
 // drives has the drive of each account, so that all remotes of an account in
-// this process share a session, a limiter and a cache.
+// this process share a cache.
 var drives = struct {
 	sync.Mutex
-	of map[string]*drive
-}{of: map[string]*drive{}}
+	of map[*service.Service]*drive.Drive
+}{of: map[*service.Service]*drive.Drive{}}
 
 // openDrive returns the drive of the account that a configuration names.
-func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options, password Secret) (*drive, error) {
-	state := NewSessionFile(opt)
-	drives.Lock()
-	defer drives.Unlock()
-	key := strings.ToLower(opt.AppleID) + "\x00" + opt.SessionFile
-	d, known := drives.of[key]
-	if !known {
-		d = newDrive(ctx, name, opt)
-	}
-	if err := d.service.session.configure(*state, password, opt.PasswordCommand); err != nil {
+func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*drive.Drive, error) {
+	s, err := service.Open(ctx, name, m, &opt.Options)
+	if err != nil {
 		return nil, err
 	}
-	drives.of[key] = d
-	if opt.SessionFile == "" {
-		d.service.session.saveTo(name, func(state *SessionFile) {
-			m.Set(optCookies, cookieHeader(state.Cookies))
-			m.Set(optTrustToken, string(state.TrustToken))
-		})
+	drives.Lock()
+	defer drives.Unlock()
+	d, known := drives.of[s]
+	if !known {
+		d = drive.New(s, opt.drive())
+		drives.of[s] = d
 	}
 	return d, nil
-}
-
-// shortestSilence is the minimum of the option silence. The first listing after
-// a change takes Apple about 30 seconds.
-// https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
-const shortestSilence = 45 * time.Second
-
-// silenceOf returns how long nothing may arrive before a request is cancelled.
-func silenceOf(opt *Options) time.Duration {
-	if opt.Silence <= 0 {
-		return 0
-	}
-	return max(time.Duration(opt.Silence), shortestSilence)
-}
-
-func newService(ctx context.Context, opt *Options) *service {
-	outages := new(outages)
-	return &service{
-		http:     newRESTClient(newHTTPClient(ctx, silenceOf(opt), outages)),
-		parallel: newRESTClient(newParallelClient(ctx, silenceOf(opt), outages)),
-		limiter:  limiterOf(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
-		retries:  retries{tries: max(1, opt.Tries), base: firstPause, longest: time.Duration(opt.LongestWait), outages: outages},
-	}
-}
-
-func newDrive(ctx context.Context, name string, opt *Options) *drive {
-	service := newService(ctx, opt)
-	signer := &signer{service: service, name: name}
-	service.session = newSession(name, opt.SessionFile, signer.renew)
-	service.session.longest = service.retries.longest
-	return assembleDrive(service, opt)
-}
-
-func assembleDrive(service *service, opt *Options) *drive {
-	folders := newFolders(opt.CacheItems)
-	lister := &lister{service: service, folders: folders, proving: semaphore.NewWeighted(1)}
-	lister.batch.Store(int64(max(1, opt.BatchSize)))
-	d := &drive{
-		service: service, folders: folders, lister: lister,
-		seen: newRecollection(opt.SessionFile), age: time.Duration(opt.ListingAge),
-		removals: newBatcher(service, "/moveItemsToTrash", 2),
-		erasures: newBatcher(service, "/deleteItems", 1),
-		renames:  newBatcher(service, "/renameItems", mostBatches),
-		encoding: opt.Enc,
-	}
-	d.contents = newContents(service, d.seen, d.unchanged)
-	return d
 }
 
 // NewFs opens a remote. It uses the network only to determine whether a given
 // root names a file.
 func NewFs(ctx context.Context, name, root string, m configmap.Mapper) (fs.Fs, error) {
-	if service, _ := m.Get("service"); service == servicePhotos {
+	if wanted, _ := m.Get("service"); wanted == servicePhotos {
 		return openPhotos(ctx, name, root, m)
-	} else if service != "" && service != serviceDrive {
-		return nil, fail(KindBadConfig, "open", name, fmt.Sprintf("there is no service %q", service)).with("the services are drive and photos")
+	} else if wanted != "" && wanted != serviceDrive {
+		return nil, apierr.New(apierr.KindBadConfig, "open", name, fmt.Sprintf("there is no service %q", wanted)).Advise("the services are drive and photos")
 	}
-	opt, password, err := parseOptions(name, m)
+	opt, err := parseOptions(name, m)
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDrive(ctx, name, m, opt, password)
+	d, err := openDrive(ctx, name, m, opt)
 	if err != nil {
 		return nil, err
 	}

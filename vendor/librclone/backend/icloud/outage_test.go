@@ -1,14 +1,14 @@
 package icloud
 
 import (
-	"bytes"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,9 +55,9 @@ func TestOutage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := test.host
-				outages := new(outages)
-				f := driveBy(&observer{next: &host, outages: outages}, "")
-				f.drive.service.retries = retries{tries: defaultTries, base: firstPause, longest: defaultLongestWait, outages: outages}
+				outages := new(transport.Outages)
+				f := driveBy(&transport.Observer{Next: &host, Outages: outages}, "")
+				f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait, Outages: outages}
 				begun := time.Now()
 				for range 2 { // one call alone may end just before it is clear
 					_, err := f.List(background, "")
@@ -79,34 +79,4 @@ func TestOutage(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A log line has no query, no id and no address of a content.
-func TestLoggedPath(t *testing.T) {
-	for address, want := range map[string]string{
-		"https://p1-docws.icloud.com/ws/com.apple.CloudDocs/download/by_id?document_id=x&token=y": "/ws/com.apple.CloudDocs/download/by_id",
-		"https://p1-drivews.icloud.com/retrieveItemDetailsInFolders?clientId=1":                   "/retrieveItemDetailsInFolders",
-		"https://p1-docws.icloud.com/v1/item/ABCDEFGH0123456789ABCDEF":                            "/v1/item/…",
-		"https://cvws.icloud-content.com/B/signature/file.txt?o=secret":                           "/…",
-	} {
-		parsed, err := url.Parse(address)
-		require.NoError(t, err)
-		assert.Equal(t, want, loggedPath(&http.Request{URL: parsed}))
-	}
-}
-
-// The bytes of an answer are counted and pass unchanged.
-func TestObservedAnswer(t *testing.T) {
-	host := &brokenHost{status: 200}
-	outages := new(outages)
-	outages.failed("p1-docws.icloud.com", time.Now(), false, 0)
-	req, err := http.NewRequest(http.MethodGet, "https://p1-docws.icloud.com/x", nil)
-	require.NoError(t, err)
-	resp, err := (&observer{next: host, outages: outages}).RoundTrip(req)
-	require.NoError(t, err)
-	var read bytes.Buffer
-	_, err = read.ReadFrom(resp.Body)
-	require.NoError(t, err)
-	assert.Equal(t, "[", read.String())
-	assert.Empty(t, outages.host)
 }

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -27,7 +31,7 @@ func TestUploadsAndPackages(t *testing.T) {
 			assert.Equal(t, "an archive", string(c.at("song.band").content))
 			continue
 		}
-		assert.Equal(t, KindExists, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindExists, apierr.KindOf(err), "%v", err)
 		assert.ErrorContains(t, err, "package")
 		assert.False(t, old.trashed)
 		assert.Equal(t, []string{"song.band"}, c.paths())
@@ -54,7 +58,7 @@ func TestArchivesOfPackagesBecomePackages(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	store := func(remote, content string) *Object {
-		o, err := f.Put(StorePackages(background), strings.NewReader(content), infoOf(remote, content))
+		o, err := f.Put(drive.StorePackages(background), strings.NewReader(content), infoOf(remote, content))
 		require.NoError(t, err)
 		return o.(*Object)
 	}
@@ -81,7 +85,7 @@ func TestArchivesOfPackagesBecomePackages(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []string{"song.band/project", "song.band/media/2"}, paths)
 	_, err = tryPut(f, "folder/song.band", archive)
-	assert.Equal(t, KindExists, KindOf(err), "a file never replaces a package")
+	assert.Equal(t, apierr.KindExists, apierr.KindOf(err), "a file never replaces a package")
 }
 
 // A service that refuses the type or the registration leaves nothing behind.
@@ -90,10 +94,10 @@ func TestRefusedPackages(t *testing.T) {
 		sim := startSimulator(t)
 		f := sim.open("")
 		put(t, f, "other", "content")
-		sim.fault(kind, "status", jsonObject{"status": 400})
+		sim.Fault(kind, "status", simtest.JSON{"status": 400})
 		archive := zipOf(t, "song.band/project")
-		_, err := f.Put(StorePackages(background), strings.NewReader(archive), infoOf("song.band", archive))
-		assert.Equal(t, KindRefusedPackage, KindOf(err), "%s: %v", kind, err)
+		_, err := f.Put(drive.StorePackages(background), strings.NewReader(archive), infoOf("song.band", archive))
+		assert.Equal(t, apierr.KindRefusedPackage, apierr.KindOf(err), "%s: %v", kind, err)
 		assert.Equal(t, []string{"other"}, filesIn(sim))
 	}
 }

@@ -3,15 +3,20 @@ package icloud
 import (
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // sessionFile gives a session that is alive as a file has it.
-func (s *simulator) sessionFile() *SessionFile {
-	minted := s.session()
-	return &SessionFile{AppleID: minted["apple_id"], ClientID: minted["client_id"], Cookies: cookiesOf(minted["cookies"])}
+func (s *simulator) sessionFile() *session.File {
+	minted := s.Session()
+	return &session.File{AppleID: minted["apple_id"], ClientID: minted["client_id"], Cookies: cookiesOf(minted["cookies"])}
 }
 
 // An answer that says nothing about the account is no account, and none that is
@@ -20,9 +25,9 @@ func TestAnswersThatAreNoAccount(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
 	for _, body := range []string{"<html>Welcome to the hotel's network</html>", "", `{"webservices":`} {
-		sim.fault("account-login", "replace", jsonObject{"text": body})
-		account, refused, err := AccountLogin(sim.context(), api.NewSession(), &SessionFile{AppleID: "user@example.com"})
-		assert.Equal(t, KindDamaged, KindOf(err), "%q: %v", body, err)
+		sim.Fault("account-login", "replace", simtest.JSON{"text": body})
+		account, refused, err := signin.AccountLogin(sim.Context(), api.NewSession(), &session.File{AppleID: "user@example.com"})
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%q: %v", body, err)
 		assert.Nil(t, refused)
 		assert.Nil(t, account)
 	}
@@ -34,20 +39,20 @@ func TestRefusedSessionsOfAPerson(t *testing.T) {
 	sim := startSimulator(t)
 	file := sim.sessionFile()
 	for code, over := range map[int]bool{401: true, 421: true, 423: true, 450: true, 403: false, 502: false} {
-		sim.fault("validate", "status", status(code))
-		_, refused, err := Validate(sim.context(), file)
+		sim.Fault("validate", "status", simtest.Status(code))
+		_, refused, err := signin.Validate(sim.Context(), file)
 		require.NoError(t, err)
 		require.NotNil(t, refused)
 		assert.Equal(t, code, refused.Status)
 		assert.Equal(t, over, refused.SessionOver, code)
 	}
-	account, refused, err := Validate(sim.context(), file)
+	account, refused, err := signin.Validate(sim.Context(), file)
 	require.NoError(t, err)
 	require.Nil(t, refused)
 	assert.Len(t, account.Endpoints(), 3)
 
-	sim.rules(jsonObject{"account": jsonObject{"mainland_china": true}})
-	_, refused, err = AccountLogin(sim.context(), api.NewSession(), file)
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"mainland_china": true}})
+	_, refused, err = signin.AccountLogin(sim.Context(), api.NewSession(), file)
 	require.NoError(t, err)
 	assert.Equal(t, "iCloud.com.cn", refused.Elsewhere)
 }
@@ -57,23 +62,23 @@ func TestRefusedSessionsOfAPerson(t *testing.T) {
 func TestProtectedDataForAPerson(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
-	sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true, "pcs_approval_after": 1}})
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": true, "pcs_approval_after": 1}})
 	file := sim.sessionFile()
-	file.Cookies = append(file.Cookies, Cookie{pcsCookie, "stale"})
-	granted, access, refused, err := RequestPCS(sim.context(), file)
+	file.Cookies = append(file.Cookies, session.Cookie{Name: session.PCSCookie, Value: "stale"})
+	granted, access, refused, err := signin.RequestPCS(sim.Context(), file)
 	require.NoError(t, err)
 	assert.Nil(t, refused)
 	assert.False(t, granted)
 	assert.False(t, access.Off())
-	assert.False(t, hasCookie(file.Cookies, pcsCookie))
-	granted, _, _, err = RequestPCS(sim.context(), file)
+	assert.False(t, file.HasPCS())
+	granted, _, _, err = signin.RequestPCS(sim.Context(), file)
 	require.NoError(t, err)
 	assert.True(t, granted)
-	assert.True(t, hasCookie(file.Cookies, pcsCookie))
+	assert.True(t, file.HasPCS())
 
-	sim.fault("request-pcs", "replace", jsonObject{"text": `{"isWebAccessAllowed":true,"status":"success"}`})
-	file.Cookies = append(file.Cookies, Cookie{pcsCookie, "stale"})
-	granted, _, _, err = RequestPCS(sim.context(), file)
+	sim.Fault("request-pcs", "replace", simtest.JSON{"text": `{"isWebAccessAllowed":true,"status":"success"}`})
+	file.Cookies = append(file.Cookies, session.Cookie{Name: session.PCSCookie, Value: "stale"})
+	granted, _, _, err = signin.RequestPCS(sim.Context(), file)
 	require.NoError(t, err)
 	assert.False(t, granted, "that is a success without its cookie")
 }

@@ -8,6 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,7 +29,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			right := random.IntN(2) == 0
 			c := newFakeCloud()
-			c.locks = mostProofs + 1
+			c.locks = session.MostProofs + 1
 			c.noToken = random.IntN(3) > 0
 			fail := hostile(random, 5+random.IntN(60), map[string]int{})
 			failing := true
@@ -35,18 +39,18 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 				}
 				return fail(kind, req)
 			})
-			password := Secret("secret")
+			password := session.Secret("secret")
 			if !right {
 				password = "wrong"
 			}
-			path := newSessionFile()
+			path := simtest.NewSessionFile()
 			run := func() error {
 				b.mu.Lock()
 				c.alive = false
 				b.mu.Unlock()
 				processes := []*Fs{patientProcess(b, password, path), patientProcess(b, password, path)}
 				var failed [6]error
-				inParallel(6, 6, func(i int) { _, failed[i] = processes[i%2].List(background, "") })
+				simtest.InParallel(6, 6, func(i int) { _, failed[i] = processes[i%2].List(background, "") })
 				for _, err := range failed {
 					if err != nil {
 						assert.True(t, fserrors.IsFatalError(err), "seed %d: %v", seed, err)
@@ -65,11 +69,11 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			said := fmt.Sprintf("seed %d: %v", seed, err)
 			switch {
 			case !right:
-				assert.LessOrEqual(t, b.counts["complete"], mostProofs, said)
+				assert.LessOrEqual(t, b.counts["complete"], session.MostProofs, said)
 			case err != nil:
 				unclear++
-				require.Equal(t, KindNeedsLogin, KindOf(err), said)
-				assert.Equal(t, mostProofs, loaded(t, path).Proofs.Sent, said)
+				require.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), said)
+				assert.Equal(t, session.MostProofs, loaded(t, path).Proofs.Sent, said)
 				assert.True(t, loaded(t, path).Describe(time.Now()).NeedsLogin, said)
 			}
 			assert.Less(t, c.wrong, c.locks, said)
@@ -93,12 +97,12 @@ func TestOneSignInUnderFailures(t *testing.T) {
 				lost = lost || answer != nil && kind == "accountLogin" && answer.carriedOut
 				return answer
 			})
-			path := newSessionFile()
+			path := simtest.NewSessionFile()
 			var processes []*Fs
 			for range 6 {
 				processes = append(processes, patientProcess(b, "secret", path))
 			}
-			inParallel(24, 24, func(i int) {
+			simtest.InParallel(24, 24, func(i int) {
 				_, err := processes[i%6].List(background, "")
 				assert.NoError(t, err, "seed %d", seed)
 			})

@@ -1,11 +1,13 @@
 package icloud
 
 import (
-	"encoding/json"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,10 +31,10 @@ func TestTroubleWithProtectedData(t *testing.T) {
 					}
 					return nil
 				})
-				f := patientProcess(b, "secret", newSessionFile())
+				f := patientProcess(b, "secret", simtest.NewSessionFile())
 				left = 1000
 				_, err := f.List(background, "")
-				assert.Contains(t, []string{KindNetwork, KindDamaged}, KindOf(err), "%v", err)
+				assert.Contains(t, []string{apierr.KindNetwork, apierr.KindDamaged}, apierr.KindOf(err), "%v", err)
 				left = 2
 				time.Sleep(time.Hour) // of the test's own time
 				_, err = f.List(background, "")
@@ -76,9 +78,9 @@ func TestProtectedDataThatIsRefused(t *testing.T) {
 		return nil
 	})
 	_, err := driveBy(b, "secret").List(background, "")
-	var typed *Error
+	var typed *apierr.Error
 	require.ErrorAs(t, err, &typed)
-	assert.Equal(t, CauseADPNotApproved, typed.Cause())
+	assert.Equal(t, apierr.CauseADPNotApproved, typed.Cause())
 	assert.Equal(t, 1, b.counts["accountLogin"])
 }
 
@@ -88,11 +90,11 @@ func TestProtectedAccounts(t *testing.T) {
 	forgetAccounts()
 	for _, protected := range []bool{false, true} {
 		sim := startSimulator(t)
-		sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": protected}})
+		sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": protected}})
 		configuration := sim.configured()
 		f, err := sim.openConfigured("", configuration)
 		require.NoError(t, err)
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		_, err = f.List(background, "")
 		require.NoError(t, err)
 		described := loaded(t, configuration["session_file"]).Describe(time.Now())
@@ -102,34 +104,4 @@ func TestProtectedAccounts(t *testing.T) {
 			assert.InDelta(t, time.Hour.Seconds(), time.Until(described.ConsentUntil).Seconds(), 60)
 		}
 	}
-}
-
-// Cookies for protected data go to the session that they are of.
-func TestPCSOfAnotherSession(t *testing.T) {
-	now := time.Now().UTC()
-	asked := &SessionFile{TrustToken: "trust", RenewedAt: now.Add(time.Minute), Cookies: []Cookie{{"WEB", "old"}, {pcsCookie, "fresh"}}}
-	file := &SessionFile{TrustToken: "trust", RenewedAt: now, Cookies: []Cookie{{"WEB", "rotated"}, {"NEW", "1"}}}
-	assert.True(t, file.TakePCS(asked, now))
-	assert.Equal(t, []Cookie{{"WEB", "rotated"}, {"NEW", "1"}, {pcsCookie, "fresh"}}, file.Cookies)
-	renewed := &SessionFile{TrustToken: "trust", RenewedAt: now.Add(time.Second), Cookies: []Cookie{{"WEB", "renewed"}}}
-	assert.False(t, renewed.TakePCS(asked, now))
-	assert.Equal(t, []Cookie{{"WEB", "renewed"}}, renewed.Cookies)
-}
-
-// That the services want cookies for protected data is no data protection.
-func TestProtectionOfAnAccount(t *testing.T) {
-	for body, protected := range map[string]bool{
-		`{"webservices":{"drivews":{"pcsRequired":true}}}`:     false,
-		`{"iCDPEnabled":true}`:                                 true,
-		`{"dsInfo":{"iCDPEnabled":true}}`:                      true,
-		`{"iCDPEnabled":false,"dsInfo":{"iCDPEnabled":false}}`: false,
-	} {
-		account := new(AccountAnswer)
-		require.NoError(t, json.Unmarshal([]byte(body), account))
-		assert.Equal(t, protected, account.Protected(), body)
-	}
-	account := new(AccountAnswer)
-	require.NoError(t, json.Unmarshal([]byte(`{"webservices":{"drivews":{"pcsRequired":true}}}`), account))
-	assert.True(t, account.WantsPCS(nil))
-	assert.False(t, account.WantsPCS([]Cookie{{pcsCookie, "there"}}))
 }

@@ -2,10 +2,13 @@ package icloud
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -15,38 +18,38 @@ import (
 
 // later opens the drive as another process would that has the same session file.
 func (s *simulator) later(sessionFile string) *Fs {
-	s.t.Helper()
+	s.T.Helper()
 	forgetAccounts()
 	return s.open("", configmap.Simple{"session_file": sessionFile})
 }
 
 func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("a/b/c/CONFIG", "kloset")
+	sim.PutFile("a/b/c/CONFIG", "kloset")
 	sessionFile := filepath.Join(t.TempDir(), "session.json")
 	look := func() int {
 		f := sim.later(sessionFile)
-		sim.resetCounts()
+		sim.ResetCounts()
 		_, err := f.NewObject(context.Background(), "a/b/c/CONFIG")
 		require.NoError(t, err)
-		return sim.counts()["list"]
+		return sim.Counts()["list"]
 	}
 	require.Equal(t, 4, look())
 	require.Equal(t, 1, look())
 	f := sim.later(sessionFile)
-	sim.resetCounts()
+	sim.ResetCounts()
 	entries, err := f.List(context.Background(), "a/b/c")
 	require.NoError(t, err)
 	require.Equal(t, []string{"a/b/c/CONFIG"}, names(entries))
-	require.Equal(t, 1, sim.counts()["list"], "the folder itself is not listed twice")
+	require.Equal(t, 1, sim.Counts()["list"], "the folder itself is not listed twice")
 
 	f = sim.later(sessionFile)
 	_, err = f.List(context.Background(), "")
 	require.NoError(t, err)
-	sim.resetCounts()
+	sim.ResetCounts()
 	_, err = f.List(context.Background(), "a")
 	require.NoError(t, err)
-	require.Equal(t, 1, sim.counts()["list"], "nothing is recollected on the way from a root that is known")
+	require.Equal(t, 1, sim.Counts()["list"], "nothing is recollected on the way from a root that is known")
 
 	info, err := os.Stat(sessionFile + ".seen")
 	require.NoError(t, err)
@@ -54,35 +57,20 @@ func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	require.NoError(t, os.WriteFile(sessionFile+".seen", []byte("{"), 0o600))
 	require.Equal(t, 4, look(), "a broken file is as good as none")
 	require.Equal(t, 1, look())
-	require.NoError(t, ForgetSessionFile(context.Background(), sessionFile))
+	require.NoError(t, session.ForgetFile(context.Background(), sessionFile))
 	require.NoFileExists(t, sessionFile+".seen")
-}
-
-// Of more packages than are kept, the latest are.
-func TestTheLatestPackagesAreKept(t *testing.T) {
-	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
-	for i := range mostKeptPackages {
-		seen.learnPackage(fmt.Sprint("id ", i))
-	}
-	seen.flush(context.Background())
-	seen.learnPackage("the last")
-	seen.flush(context.Background())
-	kept := seen.load().Packages
-	assert.Len(t, kept, mostKeptPackages)
-	assert.Equal(t, "the last", kept[len(kept)-1])
-	assert.Equal(t, "id 1", kept[0])
 }
 
 // What is recollected may be out of date in every way.
 func TestRecollectedFoldersThatAreElsewhereMisleadNobody(t *testing.T) {
 	for name, change := range map[string]func(*simulator){
-		"renamed":  func(sim *simulator) { sim.mutate("a/b", "rename", jsonObject{"name": "old"}) },
-		"deleted":  func(sim *simulator) { sim.mutate("a/b", "trash", nil) },
-		"replaced": func(sim *simulator) { sim.mutate("a/b", "trash", nil); sim.putFile("a/b/c/new", "new") },
+		"renamed":  func(sim *simulator) { sim.Mutate("a/b", "rename", simtest.JSON{"name": "old"}) },
+		"deleted":  func(sim *simulator) { sim.Mutate("a/b", "trash", nil) },
+		"replaced": func(sim *simulator) { sim.Mutate("a/b", "trash", nil); sim.PutFile("a/b/c/new", "new") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.putFile("a/b/c/old", "old")
+			sim.PutFile("a/b/c/old", "old")
 			sessionFile := filepath.Join(t.TempDir(), "session.json")
 			_, err := sim.later(sessionFile).List(context.Background(), "a/b/c")
 			require.NoError(t, err)
@@ -97,15 +85,15 @@ func TestRecollectedFoldersThatAreElsewhereMisleadNobody(t *testing.T) {
 				require.Error(t, err)
 			}
 			put(t, f, "a/b/c/mine", "mine")
-			assert.Equal(t, "mine", sim.file("a/b/c/mine"))
-			assert.NotContains(t, sim.tree(), "a/old/c/mine")
+			assert.Equal(t, "mine", sim.File("a/b/c/mine"))
+			assert.NotContains(t, sim.Tree(), "a/old/c/mine")
 		})
 	}
 }
 
 func TestPackagesAreKnownToLaterProcesses(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "package", jsonObject{"path": "book.scriv", "listed_size": 5, "entries": jsonObject{"text": "some text"}}, nil)
+	sim.Control("POST", "package", simtest.JSON{"path": "book.scriv", "listed_size": 5, "entries": simtest.JSON{"text": "some text"}}, nil)
 	sessionFile := filepath.Join(t.TempDir(), "session.json")
 	f := sim.later(sessionFile)
 	o, err := f.NewObject(context.Background(), "book.scriv")
@@ -127,40 +115,28 @@ func TestLaterProcessesDoNotListTheWayToANewFolder(t *testing.T) {
 	sim := startSimulator(t)
 	sessionFile := filepath.Join(t.TempDir(), "session.json")
 	f := sim.later(sessionFile)
-	require.NoError(t, f.Mkdir(KeepTrail(context.Background()), "a/b/c"))
-	require.NoError(t, f.Mkdir(KeepTrail(context.Background()), "a/b/d"))
+	require.NoError(t, f.Mkdir(drive.KeepTrail(context.Background()), "a/b/c"))
+	require.NoError(t, f.Mkdir(drive.KeepTrail(context.Background()), "a/b/d"))
 	f = sim.later(sessionFile)
-	sim.resetCounts()
+	sim.ResetCounts()
 	for _, dir := range []string{"a/b/c", "a/b/d"} {
 		entries, err := f.List(context.Background(), dir)
 		require.NoError(t, err)
 		require.Empty(t, entries)
 	}
-	require.Equal(t, 2, sim.counts()["list"], "only the two folders")
-
-	// Nothing is assumed of a folder that is no longer new.
-	seen := newRecollection(sessionFile)
-	seen.update(context.Background(), func(kept *recollected) bool {
-		for i := range kept.Trails {
-			kept.Trails[i].Made -= int64(newTrail.Seconds())
-		}
-		return true
-	})
-	ids, recent, _ := seen.first([]string{"a", "b", "d"})
-	require.Len(t, ids, 3)
-	require.Empty(t, recent)
+	require.Equal(t, 2, sim.Counts()["list"], "only the two folders")
 }
 
 func TestANewFolderThatIsElsewhereMisleadsNobody(t *testing.T) {
 	for name, change := range map[string]func(*simulator){
-		"renamed":  func(sim *simulator) { sim.mutate("a/b", "rename", jsonObject{"name": "old"}) },
-		"deleted":  func(sim *simulator) { sim.mutate("a/b", "trash", nil) },
-		"replaced": func(sim *simulator) { sim.mutate("a/b", "trash", nil); sim.putFile("a/b/new", "new") },
+		"renamed":  func(sim *simulator) { sim.Mutate("a/b", "rename", simtest.JSON{"name": "old"}) },
+		"deleted":  func(sim *simulator) { sim.Mutate("a/b", "trash", nil) },
+		"replaced": func(sim *simulator) { sim.Mutate("a/b", "trash", nil); sim.PutFile("a/b/new", "new") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim := startSimulator(t)
 			sessionFile := filepath.Join(t.TempDir(), "session.json")
-			require.NoError(t, sim.later(sessionFile).Mkdir(KeepTrail(context.Background()), "a/b"))
+			require.NoError(t, sim.later(sessionFile).Mkdir(drive.KeepTrail(context.Background()), "a/b"))
 			change(sim)
 			entries, err := sim.later(sessionFile).List(context.Background(), "a/b")
 			if name == "replaced" {

@@ -7,6 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -40,7 +45,7 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 						case <-stop:
 							return
 						default:
-							_ = f.drive.listOne(background, driveRoot)
+							_, _ = f.List(background, "")
 						}
 					}
 				}()
@@ -48,7 +53,7 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 					o, err := f.NewObject(background, fmt.Sprint("refused", i))
 					require.NoError(t, err)
 					_, err = read(o)
-					assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+					assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
 				}
 				close(stop)
 				<-done
@@ -64,7 +69,11 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 // Processes that share a session and meet a document that is always refused do
 // not sign in in turns.
 func TestRefusedDocumentsOfManyProcesses(t *testing.T) {
-	path, _ := signedInFile(t)
+	path, now := simtest.NewSessionFile(), time.Now().UTC()
+	require.NoError(t, session.SaveFile(path, &session.File{AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
+		Cookies:   []session.Cookie{{Name: "WEB", Value: "alive"}},
+		Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"},
+		RenewedAt: now, SignedInAt: now}))
 	c := newFakeCloud()
 	c.add("root", "refused", []byte("content"))
 	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
@@ -75,18 +84,14 @@ func TestRefusedDocumentsOfManyProcesses(t *testing.T) {
 	})
 	var processes []*Fs
 	for range 4 {
-		f := driveBy(b, "secret")
-		signer := &signer{service: f.drive.service, name: "remote"}
-		f.drive.service.session = process(t, path, signer.renew)
-		f.drive.service.session.state.Cookies = []Cookie{{"WEB", "alive"}}
-		processes = append(processes, f)
+		processes = append(processes, processBy(b, "secret", path))
 	}
-	inParallel(4, 40, func(i int) {
+	simtest.InParallel(4, 40, func(i int) {
 		f := processes[i%4]
 		o, err := f.NewObject(background, "refused")
 		if assert.NoError(t, err) {
 			_, err = read(o)
-			assert.Equal(t, KindDenied, KindOf(err), "%v", err)
+			assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
 		}
 	})
 	assert.Zero(t, b.counts["accountLogin"], "the session was just begun: %v", b.counts)
@@ -105,17 +110,16 @@ func TestFreshSessionThatServesNothing(t *testing.T) {
 			}
 			return nil
 		})
-		f := driveBy(b, "secret")
-		f.drive.service.session.state.SignedInAt = time.Now()
+		f := processBy(b, "secret", simtest.NewSessionFile(), func(state *session.File) { state.SignedInAt = time.Now() })
 		_, err := f.List(background, "")
 		assert.Equal(t, 1, b.counts["accountLogin"])
 		if helps {
 			assert.NoError(t, err)
 			continue
 		}
-		var typed *Error
+		var typed *apierr.Error
 		require.ErrorAs(t, err, &typed)
-		assert.Equal(t, CauseWebAccessOff, typed.Cause())
+		assert.Equal(t, apierr.CauseWebAccessOff, typed.Cause())
 		assert.Equal(t, 2, b.counts["validate"], "of the old session and of the new one")
 	}
 }

@@ -3,10 +3,10 @@ package icloud
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
+
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -14,39 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inParallel runs f for 0 to n-1 in workers.
-func inParallel(workers, n int, f func(i int)) {
-	var wait sync.WaitGroup
-	next := make(chan int)
-	for range workers {
-		wait.Go(func() {
-			for i := range next {
-				f(i)
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	wait.Wait()
-}
-
 // 600 files in 30 folders cost at most 3.1 requests each, folders included.
 func TestRequestsOfNewFiles(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
-	sim.resetCounts()
-	inParallel(8, 600, func(i int) {
+	sim.ResetCounts()
+	simtest.InParallel(8, 600, func(i int) {
 		_, err := tryPut(f, fmt.Sprintf("backup/folder-%02d/file-%03d", i%30, i), fmt.Sprint("content ", i))
 		assert.NoError(t, err)
 	})
-	counts := sim.counts()
+	counts := sim.Counts()
 	t.Log(counts)
 	assert.LessOrEqual(t, float64(counts["total"])/600, 3.1)
 	assert.Equal(t, 1, counts["list"], "of the root, once")
 	assert.Equal(t, 31, counts["create-folders"])
-	tree := sim.tree()
+	tree := sim.Tree()
 	for i := range 600 {
 		assert.Contains(t, tree, fmt.Sprintf("backup/folder-%02d/file-%03d", i%30, i))
 	}
@@ -56,17 +38,17 @@ func TestRequestsOfNewFiles(t *testing.T) {
 // folder of 10,000 files no more.
 func TestRequestsOfOneNewFile(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "seed", jsonObject{"prefix": "store", "files": 10_000, "folders": 0, "size": 10, "seed": 1, "modified_ms": 0}, nil)
+	sim.Control("POST", "seed", simtest.JSON{"prefix": "store", "files": 10_000, "folders": 0, "size": 10, "seed": 1, "modified_ms": 0}, nil)
 	f := sim.open("")
 	put(t, f, "store/first", "1")
-	sim.resetCounts()
+	sim.ResetCounts()
 	put(t, f, "store/second", "2")
 	put(t, f, "store/empty", "")
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 6, counts["total"], "%v", counts)
 	_, err := f.NewObject(context.Background(), "store/second")
 	require.NoError(t, err)
-	assert.Equal(t, counts, sim.counts(), "what we have just put is known")
+	assert.Equal(t, counts, sim.Counts(), "what we have just put is known")
 }
 
 // A replacement costs five requests.
@@ -74,33 +56,33 @@ func TestRequestsOfReplace(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	put(t, f, "a/file.txt", "old")
-	sim.resetCounts()
+	sim.ResetCounts()
 	put(t, f, "a/file.txt", "new")
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 5, counts["total"], "%v", counts)
 	o, err := f.NewObject(context.Background(), "a/file.txt")
 	require.NoError(t, err)
 	require.NoError(t, o.Update(context.Background(), strings.NewReader("newer"), infoOf("ignored", "newer")))
-	assert.Equal(t, 10, sim.counts()["total"])
-	assert.Equal(t, "newer", sim.file("a/file.txt"))
+	assert.Equal(t, 10, sim.Counts()["total"])
+	assert.Equal(t, "newer", sim.File("a/file.txt"))
 }
 
 // 50 ranges of a file cost one by_id, also when they are read at once.
 func TestRequestsOfRanges(t *testing.T) {
 	sim := startSimulator(t)
 	content := strings.Repeat("0123456789", 500)
-	sim.putFile("store/pack", content)
+	sim.PutFile("store/pack", content)
 	f := sim.open("")
 	o, err := f.NewObject(context.Background(), "store/pack")
 	require.NoError(t, err)
-	sim.resetCounts()
-	inParallel(8, 50, func(i int) {
+	sim.ResetCounts()
+	simtest.InParallel(8, 50, func(i int) {
 		start := int64(i * 97)
 		part, err := read(o, &fs.RangeOption{Start: start, End: start + 49})
 		assert.NoError(t, err)
 		assert.Equal(t, content[start:start+50], part)
 	})
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 1, counts["by-id"])
 	assert.Equal(t, 50, counts["content-get"])
 	assert.Equal(t, 51, counts["total"], "%v", counts)
@@ -111,20 +93,20 @@ func TestRequestsOfRanges(t *testing.T) {
 func TestRequestsOfListing(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		rules jsonObject
+		rules simtest.JSON
 		most  int
 	}{
-		{"batches", jsonObject{}, 100},
-		{"batches of 12", jsonObject{"max_batch": 12}, 170},
-		{"refused", jsonObject{"max_batch": 1, "over_batch": "refuse"}, 1070},
-		{"answered in part", jsonObject{"max_batch": 1, "over_batch": "first-only"}, 1070},
+		{"batches", simtest.JSON{}, 100},
+		{"batches of 12", simtest.JSON{"max_batch": 12}, 170},
+		{"refused", simtest.JSON{"max_batch": 1, "over_batch": "refuse"}, 1070},
+		{"answered in part", simtest.JSON{"max_batch": 1, "over_batch": "first-only"}, 1070},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.control("POST", "seed", jsonObject{"prefix": "tree", "files": 2000, "folders": 1000, "size": 1, "seed": 1, "modified_ms": 0}, nil)
-			sim.driveRules(test.rules)
+			sim.Control("POST", "seed", simtest.JSON{"prefix": "tree", "files": 2000, "folders": 1000, "size": 1, "seed": 1, "modified_ms": 0}, nil)
+			sim.DriveRules(test.rules)
 			f := sim.open("tree")
-			sim.resetCounts()
+			sim.ResetCounts()
 			seen := map[string]bool{}
 			err := f.ListR(context.Background(), "", func(entries fs.DirEntries) error {
 				for _, entry := range entries {
@@ -134,8 +116,8 @@ func TestRequestsOfListing(t *testing.T) {
 				return nil
 			})
 			require.NoError(t, err)
-			assert.Len(t, seen, len(sim.tree())-1)
-			counts := sim.counts()
+			assert.Len(t, seen, len(sim.Tree())-1)
+			counts := sim.Counts()
 			t.Log(counts)
 			assert.LessOrEqual(t, counts["total"], test.most)
 
@@ -146,13 +128,13 @@ func TestRequestsOfListing(t *testing.T) {
 				}
 			}
 			require.Len(t, dirs, 1000)
-			sim.resetCounts()
+			sim.ResetCounts()
 			listed, errs := f.ListFolders(context.Background(), dirs)
 			for i := range dirs {
 				require.NoError(t, errs[i])
 				assert.Len(t, listed[i], 2)
 			}
-			assert.LessOrEqual(t, sim.counts()["total"], test.most)
+			assert.LessOrEqual(t, sim.Counts()["total"], test.most)
 		})
 	}
 }
@@ -165,35 +147,15 @@ func TestRequestsOfStart(t *testing.T) {
 	configuration := sim.configured(configmap.Simple{"session_file": path})
 	f, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
-	assert.Equal(t, 0, sim.counts()["total"], "opening uses no network")
+	assert.Equal(t, 0, sim.Counts()["total"], "opening uses no network")
 	_, err = f.List(context.Background(), "")
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int{"total": 2, "validate": 1, "list": 1}, sim.counts())
+	assert.Equal(t, map[string]int{"total": 2, "validate": 1, "list": 1}, sim.Counts())
 
-	sim.resetCounts()
+	sim.ResetCounts()
 	f, err = sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	_, err = f.List(context.Background(), "")
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int{"total": 1, "list": 1}, sim.counts())
-}
-
-// Cookies are sent to iCloud's own hosts and to no other.
-func TestCookiesStayAtHome(t *testing.T) {
-	s := newSession("test", "", nil)
-	s.state.Cookies = []Cookie{{"a", "secret"}}
-	for address, sent := range map[string]bool{
-		"https://p31-contentws.icloud.com:443/singleFileUpload": true,
-		"https://cvws.icloud-content.com/B/x":                   false,
-		"https://icloud.com.example.org/":                       false,
-		"https://noticloud.com/":                                false,
-	} {
-		_, has := s.headersFor(address, false)["Cookie"]
-		assert.Equal(t, sent, has, address)
-	}
-	header := http.Header{}
-	for name, value := range s.headersFor("https://p31-contentws.icloud.com/", false) {
-		header.Set(name, value)
-	}
-	assert.Equal(t, "a=secret", header.Get("Cookie"))
+	assert.Equal(t, map[string]int{"total": 1, "list": 1}, sim.Counts())
 }

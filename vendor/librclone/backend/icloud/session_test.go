@@ -1,8 +1,6 @@
 package icloud
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,6 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -27,16 +31,16 @@ func TestSessionEndsUnderTransfers(t *testing.T) {
 			sim := startSimulator(t)
 			f := sim.open("")
 			for i := range 16 {
-				sim.putFile(fmt.Sprintf("down/file%02d", i), fmt.Sprint("content ", i))
+				sim.PutFile(fmt.Sprintf("down/file%02d", i), fmt.Sprint("content ", i))
 			}
 			entries, err := f.List(background, "down")
 			require.NoError(t, err)
 			put(t, f, "up/first", "1")
-			sim.resetCounts()
+			sim.ResetCounts()
 			var ended atomic.Bool
-			inParallel(16, 64, func(i int) {
+			simtest.InParallel(16, 64, func(i int) {
 				if i >= 16 && ended.CompareAndSwap(false, true) {
-					sim.control("POST", "session/end", status(dead), nil)
+					sim.Control("POST", "session/end", simtest.Status(dead), nil)
 				}
 				if i%2 == 0 {
 					_, err := tryPut(f, fmt.Sprintf("up/file%02d", i), fmt.Sprint("content ", i))
@@ -47,12 +51,12 @@ func TestSessionEndsUnderTransfers(t *testing.T) {
 				assert.NoError(t, err)
 				assert.Equal(t, fmt.Sprint("content ", i%16), content)
 			})
-			counts := sim.counts()
+			counts := sim.Counts()
 			assert.Equal(t, 1, counts["account-login"], "%v", counts)
 			assert.Equal(t, 1, counts["signin-complete"])
 			assert.Zero(t, counts["push-code"])
 			for i := 0; i < 64; i += 2 {
-				assert.Equal(t, fmt.Sprint("content ", i), sim.file(fmt.Sprintf("up/file%02d", i)))
+				assert.Equal(t, fmt.Sprint("content ", i), sim.File(fmt.Sprintf("up/file%02d", i)))
 			}
 		})
 	}
@@ -67,46 +71,46 @@ func TestSessionIsSavedToTheConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	f.drive.service.session.answered("X-APPLE-NEW", "v")
+	f.drive.Service.Session.Merge(f.drive.Service.Session.Current(), []*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}})
 	require.NoError(t, f.Shutdown(background))
 	assert.Contains(t, configuration["cookies"], "X-APPLE-NEW")
 	assert.NotEmpty(t, configuration["trust_token"])
 
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	_, err = f.List(background, "")
-	assert.Equal(t, KindBadConfig, KindOf(err), "%v", err)
-	assert.Zero(t, sim.counts()["authorize"])
+	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
+	assert.Zero(t, sim.Counts()["authorize"])
 }
 
 // What ends in "needs login" does so with one try, and is not tried again by
 // later calls, later processes, or other processes.
 func TestSessionNeedsLogin(t *testing.T) {
-	wrong := jsonObject{"account": jsonObject{"password": "another"}}
+	wrong := simtest.JSON{"account": simtest.JSON{"password": "another"}}
 	for _, test := range []struct {
 		name     string
 		prepare  func(*simulator, configmap.Simple)
 		requests string // of which kind there may be one, ever
 		cause    string
 	}{
-		{"trust is over", func(sim *simulator, _ configmap.Simple) { sim.control("POST", "trust/end", nil, nil) },
-			"signin-complete", CauseTrustOver},
-		{"password is wrong", func(sim *simulator, _ configmap.Simple) { sim.rules(wrong) },
-			"signin-complete", CauseWrongPassword},
+		{"trust is over", func(sim *simulator, _ configmap.Simple) { sim.Control("POST", "trust/end", nil, nil) },
+			"signin-complete", apierr.CauseTrustOver},
+		{"password is wrong", func(sim *simulator, _ configmap.Simple) { sim.Rules(wrong) },
+			"signin-complete", apierr.CauseWrongPassword},
 		{"account is locked", func(sim *simulator, _ configmap.Simple) {
-			sim.rules(jsonObject{"account": jsonObject{"locked": true}})
-		}, "signin-complete", CauseLocked},
-		{"no password", func(_ *simulator, configuration configmap.Simple) { configuration["password"] = hiddenPassword },
-			"authorize", CauseNoPassword},
+			sim.Rules(simtest.JSON{"account": simtest.JSON{"locked": true}})
+		}, "signin-complete", apierr.CauseLocked},
+		{"no password", func(_ *simulator, configuration configmap.Simple) { configuration["password"] = "*** ENCRYPTED ***" },
+			"authorize", apierr.CauseNoPassword},
 		{"no trust token", func(_ *simulator, configuration configmap.Simple) { configuration["trust_token"] = "" },
-			"authorize", CauseNotSignedIn},
+			"authorize", apierr.CauseNotSignedIn},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sim := startSimulator(t)
 			configuration := sim.configured()
 			file := filepath.Join(t.TempDir(), "session.json")
 			test.prepare(sim, configuration)
-			sim.control("POST", "session/end", status(421), nil)
-			sim.resetCounts()
+			sim.Control("POST", "session/end", simtest.Status(421), nil)
+			sim.ResetCounts()
 			for process := range 3 {
 				again := configmap.Simple{"session_file": file}
 				for key, value := range configuration {
@@ -116,21 +120,21 @@ func TestSessionNeedsLogin(t *testing.T) {
 				}
 				f, err := sim.openConfigured("", again)
 				require.NoError(t, err)
-				inParallel(4, 8, func(int) {
+				simtest.InParallel(4, 8, func(int) {
 					_, err := f.List(background, "")
-					assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
-					var typed *Error
+					assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "%v", err)
+					var typed *apierr.Error
 					if assert.ErrorAs(t, err, &typed) {
 						assert.Equal(t, test.cause, typed.Cause(), "%v", err)
 					}
 					assert.True(t, fserrors.IsFatalError(err))
 					assert.False(t, fserrors.IsRetryError(err))
 				})
-				counts := sim.counts()
+				counts := sim.Counts()
 				assert.LessOrEqual(t, counts[test.requests], 1, "process %d: %v", process, counts)
 				assert.Zero(t, counts["push-code"]+counts["send-sms"])
 			}
-			session, err := LoadSessionFile(file)
+			session, err := session.LoadFile(file)
 			require.NoError(t, err)
 			described := session.Describe(time.Now())
 			assert.True(t, described.NeedsLogin)
@@ -141,8 +145,8 @@ func TestSessionNeedsLogin(t *testing.T) {
 
 // What was refused is that session, not one that is brought later.
 func TestSessionRefused(t *testing.T) {
-	session := SessionFile{TrustToken: "trust", Cookies: []Cookie{{Name: "session", Value: "first"}}}
-	session.refuseSession(CauseNoPassword, "no password is stored")
+	session := session.File{TrustToken: "trust", Cookies: []session.Cookie{{Name: "session", Value: "first"}}}
+	session.RefuseSession(apierr.CauseNoPassword, "no password is stored")
 	assert.True(t, session.Describe(time.Now()).NeedsLogin)
 	session.Cookies[0].Value = "second"
 	assert.False(t, session.Describe(time.Now()).NeedsLogin)
@@ -153,20 +157,20 @@ func TestSessionAfterTheRightPassword(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "s.json")})
 	right := configuration["password"]
-	sim.rules(jsonObject{"account": jsonObject{"password": "another"}})
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"password": "another"}})
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	f, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	_, err = f.List(background, "")
-	require.Equal(t, KindNeedsLogin, KindOf(err))
-	sim.rules(jsonObject{"account": jsonObject{"password": "correct horse"}})
+	require.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err))
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"password": "correct horse"}})
 	configuration["password"] = right
 	f, err = sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	_, err = f.List(background, "")
-	assert.Equal(t, KindNeedsLogin, KindOf(err), "that password has been turned down")
-	require.NoError(t, UpdateSessionFile(background, configuration["session_file"], func(file *SessionFile) error {
-		file.Refused = Refusals{} // as a login does
+	assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "that password has been turned down")
+	require.NoError(t, session.UpdateFile(background, configuration["session_file"], func(file *session.File) error {
+		file.Refused = session.Refusals{} // as a login does
 		return nil
 	}))
 	f, err = sim.openConfigured("", configuration)
@@ -181,13 +185,13 @@ func TestSessionRevives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path}))
 	require.NoError(t, err)
-	sim.control("POST", "trust/end", nil, nil)
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Control("POST", "trust/end", nil, nil)
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	_, err = f.List(background, "")
-	require.Equal(t, KindNeedsLogin, KindOf(err))
-	fresh := sim.session()
-	require.NoError(t, UpdateSessionFile(background, path, func(file *SessionFile) error {
-		file.TrustToken = Secret(fresh["trust_token"])
+	require.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err))
+	fresh := sim.Session()
+	require.NoError(t, session.UpdateFile(background, path, func(file *session.File) error {
+		file.TrustToken = session.Secret(fresh["trust_token"])
 		file.Cookies = cookiesOf(fresh["cookies"])
 		file.RenewedAt = time.Now()
 		return nil
@@ -196,11 +200,11 @@ func TestSessionRevives(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func cookiesOf(header string) []Cookie {
-	var cookies []Cookie
+func cookiesOf(header string) []session.Cookie {
+	var cookies []session.Cookie
 	for pair := range strings.SplitSeq(header, "; ") {
 		name, value, _ := strings.Cut(pair, "=")
-		cookies = append(cookies, Cookie{name, Secret(value)})
+		cookies = append(cookies, session.Cookie{Name: name, Value: session.Secret(value)})
 	}
 	return cookies
 }
@@ -217,12 +221,12 @@ func TestSignInIsNotRepeatedWhenThrottled(t *testing.T) {
 				require.NoError(t, err)
 				_, err = f.List(background, "")
 				require.NoError(t, err)
-				sim.control("POST", "session/end", status(421), nil)
-				sim.fault(kind, "status", status(code), jsonObject{"headers": jsonObject{"retry-after": "600"}, "times": nil})
-				inParallel(4, 8, func(int) {
+				sim.Control("POST", "session/end", simtest.Status(421), nil)
+				sim.Fault(kind, "status", simtest.Status(code), simtest.JSON{"headers": simtest.JSON{"retry-after": "600"}, "times": nil})
+				simtest.InParallel(4, 8, func(int) {
 					_, err := f.List(background, "")
-					assert.Equal(t, KindThrottled, KindOf(err), "%v", err)
-					var typed *Error
+					assert.Equal(t, apierr.KindThrottled, apierr.KindOf(err), "%v", err)
+					var typed *apierr.Error
 					require.ErrorAs(t, err, &typed)
 					assert.InDelta(t, 600, typed.RetryAfter().Seconds(), 5)
 					assert.True(t, fserrors.IsRetryAfterError(err))
@@ -230,8 +234,8 @@ func TestSignInIsNotRepeatedWhenThrottled(t *testing.T) {
 				f, err = sim.openConfigured("", configuration)
 				require.NoError(t, err)
 				_, err = f.List(background, "")
-				assert.Equal(t, KindThrottled, KindOf(err), "%v", err)
-				assert.Equal(t, 1, sim.counts()[kind])
+				assert.Equal(t, apierr.KindThrottled, apierr.KindOf(err), "%v", err)
+				assert.Equal(t, 1, sim.Counts()[kind])
 			})
 		}
 	}
@@ -247,13 +251,13 @@ func TestSignInSurvivesTheNetwork(t *testing.T) {
 				configuration := sim.configured()
 				f, err := sim.openConfigured("", configuration)
 				require.NoError(t, err)
-				sim.control("POST", "session/end", status(421), nil)
-				sim.fault(kind, action)
+				sim.Control("POST", "session/end", simtest.Status(421), nil)
+				sim.Fault(kind, action)
 				_, err = f.List(background, "")
 				if kind == "signin-complete" {
-					assert.Equal(t, KindNetwork, KindOf(err), "%v", err)
+					assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
 					assert.True(t, fserrors.IsFatalError(err))
-					require.NoError(t, UpdateSessionFile(background, configuration["session_file"], func(file *SessionFile) error {
+					require.NoError(t, session.UpdateFile(background, configuration["session_file"], func(file *session.File) error {
 						file.Refused.NotBefore = time.Time{}
 						return nil
 					}))
@@ -271,30 +275,30 @@ func TestSignInSurvivesTheNetwork(t *testing.T) {
 func TestSessionWaitsForNoApproval(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
-	sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true, "pcs_approval_after": 1000}})
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": true, "pcs_approval_after": 1000}})
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	_, err := f.List(background, "")
-	assert.Equal(t, KindNeedsLogin, KindOf(err))
+	assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err))
 	assert.ErrorContains(t, err, "Advanced Data Protection")
-	counts := sim.counts()
-	assert.LessOrEqual(t, counts["request-pcs"], pcsTries)
+	counts := sim.Counts()
+	assert.LessOrEqual(t, counts["request-pcs"], signin.PCSTries)
 	assert.Equal(t, 1, counts["account-login"])
 }
 
 // Cookies for protected data alone are renewed without a sign-in.
 func TestSessionRenewsProtectedDataAlone(t *testing.T) {
 	sim := startSimulator(t)
-	sim.rules(jsonObject{"account": jsonObject{"advanced_data_protection": true}})
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": true}})
 	f := sim.open("")
 	_, err := f.List(background, "")
 	require.NoError(t, err)
-	sim.resetCounts()
-	sim.control("POST", "pcs/end", nil, nil)
-	inParallel(8, 16, func(int) {
+	sim.ResetCounts()
+	sim.Control("POST", "pcs/end", nil, nil)
+	simtest.InParallel(8, 16, func(int) {
 		_, err := f.List(background, "")
 		assert.NoError(t, err)
 	})
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 1, counts["request-pcs"], "%v", counts)
 	assert.Zero(t, counts["account-login"])
 }
@@ -302,24 +306,24 @@ func TestSessionRenewsProtectedDataAlone(t *testing.T) {
 // Other reasons to fail a sign-in have texts of their own.
 func TestSignInSaysWhy(t *testing.T) {
 	for _, test := range []struct {
-		rules jsonObject
+		rules simtest.JSON
 		kind  string
 		says  string
 		cause string
 	}{
-		{jsonObject{"mainland_china": true}, KindUnsupported, "mainland China", CauseMainlandChina},
-		{jsonObject{"web_access": false}, KindNeedsLogin, "Access iCloud Data on the Web", CauseWebAccessOff},
-		{jsonObject{"terms_pending": true}, KindNeedsLogin, "terms", CauseTermsPending},
-		{jsonObject{"advanced_data_protection": true, "pcs_approval_after": 1000}, KindNeedsLogin, "Advanced Data Protection", CauseADPNotApproved},
+		{simtest.JSON{"mainland_china": true}, apierr.KindUnsupported, "mainland China", apierr.CauseMainlandChina},
+		{simtest.JSON{"web_access": false}, apierr.KindNeedsLogin, "Access iCloud Data on the Web", apierr.CauseWebAccessOff},
+		{simtest.JSON{"terms_pending": true}, apierr.KindNeedsLogin, "terms", apierr.CauseTermsPending},
+		{simtest.JSON{"advanced_data_protection": true, "pcs_approval_after": 1000}, apierr.KindNeedsLogin, "Advanced Data Protection", apierr.CauseADPNotApproved},
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
-		sim.rules(jsonObject{"account": test.rules})
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Rules(simtest.JSON{"account": test.rules})
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		_, err := f.List(background, "")
-		assert.Equal(t, test.kind, KindOf(err), "%v: %v", test.rules, err)
+		assert.Equal(t, test.kind, apierr.KindOf(err), "%v: %v", test.rules, err)
 		assert.ErrorContains(t, err, test.says)
-		var typed *Error
+		var typed *apierr.Error
 		require.ErrorAs(t, err, &typed)
 		assert.Equal(t, test.cause, typed.Cause())
 	}
@@ -328,11 +332,11 @@ func TestSignInSaysWhy(t *testing.T) {
 // Both ways of deriving the secret from the password work, and the account that
 // has to be repaired.
 func TestSignInVariants(t *testing.T) {
-	for _, rules := range []jsonObject{{"protocol": "s2k"}, {"protocol": "s2k_fo"}, {"repair_required": true, "two_factor": false}} {
+	for _, rules := range []simtest.JSON{{"protocol": "s2k"}, {"protocol": "s2k_fo"}, {"repair_required": true, "two_factor": false}} {
 		sim := startSimulator(t)
 		f := sim.open("")
-		sim.rules(jsonObject{"account": rules})
-		sim.control("POST", "session/end", status(421), nil)
+		sim.Rules(simtest.JSON{"account": rules})
+		sim.Control("POST", "session/end", simtest.Status(421), nil)
 		_, err := f.List(background, "")
 		assert.NoError(t, err, "%v", rules)
 	}
@@ -342,9 +346,9 @@ func TestSignInVariants(t *testing.T) {
 // last sign-in is enough to renew the session.
 func TestSessionWithoutASecondFactor(t *testing.T) {
 	sim := startSimulator(t)
-	sim.rules(jsonObject{"account": jsonObject{"two_factor": false}})
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"two_factor": false}})
 	path := filepath.Join(t.TempDir(), "s.json")
-	require.NoError(t, SaveSessionFile(path, &SessionFile{AppleID: "user@example.com", SessionToken: "of an older sign-in"}))
+	require.NoError(t, session.SaveFile(path, &session.File{AppleID: "user@example.com", SessionToken: "of an older sign-in"}))
 	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path, "trust_token": "", "cookies": ""}))
 	require.NoError(t, err)
 	_, err = f.List(background, "")
@@ -358,18 +362,18 @@ func TestSessionRenewsWithoutThePassword(t *testing.T) {
 	configuration := sim.configured(configmap.Simple{"session_file": path})
 	f, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
 
 	configuration["password"] = ""
 	f, err = sim.openConfigured("", configuration)
 	require.NoError(t, err)
-	sim.control("POST", "session/end", status(421), nil)
-	sim.resetCounts()
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
+	sim.ResetCounts()
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	assert.Zero(t, sim.counts()["signin-complete"])
+	assert.Zero(t, sim.Counts()["signin-complete"])
 }
 
 // Six processes share an account through a session that ends: one sign-in.
@@ -387,16 +391,16 @@ func TestSessionFileIsShared(t *testing.T) {
 		_, err := f.List(background, "")
 		require.NoError(t, err)
 	}
-	assert.Equal(t, 1, sim.counts()["validate"], "what the first has asked for is there for the others")
-	sim.control("POST", "session/end", status(421), nil)
-	sim.resetCounts()
-	inParallel(6, 24, func(i int) {
+	assert.Equal(t, 1, sim.Counts()["validate"], "what the first has asked for is there for the others")
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
+	sim.ResetCounts()
+	simtest.InParallel(6, 24, func(i int) {
 		_, err := tryPut(processes[i%6], fmt.Sprint("file", i), "content")
 		assert.NoError(t, err)
 	})
-	counts := sim.counts()
+	counts := sim.Counts()
 	assert.Equal(t, 1, counts["account-login"], "%v", counts)
-	assert.Len(t, sim.tree(), 24)
+	assert.Len(t, sim.Tree(), 24)
 
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -420,13 +424,13 @@ func TestSessionFileCannotBeWritten(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	for range 2 {
 		_, err = f.List(background, "")
-		assert.Equal(t, KindBadConfig, KindOf(err))
+		assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err))
 		assert.ErrorContains(t, err, path)
 	}
-	assert.Zero(t, sim.counts()["authorize"])
+	assert.Zero(t, sim.Counts()["authorize"])
 }
 
 // A half-written session file does not keep a working configuration from working.
@@ -439,22 +443,22 @@ func TestSessionFileIsBroken(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	file, err := LoadSessionFile(path)
+	file, err := session.LoadFile(path)
 	require.NoError(t, err)
 	assert.NotEmpty(t, file.Endpoints)
 
 	require.NoError(t, os.WriteFile(path, []byte(`{`), 0o600))
 	configuration["trust_token"], configuration["cookies"] = "", ""
 	_, err = sim.openConfigured("", configuration)
-	assert.Equal(t, KindBadConfig, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
 }
 
 func TestSessionFileOfAnotherAccount(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
-	require.NoError(t, SaveSessionFile(path, &SessionFile{AppleID: "other@example.com", TrustToken: "x"}))
+	require.NoError(t, session.SaveFile(path, &session.File{AppleID: "other@example.com", TrustToken: "x"}))
 	_, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path}))
-	assert.Equal(t, KindBadConfig, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
 }
 
 // Remotes of one account in one process share the session, and a configuration
@@ -470,12 +474,12 @@ func TestRemotesShareTheSession(t *testing.T) {
 	assert.Same(t, first.drive, second.drive)
 	_, err = first.List(background, "")
 	require.NoError(t, err)
-	assert.Equal(t, 1, sim.counts()["validate"])
+	assert.Equal(t, 1, sim.Counts()["validate"])
 
-	sim.control("POST", "trust/end", nil, nil)
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Control("POST", "trust/end", nil, nil)
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	_, err = first.List(background, "")
-	require.Equal(t, KindBadConfig, KindOf(err))
+	require.Equal(t, apierr.KindBadConfig, apierr.KindOf(err))
 	_, err = sim.openShared("", sim.configured(fileless))
 	require.NoError(t, err)
 	_, err = first.List(background, "")
@@ -490,51 +494,15 @@ func TestSessionTakesReplacedCookies(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.List(background, "")
 	require.NoError(t, err)
-	sim.fault("list", "status", status(404), jsonObject{"headers": jsonObject{"set-cookie": "ignored=1"}})
+	sim.Fault("list", "status", simtest.Status(404), simtest.JSON{"headers": simtest.JSON{"set-cookie": "ignored=1"}})
 	_, _ = f.List(background, "")
-	f.drive.service.session.merge(f.drive.service.session.current(), []*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
+	f.drive.Service.Session.Merge(f.drive.Service.Session.Current(), []*http.Cookie{{Name: "X-APPLE-NEW", Value: "v"}, {Name: "X-APPLE-WEBAUTH-USER", Value: ""}})
 	require.NoError(t, f.Shutdown(background))
-	file, err := LoadSessionFile(path)
+	file, err := session.LoadFile(path)
 	require.NoError(t, err)
-	assert.True(t, hasCookie(file.Cookies, "X-APPLE-NEW"))
-	assert.False(t, hasCookie(file.Cookies, "X-APPLE-WEBAUTH-USER"))
-	assert.True(t, hasCookie(file.Cookies, "X-APPLE-WEBAUTH-TOKEN"))
-}
-
-func TestSessionStatus(t *testing.T) {
-	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
-	file := &SessionFile{AppleID: "user@example.com", TrustToken: "hunter2", TrustedAt: now.AddDate(0, 0, -25), SignIns: 3}
-	status := file.Describe(now)
-	left, known := status.TrustLeft(now)
-	assert.True(t, known)
-	assert.Equal(t, 5*24*time.Hour, left)
-	assert.False(t, status.NeedsLogin)
-	file.refuse("", CauseTrustOver, "the trust is over")
-	assert.True(t, file.Describe(now).NeedsLogin)
-	assert.Equal(t, CauseTrustOver, file.Describe(now).Cause)
-	encoded, err := json.Marshal(file.Describe(now))
-	require.NoError(t, err)
-	assert.NotContains(t, string(encoded), "hunter2")
-}
-
-// No way of printing shows a secret.
-func TestSecretsDoNotPrint(t *testing.T) {
-	file := SessionFile{TrustToken: "hunter2", Cookies: []Cookie{{"name", "hunter2"}}}
-	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		assert.NotContains(t, fmt.Sprintf(format, file), "hunter2", format)
-		assert.NotContains(t, fmt.Sprintf(format, file), "68756e74657232", format)
-	}
-	options := Options{Password: "hunter2", TrustToken: "hunter2", Cookies: "a=hunter2", PasswordCommand: "echo hunter2"}
-	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, printed := range []any{options, &options, []Options{options}} {
-			assert.NotContains(t, fmt.Sprintf(format, printed), "hunter2", format)
-			assert.NotContains(t, fmt.Sprintf(format, printed), "68756e74657232", format)
-		}
-	}
-	data, err := json.Marshal(file)
-	require.NoError(t, err)
-	assert.Contains(t, string(data), "hunter2", "or it could not be read again")
-	assert.NotContains(t, errors.New(file.TrustToken.String()).Error(), "hunter2")
+	assert.True(t, session.HasCookie(file.Cookies, "X-APPLE-NEW"))
+	assert.False(t, session.HasCookie(file.Cookies, "X-APPLE-WEBAUTH-USER"))
+	assert.True(t, session.HasCookie(file.Cookies, "X-APPLE-WEBAUTH-TOKEN"))
 }
 
 // A wrong password is sent once by all processes together: Apple has locked an
@@ -542,21 +510,48 @@ func TestSecretsDoNotPrint(t *testing.T) {
 func TestWrongPasswordLocksNothing(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "s.json")})
-	sim.rules(jsonObject{"account": jsonObject{"password": "another", "lock_after": 2}})
-	sim.control("POST", "session/end", status(421), nil)
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"password": "another", "lock_after": 2}})
+	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	for range 3 {
 		f, err := sim.openConfigured("", configuration)
 		require.NoError(t, err)
-		inParallel(4, 8, func(int) {
+		simtest.InParallel(4, 8, func(int) {
 			_, err := f.List(background, "")
-			assert.Equal(t, KindNeedsLogin, KindOf(err), "%v", err)
+			assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "%v", err)
 		})
 	}
-	assert.Equal(t, 1, sim.counts()["signin-complete"])
+	assert.Equal(t, 1, sim.Counts()["signin-complete"])
 	configuration["session_file"] = filepath.Join(t.TempDir(), "fresh.json")
-	sim.rules(jsonObject{"account": jsonObject{"password": "correct horse"}})
+	sim.Rules(simtest.JSON{"account": simtest.JSON{"password": "correct horse"}})
 	f, err := sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	_, err = f.List(background, "")
 	assert.NoError(t, err, "the account is not locked")
+}
+
+// No process signs in with a session file of a newer version.
+func TestNewerSessionFileIsNotUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.json")
+	newer := []byte(`{"version":2,"apple_id":"user@example.com","more":"x"}`)
+	require.NoError(t, os.WriteFile(path, newer, 0o600))
+	c := newFakeCloud()
+	c.alive = false
+	_, err := processBy(c, "secret", path).List(background, "")
+	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
+	assert.ErrorContains(t, err, "newer version")
+	assert.Zero(t, c.proofs)
+	left, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, newer, left)
+}
+
+// No way of printing the options shows a secret.
+func TestOptionsDoNotPrint(t *testing.T) {
+	options := Options{Options: service.Options{Password: "hunter2", TrustToken: "hunter2", Cookies: "a=hunter2", PasswordCommand: "echo hunter2"}}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, printed := range []any{options, &options, []Options{options}, options.Options} {
+			assert.NotContains(t, fmt.Sprintf(format, printed), "hunter2", format)
+			assert.NotContains(t, fmt.Sprintf(format, printed), "68756e74657232", format)
+		}
+	}
 }

@@ -6,33 +6,36 @@ import (
 	"strings"
 	"testing"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/internal/simtest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-const largeSize = 11*stripe + 12345
+const largeSize = 11<<22 + 12345
 
 // A large file comes in parts, whatever happens to their requests.
 func TestLargeFileInParts(t *testing.T) {
 	content := numbered(largeSize)
 	sim := startSimulator(t)
-	sim.putFile("large.bin", content)
+	sim.PutFile("large.bin", content)
 	f := sim.open("")
 	o, err := f.NewObject(background, "large.bin")
 	require.NoError(t, err)
-	sim.resetCounts()
+	sim.ResetCounts()
 	got, err := read(o)
 	require.NoError(t, err)
 	assert.True(t, got == content)
-	assert.Equal(t, 12, sim.counts()["content-get"])
-	assert.Equal(t, 1, sim.counts()["by-id"])
+	assert.Equal(t, 12, sim.Counts()["content-get"])
+	assert.Equal(t, 1, sim.Counts()["by-id"])
 
 	got, err = read(o, &fs.SeekOption{Offset: 5_000_001})
 	require.NoError(t, err)
 	assert.True(t, got == content[5_000_001:])
 
-	for _, fault := range []jsonObject{
+	for _, fault := range []simtest.JSON{
 		{"action": "truncate", "bytes": 1_000_000, "clean": false},
 		{"action": "truncate", "bytes": 1_000_000, "clean": true},
 		{"action": "status", "status": 503},
@@ -41,29 +44,29 @@ func TestLargeFileInParts(t *testing.T) {
 	} {
 		action := fault["action"].(string)
 		delete(fault, "action")
-		sim.fault("content-get", action, fault, jsonObject{"times": 3, "skip": 3})
+		sim.Fault("content-get", action, fault, simtest.JSON{"times": 3, "skip": 3})
 		got, err = read(o)
 		require.NoError(t, err, action)
 		assert.True(t, got == content, action)
 	}
-	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
+	assert.True(t, f.drive.IsIdle())
 }
 
 // Parts of two versions are never put together.
 func TestLargeFileChanges(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("large.bin", numbered(largeSize))
-	sim.driveRules(jsonObject{"url_uses": 4}) // so that the later parts need another address
+	sim.PutFile("large.bin", numbered(largeSize))
+	sim.DriveRules(simtest.JSON{"url_uses": 4}) // so that the later parts need another address
 	f := sim.open("")
 	o, err := f.NewObject(background, "large.bin")
 	require.NoError(t, err)
 	in, err := o.Open(background)
 	require.NoError(t, err)
-	sim.mutate("large.bin", "write", jsonObject{"text": strings.ToLower(numbered(largeSize))[:largeSize-1] + "x"})
+	sim.Mutate("large.bin", "write", simtest.JSON{"text": strings.ToLower(numbered(largeSize))[:largeSize-1] + "x"})
 	_, err = io.ReadAll(in)
-	assert.Equal(t, KindChanged, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindChanged, apierr.KindOf(err), "%v", err)
 	require.NoError(t, in.Close())
-	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
+	assert.True(t, f.drive.IsIdle())
 }
 
 // A host that gives no parts gives the whole with the first request.
@@ -76,7 +79,7 @@ func TestLargeFileWithoutParts(t *testing.T) {
 	}}
 	c.add("root", "file", []byte(content))
 	f := driveBy(c, "")
-	f.drive.service.parallel = f.drive.service.http
+	f.drive.Service.Parallel = f.drive.Service.HTTP
 	got, err := read(must(f.NewObject(background, "file")))
 	require.NoError(t, err)
 	assert.True(t, got == content)
@@ -86,31 +89,30 @@ func TestLargeFileWithoutParts(t *testing.T) {
 // A large package of an unknown kind comes whole.
 func TestLargePackageIsNotInParts(t *testing.T) {
 	sim := startSimulator(t)
-	sim.control("POST", "package", jsonObject{
-		"path": "doc.unknown", "entries": jsonObject{"index.xml": numbered(largeSize)}, "listed_size": largeSize,
+	sim.Control("POST", "package", simtest.JSON{
+		"path": "doc.unknown", "entries": simtest.JSON{"index.xml": numbered(largeSize)}, "listed_size": largeSize,
 	}, nil)
 	o, err := sim.open("").NewObject(background, "doc.unknown")
 	require.NoError(t, err)
-	sim.resetCounts()
+	sim.ResetCounts()
 	got, err := read(o)
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(got, "PK"))
-	assert.Equal(t, 1, sim.counts()["content-get"])
+	assert.Equal(t, 1, sim.Counts()["content-get"])
 }
 
 // Closing a content in the middle ends its parts.
 func TestLargeFileIsClosed(t *testing.T) {
 	sim := startSimulator(t)
-	sim.putFile("large.bin", numbered(largeSize))
+	sim.PutFile("large.bin", numbered(largeSize))
 	f := sim.open("")
 	o, err := f.NewObject(background, "large.bin")
 	require.NoError(t, err)
-	sim.fault("content-get", "hold", jsonObject{"gate": "g", "at": "arrival"}, jsonObject{"times": nil, "skip": 1})
+	sim.Fault("content-get", "hold", simtest.JSON{"gate": "g", "at": "arrival"}, simtest.JSON{"times": nil, "skip": 1})
 	in, err := o.Open(background)
 	require.NoError(t, err)
-	_, err = io.ReadFull(in, make([]byte, stripe))
+	_, err = io.ReadFull(in, make([]byte, 4<<20))
 	require.NoError(t, err)
 	require.NoError(t, in.Close())
-	assert.Equal(t, mostBudgeted, f.drive.contents.budget.left)
-	assert.Zero(t, f.drive.contents.gate.active)
+	assert.True(t, f.drive.IsIdle())
 }

@@ -6,12 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
@@ -24,15 +30,15 @@ import (
 // stepFaults is what can happen to one request.
 var stepFaults = []struct {
 	action string
-	more   jsonObject
+	more   simtest.JSON
 }{
-	{"status", status(503)},
-	{"status", status(429)},
-	{"status", status(500)},
+	{"status", simtest.Status(503)},
+	{"status", simtest.Status(429)},
+	{"status", simtest.Status(500)},
 	{"reset-before", nil},
 	{"reset-after", nil},
 	{"html-page", nil},
-	{"truncate", jsonObject{"bytes": 10, "clean": false}},
+	{"truncate", simtest.JSON{"bytes": 10, "clean": false}},
 }
 
 // Each step of an upload may fail once or twice, its answer may be lost or
@@ -53,16 +59,16 @@ func TestUploadSurvivesFaults(t *testing.T) {
 					if what == "replace" {
 						put(t, f, "folder/file.txt", "the old content")
 					}
-					sim.fault(kind, fault.action, fault.more, jsonObject{"times": 2})
+					sim.Fault(kind, fault.action, fault.more, simtest.JSON{"times": 2})
 					o := put(t, f, "folder/file.txt", "the new content")
-					assert.Equal(t, "the new content", sim.file("folder/file.txt"))
-					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.paths())
+					assert.Equal(t, "the new content", sim.File("folder/file.txt"))
+					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.Paths())
 					content, err := read(o)
 					require.NoError(t, err)
 					assert.Equal(t, "the new content", content)
 					o = put(t, f, "folder/file.txt", "the newest content")
-					assert.Equal(t, "the newest content", sim.file("folder/file.txt"))
-					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.paths())
+					assert.Equal(t, "the newest content", sim.File("folder/file.txt"))
+					assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.Paths())
 					listed, err := f.NewObject(background, "folder/file.txt")
 					require.NoError(t, err)
 					assert.Equal(t, o.(*Object).Version(), listed.(*Object).Version())
@@ -82,26 +88,26 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 				sim := startSimulator(t)
 				f := sim.openOwn("")
 				put(t, f, "file.txt", "the old content")
-				sim.fault(kind, action, jsonObject{"times": nil})
+				sim.Fault(kind, action, simtest.JSON{"times": nil})
 				for _, look := range []string{"list", "list-details"} { // nothing can be found out either
-					sim.fault(look, "reset-before", jsonObject{"times": nil})
+					sim.Fault(look, "reset-before", simtest.JSON{"times": nil})
 				}
 				ctx, kill := context.WithTimeout(background, time.Minute)
 				defer kill()
 				_, err := f.Put(ctx, strings.NewReader("the new content"), infoOf("file.txt", "the new content"))
 				require.Error(t, err)
-				sim.control("DELETE", "faults", nil, nil)
+				sim.Control("DELETE", "faults", nil, nil)
 
 				later := sim.openOwn("")
 				entries, err := later.List(background, "")
 				require.NoError(t, err)
-				require.Equal(t, []string{"file.txt"}, names(entries), "in the drive: %q", sim.paths())
+				require.Equal(t, []string{"file.txt"}, names(entries), "in the drive: %q", sim.Paths())
 				content, err := read(entries[0].(fs.Object))
 				require.NoError(t, err)
 				assert.Contains(t, []string{"the old content", "the new content"}, content)
 
 				put(t, later, "file.txt", "the newest content")
-				assert.Equal(t, "the newest content", sim.file("file.txt"))
+				assert.Equal(t, "the newest content", sim.File("file.txt"))
 				entries, err = later.List(background, "")
 				require.NoError(t, err)
 				assert.Equal(t, []string{"file.txt"}, names(entries))
@@ -117,12 +123,12 @@ func TestLeftoversAreTidied(t *testing.T) {
 	f := sim.open("")
 	now := time.Now()
 	long := strings.Repeat("n", 250) + ".txt"
-	young, old := replacementName("file.txt", now.Add(-time.Minute), 1), replacementName("file.txt", now.Add(-48*time.Hour), 2)
-	oldLong := replacementName(long, now.Add(-48*time.Hour), 3)
-	orphan := replacementName("gone.txt", now.Add(-48*time.Hour), 4)
-	orphanLong := replacementName(strings.Repeat("x", 250), now.Add(-48*time.Hour), 5)
+	young, old := drive.ReplacementName("file.txt", now.Add(-time.Minute), 1), drive.ReplacementName("file.txt", now.Add(-48*time.Hour), 2)
+	oldLong := drive.ReplacementName(long, now.Add(-48*time.Hour), 3)
+	orphan := drive.ReplacementName("gone.txt", now.Add(-48*time.Hour), 4)
+	orphanLong := drive.ReplacementName(strings.Repeat("x", 250), now.Add(-48*time.Hour), 5)
 	for _, name := range []string{"file.txt", long, young, old, oldLong, orphan, orphanLong} {
-		sim.putFile("folder/"+name, "content of "+name)
+		sim.PutFile("folder/"+name, "content of "+name)
 	}
 	entries, err := f.List(background, "folder")
 	require.NoError(t, err)
@@ -135,14 +141,14 @@ func TestLeftoversAreTidied(t *testing.T) {
 
 	put(t, f, "folder/other.txt", "other")
 	assert.Equal(t, sortedOf("folder", "folder/file.txt", "folder/other.txt", "folder/"+long, "folder/"+young,
-		"folder/"+orphan, "folder/"+orphanLong), sim.paths())
+		"folder/"+orphan, "folder/"+orphanLong), sim.Paths())
 
 	put(t, f, "folder/file.txt", "again")
-	assert.NotContains(t, sim.paths(), "folder/"+young)
+	assert.NotContains(t, sim.Paths(), "folder/"+young)
 
 	put(t, f, "folder/gone.txt", "back")
-	assert.Equal(t, "back", sim.file("folder/gone.txt"))
-	assert.NotContains(t, sim.paths(), "folder/"+orphan)
+	assert.Equal(t, "back", sim.File("folder/gone.txt"))
+	assert.NotContains(t, sim.Paths(), "folder/"+orphan)
 
 	file, err := f.NewObject(background, "folder/file.txt")
 	require.NoError(t, err)
@@ -157,7 +163,7 @@ func sortedOf(names ...string) []string {
 	for _, name := range names {
 		set[name] = true
 	}
-	return sortedKeys(set)
+	return slices.Sorted(maps.Keys(set))
 }
 
 // A reader that cannot seek is sent once. What fails is worth a retry to the
@@ -166,15 +172,15 @@ func TestUploadOfAStream(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	stream := func() io.Reader { return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")) }
-	sim.fault("content-post", "status", status(503))
+	sim.Fault("content-post", "status", simtest.Status(503))
 	_, err := f.Put(background, stream(), infoOf("file.txt", "content"))
 	assert.True(t, fserrors.IsRetryError(err), "%v", err)
-	assert.Empty(t, sim.paths())
+	assert.Empty(t, sim.Paths())
 	_, err = f.Put(background, stream(), infoOf("file.txt", "content"))
 	require.NoError(t, err)
-	assert.Equal(t, "content", sim.file("file.txt"))
+	assert.Equal(t, "content", sim.File("file.txt"))
 	// Failures before the content was touched are not the caller's business.
-	sim.fault("upload-web", "status", jsonObject{"times": 3}, status(503))
+	sim.Fault("upload-web", "status", simtest.JSON{"times": 3}, simtest.Status(503))
 	_, err = f.Put(background, stream(), infoOf("other.txt", "content"))
 	assert.NoError(t, err)
 }
@@ -194,11 +200,11 @@ func TestUploadOfAWrongSize(t *testing.T) {
 			size = 0
 		}
 		_, err := f.Put(background, in, object.NewStaticObjectInfo(name, modified, size, true, nil, nil))
-		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", name, err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", name, err)
 	}
-	assert.Empty(t, sim.paths())
+	assert.Empty(t, sim.Paths())
 	_, err := f.Put(background, strings.NewReader("x"), object.NewStaticObjectInfo("x", modified, -1, true, nil, nil))
-	assert.Equal(t, KindUnsupported, KindOf(err))
+	assert.Equal(t, apierr.KindUnsupported, apierr.KindOf(err))
 }
 
 // guardedReader fails a test when it is read after it was taken back.
@@ -220,47 +226,14 @@ func (g *guardedReader) Read(p []byte) (int, error) {
 	return g.ReadSeeker.Read(p)
 }
 
-// stuckReader blocks in its first read until it is let go.
-type stuckReader struct {
-	begun, letGo chan struct{}
-	over         bool
-}
-
-func (r *stuckReader) Read(p []byte) (int, error) {
-	close(r.begun)
-	<-r.letGo
-	r.over = true
-	return copy(p, "x"), nil
-}
-
-// The end of a request's body waits for a read that is under way, and after it
-// the content is not touched.
-func TestBodyIsCutOff(t *testing.T) {
-	stuck := &stuckReader{begun: make(chan struct{}), letGo: make(chan struct{})}
-	body, err := newSource(stuck, 5).body()
-	require.NoError(t, err)
-	go func() { _, _ = body.Read(make([]byte, 1)) }()
-	<-stuck.begun
-	over := make(chan bool)
-	go func() {
-		_ = body.end(false)
-		over <- stuck.over
-	}()
-	close(stuck.letGo)
-	assert.True(t, <-over)
-	_, err = body.Read(make([]byte, 1))
-	assert.ErrorIs(t, err, io.ErrClosedPipe)
-	assert.NoError(t, body.Close())
-}
-
 // When Put returns, nobody reads the content any more.
 func TestUploadLetsGoOfTheContent(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
-	f.drive.service.retries.tries = 2
-	sim.fault("content-post", "reset-before", jsonObject{"times": nil, "probability": 0.7})
+	f.drive.Service.Retries.Tries = 2
+	sim.Fault("content-post", "reset-before", simtest.JSON{"times": nil, "probability": 0.7})
 	large := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	inParallel(4, 24, func(i int) {
+	simtest.InParallel(4, 24, func(i int) {
 		in := &guardedReader{t: t, ReadSeeker: bytes.NewReader(large)}
 		ctx, cancel := context.WithCancel(background)
 		if i%3 == 0 {
@@ -281,10 +254,10 @@ func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
 	in := strings.NewReader("headercontent")
 	_, err := in.Seek(6, io.SeekStart)
 	require.NoError(t, err)
-	sim.fault("content-post", "status", status(500), jsonObject{"times": 2})
+	sim.Fault("content-post", "status", simtest.Status(500), simtest.JSON{"times": 2})
 	_, err = f.Put(background, in, infoOf("file.txt", "content"))
 	require.NoError(t, err)
-	assert.Equal(t, "content", sim.file("file.txt"))
+	assert.Equal(t, "content", sim.File("file.txt"))
 }
 
 // A receipt for another size, or none, is no success.
@@ -295,11 +268,11 @@ func TestUploadChecksTheReceipt(t *testing.T) {
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
-		f.drive.service.retries.tries = 2
-		sim.fault("content-post", "replace", jsonObject{"text": answer, "times": nil, "effect": true})
+		f.drive.Service.Retries.Tries = 2
+		sim.Fault("content-post", "replace", simtest.JSON{"text": answer, "times": nil, "effect": true})
 		_, err := tryPut(f, "file.txt", "content")
-		assert.Equal(t, KindDamaged, KindOf(err), "%s: %v", answer, err)
-		assert.Empty(t, sim.paths())
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", answer, err)
+		assert.Empty(t, sim.Paths())
 	}
 }
 
@@ -309,13 +282,13 @@ func TestUploadNoticesATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"taken_name": taken, "name_matching": "ignoring-case"})
-			sim.putFile("folder/File.txt", "old")
+			sim.DriveRules(simtest.JSON{"taken_name": taken, "name_matching": "ignoring-case"})
+			sim.PutFile("folder/File.txt", "old")
 			f := sim.open("")
 			put(t, f, "folder/other.txt", "other")
 			o := put(t, f, "folder/file.txt", "ours")
-			assert.Equal(t, "ours", sim.file("folder/file.txt"))
-			assert.Equal(t, []string{"folder", "folder/file.txt", "folder/other.txt"}, sim.paths())
+			assert.Equal(t, "ours", sim.File("folder/file.txt"))
+			assert.Equal(t, []string{"folder", "folder/file.txt", "folder/other.txt"}, sim.Paths())
 			content, err := read(o)
 			require.NoError(t, err)
 			assert.Equal(t, "ours", content)
@@ -329,12 +302,12 @@ func TestMkdirNoticesATakenName(t *testing.T) {
 	for _, existing := range []string{"unknown", "already-exists", "bounce"} {
 		t.Run(existing, func(t *testing.T) {
 			sim := startSimulator(t)
-			sim.driveRules(jsonObject{"existing_folder": existing})
+			sim.DriveRules(simtest.JSON{"existing_folder": existing})
 			f := sim.open("")
 			put(t, f, "other.txt", "other")
-			sim.putFile("folder/theirs.txt", "theirs")
+			sim.PutFile("folder/theirs.txt", "theirs")
 			put(t, f, "folder/ours.txt", "ours")
-			assert.Equal(t, []string{"folder", "folder/ours.txt", "folder/theirs.txt", "other.txt"}, sim.paths())
+			assert.Equal(t, []string{"folder", "folder/ours.txt", "folder/theirs.txt", "other.txt"}, sim.Paths())
 		})
 	}
 }
@@ -342,15 +315,15 @@ func TestMkdirNoticesATakenName(t *testing.T) {
 // Many uploads at once into folders that are not there make each folder once.
 func TestUploadMakesFoldersOnce(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"existing_folder": "bounce"})
-	sim.rules(jsonObject{"transport": jsonObject{"latency_ms": 5}})
+	sim.DriveRules(simtest.JSON{"existing_folder": "bounce"})
+	sim.Rules(simtest.JSON{"transport": simtest.JSON{"latency_ms": 5}})
 	f := sim.open("")
-	inParallel(16, 32, func(i int) {
+	simtest.InParallel(16, 32, func(i int) {
 		_, err := tryPut(f, fmt.Sprintf("a/b/%d/file%d", i%2, i), "content")
 		assert.NoError(t, err)
 	})
-	assert.Len(t, sim.paths(), 4+32)
-	assert.Equal(t, 4, sim.counts()["create-folders"])
+	assert.Len(t, sim.Paths(), 4+32)
+	assert.Equal(t, 4, sim.Counts()["create-folders"])
 }
 
 // A folder that was deleted or moved by another device is found out while
@@ -359,18 +332,18 @@ func TestUploadIntoAFolderThatIsGone(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	put(t, f, "a/b/one.txt", "1")
-	sim.mutate("a/b", "trash", nil)
+	sim.Mutate("a/b", "trash", nil)
 	put(t, f, "a/b/two.txt", "2")
-	assert.Equal(t, []string{"a", "a/b", "a/b/two.txt"}, sim.paths())
-	sim.mutate("a", "rename", jsonObject{"to": "c"})
+	assert.Equal(t, []string{"a", "a/b", "a/b/two.txt"}, sim.Paths())
+	sim.Mutate("a", "rename", simtest.JSON{"to": "c"})
 	put(t, f, "a/b/three.txt", "3")
 	assert.Contains(t, []string{"a/b/three.txt c/b/two.txt", "c/b/three.txt c/b/two.txt"}, strings.Join(filesIn(sim), " "))
 }
 
 func filesIn(sim *simulator) []string {
 	var files []string
-	for _, path := range sim.paths() {
-		if !sim.tree()[path].Folder {
+	for _, path := range sim.Paths() {
+		if !sim.Tree()[path].Folder {
 			files = append(files, path)
 		}
 	}
@@ -380,12 +353,12 @@ func filesIn(sim *simulator) []string {
 // A full storage is one clear error, and not repeated.
 func TestUploadOverQuota(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"quota": 10})
+	sim.DriveRules(simtest.JSON{"quota": 10})
 	f := sim.open("")
 	_, err := tryPut(f, "file.txt", "more than ten bytes")
-	assert.Equal(t, KindQuota, KindOf(err), "%v", err)
+	assert.Equal(t, apierr.KindQuota, apierr.KindOf(err), "%v", err)
 	assert.ErrorContains(t, err, "file.txt")
-	assert.Equal(t, 1, sim.counts()["upload-web"])
+	assert.Equal(t, 1, sim.Counts()["upload-web"])
 	assert.False(t, fserrors.IsRetryError(err))
 }
 
@@ -412,13 +385,13 @@ func TestUploadKeepsTheTime(t *testing.T) {
 // all cases where case makes no difference, are one file.
 func TestNamesAreOne(t *testing.T) {
 	sim := startSimulator(t)
-	sim.driveRules(jsonObject{"name_matching": "ignoring-case"})
+	sim.DriveRules(simtest.JSON{"name_matching": "ignoring-case"})
 	f := sim.open("")
 	composed := "Été à Zürich.txt"
 	put(t, f, norm.NFD.String("dossier é/"+composed), "1")
 	put(t, f, "dossier é/"+composed, "2")
 	put(t, f, "DOSSIER É/"+strings.ToUpper(composed), "3")
-	assert.Equal(t, 2, len(sim.paths()), "%q", sim.paths())
+	assert.Equal(t, 2, len(sim.Paths()), "%q", sim.Paths())
 	entries, err := f.List(background, "dossier é")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"dossier é/" + strings.ToUpper(composed)}, names(entries))
@@ -431,11 +404,11 @@ func TestNamesAreOne(t *testing.T) {
 
 // openOwn opens a remote of a test that runs beside others.
 func (s *simulator) openOwn(root string) *Fs {
-	s.t.Helper()
+	s.T.Helper()
 	configuration := s.configured()
-	configuration["session_file"] = s.t.TempDir() + "/session.json" // which keeps the accounts apart
+	configuration["session_file"] = s.T.TempDir() + "/session.json" // which keeps the accounts apart
 	f, err := s.openShared(root, configuration)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	return f
 }
 
@@ -445,7 +418,7 @@ func TestUploadThatIsAnsweredEarly(t *testing.T) {
 	c := newFakeCloud()
 	for times, works := range map[int]bool{1: true, 2: true, 100: false} {
 		left := times
-		f := driveBy(transport(func(req *http.Request) (*http.Response, error) {
+		f := driveBy(roundTripper(func(req *http.Request) (*http.Response, error) {
 			if fakeKind(req) != "content-post" || left == 0 {
 				return c.RoundTrip(req)
 			}
@@ -462,7 +435,7 @@ func TestUploadThatIsAnsweredEarly(t *testing.T) {
 			require.NoError(t, err)
 			continue
 		}
-		assert.Equal(t, KindDamaged, KindOf(err), "%v", err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 		assert.NotContains(t, err.Error(), "cannot be read")
 	}
 	assert.Equal(t, []string{"file1", "file2"}, c.paths())

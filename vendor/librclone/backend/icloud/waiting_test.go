@@ -3,12 +3,21 @@ package icloud
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/transport"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/log"
@@ -17,9 +26,9 @@ import (
 )
 
 // patientProcess opens a drive with the pauses of a real process.
-func patientProcess(transport http.RoundTripper, password Secret, path string) *Fs {
-	f := processBy(&attentive{next: transport, silence: time.Minute}, password, path)
-	f.drive.service.session.base, f.drive.service.session.longest = firstPause, defaultLongestWait
+func patientProcess(next http.RoundTripper, password session.Secret, path string, changes ...func(*session.File)) *Fs {
+	f := processBy(&transport.Attentive{Next: next, Silence: time.Minute}, password, path, changes...)
+	f.drive.Service.Session.Base, f.drive.Service.Session.Longest = transport.FirstPause, defaultLongestWait
 	return f
 }
 
@@ -62,11 +71,12 @@ func TestPassingFailuresOfARenewalAreWaitedOut(t *testing.T) {
 						}
 						return nil
 					})
-					f := patientProcess(b, "secret", newSessionFile())
-					if kind == "validate" {
-						f.drive.service.session.state.Endpoints = nil
-					}
-					inParallel(8, 16, func(i int) {
+					f := patientProcess(b, "secret", simtest.NewSessionFile(), func(state *session.File) {
+						if kind == "validate" {
+							state.Endpoints = nil
+						}
+					})
+					simtest.InParallel(8, 16, func(i int) {
 						_, err := f.List(background, "")
 						assert.NoError(t, err)
 					})
@@ -100,26 +110,26 @@ func TestOutageOfTheSignIn(t *testing.T) {
 						}
 						return nil
 					})
-					path := newSessionFile()
+					path := simtest.NewSessionFile()
 					begun := time.Now()
 					f := patientProcess(b, "secret", path)
 					var causes [16]error
-					inParallel(8, 16, func(i int) {
+					simtest.InParallel(8, 16, func(i int) {
 						_, err := f.List(background, fmt.Sprint("folder", i))
 						assert.True(t, fserrors.IsFatalError(err), "%v", err)
-						var typed *Error
+						var typed *apierr.Error
 						if assert.ErrorAs(t, err, &typed) {
-							assert.NotEqual(t, KindNeedsLogin, typed.Kind())
+							assert.NotEqual(t, apierr.KindNeedsLogin, typed.Kind())
 							assert.NotEmpty(t, typed.Cause())
 							causes[i] = typed
 						}
 					})
 					for _, cause := range causes {
-						assert.Equal(t, causes[0].(*Error).Reason(), cause.(*Error).Reason(), "one cause")
+						assert.Equal(t, causes[0].(*apierr.Error).Reason(), cause.(*apierr.Error).Reason(), "one cause")
 					}
 					took := time.Since(begun)
 					assert.LessOrEqual(t, took, defaultLongestWait+2*time.Minute)
-					assert.Greater(t, took, defaultLongestWait-longestPause-time.Minute)
+					assert.Greater(t, took, defaultLongestWait-transport.LongestPause-time.Minute)
 					assert.Less(t, b.counts[kind], 40)
 					described := loaded(t, path).Describe(time.Now())
 					assert.False(t, described.NeedsLogin)
@@ -149,12 +159,12 @@ func TestProcessesWaitTogether(t *testing.T) {
 			}
 			return nil
 		})
-		path := newSessionFile()
+		path := simtest.NewSessionFile()
 		var processes []*Fs
 		for range 6 {
 			processes = append(processes, patientProcess(b, "secret", path))
 		}
-		inParallel(24, 24, func(i int) {
+		simtest.InParallel(24, 24, func(i int) {
 			_, err := processes[i%6].List(background, "")
 			assert.NoError(t, err)
 		})
@@ -175,7 +185,7 @@ func TestLoginDuringAnOutage(t *testing.T) {
 			}
 			return nil
 		})
-		path := newSessionFile()
+		path := simtest.NewSessionFile()
 		f := patientProcess(b, "secret", path)
 		done := make(chan error)
 		go func() {
@@ -184,13 +194,13 @@ func TestLoginDuringAnOutage(t *testing.T) {
 		}()
 		time.Sleep(20 * time.Second) // of the test's own time
 		synctest.Wait()
-		require.NoError(t, UpdateSessionFile(background, path, func(file *SessionFile) error {
+		require.NoError(t, session.UpdateFile(background, path, func(file *session.File) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			c.alive = true
 			now := time.Now().UTC()
-			*file = SessionFile{AppleID: "user@example.com", TrustToken: "new", Cookies: []Cookie{{"WEB", "alive"}}, RenewedAt: now, SignedInAt: now,
-				Endpoints: map[string]string{driveHost: "https://p1-drivews.icloud.com", docsHost: "https://p1-docws.icloud.com"}}
+			*file = session.File{AppleID: "user@example.com", TrustToken: "new", Cookies: []session.Cookie{{Name: "WEB", Value: "alive"}}, RenewedAt: now, SignedInAt: now,
+				Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"}}
 			return nil
 		}))
 		assert.NoError(t, <-done)
@@ -209,12 +219,12 @@ func TestRefusalsThatAreFinal(t *testing.T) {
 		answer func() *fakeAnswer
 		cause  string
 	}{
-		"wrong password": {"complete", coded(401, CodeWrongPassword), CauseWrongPassword},
-		"locked":         {"complete", coded(403, CodeLocked), CauseLocked},
-		"locked early":   {"init", coded(403, CodeLocked), CauseLocked},
-		"another code":   {"complete", coded(401, "-20283"), CauseSessionOver},
-		"code wanted":    {"complete", refusing(409, `{"authType":"hsa2"}`), CauseTrustOver},
-		"key wanted":     {"complete", refusing(409, `{"authType":"hsa2","fsaChallenge":{"challenge":"x"}}`), CauseSecurityKeys},
+		"wrong password": {"complete", coded(401, apierr.CodeWrongPassword), apierr.CauseWrongPassword},
+		"locked":         {"complete", coded(403, apierr.CodeLocked), apierr.CauseLocked},
+		"locked early":   {"init", coded(403, apierr.CodeLocked), apierr.CauseLocked},
+		"another code":   {"complete", coded(401, "-20283"), apierr.CauseSessionOver},
+		"code wanted":    {"complete", refusing(409, `{"authType":"hsa2"}`), apierr.CauseTrustOver},
+		"key wanted":     {"complete", refusing(409, `{"authType":"hsa2","fsaChallenge":{"challenge":"x"}}`), apierr.CauseSecurityKeys},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -226,15 +236,15 @@ func TestRefusalsThatAreFinal(t *testing.T) {
 					}
 					return nil
 				})
-				path := newSessionFile()
+				path := simtest.NewSessionFile()
 				begun := time.Now()
 				for range 3 {
 					f := patientProcess(b, "secret", path)
-					inParallel(4, 8, func(int) {
+					simtest.InParallel(4, 8, func(int) {
 						_, err := f.List(background, "")
-						var typed *Error
+						var typed *apierr.Error
 						if assert.ErrorAs(t, err, &typed) {
-							assert.Equal(t, KindNeedsLogin, typed.Kind())
+							assert.Equal(t, apierr.KindNeedsLogin, typed.Kind())
 							assert.Equal(t, test.cause, typed.Cause())
 						}
 					})
@@ -262,7 +272,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 			}
 			return nil
 		})
-		path := newSessionFile()
+		path := simtest.NewSessionFile()
 		for run := range 5 {
 			f := patientProcess(b, "secret", path)
 			_, err := f.List(background, "")
@@ -280,7 +290,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 // file.
 func TestNoProofWithoutARecord(t *testing.T) {
 	occupied := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, ReplaceFile(occupied, nil))
+	require.NoError(t, privatefile.Replace(occupied, nil))
 	for _, path := range []string{"", filepath.Join(occupied, "s.json")} {
 		c := newFakeCloud()
 		c.alive = false
@@ -290,11 +300,11 @@ func TestNoProofWithoutARecord(t *testing.T) {
 			c.alive = false
 			f := processBy(c, "secret", path)
 			_, err = f.List(background, "")
-			assert.Equal(t, KindBadConfig, KindOf(err), "%v", err)
+			assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
 			assert.True(t, fserrors.IsFatalError(err))
-			var typed *Error
+			var typed *apierr.Error
 			require.ErrorAs(t, err, &typed)
-			assert.Equal(t, CauseStateFolder, typed.Cause())
+			assert.Equal(t, apierr.CauseStateFolder, typed.Cause())
 			if path != "" {
 				assert.Contains(t, err.Error(), path)
 			}
@@ -305,7 +315,7 @@ func TestNoProofWithoutARecord(t *testing.T) {
 
 // The record is in the file when the proof leaves.
 func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
-	path := newSessionFile()
+	path := simtest.NewSessionFile()
 	c := newFakeCloud()
 	c.alive = false
 	c.instead = func(_ int, kind string) *fakeAnswer {
@@ -313,8 +323,8 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 			file := loaded(t, path)
 			assert.Equal(t, 1, file.Proofs.Sent)
 			assert.True(t, file.Proofs.Open)
-			assert.Contains(t, file.Describe(time.Now()).Reason, whyUnclear)
-			assert.Equal(t, Secret("proof"), file.SessionToken, "all else is still there")
+			assert.Contains(t, file.Describe(time.Now()).Reason, "outcome is not known")
+			assert.Equal(t, session.Secret("proof"), file.SessionToken, "all else is still there")
 		}
 		return nil
 	}
@@ -325,7 +335,7 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 
 // hostile answers requests of a sign-in with a failure at random.
 func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]int) func(string, *http.Request) *fakeAnswer {
-	failures := sortedKeys(passingFailures)
+	failures := slices.Sorted(maps.Keys(passingFailures))
 	return func(kind string, req *http.Request) *fakeAnswer {
 		if !strings.Contains(req.URL.Host, "idmsa") && !strings.Contains(req.URL.Host, "setup") || random.IntN(100) >= percent {
 			return nil
@@ -351,23 +361,23 @@ func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
 			}
 			return nil
 		})
-		path := newSessionFile()
-		require.NoError(t, SaveSessionFile(path, &SessionFile{
-			AppleID: "user@example.com", TrustToken: "trust", Cookies: []Cookie{{"WEB", "over"}}, Proofs: ProofLog{Sent: mostProofs - 1},
+		path := simtest.NewSessionFile()
+		require.NoError(t, session.SaveFile(path, &session.File{
+			AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "over"}}, Proofs: session.ProofLog{Sent: session.MostProofs - 1},
 		}))
-		run := func() *Error {
+		run := func() *apierr.Error {
 			_, err := patientProcess(b, "secret", path).List(background, "")
-			var typed *Error
+			var typed *apierr.Error
 			require.ErrorAs(t, err, &typed)
 			time.Sleep(time.Hour) // of the test's own time
 			return typed
 		}
 		first := run()
-		assert.Equal(t, CauseUnclear, first.Cause())
+		assert.Equal(t, apierr.CauseUnclear, first.Cause())
 		assert.Equal(t, 1, strings.Count(first.Reason(), "not known"), first.Reason())
 		for range 3 {
 			assert.Equal(t, first.Reason(), run().Reason())
-			assert.Equal(t, first.why, loaded(t, path).Refused.Reason)
+			assert.Equal(t, first.Why, loaded(t, path).Refused.Reason)
 		}
 	})
 }
@@ -384,10 +394,10 @@ func TestWaitOfARenewalIsToldInOneSentence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
-		path := newSessionFile()
-		require.NoError(t, SaveSessionFile(path, &SessionFile{
-			AppleID: "user@example.com", TrustToken: "trust", Cookies: []Cookie{{"WEB", "over"}},
-			Refused: Refusals{Reason: "iCloud does not accept the sign-in (status 503)", NotBefore: time.Now().Add(30 * time.Second)},
+		path := simtest.NewSessionFile()
+		require.NoError(t, session.SaveFile(path, &session.File{
+			AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "over"}},
+			Refused: session.Refusals{Reason: "iCloud does not accept the sign-in (status 503)", NotBefore: time.Now().Add(30 * time.Second)},
 		}))
 		_, err := patientProcess(newBetween(c, func(string, *http.Request) *fakeAnswer { return nil }), "secret", path).List(background, "")
 		assert.NoError(t, err)

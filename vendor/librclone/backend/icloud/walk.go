@@ -6,33 +6,70 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"plakar-icloud/librclone/backend/icloud/drive"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/accounting"
 )
 
+// ListFolders lists several folders with as few calls as the service allows.
+// For each folder, it returns its entries, or an error as List does, or both if
+// the service counts more items than it lists. An item that cannot be used is
+// an *InvalidEntry. Under a context of AcceptKnown, no listing that the process
+// has is requested again.
+func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
+	listed, errs, _ := f.convert(dirs, f.drive.ListFolders(ctx, f.paths(dirs)))
+	return listed, errs
+}
+
+// ListCounted is ListFolders, with an error for each folder of which the
+// service counts more than it lists, by counters whose meaning is not certain.
+// The entries of such a folder are usable.
+func (f *Fs) ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEntries, errs, doubts []error) {
+	return f.convert(dirs, f.drive.ListCounted(ctx, f.paths(dirs)))
+}
+
+// paths returns the names on the paths to folders.
+func (f *Fs) paths(dirs []string) [][]string {
+	paths := make([][]string, len(dirs))
+	for i, dir := range dirs {
+		paths[i] = f.names(dir)
+	}
+	return paths
+}
+
+// convert converts the listings of folders into the form for callers.
+func (f *Fs) convert(dirs []string, folders []drive.Listing) (listed []fs.DirEntries, errs, doubts []error) {
+	listed = make([]fs.DirEntries, len(dirs))
+	errs, doubts = make([]error, len(dirs)), make([]error, len(dirs))
+	for i, folder := range folders {
+		errs[i], doubts[i] = folder.Err, folder.Doubt
+		if folder.Items != nil {
+			listed[i] = f.entries(dirs[i], folder)
+		}
+	}
+	return listed, errs, doubts
+}
+
 // entries converts the listing of a folder into the form for callers, sorted by
 // name.
-func (f *Fs) entries(dir string, at place, listed listing) fs.DirEntries {
-	entries := make(fs.DirEntries, 0, len(listed.items)+len(listed.invalid))
-	for _, it := range listed.items {
-		remote := path.Join(dir, outer(it.shown))
-		if err := at.loops(it); err != nil {
-			entries = append(entries, &InvalidEntry{remote: remote, err: err})
-		} else if it.folder {
+func (f *Fs) entries(dir string, listed drive.Listing) fs.DirEntries {
+	entries := make(fs.DirEntries, 0, len(listed.Items)+len(listed.Invalid))
+	for _, it := range listed.Items {
+		remote := path.Join(dir, drive.ShownName(it.Shown))
+		if it.Folder {
 			entries = append(entries, newDirectory(remote, it))
 		} else {
 			entries = append(entries, f.newObject(remote, it))
 		}
 	}
-	for _, it := range listed.invalid {
+	for _, it := range listed.Invalid {
 		remote := dir
-		if it.name != "" {
-			remote = path.Join(dir, outer(it.name))
+		if it.Name != "" {
+			remote = path.Join(dir, drive.ShownName(it.Name))
 		}
-		entries = append(entries, &InvalidEntry{remote: remote, err: it.err})
+		entries = append(entries, &InvalidEntry{remote: remote, err: it.Err})
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Remote(), b.Remote()) })
 	return entries
@@ -57,108 +94,6 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 	return callback(entries)
 }
 
-// listFolders implements ListFolders and, if doubts is not nil, ListCounted.
-func (f *Fs) listFolders(ctx context.Context, dirs []string, doubts []error) ([]fs.DirEntries, []error) {
-	begun := f.drive.folders.now()
-	if wishes(ctx, wishKnown) {
-		begun = time.Time{}
-	}
-	listed := make([]fs.DirEntries, len(dirs))
-	errs := make([]error, len(dirs))
-	var places []place
-	var targets []target
-	var at []int
-	for i, dir := range dirs {
-		found, err := f.drive.walk(ctx, f.names(dir), false)
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		if fresh, ok := f.drive.folders.listedSince(found.id, begun); ok {
-			listed[i], errs[i] = f.entries(dirs[i], found, fresh), about(fresh.short, "list", found.path)
-			continue
-		}
-		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
-	}
-	var contradicted bool // by one folder for long enough, so the cause is the service and not the folder
-	for n, outcome := range f.drive.lister.list(ctx, targets) {
-		i, found := at[n], places[n]
-		if isGone(outcome.err) && f.drive.isThere(found.id) {
-			outcome = f.drive.listOne(ctx, found)
-		}
-		if outcome.err == nil && !found.moved(outcome.self) {
-			if doubts != nil {
-				outcome = f.drive.examine(ctx, found, outcome)
-				doubts[i] = about(outcome.doubt, "list", found.path)
-			}
-			listed[i], errs[i] = f.entries(dirs[i], found, outcome), about(outcome.short, "list", found.path)
-			continue
-		}
-		errs[i] = outcome.err
-		switch {
-		case contradicted && isGone(outcome.err):
-			errs[i] = errContradiction
-		case outcome.err == nil || isGone(outcome.err):
-			listed[i], errs[i] = f.listMoved(ctx, dirs[i])
-			contradicted = listed[i] == nil && hasKind(errs[i], KindDamaged)
-		}
-		errs[i] = about(errs[i], "list", found.path)
-	}
-	return listed, errs
-}
-
-// moved reports whether a folder is no longer where the cache has it. Shared
-// folders refer to their parents in ways that cannot be compared.
-func (p place) moved(self *driveItem) bool {
-	if p.item == nil || p.item.shared() || p.item.library || self == nil {
-		return false
-	}
-	parent := p.parent
-	if p.item.within != "" {
-		parent = p.item.within
-	}
-	return self.ParentID != "" && self.parentDoc() != api.GetDocIDFromDriveID(parent) ||
-		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.name)
-}
-
-// listMoved lists a folder whose path in the cache was wrong.
-func (f *Fs) listMoved(ctx context.Context, dir string) (fs.DirEntries, error) {
-	for try := 2; ; try++ { // the first attempt used the cache
-		for id := range f.drive.ancestors(f.names(dir)) {
-			f.drive.folders.forget(id)
-		}
-		found, err := f.drive.walk(ctx, f.names(dir), false)
-		if err != nil {
-			return nil, err
-		}
-		outcome := f.drive.listOne(ctx, found)
-		if outcome.err == nil {
-			return f.entries(dir, found, outcome), outcome.short
-		}
-		if !isGone(outcome.err) {
-			return nil, outcome.err
-		}
-		if err := f.drive.stillListed(ctx, try, outcome.err); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// ancestors returns the ids of the folders on a path, according to the cache.
-func (d *drive) ancestors(names []string) map[string]bool {
-	ids := map[string]bool{rootID: true}
-	id := rootID
-	for _, name := range names {
-		got, _ := d.folders.find(id, name)
-		if got.like == nil {
-			break
-		}
-		id = got.like.id
-		ids[id] = true
-	}
-	return ids
-}
-
 // ListR lists a folder and everything below it. Folders are requested as soon
 // as they are known, several with one call.
 func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) error {
@@ -167,7 +102,7 @@ func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) e
 	w := &treeWalk{fs: f, callback: callback, queue: []string{dir}}
 	w.changed = sync.NewCond(&w.mu)
 	var workers sync.WaitGroup
-	for range listWorkers {
+	for range drive.ListWorkers {
 		workers.Go(func() { w.work(ctx) })
 	}
 	workers.Wait()
@@ -197,7 +132,7 @@ func (w *treeWalk) next() []string {
 	if len(w.queue) == 0 || w.err != nil {
 		return nil
 	}
-	count := min(len(w.queue), int(max(1, w.fs.drive.lister.batch.Load())))
+	count := min(len(w.queue), w.fs.drive.ListingBatch())
 	dirs := slices.Clone(w.queue[:count])
 	w.queue = w.queue[count:]
 	w.busy++

@@ -2,6 +2,8 @@ package icloud
 
 import (
 	"path/filepath"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
 	"strings"
 	"testing"
 
@@ -51,7 +53,7 @@ func TestCrypt(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, got == content)
 	require.NoError(t, f.Features().Purge(background, "elsewhere"))
-	for _, path := range sim.paths() {
+	for _, path := range sim.Paths() {
 		assert.NotContains(t, strings.ToLower(path), "stra")
 	}
 }
@@ -61,19 +63,19 @@ func TestServicesAndPhotosOptions(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
 	for _, option := range []string{"photos_layout", "photos_versions", "photos_deleted"} {
-		_, err := NewFs(sim.context(), "photos", "", registered(sim.configured(configmap.Simple{"service": "photos", option: "da"})))
-		assert.Equal(t, KindBadConfig, KindOf(err), option)
+		_, err := NewFs(sim.Context(), "photos", "", registered(sim.configured(configmap.Simple{"service": "photos", option: "da"})))
+		assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), option)
 		assert.ErrorContains(t, err, option+"=da")
 	}
-	_, err := NewFs(sim.context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
-	assert.Equal(t, KindBadConfig, KindOf(err))
+	_, err := NewFs(sim.Context(), "x", "", registered(configmap.Simple{"service": "mail", "apple_id": "user@example.com"}))
+	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err))
 }
 
 func TestConfigurationThatCannotWork(t *testing.T) {
 	sim := startSimulator(t)
 	for key, value := range map[string]string{"apple_id": "", "password": "not obscured at all!", "encoding": "Nonsense"} {
 		_, err := sim.openConfigured("", sim.configured(configmap.Simple{key: value}))
-		assert.Equal(t, KindBadConfig, KindOf(err), "%s: %v", key, err)
+		assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%s: %v", key, err)
 	}
 }
 
@@ -87,7 +89,7 @@ func TestDisconnect(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.Disconnect(background))
 	assert.Empty(t, configuration["trust_token"]+configuration["cookies"])
-	file, err := LoadSessionFile(path)
+	file, err := session.LoadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "user@example.com", file.AppleID)
 	assert.Empty(t, file.Cookies)

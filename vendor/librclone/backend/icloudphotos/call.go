@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
 // pageRecords is how many records a page has at most. The service returns no
@@ -13,21 +13,21 @@ const pageRecords = 200
 
 // foundZone is a zone and its sync token at the time of the response.
 type foundZone struct {
-	icloud.PhotosZone
+	zoneID
 	token string
 }
 
 // zones returns the zones of an area of the database.
-func zones(ctx context.Context, s *icloud.PhotosService, area string) ([]foundZone, error) {
+func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 	type answered struct {
-		icloud.PhotosFault
+		fault
 		Zones []struct {
-			ID      icloud.PhotosZone `json:"zoneID"`
-			Token   string            `json:"syncToken"`
-			Deleted bool              `json:"deleted"`
+			ID      zoneID `json:"zoneID"`
+			Token   string `json:"syncToken"`
+			Deleted bool   `json:"deleted"`
 		} `json:"zones"`
 	}
-	answer, err := icloud.PhotosCall(ctx, s, area, "changes/database", struct{}{}, func(a *answered) error { return a.Err() })
+	answer, err := callDatabase(ctx, s, area, "changes/database", struct{}{}, func(a *answered) error { return a.Err() })
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +64,14 @@ func (q query) filters() []map[string]any {
 }
 
 type page struct {
-	icloud.PhotosFault
+	fault
 	Records []record `json:"records"`
 	Marker  string   `json:"continuationMarker"`
 	Token   string   `json:"syncToken"`
 }
 
 // ask returns a page of an index. marker continues an earlier page.
-func ask(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, q query, marker string) (*page, error) {
+func ask(ctx context.Context, s *database, zone zoneID, q query, marker string) (*page, error) {
 	body := map[string]any{
 		"query":        map[string]any{"recordType": q.kind, "filterBy": q.filters()},
 		"zoneID":       zone,
@@ -81,14 +81,14 @@ func ask(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, q
 	if marker != "" {
 		body["continuationMarker"] = marker
 	}
-	return icloud.PhotosCall(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
+	return callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
 }
 
 // isIndexed reports whether the indexes of a zone are complete. Before, queries
 // return a part of the library only.
-func isIndexed(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone) (bool, error) {
+func isIndexed(ctx context.Context, s *database, zone zoneID) (bool, error) {
 	body := map[string]any{"query": map[string]any{"recordType": "CheckIndexingState"}, "zoneID": zone}
-	answer, err := icloud.PhotosCall(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
+	answer, err := callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +96,7 @@ func isIndexed(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZ
 }
 
 // lookUp returns records by their names. Those that do not exist are left out.
-func lookUp(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, names []string) ([]record, error) {
+func lookUp(ctx context.Context, s *database, zone zoneID, names []string) ([]record, error) {
 	var found []record
 	for len(names) > 0 {
 		batch := names[:min(len(names), pageRecords)]
@@ -106,7 +106,7 @@ func lookUp(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone
 			wanted[i] = map[string]string{"recordName": name}
 		}
 		body := map[string]any{"records": wanted, "zoneID": zone, "desiredKeys": desiredKeys}
-		answer, err := icloud.PhotosCall(ctx, s, zone.Area, "records/lookup", body, func(p *page) error { return p.Err() })
+		answer, err := callDatabase(ctx, s, zone.Area, "records/lookup", body, func(p *page) error { return p.Err() })
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +120,7 @@ func lookUp(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone
 }
 
 // counts returns how many items the indexes have according to the service.
-func counts(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, indexes []string) (map[string]int, error) {
+func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (map[string]int, error) {
 	batch := make([]map[string]any, len(indexes))
 	for i, index := range indexes {
 		filter := map[string]any{
@@ -133,15 +133,15 @@ func counts(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone
 		}
 	}
 	type answered struct {
-		icloud.PhotosFault
+		fault
 		Batch []page `json:"batch"`
 	}
-	answer, err := icloud.PhotosCall(ctx, s, zone.Area, "internal/records/query/batch", map[string]any{"batch": batch}, func(a *answered) error {
+	answer, err := callDatabase(ctx, s, zone.Area, "internal/records/query/batch", map[string]any{"batch": batch}, func(a *answered) error {
 		if err := a.Err(); err != nil {
 			return err
 		}
 		if len(a.Batch) != len(indexes) {
-			return icloud.PhotosError(icloud.KindDamaged, "the service did not count all indexes of the library", "")
+			return finalError(apierr.KindDamaged, "the service did not count all indexes of the library", "")
 		}
 		return nil
 	})
@@ -163,27 +163,27 @@ var errTokenRefused = errors.New("the sync token is refused")
 // changes calls apply for the records that have changed since a token, page by
 // page, and returns the token of the present state. A page without records is
 // not the last one.
-func changes(ctx context.Context, s *icloud.PhotosService, zone icloud.PhotosZone, token string, apply func([]record)) (string, error) {
+func changes(ctx context.Context, s *database, zone zoneID, token string, apply func([]record)) (string, error) {
 	type changed struct {
-		icloud.PhotosFault
+		fault
 		Token   string   `json:"syncToken"`
 		More    bool     `json:"moreComing"`
 		Records []record `json:"records"`
 	}
 	type answered struct {
-		icloud.PhotosFault
+		fault
 		Zones []changed `json:"zones"`
 	}
 	for {
 		body := map[string]any{"zones": []map[string]any{{
 			"zoneID": zone, "syncToken": token, "resultsLimit": pageRecords, "desiredKeys": desiredKeys,
 		}}}
-		answer, err := icloud.PhotosCall(ctx, s, zone.Area, "changes/zone", body, func(a *answered) error {
+		answer, err := callDatabase(ctx, s, zone.Area, "changes/zone", body, func(a *answered) error {
 			if err := a.Err(); err != nil {
 				return err
 			}
 			if len(a.Zones) == 0 {
-				return icloud.PhotosError(icloud.KindDamaged, "the service did not return the changes of the library", "")
+				return finalError(apierr.KindDamaged, "the service did not return the changes of the library", "")
 			}
 			if a.Zones[0].Code == "BAD_REQUEST" {
 				return nil

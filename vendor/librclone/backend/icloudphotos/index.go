@@ -6,7 +6,7 @@ import (
 	"encoding/gob"
 	"os"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
 )
 
 // indexVersion is the version of the form of the index file. It changes when
@@ -39,7 +39,7 @@ func readIndex(path string) map[string]*library {
 		return known
 	}
 	for name, l := range stored.Libraries {
-		whole := newLibrary(icloud.PhotosZone{Area: l.Area, Name: l.Name})
+		whole := newLibrary(zoneID{Area: l.Area, Name: l.Name})
 		whole.Token, whole.HasDeleted = l.Token, l.HasDeleted
 		whole.Indexed, whole.Refused = l.Indexed, l.Refused
 		whole.HasAlbums, whole.Unlisted = l.HasAlbums, l.Unlisted
@@ -72,5 +72,5 @@ func writeIndex(path string, libraries map[string]*library) error {
 	if err := packed.Close(); err != nil {
 		return err
 	}
-	return icloud.ReplaceFile(path, data.Bytes())
+	return privatefile.Replace(path, data.Bytes())
 }

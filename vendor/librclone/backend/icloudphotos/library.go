@@ -2,8 +2,6 @@ package icloudphotos
 
 import (
 	"strings"
-
-	"plakar-icloud/librclone/backend/icloud"
 )
 
 // library is what is known of a zone. Its exported fields are stored in the
@@ -22,7 +20,7 @@ type library struct {
 	HasAlbums  bool                 // the albums were listed
 	Unlisted   []string             // albums whose photos could not be listed
 
-	zone     icloud.PhotosZone
+	zone     zoneID
 	failed   error            // why there is nothing
 	partial  error            // why there may be more
 	noAlbum  error            // why there are no albums
@@ -78,7 +76,7 @@ type relation struct {
 	Position     int64
 }
 
-func newLibrary(zone icloud.PhotosZone) *library {
+func newLibrary(zone zoneID) *library {
 	return &library{
 		Area: zone.Area, Name: zone.Name,
 		Assets: map[string]*asset{}, Masters: map[string]*master{},

@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"plakar-icloud/librclone/backend/icloud/apierr"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"golang.org/x/sync/errgroup"
 )
 
 // index is an index of assets: its name in queries that also return masters,
@@ -33,8 +33,8 @@ const (
 
 // lister lists a zone completely.
 type lister struct {
-	service *icloud.PhotosService
-	zone    icloud.PhotosZone
+	service *database
+	zone    zoneID
 	alone   bool // masters are known, so assets are listed without them
 
 	mu      sync.Mutex
@@ -46,7 +46,7 @@ type lister struct {
 // shorter than requested, or empty although more assets follow.
 func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	first, err := l.page(ctx, ix, 0)
-	if err != nil && l.alone && icloud.KindOf(err) == icloud.KindUnsupported {
+	if err != nil && l.alone && apierr.KindOf(err) == apierr.KindUnsupported {
 		l.alone = false // the service does not support such queries
 		first, err = l.page(ctx, ix, 0)
 	}

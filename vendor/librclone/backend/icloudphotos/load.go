@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
-
-	"plakar-icloud/librclone/backend/icloud"
 )
 
 const (
@@ -30,7 +30,7 @@ func endsRun(err error) bool { return fserrors.IsFatalError(err) }
 
 // findZones returns the zones that are photo libraries. The other zones belong
 // to shared links and to apps.
-func findZones(ctx context.Context, s *icloud.PhotosService) ([]foundZone, error) {
+func findZones(ctx context.Context, s *database) ([]foundZone, error) {
 	found, err := zones(ctx, s, privateArea)
 	if err != nil {
 		return nil, err
@@ -51,14 +51,14 @@ func findZones(ctx context.Context, s *icloud.PhotosService) ([]foundZone, error
 		}
 	}
 	if !known[primaryZone] {
-		return nil, icloud.PhotosError(icloud.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device").EndsRun()
+		return nil, endRun(finalError(apierr.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device"))
 	}
 	return libraries, nil
 }
 
 // loader brings libraries up to date.
 type loader struct {
-	service *icloud.PhotosService
+	service *database
 	layout  string
 	deleted bool // what is in Recently Deleted is wanted
 }
@@ -89,13 +89,13 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 		case endsRun(err):
 			return nil, err
 		case zone.Name == primaryZone:
-			var typed *icloud.Error
+			var typed *apierr.Error
 			if errors.As(err, &typed) {
-				return nil, typed.EndsRun()
+				return nil, endRun(typed)
 			}
 			return nil, err
 		default:
-			libraries[i] = newLibrary(zone.PhotosZone)
+			libraries[i] = newLibrary(zone.zoneID)
 			libraries[i].failed = err
 		}
 	}
@@ -117,7 +117,7 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 // whether the former is enough.
 func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	if known != nil {
-		known.zone, known.albumErr = zone.PhotosZone, map[string]error{}
+		known.zone, known.albumErr = zone.zoneID, map[string]error{}
 	}
 	if known != nil && known.Token != "" && (known.HasDeleted || !c.deleted) {
 		current, err := c.update(ctx, known)
@@ -162,16 +162,16 @@ func unless(expected, err error) error {
 // list lists a library completely. What changes during the listing is requested
 // afterwards. Names are taken from a known state.
 func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
-	l := newLibrary(zone.PhotosZone)
+	l := newLibrary(zone.zoneID)
 	l.Token, l.HasDeleted = zone.token, c.deleted
 	if known != nil {
 		l.Masters = known.Masters
 	}
 	var err error
-	if l.Indexed, err = isIndexed(ctx, c.service, zone.PhotosZone); err != nil {
+	if l.Indexed, err = isIndexed(ctx, c.service, zone.zoneID); err != nil {
 		return nil, err
 	}
-	lister := &lister{service: c.service, zone: zone.PhotosZone, library: l, alone: len(l.Masters) > 0}
+	lister := &lister{service: c.service, zone: zone.zoneID, library: l, alone: len(l.Masters) > 0}
 	for pass := 1; ; pass++ {
 		if err := c.listOnce(ctx, lister); err != nil {
 			return nil, err
@@ -207,7 +207,7 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) error {
 			continue
 		}
 		err := lister.assets(ctx, ix, counted[ix.alone])
-		if ix != visibleAssets && icloud.KindOf(err) == icloud.KindUnsupported && !endsRun(err) {
+		if ix != visibleAssets && apierr.KindOf(err) == apierr.KindUnsupported && !endsRun(err) {
 			if !slices.Contains(l.Refused, ix.alone) {
 				l.Refused = append(l.Refused, ix.alone)
 			}
@@ -306,7 +306,7 @@ func (l *library) judge(difference map[string]int) {
 		l.partial = nil
 		return
 	}
-	l.partial = icloud.PhotosError(icloud.KindDamaged, why, advice)
+	l.partial = finalError(apierr.KindDamaged, why, advice)
 }
 
 // missing returns the number of assets that the service counts but does not

@@ -11,8 +11,6 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
-
-	"plakar-icloud/librclone/backend/icloud"
 )
 
 // entry is what all items of a folder have.
@@ -78,7 +76,7 @@ func (i *invalid) Size() int64 { return -1 }
 // Object is a content of a photo.
 type Object struct {
 	entry
-	content icloud.PhotosContent
+	content content
 }
 
 // Size implements fs.DirEntry.

@@ -17,10 +17,12 @@ import (
 	"strings"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/service"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
-
-	"plakar-icloud/librclone/backend/icloud"
 )
 
 // The values of the option photos_deleted.
@@ -34,7 +36,7 @@ type Fs struct {
 	name     string
 	root     string
 	opt      icloud.PhotosOptions
-	service  *icloud.PhotosService
+	service  *database
 	features *fs.Features
 
 	turn   chan struct{} // held by the caller that loads
@@ -45,8 +47,8 @@ type Fs struct {
 
 func init() { icloud.RegisterPhotos(newFs) }
 
-func newFs(ctx context.Context, name, root string, opt icloud.PhotosOptions, service *icloud.PhotosService) (fs.Fs, error) {
-	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, service: service, turn: make(chan struct{}, 1)}
+func newFs(ctx context.Context, name, root string, opt icloud.PhotosOptions, service *service.Service) (fs.Fs, error) {
+	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, service: newDatabase(service, opt.SessionFile), turn: make(chan struct{}, 1)}
 	f.features = (&fs.Features{CanHaveEmptyDirectories: true}).Fill(ctx, f)
 	return f, nil
 }
@@ -193,7 +195,7 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 // Expect prepares the reading of files that will be opened soon. It does not
 // wait for the service.
 func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
-	var contents []icloud.PhotosContent
+	var contents []content
 	for _, object := range objects {
 		if o, ok := object.(*Object); ok {
 			contents = append(contents, o.content)
@@ -204,7 +206,7 @@ func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 
 // readOnly is the error of every operation that would change something.
 func readOnly() error {
-	return icloud.PhotosError(icloud.KindUnsupported, "iCloud Photos can only be read: Apple provides no way to store photos there",
+	return finalError(apierr.KindUnsupported, "iCloud Photos can only be read: Apple provides no way to store photos there",
 		"restore to a folder, and import it in Photos on a device")
 }
 

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rclone/rclone/fs"
+	"plakar-icloud/librclone/backend/icloud/apierr"
 
-	"plakar-icloud/librclone/backend/icloud"
+	"github.com/rclone/rclone/fs"
 )
 
 // The top folders beside those of the libraries.
@@ -203,7 +203,7 @@ func (f *Fs) entries(dir string, at *folder, tops map[string]string) fs.DirEntri
 	for _, m := range at.assets {
 		if m.master() == nil {
 			entries = append(entries, &invalid{entry{f, f.remote(path.Join(dir, clean(m.id))), m.asset().taken()},
-				icloud.PhotosError(icloud.KindDamaged, "the service does not return the original of this photo", "look at it on icloud.com")})
+				finalError(apierr.KindDamaged, "the service does not return the original of this photo", "look at it on icloud.com")})
 			continue
 		}
 		entries = append(entries, f.files(dir, m)...)
@@ -246,7 +246,7 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 	files := a.contents(m.id, of, f.opt.Versions)
 	if len(files) == 0 {
 		return fs.DirEntries{&invalid{entry{f, f.remote(path.Join(dir, a.Stem)), a.taken()},
-			icloud.PhotosError(icloud.KindDamaged, "the service has no content for this photo", "it may still be on its way from a device; the next backup saves it then")}}
+			finalError(apierr.KindDamaged, "the service has no content for this photo", "it may still be on its way from a device; the next backup saves it then")}}
 	}
 	for _, one := range files {
 		record := m.id
@@ -254,7 +254,7 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 			record = a.Master
 		}
 		remote := path.Join(dir, one.name)
-		entries = append(entries, &Object{entry{f, f.remote(remote), a.taken()}, icloud.PhotosContent{
+		entries = append(entries, &Object{entry{f, f.remote(remote), a.taken()}, content{
 			Zone: m.library.zone, Record: record, Field: kinds[one.Kind].prefix + "Res",
 			Version: one.Checksum, Name: one.name, Size: one.Size,
 		}})

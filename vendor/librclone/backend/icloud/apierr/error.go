@@ -1,0 +1,380 @@
+// Package apierr has the error type of the iCloud backends, its kinds and
+// causes, and the refusals of Apple's hosts from which most errors are made.
+package apierr
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
+)
+
+// The kinds of failure, as Error.Kind and KindOf return them, by what a caller
+// can do about them.
+const (
+	KindNeedsLogin  = "needs-login"  // a person has to sign in or to approve something
+	KindDenied      = "denied"       // the account may not do this
+	KindNotFound    = "not-found"    // no such file or folder
+	KindExists      = "exists"       // the name is taken by something else
+	KindQuota       = "quota"        // the storage is full
+	KindThrottled   = "throttled"    // the service asks to come back later
+	KindNetwork     = "network"      // no answer, or the service itself is in trouble
+	KindDamaged     = "damaged"      // an answer or a content that cannot be right
+	KindChanged     = "changed"      // somebody else changed the item in the meantime
+	KindBadConfig   = "bad-config"   // the configuration cannot work
+	KindUnsupported = "unsupported"  // the service cannot do this
+	KindRefusedName = "refused-name" // the service takes no such name
+
+	KindRefusedPackage = "refused-package" // the service does not store the archive as a package
+)
+
+// Causes of failures that concern the account, as Error.Cause and
+// SessionStatus.Cause return them. They are more specific than the kinds and
+// serve to explain to a person what to do.
+const (
+	CauseNotSignedIn    = "not-signed-in"         // nobody has signed in
+	CauseTrustOver      = "trust-over"            // Apple no longer trusts this device
+	CauseWrongPassword  = "wrong-password"        // Apple turned the password down
+	CauseAppSpecific    = "app-specific-password" // which iCloud Drive does not take
+	CauseLocked         = "locked"                // Apple refuses sign-ins, as for a locked account
+	CauseSecurityKeys   = "security-keys"         // Apple asks for a security key
+	CauseMainlandChina  = "mainland-china"        // the account is on another iCloud
+	CauseTermsPending   = "terms-pending"         // Apple waits for its terms to be accepted
+	CauseADPNotApproved = "adp-not-approved"      // Advanced Data Protection waits for an approval
+	CauseWebAccessOff   = "web-access-off"        // a fresh session is refused, as when web access is off
+	CauseNoPassword     = "no-password"           // the session is over and no password is stored
+	CauseThrottled      = "throttled"             // Apple asked to come back later
+	CauseNoDrive        = "no-drive"              // the account has no iCloud Drive
+	CauseUnclear        = "sign-in-unclear"       // proofs of the password were sent whose outcome is not known
+	CauseServiceTrouble = "service-trouble"       // Apple's service itself is in trouble
+	CauseNoNetwork      = "no-network"            // Apple's hosts are not reached
+	CauseStateFolder    = "state-folder"          // the session file cannot be written
+	CauseSessionFile    = "session-file"          // the session file cannot be used
+	CauseSessionOver    = "session-over"          // any other reason to sign in again
+)
+
+// Error is the error of every operation of the iCloud backends, except where
+// rclone compares with one of its own errors by identity (fs.ErrorObjectNotFound
+// from NewObject, fs.ErrorDirNotFound from List, and similar ones).
+//
+// Its text is one line: what failed, on what, why, and what to do next. It
+// never contains a URL, a cookie, a token or a password.
+type Error struct {
+	Op     string // the operation, "" if the caller adds it
+	On     string // the path or the name that the operation concerns
+	Why    string
+	Advice string // what to do next, or ""
+	Host   string // the host at which the call failed, or ""
+
+	// Wait is how long the service asked to wait, or 0.
+	Wait time.Duration
+	// Busy is set if another write to the same zone was under way.
+	Busy bool
+	// Doubtful is set for a refusal that may be withdrawn a moment later.
+	Doubtful bool
+	// Answered is set if the service reported the failure by a status.
+	Answered bool
+	// Unclear is set if a proof of the password was sent and its outcome is
+	// unknown.
+	Unclear bool
+	// Final is set if repeating the call cannot help, or was done often enough.
+	Final bool
+	// EndsRun is set if no other call of the account can succeed either.
+	EndsRun bool
+
+	kind      string
+	cause     string // one of the causes, or ""
+	code      string // of the service for a refusal, or ""
+	sentinel  error  // rclone's own error for the case, or nil
+	inner     error  // the underlying error, if its text is safe to show
+	startOver bool   // a content that cannot be continued may be read again from its start
+	missing   int64  // how many items a listing lacks
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := e.Op
+	if e.On != "" {
+		text += fmt.Sprintf(" %q", e.On)
+	}
+	if text != "" {
+		text += ": "
+	}
+	return text + e.Reason()
+}
+
+// Reason returns the text without the operation and the path, for a caller that
+// adds them in its own form.
+func (e *Error) Reason() string {
+	text := e.Why
+	if e.inner != nil {
+		text += ": " + e.inner.Error()
+	}
+	if e.Wait > 0 {
+		text += fmt.Sprintf(" (asks to wait %v)", e.Wait.Round(time.Second))
+	}
+	if e.Advice != "" {
+		text += ": " + e.Advice
+	}
+	return text
+}
+
+// Kind returns one of the Kind constants.
+func (e *Error) Kind() string { return e.kind }
+
+// Cause returns one of the Cause constants, or "" if the kind says everything.
+func (e *Error) Cause() string { return e.cause }
+
+// RetryAfter returns the wait that the service asked for, or 0 if it named no
+// time.
+func (e *Error) RetryAfter() time.Duration { return e.Wait }
+
+// Unwrap returns rclone's own error for the case, so that errors.Is works, and
+// the underlying error.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.sentinel != nil {
+		errs = append(errs, e.sentinel)
+	}
+	if e.inner != nil {
+		errs = append(errs, e.inner)
+	}
+	if e.Wait > 0 {
+		errs = append(errs, fserrors.NewErrorRetryAfter(e.Wait))
+	}
+	return errs
+}
+
+// Retry implements fserrors.Retrier. It reports whether the whole operation may
+// succeed when it is started again from its first byte.
+func (e *Error) Retry() bool {
+	switch e.kind {
+	case KindNetwork, KindThrottled, KindDamaged, KindChanged:
+		return true
+	}
+	return false
+}
+
+// NoRetry implements fserrors.NoRetrier.
+func (e *Error) NoRetry() bool { return !e.Retry() }
+
+// NoLowLevelRetry implements fserrors.NoLowLevelRetrier. This backend has
+// already retried whatever a retry can cure, unless the caller has a part of a
+// content that must be read again from its start.
+func (e *Error) NoLowLevelRetry() bool { return !e.startOver }
+
+// Fatal implements fserrors.Fataler. It reports whether no other call of the
+// account can succeed either, as without a session.
+func (e *Error) Fatal() bool { return e.EndsRun || e.kind == KindNeedsLogin }
+
+// Code returns the code of the service for a refusal, or "".
+func (e *Error) Code() string { return e.code }
+
+// WithCode sets the code of the service for a refusal, and returns e.
+func (e *Error) WithCode(code string) *Error {
+	e.code = code
+	return e
+}
+
+// Missing returns how many items a listing lacks, or 0 for any other error.
+func (e *Error) Missing() int64 { return e.missing }
+
+// Lacking sets how many items a listing lacks, and returns e.
+func (e *Error) Lacking(missing int64) *Error {
+	e.missing = missing
+	return e
+}
+
+// KindOf returns the kind of any error of this backend, including rclone's own
+// errors that some methods have to return unwrapped. It returns "" for any
+// other error and for the end of a context.
+func KindOf(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.kind
+	}
+	switch {
+	case errors.Is(err, fs.ErrorObjectNotFound), errors.Is(err, fs.ErrorDirNotFound):
+		return KindNotFound
+	case errors.Is(err, fs.ErrorDirExists), errors.Is(err, fs.ErrorDirectoryNotEmpty),
+		errors.Is(err, fs.ErrorIsDir), errors.Is(err, fs.ErrorIsFile):
+		return KindExists
+	case errors.Is(err, fs.ErrorPermissionDenied):
+		return KindDenied
+	}
+	return ""
+}
+
+// sentinels maps a kind to the error of rclone that an error of the kind also
+// is, unless it has a more specific one.
+var sentinels = map[string]error{
+	KindNotFound:    fs.ErrorObjectNotFound,
+	KindDenied:      fs.ErrorPermissionDenied,
+	KindUnsupported: fs.ErrorNotImplemented,
+}
+
+// New returns an error of a kind. op and on may be empty; see About.
+func New(kind, op, on, why string) *Error {
+	return &Error{kind: kind, Op: op, On: on, Why: why, sentinel: sentinels[kind]}
+}
+
+// Newf is New with a formatted reason.
+func Newf(kind, op, on, format string, args ...any) *Error {
+	return New(kind, op, on, fmt.Sprintf(format, args...))
+}
+
+// Damaged returns the error for a response that fails a check.
+func Damaged(why string) error { return New(KindDamaged, "", "", why) }
+
+// Advise sets what to do next, and returns e.
+func (e *Error) Advise(advice string) *Error {
+	e.Advice = advice
+	return e
+}
+
+// From sets the underlying error, whose text must be safe to show, and returns
+// e.
+func (e *Error) From(inner error) *Error {
+	e.inner = inner
+	return e
+}
+
+// Because sets the cause, and returns e.
+func (e *Error) Because(cause string) *Error {
+	e.cause = cause
+	return e
+}
+
+// Matching sets the error of rclone that errors.Is finds in e, and returns e.
+func (e *Error) Matching(sentinel error) *Error {
+	e.sentinel = sentinel
+	return e
+}
+
+// FromStart marks a failure after which a content has to be read again from its
+// start.
+func (e *Error) FromStart() *Error {
+	e.startOver = true
+	return e.Advise("read it again from the start")
+}
+
+// HasKind reports whether err is a failure of that kind.
+func HasKind(err error, kind string) bool { return KindOf(err) == kind }
+
+// IsFinal reports whether no retry can cure a failure.
+func IsFinal(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.Final
+}
+
+// IsDoubtful reports whether a failure is a refusal that may be withdrawn a
+// moment later.
+func IsDoubtful(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.Doubtful && !typed.Final
+}
+
+// IsAnswered reports whether a failure is one that the service reported.
+func IsAnswered(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.Answered
+}
+
+// OutcomeUnknown reports whether a call that failed in this way may have been
+// carried out, or may be when it is repeated.
+func OutcomeUnknown(err error) bool {
+	if IsFinal(err) {
+		return false
+	}
+	switch KindOf(err) {
+	case KindNetwork, KindDamaged:
+		return true
+	}
+	return IsDoubtful(err)
+}
+
+// Finally marks a failure as retried often enough.
+func Finally(err error) error {
+	var typed *Error
+	if !errors.As(err, &typed) || typed.Final {
+		return err
+	}
+	marked := *typed
+	marked.Final = true
+	return &marked
+}
+
+// About adds the operation and the file to an error that has neither. It
+// returns any other error unchanged.
+func About(err error, op, on string) error {
+	var typed *Error
+	if !errors.As(err, &typed) || typed.Op != "" {
+		return err
+	}
+	named := *typed
+	named.Op, named.On = op, on
+	return &named
+}
+
+// RetryAfterOf returns the wait that the service asked for, or 0.
+func RetryAfterOf(err error) time.Duration {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.Wait
+	}
+	return 0
+}
+
+// HostOf returns the host at which a call has failed, if it is known.
+func HostOf(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.Host
+	}
+	return ""
+}
+
+// ReasonOf returns why a call has failed, for the log.
+func ReasonOf(err error) string {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed.Reason()
+	}
+	return "the call has failed"
+}
+
+// Transport converts an error of net/http into a network failure. A
+// *url.Error is unwrapped, because its text contains the whole address with the
+// signature that grants access to the content.
+func Transport(ctx context.Context, host string, err error) error {
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		return ctx.Err()
+	}
+	var inURL *url.Error
+	for errors.As(err, &inURL) {
+		err = inURL.Err
+	}
+	why := "no answer from " + host
+	advice := ""
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		why = "the name " + host + " cannot be resolved"
+		advice = "check the network connection"
+	}
+	// No repetition makes a certificate trusted.
+	var untrusted *tls.CertificateVerificationError
+	isUntrusted := errors.As(err, &untrusted)
+	if isUntrusted {
+		why = "the certificate of " + host + " is not trusted"
+		advice = "set SSL_CERT_FILE to the CA certificates that this network needs"
+	}
+	e := New(KindNetwork, "", "", why).From(err).Advise(advice)
+	e.Host, e.Final = host, isUntrusted
+	return e
+}

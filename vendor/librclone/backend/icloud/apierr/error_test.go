@@ -1,0 +1,26 @@
+package apierr
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// Texts name the operation, the file, the reason and what to do, and hold no
+// secret.
+func TestErrorTexts(t *testing.T) {
+	err := New(KindThrottled, "list", "a/b", "the service answered 503").Advise("wait a while")
+	err.Wait = 90 * time.Second
+	assert.Equal(t, `list "a/b": the service answered 503 (asks to wait 1m30s): wait a while`, err.Error())
+	named := About(New(KindNetwork, "", "", "no answer").From(errors.New("reset")), "read", "x")
+	assert.Equal(t, `read "x": no answer: reset`, named.Error())
+	assert.Equal(t, named, About(named, "other", "y"), "the first name counts")
+	for _, text := range []string{"Bad Request", "QUOTA_EXCEEDED: Quota exceeded", "Missing PCS cookies from the request"} {
+		assert.Equal(t, text, reasonIn([]byte(`{"reason":"`+text+`"}`)))
+	}
+	for _, text := range []string{"https://x.example/?s=abcdef", "tokenXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "a=b; c=d", "<html>"} {
+		assert.Empty(t, reasonIn([]byte(`{"reason":"`+text+`"}`)), text)
+	}
+}

@@ -1,0 +1,275 @@
+package apierr
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/hosts"
+)
+
+// largestRefusal is how many bytes of the body of a failed call are read.
+const largestRefusal = 64 << 10
+
+// Refusal is a response with a status other than success.
+type Refusal struct {
+	Status     int
+	Host       string
+	Code       string // the service's code for the reason, or ""
+	Reason     string // a short text of the service that is safe to show, or ""
+	RetryAfter time.Duration
+	Location   string // the address that the host redirects to, or ""
+	Header     http.Header
+	Body       []byte
+}
+
+// Error implements error.
+func (r *Refusal) Error() string {
+	text := "the service answered " + strconv.Itoa(r.Status)
+	if r.Reason != "" {
+		text += " (" + r.Reason + ")"
+	}
+	return text
+}
+
+// NewRefusal returns the refusal of a response, whose body it closes.
+func NewRefusal(resp *http.Response) *Refusal {
+	defer func() { _ = resp.Body.Close() }()
+	r := &Refusal{Status: resp.StatusCode, Header: resp.Header, RetryAfter: RetryAfter(resp.Header, time.Now())}
+	if resp.Request != nil {
+		r.Host = hosts.Of(resp.Request.URL.String())
+	}
+	if to, err := resp.Location(); err == nil {
+		r.Location = to.String()
+	}
+	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, largestRefusal)) // what cannot be read explains nothing
+	r.Reason = reasonIn(r.Body)
+	var said struct {
+		Code string `json:"serverErrorCode"`
+	}
+	if json.Unmarshal(r.Body, &said) == nil {
+		r.Code = said.Code
+	}
+	return r
+}
+
+// RefusalOf returns the refusal that a response with another status contains.
+func RefusalOf(status int, body []byte) *Refusal {
+	return &Refusal{Status: status, Reason: reasonIn(body), Body: body}
+}
+
+// plainPattern matches text that can contain neither an address nor a token.
+var plainPattern = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
+
+// PlainText returns a text of the service if it is safe to show, and else "".
+func PlainText(text string) string {
+	if !plainPattern.MatchString(text) {
+		return ""
+	}
+	return text
+}
+
+// reasonIn returns the service's message about a failure.
+func reasonIn(body []byte) string {
+	var said struct {
+		Reason       string `json:"reason"`
+		ErrorReason  string `json:"errorReason"`
+		ErrorMessage string `json:"error_message"`
+		Error        any    `json:"error"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	text, _ := said.Error.(string)
+	for _, candidate := range []string{said.Reason, said.ErrorReason, said.ErrorMessage, text} {
+		if plain := PlainText(candidate); plain != "" {
+			return plain
+		}
+	}
+	return ""
+}
+
+// RetryAfter parses the header of that name, which contains seconds or a date.
+// It returns 0 if there is none.
+func RetryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if value == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// Codes and texts of the service that users have seen. The member that contains
+// them differs from host to host.
+var (
+	saysZoneBusy  = []string{"ZONE_BUSY", "OP-LOCK"}
+	saysNameTaken = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
+)
+
+// says reports whether the response contains one of the texts, which are in
+// capitals.
+func (r *Refusal) says(texts []string) bool {
+	said := strings.ToUpper(r.Code + " " + r.Reason + " " + string(r.Body))
+	for _, text := range texts {
+		if strings.Contains(said, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// Busy reports whether the call was refused because of another write to the
+// same zone. The call then had no effect.
+func (r *Refusal) Busy() bool {
+	return r.Status == http.StatusConflict && r.says(saysZoneBusy)
+}
+
+// doubtful reports whether the same call may be accepted a moment later
+// although the status says that it is wrong. rclone's backend retries after 400
+// and 409: "icloud is a mess, sometimes returns 400 on a perfectly fine
+// request". It is a guess that 404 and 410 can be temporary, because any host
+// in between can send them.
+func (r *Refusal) doubtful() bool {
+	switch r.Status {
+	case http.StatusBadRequest:
+		return r.Kind() == KindUnsupported
+	case http.StatusConflict:
+		return r.Kind() == KindChanged
+	case http.StatusNotFound, http.StatusGone:
+		return r.Kind() == KindNotFound
+	}
+	return false
+}
+
+// Redirects reports whether the service has not processed the request because
+// another host is responsible for it.
+func (r *Refusal) Redirects() bool {
+	switch r.Status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return r.Location != ""
+	}
+	return false
+}
+
+// Explained reports whether a 500 is no failure of the service but contains the
+// reason why the setup host refuses the request.
+func (r *Refusal) Explained() bool {
+	return r.Status == http.StatusInternalServerError && r.Reason != ""
+}
+
+// statusSessionOver is a status that pyicloud treats like 421.
+const statusSessionOver = 450
+
+// sessionCookie is the prefix of the names of the cookies that make up a
+// session.
+const sessionCookie = "X-APPLE-WEBAUTH"
+
+// Kind returns the meaning of the status on the API hosts.
+func (r *Refusal) Kind() string {
+	switch {
+	case r.Busy():
+		return KindThrottled
+	case r.Status < 500 && r.says(saysNameTaken):
+		return KindExists
+	}
+	said := strings.ToUpper(r.Code + " " + r.Reason)
+	switch {
+	case strings.Contains(said, "QUOTA"):
+		return KindQuota
+	case r.Status == http.StatusForbidden && strings.Contains(said, sessionCookie):
+		return KindNeedsLogin
+	}
+	switch r.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return KindThrottled
+	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked, statusSessionOver:
+		return KindNeedsLogin
+	case http.StatusForbidden:
+		return KindDenied
+	case http.StatusNotFound, http.StatusGone:
+		return KindNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return KindChanged
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+		return KindQuota
+	}
+	if r.Status >= 500 || r.Status == http.StatusRequestTimeout {
+		return KindNetwork
+	}
+	return KindUnsupported
+}
+
+// Temporary returns the error for a refusal that says nothing about the account:
+// a failure of the service, or the response of a host in between, such as the
+// page of a proxy.
+func (r *Refusal) Temporary() *Error {
+	e := r.Err()
+	if e.kind != KindThrottled && e.kind != KindNetwork {
+		e = r.Retryable(e.Why + " without a reason of Apple's")
+		e.Advice = "if this goes on, look for a proxy, a firewall or a sign-in page of the network"
+	}
+	return e
+}
+
+// Retryable returns the error for a refusal after which the operation is worth
+// another attempt, whatever the status says.
+func (r *Refusal) Retryable(why string) *Error {
+	e := New(KindNetwork, "", "", why)
+	e.Wait, e.Answered, e.Host = r.RetryAfter, true, r.Host
+	return e
+}
+
+// worded reports whether the service gives a reason for the refusal, as the
+// setup host does.
+func (r *Refusal) worded() bool {
+	return r.Reason != "" || r.Code != "" || ServiceErrorIn(r.Body).Code != ""
+}
+
+// Err returns the error for the refusal.
+func (r *Refusal) Err() *Error {
+	e := New(r.Kind(), "", "", "").Matching(sentinels[r.Kind()])
+	e.Why = r.Error()
+	e.Wait = r.RetryAfter
+	e.Busy = r.Busy()
+	e.Doubtful = r.doubtful()
+	e.Answered, e.Host, e.code = true, r.Host, r.Code
+	if e.kind == KindQuota {
+		e.Advice = "free some space in iCloud (what is in Recently Deleted counts too) or extend the storage plan"
+	}
+	return e
+}
+
+// Elsewhere returns the domain of the other iCloud that a response refers an
+// account to, or "".
+func (r *Refusal) Elsewhere() string {
+	var said struct {
+		Domain string `json:"domainToUse"`
+	}
+	_ = json.Unmarshal(r.Body, &said) // then where it sends on to decides
+	if host := hosts.Of(r.Location); said.Domain == "" && strings.HasSuffix(host, ".com.cn") {
+		return host
+	}
+	return said.Domain
+}
+
+// EndsSession reports whether the setup host refuses a session and not the
+// request. A refusal without a reason may come from any host in between.
+func (r *Refusal) EndsSession() bool {
+	switch {
+	case r.Kind() == KindThrottled, r.Status >= http.StatusInternalServerError:
+		return false
+	case r.Status == http.StatusMisdirectedRequest, r.Status == statusSessionOver:
+		return true
+	}
+	return r.worded()
+}

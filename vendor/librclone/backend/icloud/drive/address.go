@@ -1,0 +1,207 @@
+package drive
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// contents provides the addresses that contents are read from. An address is
+// requested once for each version of a file and kept while it works, for at
+// most addressAge.
+type contents struct {
+	service   *service.Service
+	seen      *recollection
+	batches   *addressBatches
+	gate      *transport.Gate
+	budget    *budget
+	lookUp    func(ctx context.Context, items []*Item) ([]*address, error) // how addresses are requested; nil for those of the drive
+	unchanged func(ctx context.Context, it *Item) bool                     // compared with its folder's present listing
+
+	mu        sync.Mutex
+	addresses *simplelru.LRU[string, *address] // by id and etag
+	packages  *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
+	asking    map[string]chan struct{}         // closed when the answer is there
+}
+
+// address is an address at which a version of a content can be read for some
+// time.
+type address struct {
+	url      string
+	mark     string // of the content, to tell one version from another; may be ""
+	packaged bool
+	since    time.Time
+}
+
+func newAddress(token *contentToken, packaged bool) *address {
+	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged, since: time.Now()}
+}
+
+// addressAge is how long an address is used. How long it works is unknown:
+// users have seen addresses expire, and downloads continue for an hour.
+const addressAge = 30 * time.Minute
+
+func (a *address) fresh() bool { return time.Since(a.since) < addressAge }
+
+// contentKey identifies a version of a content.
+func (i *Item) contentKey() string { return i.ID + "\x00" + i.ETag }
+
+// mostAddresses limits the number of kept addresses. Each takes about 700
+// bytes.
+const mostAddresses = 4096
+
+// mostPackages limits the number of kept ids of packages.
+const mostPackages = 65536
+
+func newContents(service *service.Service, seen *recollection, unchanged func(context.Context, *Item) bool) *contents {
+	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
+	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
+	kept := seen.load()
+	for _, id := range kept.Packages {
+		packages.Add(id, struct{}{})
+	}
+	return &contents{
+		service: service, seen: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
+		gate: transport.NewGate(), budget: newBudget(),
+		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
+	}
+}
+
+// isPackage reports whether a file is known to be a package.
+func (c *contents) isPackage(it *Item) bool {
+	if it.packaged {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.packages.Contains(it.ID)
+}
+
+// at returns the address of a content, different from one that no longer works.
+func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, error) {
+	key := it.contentKey()
+	for {
+		c.mu.Lock()
+		if known, ok := c.addresses.Get(key); ok && known != spent && known.fresh() {
+			c.mu.Unlock()
+			return known, nil
+		}
+		asked, others := c.asking[key]
+		if !others {
+			asked = make(chan struct{})
+			c.asking[key] = asked
+		}
+		c.mu.Unlock()
+		if others {
+			select {
+			case <-asked:
+				continue // the address has arrived, or this caller has to request it
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		found, err := c.askAgain(ctx, it)
+		c.mu.Lock()
+		c.answered(it, found)
+		c.mu.Unlock()
+		return found, err
+	}
+}
+
+// answered stores the received address, nil if there is none, and wakes the
+// readers that wait for it. c.mu must be held.
+func (c *contents) answered(it *Item, found *address) {
+	key := it.contentKey()
+	c.addresses.Remove(key)
+	if found != nil {
+		c.addresses.Add(key, found)
+		if found.packaged && !c.packages.Contains(it.ID) {
+			c.packages.Add(it.ID, struct{}{})
+			if !it.packaged && !it.MayBePackage() {
+				c.seen.learnPackage(it.ID)
+			}
+		}
+	}
+	close(c.asking[key])
+	delete(c.asking, key)
+}
+
+// askAgain requests the address of a content, and repeats the request a few
+// times if it is denied: a later backup was seen to get an address that an
+// earlier one was denied.
+func (c *contents) askAgain(ctx context.Context, it *Item) (*address, error) {
+	for try := 1; ; try++ {
+		found, err := c.ask(ctx, it)
+		if try == transport.DoubtfulTries || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
+			return found, err
+		}
+		if err := c.service.Retries.Wait(ctx, try+1, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *contents) ask(ctx context.Context, it *Item) (*address, error) {
+	if c.lookUp != nil {
+		found, err := c.lookUp(ctx, []*Item{it})
+		if err == nil && found[0] == nil {
+			err = apierr.Finally(apierr.New(apierr.KindNotFound, "", "", "the service has no content for it any more").Advise("the next backup lists it anew"))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return found[0], nil
+	}
+	if it.inShare() && it.itemID != "" {
+		return c.askShared(ctx, it)
+	}
+	answer, err := service.Fetch(ctx, c.service, service.Request{
+		Host: hosts.Docs, Method: http.MethodGet,
+		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
+		Params:     url.Values{"document_id": {it.docID()}},
+		Repeatable: true,
+	}, func(answer *addressAnswer) error {
+		if token, _ := tokenOf(answer); token == nil {
+			return apierr.Damaged("no address on a host of Apple's for the content")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, packaged := tokenOf(answer)
+	return newAddress(token, packaged), nil
+}
+
+// addressAnswer has the addresses of a content, as a file or as the archive of
+// a package.
+type addressAnswer struct {
+	Data    *contentToken `json:"data_token"`
+	Package *contentToken `json:"package_token"`
+}
+
+type contentToken struct {
+	URL       string `json:"url"`
+	Signature text   `json:"signature"`
+}
+
+// tokenOf returns the usable token of a response, which is that of a file or
+// that of a package.
+func tokenOf(answer *addressAnswer) (token *contentToken, packaged bool) {
+	if token := answer.Data; token != nil && hosts.TakeContents(token.URL) {
+		return token, false
+	}
+	if token := answer.Package; token != nil && hosts.TakeContents(token.URL) {
+		return token, true
+	}
+	return nil, false
+}

@@ -1,0 +1,201 @@
+package drive
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// The addresses of several contents can be requested with one call. Its form is
+// taken from another client (https://github.com/nktknshn/idrive-cli,
+// src/icloud-drive/drive-requests/download.ts), which requests five at once.
+// The service's limit is unknown, so the number grows while the calls succeed.
+const (
+	firstAddressBatch = 5
+	mostAddressBatch  = 50
+	leastAddressBatch = 2
+
+	// batchesAtOnce is the maximum number of these calls under way.
+	batchesAtOnce = 2
+
+	// batchRefusals is how many calls must be refused, with none accepted,
+	// until the service is assumed not to support them.
+	batchRefusals = 3
+	// batchRefusedFor is how long that assumption holds, in later processes
+	// too.
+	batchRefusedFor = 7 * 24 * time.Hour
+)
+
+// addressBatches determines how many addresses to request with one call.
+type addressBatches struct {
+	seen  *recollection
+	slots chan struct{}
+
+	mu       sync.Mutex
+	size     int
+	answered bool
+	refused  int
+	over     bool // the service does not know these calls
+}
+
+func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
+	refused := time.Unix(kept.BatchRefused, 0)
+	return &addressBatches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
+}
+
+// next returns the size of the next call, or 0 for no call.
+func (b *addressBatches) next() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0
+	}
+	return b.size
+}
+
+// worked records a call that returned all requested addresses.
+func (b *addressBatches) worked() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered, b.size = true, min(2*b.size, mostAddressBatch)
+}
+
+// failed records a call that returned no address.
+func (b *addressBatches) failed(ctx context.Context, err error) {
+	b.mu.Lock()
+	b.size = max(leastAddressBatch, b.size/2)
+	switch apierr.KindOf(err) {
+	case "", apierr.KindNetwork, apierr.KindThrottled, apierr.KindNeedsLogin:
+		b.mu.Unlock()
+		return // that says nothing about these calls
+	}
+	b.refused++
+	b.over = b.over || !b.answered && b.refused >= batchRefusals
+	over := b.over
+	b.mu.Unlock()
+	fs.Debugf(nil, "icloud: the service does not give several addresses at once: %v", err)
+	if over {
+		b.seen.refuseBatches(ctx)
+	}
+}
+
+// Expect prepares the reading of files that will be opened soon. It does not wait
+// for the service.
+func (d *Drive) Expect(ctx context.Context, items []*Item) { d.contents.expect(ctx, items) }
+
+// expect requests the addresses of contents that will be read soon, many with
+// one call, and does not wait for them. If the address of a content is not
+// returned, it is requested separately when the content is read.
+func (c *contents) expect(ctx context.Context, items []*Item) {
+	ctx = context.WithoutCancel(ctx) // readers wait for what is asked for
+	for _, claimed := range c.claim(items) {
+		go c.askInBatches(ctx, claimed)
+	}
+}
+
+// claim selects the items whose addresses are neither known nor being
+// requested, grouped by zone.
+func (c *contents) claim(items []*Item) map[string][]*Item {
+	claimed := map[string][]*Item{}
+	if c.batches.next() == 0 {
+		return claimed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range items {
+		key := it.contentKey()
+		known, ok := c.addresses.Peek(key)
+		switch {
+		case c.asking[key] != nil, ok && known.fresh(), it.Size == 0 && !it.packaged, it.inShare():
+			continue
+		}
+		c.asking[key] = make(chan struct{})
+		claimed[it.zone()] = append(claimed[it.zone()], it)
+	}
+	return claimed
+}
+
+// askInBatches requests the addresses of claimed items of one zone.
+func (c *contents) askInBatches(ctx context.Context, claimed []*Item) {
+	for len(claimed) > 0 {
+		c.batches.slots <- struct{}{}
+		size := c.batches.next()
+		batch := claimed[:min(max(size, 1), len(claimed))]
+		found := make([]*address, len(batch))
+		if size > 0 {
+			found = c.askTogether(ctx, batch)
+		}
+		<-c.batches.slots
+		c.mu.Lock()
+		for i, it := range batch {
+			c.answered(it, found[i])
+		}
+		c.mu.Unlock()
+		claimed = claimed[len(batch):]
+	}
+}
+
+// askTogether requests addresses with one call and returns them in the order of
+// the items, nil for those that were not returned.
+func (c *contents) askTogether(ctx context.Context, batch []*Item) []*address {
+	if c.lookUp != nil {
+		found, err := c.lookUp(ctx, batch)
+		if err != nil {
+			c.batches.failed(ctx, err)
+			return make([]*address, len(batch))
+		}
+		c.batches.worked()
+		return found
+	}
+	type wanted struct {
+		ID string `json:"document_id"`
+	}
+	type answered struct {
+		ID text `json:"document_id"`
+		addressAnswer
+	}
+	found := make([]*address, len(batch))
+	places := make(map[string]int, len(batch))
+	body := make([]wanted, len(batch))
+	for i, it := range batch {
+		places[it.docID()] = i
+		body[i] = wanted{it.docID()}
+	}
+	came := 0
+	_, err := service.Fetch(ctx, c.service, service.Request{
+		Host: hosts.Docs, Method: http.MethodPost,
+		Path: "/ws/" + url.PathEscape(batch[0].zone()) + "/download/batch",
+		Body: body, Repeatable: true, TrustRefusals: true,
+	}, func(answer *[]*answered) error {
+		for _, one := range *answer {
+			if one == nil {
+				continue
+			}
+			place, ok := places[string(one.ID)]
+			token, packaged := tokenOf(&one.addressAnswer)
+			if ok && token != nil && found[place] == nil {
+				found[place] = newAddress(token, packaged)
+				came++
+			}
+		}
+		if came == 0 {
+			return apierr.Damaged("no address for any of the contents")
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.batches.failed(ctx, err)
+	case came == len(batch):
+		c.batches.worked()
+	}
+	return found
+}

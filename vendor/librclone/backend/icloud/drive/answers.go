@@ -1,0 +1,311 @@
+package drive
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// rootID is the id of the root folder of iCloud Drive.
+const rootID = "FOLDER::com.apple.CloudDocs::root"
+
+// trashID is the parent of items in the Trash.
+const trashID = "TRASH_ROOT"
+
+// Statuses of single items in answers.
+const (
+	statusOK       = "OK"
+	statusConflict = "ETAG_CONFLICT"
+)
+
+// driveItem is an item in the responses of the Drive host, with the members
+// that are used. Every member may be missing; required members are checked
+// where they are used. The items of a folder are decoded separately; see
+// folderAnswer.
+type driveItem struct {
+	DriveID   text            `json:"drivewsid"`
+	ItemID    text            `json:"item_id"`
+	Name      string          `json:"name"`
+	Extension string          `json:"extension"`
+	ParentID  text            `json:"parentId"`
+	ETag      text            `json:"etag"`
+	Type      string          `json:"type"`
+	Status    text            `json:"status"`
+	Size      *number         `json:"size"`
+	Modified  moment          `json:"dateModified"`
+	Quota     *number         `json:"assetQuota"`
+	Files     *number         `json:"fileCount"`
+	Children  *number         `json:"directChildrenCount"`
+	Count     *number         `json:"numberOfItems"`
+	ShareID   json.RawMessage `json:"shareID"`
+}
+
+// text is a string, or a number that is treated as one. Ids, etags and statuses
+// are only compared and sent back.
+type text string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *text) UnmarshalJSON(data []byte) error {
+	var value any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		return err
+	}
+	switch value := value.(type) {
+	case nil:
+	case string:
+		*t = text(value)
+	case json.Number:
+		*t = text(value)
+	default:
+		return &json.UnmarshalTypeError{Value: "another value", Offset: int64(len(data))}
+	}
+	return nil
+}
+
+// number is an integer that is encoded as a number or as a string.
+type number int64
+
+// unreadable is the value of a number that is no 64-bit integer. It is not
+// reported as an error, because the decoder would then skip the members that
+// follow.
+const unreadable number = math.MinInt64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *number) UnmarshalJSON(data []byte) error {
+	value, err := strconv.ParseInt(strings.Trim(string(data), `"`), 10, 64)
+	*n = number(value)
+	if err != nil {
+		*n = unreadable
+	}
+	return nil
+}
+
+// isUnreadable reports whether the member is there and is no integer.
+func (n *number) isUnreadable() bool { return n != nil && *n == unreadable }
+
+// Or returns the number, -1 if it is negative or unreadable, and missing if the
+// response has none.
+func (n *number) Or(missing int64) int64 {
+	if n == nil {
+		return missing
+	}
+	return max(-1, int64(*n))
+}
+
+// moment is a time. A time that cannot be parsed is the zero time, because it
+// is no reason for a listing to fail.
+type moment time.Time
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *moment) UnmarshalJSON(data []byte) error {
+	if at, err := time.Parse(time.RFC3339, strings.Trim(string(data), `"`)); err == nil {
+		*m = moment(at)
+	}
+	return nil
+}
+
+// fullName joins the parts of a name that the service stores.
+func (d *driveItem) fullName() string {
+	if d.Extension == "" {
+		return d.Name
+	}
+	return d.Name + "." + d.Extension
+}
+
+// Item is an item as it is stored in the cache.
+type Item struct {
+	ID       string // drivewsid
+	itemID   string
+	Parent   string // drivewsid of its folder
+	within   string // the parent that the service reports, if that is another id
+	ETag     string
+	Name     string // in the service's form
+	Shown    string // the name in listings: name, unless it is a leftover upload or two items have the same name
+	Size     int64  // bytes; -1 when the service does not say
+	Modified time.Time
+	Folder   bool
+	Library  bool // a folder that belongs to an app
+	packaged bool // a package: a folder on a Mac, an archive here
+	share    json.RawMessage
+	Files    int64 // below a folder, as the service counts; -1 unknown
+	Children int64 // directly in a folder, as the service counts; -1 unknown
+}
+
+func (i *Item) zone() string  { return api.ZoneFromDriveID(i.ID) }
+func (i *Item) docID() string { return api.GetDocIDFromDriveID(i.ID) }
+
+// newItem checks a received item and converts it into the form of the cache.
+func newItem(answered *driveItem) (*Item, error) {
+	id := string(answered.DriveID)
+	kind, _, _ := api.DeconstructDriveID(id)
+	docID := api.GetDocIDFromDriveID(id)
+	if docID == "" {
+		return nil, apierr.Damaged("an item without an id")
+	}
+	i := &Item{
+		ID:       id,
+		itemID:   string(answered.ItemID),
+		Parent:   string(answered.ParentID),
+		ETag:     string(answered.ETag),
+		Name:     answered.fullName(),
+		Size:     answered.Size.Or(-1),
+		Modified: time.Time(answered.Modified),
+		Files:    answered.Files.Or(-1),
+		Children: answered.Children.Or(-1),
+	}
+	if i.Name == "" {
+		i.Name = docID
+	}
+	i.Shown = i.Name
+	said, identified := formOf(answered.Type), formOf(kind)
+	switch {
+	case answered.Type == "" && kind == "":
+		return nil, apierr.Damaged("an item without a type")
+	case said == unknownForm && identified == unknownForm:
+		return nil, apierr.Damaged("an item of an unknown type")
+	case said == unknownForm:
+		said = identified
+	case identified != unknownForm && said != packageForm && said.isFolder() != identified.isFolder():
+		return nil, apierr.Damaged("an item whose type contradicts its id")
+	}
+	i.Folder, i.Library, i.packaged = said.isFolder(), said == libraryForm, said == packageForm
+	if i.Folder {
+		i.Size = answered.Quota.Or(-1)
+	}
+	if len(answered.ShareID) > 0 && string(answered.ShareID) != "null" {
+		i.share = answered.ShareID
+	}
+	return i, nil
+}
+
+// form is the kind of an item.
+type form int
+
+const (
+	unknownForm form = iota
+	fileForm
+	packageForm
+	folderForm
+	libraryForm // the folder of an app
+)
+
+// formOf returns the form for a type, which is the member "type" or the
+// beginning of an id: FOLDER, SHARED_FOLDER, FILE_IN_SHARED_FOLDER and similar
+// ones.
+func formOf(kind string) form {
+	kind = strings.ToUpper(kind)
+	switch {
+	case kind == "APP_LIBRARY", kind == "APP_CONTAINER":
+		return libraryForm
+	case strings.HasPrefix(kind, "PACKAGE"):
+		return packageForm
+	case strings.HasPrefix(kind, "FILE"), strings.HasPrefix(kind, "SHARED_FILE"):
+		return fileForm
+	case strings.Contains(kind, "FOLDER"):
+		return folderForm
+	}
+	return unknownForm
+}
+
+func (f form) isFolder() bool { return f == folderForm || f == libraryForm }
+
+// packageExtensions are the extensions of documents that Mac programs store as
+// folders. Most of these documents are listed as files, and some of them are
+// files. https://github.com/rclone/rclone/issues/9798
+var packageExtensions = map[string]bool{
+	"app": true, "band": true, "bundle": true, "fcpbundle": true, "graffle": true, "imovielibrary": true,
+	"key": true, "key-tef": true, "kth": true, "logicx": true, "mindnode": true, "nmbtemplate": true,
+	"numbers": true, "numbers-tef": true, "pages": true, "pages-tef": true, "photoslibrary": true,
+	"playground": true, "playgroundbook": true, "rtfd": true, "sparsebundle": true, "template": true,
+	"textbundle": true, "xcodeproj": true, "xcworkspace": true,
+}
+
+// MayBePackage reports whether the size of the item is known only after its
+// content is opened.
+func (i *Item) MayBePackage() bool {
+	_, extension := splitName(i.Name)
+	return !i.Folder && packageExtensions[strings.ToLower(extension)]
+}
+
+// Shared reports whether another account owns the item.
+func (i *Item) Shared() bool {
+	kind, _, _ := api.DeconstructDriveID(i.ID)
+	return len(i.share) > 0 || strings.Contains(kind, "SHARED")
+}
+
+// Owner returns the record name of the account that shares the item, if the
+// service reports it. It is not a personal address.
+func (i *Item) Owner() string {
+	var share struct {
+		Zone struct {
+			Owner string `json:"ownerRecordName"`
+		} `json:"zoneID"`
+	}
+	if json.Unmarshal(i.share, &share) != nil {
+		return ""
+	}
+	return share.Zone.Owner
+}
+
+// parentDoc returns the document id of the item's folder, or "" if the response
+// has none.
+func (d *driveItem) parentDoc() string { return api.GetDocIDFromDriveID(string(d.ParentID)) }
+
+// inTrash reports whether the item is in the Trash according to the response.
+func (d *driveItem) inTrash() bool { return d.parentDoc() == trashID }
+
+// itemsAnswer is the response to the changing calls of the Drive host.
+type itemsAnswer struct {
+	Items   []driveItem `json:"items"`
+	Folders []driveItem `json:"folders"`
+}
+
+// itemStatus is the refusal of one item in a response whose status is a
+// success.
+type itemStatus struct {
+	status string
+}
+
+// settled reports whether the refusal is definite, so that the same change is
+// not tried again. Of the other statuses, users have seen "UNKNOWN", after
+// which rclone repeats the call or checks the result.
+func (s *itemStatus) settled() bool {
+	said := strings.ToUpper(s.status)
+	for _, word := range []string{"EXIST", "DENIED", "FORBIDDEN", "INVALID", "QUOTA"} {
+		if strings.Contains(said, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *itemStatus) Error() string {
+	if plain := apierr.PlainText(s.status); plain != "" {
+		return "the service answered " + plain
+	}
+	return "the service refused it"
+}
+
+// only returns the item of a response about one item.
+func only(items []driveItem) (*driveItem, error) {
+	if len(items) != 1 {
+		return nil, apierr.Damaged("an answer about one item has " + strconv.Itoa(len(items)))
+	}
+	switch status := items[0].Status; status {
+	case statusOK:
+		return &items[0], nil
+	case "":
+		return nil, apierr.Damaged("an answer about one item does not say whether it was done")
+	default:
+		return nil, &itemStatus{status: string(status)}
+	}
+}

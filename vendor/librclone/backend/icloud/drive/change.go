@@ -1,0 +1,281 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"path"
+	"strings"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/fs"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Changes of items. Each call names the etag that the item had. If another
+// device has changed the item since, a move and a move to the Trash are
+// refused; a rename was measured to be made nevertheless. If the response to a
+// change is lost, the item itself shows whether the change was made.
+//
+// Source: https://github.com/Dandiccf/cirrove, docs/benchmarks,
+// icloud-stale-trash, icloud-stale-move and icloud-conditional-rename of
+// 2026-09.
+
+// mostAttempts is how often a change is attempted if conflicting changes
+// prevent it.
+const mostAttempts = 4
+
+// change sends a call about one item.
+func (d *Drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
+	answer, err := service.Fetch[itemsAnswer](ctx, d.Service, service.Request{
+		Host: hosts.Drive, Method: http.MethodPost, Path: path, Body: body, Zone: zone,
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return only(answer.all())
+}
+
+// entryOf returns an item in the form that calls about items require.
+func entryOf(it *Item, more map[string]any) map[string]any {
+	entry := map[string]any{"drivewsid": it.ID, "etag": it.ETag, "clientId": it.ID}
+	maps.Copy(entry, more)
+	return entry
+}
+
+// isConflict reports whether a change was refused because the item has changed.
+func isConflict(err error) bool {
+	var status *itemStatus
+	return errors.As(err, &status) && status.status == statusConflict
+}
+
+// attempt runs a change of an item until it is made. done reports whether it is
+// made, from the item's earlier state and its present state in the folder (nil
+// if it is not there).
+func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send func(*Item) error, done func(was, now *Item) bool) error {
+	on := path.Join(in.path, it.Shown)
+	if err := it.writable(op, on); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		err := send(it)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		// A refusal for an old etag may be caused by a move to another folder,
+		// and an unknown status by a change that was made.
+		var status *itemStatus
+		answered := errors.As(err, &status)
+		if !answered && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
+			return itemError(op, on, err)
+		}
+		now, lookErr := d.present(ctx, in, it.ID)
+		if lookErr != nil {
+			return itemError(op, on, lookErr)
+		}
+		switch {
+		case done(it, now):
+			return nil
+		case now == nil:
+			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
+		case answered && status.settled() && !isGone(err):
+			return itemError(op, on, err)
+		}
+		if isConflict(err) && try < mostAttempts && now.ETag != it.ETag {
+			it = now
+			continue
+		}
+		it = now
+		if isGone(err) {
+			err = errContradiction
+		}
+		if waitErr := d.Service.Retries.Wait(ctx, try+1, err); waitErr != nil {
+			return itemError(op, on, waitErr)
+		}
+	}
+}
+
+// itemError converts the refusal of an item into an error with its path.
+func itemError(op, on string, err error) error {
+	var status *itemStatus
+	if !errors.As(err, &status) {
+		return apierr.About(err, op, on)
+	}
+	kind := apierr.KindUnsupported
+	said := strings.ToUpper(status.status)
+	switch {
+	case said == statusConflict:
+		kind = apierr.KindChanged
+	case isGone(err):
+		kind = apierr.KindNotFound
+	case strings.Contains(said, "EXIST"):
+		kind = apierr.KindExists
+	case strings.Contains(said, "DENIED"), strings.Contains(said, "FORBIDDEN"):
+		kind = apierr.KindDenied
+	}
+	return apierr.New(kind, op, on, status.Error())
+}
+
+// trash moves an item to the Trash, even if it has changed since it was listed.
+// An item that its folder no longer contains is no failure. Under a context of
+// Permanently, it is deleted from the Trash in the background, unless another
+// device has changed it.
+func (d *Drive) trash(ctx context.Context, in place, it *Item) error {
+	trashed := it
+	err := d.attempt(ctx, "delete", in, it, func(now *Item) error {
+		answer, err := d.trashUnchanged(ctx, now)
+		if err == nil {
+			gone := *now
+			gone.ETag = string(answer.ETag)
+			trashed = &gone
+			if now != it && !sameContent(it, now) {
+				trashed = nil
+			}
+		}
+		return err
+	}, func(_, now *Item) bool { return now == nil })
+	if err != nil {
+		return err
+	}
+	d.folders.drop(in.id, it.ID)
+	if it.Folder {
+		d.folders.forget(it.ID)
+	}
+	if trashed != nil && trashed != it && ctx.Value(permanentKey) != nil {
+		d.erase(ctx, path.Join(in.path, it.Shown), trashed)
+	}
+	return nil
+}
+
+// erase deletes an item that was just moved to the Trash, in the background. If
+// that fails, the item stays in the Trash, and the deletion still counts as
+// successful.
+func (d *Drive) erase(ctx context.Context, on string, trashed *Item) {
+	d.pending.start(ctx, on, trashed.ID, func(ctx context.Context) (*Item, error) {
+		if _, err := d.erasures.change(ctx, trashed, nil); err != nil {
+			fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q stays in the Trash, where it takes room: %v", on, err)
+		}
+		return nil, nil
+	})
+}
+
+// trashUnchanged moves an item to the Trash if it still has the etag. If it has
+// another one, the service may report success and do nothing; the parent of the
+// item in the response shows this.
+func (d *Drive) trashUnchanged(ctx context.Context, it *Item) (*driveItem, error) {
+	answer, err := d.removals.change(ctx, it, nil)
+	if err == nil && !answer.inTrash() {
+		return nil, &itemStatus{status: statusConflict}
+	}
+	return answer, err
+}
+
+// rename renames an item within its folder. If the name is taken, the service
+// may choose another one. The renamed item is returned.
+func (d *Drive) rename(ctx context.Context, in place, it *Item, name string) (*Item, error) {
+	renamed := *it
+	err := d.attempt(ctx, "rename", in, it, func(it *Item) error {
+		answer, err := d.renames.change(ctx, it, map[string]any{"name": name})
+		if err != nil {
+			return err
+		}
+		if answer.ETag == "" || string(answer.ETag) == it.ETag || !sameName(answer.fullName(), name) {
+			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look-up shows which
+		}
+		renamed = *it
+		renamed.take(answer)
+		return nil
+	}, func(was, now *Item) bool {
+		if now == nil || sameName(now.Name, was.Name) && !sameName(now.Name, name) {
+			return false
+		}
+		renamed = *now
+		return true
+	})
+	if err != nil {
+		if isGone(err) {
+			d.folders.drop(in.id, it.ID)
+		}
+		return nil, err
+	}
+	d.folders.put(in.id, &renamed)
+	return &renamed, nil
+}
+
+// take updates an item from the response to a change.
+func (i *Item) take(answer *driveItem) {
+	if answer.ETag != "" {
+		i.ETag = string(answer.ETag)
+	}
+	if answer.Name != "" {
+		i.Name = answer.fullName()
+	}
+	i.Shown = i.Name
+	if answer.ItemID != "" {
+		i.itemID = string(answer.ItemID)
+	}
+	if answer.DriveID != "" {
+		i.ID = string(answer.DriveID) // which changes with the zone of the folder
+	}
+}
+
+// move moves an item into another folder. The service may change its name.
+func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item, error) {
+	moved := *it
+	err := d.attempt(ctx, "move", from, it, func(it *Item) error {
+		answer, err := d.change(ctx, "/moveItems", map[string]any{
+			"destinationDrivewsId": to.id,
+			"items":                []map[string]any{entryOf(it, nil)},
+		}, to.zone())
+		if err != nil {
+			return err
+		}
+		// Only a move into another zone may change the id of the item.
+		answered := &Item{ID: string(answer.DriveID)}
+		if answer.DriveID != "" && answered.docID() != it.docID() && (to.zone() == it.zone() || answer.DriveID == rootID) {
+			return apierr.Damaged("an answer is about another item")
+		}
+		arrived := answer.parentDoc()
+		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.ETag) {
+			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look-up shows which
+		}
+		moved = *it
+		moved.take(answer)
+		return nil
+	}, func(_, now *Item) bool {
+		if now != nil {
+			return false
+		}
+		arrived, err := d.present(ctx, to, it.ID)
+		if arrived == nil { // the id changes with the zone of the folder
+			kind, _, docID := api.DeconstructDriveID(it.ID)
+			arrived = d.folders.findID(to.id, api.ConstructDriveID(docID, to.zone(), kind))
+		}
+		if err != nil || arrived == nil {
+			return false
+		}
+		moved = *arrived
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	moved.Parent = to.id
+	d.folders.drop(from.id, it.ID)
+	if it.Folder && moved.ID != it.ID {
+		d.folders.forget(it.ID)
+	}
+	d.folders.put(to.id, &moved)
+	return &moved, nil
+}
+
+// sameName reports whether the service has a name as it was requested. It
+// returns names in NFD that were sent in NFC.
+func sameName(answered, wanted string) bool {
+	return norm.NFC.String(answered) == norm.NFC.String(wanted)
+}

@@ -1,0 +1,98 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// The counters of a folder show whether its listing lacks items:
+//
+//   - numberOfItems is the number of items of the response. It was right in
+//     every known response, so a listing with fewer items is incomplete for
+//     every caller; see folderContents.short.
+//   - directChildrenCount and fileCount belong to the folder. The first counts
+//     the items in it and the second the files in it and below, in the few
+//     published responses. The folders of apps have no counters, and the root
+//     does not count them. So a listing with fewer items is only reported to
+//     backups; see folderContents.doubt.
+//   - assetQuota is no sum of file sizes: in a published response it is larger
+//     by 2 %, which may be thumbnails. It is not compared.
+//
+// https://github.com/picklepete/pyicloud/blob/master/tests/const_drive.py
+
+// shortOf returns the error for a listing that has got items of the counted
+// ones.
+func shortOf(got, counted int64) error {
+	return apierr.Newf(apierr.KindDamaged, "", "", "the listing has %d of the %d items that the service counts", got, counted).
+		Lacking(counted - got)
+}
+
+// tally is what a listing has, to be compared with the counters of its folder.
+type tally struct {
+	items int64
+	files int64 // directly in the folder
+	below int64 // files in the listed folders and below, as the service counts them
+	known bool  // below is complete, and no package may be counted as several files
+}
+
+// tallyOf counts what a response lists, including what is not shown.
+func tallyOf(answer *FolderResponse) tally {
+	t := tally{known: true, items: int64(len(answer.Items) + len(answer.invalid)), files: int64(len(answer.invalid))}
+	for _, it := range answer.Items {
+		switch {
+		case it.Folder:
+			t.known = t.known && it.Files >= 0
+			t.below += max(0, it.Files)
+		case it.packaged || it.MayBePackage():
+			t.known = false
+			t.files++
+		default:
+			t.files++
+		}
+	}
+	return t
+}
+
+// doubt returns the error for a listing that has fewer items or files than the
+// counters of its folder tell, or nil.
+func (t tally) doubt(folder *driveItem) error {
+	missing, counted := folder.Children.Or(-1)-t.items, fmt.Sprintf("%d items in the folder", folder.Children.Or(0))
+	if files := folder.Files.Or(-1) - t.below - t.files; t.known && files > missing {
+		missing, counted = files, fmt.Sprintf("%d files in the folder and below", folder.Files.Or(0))
+	}
+	if missing <= 0 {
+		return nil
+	}
+	return apierr.Newf(apierr.KindDamaged, "", "", "the service counts %s and does not list %d of them", counted, missing).
+		Lacking(missing)
+}
+
+// mostExamined is how many folders of doubtful listings a process looks into.
+// If there are more, the counters have another meaning than assumed here.
+const mostExamined = 50
+
+// examine looks into a doubtful listing. It lists the folder again, because the
+// folder may have changed, and asks for the counters by the id of the folder,
+// because those in the listing may be old.
+func (d *Drive) examine(ctx context.Context, at place, doubtful folderContents) folderContents {
+	if doubtful.doubt == nil || d.examined.Add(1) > mostExamined {
+		return doubtful
+	}
+	again := d.listOne(ctx, at)
+	if again.err != nil || len(again.items) < len(doubtful.items) {
+		return doubtful
+	}
+	if again.doubt == nil {
+		return again
+	}
+	if now := d.detail(ctx, at.id); now != nil {
+		if again.doubt = again.tally.doubt(now); again.doubt == nil {
+			fs.Debugf(nil, "icloud: the counters in the listing of %q are old", at.path)
+		}
+	}
+	return again
+}

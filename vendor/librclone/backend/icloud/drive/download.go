@@ -1,0 +1,307 @@
+package drive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
+	"github.com/rclone/rclone/lib/rest"
+)
+
+// contentReader reads a content or a part of it, up to the requested end. After
+// a broken connection, it resumes the download of a file and restarts that of a
+// package. A content that is shorter or longer than expected, or a different
+// one, is an error.
+type contentReader struct {
+	ctx      context.Context
+	cancel   context.CancelFunc
+	contents *contents
+	client   *rest.Client
+	it       *Item
+	on       string
+	learned  func() // called when the file turns out to be a package
+
+	first, last int64 // the part that was asked for; last is behind it, -1 for all
+	from        *address
+	denied      bool // by one address after the other
+	body        io.ReadCloser
+	pos         int64    // of the next byte
+	end         int64    // behind the last byte; -1 while not known
+	size        int64    // of the whole content; -1 while not known
+	archive     *archive // of a package; nil for the content of a file
+	handed      bool     // the caller has bytes of the content
+	more        bool     // the answer holds more than was asked for
+	partial     bool     // the answer is a part of the content
+	told        bool     // the answer says how long it is
+	doubts      int      // times that the size was not the listed one
+	try         int      // of the present stretch; a byte that arrives begins a new one
+	err         error
+}
+
+// Read opens the content of a file at a position. end is the offset after the
+// last requested byte, or -1 for everything. A negative start counts from the
+// end of a content of unknown size. on is the path of the file in messages.
+// learned is called with the new state of a file that turns out to be a package.
+func (d *Drive) Read(ctx context.Context, it *Item, on string, start, end int64, learned func(packaged *Item)) (io.ReadCloser, error) {
+	content, err := d.contents.read(ctx, it, on, start, end, func() {
+		packaged := *it
+		packaged.packaged = true
+		learned(&packaged)
+	})
+	if apierr.HasKind(err, apierr.KindChanged) {
+		d.folders.forget(it.Parent) // so that a look-up finds the present version
+	}
+	return content, err
+}
+
+// read opens a content at a position. end is the offset after the last
+// requested byte, or -1 for everything. A negative start counts from the end of
+// a content of unknown size.
+func (c *contents) read(ctx context.Context, it *Item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
+	if c.readsStriped(it, start, end) {
+		return c.readStriped(ctx, it, on, start, learned)
+	}
+	r := c.newReader(ctx, it, on, start, end, learned)
+	if err := r.open(); err != nil {
+		defer r.cancel()
+		if refusedAsWrong(err) && c.isEmpty(ctx, it) {
+			return io.NopCloser(bytes.NewReader(nil)), nil
+		}
+		return nil, apierr.About(err, "read", on)
+	}
+	return r, nil
+}
+
+func (c *contents) newReader(ctx context.Context, it *Item, on string, start, end int64, learned func()) *contentReader {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &contentReader{
+		ctx: ctx, cancel: cancel, contents: c, client: c.service.HTTP, it: it, on: on, learned: learned,
+		first: start, last: end, pos: start, end: end, size: it.Size, try: 1,
+	}
+	if c.isPackage(it) {
+		r.becomesArchive()
+	}
+	return r
+}
+
+// extend makes the reader of a part continue to the end of the content, if the
+// service returns the whole content instead of the part.
+func (r *contentReader) extend() {
+	r.last, r.end, r.more = -1, r.size, false
+}
+
+// becomesArchive is called when the content turns out to be the archive of a
+// package. The size of an archive is not the listed one, and its bytes differ
+// between downloads.
+func (r *contentReader) becomesArchive() {
+	r.size = -1
+	if r.archive == nil {
+		r.archive = new(archive)
+	}
+}
+
+// isEmpty reports whether a file is known to be empty; the service has no
+// address for an empty file. If the listing has no size, the document is looked
+// up.
+func (c *contents) isEmpty(ctx context.Context, it *Item) bool {
+	if it.Size >= 0 || it.packaged || it.Shared() || it.itemID == "" {
+		return it.Size == 0 && !it.packaged && !it.Shared()
+	}
+	doc, err := lookUp(ctx, c.service, it.zone(), it.itemID)
+	return err == nil && string(doc.ID) == it.docID() && doc.Size.Or(0) == 0 && doc.Data.Size.Or(0) == 0 &&
+		(doc.Size != nil || doc.Data.Size != nil)
+}
+
+// refusedAsWrong reports whether the service responded with 400 to every
+// attempt.
+func refusedAsWrong(err error) bool {
+	var typed *apierr.Error
+	return errors.As(err, &typed) && typed.Doubtful && typed.Kind() == apierr.KindUnsupported
+}
+
+// open requests the content from the present position until that succeeds.
+func (r *contentReader) open() error {
+	for renewed := 0; ; r.try++ {
+		err := r.openOnce()
+		if err == nil || r.ctx.Err() != nil {
+			return err
+		}
+		var spent *addressSpent
+		if errors.As(err, &spent) {
+			renewed++
+			r.denied = renewed > 1
+			err = apierr.New(apierr.KindDenied, "", "", spent.Error())
+			if renewed > mostAddressesTried {
+				return err
+			}
+		}
+		if spent != nil && renewed == 1 {
+			continue // an address expires after some time
+		}
+		if apierr.IsFinal(err) || spent == nil && !apierr.HasKind(err, apierr.KindNetwork) && !apierr.HasKind(err, apierr.KindThrottled) && !apierr.HasKind(err, apierr.KindDamaged) {
+			return err
+		}
+		if err := r.contents.service.Retries.Wait(r.ctx, r.try+1, err); err != nil {
+			return err
+		}
+	}
+}
+
+// mostAddressesTried is how many consecutive addresses of a content may be
+// refused before the reader gives up.
+const mostAddressesTried = 3
+
+// addressSpent is the refusal of an address that worked before or was just
+// received.
+type addressSpent struct{ refused *apierr.Refusal }
+
+func (e *addressSpent) Error() string {
+	return "the address of the content is refused: " + e.refused.Error()
+}
+
+func (r *contentReader) openOnce() error {
+	from, err := r.address(nil)
+	if err != nil {
+		return apierr.Finally(err)
+	}
+	resp, err := r.get(from.url)
+	var refused *apierr.Refusal
+	if errors.As(err, &refused) {
+		switch {
+		case refused.Status == http.StatusRequestedRangeNotSatisfiable:
+			return apierr.New(apierr.KindChanged, "", "", "the content is shorter than listed")
+		case refused.Kind() == apierr.KindThrottled, refused.Kind() == apierr.KindNetwork:
+			return refused.Err()
+		}
+		// For any reason of the refusal, a new address may help. If the session
+		// is the reason, requesting an address renews it.
+		if _, err := r.address(from); err != nil {
+			return apierr.Finally(err)
+		}
+		return &addressSpent{refused}
+	}
+	if err != nil {
+		return err
+	}
+	err = r.accept(resp)
+	if err == nil {
+		r.body = resp.Body
+		return nil
+	}
+	_ = resp.Body.Close()
+	if apierr.HasKind(err, apierr.KindDamaged) {
+		if _, err := r.address(from); err != nil { // it may lead to another host
+			return apierr.Finally(err)
+		}
+	}
+	if !apierr.HasKind(err, apierr.KindChanged) {
+		return err
+	}
+	// Before the file is reported as changed, another address is requested, and
+	// finally the service is asked whether it has the file in this version.
+	first := r.body == nil
+	r.doubts++
+	switch {
+	case r.doubts <= mostDoubts && !(first && r.it.MayBePackage() && r.doubts > mostDoubtsOfPackages):
+		if _, err := r.address(from); err != nil {
+			return apierr.Finally(err)
+		}
+		return apierr.Damaged("the content is not the listed one")
+	case !r.contents.unchanged(r.ctx, r.it):
+		return err
+	case first && r.it.MayBePackage():
+		r.becomesArchive()
+		return r.openOnce()
+	}
+	return apierr.Finally(apierr.Damaged(err.(*apierr.Error).Why))
+}
+
+// address returns the address to read from, after checking that it belongs to
+// the content that the reader began with.
+func (r *contentReader) address(spent *address) (*address, error) {
+	from, err := r.contents.at(r.ctx, r.it, spent)
+	if err != nil {
+		return nil, err
+	}
+	if r.from != nil && r.from.mark != from.mark && !r.contents.unchanged(r.ctx, r.it) {
+		return nil, apierr.New(apierr.KindChanged, "", "", "the file was replaced while it was read").Advise("read it again")
+	}
+	if from.packaged {
+		r.becomesArchive()
+		if !r.it.packaged && r.learned != nil {
+			r.learned()
+		}
+	}
+	r.from = from
+	return from, nil
+}
+
+// mostDoubts is how often the address is requested again before a size other
+// than the listed one is accepted.
+const mostDoubts = 4
+
+// mostDoubtsOfPackages is the same for a possible package: the listed size may
+// be that of the folder on a Mac.
+const mostDoubtsOfPackages = 2
+
+// get sends the request for the bytes, following the service from host to host:
+// it also uses the status 330 for that.
+func (r *contentReader) get(address string) (*http.Response, error) {
+	headers := map[string]string{"Accept-Encoding": "identity"}
+	switch {
+	case r.archive != nil: // the service ignores ranges of packages
+	case r.pos < 0:
+		headers["Range"] = "bytes=" + strconv.FormatInt(r.pos, 10)
+	case r.end >= 0 && r.end != r.size:
+		headers["Range"] = fmt.Sprintf("bytes=%d-%d", r.pos, r.end-1)
+	case r.pos > 0:
+		headers["Range"] = fmt.Sprintf("bytes=%d-", r.pos)
+	}
+	for range transport.MostRedirects {
+		for name, value := range r.contents.service.Session.HeadersFor(address, r.denied) {
+			headers[name] = value
+		}
+		resp, err := r.request(address, headers)
+		if err == nil {
+			return resp, nil
+		}
+		var refused *apierr.Refusal
+		if !errors.As(err, &refused) {
+			return nil, apierr.Transport(r.ctx, hosts.Of(address), err)
+		}
+		if refused.Status < 300 || refused.Status >= 400 || refused.Location == "" {
+			return nil, refused
+		}
+		if !hosts.TakeContents(refused.Location) {
+			return nil, apierr.Damaged("the service sends on to an address that is not secure or not Apple's")
+		}
+		address = refused.Location
+		delete(headers, "Cookie")
+	}
+	return nil, apierr.Damaged("the service sends on in circles")
+}
+
+// request sends one request for the content when the gate admits it.
+func (r *contentReader) request(address string, headers map[string]string) (*http.Response, error) {
+	gate := r.contents.gate
+	if err := gate.Enter(r.ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	resp, err := r.client.Call(transport.WithTry(r.ctx, r.try), &rest.Opts{
+		Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
+	})
+	var refused *apierr.Refusal
+	throttled := errors.As(err, &refused) && refused.Kind() == apierr.KindThrottled
+	gate.Leave(began, err == nil, throttled)
+	return resp, err
+}

@@ -1,0 +1,139 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/google/uuid"
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// statusUnknown is a status that users have seen for an existing folder and for
+// temporary failures.
+const statusUnknown = "UNKNOWN"
+
+// makeFolder creates a folder, or finds the folder that another device has
+// created meanwhile. A folder whose name differs in case is used only if the
+// service treats the two names as equal: if it reports that the name is taken,
+// or nothing but UNKNOWN at every attempt.
+func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, error) {
+	on := path.Join(in.path, name)
+	if err := checkName("make folder", on, name); err != nil {
+		return nil, err
+	}
+	if err := in.writable("make folder"); err != nil {
+		return nil, err
+	}
+	done, err := d.folders.fill(ctx, in.id)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if got, _ := d.folders.find(in.id, name); got.exact != nil || got.like != nil && d.foldsCase.Load() {
+		return got.like, nil
+	}
+	for try := 1; ; try++ {
+		answer, err := d.change(ctx, "/createFolders", map[string]any{
+			"destinationDrivewsId": in.id,
+			"folders": []map[string]any{{
+				"clientId": "FOLDER::UNKNOWN_ZONE::TempId-" + uuid.NewString(),
+				"name":     name,
+			}},
+		}, in.zone())
+		if err == nil {
+			made, bad := d.madeFolder(in, answer)
+			err = bad
+			if err == nil {
+				d.folders.put(in.id, made)
+				d.folders.started(made.ID)
+				if nameKey(made.Name) == nameKey(name) {
+					return made, nil
+				}
+				return d.otherFolder(ctx, in, made, name)
+			}
+		}
+		// For an existing folder, the service responds with one of several
+		// statuses, and so it does for temporary failures. The listing shows
+		// which it is.
+		var status *itemStatus
+		answered := errors.As(err, &status)
+		taken := apierr.HasKind(err, apierr.KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
+		if ctx.Err() != nil || !taken && !answered && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
+			return nil, apierr.About(d.refused(in, name, err), "make folder", on)
+		}
+		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
+		switch {
+		case lookErr != nil:
+			return nil, lookErr
+		case exact != nil:
+			return exact, nil
+		case like != nil && taken:
+			d.foldsCase.Store(true)
+			return like, nil
+		}
+		waitErr := d.Service.Retries.Wait(ctx, try+1, err)
+		if waitErr == nil {
+			continue
+		}
+		if like != nil && ctx.Err() == nil && answered && strings.ToUpper(status.status) == statusUnknown {
+			d.foldsCase.Store(true) // as nothing else is wrong with the name, for all that is known
+			return like, nil
+		}
+		return nil, itemError("make folder", on, d.refused(in, name, waitErr))
+	}
+}
+
+// holderOfFolder lists a folder to find the item whose name was refused to a
+// new folder: an item of exactly that name, or of a name that the service may
+// treat as equal.
+func (d *Drive) holderOfFolder(ctx context.Context, in place, name string) (exact, like *Item, err error) {
+	listed := d.listOne(ctx, in)
+	if listed.err != nil {
+		return nil, nil, listed.err
+	}
+	exact, like = pick(listed.items, name)
+	if exact == nil && listed.short != nil {
+		return nil, nil, apierr.About(listed.short, "list", in.path)
+	}
+	if like == nil {
+		like = d.folders.findCoarsely(in.id, name)
+	}
+	return exact, like, nil
+}
+
+// madeFolder checks that the response is about a new folder.
+func (d *Drive) madeFolder(in place, answer *driveItem) (*Item, error) {
+	made, err := newItem(answer)
+	if err != nil {
+		return nil, err
+	}
+	within := answer.parentDoc()
+	if !made.Folder || made.ID == rootID || made.ID == in.id || within != "" && within != api.GetDocIDFromDriveID(in.id) ||
+		d.folders.findID(in.id, made.ID) != nil {
+		return nil, apierr.Damaged("the answer is not about a new folder")
+	}
+	made.Parent = in.id
+	return made, nil
+}
+
+// otherFolder is called if the service gave a new folder another name. It uses
+// the folder that has the name, and removes the new one, which is empty.
+func (d *Drive) otherFolder(ctx context.Context, in place, made *Item, name string) (*Item, error) {
+	exact, holder, err := d.holderOfFolder(ctx, in, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case holder == nil:
+		return d.rename(ctx, in, made, name)
+	case holder.ID == made.ID: // the answer had the name wrong
+		return holder, nil
+	case exact == nil:
+		d.foldsCase.Store(true)
+	}
+	d.withdraw(ctx, in, made)
+	return holder, nil
+}

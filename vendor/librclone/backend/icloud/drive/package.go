@@ -1,0 +1,80 @@
+package drive
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// A package is a folder on a Mac and a single document in iCloud Drive. Reading
+// it returns a zip archive, and an upload of that archive creates a file, which
+// Mac programs do not open, unless it is stored as a package (packageupload.go).
+// So a file never replaces a package.
+
+// IsPackage reports whether a file is known to be a package.
+func (d *Drive) IsPackage(it *Item) bool { return d.contents.isPackage(it) }
+
+// checkReplaceable refuses to replace a package by a file. For some documents,
+// only the address shows whether they are packages.
+func (d *Drive) checkReplaceable(ctx context.Context, old *Item, on string) error {
+	packaged := d.contents.isPackage(old)
+	if !packaged && old.MayBePackage() && old.Size != 0 {
+		address, err := d.contents.at(ctx, old, nil)
+		switch {
+		case err != nil && !isGone(err):
+			return apierr.About(err, "find out whether it is a package", on)
+		case err == nil:
+			packaged = address.packaged
+		}
+	}
+	if !packaged {
+		return nil
+	}
+	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "a package, which is a folder on a Mac, has this name, and an upload can only store a file").
+		Advise("it was left as it is; store the file under another name or in another folder"))
+}
+
+// zipEntry is the start of an archive: the header of its first entry.
+// https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7
+const (
+	zipEntryMark   = "PK\x03\x04"
+	zipNameLength  = 26 // offset of a 16-bit number
+	zipNameOffset  = 30
+	longestZipName = 4096
+)
+
+// tellOfArchive warns that a file is the archive of a package, which contains a
+// folder of its own name.
+func tellOfArchive(name, on string, content *source) {
+	head := content.head(zipNameOffset + longestZipName)
+	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
+		return
+	}
+	entry := head[zipNameOffset:]
+	entry = entry[:min(len(entry), int(binary.LittleEndian.Uint16(head[zipNameLength:])))]
+	if it := (&Item{Name: name}); !it.MayBePackage() || !bytes.HasPrefix(entry, []byte(name+"/")) {
+		return
+	}
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q was a package, which is a folder on a Mac, and is stored as a zip archive of it: "+
+		"to open it, add .zip to its name and unpack it there", on)
+}
+
+// head returns up to most bytes from the start of a content that can be read
+// again.
+func (s *source) head(most int) []byte {
+	if !s.seeks {
+		return nil
+	}
+	if _, err := s.reader.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
+		return nil
+	}
+	s.used = true // so that the next reader goes back to the start
+	head := make([]byte, min(int64(most), s.size))
+	n, _ := io.ReadFull(s.reader, head) // what cannot be read is found out by the upload
+	return head[:n]
+}

@@ -1,0 +1,181 @@
+package drive
+
+import (
+	"bufio"
+	"compress/gzip"
+	"io"
+	"mime"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+)
+
+// accept checks that a response is the requested part of the content. A
+// response that is refused changes no state, because the next one may be
+// different.
+func (r *contentReader) accept(resp *http.Response) error {
+	if err := unpack(resp); err != nil {
+		return err
+	}
+	pos, end, more := r.pos, r.end, false
+	length, total := resp.ContentLength, int64(-1)
+	told := length >= 0 || resp.StatusCode == http.StatusPartialContent
+	switch resp.StatusCode {
+	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
+		if r.isPage(resp) {
+			return apierr.Damaged("a page came instead of the content")
+		}
+		total = length
+		if pos < 0 && total < 0 {
+			return apierr.Damaged("the end of a content was asked for and its length is not told")
+		}
+		if pos < 0 {
+			pos = max(0, total+pos)
+		}
+		more = end >= 0 && end != r.size
+	case http.StatusPartialContent:
+		first, last, all, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if pos < 0 && ok && all >= 0 {
+			pos = max(0, all+pos)
+		}
+		if !ok || first != pos || length >= 0 && length != last-first {
+			return apierr.Damaged("another part of the content came than was asked for")
+		}
+		total = all
+		if end < 0 || end > all && all >= 0 {
+			end = all
+		}
+		if end >= 0 && last > end { // less than was asked for is followed by another request
+			return apierr.Damaged("another part of the content came than was asked for")
+		}
+	default:
+		return apierr.Damaged("the content host answered " + strconv.Itoa(resp.StatusCode))
+	}
+	if total >= 0 && r.size >= 0 && total != r.size {
+		return apierr.Newf(apierr.KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size)
+	}
+	size := r.size
+	if size < 0 {
+		size = total
+	}
+	if end < 0 || size >= 0 && end > size {
+		end = size
+	}
+	if resp.StatusCode == http.StatusOK && pos > 0 {
+		if _, err := io.CopyN(io.Discard, resp.Body, pos); err != nil {
+			return apierr.Transport(r.ctx, "the host of the content", err)
+		}
+	}
+	if !told && end >= 0 {
+		if err := checkUntold(resp, pos, end, more); err != nil {
+			return err
+		}
+	}
+	r.pos, r.end, r.size, r.more, r.told = pos, end, size, more, told
+	r.partial = resp.StatusCode == http.StatusPartialContent
+	return nil
+}
+
+// longestPage is how many bytes of a response of unknown length are read before
+// any of it is treated as content.
+const longestPage = 64 << 10
+
+// checkUntold refuses a response of initially unknown length that does not have
+// the length of the rest of the content, as long as none of it was returned to
+// the caller. It may be the page of a host in between.
+func checkUntold(resp *http.Response, pos, end int64, more bool) error {
+	left := end - pos
+	wanted := left
+	if !more {
+		wanted++ // nothing may follow
+	}
+	start, err := peek(resp, int(min(wanted, longestPage)))
+	switch {
+	case err == io.EOF && int64(len(start)) < left:
+		return apierr.Newf(apierr.KindDamaged, "", "", "the content ends at byte %d of %d", pos+int64(len(start)), end)
+	case int64(len(start)) > left:
+		return apierr.New(apierr.KindDamaged, "", "", "the content is longer than it should be")
+	}
+	return nil
+}
+
+// peek returns the start of a response without consuming it.
+func peek(resp *http.Response, size int) ([]byte, error) {
+	buffered := bufio.NewReaderSize(resp.Body, size)
+	start, err := buffered.Peek(size)
+	resp.Body = &readThrough{Reader: buffered, Closer: resp.Body}
+	return start, err
+}
+
+// pagePattern matches the beginning of pages and messages. No archive begins
+// like this.
+var pagePattern = regexp.MustCompile(`^(?:\xef\xbb\xbf)?\s*(?:<[!?A-Za-z]|\{\s*["}])`)
+
+// isPage reports whether a response of unknown size is certainly a page or a
+// message of some host. The content of a package is an archive, but its
+// possible formats are unknown, so it cannot be recognised itself.
+func (r *contentReader) isPage(resp *http.Response) bool {
+	length := resp.ContentLength
+	archive := r.from.packaged || r.it.MayBePackage() && (r.it.Size < 0 || length >= 0 && length != r.it.Size)
+	if !archive && r.it.Size >= 0 {
+		return false
+	}
+	said, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	_, extension := splitName(r.it.Name)
+	named, _, _ := mime.ParseMediaType(mime.TypeByExtension("." + extension))
+	if said != named && (said == "text/html" || said == "application/json") {
+		return true
+	}
+	if !archive {
+		return false
+	}
+	start, _ := peek(resp, 512)
+	return pagePattern.Match(start)
+}
+
+// unpack removes a compression that was not requested.
+func unpack(resp *http.Response) error {
+	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); {
+	case encoding == "", encoding == "identity":
+	case encoding == "gzip" && resp.StatusCode == http.StatusOK:
+		unpacked, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return apierr.Damaged("the content is not packed as it says")
+		}
+		resp.Body = &readThrough{Reader: unpacked, Closer: resp.Body}
+		resp.ContentLength = -1
+	default:
+		return apierr.Damaged("the content came in a form that nobody asked for")
+	}
+	return nil
+}
+
+// readThrough reads through another reader and closes the underlying one.
+type readThrough struct {
+	io.Reader
+	io.Closer
+}
+
+// parseContentRange parses "bytes 0-9/100". end is the offset after the last
+// byte; total is -1 if it is missing.
+func parseContentRange(value string) (start, end, total int64, ok bool) {
+	unit, rest, _ := strings.Cut(value, " ")
+	span, all, _ := strings.Cut(rest, "/")
+	first, last, _ := strings.Cut(span, "-")
+	start, err1 := strconv.ParseInt(first, 10, 64)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	if unit != "bytes" || err1 != nil || err2 != nil || start < 0 || end < start {
+		return 0, 0, 0, false
+	}
+	if all == "*" {
+		return start, end + 1, -1, true
+	}
+	total, err := strconv.ParseInt(all, 10, 64)
+	if err != nil || total <= end {
+		return 0, 0, 0, false
+	}
+	return start, end + 1, total, true
+}

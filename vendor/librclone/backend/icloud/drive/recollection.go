@@ -1,0 +1,181 @@
+package drive
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/session"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// recollection is a file beside the session file in which processes of an
+// account store facts for later processes. It contains no secrets. Its content
+// is always verified: a folder is listed by a stored id, but the listing of the
+// parent folder decides whether the path leads there; a file that was a package
+// is read to the actual end of its content.
+type recollection struct {
+	path string // of the file; "" when there is none
+
+	mu       sync.Mutex
+	asked    bool     // first was called in this process
+	packages []string // detected by this process
+}
+
+// recollected is the form of the file.
+type recollected struct {
+	Version int `json:"version"`
+	// Trails lead to the folders that processes used first, the most recent one
+	// first.
+	Trails []trail `json:"trails,omitempty"`
+	// Packages are the ids of files that are packages although their names do
+	// not show it, the most recent one last.
+	Packages []string `json:"packages,omitempty"`
+	// BatchRefused is when the service refused to return several addresses with
+	// one call, in seconds since 1970.
+	BatchRefused int64 `json:"batch_refused,omitempty"`
+}
+
+// trail is the path to a folder: names, and the ids that they led to.
+type trail struct {
+	Names []string `json:"names"`
+	IDs   []string `json:"ids"`
+	// Made is when a process created the last of the folders under a context of
+	// KeepTrail, in seconds since 1970, or 0.
+	Made int64 `json:"made,omitempty"`
+}
+
+const (
+	recollectionVersion = 1
+	mostTrails          = 64
+	// newTrail is how long the trail to a new folder is used without listing the
+	// folders on it. The first listing of a folder after a change was measured
+	// to take 30 s, and all of them were just changed.
+	newTrail         = time.Minute
+	mostKeptPackages = 10_000
+)
+
+func newRecollection(sessionFile string) *recollection {
+	if sessionFile == "" {
+		return &recollection{}
+	}
+	return &recollection{path: session.SeenFile(sessionFile)}
+}
+
+// load reads the file. A file that cannot be read counts as empty.
+func (r *recollection) load() (kept recollected) {
+	data, err := os.ReadFile(r.path)
+	if err != nil || json.Unmarshal(data, &kept) != nil || kept.Version != recollectionVersion {
+		return recollected{Version: recollectionVersion}
+	}
+	return kept
+}
+
+// first reports whether this is the first folder that the process uses. It
+// returns the known ids on the path to it, and the trails to new folders.
+func (r *recollection) first(names []string) (ids []string, recent []trail, first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.path == "" || r.asked {
+		return nil, nil, false
+	}
+	r.asked = true
+	for _, known := range r.load().Trails {
+		if len(known.Names) != len(known.IDs) {
+			continue
+		}
+		shared := 0
+		for shared < min(len(names), len(known.Names)) && known.Names[shared] == names[shared] {
+			shared++
+		}
+		if shared > len(ids) {
+			ids = known.IDs[:shared]
+		}
+		if age := time.Since(time.Unix(known.Made, 0)); age >= 0 && age < newTrail {
+			recent = append(recent, known)
+		}
+	}
+	return ids, recent, true
+}
+
+// keepTrail stores the path to a folder for later processes.
+func (r *recollection) keepTrail(ctx context.Context, found trail) {
+	r.update(ctx, func(kept *recollected) bool {
+		at := slices.IndexFunc(kept.Trails, func(old trail) bool { return slices.Equal(old.Names, found.Names) })
+		if at >= 0 && found.Made == 0 && slices.Equal(kept.Trails[at].IDs, found.IDs) {
+			return false
+		}
+		if at >= 0 {
+			kept.Trails = slices.Delete(kept.Trails, at, at+1)
+		}
+		kept.Trails = slices.Insert(kept.Trails, 0, found)
+		kept.Trails = kept.Trails[:min(len(kept.Trails), mostTrails)]
+		return true
+	})
+}
+
+// learnPackage records a file that turned out to be a package.
+func (r *recollection) learnPackage(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packages = append(r.packages, id)
+}
+
+// refuseBatches stores for later processes that the service does not return
+// several addresses with one call.
+func (r *recollection) refuseBatches(ctx context.Context) {
+	r.update(ctx, func(kept *recollected) bool {
+		kept.BatchRefused = time.Now().Unix()
+		return true
+	})
+}
+
+// flush stores the detected packages for later processes.
+func (r *recollection) flush(ctx context.Context) {
+	r.mu.Lock()
+	learned := r.packages
+	r.packages = nil
+	r.mu.Unlock()
+	if len(learned) == 0 {
+		return
+	}
+	r.update(ctx, func(kept *recollected) bool {
+		known := kept.Packages
+		for _, id := range learned {
+			if !slices.Contains(known, id) {
+				kept.Packages = append(kept.Packages, id)
+			}
+		}
+		changed := len(kept.Packages) > len(known)
+		kept.Packages = kept.Packages[max(0, len(kept.Packages)-mostKeptPackages):]
+		return changed
+	})
+}
+
+// update changes the file under a lock, if change reports a modification. A
+// failure only costs later processes a few requests.
+func (r *recollection) update(ctx context.Context, change func(*recollected) bool) {
+	if r.path == "" {
+		return
+	}
+	unlock, err := privatefile.Lock(ctx, r.path)
+	if err == nil {
+		defer unlock()
+		kept := r.load()
+		if !change(&kept) {
+			return
+		}
+		var data []byte
+		if data, err = json.Marshal(kept); err == nil {
+			err = privatefile.Replace(r.path, data)
+		}
+	}
+	if err != nil {
+		fs.Debugf(nil, "icloud: what was found out is not kept for later: %v", err)
+	}
+}

@@ -1,0 +1,42 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Of more packages than are kept, the latest are.
+func TestTheLatestPackagesAreKept(t *testing.T) {
+	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
+	for i := range mostKeptPackages {
+		seen.learnPackage(fmt.Sprint("id ", i))
+	}
+	seen.flush(context.Background())
+	seen.learnPackage("the last")
+	seen.flush(context.Background())
+	kept := seen.load().Packages
+	assert.Len(t, kept, mostKeptPackages)
+	assert.Equal(t, "the last", kept[len(kept)-1])
+	assert.Equal(t, "id 1", kept[0])
+}
+
+// Nothing is assumed of a folder that is no longer new.
+func TestTrailsBecomeOld(t *testing.T) {
+	facts := newRecollection(filepath.Join(t.TempDir(), "session.json"))
+	made := time.Now().Unix()
+	facts.keepTrail(context.Background(), trail{Names: []string{"a", "b"}, IDs: []string{"1", "2"}, Made: made})
+	_, recent, _ := facts.first([]string{"a", "b"})
+	require.Len(t, recent, 1)
+	facts.keepTrail(context.Background(), trail{Names: []string{"a", "b"}, IDs: []string{"1", "2"}, Made: made - int64(newTrail.Seconds())})
+	facts.asked = false
+	ids, recent, _ := facts.first([]string{"a", "b"})
+	require.Len(t, ids, 2)
+	require.Empty(t, recent)
+}

@@ -1,0 +1,208 @@
+package drive
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// register makes a document a file of a folder. If the name is taken, it fails
+// with the kind KindExists. If the service ignores the request to refuse a
+// taken name, the file has a name of the service's choice.
+func (d *Drive) register(ctx context.Context, in place, name string, doc *document) (*Item, error) {
+	var info any = registration(in, name, doc)
+	if doc.pack != nil {
+		info = registration(in, name, doc).ofPackage(doc.pack)
+	}
+	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
+
+	for try := 1; ; try++ {
+		var other string // the id that the answer has, should it be another one
+		answer, err := service.Fetch(ctx, d.Service, service.Request{
+			Host: hosts.Docs, Method: http.MethodPost,
+			Path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", Body: info, Zone: in.zone(),
+		}, func(answer *registerAnswer) error {
+			err := checkRegistered(doc, answer)
+			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
+				other = api.ConstructDriveID(string(answer.Results[0].Document.ID), in.zone(), "FILE")
+			}
+			return err
+		})
+		if err == nil {
+			said := answer.Results[0].Document
+			made := &Item{
+				ID: id, itemID: string(said.ItemID), Parent: in.id, ETag: string(said.ETag),
+				Name: said.Name, Shown: said.Name, Size: doc.file.Size, Modified: doc.modified.Truncate(time.Second),
+				packaged: doc.pack != nil,
+			}
+			d.folders.put(in.id, made)
+			if doc.pack != nil {
+				if said.Size != nil {
+					made.Size = int64(*said.Size)
+				}
+				return made, d.verifyPackage(ctx, in, made, doc)
+			}
+			return made, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		taken := try > 1 && apierr.HasKind(err, apierr.KindExists) // perhaps by an earlier try, whose answer was lost
+		if !apierr.OutcomeUnknown(err) && !taken {
+			if err = d.refused(in, name, err); doc.pack != nil {
+				err = refusedPackage(err)
+			}
+			return nil, err
+		}
+		now, lookErr := d.present(ctx, in, id)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		if now == nil && other != "" {
+			now, lookErr = d.present(ctx, in, other)
+			if lookErr != nil {
+				return nil, lookErr
+			}
+			if now != nil && !sameName(now.Name, name) {
+				now = nil
+			}
+		}
+		if now != nil && doc.fits(now) {
+			d.folders.put(in.id, now)
+			if doc.pack != nil {
+				return now, d.verifyPackage(ctx, in, now, doc)
+			}
+			return now, nil
+		}
+		if taken {
+			return nil, err
+		}
+		if err := d.Service.Retries.Wait(ctx, try+1, err); err != nil {
+			return nil, d.refused(in, name, err)
+		}
+	}
+}
+
+// registrationRequest is the request that makes a document a file. rclone's
+// type for it omits a size of 0.
+type registrationRequest struct {
+	AllowConflict   bool               `json:"allow_conflict"`
+	Btime           int64              `json:"btime"` // milliseconds
+	Command         string             `json:"command"`
+	CreateShortGUID bool               `json:"create_short_guid"`
+	Data            *registrationData  `json:"data,omitempty"` // of a file
+	DocumentID      string             `json:"document_id"`
+	FileFlags       api.FileFlags      `json:"file_flags"`
+	Mtime           int64              `json:"mtime"` // milliseconds
+	Path            registrationFolder `json:"path"`
+}
+
+type registrationData struct {
+	Receipt            string `json:"receipt,omitempty"` // an empty file gets none
+	ReferenceSignature string `json:"reference_signature,omitempty"`
+	Signature          string `json:"signature,omitempty"`
+	Size               int64  `json:"size"`
+	WrappingKey        string `json:"wrapping_key,omitempty"`
+}
+
+type registrationFolder struct {
+	Name     string `json:"path"`
+	FolderID string `json:"starting_document_id"`
+}
+
+func registration(in place, name string, doc *document) registrationRequest {
+	milliseconds := doc.modified.Unix() * 1000
+	if milliseconds == 0 {
+		milliseconds = 1 // 0 may stand for no time, for which the service takes its own; listings show seconds
+	}
+	return registrationRequest{
+		Command:         "add_file",
+		CreateShortGUID: true,
+		Btime:           milliseconds,
+		Mtime:           milliseconds,
+		DocumentID:      doc.docID,
+		FileFlags:       api.FileFlags{IsWritable: true},
+		Path:            registrationFolder{Name: name, FolderID: api.GetDocIDFromDriveID(in.id)},
+		Data: &registrationData{
+			Receipt:            doc.file.Receipt,
+			Signature:          doc.file.Signature,
+			ReferenceSignature: doc.file.ReferenceSignature,
+			WrappingKey:        doc.file.WrappingKey,
+			Size:               doc.file.Size,
+		},
+	}
+}
+
+// fits reports whether an item that has the document's id is the document. The
+// service may omit the size of an empty file, and that of a package may be
+// another one than expected.
+func (doc *document) fits(it *Item) bool {
+	return doc.pack != nil || max(0, it.Size) == doc.file.Size
+}
+
+// registerAnswer is the response to the request that makes a document a file.
+type registerAnswer struct {
+	Status  documentStatus `json:"status"`
+	Results []struct {
+		Status   documentStatus  `json:"status"`
+		Document *storedDocument `json:"document"`
+	} `json:"results"`
+}
+
+type documentStatus struct {
+	Code    *number `json:"status_code"` // 0 when it is missing
+	Message string  `json:"error_message"`
+}
+
+// failure returns nil for a code of success.
+func (s documentStatus) failure() error {
+	if s.Code == nil || accepted(int(*s.Code)) {
+		return nil
+	}
+	return refusedDocument(int(*s.Code), s.Message)
+}
+
+// checkRegistered checks that the response shows the document in full and with
+// our id. If the response lacks something, the document is looked up
+// afterwards.
+func checkRegistered(sent *document, answer *registerAnswer) error {
+	if err := answer.Status.failure(); err != nil {
+		return err
+	}
+	if len(answer.Results) != 1 {
+		return apierr.Damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
+	}
+	if err := answer.Results[0].Status.failure(); err != nil {
+		return err
+	}
+	doc := answer.Results[0].Document
+	switch {
+	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
+		return apierr.Damaged("the answer is not about the document that was sent")
+	case sent.pack == nil && doc.Size.Or(0) != sent.file.Size && doc.Data.Size.Or(0) != sent.file.Size:
+		return apierr.Damaged("the service stored another size than was sent")
+	}
+	return nil
+}
+
+// accepted reports whether a code in a response is one of success.
+func accepted(code int) bool { return code == 0 || code/100 == 2 }
+
+// refusedDocument returns the error for a failure in a response whose status is
+// a success. A code that looks like an HTTP status is treated as one. Any other
+// code is indefinite, so the call is retried.
+func refusedDocument(code int, message string) error {
+	refused := &apierr.Refusal{Status: code, Reason: apierr.PlainText(message)}
+	if code < 100 {
+		return apierr.New(apierr.KindNetwork, "", "", refused.Error())
+	}
+	return refused.Err()
+}

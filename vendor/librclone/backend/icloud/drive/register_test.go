@@ -1,0 +1,51 @@
+package drive
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The requests that make a document a file always have its size; an empty file
+// has no receipt.
+func TestRegistrationHasTheSize(t *testing.T) {
+	for content, wanted := range map[string]string{
+		"":        `"data":{"reference_signature":"r","signature":"s","size":0,"wrapping_key":"k"}`,
+		"content": `"data":{"receipt":"t","reference_signature":"r","signature":"s","size":7,"wrapping_key":"k"}`,
+	} {
+		doc := &document{docID: "D", modified: time.Unix(5, 9)}
+		doc.file.Size, doc.file.Signature, doc.file.ReferenceSignature, doc.file.WrappingKey = int64(len(content)), "s", "r", "k"
+		if content != "" {
+			doc.file.Receipt = "t"
+		}
+		bytes, err := json.Marshal(registration(driveRoot, "name", doc))
+		require.NoError(t, err)
+		encoded := string(bytes)
+		assert.Contains(t, encoded, wanted)
+		assert.Contains(t, encoded, `"allow_conflict":false`)
+		assert.Contains(t, encoded, `"mtime":5000`)
+	}
+}
+
+// No registration has the time 0, which the service may take for no time.
+func TestFilesOf1970KeepTheirTime(t *testing.T) {
+	for modified, sent := range map[time.Time]int64{
+		time.Unix(0, 0): 1, time.Unix(0, 999_999_999): 1, time.Unix(1, 0): 1000, time.Unix(-1, 0): -1000,
+	} {
+		request := registration(driveRoot, "name", &document{docID: "D", modified: modified})
+		assert.Equal(t, sent, request.Mtime, modified)
+		assert.Equal(t, sent, request.Btime, modified)
+	}
+}
+
+// A code in an answer that is no status says nothing, so the call is repeated.
+func TestCodesInAnswers(t *testing.T) {
+	for code, kind := range map[int]string{1: apierr.KindNetwork, 412: apierr.KindChanged, 507: apierr.KindQuota} {
+		assert.Equal(t, kind, apierr.KindOf(refusedDocument(code, "error")), code)
+	}
+}

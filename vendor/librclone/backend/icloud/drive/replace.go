@@ -1,0 +1,250 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// A file is replaced in three steps: the new file is registered beside the old
+// one under a special name (see leftoverMark), the old one is moved to the
+// Trash, and the new one gets the name. At every moment, the folder contains
+// the old or the new content in full. The second step names the etag that the
+// old file had when it was listed, so a version that another device writes is
+// never moved to the Trash: it is kept, our file is withdrawn, and the upload
+// fails.
+
+// known is the item that the folder had under a name before an upload began. An
+// item that appears later belongs to another device and is left alone.
+type known struct {
+	in   string // the id of the folder; "" while nothing is known
+	old  *Item  // the file of that name, or nil
+	like *Item  // a file that the service may take for the same, or nil
+
+	packaged bool // the upload is a package, so it may replace one
+}
+
+// learn looks up the item of a name in a folder, at the first call only. Under a
+// context of ExpectNew, it does not list the folder.
+func (k *known) learn(ctx context.Context, d *Drive, in place, name string) error {
+	if k.in != "" {
+		if k.in != in.id { // the folder was made anew, so nothing in it was there before
+			k.old, k.like = nil, nil
+		}
+		return nil
+	}
+	if ctx.Value(newKey) != nil {
+		got, _ := d.folders.find(in.id, name)
+		k.in, k.old, k.like = in.id, got.exact, got.like
+		return nil
+	}
+	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
+	if err != nil {
+		return err
+	}
+	k.in, k.old, k.like = in.id, got.exact, got.like
+	if k.like == nil {
+		k.like = d.folders.findCoarsely(in.id, name)
+	}
+	return nil
+}
+
+// putDocument makes a document the file of a name in a folder.
+func (d *Drive) putDocument(ctx context.Context, in place, known *known, name string, doc *document) (*Item, error) {
+	if known.old != nil {
+		return d.replace(ctx, in, known.old, name, doc)
+	}
+	made, err := d.register(ctx, in, name, doc)
+	switch {
+	case err == nil && nameKey(made.Name) == nameKey(name):
+		return made, nil
+	case err != nil && !apierr.HasKind(err, apierr.KindExists):
+		return nil, err
+	}
+	// The name is taken: the service refused it or chose another one.
+	if ctx.Value(newKey) != nil {
+		if known.like != nil && foldKey(known.like.Shown) == foldKey(name) {
+			d.foldsCase.Store(true)
+		}
+		if made != nil { // permanently, because nothing else is left of this upload
+			if err := d.trash(Permanently(ctx), in, made); err != nil {
+				fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
+			}
+		}
+		return nil, taken(path.Join(in.path, name))
+	}
+	if known.like != nil {
+		if known.like.Folder {
+			err = folderInTheWay(path.Join(in.path, name))
+		} else {
+			if foldKey(known.like.Shown) == foldKey(name) {
+				d.foldsCase.Store(true)
+			}
+			if made == nil {
+				return d.replace(ctx, in, known.like, name, doc)
+			}
+			return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
+				return d.takeOver(ctx, in, known.like, made, name)
+			})
+		}
+	} else {
+		err = newcomer(path.Join(in.path, name))
+	}
+	if made != nil {
+		d.withdraw(ctx, in, made)
+	}
+	return nil, err
+}
+
+// taken returns the error for an upload that must not replace anything.
+func taken(on string) error {
+	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "an item has this name, or one that the service treats as equal").
+		Advise("give it another name"))
+}
+
+// newcomer returns the error for an upload whose name another device took after
+// the folder was listed.
+func newcomer(on string) error {
+	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "another device or program has stored something under this name in the meantime").
+		Advise("it was left as it is; upload again to replace it"))
+}
+
+// overwritten returns the error for the replacement of a file that another
+// device changed after it was listed.
+func overwritten(on string) error {
+	return apierr.Finally(apierr.New(apierr.KindChanged, "replace", on, "another device or program has changed the file in the meantime").
+		Advise("its version was kept and this one withdrawn; upload again to replace it"))
+}
+
+// replace puts a document in place of a file.
+func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, doc *document) (*Item, error) {
+	made, err := d.register(ctx, in, ReplacementName(name, d.folders.now(), rand.Uint32()), doc)
+	if err != nil {
+		return nil, err
+	}
+	return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
+		return d.takeOver(ctx, in, old, made, name)
+	})
+}
+
+// background runs the end of a replacement, which continues when ctx ends.
+// Under a context of DeferReplacement, it returns the new file at once.
+func (d *Drive) background(ctx context.Context, in place, name string, made *Item, run func(context.Context) (*Item, error)) (*Item, error) {
+	deferred := ctx.Value(deferredKey) != nil && d.pending.hasRoom()
+	change := d.pending.start(ctx, path.Join(in.path, name), nameIn(in, name), run)
+	if deferred {
+		return made, nil
+	}
+	return d.pending.wait(ctx, change)
+}
+
+// nameIn returns the key of the pending changes of a name in a folder.
+func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name) }
+
+// takeOver moves the replaced file to the Trash and gives the new file its
+// name.
+func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name string) (*Item, error) {
+	on := path.Join(in.path, name)
+	if err := d.retire(ctx, in, old, name); err != nil {
+		now, lookErr := d.present(ctx, in, old.ID)
+		if lookErr == nil && now == nil {
+			d.folders.drop(in.id, old.ID)
+		} else {
+			if lookErr == nil { // else the new file stays beside the old one, or instead of it
+				d.withdraw(ctx, in, made)
+			}
+			return nil, err
+		}
+	}
+	named, err := d.rename(ctx, in, made, name)
+	switch {
+	case err == nil && nameKey(named.Name) == nameKey(name):
+		return named, nil
+	case err == nil:
+		made = named
+	case isGone(err):
+		return nil, apierr.Finally(apierr.New(apierr.KindChanged, "replace", on, "another device or program removed the new file before it had its name").
+			Advise("it is in the Trash, like the old one; upload it again"))
+	case !apierr.HasKind(err, apierr.KindExists):
+		return nil, err
+	}
+	d.withdraw(ctx, in, made)
+	d.folders.forget(in.id)
+	return nil, newcomer(on)
+}
+
+// retire moves a file that is about to be replaced to the Trash, unless another
+// device has changed it since it was listed. A file that is no longer in the
+// way, because it was moved, renamed or deleted, is left alone.
+func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) error {
+	on := path.Join(in.path, name)
+	if err := old.writable("replace", on); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		_, err := d.trashUnchanged(ctx, old)
+		if err == nil {
+			d.folders.drop(in.id, old.ID)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var status *itemStatus
+		answered := errors.As(err, &status)
+		if !answered && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
+			return itemError("replace", on, err)
+		}
+		now, lookErr := d.present(ctx, in, old.ID)
+		switch {
+		case lookErr != nil:
+			return itemError("replace", on, lookErr)
+		case now == nil:
+			d.folders.drop(in.id, old.ID)
+			return nil
+		case !sameName(now.Name, old.Name) && !sameName(now.Name, name):
+			d.folders.put(in.id, now)
+			return nil
+		case !sameContent(old, now):
+			d.folders.put(in.id, now)
+			return overwritten(on)
+		case answered && status.settled() && !isGone(err):
+			return itemError("replace", on, err)
+		}
+		moved := now.ETag != old.ETag
+		old = now
+		if isConflict(err) && moved && try < mostAttempts {
+			continue
+		}
+		if isGone(err) {
+			err = errContradiction
+		}
+		if waitErr := d.Service.Retries.Wait(ctx, try+1, err); waitErr != nil {
+			return itemError("replace", on, waitErr)
+		}
+	}
+}
+
+// withdraw moves an upload of ours that is no longer wanted to the Trash. A
+// file that another device has changed is kept.
+func (d *Drive) withdraw(ctx context.Context, in place, made *Item) {
+	if err := d.retire(ctx, in, made, made.Name); err != nil {
+		fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
+	}
+}
+
+// tidy removes the remains of killed uploads from a known folder, after a file
+// was stored in it. It never removes the stored file, whatever name the service
+// gave it.
+func (d *Drive) tidy(ctx context.Context, in place, name string, stored *document) {
+	for _, left := range d.folders.leftovers(in.id, name) {
+		if left.docID() != stored.docID {
+			d.withdraw(ctx, in, left)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package drive
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// A folder that another account shares is listed like any other one. But
+// folders below it are in the owner's drive, and the Drive host may refuse to
+// list them. The documents host lists them by their item ids, in another form
+// and without the ids that all other calls use. These items can be read but not
+// changed.
+
+// itemKind is the kind in the id of an item of which only the item id is known.
+const itemKind = "ITEM"
+
+// mostEnumerated is the maximum number of items of a folder below a share that
+// are listed.
+const mostEnumerated = 100_000
+
+// byItemID reports whether only the item id of an item is known.
+func (i *Item) byItemID() bool { return strings.HasPrefix(i.ID, itemKind+"::") }
+
+// listShared lists a folder below a share by its item id.
+func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*InvalidItem, error) {
+	type answer struct {
+		Items *[]documentItem `json:"drive_item"`
+	}
+	listed, err := service.Fetch(ctx, l.service, service.Request{
+		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/enumerate/" + url.PathEscape(of.itemID),
+		Params: url.Values{"limit": {strconv.Itoa(mostEnumerated)}}, Repeatable: true,
+	}, func(answer *answer) error {
+		if answer.Items == nil {
+			return apierr.Damaged("a listing without its items")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(*listed.Items) >= mostEnumerated {
+		return nil, nil, apierr.New(apierr.KindUnsupported, "", "", "the shared folder has more items than the service lists")
+	}
+	items := make([]*Item, 0, len(*listed.Items))
+	var invalid []*InvalidItem
+	for _, raw := range *listed.Items {
+		info := raw.Info
+		switch {
+		case info == nil:
+			invalid = append(invalid, newInvalidItem("", "an item without a description"))
+			continue
+		case raw.ItemID == "":
+			invalid = append(invalid, newInvalidItem(info.Name, "an item without an id"))
+			continue
+		}
+		if why := invalidBecause(info.Name, info.Size); why != "" {
+			invalid = append(invalid, newInvalidItem(info.Name, why))
+			continue
+		}
+		it := &Item{
+			ID:       api.ConstructDriveID(string(raw.ItemID), api.ZoneFromDriveID(of.id), itemKind),
+			itemID:   string(raw.ItemID),
+			Parent:   of.id,
+			ETag:     string(info.Version),
+			Name:     info.Name,
+			Shown:    info.Name,
+			Size:     info.Size.Or(-1),
+			Folder:   strings.Contains(strings.ToUpper(info.Type), "FOLDER"),
+			share:    of.share,
+			Files:    -1,
+			Children: -1,
+		}
+		if ms, err := strconv.ParseInt(string(info.Modified), 10, 64); err == nil {
+			it.Modified = time.UnixMilli(ms).Truncate(time.Second)
+		}
+		items = append(items, it)
+	}
+	return items, invalid, nil
+}
+
+// inShare reports whether the item is below a share, where contents have
+// addresses of another kind.
+func (i *Item) inShare() bool {
+	kind, _, _ := api.DeconstructDriveID(i.ID)
+	return i.byItemID() || strings.Contains(kind, "IN_SHARED")
+}
+
+// askShared requests the address of a content below a share, which is part of
+// the service's description of the item.
+func (c *contents) askShared(ctx context.Context, it *Item) (*address, error) {
+	raw, err := service.Fetch(ctx, c.service, service.Request{
+		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/item/" + url.PathEscape(it.itemID), Repeatable: true,
+	}, func(raw *documentItem) error {
+		if raw.Info == nil || !hosts.TakeContents(raw.Info.URLs.Download) {
+			return apierr.Damaged("no address on a host of Apple's for the content")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &address{url: raw.Info.URLs.Download, mark: string(raw.Info.Version)}, nil
+}
+
+// writable refuses changes of items that can only be read.
+func (i *Item) writable(op, on string) error {
+	if i.byItemID() {
+		return apierr.New(apierr.KindDenied, op, on, "it is below a folder that another account shares, where the service lets us read only")
+	}
+	return nil
+}

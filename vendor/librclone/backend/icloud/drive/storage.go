@@ -1,0 +1,33 @@
+package drive
+
+import (
+	"context"
+	"net/http"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+)
+
+// Storage returns how many bytes of the account's storage are used, and how many
+// there are in total. Drive uses a part of it.
+func (d *Drive) Storage(ctx context.Context) (used, total int64, err error) {
+	type storage struct {
+		Info *struct {
+			Used  *number `json:"usedStorageInBytes"`
+			Total *number `json:"totalStorageInBytes"`
+		} `json:"storageUsageInfo"`
+	}
+	answer, err := service.Fetch(ctx, d.Service, service.Request{
+		Host: hosts.Setup, Method: http.MethodPost, Path: "/storageUsageInfo", Repeatable: true,
+	}, func(answer *storage) error {
+		if answer.Info == nil || answer.Info.Used == nil || answer.Info.Total == nil {
+			return apierr.Damaged("an answer without the storage of the account")
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return int64(*answer.Info.Used), int64(*answer.Info.Total), nil
+}

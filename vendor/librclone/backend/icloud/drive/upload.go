@@ -1,0 +1,261 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/service"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/lib/rest"
+)
+
+// An upload takes three requests: upload/web returns an address, the content is
+// sent there, and update/documents makes it a file of a folder. Nothing is
+// visible before the third.
+
+// document is a content that the service has stored and that no folder shows
+// yet.
+type document struct {
+	docID    string
+	file     api.SingleFileInfo // of a package only the size, that of its files in total
+	pack     *packageReceipt    // of a package
+	modified time.Time
+}
+
+// Upload stores a content. If in is also an io.Seeker, a failed transfer is
+// restarted. on is the path in messages.
+func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Reader, size int64, modified time.Time) (*Item, error) {
+	if size < 0 {
+		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").Advise("store it in a file first")
+	}
+	if len(names) == 0 {
+		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "a file needs a name")
+	}
+	content := newSource(in, size)
+	folders, name := names[:len(names)-1], names[len(names)-1]
+	if ctx.Value(packageKey) != nil {
+		content.readPackage(name)
+	}
+	before := &known{packaged: content.packaged}
+	for attempt := 1; ; attempt++ {
+		parent, err := d.walk(ctx, folders, true)
+		if err != nil {
+			return nil, apierr.About(err, "upload", on)
+		}
+		it, err := d.put(ctx, parent, name, before, func(ctx context.Context) (*document, error) {
+			return d.send(ctx, parent, name, content, modified)
+		})
+		switch {
+		case err == nil:
+			if !content.packaged {
+				tellOfArchive(name, on, content)
+			}
+			return it, nil
+		case ctx.Err() != nil || !content.again():
+			return nil, apierr.About(err, "upload", on)
+		// Another device has moved or deleted the folder.
+		case attempt == 1 && (isGone(err) || apierr.HasKind(err, apierr.KindChanged)) && !apierr.IsFinal(err):
+			d.folders.forget(parent.id)
+			d.folders.forget(parent.parent)
+		default:
+			return nil, apierr.About(err, "upload", on)
+		}
+	}
+}
+
+// put makes a document a file of a folder and replaces the file that had its
+// name when the upload began. prepare provides the document.
+func (d *Drive) put(ctx context.Context, in place, name string, known *known, prepare func(context.Context) (*document, error)) (*Item, error) {
+	on := path.Join(in.path, name)
+	if err := checkName("upload", on, name); err != nil {
+		return nil, err
+	}
+	if err := in.writable("upload to"); err != nil {
+		return nil, err
+	}
+	if err := d.pending.waitFor(ctx, nameIn(in, name)); err != nil {
+		return nil, err
+	}
+	if err := known.learn(ctx, d, in, name); err != nil {
+		return nil, err
+	}
+	if known.old != nil && known.old.Folder {
+		return nil, folderInTheWay(on)
+	}
+	if ctx.Value(newKey) != nil && (known.old != nil || known.like != nil && d.foldsCase.Load()) {
+		return nil, taken(on)
+	}
+	if known.old != nil && !known.packaged {
+		if err := d.checkReplaceable(ctx, known.old, on); err != nil {
+			return nil, err
+		}
+	}
+	doc, err := prepare(ctx)
+	if err != nil {
+		return nil, apierr.About(err, "upload", on)
+	}
+	made, err := d.putDocument(ctx, in, known, name, doc)
+	// What is known of the folder is out of date, so the next upload lists it.
+	if apierr.HasKind(err, apierr.KindExists) || !apierr.IsFinal(err) && (apierr.HasKind(err, apierr.KindChanged) || isGone(err)) {
+		d.folders.forget(in.id)
+	}
+	if err != nil {
+		return nil, apierr.About(err, "upload", on)
+	}
+	d.tidy(ctx, in, name, doc)
+	return made, nil
+}
+
+func folderInTheWay(on string) error {
+	return apierr.New(apierr.KindExists, "upload", on, "a folder has this name").Matching(fs.ErrorIsDir)
+}
+
+// send sends the content to the service. A failed transfer is restarted with a
+// new address and from the start of the content.
+func (d *Drive) send(ctx context.Context, in place, name string, content *source, modified time.Time) (*document, error) {
+	for try := 1; ; try++ {
+		sent, err := d.sendOnce(ctx, in, name, content)
+		if err == nil {
+			sent.modified = modified
+			return sent, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if apierr.IsFinal(err) || !apierr.HasKind(err, apierr.KindNetwork) && !apierr.HasKind(err, apierr.KindThrottled) && !apierr.HasKind(err, apierr.KindDamaged) {
+			return nil, err
+		}
+		if !content.again() {
+			return nil, err
+		}
+		if err := d.Service.Retries.Wait(ctx, try+1, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *source) (*document, error) {
+	if content.packaged {
+		return d.sendPackage(ctx, in, name, content)
+	}
+	ticket, err := d.ticket(ctx, in, name, map[string]any{
+		"filename":     name,
+		"type":         "FILE",
+		"size":         strconv.FormatInt(content.size, 10),
+		"content_type": api.GetContentTypeForFile(name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		File *receipt `json:"singleFile"`
+	}
+	if err := d.transfer(ctx, ticket.URL, content, "", &answer); err != nil {
+		return nil, err
+	}
+	file, err := checkReceipt(answer.File, content.size)
+	if err != nil {
+		return nil, err
+	}
+	return &document{docID: ticket.DocumentID, file: *file}, nil
+}
+
+// ticket requests an address for a content.
+func (d *Drive) ticket(ctx context.Context, in place, name string, body map[string]any) (api.UploadResponse, error) {
+	tickets, err := service.Fetch(ctx, d.Service, service.Request{
+		Host: hosts.Docs, Method: http.MethodPost, Path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
+		Repeatable: true, Body: body,
+	}, func(tickets *[]api.UploadResponse) error {
+		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !hosts.TakeContents((*tickets)[0].URL) {
+			return apierr.Damaged("no address on a host of Apple's for an upload")
+		}
+		return nil
+	})
+	if err != nil {
+		return api.UploadResponse{}, apierr.Finally(d.refused(in, name, err))
+	}
+	return (*tickets)[0], nil
+}
+
+// transfer sends the bytes and decodes the response. The body is not accessed
+// after it returns.
+func (d *Drive) transfer(ctx context.Context, address string, content *source, contentType string, answer any) error {
+	body, err := content.body()
+	if err != nil {
+		return sourceFailed(err)
+	}
+	size := content.size
+	used := d.Service.Session.Current()
+	resp, err := d.Service.HTTP.Call(ctx, &rest.Opts{
+		Method:        http.MethodPost,
+		RootURL:       address,
+		Body:          body,
+		ContentLength: &size,
+		ContentType:   contentType,
+		ExtraHeaders:  d.Service.Session.HeadersFor(address, content.denied),
+		NoRedirect:    true,
+	})
+	if failed := body.end(err == nil); failed != nil {
+		if resp != nil && err == nil {
+			_ = resp.Body.Close()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return failed
+	}
+	var refused *apierr.Refusal
+	switch {
+	case errors.As(err, &refused):
+		content.denied = content.denied || refused.Kind() == apierr.KindDenied || refused.Kind() == apierr.KindNeedsLogin
+		return transferRefused(refused)
+	case err != nil:
+		return apierr.Transport(ctx, hosts.Of(address), err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if strings.HasSuffix(hosts.Of(address), ".icloud.com") {
+		d.Service.Session.Merge(used, resp.Cookies())
+	}
+	return transport.Decode(ctx, resp, answer)
+}
+
+// checkReceipt returns the receipt of a file's content, after checking that it
+// is complete.
+func checkReceipt(file *receipt, size int64) (*api.SingleFileInfo, error) {
+	if file == nil {
+		return nil, apierr.Damaged("no receipt for the content")
+	}
+	switch received := file.Size.Or(0); {
+	case received != size:
+		return nil, apierr.Damaged("the service received " + strconv.FormatInt(received, 10) + " bytes of " + strconv.FormatInt(size, 10))
+	case size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
+		return nil, apierr.Damaged("an incomplete receipt for the content")
+	}
+	return &api.SingleFileInfo{
+		Size: size, Receipt: file.Receipt, Signature: file.Signature,
+		ReferenceSignature: file.ReferenceSignature, WrappingKey: file.WrappingKey,
+	}, nil
+}
+
+// transferRefused converts the statuses of the hosts that receive contents. A
+// refused address cannot be used again. Requesting another one also renews the
+// session, if that has ended.
+func transferRefused(refused *apierr.Refusal) error {
+	switch refused.Kind() {
+	case apierr.KindQuota, apierr.KindThrottled, apierr.KindNetwork:
+		return refused.Err()
+	}
+	return refused.Retryable("the address for the content is refused: " + refused.Error())
+}

@@ -1,0 +1,192 @@
+// Package privatefile reads, replaces and locks files with secrets, which only
+// their owner may read.
+package privatefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// largest is the maximum size of a file with secrets, in bytes. A
+// session takes about 10 KB.
+const largest = 1 << 20
+
+// Read reads a file that ReplaceFile has written. It refuses
+// anything but a regular file of limited size, without blocking on it.
+func Read(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Size() > largest:
+		return nil, errors.New("it is too large to be one of ours")
+	case foreign(info, filepath.Dir(path)):
+		return nil, errors.New("it belongs to another user")
+	}
+	data, err := io.ReadAll(io.LimitReader(file, largest+1))
+	if err == nil && len(data) > largest {
+		err = errors.New("it is too large to be one of ours")
+	}
+	return data, err
+}
+
+// ownerOf returns the user and the group that own a file.
+func ownerOf(info os.FileInfo) (user, group int, known bool) {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	if !known {
+		return 0, 0, false
+	}
+	return int(stat.Uid), int(stat.Gid), true
+}
+
+// foreign reports whether the owner of a file is neither this user, nor root,
+// nor the owner of its folder.
+func foreign(info os.FileInfo, folder string) bool {
+	user, _, known := ownerOf(info)
+	if !known || user == 0 || user == os.Geteuid() {
+		return false
+	}
+	at, err := os.Stat(folder)
+	if err != nil {
+		return true
+	}
+	owner, _, known := ownerOf(at)
+	return known && owner != user
+}
+
+// inherit changes the owner of a file that root has created to the owner of the
+// folder.
+func inherit(path, folder string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	user, group, known := ownerOf(info)
+	if !known || user == 0 {
+		return nil
+	}
+	return os.Lchown(path, user, group)
+}
+
+// makeFolder creates a folder of mode 0700 and its missing parents.
+func makeFolder(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := makeFolder(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return inherit(path, above)
+}
+
+// lockPoll is the interval between attempts to take a lock that another process
+// holds. A renewal, during which it is held, takes five requests.
+const lockPoll = 20 * time.Millisecond
+
+// Lock takes the lock of a file, which is a file beside it with the
+// suffix ".lock". It creates the folder if there is none.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("its folder cannot be made: %w", WithoutPath(err))
+	}
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		return nil, WithoutPath(err)
+	}
+	if err := inherit(path+".lock", filepath.Dir(path)); err != nil {
+		_ = lock.Close()
+		return nil, WithoutPath(err)
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+// Replace replaces a file of mode 0600 so that readers see either the old
+// or the new one. It creates the folder, of mode 0700, if there is none. A file
+// written by root gets the owner of the folder, so that a run as root does not
+// lock out the user.
+func Replace(path string, data []byte) error {
+	folder := filepath.Dir(path)
+	if err := makeFolder(folder); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(folder, filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(data)
+	if err == nil {
+		err = next.Sync()
+	}
+	if err == nil {
+		err = inherit(next.Name(), folder)
+	}
+	if closeErr := next.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(next.Name())
+	}
+	return err
+}
+
+// Remove removes a file that ReplaceFile writes, if it exists, and the
+// temporary files that killed writers have left beside it.
+func Remove(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		rest, ours := strings.CutPrefix(entry.Name(), filepath.Base(path))
+		number, left := strings.CutPrefix(rest, ".")
+		if !ours || rest != "" && (!left || number == "" || strings.Trim(number, "0123456789") != "") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// WithoutPath removes the path from a file error whose message already has it.
+func WithoutPath(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	var inLink *os.LinkError
+	if errors.As(err, &inLink) {
+		return inLink.Err
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/signin"
+	"plakar-icloud/librclone/backend/icloud/transport"
+	"plakar-icloud/librclone/redact"
+
+	"github.com/rclone/rclone/backend/iclouddrive"
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config/configmap"
+	"github.com/rclone/rclone/fs/config/obscure"
+)
+
+// The names of options that contain the session.
+const (
+	OptTrustToken = "trust_token"
+	OptCookies    = "cookies"
+)
+
+// DefaultClientID is the client id of icloud.com, which is rclone's default too.
+const DefaultClientID = "d39ba9916b7251055b22c7f910e2ea796ee65e98b2ddecea8f5dde8d9d1a815d"
+
+// hiddenPassword is what rclone's "config show" prints for a password. In a
+// configuration made from its output, it stands for no password.
+const hiddenPassword = "*** ENCRYPTED ***"
+
+// Options are the options of a remote that concern its account.
+type Options struct {
+	AppleID    string `config:"apple_id"`
+	Password   string `config:"password"`
+	TrustToken string `config:"trust_token"`
+	Cookies    string `config:"cookies"`
+	ClientID   string `config:"client_id"`
+
+	PasswordCommand string      `config:"password_command"`
+	SessionFile     string      `config:"session_file"`
+	CallsPerSecond  float64     `config:"calls_per_second"`
+	CallsAtOnce     int         `config:"calls_at_once"`
+	Tries           int         `config:"tries"`
+	LongestWait     fs.Duration `config:"longest_wait"`
+	Silence         fs.Duration `config:"silence"`
+}
+
+// Format implements fmt.Formatter, so that no verb prints a secret: cookies and
+// tokens are there in the clear, and a command may hold a password.
+func (Options) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "service.Options{…}") }
+
+// password checks the options and returns the password, or "" if there is none.
+// name is the name of the remote, for messages.
+func (o *Options) password(name string) (session.Secret, error) {
+	if o.AppleID == "" {
+		return "", apierr.New(apierr.KindBadConfig, "open", name, "apple_id is missing").Advise("add the Apple ID to the configuration")
+	}
+	if o.Password == "" || o.Password == hiddenPassword {
+		return "", nil
+	}
+	password, err := obscure.Reveal(o.Password)
+	if err != nil {
+		return "", apierr.New(apierr.KindBadConfig, "open", name, "the password is not in the form that rclone keeps passwords in").
+			Advise("write it with \"rclone obscure\", or leave it out to use the session alone")
+	}
+	redact.Conceal(password)
+	return session.Secret(password), nil
+}
+
+// SessionOf returns the session that options contain, as for an account that was
+// set up with rclone.
+func SessionOf(opt *Options) *session.File {
+	state := &session.File{
+		AppleID:    opt.AppleID,
+		ClientID:   opt.ClientID,
+		TrustToken: session.Secret(opt.TrustToken),
+	}
+	for _, cookie := range iclouddrive.ReadCookies(opt.Cookies) {
+		state.Cookies = append(state.Cookies, session.Cookie{Name: cookie.Name, Value: session.Secret(cookie.Value)})
+	}
+	return state
+}
+
+// services has the service of each account, so that all remotes of an account in
+// this process share a session and a limiter.
+var services = struct {
+	sync.Mutex
+	of map[string]*Service
+}{of: map[string]*Service{}}
+
+// Open returns the service of the account that the options of a remote name. It
+// does not use the network. A renewed session is stored in the session file or,
+// without one, in the configuration m of the remote.
+func Open(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*Service, error) {
+	password, err := opt.password(name)
+	if err != nil {
+		return nil, err
+	}
+	if opt.ClientID == "" {
+		opt.ClientID = DefaultClientID
+	}
+	services.Lock()
+	defer services.Unlock()
+	key := strings.ToLower(opt.AppleID) + "\x00" + opt.SessionFile
+	s, known := services.of[key]
+	if !known {
+		s = connect(ctx, name, opt)
+	}
+	if err := s.Session.Configure(*SessionOf(opt), password, opt.PasswordCommand); err != nil {
+		return nil, err
+	}
+	services.of[key] = s
+	if opt.SessionFile == "" {
+		s.Session.SaveTo(name, func(state *session.File) {
+			m.Set(OptCookies, session.CookieHeader(state.Cookies))
+			m.Set(OptTrustToken, string(state.TrustToken))
+		})
+	}
+	return s, nil
+}
+
+// connect returns a new service with an empty session.
+func connect(ctx context.Context, name string, opt *Options) *Service {
+	client := transport.New(ctx, transport.Config{
+		AppleID: opt.AppleID, CallsPerSecond: opt.CallsPerSecond, CallsAtOnce: opt.CallsAtOnce,
+		Tries: opt.Tries, LongestWait: time.Duration(opt.LongestWait), Silence: time.Duration(opt.Silence),
+	})
+	return New(client, session.New(name, opt.SessionFile, time.Duration(opt.LongestWait), signin.New(client, name).Renew))
+}
+
+// ForgetAll forgets the services of all accounts, so that the next remotes share
+// nothing with earlier ones, as in a new process. It is for tests.
+func ForgetAll() {
+	services.Lock()
+	defer services.Unlock()
+	clear(services.of)
+	transport.ForgetLimiters()
+}

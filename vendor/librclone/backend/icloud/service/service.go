@@ -1,0 +1,173 @@
+// Package service sends requests to the services of an Apple Account, such as
+// Drive, with its session, which is renewed when it ends.
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// Service sends the requests of one Apple Account, with its session and its
+// limiter, and retries each request according to its kind.
+type Service struct {
+	*transport.Client
+	Session *session.Session
+	zones   zones
+}
+
+// New returns a service that sends its requests through a client, with the
+// credentials of a session.
+func New(client *transport.Client, session *session.Session) *Service {
+	return &Service{Client: client, Session: session}
+}
+
+// Request is one request to a service.
+type Request struct {
+	Host   string // the name of the service, see package hosts
+	Method string
+	Path   string
+	Params url.Values
+	Body   any // encoded as JSON, nil for none
+	// ContentType is the type of the body, if it is not the usual one.
+	ContentType string
+
+	// Zone is the zone that the request writes to, or "" if it only reads.
+	Zone string
+	// Repeatable is set if performing the request twice does no harm. It is
+	// repeated if its response is lost or cannot be decoded.
+	Repeatable bool
+	// TrustRefusals is set if a failure that the service reports is returned
+	// after TrustedTries attempts.
+	TrustRefusals bool
+}
+
+// TrustedTries is how often a request is sent whose refusals are trusted.
+const TrustedTries = 2
+
+// Fetch performs a request and checks its response. A response that check
+// refuses is treated like one that cannot be decoded.
+func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) error) (*T, error) {
+	for try := 1; ; try++ {
+		answer := new(T)
+		err := s.Send(transport.WithTry(ctx, try), r, answer)
+		if err == nil && check != nil {
+			err = check(answer)
+		}
+		if err == nil {
+			return answer, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !r.worthRepeating(err) {
+			return nil, err
+		}
+		if r.TrustRefusals && apierr.IsAnswered(err) && !apierr.HasKind(err, apierr.KindThrottled) && try >= TrustedTries {
+			return nil, err
+		}
+		if err := s.Retries.Wait(ctx, try+1, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// worthRepeating reports whether a call is worth repeating. A refused call was
+// not carried out. After any other temporary failure, only calls that may be
+// repeated are.
+func (r Request) worthRepeating(err error) bool {
+	if apierr.IsFinal(err) {
+		return false
+	}
+	switch apierr.KindOf(err) {
+	case apierr.KindThrottled:
+		return true
+	case apierr.KindNetwork, apierr.KindDamaged:
+		return r.Repeatable
+	}
+	return r.Repeatable && apierr.IsDoubtful(err) && !r.TrustRefusals
+}
+
+// mostRenewals is the maximum number of renewals that one call waits for: new
+// cookies for protected data, a sign-in, Apple's confirmation that the session
+// is valid, and as many again by other calls and other processes.
+const mostRenewals = 6
+
+// Send performs a request, and repeats it after each renewal of the session
+// that it needs.
+func (s *Service) Send(ctx context.Context, r Request, answer any) error {
+	done := new(session.Attempts)
+	for renewals := 0; ; renewals++ {
+		access, err := s.Session.Access(ctx)
+		if err != nil {
+			return err
+		}
+		root, err := access.Root(r.Host)
+		if err != nil {
+			return err
+		}
+		leave, err := s.zones.enter(ctx, r.Zone)
+		if err != nil {
+			return err
+		}
+		err = s.exchange(ctx, r, root, access, answer)
+		leave()
+		var refused *apierr.Refusal
+		if !errors.As(err, &refused) {
+			if err == nil {
+				s.Session.Proven(access)
+			}
+			return err
+		}
+		if refused.Kind() != apierr.KindNeedsLogin {
+			if refused.Busy() {
+				s.zones.crowded(r.Zone)
+			}
+			if refused.Status < 500 && refused.Kind() != apierr.KindThrottled && refused.Kind() != apierr.KindDenied {
+				s.Session.Proven(access)
+			}
+			return refused.Err()
+		}
+		if renewals == mostRenewals {
+			return session.RefusedAlways(refused.Status)
+		}
+		done.Status = refused.Status
+		if err := s.Session.Renew(ctx, access.Generation, done); err != nil {
+			return err
+		}
+	}
+}
+
+// exchange sends a request and reads its response. A status other than success
+// is returned as a *refusal.
+func (s *Service) exchange(ctx context.Context, r Request, root string, access *session.Access, answer any) error {
+	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.CookieHeader()})
+	if r.ContentType != "" {
+		headers["Content-Type"] = r.ContentType
+	}
+	resp, err := s.Do(ctx, transport.Call{Method: r.Method, Path: r.Path, Params: r.Params, Body: r.Body}, root, headers)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	s.Session.Merge(access, resp.Cookies())
+	return transport.Decode(ctx, resp, answer)
+}
+
+// Confirm makes Apple confirm that the session is valid, and renews it if it is
+// not.
+func (s *Service) Confirm(ctx context.Context) error {
+	_, err := Fetch[json.RawMessage](ctx, s, Request{
+		Host: hosts.Setup, Method: http.MethodPost, Path: hosts.ValidatePath, Repeatable: true,
+	}, nil)
+	return err
+}

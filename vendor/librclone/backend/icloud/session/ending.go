@@ -1,0 +1,102 @@
+package session
+
+import (
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/transport"
+)
+
+// Final failures of renewals: for a while, or until a person acts.
+
+// giveUp records a failure that waiting cannot cure. It ends the run: all
+// callers get it, until a later renewal is due.
+func (s *Session) giveUp(err *apierr.Error, state *File) error {
+	e := *err
+	if e.Op == "" {
+		e.Op, e.On = "sign in", s.name
+	}
+	e.Final, e.EndsRun = true, true
+	if e.Unclear && state.Proofs.Sent >= MostProofs && !state.sessionTokenUsable() {
+		e = *unclearTwice(s.name, e.Why)
+	}
+	if e.Kind() == apierr.KindNeedsLogin {
+		return s.end(&e, state)
+	}
+	if e.Cause() == "" {
+		_ = e.Because(troubleCause(&e))
+	}
+	now := s.now()
+	wait := max(e.Wait, min(transport.LongestPause, s.Longest))
+	if until := now.Add(wait); until.After(state.Refused.NotBefore) {
+		state.Refused.NotBefore = until
+	}
+	state.note(e.Cause(), e.Why)
+	if e.Cause() != apierr.CauseStateFolder { // which says that nothing can be kept
+		s.keep(state)
+	}
+	return s.fail(&e, wait)
+}
+
+// fail returns a failure to all callers for a while.
+func (s *Session) fail(e *apierr.Error, wait time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures++
+	s.failure, s.retryAt = e, s.now().Add(wait)
+	return e
+}
+
+// troubleCause returns the cause of a failure that does not concern the
+// account.
+func troubleCause(e *apierr.Error) string {
+	switch {
+	case e.Kind() == apierr.KindThrottled:
+		return apierr.CauseThrottled
+	case e.Kind() == apierr.KindNetwork && !e.Answered:
+		return apierr.CauseNoNetwork
+	case e.Kind() == apierr.KindNetwork, e.Kind() == apierr.KindDamaged:
+		return apierr.CauseServiceTrouble
+	}
+	return ""
+}
+
+// strand does the same as end, for a session that cannot be renewed for lack of
+// credentials.
+func (s *Session) strand(cause, why string, state *File) error {
+	state.RefuseSession(cause, why)
+	return s.end(NeedsLogin(s.name, why).Because(cause), state)
+}
+
+// end records that only a person can help. Later calls fail at once, until the
+// session file changes.
+func (s *Session) end(why *apierr.Error, state *File) error {
+	state.Refused.Cause, state.Refused.Reason = why.Cause(), why.Why
+	s.keep(state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop(why)
+}
+
+// stop does the same as end, without a record in the session file. mu must be
+// held.
+func (s *Session) stop(why *apierr.Error) error {
+	why.Final = true
+	s.ended = why
+	s.endedFile = stampOf(s.path)
+	return why
+}
+
+// NeedsLogin returns the error for a failure that only a person can resolve.
+func NeedsLogin(name, why string) *apierr.Error {
+	e := apierr.New(apierr.KindNeedsLogin, "sign in", name, why).Because(apierr.CauseSessionOver).
+		Advise("sign in again (plakar-icloud login, or rclone config reconnect)")
+	e.Final = true
+	return e
+}
+
+// TermsPending returns the error for an account whose owner has to accept new
+// terms.
+func TermsPending(name string) *apierr.Error {
+	return NeedsLogin(name, "Apple's terms have changed").Because(apierr.CauseTermsPending).Advise("accept them on icloud.com, then try again")
+}

@@ -1,0 +1,192 @@
+package session
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// The part of a session that concerns its file, through which the processes of
+// an account share it.
+
+// keep writes the session file, if there is one. If the file cannot be written,
+// keep warns once, and the session continues.
+func (s *Session) keep(state *File) {
+	s.mu.Lock()
+	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
+	s.state.TrustToken, s.state.TrustedAt, s.state.SignIns = state.TrustToken, state.TrustedAt, state.SignIns
+	s.state.SessionToken, s.state.Country = state.SessionToken, state.Country
+	s.mu.Unlock()
+	if s.path == "" {
+		return
+	}
+	if err := SaveFile(s.path, state); err != nil {
+		s.warn(err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filed = true
+}
+
+func (s *Session) warn(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.complain(err)
+}
+
+// complain does the same as warn, with mu held.
+func (s *Session) complain(err error) {
+	if !s.warned {
+		s.warned = true
+		// rclone's "notice" ranks below a warning, and is not shown.
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is not shared with other processes: %v", s.name, err)
+	}
+}
+
+// lock takes the lock of the session file. If there is no file, or if the lock
+// cannot be taken, which err reports, the process works alone.
+func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
+	if s.path == "" {
+		return func() {}, nil
+	}
+	unlock, err = lockFile(ctx, s.path)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.warn(err)
+		}
+		return func() {}, err
+	}
+	return unlock, nil
+}
+
+// flushWait is how long the end of a process waits to save replaced cookies.
+// Another process may hold the lock during a renewal, whose result is more
+// valuable.
+const flushWait = 2 * time.Second
+
+// Flush saves the cookies that responses have replaced. It saves only these,
+// because other processes save theirs, and only in the session that they belong
+// to.
+func (s *Session) Flush(ctx context.Context) {
+	s.mu.Lock()
+	due := len(s.rotated) > 0 && s.ended == nil
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	leave, err := s.takeTurn(ctx)
+	if err != nil {
+		return
+	}
+	defer leave()
+	unlock, err := s.lock(ctx)
+	defer unlock()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	rotated := slices.Collect(maps.Values(s.rotated))
+	clear(s.rotated)
+	state, filed := s.state.Clone(), s.filed
+	s.mu.Unlock()
+	s.save(&state)
+	if !filed {
+		return
+	}
+	file, err := LoadFile(s.path)
+	if err != nil || file.TrustToken != state.TrustToken || !file.RenewedAt.Equal(state.RenewedAt) {
+		return
+	}
+	file.Cookies = MergeCookies(file.Cookies, rotated)
+	if err := SaveFile(s.path, file); err != nil {
+		s.warn(err)
+	}
+}
+
+// revive adopts a login that was stored in the session file after the session
+// ended. mu must be held.
+func (s *Session) revive() bool {
+	if s.path == "" || stampOf(s.path) == s.endedFile {
+		return false
+	}
+	s.endedFile = stampOf(s.path)
+	file, err := LoadFile(s.path)
+	if err != nil || !s.differs(file) && file.TrustToken == s.state.TrustToken {
+		return false
+	}
+	s.take(file)
+	s.filed = true
+	return true
+}
+
+// differs reports whether a session file contains credentials of another
+// renewal. Cookies that responses replace are ignored.
+func (s *Session) differs(file *File) bool {
+	if file.RenewedAt.IsZero() && s.state.RenewedAt.IsZero() {
+		return CookieHeader(file.Cookies) != CookieHeader(s.state.Cookies)
+	}
+	return !file.RenewedAt.Equal(s.state.RenewedAt)
+}
+
+// adoptFile adopts a renewal by another process. It fails if the session was
+// removed from its file, that is, if the user has signed out.
+func (s *Session) adoptFile(state *File) (adopted bool, err error) {
+	if s.path == "" {
+		return false, nil
+	}
+	file, err := LoadFile(s.path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		file, err = new(File), nil
+	}
+	if err != nil {
+		s.warn(err)
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.filed && file.TrustToken == "" && file.SessionToken == "" && len(file.Cookies) == 0:
+		return false, s.stop(NeedsLogin(s.name, "the session was removed, as by a logout").Because(apierr.CauseNotSignedIn))
+	case usable(file) && s.differs(file):
+		s.take(file)
+		s.filed = true
+		return true, nil
+	}
+	// The other members are adopted too: a login may have stored a trust token,
+	// and another process may have been rejected.
+	if file.TrustToken != "" || file.SessionToken != "" {
+		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
+		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
+		state.Country = file.Country
+	}
+	if len(file.Cookies) > 0 && !s.differs(file) { // others save what answers replace, too
+		state.Cookies = MergeCookies(file.Cookies, slices.Collect(maps.Values(s.rotated)))
+	}
+	state.Refused, state.Proofs = file.Refused, file.Proofs
+	return false, nil
+}
+
+// fileStamp identifies a version of a file.
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{modified: info.ModTime(), size: info.Size()}
+}

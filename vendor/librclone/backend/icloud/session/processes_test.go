@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/internal/simtest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// signedInFile writes the file of a session that works.
+func signedInFile(t *testing.T) (path string, file *File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s.json")
+	now := time.Now().UTC()
+	file = &File{AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
+		Cookies:   []Cookie{{"WEB", "1"}, {"OTHER", "1"}},
+		Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"},
+		RenewedAt: now, SignedInAt: now}
+	require.NoError(t, SaveFile(path, file))
+	return path, file
+}
+
+// process is a session as a process of its own has it.
+func process(t *testing.T, path string, signIn SignInFunc) *Session {
+	t.Helper()
+	s := New("remote", path, 5*time.Minute, signIn)
+	require.NoError(t, s.Configure(File{AppleID: "user@example.com"}, "", ""))
+	return s
+}
+
+func (s *Session) answered(name, value string) {
+	s.Merge(s.Current(), []*http.Cookie{{Name: name, Value: value}})
+}
+
+func present(t *testing.T, path string) *File {
+	t.Helper()
+	file, err := LoadFile(path)
+	require.NoError(t, err)
+	return file
+}
+
+// The cookies that a process saves are all that it changes in the session file:
+// a refusal that another one met stays, and the session of a new login.
+func TestFlushLeavesWhatOthersWrote(t *testing.T) {
+	path, _ := signedInFile(t)
+	s := process(t, path, nil)
+	s.answered("WEB", "2")
+	require.NoError(t, UpdateFile(context.Background(), path, func(file *File) error {
+		file.Refuse("password", apierr.CauseWrongPassword, "no")
+		return nil
+	}))
+	s.Flush(context.Background())
+	file := present(t, path)
+	assert.Equal(t, apierr.CauseWrongPassword, file.Refused.Cause)
+	assert.Equal(t, []Cookie{{"WEB", "2"}, {"OTHER", "1"}}, file.Cookies)
+
+	s.answered("WEB", "3")
+	login := File{AppleID: "user@example.com", TrustToken: "new trust", Cookies: []Cookie{{"WEB", "new"}}}
+	require.NoError(t, UpdateFile(context.Background(), path, func(file *File) error {
+		*file = login
+		return nil
+	}))
+	s.Flush(context.Background())
+	file = present(t, path)
+	assert.Equal(t, login.TrustToken, file.TrustToken)
+	assert.Equal(t, login.Cookies, file.Cookies)
+}
+
+// Processes that end at once save the cookies of each of them.
+func TestProcessesFlushAtOnce(t *testing.T) {
+	path, _ := signedInFile(t)
+	var processes []*Session
+	for i := range 12 {
+		s := process(t, path, nil)
+		s.answered(fmt.Sprint("ROTATED", i), "new")
+		processes = append(processes, s)
+	}
+	simtest.InParallel(len(processes), len(processes), func(i int) {
+		processes[i].Flush(context.Background())
+	})
+	file := present(t, path)
+	for i := range processes {
+		assert.True(t, HasCookie(file.Cookies, fmt.Sprint("ROTATED", i)), i)
+	}
+	assert.Len(t, file.Cookies, 2+len(processes))
+}
+
+// A process does not wait at its end for another one that renews, and leaves the
+// file to it.
+func TestFlushIsQuick(t *testing.T) {
+	path, before := signedInFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := process(t, path, nil)
+		s.answered("WEB", "2")
+		unlock, err := lockFile(context.Background(), path)
+		require.NoError(t, err)
+		begun := time.Now()
+		s.Flush(context.Background())
+		assert.Equal(t, flushWait, time.Since(begun))
+		assert.Equal(t, before.Cookies, present(t, path).Cookies)
+		unlock()
+		s.Flush(context.Background())
+		assert.NotEqual(t, before.Cookies, present(t, path).Cookies, "it is saved when there is another occasion")
+	})
+}
+
+// A logout ends the sessions of running processes: none writes the file again,
+// and a renewal is no sign-in.
+func TestLogoutEndsRunningSessions(t *testing.T) {
+	for name, logout := range map[string]func(path string) error{
+		"removed": func(path string) error { return ForgetFile(context.Background(), path) },
+		"emptied": func(path string) error {
+			return UpdateFile(context.Background(), path, func(file *File) error {
+				*file = File{AppleID: file.AppleID}
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, file := signedInFile(t)
+			s := process(t, path, func(context.Context, *File, Secret, Renewal, func(*File) error) error {
+				t.Error("Apple was asked")
+				return nil
+			})
+			s.answered("WEB", "2")
+			require.NoError(t, logout(path))
+			s.Flush(context.Background())
+			used := s.Current()
+			err := s.Renew(context.Background(), used.Generation, &Attempts{Status: 421})
+			var typed *apierr.Error
+			require.ErrorAs(t, err, &typed)
+			assert.Equal(t, apierr.CauseNotSignedIn, typed.Cause())
+			_, err = s.Access(context.Background())
+			assert.ErrorIs(t, err, typed)
+			if left, err := LoadFile(path); err == nil {
+				assert.Empty(t, left.TrustToken)
+				assert.Empty(t, left.Cookies)
+			}
+
+			file.TrustToken, file.RenewedAt = "new trust", time.Now().UTC()
+			require.NoError(t, SaveFile(path, file))
+			_, err = s.Access(context.Background())
+			assert.NoError(t, err, "a new login is taken up")
+		})
+	}
+}
+
+// A logout leaves nothing that holds a secret, also of writers that were killed,
+// and nothing else goes.
+func TestLogoutRemovesLeftovers(t *testing.T) {
+	path, _ := signedInFile(t)
+	for _, end := range []string{".123", ".lock", ".bak", ".12a", "1", ".challenge"} {
+		require.NoError(t, os.WriteFile(path+end, nil, 0o600))
+	}
+	require.NoError(t, ForgetFile(context.Background(), path))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	var left []string
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	assert.Equal(t, []string{"s.json.12a", "s.json.bak", "s.json.challenge", "s.json.lock", "s.json1"}, left)
+	assert.NoError(t, ForgetFile(context.Background(), path))
+	assert.NoError(t, ForgetFile(context.Background(), filepath.Join(filepath.Dir(path), "none", "s.json")))
+}
+
+// That Apple confirms a session that was refused goes to the file under its
+// lock, with what another process has written meanwhile.
+func TestConfirmedSessionIsWrittenUnderTheLock(t *testing.T) {
+	path, _ := signedInFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := process(t, path, func(_ context.Context, state *File, _ Secret, how Renewal, _ func(*File) error) error {
+			assert.Equal(t, RenewEndpoints, how)
+			state.RenewedAt = time.Now().UTC()
+			return nil
+		})
+		s.state.SignedInAt = time.Now()
+		unlock, err := lockFile(context.Background(), path)
+		require.NoError(t, err)
+		done := make(chan error)
+		go func() { done <- s.Renew(context.Background(), s.Current().Generation, &Attempts{Status: 421}) }()
+		time.Sleep(time.Second) // of the test's own time
+		file := present(t, path)
+		file.Refuse("password", apierr.CauseWrongPassword, "no")
+		require.NoError(t, SaveFile(path, file))
+		unlock()
+		require.NoError(t, <-done)
+		assert.Equal(t, apierr.CauseWrongPassword, present(t, path).Refused.Cause)
+		assert.NotEqual(t, file.RenewedAt, present(t, path).RenewedAt)
+	})
+}

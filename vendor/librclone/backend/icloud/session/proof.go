@@ -1,0 +1,248 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+)
+
+// A sign-in by password sends a proof that Apple checks. Two wrong proofs have
+// locked an account, and the response to a proof can be lost. So proofs are
+// counted in the session file before they are sent.
+
+// MostProofs is the maximum number of proofs that are sent with one trust token
+// until one of them has brought a session.
+const MostProofs = 2
+
+// ProofLog counts the proofs of the password since the last sign-in that brought
+// a session.
+type ProofLog struct {
+	Sent     int       `json:"sent,omitempty"`
+	SentAt   time.Time `json:"sent_at,omitzero"`
+	Open     bool      `json:"open,omitempty"`     // the outcome of the last one is not recorded yet
+	Accepted bool      `json:"accepted,omitempty"` // the session token is of a proof that brought no session yet
+}
+
+// proofTime is how long after its proof a sign-in is assumed to be under way.
+const proofTime = 2 * time.Minute
+
+// spent reports whether no further proof may be sent.
+func (p *ProofLog) spent(now time.Time) bool {
+	sent := p.Sent
+	if p.Open && now.Sub(p.SentAt) < proofTime {
+		sent--
+	}
+	return sent >= MostProofs
+}
+
+const whyUnclear = "a sign-in was begun and its outcome is not known"
+
+// announce returns the function that records a proof before it is sent. If the
+// record cannot be written, the function fails and nothing may be sent.
+func (s *Session) announce(state *File) func(*File) error {
+	return func(attempt *File) error {
+		log := ProofLog{Sent: state.Proofs.Sent + 1, SentAt: s.now().UTC(), Open: true}
+		marked := state.Clone()
+		marked.Proofs = log
+		marked.Refused.Cause, marked.Refused.Reason = apierr.CauseUnclear, whyUnclear
+		if err := SaveFile(s.path, &marked); err != nil {
+			return unrecorded(s.name, s.path, err)
+		}
+		state.Proofs, attempt.Proofs = log, log
+		state.Refused, attempt.Refused = marked.Refused, marked.Refused
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.proofs++
+		s.filed = true
+		return nil
+	}
+}
+
+// unrecorded returns the error for a sign-in whose outcome could not be stored.
+func unrecorded(name, path string, err error) *apierr.Error {
+	e := apierr.New(apierr.KindBadConfig, "sign in", name, "no sign-in is tried, as its outcome cannot be recorded").Because(apierr.CauseStateFolder)
+	e.Final = true
+	if path == "" {
+		return e.Advise("give the account a session file: set HOME, or state_dir= or session_file= in the configuration")
+	}
+	return e.From(err)
+}
+
+// UnclearPrefix begins the reason of a proof of unknown outcome.
+const UnclearPrefix = "the outcome of the sign-in is not known: "
+
+// whyUnclearTwice begins the reason after mostProofs proofs of unknown outcome.
+const whyUnclearTwice = "the outcome of the last sign-ins is not known, and another one could lock the account"
+
+// unclearTwice returns the error after mostProofs proofs of unknown outcome.
+func unclearTwice(name, why string) *apierr.Error {
+	switch {
+	case why == "", why == whyUnclear:
+		why = whyUnclearTwice
+	case !strings.HasPrefix(why, whyUnclearTwice):
+		why = whyUnclearTwice + " (the last one failed with: " + strings.TrimPrefix(why, UnclearPrefix) + ")"
+	}
+	return NeedsLogin(name, why).Because(apierr.CauseUnclear)
+}
+
+// begin signs in: with the password, or with the session token of the last proof
+// that was accepted. unlocked says why the
+// session file is not locked.
+func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Duration, error) {
+	s := r.session
+	if err := s.mayTry(state); err != nil {
+		return 0, err
+	}
+	password, err := r.credential(ctx, state)
+	if err != nil {
+		return 0, err
+	}
+	if s.path != "" && unlocked == nil {
+		unlocked = SaveFile(s.path, state)
+	}
+	if s.path == "" || unlocked != nil {
+		return 0, s.giveUp(unrecorded(s.name, s.path, unlocked), state)
+	}
+	err = s.signIn(ctx, state, password, RenewAll, s.announce(state))
+	if err != nil {
+		var unclear *apierr.Error
+		if errors.As(err, &unclear) && unclear.Unclear {
+			s.mu.Lock()
+			s.fruitless = unclear
+			s.mu.Unlock()
+		}
+		return r.failed(ctx, state, RenewAll, err)
+	}
+	r.done.signedIn, r.done.confirmed, r.done.approved = true, false, false
+	s.mu.Lock()
+	if state.Proofs.Sent == 0 {
+		s.proofs, s.fruitless = 0, nil
+	}
+	s.signIns = append(s.signIns, s.now())
+	s.mu.Unlock()
+	s.store(state, true)
+	return 0, nil
+}
+
+// mostSignIns is the maximum number of successful sign-ins of a process within
+// an hour. A session lasts for days, so more of them mean that something is
+// wrong.
+const mostSignIns = 20
+
+// mayTry returns why no sign-in may be attempted: there are no credentials,
+// Apple has rejected them, or sessions end too often.
+func (s *Session) mayTry(state *File) error {
+	switch {
+	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
+		return s.strand(apierr.CauseNotSignedIn, "nobody has signed in, or the sign-in was not completed", state)
+	case state.refuses(state.Refused.TrustToken, state.TrustToken):
+		return s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+	}
+	now := s.now()
+	s.mu.Lock()
+	for len(s.signIns) > 0 && now.Sub(s.signIns[0]) > time.Hour {
+		s.signIns = s.signIns[1:]
+	}
+	recent := s.signIns
+	s.mu.Unlock()
+	if len(recent) >= mostSignIns {
+		e := apierr.Newf(apierr.KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns)
+		e.Wait, e.Final = recent[0].Add(time.Hour).Sub(now), true
+		return s.giveUp(e, state)
+	}
+	return nil
+}
+
+// credential chooses the credential of a sign-in: the password, or "" for the
+// session token. A process sends one proof, and none of a password that Apple
+// has rejected.
+func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
+	s := r.session
+	token := state.sessionTokenUsable()
+	if state.Proofs.Sent > 0 && state.Refused.Password == "" && token { // it may do, and spares the second proof
+		return "", nil
+	}
+	s.mu.Lock()
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.fruitless
+	s.mu.Unlock()
+	switch {
+	case mayProve:
+	case state.Refused.Password != "":
+		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+	case token:
+		return "", nil
+	case state.Proofs.Sent >= MostProofs:
+		return "", s.end(unclearTwice(s.name, state.Refused.Reason), state)
+	case fruitless != nil:
+		return "", s.giveUp(fruitless, state)
+	}
+	password, err := r.givenPassword(ctx, state)
+	switch {
+	case err != nil:
+		return "", err
+	case IsAppSpecific(password):
+		why := NeedsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not take")
+		return "", s.end(why.Because(apierr.CauseAppSpecific).Advise("sign in again with the password of the Apple Account"), state)
+	case state.refuses(state.Refused.Password, password):
+		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+	case password == "" && !token:
+		return "", s.strand(apierr.CauseNoPassword, "the session is over and no password is stored to begin another", state)
+	}
+	return password, nil
+}
+
+// givenPassword returns the configured password. Its command runs once in a
+// round.
+func (r *round) givenPassword(ctx context.Context, state *File) (Secret, error) {
+	s := r.session
+	if r.password != nil {
+		return *r.password, nil
+	}
+	s.mu.Lock()
+	password, command := s.password, s.command
+	s.mu.Unlock()
+	if command != "" {
+		var err error
+		if password, err = PasswordOf(ctx, command); err != nil {
+			var typed *apierr.Error
+			if errors.As(err, &typed) {
+				return "", s.giveUp(typed, state)
+			}
+			return "", err
+		}
+	}
+	r.password = &password
+	return password, nil
+}
+
+// tokenRefused records that Apple grants no session for the session token. A
+// password that was not proven yet is tried next.
+func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error) (time.Duration, error) {
+	s := r.session
+	fresh := state.Proofs.Accepted
+	state.Proofs.Accepted, state.Proofs.Open = false, false
+	state.refuseSessionToken(why.Why)
+	s.mu.Lock()
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.fruitless
+	s.mu.Unlock()
+	password, err := r.givenPassword(ctx, state)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case mayProve && password != "":
+		s.keep(state)
+		return 0, &passing{why}
+	case state.Proofs.Sent >= MostProofs, password == "":
+		state.RefuseSession(apierr.CauseSessionOver, why.Why)
+		return 0, s.end(NeedsLogin(s.name, why.Why), state)
+	case fruitless != nil && !fresh:
+		return 0, s.giveUp(fruitless, state)
+	}
+	// Another process may send one more proof.
+	e := apierr.New(apierr.KindDenied, "", "", why.Why).Because(apierr.CauseSessionOver)
+	return 0, s.giveUp(e, state)
+}

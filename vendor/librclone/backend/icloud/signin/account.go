@@ -1,0 +1,240 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloud/transport"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
+)
+
+// PCSTries is how often cookies for protected data are requested. The first
+// request makes a trusted device send them, which takes a moment.
+const PCSTries = 6
+
+// Account is the part of the responses to accountLogin and validate that
+// describes an account.
+type Account struct {
+	Webservices map[string]struct {
+		URL         string `json:"url"`
+		PCSRequired bool   `json:"pcsRequired"`
+		Status      string `json:"status"`
+	} `json:"webservices"`
+	ChallengeRequired bool   `json:"hsaChallengeRequired"`
+	DataProtection    bool   `json:"iCDPEnabled"`
+	TermsUpdateNeeded bool   `json:"termsUpdateNeeded"`
+	Elsewhere         string `json:"domainToUse"` // the domain of another iCloud that the account is on
+	Info              *struct {
+		FactorVersion  int   `json:"hsaVersion"`
+		WebAccess      *bool `json:"isWebAccessAllowed"`
+		DataProtection bool  `json:"iCDPEnabled"`
+	} `json:"dsInfo"`
+}
+
+// WantsCode reports whether a code is missing. Accounts with an old kind of
+// second factor, or none, are reported as challenged too, although they work.
+func (a *Account) WantsCode() bool {
+	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
+}
+
+// Endpoints returns the addresses of Drive and, if the account has it, of
+// Photos, in the form of a session file, or nil for an account without Drive.
+func (a *Account) Endpoints() map[string]string {
+	drive, docs := a.Webservices[hosts.Drive].URL, a.Webservices[hosts.Docs].URL
+	if drive == "" || docs == "" {
+		return nil
+	}
+	endpoints := map[string]string{hosts.Drive: drive, hosts.Docs: docs}
+	if photos := a.Webservices[hosts.Photos].URL; photos != "" {
+		endpoints[hosts.Photos] = photos
+	}
+	return endpoints
+}
+
+// Protected reports whether Advanced Data Protection is on. The member
+// pcsRequired does not show this: services require cookies for protected data
+// for every account.
+func (a *Account) Protected() bool {
+	return a.DataProtection || a.Info != nil && a.Info.DataProtection
+}
+
+// WantsPCS reports whether Drive requires cookies for protected data that a
+// session lacks.
+func (a *Account) WantsPCS(cookies []session.Cookie) bool {
+	return a.Protected() || a.Webservices[hosts.Drive].PCSRequired && !session.HasCookie(cookies, session.PCSCookie)
+}
+
+func (s *Signer) elsewhere(domain string) error {
+	if domain == "" {
+		return nil
+	}
+	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own").Because(apierr.CauseMainlandChina)
+	e.Final = true
+	return e
+}
+
+const (
+	loginPath    = "/accountLogin"
+	validatePath = hosts.ValidatePath
+	pcsPath      = "/requestPCS"
+)
+
+func loginBody(proof *api.Session) any {
+	return map[string]any{
+		"accountCountryCode": proof.AccountCountry,
+		"dsWebAuthToken":     proof.SessionToken,
+		"extended_login":     true,
+		"trustToken":         proof.TrustToken,
+	}
+}
+
+func pcsBody(byPerson bool) any {
+	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
+}
+
+// accountLogin begins a session with the result of a sign-in. A refusal with a
+// reason is treated as doubtful at first, because the host also refuses valid
+// requests in this way.
+func (s *Signer) accountLogin(ctx context.Context, proof *api.Session, state *session.File) error {
+	var account Account
+	err := s.setup(ctx, state, loginPath, loginBody(proof), &account)
+	var refused *apierr.Refusal
+	if errors.As(err, &refused) {
+		if e := s.elsewhere(refused.Elsewhere()); e != nil {
+			return e
+		}
+		if refused.EndsSession() {
+			return notAccepted(refused.Error())
+		}
+		return refused.Temporary()
+	}
+	if err != nil {
+		return err
+	}
+	if account.WantsCode() {
+		return s.turnedDown(state, "", apierr.CauseTrustOver, "Apple no longer trusts this device and asks for a code")
+	}
+	if err := s.adopt(state, &account); err != nil {
+		return err
+	}
+	if len(state.Cookies) == 0 {
+		return notAccepted("it gives no session")
+	}
+	return nil
+}
+
+func notAccepted(why string) error {
+	e := apierr.New(apierr.KindNeedsLogin, "", "", "iCloud does not accept the sign-in ("+why+")").Because(apierr.CauseSessionOver)
+	e.Doubtful = true
+	return e
+}
+
+// validate requests the addresses of the services with the present cookies.
+func (s *Signer) validate(ctx context.Context, state *session.File) error {
+	var account Account
+	err := s.setup(ctx, state, validatePath, nil, &account)
+	var refused *apierr.Refusal
+	if errors.As(err, &refused) {
+		if refused.EndsSession() {
+			return apierr.New(apierr.KindNeedsLogin, "", "", refused.Error()) // not final: a sign-in follows
+		}
+		e := refused.Temporary()
+		if refused.Status < http.StatusInternalServerError && e.Kind() == apierr.KindNetwork {
+			e.Doubtful = true // a sign-in is the other way
+		}
+		return e
+	}
+	if err != nil {
+		return err
+	}
+	if account.WantsCode() {
+		return apierr.New(apierr.KindNeedsLogin, "", "", "iCloud asks for a code")
+	}
+	if len(account.Webservices) == 0 {
+		return apierr.New(apierr.KindNeedsLogin, "", "", "iCloud names no services for this session")
+	}
+	state.RenewedAt = time.Now().UTC()
+	return s.adopt(state, &account)
+}
+
+func (s *Signer) adopt(state *session.File, account *Account) error {
+	endpoints := account.Endpoints()
+	if endpoints == nil {
+		if e := s.elsewhere(account.Elsewhere); e != nil {
+			return e
+		}
+		if account.TermsUpdateNeeded {
+			return session.TermsPending(s.name)
+		}
+		e := apierr.New(apierr.KindUnsupported, "sign in", s.name, "the account has no iCloud Drive").Because(apierr.CauseNoDrive).
+			Advise("open iCloud Drive once on icloud.com with this account")
+		e.Final = true
+		return e
+	}
+	state.Endpoints = endpoints
+	state.Protected = account.Protected()
+	state.TermsPending = account.TermsUpdateNeeded
+	return nil
+}
+
+// requestPCS requests the cookies that Advanced Data Protection requires. A
+// trusted device sends them without asking if a person has approved web access
+// before. This function does not have a device ask.
+func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
+	state.DropPCS()
+	for try := 1; ; try++ {
+		var answer pcsAnswer
+		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
+		var refused *apierr.Refusal
+		switch {
+		case errors.As(err, &refused) && (refused.EndsSession() || refused.Explained()):
+			return apierr.New(apierr.KindNeedsLogin, "", "", "the cookies for protected data are refused: "+refused.Error()).
+				Because(apierr.CauseADPNotApproved) // not final: a sign-in may help
+		case refused != nil:
+			return refused.Temporary()
+		case err != nil:
+			return err
+		case answer.Status == "success" && state.HasPCS():
+			answer.apply(state)
+			state.RenewedAt = time.Now().UTC()
+			return nil
+		}
+		wait, ok := s.client.Retries.Pause(try+1, 0)
+		if !ok || try == PCSTries {
+			return session.NeedsLogin(s.name, "Advanced Data Protection is on and web access to it is not approved").Because(apierr.CauseADPNotApproved).
+				Advise("approve it on a trusted device (" + session.WebAccessSetting + "), then sign in again")
+		}
+		if err := transport.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// pcsAnswer is the setup host's response to a request for cookies for protected
+// data.
+type pcsAnswer struct {
+	WebAccess
+	Status string `json:"status"`
+}
+
+// setup sends a request to the setup host. A refusal is returned as a *refusal.
+func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, answer any) error {
+	r := transport.Call{Method: http.MethodPost, Path: path, Body: body, SignIn: true}
+	headers := map[string]string{}
+	if path != loginPath {
+		headers["Cookie"] = session.CookieHeader(state.Cookies)
+	}
+	resp, err := s.client.Do(ctx, r, hosts.SetupEndpoint, api.GetCommonHeaders(headers))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	state.Cookies = session.MergeCookies(state.Cookies, resp.Cookies())
+	return transport.Decode(ctx, resp, answer)
+}

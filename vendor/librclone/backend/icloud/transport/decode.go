@@ -1,0 +1,66 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+)
+
+// largestAnswer is how many bytes of a response are read. A listing takes about
+// 600 bytes for each item and is one response.
+const largestAnswer = 1 << 30
+
+// StreamDecoder is a response that decodes itself from a stream.
+type StreamDecoder interface {
+	DecodeFrom(*json.Decoder) error
+}
+
+// Decode decodes the JSON of a response.
+func Decode(ctx context.Context, resp *http.Response, answer any) error {
+	limited := &io.LimitedReader{R: resp.Body, N: largestAnswer}
+	decoder := json.NewDecoder(limited)
+	var err error
+	if own, ok := answer.(StreamDecoder); ok {
+		err = own.DecodeFrom(decoder)
+	} else {
+		err = decoder.Decode(answer)
+	}
+	if err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, largestSmall)) // so that the connection can be used again
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var syntax *json.SyntaxError
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case limited.N <= 0:
+		return apierr.New(apierr.KindDamaged, "", "", "an answer without an end")
+	case errors.As(err, &syntax), errors.As(err, &wrongType), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		host := hosts.Of(resp.Request.URL.String())
+		e := apierr.New(apierr.KindDamaged, "", "", "an answer of "+host+" is not what it should be").
+			Advise("if this goes on, something between here and iCloud changes answers, such as a proxy or a sign-in page of the network")
+		e.Host = host
+		return e
+	default:
+		return apierr.Transport(ctx, hosts.Of(resp.Request.URL.String()), err)
+	}
+}
+
+// largestSmall limits the bytes of a response that is known to be short.
+const largestSmall = 64 << 10
+
+// ReadSmall reads the body of a response that is known to be short.
+func ReadSmall(ctx context.Context, resp *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largestSmall))
+	if err != nil {
+		return nil, apierr.Transport(ctx, hosts.Of(resp.Request.URL.String()), err)
+	}
+	return body, nil
+}

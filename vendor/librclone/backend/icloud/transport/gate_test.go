@@ -1,0 +1,37 @@
+package transport
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The gate admits more while answers come fast, half after a refusal, and fewer
+// when they slow down.
+func TestGate(t *testing.T) {
+	g := NewGate()
+	turn := func(took time.Duration, throttled bool) {
+		for range int(g.limit) {
+			require.NoError(t, g.Enter(context.Background()))
+		}
+		began := time.Now().Add(-took)
+		for range g.active {
+			g.Leave(began, !throttled, throttled)
+		}
+	}
+	for range 30 {
+		turn(40*time.Millisecond, false)
+	}
+	assert.Equal(t, mostAdmitted, int(g.limit))
+	for range 2 {
+		turn(400*time.Millisecond, false)
+	}
+	slow := g.limit
+	assert.Less(t, slow, float64(mostAdmitted)*0.8)
+	g.cut = time.Time{}
+	turn(0, true)
+	assert.InDelta(t, slow/2, g.limit, 0.001)
+}

@@ -1,0 +1,208 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/internal/simtest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
+)
+
+// The limiter keeps to its rate, slows down when it is told to, and speeds up
+// again. The time in these tests is not that of the clock.
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(100, 4)
+		calls := func(n int) time.Duration {
+			start := time.Now()
+			for range n {
+				mine, err := l.begin(context.Background(), time.Hour)
+				require.NoError(t, err)
+				l.end(mine)
+			}
+			return time.Since(start)
+		}
+		assert.InDelta(t, 2.0, calls(200).Seconds(), 0.05, "100 calls a second")
+		refuse := func(asked time.Duration) { l.refused(turn{begun: time.Now()}, asked) }
+		refuse(0)
+		assert.InDelta(t, 2.0, calls(100).Seconds(), 0.05, "half as many")
+		refuse(10 * time.Second)
+		assert.InDelta(t, 10.0, calls(1).Seconds(), 0.1, "none while the service asked for it")
+		for range 100 {
+			refuse(0)
+		}
+		assert.Equal(t, lowestRate, l.now)
+		l.until = time.Time{}
+		for range 300 {
+			l.accepted()
+		}
+		assert.Equal(t, rate.Limit(100), l.now)
+
+		for call := range 1000 { // one in ten that is turned away at random is no reason to crawl
+			if call%10 == 0 {
+				refuse(0)
+			} else {
+				l.accepted()
+			}
+			assert.GreaterOrEqual(t, l.now, rate.Limit(50))
+		}
+
+		refuse(2 * time.Hour)
+		_, err := l.begin(context.Background(), time.Hour)
+		var typed *apierr.Error
+		require.ErrorAs(t, err, &typed)
+		assert.Equal(t, apierr.KindThrottled, typed.Kind())
+		assert.Equal(t, 2*time.Hour, typed.RetryAfter())
+	})
+}
+
+// Of a service that accepts so many calls a second, or that refuses all for a minute
+// after a burst, at most two in a hundred calls are refused.
+func TestFewCallsAreRefused(t *testing.T) {
+	for name, busy := range map[string]struct {
+		perSecond int           // more are refused
+		closed    time.Duration // after a refusal
+	}{
+		"30 calls a second":      {30, 0},
+		"60 calls a second":      {60, 0},
+		"a minute after a burst": {70, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(DefaultRate, DefaultSlots)
+				var mu sync.Mutex
+				var second, closed time.Time
+				inSecond, refused, accepted := 0, 0, 0
+				answer := func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					now := time.Now()
+					if now.Sub(second) >= time.Second {
+						second, inSecond = now, 0
+					}
+					inSecond++
+					if now.Before(closed) || inSecond > busy.perSecond {
+						if !now.Before(closed) {
+							closed = now.Add(busy.closed)
+						}
+						refused++
+						return false
+					}
+					accepted++
+					return true
+				}
+				simtest.InParallel(DefaultSlots, 4000, func(int) {
+					for {
+						mine, err := l.begin(context.Background(), time.Hour)
+						require.NoError(t, err)
+						time.Sleep(40 * time.Millisecond)
+						good := answer()
+						if good {
+							l.accepted()
+						} else {
+							l.refused(mine, 0)
+						}
+						l.end(mine)
+						if good {
+							return
+						}
+						time.Sleep(FirstPause)
+					}
+				})
+				t.Logf("%d of %d refused", refused, refused+accepted)
+				assert.LessOrEqual(t, refused*50, refused+accepted)
+			})
+		})
+	}
+}
+
+func TestLimiterOfSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(0, 2)
+		begin := func(ctx context.Context) error { _, err := l.begin(ctx, 0); return err }
+		require.NoError(t, begin(context.Background()))
+		require.NoError(t, begin(context.Background()))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		assert.ErrorIs(t, begin(ctx), context.DeadlineExceeded)
+		l.end(turn{})
+		assert.NoError(t, begin(context.Background()))
+	})
+}
+
+// One limiter serves an account, as strict as its strictest remote wants.
+func TestLimiterOfAnAccount(t *testing.T) {
+	a := limiterOf("Limited@example.com", 100, 4)
+	assert.Same(t, a, limiterOf("limited@EXAMPLE.com", 50, 4))
+	assert.Equal(t, rate.Limit(50), a.highest)
+	limiterOf("limited@example.com", 80, 4)
+	assert.Equal(t, rate.Limit(50), a.highest)
+	assert.NotSame(t, a, limiterOf("other@example.com", 80, 4))
+}
+
+// A second remote of an account that wants fewer calls at once gets that, also
+// while more are under way; one that wants more gets no more.
+func TestSlotsOfAnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(0, 4)
+		begin := func(ctx context.Context) error { _, err := l.begin(ctx, time.Hour); return err }
+		for range 4 {
+			require.NoError(t, begin(context.Background()))
+		}
+		l.tighten(0, 2)
+		l.tighten(0, 9)
+		synctest.Wait()
+		for range 4 {
+			l.end(turn{})
+			synctest.Wait()
+		}
+		require.NoError(t, begin(context.Background()))
+		require.NoError(t, begin(context.Background()))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		assert.Error(t, begin(ctx))
+	})
+}
+
+func TestPauses(t *testing.T) {
+	r := Retries{Tries: 5, Base: time.Second, Longest: 10 * time.Second}
+	for next, longest := range map[int]time.Duration{2: time.Second, 3: 2 * time.Second, 4: 4 * time.Second, 5: 8 * time.Second} {
+		for range 50 {
+			wait, ok := r.Pause(next, 0)
+			assert.True(t, ok)
+			assert.LessOrEqual(t, wait, longest)
+			assert.GreaterOrEqual(t, wait, longest/2)
+		}
+	}
+	_, ok := r.Pause(6, 0)
+	assert.False(t, ok)
+	wait, ok := r.Pause(2, 7*time.Second)
+	assert.True(t, ok)
+	assert.Equal(t, 7*time.Second, wait)
+	_, ok = r.Pause(2, 11*time.Second)
+	assert.False(t, ok)
+
+	// What kind of failure it is decides how often it is worth it.
+	status := func(code int) error {
+		return (&apierr.Refusal{Status: code}).Err()
+	}
+	busy := (&apierr.Refusal{Status: 409, Reason: "ZONE_BUSY"}).Err()
+	for err, tries := range map[error]int{
+		status(500): 5, status(503): 10, status(429): 10, status(400): 3, status(409): 3, busy: 20,
+		apierr.New(apierr.KindNetwork, "", "", "").From(ErrSilent): 3, apierr.Damaged(""): 5, errors.New("any other"): 5,
+	} {
+		assert.Equal(t, tries, r.forError(err).Tries, "%v", err)
+	}
+	r.Base, r.Longest = time.Minute, time.Hour
+	wait, ok = r.Pause(4, 0)
+	assert.True(t, ok)
+	assert.LessOrEqual(t, wait, LongestPause)
+}

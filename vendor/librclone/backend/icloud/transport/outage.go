@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+)
+
+// Outages records, for one Apple Account, which hosts have failed at every
+// request for a while. A call to such a host is attempted once, without pauses,
+// until one succeeds. Otherwise each of a thousand files would wait as long as
+// the first.
+type Outages struct {
+	mu   sync.Mutex
+	host map[string]*outage
+}
+
+// outage is a series of failures of a host without a success.
+type outage struct {
+	failures  int
+	begun     time.Time // of the first request that failed
+	throttled bool      // the last failure was a request for patience
+	until     time.Time // of the time that the host asked for
+}
+
+// A host is out of service after this many consecutive failures within this
+// time. A silent host fails seldom, each time after the option silence. A
+// throttling host gets more time, because throttling ends after about a minute.
+const (
+	outageFailures    = 4
+	outageAfter       = 30 * time.Second
+	silentOutage      = 2
+	silentOutageAfter = 100 * time.Second
+	throttledAfter    = 2 * time.Minute
+)
+
+// failed records the failure of a request that was sent at begun. wait is what
+// the host asked for, if it throttles.
+func (o *Outages) failed(host string, begun time.Time, throttled bool, wait time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.host == nil {
+		o.host = map[string]*outage{}
+	}
+	known := o.host[host]
+	if known == nil {
+		known = &outage{begun: begun}
+		o.host[host] = known
+	}
+	known.failures++
+	known.throttled = throttled
+	if until := time.Now().Add(wait); until.After(known.until) {
+		known.until = until
+	}
+}
+
+// worked records a success, which ends the outage of a host.
+func (o *Outages) worked(host string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.host, host)
+}
+
+// since returns for how long a host has been out of service, 0 if it is not.
+func (o *Outages) since(host string) time.Duration {
+	if o == nil {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.host[host]
+	if known == nil {
+		return 0
+	}
+	length := time.Since(known.begun)
+	switch {
+	case known.throttled && (length < throttledAfter || time.Now().Before(known.until)):
+		return 0
+	case known.failures >= outageFailures && length >= outageAfter,
+		known.failures >= silentOutage && length >= silentOutageAfter:
+		return length
+	}
+	return 0
+}
+
+// duringOutage makes the failure of a call final if the host was out of service
+// when the call was made.
+func duringOutage(err error, length time.Duration) error {
+	var typed *apierr.Error
+	if !errors.As(err, &typed) || typed.Final {
+		return err
+	}
+	marked := *typed
+	marked.Final = true
+	marked.Advice = fmt.Sprintf("%s has failed at everything for %v; run the command again when it works", typed.Host, length.Round(time.Second))
+	return &marked
+}

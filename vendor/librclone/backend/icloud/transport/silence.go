@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// ErrSilent is the reason for cancelling a request on which no byte moves.
+// rclone's own time limit (--timeout) applies to the connection, which other
+// requests keep active over HTTP/2.
+var ErrSilent = errors.New("nothing came for too long")
+
+// shortestSilence is the minimum of the option silence. The first listing after
+// a change takes Apple about 30 seconds.
+// https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
+const shortestSilence = 45 * time.Second
+
+// receiptRate is the assumed rate, in bytes a second, at which a content host
+// stores what it has received before it responds.
+const receiptRate = 10 << 20
+
+// Attentive cancels requests on which no byte moves for a while. The time
+// during which the caller provides or reads the next part of a content does not
+// count.
+type Attentive struct {
+	Next    http.RoundTripper
+	Silence time.Duration
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *Attentive) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	watch := &watch{silence: a.Silence, timer: time.AfterFunc(a.Silence, func() { cancel(ErrSilent) })}
+	req = req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
+	}
+	resp, err := a.Next.RoundTrip(req)
+	watch.answer()
+	if err != nil {
+		err = watch.reason(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &receivedBody{ReadCloser: resp.Body, watch: watch, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+// watch cancels a request unless it is told in time that bytes have moved.
+type watch struct {
+	silence time.Duration
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	answered bool // the time of the request is over, that of the answer begins
+}
+
+// pause stops the clock while a request waits for the caller.
+func (w *watch) pause() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.answered {
+		w.timer.Stop()
+	}
+}
+
+// resume restarts the clock and adds some time.
+func (w *watch) resume(more time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.answered {
+		w.timer.Reset(w.silence + more)
+	}
+}
+
+func (w *watch) answer() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = true
+	w.timer.Stop()
+}
+
+// reason returns the reason of a failure under the watch.
+func (w *watch) reason(ctx context.Context, err error) error {
+	if err != io.EOF && context.Cause(ctx) == ErrSilent {
+		return ErrSilent
+	}
+	return err
+}
+
+// sentBody is the body of a request. The time of its reader does not count.
+type sentBody struct {
+	io.ReadCloser
+	watch *watch
+	sent  int64
+}
+
+// Read implements io.Reader.
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.watch.pause()
+	n, err := b.ReadCloser.Read(p)
+	b.sent += int64(n)
+	b.watch.resume(time.Duration(b.sent/receiptRate) * time.Second)
+	return n, err
+}
+
+// receivedBody is the body of a response. Only the time of its reads counts.
+type receivedBody struct {
+	io.ReadCloser
+	watch  *watch
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Read implements io.Reader.
+func (b *receivedBody) Read(p []byte) (int, error) {
+	b.watch.timer.Reset(b.watch.silence)
+	n, err := b.ReadCloser.Read(p)
+	b.watch.timer.Stop()
+	if err != nil {
+		err = b.watch.reason(b.ctx, err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *receivedBody) Close() error {
+	b.watch.timer.Stop()
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
+}
