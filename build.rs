@@ -92,8 +92,8 @@ fn build_archive(target: &Target, archive: &Path) {
         tags.push_str(",all_backends");
     }
     run(
-        go().args(["build", "-buildmode=c-archive", "-mod=readonly", "-trimpath", "-buildvcs=false"])
-            .args(["-ldflags=-s -w", "-tags", &tags, "-o"])
+        go().args(["build", "-buildmode=c-archive", "-trimpath", "-buildvcs=false"])
+            .args(["-ldflags=-s -w -buildid=", "-tags", &tags, "-o"])
             .arg(archive)
             .arg(".")
             .env("CGO_ENABLED", "1")

@@ -13,6 +13,7 @@ mod plakar;
 mod prompt;
 mod reference;
 mod scan;
+mod schema;
 mod status;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::LazyLock};

@@ -10,8 +10,8 @@ mod sections;
 use std::collections::HashMap;
 
 pub use location::Protocol;
-pub use options::{OPTIONS, OnPartial, WARN_DAYS, names};
-pub use sections::HIDDEN_PASSWORD;
+pub use options::{Kind, OPTIONS, OnPartial, Opt, WARN_DAYS, names};
+pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR};
 
 use crate::{
     account::{self, Access, Forecast, OnEvent, State},
@@ -50,6 +50,17 @@ pub enum Error {
     /// Remotes refer to each other in a circle.
     #[error("remote {0} stands on itself ({1}): give one of them another remote=")]
     Circle(String, String),
+    /// The password and a part of the cookies are missing, and there is neither an account nor a
+    /// session of the Apple ID.
+    #[error(
+        "the configuration of {apple_id} has no password, and of its cookies only the first, as after an import from \
+         \"rclone config show\": run \"rclone config dump | plakar source import -rclone -overwrite\", or create an \
+         account with \"plakar-icloud config import --file rclone.conf\""
+    )]
+    Truncated {
+        /// The Apple ID.
+        apple_id: String,
+    },
     /// An option is given under both of its names, with different values.
     #[error("options {0} and rclone_{0} are the same option but have different values: remove one of them")]
     TwoValues(String),
@@ -264,6 +275,25 @@ mod tests {
         let other = [&option[..2], &[("rclone_apple_id", "other@example.com")]].concat();
         let message = read(&other).unwrap_err().to_string();
         assert!(message.contains("apple_id and rclone_apple_id") && !message.contains('@'), "{message}");
+    }
+
+    /// `rclone config show` hides the password, and plakar's import of its output ends a value at
+    /// the first semicolon.
+    #[test]
+    fn what_an_import_has_cut_off_is_told_with_the_commands_that_help() {
+        let imported = |cookies| {
+            read(&[
+                ("location", "rclone://"),
+                ("rclone_type", "iclouddrive"),
+                ("rclone_apple_id", "user@example.com"),
+                ("rclone_password", HIDDEN_PASSWORD),
+                ("rclone_trust_token", "trust"),
+                ("rclone_cookies", cookies),
+            ])
+        };
+        let message = imported("X-APPLE-A=1").unwrap_err().to_string();
+        assert!(message.contains("rclone config dump | plakar") && message.contains("config import"), "{message}");
+        assert!(imported("X-APPLE-A=1;X-APPLE-B=2;").is_ok());
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The three connectors that plakar starts this program as.
 //!
-//! plakar runs one process for each connector and speaks gRPC over its stdin and stdout until it
-//! closes them. Only this module knows gRPC.
+//! plakar runs one process for each connector and speaks gRPC over its stdin and stdout, or over a
+//! Unix socket, until it closes them. Only this module knows gRPC.
 
 mod busy_poll;
 mod complete_request;
 mod context;
 mod exporter;
 mod importer;
+mod listen;
 mod record;
 mod status;
 mod stdio;
@@ -17,6 +18,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use plakar_protocol::{exporter::exporter_server, importer::importer_server, store::store_server};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
@@ -28,11 +30,13 @@ use tonic::{
     transport::Server,
 };
 
+pub use listen::Socket;
 pub use stdio::StdioPipes;
 
 use crate::rclone::use_alternate_stack;
 use complete_request::CompleteRequest;
 use context::Context;
+use stdio::Connection;
 
 /// The shutdown timeout: how long the process may outlive its connection while it holds plakar's
 /// stderr open.
@@ -61,12 +65,33 @@ pub enum Role {
     Storage,
 }
 
-/// Serves one connector until plakar closes the connection.
+/// Serves one connector over stdin and stdout until plakar closes them.
 ///
 /// # Errors
 /// Fails if stdin and stdout are not plakar's pipes.
 pub async fn serve(role: Role, pipes: StdioPipes) -> io::Result<()> {
     let (connection, on_close) = pipes.connect()?;
+    serve_connection(role, connection, on_close).await
+}
+
+/// Serves one connector over a socket until plakar closes its connection.
+///
+/// # Errors
+/// Fails if the socket cannot be created.
+pub async fn serve_socket(role: Role, socket: &Socket) -> io::Result<()> {
+    let (connection, on_close) = socket.accept().await?;
+    serve_connection(role, connection, on_close).await
+}
+
+async fn serve_connection<R, W>(
+    role: Role,
+    connection: Connection<R, W>,
+    on_close: oneshot::Receiver<()>,
+) -> io::Result<()>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let mut end = End::new(on_close)?;
     let context = Arc::new(Context::default());
     match role {
@@ -153,8 +178,10 @@ impl End {
     }
 }
 
-async fn run<S>(service: S, connection: stdio::Connection, end: &mut End)
+async fn run<S, R, W>(service: S, connection: Connection<R, W>, end: &mut End)
 where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
         + NamedService
         + Clone

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use clap::Parser;
 use plakar_icloud::{
     cli::{self, Cli},
-    connector::{self, Role},
+    connector::{self, Role, Socket},
     log,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -41,7 +41,19 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
     Ok(code)
 }
 
+/// Serves a connector in a container, where stdout is that of the container's log.
+fn serve_socket(role: Role, socket: &Socket) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(connector::serve_socket(role, socket));
+    runtime.shutdown_background();
+    result
+}
+
+/// Serves a connector over stdin and stdout.
 fn serve(role: Role) -> io::Result<()> {
+    if let Some(socket) = Socket::of_environment()? {
+        return serve_socket(role, &socket);
+    }
     // This must happen before any other thread runs, so that no other code ever uses the real
     // stdout.
     let pipes = connector::StdioPipes::take()?;

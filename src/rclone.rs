@@ -18,11 +18,11 @@ use once_cell::sync::OnceCell;
 
 pub use error::{Cause, Error, Kind};
 pub use ffi::{region::Region, signals::use_alternate_stack};
-pub use methods::Sections;
+pub use methods::{BackendOption, Sections};
 pub use read::{Reader, Scope, Under, Version};
 pub use rules::Rules;
 
-use call::call;
+use call::{call, call_plain};
 use methods::{Method, Nothing};
 
 use crate::log::Verbosity;
@@ -54,6 +54,17 @@ impl Rclone {
     /// the backend does not have.
     pub async fn check(self, name: &str, sections: Sections, others: Vec<&'static str>) -> Result<(), Error> {
         call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
+    }
+
+    /// Returns the options of a backend, or none if it is not in this build.
+    ///
+    /// # Errors
+    /// Fails if the call could not be made.
+    pub async fn backend_options(self, backend: &str) -> Result<Vec<BackendOption>, Error> {
+        let nothing = std::collections::BTreeMap::<&str, &str>::new();
+        let methods::Providers { providers } = call_plain("config/providers", &nothing).await?;
+        let found = providers.into_iter().find(|provider| provider.name == backend);
+        Ok(found.map(|provider| provider.options).unwrap_or_default())
     }
 
     /// Opens a remote: the section `name` of `sections`, from its top folder.

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Ending, Error, Section, Which, output, plakar};
+use super::{Ending, Error, Section, Which, output, plakar, schema};
 use crate::{
     account::{self, Account, State},
     config::HIDDEN_PASSWORD,
@@ -31,6 +31,7 @@ pub struct Config {
 enum Command {
     Show(Show),
     Import(Import),
+    Schema(schema::Schema),
 }
 
 impl Config {
@@ -39,6 +40,7 @@ impl Config {
         match self.command {
             Command::Show(show) => show.run(state).await,
             Command::Import(import) => import.run(state).await,
+            Command::Schema(schema) => schema.run().await,
         }
     }
 }

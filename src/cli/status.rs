@@ -28,6 +28,9 @@ pub struct Status {
     /// Show what is known locally, without asking iCloud
     #[arg(long)]
     offline: bool,
+    /// Print one line, for a monitor that reads it and the exit code
+    #[arg(long, conflicts_with = "json")]
+    check: bool,
     /// Print the state as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -82,10 +85,33 @@ impl Status {
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
                 "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
             }))?;
+        } else if self.check {
+            output::print(&(checked(&name, ending, &described, &answer) + "\n"))?;
         } else {
             output::print(&shown(&name, &account.apple_id, &described, &answer))?;
         }
         Ok(ending)
+    }
+}
+
+/// Returns the line for a monitor, which begins with `ok`, `warning` or `critical`.
+fn checked(name: &str, ending: Ending, described: &Description, answer: &Answer) -> String {
+    let trust = match described.days_left() {
+        Some(days) => format!("{days} days of trust left"),
+        None => "the days of trust left are not known".to_owned(),
+    };
+    let cause = match answer {
+        Answer::Refused(cause, _) => *cause,
+        _ => described.cause(),
+    };
+    let advice = || {
+        let advice = advice::of(cause, name);
+        format!("{} Next: {}", advice.what, advice.next)
+    };
+    match ending {
+        Ending::Well => format!("ok: account {name}: {trust}"),
+        Ending::ExpiresSoon => format!("warning: account {name}: {trust}. Next: run plakar-icloud login {name}"),
+        Ending::NeedsLogin | Ending::Unwell => format!("critical: account {name}: {}", advice()),
     }
 }
 

@@ -48,10 +48,24 @@ pub fn of(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>,
             options.insert("password_command".to_owned(), command.clone());
         }
         let access = account::resolve(options, keys.account.as_deref(), keys.state_dir.as_deref())?;
+        refuse_truncated(options, access.as_ref())?;
         accesses.insert(name.clone(), access);
     }
     let own = accesses.remove(OWN_SECTION).or_else(|| accesses.into_values().next());
     Ok(own.flatten())
+}
+
+/// Refuses a section that cannot sign in: plakar's import of `rclone config show` stores neither
+/// the password nor the cookies after the first.
+fn refuse_truncated(options: &BTreeMap<String, String>, access: Option<&Access>) -> Result<(), Error> {
+    let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+    let signs_in = !of("password").is_empty() || !of("password_command").is_empty();
+    let is_cut = !of("cookies").is_empty() && !of("cookies").contains(';');
+    let has_session = access.is_some_and(|access| access.name.is_some() || access.session_file.exists());
+    if is_cut && !signs_in && !has_session {
+        return Err(Error::Truncated { apple_id: of("apple_id").to_owned() });
+    }
+    Ok(())
 }
 
 /// Renames the section to open after the account, because rclone's errors show the name. Returns

@@ -1,5 +1,5 @@
-//! The table of this program's own options. The parser, the error about an unknown option and the
-//! README use it.
+//! The table of this program's own options. The parser, the error about an unknown option, the
+//! README and the JSON schema of the packages use it.
 
 use std::{collections::HashMap, env, fs, path::PathBuf};
 
@@ -23,20 +23,47 @@ pub struct Opt {
     pub default: &'static str,
     /// The meaning in one phrase.
     pub meaning: &'static str,
-    /// The minimum of a number.
-    least: u16,
+    /// What the values are.
+    pub kind: Kind,
+}
+
+/// The values that an option accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// The absolute path of a folder.
+    Folder,
+    /// A whole number up to 65535, with its minimum.
+    Number(u16),
+    /// `true` or `false`.
+    Flag,
+    /// One of these words, the first of which is the default.
+    Word(&'static [&'static str]),
 }
 
 const fn option(name: &'static str, default: &'static str, meaning: &'static str) -> Opt {
-    Opt { name, default, meaning, least: 0 }
+    Opt { name, default, meaning, kind: Kind::Text }
 }
 
 const fn at_least(least: u16, option: Opt) -> Opt {
-    Opt { least, ..option }
+    Opt { kind: Kind::Number(least), ..option }
+}
+
+const fn folder(option: Opt) -> Opt {
+    Opt { kind: Kind::Folder, ..option }
+}
+
+const fn flag(option: Opt) -> Opt {
+    Opt { kind: Kind::Flag, ..option }
+}
+
+const fn one_of(words: &'static [&'static str], option: Opt) -> Opt {
+    Opt { kind: Kind::Word(words), ..option }
 }
 
 pub(super) const ACCOUNT: Opt = option("account", "the only one", "the account to use, see above");
-pub(super) const STATE_DIR: Opt = option("state_dir", "see above", "the folder of the accounts and sessions");
+pub(super) const STATE_DIR: Opt = folder(option("state_dir", "see above", "the folder of the accounts and sessions"));
 pub(super) const PASSWORD_COMMAND: Opt = option(
     "password_command",
     "that of the account",
@@ -47,21 +74,25 @@ pub(super) const ON_EVENT: Opt = option(
     "none",
     "a shell command to run when somebody will have to sign in, and when a backup, a restore or a store fails",
 );
-const ON_PARTIAL: Opt = option(
-    "on_partial",
-    "`keep`",
-    "a backup that could not save every file: `keep` keeps the snapshot and names the files; `fail` ends with an \
-     error and keeps no snapshot",
+const ON_PARTIAL: Opt = one_of(
+    &["keep", "fail"],
+    option(
+        "on_partial",
+        "`keep`",
+        "a backup that could not save every file: `keep` keeps the snapshot and names the files; `fail` ends with an \
+         error and keeps no snapshot",
+    ),
 );
-pub(super) const WARN_DAYS_OPTION: Opt = option("warn_days", "7", "days of trust below which that is said");
+pub(super) const WARN_DAYS_OPTION: Opt =
+    at_least(0, option("warn_days", "7", "days of trust below which that is said"));
 pub(super) const LISTINGS: Opt = at_least(1, option("listings", "8", "folder listings at once, in a backup"));
 pub(super) const READ_AHEAD: Opt =
-    option("read_ahead", "64", "small files read before plakar asks for them; 0 for none");
-const INCLUDE_KLOSETS: Opt = option(
+    at_least(0, option("read_ahead", "64", "small files read before plakar asks for them; 0 for none"));
+pub(super) const INCLUDE_KLOSETS: Opt = flag(option(
     "include_klosets",
     "`false`",
     "whether a backup includes the content of klosets that it finds below its location",
-);
+));
 const IGNORE: Opt = option(
     "ignore",
     "none",
@@ -69,8 +100,10 @@ const IGNORE: Opt = option(
      backup -ignore`",
 );
 const IGNORE_FILE: Opt = option("ignore_file", "none", "a file with such patterns");
-const SHARED: Opt =
-    option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out");
+const SHARED: Opt = one_of(
+    &["include", "skip"],
+    option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out"),
+);
 pub(super) const SUMMARY: Opt =
     option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON");
 const ON_CONFLICT: Opt = option(
@@ -97,24 +130,30 @@ const LINKS: Opt = option(
 const VERIFY: Opt =
     option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back");
 const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
-const CACHE_MEMORY: Opt = option(
-    "cache_memory",
-    "128",
-    "MiB of memory for content of a store that was read or is about to be, what carries it included",
+const CACHE_MEMORY: Opt = at_least(
+    0,
+    option(
+        "cache_memory",
+        "128",
+        "MiB of memory for content of a store that was read or is about to be, what carries it included",
+    ),
 );
-const CACHE_DIR: Opt = option(
+const CACHE_DIR: Opt = folder(option(
     "cache_dir",
     "none",
     "a folder that keeps such content on disk, for later commands; several processes may share it",
-);
+));
 // A sixteenth of the folder must have room for a block.
 const CACHE_SIZE: Opt = at_least(5, option("cache_size", "4096", "MiB of that folder, 5 or more"));
-const SPOOL_MEMORY: Opt = option(
-    "spool_memory",
-    "8",
-    "MiB of memory for content that waits to be uploaded; more than that waits in files without a name",
+const SPOOL_MEMORY: Opt = at_least(
+    0,
+    option(
+        "spool_memory",
+        "8",
+        "MiB of memory for content that waits to be uploaded; more than that waits in files without a name",
+    ),
 );
-const SPOOL_DIR: Opt = option("spool_dir", "`$TMPDIR`", "the folder for those files");
+const SPOOL_DIR: Opt = folder(option("spool_dir", "`$TMPDIR`", "the folder for those files"));
 
 /// All options of this program, in the order of the README.
 pub const OPTIONS: [Opt; 24] = [
@@ -181,11 +220,12 @@ impl Opt {
 
     /// Removes a number from the map and returns it, or its default.
     pub(super) fn number(self, map: &mut HashMap<String, String>) -> Result<usize, Error> {
+        let least = if let Kind::Number(least) = self.kind { least } else { 0 };
         let value = map.remove(self.name);
         let text = value.as_deref().unwrap_or(self.default).trim();
         match text.parse::<u16>() {
-            Ok(number) if number >= self.least => Ok(number.into()),
-            _ => Err(self.refuse(text.to_owned(), &format!("it must be a whole number from {} to 65535", self.least))),
+            Ok(number) if number >= least => Ok(number.into()),
+            _ => Err(self.refuse(text.to_owned(), &format!("it must be a whole number from {least} to 65535"))),
         }
     }
 
@@ -281,6 +321,20 @@ mod tests {
         let rows = OPTIONS.map(|option| format!("| `{}` | {} | {} |\n", option.name, option.default, option.meaning));
         let table = format!("| option | default | meaning |\n| --- | --- | --- |\n{}\n", rows.concat());
         assert!(readme.contains(&table), "README.md must have:\n{table}");
+    }
+
+    #[test]
+    fn a_kind_accepts_its_default() {
+        for Opt { name, default, kind, .. } in OPTIONS {
+            let default = default.trim_matches('`');
+            let is_accepted = match kind {
+                Kind::Text | Kind::Folder => default.parse::<u16>().is_err(),
+                Kind::Number(least) => default.parse::<u16>().is_ok_and(|number| number >= least),
+                Kind::Flag => default == "false",
+                Kind::Word(words) => words.first() == Some(&default),
+            };
+            assert!(is_accepted, "{name}: {default:?} is not of {kind:?}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// Keys that plakar itself uses and leaves in the map. `ignore` and its variants are options of a
 /// source since plakar 1.1.5.
-const OF_PLAKAR: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
+pub const OF_PLAKAR: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
 
 /// Reports whether a section has an iCloud type.
 pub fn has_icloud(map: &HashMap<String, String>) -> bool {

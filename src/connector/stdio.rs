@@ -57,18 +57,12 @@ impl StdioPipes {
     ///
     /// # Errors
     /// Fails if stdin and stdout are not pipes, as in a terminal.
-    pub fn connect(self) -> io::Result<(Connection, oneshot::Receiver<()>)> {
+    pub fn connect(self) -> io::Result<(Connection<Receiver, Sender>, oneshot::Receiver<()>)> {
         for pipe in [&self.stdin, &self.stdout] {
             // Fails beyond the user's limit of pipe memory. Smaller pipes work too.
             let _ = fcntl_setpipe_size(pipe, PIPE_SIZE);
         }
-        let (closed, on_close) = oneshot::channel();
-        let connection = Connection {
-            from_plakar: Receiver::from_owned_fd(self.stdin)?,
-            to_plakar: Sender::from_owned_fd(self.stdout)?,
-            closed: Some(closed),
-        };
-        Ok((connection, on_close))
+        Ok(Connection::new(Receiver::from_owned_fd(self.stdin)?, Sender::from_owned_fd(self.stdout)?))
     }
 }
 
@@ -88,19 +82,27 @@ pub fn detach() -> io::Result<()> {
 
 /// The connection of this process.
 #[derive(Debug)]
-pub struct Connection {
-    from_plakar: Receiver,
-    to_plakar: Sender,
+pub struct Connection<R, W> {
+    from_plakar: R,
+    to_plakar: W,
     closed: Option<oneshot::Sender<()>>,
 }
 
-impl Connected for Connection {
+impl<R, W> Connection<R, W> {
+    /// Returns a connection, and a receiver that completes when plakar closes it.
+    pub fn new(from_plakar: R, to_plakar: W) -> (Self, oneshot::Receiver<()>) {
+        let (closed, on_close) = oneshot::channel();
+        (Self { from_plakar, to_plakar, closed: Some(closed) }, on_close)
+    }
+}
+
+impl<R, W> Connected for Connection<R, W> {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for Connection {
+impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for Connection<R, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -121,7 +123,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Connection<R, W> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.to_plakar).poll_write(context, bytes)
     }

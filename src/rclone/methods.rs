@@ -360,6 +360,35 @@ pub struct SpoolFile {
     pub size: u64,
 }
 
+/// The backends of this build, as rclone's `config/providers` lists them.
+#[derive(Deserialize)]
+pub struct Providers {
+    pub providers: Vec<Provider>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Provider {
+    pub name: String,
+    pub options: Vec<BackendOption>,
+}
+
+/// An option of a backend.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BackendOption {
+    /// The name.
+    pub name: String,
+    /// The explanation.
+    pub help: String,
+    /// The default as text.
+    #[serde(rename = "DefaultStr")]
+    pub default_text: String,
+    /// The type in rclone's terms, such as `string` or `bool`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+}
+
 /// The empty result of a method.
 #[derive(Deserialize)]
 pub struct Nothing {}

@@ -92,6 +92,14 @@ fn a_relative_state_folder_is_written_down_in_full() {
     assert!(folder.starts_with('/') && folder.ends_with("plakar-icloud"), "{folder}");
 }
 
+/// The packages contain the file, in which plakar finds the options.
+#[test]
+fn the_schema_of_the_packages_has_every_option() {
+    let printed = Person::new().run(&["config", "schema"]).ends(0).stdout;
+    let kept = include_str!("../../packaging/options.schema.json");
+    assert!(printed == kept, "run: plakar-icloud config schema > packaging/options.schema.json");
+}
+
 #[test]
 fn the_reference_has_every_command() {
     let person = Person::new();

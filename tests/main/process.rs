@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use icloud_simulator::{FaultAction, FaultRule, RequestKind, Simulator};
-use plakar_host::{Backup, Executable, Host, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings, Tree};
+use plakar_host::{
+    Backup, Connector, Executable, Host, Importer, Kloset, Options, PATIENCE, Role, Settings, Signal, Surroundings,
+    Tree,
+};
 
 use crate::disk::Disk;
 use crate::icloud::{ICloud, program};
@@ -24,6 +27,29 @@ async fn the_end_of_stdin_ends_the_process() {
         assert!(connector.wait(OUTLIVES).await.unwrap().success(), "{role:?}");
         assert_eq!(connector.stderr(), "", "{role:?}");
     }
+}
+
+/// plakar 1.2 can run a connector in a container and connect to its socket.
+#[tokio::test]
+async fn a_connector_listens_on_the_socket_that_plakar_names() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let surroundings = icloud.host.surroundings();
+    let socket = surroundings.root().join("plugin.sock");
+    let connector = Connector::listening(&program(), Role::Importer, surroundings, &socket).await.unwrap();
+    let options = Options::default();
+    let importer = Importer::init(connector, &icloud.settings("icloud:///docs"), &options).await.unwrap();
+    let snapshot = importer.import(Backup::first()).await.unwrap();
+    assert!(snapshot.contents().contains_key("/docs/large.bin"));
+    importer.close().await.unwrap();
+    importer.into_connector().leave().await.unwrap();
+
+    let mut refused = std::process::Command::new(env!("CARGO_BIN_EXE_plakar-icloud"));
+    refused.arg("storage").env("PLAKAR_PLUGIN_LISTEN", "tcp://127.0.0.1:1");
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("PLAKAR_PLUGIN_LISTEN") && message.contains("unix://"), "{message}");
 }
 
 /// If plakar's log is on a full disk, messages are lost, but nothing else fails.

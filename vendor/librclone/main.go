@@ -29,6 +29,7 @@ import (
 	"github.com/rclone/rclone/fs/log"
 	"github.com/rclone/rclone/lib/atexit"
 	"github.com/rclone/rclone/librclone/librclone"
+	_ "golang.org/x/crypto/x509roots/fallback" // CA certificates for systems without any, such as a bare container
 )
 
 // noDirectory is a path at which nothing can be created. It is given to

@@ -58,6 +58,8 @@ pub struct SizeResponse {
 pub struct ListRequest {
     #[prost(enumeration = "StorageResource", tag = "1")]
     pub r#type: i32,
+    #[prost(enumeration = "StorageFlags", tag = "2")]
+    pub flags: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListResponse {
@@ -74,6 +76,8 @@ pub struct PutRequest {
     pub r#type: i32,
     #[prost(bytes = "bytes", tag = "3")]
     pub chunk: ::prost::bytes::Bytes,
+    #[prost(enumeration = "StorageFlags", tag = "4")]
+    pub flags: i32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutResponse {
@@ -88,6 +92,8 @@ pub struct GetRequest {
     pub r#type: i32,
     #[prost(message, optional, tag = "3")]
     pub range: ::core::option::Option<get_request::Range>,
+    #[prost(enumeration = "StorageFlags", tag = "4")]
+    pub flags: i32,
 }
 /// Nested message and enum types in `GetRequest`.
 pub mod get_request {
@@ -110,6 +116,8 @@ pub struct DeleteRequest {
     pub mac: ::prost::bytes::Bytes,
     #[prost(enumeration = "StorageResource", tag = "2")]
     pub r#type: i32,
+    #[prost(enumeration = "StorageFlags", tag = "3")]
+    pub flags: i32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteResponse {}
@@ -151,6 +159,33 @@ impl StorageResource {
             "STORAGE_RESOURCE_LOCK" => Some(Self::Lock),
             "STORAGE_RESOURCE_ECC_PACKFILE" => Some(Self::EccPackfile),
             "STORAGE_RESOURCE_ECC_STATE" => Some(Self::EccState),
+            _ => None,
+        }
+    }
+}
+/// Which tier of the storage an object belongs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StorageFlags {
+    Undefined = 0,
+    Hot = 1,
+}
+impl StorageFlags {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Undefined => "STORAGE_FLAGS_UNDEFINED",
+            Self::Hot => "STORAGE_FLAGS_HOT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STORAGE_FLAGS_UNDEFINED" => Some(Self::Undefined),
+            "STORAGE_FLAGS_HOT" => Some(Self::Hot),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -16,6 +17,23 @@ use crate::process::{Surroundings, within};
 pub struct Plakar {
     executable: PathBuf,
     surroundings: Surroundings,
+    version: Version,
+}
+
+/// The numbers of a version of plakar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version([u32; 3]);
+
+impl Version {
+    /// The first version that installs unsigned packages only with `-allow-unsigned`.
+    const VERIFIES: Self = Self([1, 1, 5]);
+
+    /// Reads the output of `plakar version`, such as `plakar/v1.1.4`.
+    fn read(text: &str) -> Option<Self> {
+        let numbers = text.trim().strip_prefix("plakar/v")?.split(['-', '+']).next()?;
+        let numbers: Vec<u32> = numbers.split('.').map_while(|number| number.parse().ok()).collect();
+        Some(Self(numbers.try_into().ok()?))
+    }
 }
 
 /// How a command of plakar ended.
@@ -52,8 +70,13 @@ impl Plakar {
     pub async fn new(executable: PathBuf, surroundings: Surroundings) -> Result<Self> {
         let mut surroundings = surroundings;
         surroundings.set("TERM", "dumb");
-        let plakar = Self { executable, surroundings };
+        // Since version 1.1.5, plakar refuses klosets without encryption unless this is set.
+        surroundings.set("PLAKAR_INSECURE_PLAINTEXT", "1");
+        let mut plakar = Self { executable, surroundings, version: Version([0; 3]) };
         plakar.run(["-disable-security-check"]).await?;
+        let version = plakar.must(["version"]).await?;
+        let unknown = || Error::protocol("plakar version", format!("it printed {version:?}"));
+        plakar.version = Version::read(&version).ok_or_else(unknown)?;
         Ok(plakar)
     }
 
@@ -118,6 +141,14 @@ impl Plakar {
     pub async fn pack(&self, manifest: &Path, program: &Path) -> Result<PathBuf> {
         let folder = self.surroundings.cwd();
         let text = std::fs::read_to_string(manifest)?;
+        // The manifest names other files of its folder.
+        for entry in manifest.parent().unwrap_or(Path::new(".")).read_dir()? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') && name != "target" && name != "manifest.yaml" {
+                symlink(entry.path(), folder.join(name))?;
+            }
+        }
         for line in text.lines() {
             let Some(name) = line.trim().strip_prefix("executable:") else { continue };
             let copy = folder.join(name.trim());
@@ -140,7 +171,11 @@ impl Plakar {
         let name = format!("icloud_{VERSION}_{}_{}.ptar", SYSTEM, ARCHITECTURE);
         let copy = self.surroundings.cwd().join(name);
         std::fs::hard_link(package, &copy).or_else(|_| std::fs::copy(package, &copy).map(drop))?;
-        self.must([OsStr::new("pkg"), OsStr::new("add"), copy.as_os_str()]).await.map(drop)
+        let mut arguments = vec![OsStr::new("pkg"), OsStr::new("add"), copy.as_os_str()];
+        if self.version >= Version::VERIFIES {
+            arguments.insert(2, OsStr::new("-allow-unsigned"));
+        }
+        self.must(arguments).await.map(drop)
     }
 
     /// Defines a `source`, a `destination` or a `store` with a name.
@@ -176,3 +211,39 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
 } else {
     std::env::consts::ARCH
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        let read = |text| Version::read(text);
+        assert_eq!(read("plakar/v1.1.4\n"), Some(Version([1, 1, 4])));
+        assert_eq!(read("plakar/v1.2.0-alpha.5\n"), Some(Version([1, 2, 0])));
+        assert_eq!(read("plakar/devel"), None);
+        assert!(read("plakar/v1.1.4") < Some(Version::VERIFIES) && read("plakar/v1.1.10") > Some(Version::VERIFIES));
+    }
+
+    /// A stand-in for plakar, which records its arguments, gets the flag only where plakar has it.
+    #[tokio::test]
+    async fn an_unsigned_package_is_allowed_where_plakar_checks_signatures() {
+        for (version, flag) in [("v1.1.4", ""), ("v1.1.5", "-allow-unsigned "), ("v1.2.0-rc.1", "-allow-unsigned ")] {
+            let surroundings = Surroundings::new().unwrap();
+            let executable = surroundings.root().join("plakar");
+            let log = surroundings.root().join("log");
+            let script = format!(
+                "#!/bin/sh\n[ \"$1\" = version ] && echo plakar/{version}\necho \"$PLAKAR_INSECURE_PLAINTEXT $*\" >>{}\n",
+                log.display()
+            );
+            std::fs::write(&executable, script).unwrap();
+            std::fs::set_permissions(&executable, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let package = surroundings.root().join("package");
+            std::fs::write(&package, "").unwrap();
+            let plakar = Plakar::new(executable, surroundings).await.unwrap();
+            plakar.install(&package).await.unwrap();
+            let log = std::fs::read_to_string(log).unwrap();
+            assert!(log.contains(&format!("1 pkg add {flag}/")), "{log}");
+        }
+    }
+}

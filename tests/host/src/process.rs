@@ -4,13 +4,14 @@ mod pipes;
 mod surroundings;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -23,6 +24,9 @@ pub use surroundings::{Running, Surroundings};
 /// How long the host waits for a response before it treats a connector as dead. plakar itself waits
 /// without a limit.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often the host tries to connect to a socket, as plakar does.
+const DIAL: Duration = Duration::from_millis(50);
 
 /// The role in which a connector is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +109,45 @@ impl Connector {
     /// # Errors
     ///
     /// As for [`Connector::spawn`].
-    pub async fn start(mut command: Command) -> Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|source| Error::Start {
-            executable: command.as_std().get_program().display().to_string(),
-            source,
-        })?;
-        let gone = || Error::from(std::io::Error::other("the connector ended at once"));
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let pipes = Pipes::new(child.stdin.take(), child.stdout.take());
+    pub async fn start(command: Command) -> Result<Self> {
+        let (mut child, pid) = spawn(command)?;
+        let pipes = match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Pipes::new(stdin, stdout),
+            _ => return Err(gone()),
+        };
+        Self::over(child, pid, pipes).await
+    }
+
+    /// Starts the executable in a role and connects to the Unix socket on which it listens, as
+    /// plakar 1.2 does for a connector in a container.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connector::spawn`].
+    pub async fn listening(
+        executable: &Executable,
+        role: Role,
+        surroundings: &Surroundings,
+        socket: &Path,
+    ) -> Result<Self> {
+        let mut command = executable.command(role);
+        surroundings.apply(&mut command);
+        command.env("PLAKAR_PLUGIN_LISTEN", format!("unix://{}", socket.display()));
+        let (child, pid) = spawn(command)?;
+        let dial = async {
+            let mut ticks = tokio::time::interval(DIAL);
+            loop {
+                ticks.tick().await;
+                if let Ok(stream) = UnixStream::connect(socket).await {
+                    return Ok(stream);
+                }
+            }
+        };
+        let (from, to) = within("connect", dial).await?.into_split();
+        Self::over(child, pid, Pipes::new(to, from)).await
+    }
+
+    async fn over(mut child: Child, pid: Pid, pipes: Pipes) -> Result<Self> {
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let mut source = child.stderr.take().ok_or_else(gone)?;
         let sink = Arc::clone(&stderr);
@@ -124,7 +158,7 @@ impl Connector {
             }
         });
         let channel = within("connect", channel(pipes.clone())).await?;
-        Ok(Self { child, pid: pid.ok_or_else(gone)?, pipes, channel, stderr, stderr_reader })
+        Ok(Self { child, pid, pipes, channel, stderr, stderr_reader })
     }
 
     /// Returns the process id.
@@ -231,6 +265,20 @@ impl Resident {
         };
         Some(Self { now: field("VmRSS:")?, most: field("VmHWM:")?, anonymous: field("RssAnon:")? })
     }
+}
+
+/// Starts a command with pipes.
+fn spawn(mut command: Command) -> Result<(Child, Pid)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command
+        .spawn()
+        .map_err(|source| Error::Start { executable: command.as_std().get_program().display().to_string(), source })?;
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or_else(gone)?;
+    Ok((child, pid))
+}
+
+fn gone() -> Error {
+    Error::from(std::io::Error::other("the connector ended at once"))
 }
 
 /// Waits for a response, up to a limit.

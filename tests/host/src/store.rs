@@ -59,6 +59,8 @@ pub struct Store {
     connector: Connector,
     client: StoreClient<Channel>,
     identity: Identity,
+    /// The flags of every request about objects.
+    flags: i32,
 }
 
 /// The sizes of the first chunks of a packfile. All further chunks have 1 MiB.
@@ -81,13 +83,24 @@ impl Store {
     ///
     /// The connector refuses the settings.
     pub async fn init(connector: Connector, settings: &Settings) -> Result<Self> {
-        let mut store =
-            Self { client: StoreClient::new(connector.channel()), connector, identity: Identity::default() };
+        let mut store = Self {
+            client: StoreClient::new(connector.channel()),
+            connector,
+            identity: Identity::default(),
+            flags: wire::StorageFlags::Undefined.into(),
+        };
         let request = wire::InitRequest { proto: settings.protocol(), config: settings.config() };
         let answer = call!(store, "Init", init(request))?;
         store.identity =
             Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags };
         Ok(store)
+    }
+
+    /// Returns the store with the flag of plakar 1.2 in its requests, which asks for the tier of
+    /// the storage with the fastest access.
+    #[must_use]
+    pub fn hot(self) -> Self {
+        Self { flags: wire::StorageFlags::Hot.into(), ..self }
     }
 
     /// Returns what the connector reported about its remote.
@@ -158,7 +171,7 @@ impl Store {
     /// The remote cannot be read, or there is a name that plakar cannot handle.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>> {
         let r#type = resource.number();
-        let answer = call!(self, "List", list(wire::ListRequest { r#type }))?;
+        let answer = call!(self, "List", list(wire::ListRequest { r#type, flags: self.flags }))?;
         let mac = |name: Bytes| {
             let length = format!("invalid MAC length: {}", name.len());
             Mac::try_from(&*name).map_err(|_| Error::protocol("List", length))
@@ -195,8 +208,12 @@ impl Store {
         let mut client = self.client.clone();
         let call = async move { client.put(ReceiverStream::new(receiver)).await };
         let mut put = Put { sender, call: tokio::spawn(call) };
-        let name =
-            wire::PutRequest { mac: Bytes::copy_from_slice(&mac), r#type: resource.number(), chunk: Bytes::new() };
+        let name = wire::PutRequest {
+            mac: Bytes::copy_from_slice(&mac),
+            r#type: resource.number(),
+            chunk: Bytes::new(),
+            flags: self.flags,
+        };
         put.message(name).await?;
         Ok(put)
     }
@@ -212,6 +229,7 @@ impl Store {
             mac: Bytes::copy_from_slice(&mac),
             r#type: resource.number(),
             range: range.map(|range| wire::get_request::Range { offset: range.offset, length: range.length }),
+            flags: self.flags,
         };
         let mut stream = call!(self, "Get", get(request))?;
         let mut content = BytesMut::new();
@@ -232,7 +250,8 @@ impl Store {
     ///
     /// It is still there.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<()> {
-        let request = wire::DeleteRequest { mac: Bytes::copy_from_slice(&mac), r#type: resource.number() };
+        let (mac, r#type) = (Bytes::copy_from_slice(&mac), resource.number());
+        let request = wire::DeleteRequest { mac, r#type, flags: self.flags };
         call!(self, "Delete", delete(request)).map(drop)
     }
 

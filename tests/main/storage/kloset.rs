@@ -37,6 +37,21 @@ async fn a_kloset_in_icloud_gives_back_what_it_was_given() {
     store.into_connector().leave().await.unwrap();
 }
 
+/// plakar 1.2 adds flags to its requests about objects.
+#[tokio::test]
+async fn a_kloset_accepts_the_flags_of_newer_plakars() {
+    let icloud = ICloud::new();
+    icloud.furnish();
+    let snapshot = icloud.backup("icloud:///docs").await;
+    let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap().hot();
+    let kloset = Kloset::create(&store).await.unwrap();
+    let id = kloset.backup(&snapshot).await.unwrap();
+    assert_eq!(digests(&kloset.load(id).await.unwrap()), digests(&snapshot));
+    assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+}
+
 /// A snapshot is the same after it was copied from or into another kloset.
 #[tokio::test]
 async fn a_snapshot_moves_between_a_disk_and_icloud() {

@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge over the two pipes of a child process.
+//! HTTP/2 with prior knowledge over the two pipes of a child process, or over its socket.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::process::{ChildStdin, ChildStdout};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
@@ -24,20 +23,32 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// grpc-go reads everything from the connection, whether or not it is consumed.
 const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 
-/// Both pipes as one connection. Every clone can close them.
-#[derive(Clone, Debug)]
+/// Both pipes, or both directions of a socket, as one connection. Every clone can close them.
+#[derive(Clone)]
 pub struct Pipes(Arc<Mutex<Ends>>);
 
-#[derive(Debug)]
+type Input = Box<dyn AsyncWrite + Send + Unpin>;
+type Output = Box<dyn AsyncRead + Send + Unpin>;
+
 struct Ends {
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
+    stdin: Option<Input>,
+    stdout: Option<Output>,
     reader: Option<Waker>,
 }
 
+impl std::fmt::Debug for Pipes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipes").finish_non_exhaustive()
+    }
+}
+
 impl Pipes {
-    pub(super) fn new(stdin: Option<ChildStdin>, stdout: Option<ChildStdout>) -> Self {
-        Self(Arc::new(Mutex::new(Ends { stdin, stdout, reader: None })))
+    pub(super) fn new(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
+        let (stdin, stdout): (Input, Output) = (Box::new(stdin), Box::new(stdout));
+        Self(Arc::new(Mutex::new(Ends { stdin: Some(stdin), stdout: Some(stdout), reader: None })))
     }
 
     pub(super) fn end_input(&self) {
@@ -53,7 +64,7 @@ impl Pipes {
         }
     }
 
-    fn write<T>(&self, poll: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn write<T>(&self, poll: impl FnOnce(Pin<&mut Input>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut lock(&self.0).stdin {
             Some(stdin) => poll(Pin::new(stdin)),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),

@@ -1,0 +1,62 @@
+//! The command `cargo offline-bundle`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::PathBuf,
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{cargo, dependencies, output, root, run};
+
+/// Write an archive of the project with the sources of all its dependencies
+///
+/// The archive holds the last commit. Its script `packaging/build-offline` makes the packages from
+/// it without a network. Rust, Go and a C compiler have to be installed.
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// File to write
+    #[arg(long, value_name = "FILE", default_value = NAME)]
+    out: PathBuf,
+}
+
+const NAME: &str = concat!("dist/plakar-icloud-", env!("CARGO_PKG_VERSION"), "-offline.tar.gz");
+/// The folder in the archive.
+const FOLDER: &str = concat!("plakar-icloud-", env!("CARGO_PKG_VERSION"));
+
+impl Bundle {
+    /// Writes the archive.
+    pub fn run(self) -> Result<()> {
+        let out = std::path::absolute(&self.out)?;
+        let parent = out.parent().context("the archive has no folder")?;
+        fs::create_dir_all(parent)?;
+        let stage = parent.join(FOLDER);
+        if stage.exists() {
+            fs::remove_dir_all(&stage)?;
+        }
+        fs::create_dir_all(&stage)?;
+
+        let committed = parent.join(format!("{FOLDER}.tar"));
+        run(Command::new("git").args(["archive", "--output"]).arg(&committed).arg("HEAD").current_dir(root()))?;
+        run(Command::new("tar").arg("-xf").arg(&committed).arg("-C").arg(&stage))?;
+        fs::remove_file(&committed)?;
+
+        let vendor = ["vendor", "--locked", "--quiet", "--versioned-dirs", dependencies::VENDORED];
+        let sources = output(cargo().args(vendor).current_dir(&stage))?;
+        let mut config = OpenOptions::new().append(true).open(stage.join(".cargo/config.toml"))?;
+        write!(config, "\n{sources}")?;
+        run(dependencies::go().args(["mod", "vendor"]).current_dir(stage.join(dependencies::GO_MODULE)))?;
+
+        // The bytes of the archive depend on the commit and nothing else.
+        let same = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
+        let mut tar = Command::new("tar");
+        tar.args(same).args(["--use-compress-program", "gzip -n9", "-cf"]).arg(&out);
+        run(tar.arg("-C").arg(parent).arg(FOLDER))?;
+        fs::remove_dir_all(&stage)?;
+        println!("{}", out.display());
+        Ok(())
+    }
+}

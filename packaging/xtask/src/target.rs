@@ -1,0 +1,74 @@
+//! The machine that a package is for.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{on_path, output};
+
+/// A target of the Rust compiler.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The name of the target, such as `x86_64-unknown-linux-gnu`.
+    pub triple: String,
+    /// The architecture in Go's terms, which plakar uses too.
+    pub goarch: &'static str,
+}
+
+impl Target {
+    /// Returns the named target. Without a name, returns that of this machine: the one with musl if
+    /// its standard library is installed, or else the one with glibc.
+    pub fn new(name: Option<&str>) -> Result<Self> {
+        let triple = match name {
+            Some(name) => name.to_owned(),
+            None => default_triple()?,
+        };
+        let goarch = match triple.split('-').next() {
+            Some("x86_64") => "amd64",
+            Some("aarch64") => "arm64",
+            _ => bail!("there are packages for x86_64 and aarch64, not for {triple}"),
+        };
+        Ok(Self { triple, goarch })
+    }
+
+    /// Reports whether the C library of the target is glibc.
+    pub fn has_glibc(&self) -> bool {
+        self.triple.ends_with("-gnu")
+    }
+
+    /// Returns the variable that names the target's linker to cargo, and a cross compiler for it,
+    /// if this machine needs one and has it.
+    pub fn linker(&self) -> Result<Option<(String, &'static str)>> {
+        if host()?.split('-').next() == self.triple.split('-').next() {
+            return Ok(None);
+        }
+        let compiler = if self.goarch == "arm64" { "aarch64-linux-gnu-gcc" } else { "x86_64-linux-gnu-gcc" };
+        let variable = format!("CARGO_TARGET_{}_LINKER", self.triple.to_uppercase().replace('-', "_"));
+        let is_set = std::env::var_os(&variable).is_some();
+        Ok(on_path(&[compiler]).filter(|_| !is_set).map(|_| (variable, compiler)))
+    }
+}
+
+fn rustc() -> Command {
+    Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// Returns the target of this machine.
+fn host() -> Result<String> {
+    let version = output(rustc().arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
+fn default_triple() -> Result<String> {
+    let host = host()?;
+    let musl = host.replace("-gnu", "-musl");
+    let folder = output(rustc().args(["--print", "target-libdir", "--target", &musl]));
+    let is_installed = folder.is_ok_and(|folder| Path::new(folder.trim()).is_dir());
+    Ok(if is_installed { musl } else { host })
+}
+
+/// Returns the folder of the compiler's own files.
+pub fn sysroot() -> Result<String> {
+    Ok(output(rustc().args(["--print", "sysroot"]))?.trim().to_owned())
+}

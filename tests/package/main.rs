@@ -1,0 +1,118 @@
+//! The package that `cargo package-plugin` makes: a static executable that needs no other file, with
+//! everything that plakar and the licences want beside it.
+
+mod seed;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use icloud_simulator::{Config, Content, Simulator};
+use plakar_host::{Backup, Executable, Host, Options, Plakar, Settings, Surroundings};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Makes the package with the profile of the tests, which saves minutes. Returns its folder.
+fn package(out: &TempDir, arguments: &[&str]) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package-plugin", "--profile", "dev", "--out"]).arg(out.path()).args(arguments).current_dir(PROJECT);
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with(concat!("icloud_v", env!("CARGO_PKG_VERSION"), "_linux_")), "{name}");
+    folder
+}
+
+/// A command that runs in a folder as its root folder, without privileges.
+fn in_root(root: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--root"]).arg(root);
+    command
+}
+
+#[tokio::test]
+async fn the_package_needs_nothing_else() {
+    let out = TempDir::new().unwrap();
+    let folder = package(&out, &[]);
+    has_its_files(&folder);
+
+    let root = TempDir::new().unwrap();
+    fs::copy(folder.join("plakar-icloud"), root.path().join("plakar-icloud")).unwrap();
+    let Output { status, stdout, stderr } =
+        in_root(root.path()).args(["/plakar-icloud", "--version"]).output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    assert!(String::from_utf8(stdout).unwrap().contains(env!("CARGO_PKG_VERSION")));
+    backs_up_in(&root).await;
+
+    if let Some(plakar) = Plakar::for_test() {
+        is_accepted_by_plakar(&plakar, &folder).await;
+    }
+}
+
+/// The executable is the only file of its root folder, except for the certificate of the simulated
+/// iCloud and an empty folder for its state.
+async fn backs_up_in(root: &TempDir) {
+    let simulator = Simulator::start(Config::default()).unwrap();
+    simulator.put_file("docs/a.bin", Content::Generated { seed: 1, size: 100_000 }, 1_700_000_000_000);
+    simulator.write_ca(root.path().join("ca.pem")).unwrap();
+    fs::create_dir(root.path().join("state")).unwrap();
+    let surroundings = Surroundings::new().unwrap();
+    let starter = surroundings.root().join("starter");
+    fs::write(&starter, format!("#!/bin/sh\nexec {:?} \"$@\"\n", in_root(root.path()).arg("/plakar-icloud"))).unwrap();
+    fs::set_permissions(&starter, fs::Permissions::from_mode(0o755)).unwrap();
+    let surroundings = surroundings.with("HTTPS_PROXY", simulator.proxy_url()).with("SSL_CERT_FILE", "/ca.pem");
+    let session = simulator.mint_session();
+    let settings = Settings::new("icloud:///docs")
+        .with("state_dir", "/state")
+        .with("apple_id", &session.apple_id)
+        .with("trust_token", &session.trust_token)
+        .with("cookies", &session.cookies);
+    let host = Host::new(Executable::with_role_argument(starter), surroundings);
+    let snapshot = host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    assert!(snapshot.errors.is_empty() && snapshot.contents().contains_key("/docs/a.bin"), "{snapshot:?}");
+}
+
+/// The files of the folder are complete and have the noted checksums.
+fn has_its_files(folder: &Path) {
+    let mut sums = Command::new("sha256sum");
+    sums.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder);
+    let Output { status, stderr, .. } = sums.output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    let noted = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    for file in ["plakar-icloud", "manifest.yaml", "README.md", "LICENSE", "NOTICE", "assets/icon.svg"] {
+        assert!(noted.contains(&format!("({file})")), "{file} is not in {noted}");
+    }
+    let licenses = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
+    let sbom: Value = serde_json::from_slice(&fs::read(folder.join("sbom.cdx.json")).unwrap()).unwrap();
+    let components = sbom["components"].as_array().unwrap();
+    let purls: Vec<&str> = components.iter().map(|component| component["purl"].as_str().unwrap()).collect();
+    for (purl, name) in [("pkg:cargo/tokio@", "tokio "), ("pkg:golang/github.com/rclone/rclone@v", "rclone v")] {
+        assert!(purls.iter().any(|found| found.starts_with(purl)), "{purl} is not in the bill of materials");
+        assert!(licenses.contains(name), "{name}has no licence");
+    }
+    assert!(!purls.iter().any(|purl| purl.contains("/proptest@")), "dependencies of tests are not in the executable");
+}
+
+/// Returns the package in a folder of the command.
+fn ptar(folder: &Path) -> PathBuf {
+    folder.join(format!("{}.ptar", folder.file_name().unwrap().to_str().unwrap()))
+}
+
+/// plakar installs the package, starts its connectors, and removes it.
+async fn is_accepted_by_plakar(executable: &Path, folder: &Path) {
+    let plakar = Plakar::new(executable.to_owned(), Surroundings::new().unwrap()).await.unwrap();
+    plakar.install(&ptar(folder)).await.unwrap();
+    let listed = plakar.must(["pkg", "list"]).await.unwrap();
+    assert!(listed.contains("icloud"), "{listed}");
+    let settings = Settings::new("icloud://").with("apple_id", "user@example.com");
+    plakar.define("source", "drive", &settings).await.unwrap();
+    let unreachable = plakar.run(["source", "ping", "drive"]).await.unwrap();
+    assert!(unreachable.output.contains("login"), "{}", unreachable.output);
+    plakar.must(["pkg", "rm", "icloud"]).await.unwrap();
+    let listed = plakar.must(["pkg", "list"]).await.unwrap();
+    assert!(!listed.contains("icloud"), "{listed}");
+}

@@ -1,0 +1,104 @@
+//! The way of a user of rclone: its configuration is imported into plakar, and backups, restores and
+//! klosets work. rclone itself prints the configuration.
+
+use std::path::{Path, PathBuf};
+
+use icloud_simulator::{Config, Content, Simulator};
+use plakar_host::{Outcome, Plakar, Surroundings, skipped};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{package, ptar};
+
+const MODIFIED: i64 = 1_700_000_000_000;
+
+/// A user with an installed package, a configured rclone and a kloset on this machine.
+struct User {
+    simulator: Simulator,
+    plakar: Plakar,
+    kloset: String,
+}
+
+#[tokio::test]
+async fn the_commands_of_a_user_of_rclone_work() {
+    let (Some(plakar), Some(rclone)) = (Plakar::for_test(), on_path("rclone")) else {
+        skipped("plakar or rclone is not on PATH");
+        return;
+    };
+    let out = TempDir::new().unwrap();
+    let package = ptar(&package(&out, &["--rclone-locations"]));
+    let user = User::new(plakar, &rclone, &package).await;
+
+    user.shell("rclone config show drive | plakar source import -rclone").await;
+    let refused = user.plakar.run(["at", &user.kloset, "backup", "@drive"]).await.unwrap();
+    assert_ne!(refused.status, Some(0), "{refused:?}");
+    assert!(refused.output.contains("rclone config dump | plakar source import"), "{}", refused.output);
+
+    user.shell("rclone config dump | plakar source import -rclone -overwrite").await;
+    user.plakar.must(["at", &user.kloset, "backup", "@drive:docs"]).await.unwrap();
+    user.shell("rclone config dump | plakar destination import -rclone").await;
+    user.plakar.must(["at", &user.kloset, "restore", "-to", "@drive:Restored"]).await.unwrap();
+    let restored = user.simulator.snapshot().into_iter().any(|item| item.path == "Restored/a.txt");
+    assert!(restored, "{:?}", user.simulator.snapshot());
+
+    // What the import of `config show` lacks, this machine now has: a session of the Apple ID.
+    user.shell("rclone config show drive | plakar source import -rclone -overwrite").await;
+    user.plakar.must(["at", &user.kloset, "backup", "@drive:docs"]).await.unwrap();
+
+    user.shell("plakar-icloud config import --file \"$RCLONE_CONFIG\"").await;
+    user.plakar.must(["at", "icloud://kloset", "create", "-plaintext"]).await.unwrap();
+    user.plakar.must(["at", "icloud://kloset", "backup", &user.plakar.path("here")]).await.unwrap();
+    user.plakar.must(["at", "icloud://kloset", "check"]).await.unwrap();
+}
+
+impl User {
+    async fn new(plakar: PathBuf, rclone: &Path, package: &Path) -> Self {
+        let simulator = Simulator::start(Config::default()).unwrap();
+        simulator.put_file("docs/a.txt", Content::Generated { seed: 1, size: 1_000 }, MODIFIED);
+        let mut surroundings = Surroundings::new().unwrap();
+        let root = surroundings.root().to_owned();
+        simulator.write_ca(root.join("ca.pem")).unwrap();
+        let folders = [&plakar, rclone, package].map(|file| file.parent().unwrap().display().to_string());
+        surroundings.set("PATH", format!("{}:/usr/bin:/bin", folders.join(":")));
+        surroundings.set("HTTPS_PROXY", simulator.proxy_url());
+        surroundings.set("SSL_CERT_FILE", root.join("ca.pem"));
+        surroundings.set("RCLONE_CONFIG", root.join("rclone.conf"));
+        std::fs::create_dir(root.join("here")).unwrap();
+        std::fs::write(root.join("here/b.txt"), "b").unwrap();
+        let plakar = Plakar::new(plakar, surroundings).await.unwrap();
+        plakar.install(package).await.unwrap();
+        let kloset = plakar.path("plain");
+        plakar.must(["at", &kloset, "create", "-plaintext"]).await.unwrap();
+        let user = Self { simulator, plakar, kloset };
+
+        let session = user.simulator.mint_session();
+        let obscured = user.shell(&format!("rclone obscure '{}'", session.password)).await;
+        let section = format!(
+            "[drive]\ntype = iclouddrive\napple_id = {}\npassword = {}\ntrust_token = {}\ncookies = {}\n",
+            session.apple_id,
+            obscured.output.trim(),
+            session.trust_token,
+            session.cookies
+        );
+        std::fs::write(root.join("rclone.conf"), section).unwrap();
+        user
+    }
+
+    /// Runs a command line that must succeed.
+    async fn shell(&self, line: &str) -> Outcome {
+        let mut shell = Command::new("/bin/sh");
+        self.plakar.surroundings().apply(&mut shell);
+        let output = shell.args(["-e", "-c", line]).output().await.unwrap();
+        let outcome = Outcome {
+            status: output.status.code(),
+            output: String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+        };
+        assert_eq!(outcome.status, Some(0), "{line}: {}", outcome.output);
+        outcome
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
