@@ -9,6 +9,7 @@ mod doctor;
 mod last;
 mod login;
 mod output;
+mod ping;
 mod plakar;
 mod prompt;
 mod reference;
@@ -82,6 +83,9 @@ enum Command {
     Completions(reference::Completions),
     /// Print the manual page
     Man,
+    /// Inform the monitor of ping_url (a connector starts this)
+    #[command(hide = true)]
+    Ping,
     /// Serve plakar as a source of backups (plakar starts this)
     Importer,
     /// Serve plakar as a destination of restores (plakar starts this)
@@ -243,6 +247,7 @@ impl Cli {
             Command::NotifyTest(test) => test.run(&state()?),
             Command::Completions(completions) => completions.run(),
             Command::Man => reference::man(),
+            Command::Ping => ping::run().await,
             Command::Importer | Command::Exporter | Command::Storage => Ok(Ending::Well),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     drive::{DrivePath, Limits},
     kloset::CacheLimits,
     rclone::Sections,
-    report::Destinations,
+    report::{Destinations, Ping},
     restore::Policy,
 };
 use accounts::AccountKeys;
@@ -130,6 +130,8 @@ impl Config {
         let read_ahead = options::READ_AHEAD.number(&mut map)?;
         let excludes = options::excludes(&mut map)?;
         let summary = options::SUMMARY.path(&mut map)?;
+        let metrics = options::METRICS_FILE.path(&mut map)?;
+        let ping = options::PING_URL.text(&mut map).map(Ping::new);
         let restore = options::restore(&mut map)?;
         let limits = options::limits(&mut map)?;
         let mut cache = options::cache_limits(&mut map)?;
@@ -170,6 +172,8 @@ impl Config {
         let report = Destinations {
             on_event,
             file: summary,
+            metrics,
+            ping,
             runs: access.as_ref().map(|access| access.state.runs(&access.session_file)),
             account: event_account.to_owned(),
             location: top.to_string(),
@@ -311,7 +315,7 @@ mod tests {
             "include_klosets" | "skip_identical" => "true",
             "shared" | "on_conflict" | "links" => "skip",
             "ignore_file" => "/dev/null",
-            "summary" => "/nowhere/summary.json",
+            "summary" | "metrics_file" => "/nowhere/file",
             "names" => "fail",
             "verify" => "content",
             key if key.ends_with("_dir") => "/nowhere",

@@ -56,6 +56,15 @@ impl Rclone {
         call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
     }
 
+    /// Posts a text to a monitor, repeatedly if it does not accept it. The error does not contain the
+    /// address.
+    ///
+    /// # Errors
+    /// Fails if the monitor does not accept the text.
+    pub async fn ping(self, url: &str, text: &str) -> Result<(), Error> {
+        call(methods::Ping { url: url.to_owned(), text: text.to_owned() }).await.map(|Nothing {}| ())
+    }
+
     /// Returns the options of a backend, or none if it is not in this build.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The result of a run, for the user who started it and for programs.
 
 mod first;
+mod metrics;
+mod ping;
 mod run;
 
 use std::{
@@ -13,6 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use ping::{Ping, Signal, TEXT_VARIABLE, URL_VARIABLE};
 pub use run::{Kind, Outcome, Run};
 
 use crate::account::{self, Counts, OnEvent, RunEvent, Runs};
@@ -133,6 +136,10 @@ pub struct Destinations {
     pub on_event: OnEvent,
     /// The file that gets the result as JSON.
     pub file: Option<PathBuf>,
+    /// The file that gets the figures of the last run, for Prometheus.
+    pub metrics: Option<PathBuf>,
+    /// The check at a monitor.
+    pub ping: Option<Ping>,
     /// The last runs of the account.
     pub runs: Option<Runs>,
     /// The name of the account, or the Apple ID or server.
@@ -143,8 +150,8 @@ pub struct Destinations {
     pub origin: String,
 }
 
-/// Reports how a run ended: on stderr, in a file, in the list of the last runs, and by the command
-/// of `on_event`.
+/// Reports how a run ended: on stderr, in files, in the list of the last runs, to a monitor, and by
+/// the command of `on_event`.
 #[derive(Debug)]
 pub struct Reporter {
     kind: Kind,
@@ -162,7 +169,21 @@ impl Reporter {
     /// Makes this process the one that reports, unless another process of the same plakar is.
     /// Reports whether it is.
     pub fn claim(&self) -> bool {
-        first::is_first(&format!("{} {}", self.to.origin, self.to.location))
+        first::is_first(&self.configuration())
+    }
+
+    /// Identifies the configuration of the run.
+    fn configuration(&self) -> String {
+        format!("{} {}", self.to.origin, self.to.location)
+    }
+
+    /// Tells the monitor that the run has begun, unless another process of the same plakar does.
+    pub fn begun(&self) {
+        if let Some(ping) = &self.to.ping
+            && first::is_first_to_begin(&self.configuration())
+        {
+            ping.send(Signal::Start, "");
+        }
     }
 
     /// Reports a run that has a result. `partial` is the event for a run that lacks items.
@@ -204,6 +225,13 @@ impl Reporter {
         self.to.on_event.run_ended(event, reason, summary.map(Counts::from));
     }
 
+    /// Reports a run that could not begin, without a line on stderr: plakar shows the reason.
+    pub fn refused(&self, reason: &str) {
+        if !self.was_told() && self.claim() {
+            self.keep(&self.ended(&Summary::default(), Some(reason)));
+        }
+    }
+
     fn was_told(&self) -> bool {
         self.told.swap(true, Ordering::Relaxed)
     }
@@ -219,6 +247,16 @@ impl Reporter {
             && let Err(error) = account::replace_file(path, text.as_bytes())
         {
             log::warn!("the summary cannot be written to {}: {error}", path.display());
+        }
+        if let Some(path) = &self.to.metrics
+            && let Err(error) = metrics::replace(path, run)
+        {
+            log::warn!("the metrics cannot be written to {}: {error}", path.display());
+        }
+        if let Some(ping) = &self.to.ping {
+            let signal = if run.result == Outcome::Complete { Signal::Success } else { Signal::Failure };
+            let text = run.reason.clone().unwrap_or_else(|| format!("{}: {}", run.kind.name(), run.summary));
+            ping.send(signal, &text);
         }
         if let Some(runs) = &self.to.runs
             && let Err(error) = runs.add(self.began, text.as_bytes())

@@ -54,7 +54,7 @@ fn of_ours(option: &Opt) -> Value {
     let default = option.default.trim_matches('`');
     let mut property = match option.kind {
         Kind::Text => json!({ "type": "string" }),
-        Kind::Folder => json!({ "type": "string", "pattern": "^/" }),
+        Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Number(least) => {
             let default = default.parse::<u16>().unwrap_or(least);
             json!({ "type": "integer", "minimum": least, "maximum": u16::MAX, "default": default })

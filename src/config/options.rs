@@ -32,8 +32,8 @@ pub struct Opt {
 pub enum Kind {
     /// Any text.
     Text,
-    /// The absolute path of a folder.
-    Folder,
+    /// The absolute path of a file or folder.
+    Path,
     /// A whole number up to 65535, with its minimum.
     Number(u16),
     /// `true` or `false`.
@@ -50,8 +50,8 @@ const fn at_least(least: u16, option: Opt) -> Opt {
     Opt { kind: Kind::Number(least), ..option }
 }
 
-const fn folder(option: Opt) -> Opt {
-    Opt { kind: Kind::Folder, ..option }
+const fn path(option: Opt) -> Opt {
+    Opt { kind: Kind::Path, ..option }
 }
 
 const fn flag(option: Opt) -> Opt {
@@ -63,7 +63,7 @@ const fn one_of(words: &'static [&'static str], option: Opt) -> Opt {
 }
 
 pub(super) const ACCOUNT: Opt = option("account", "the only one", "the account to use, see above");
-pub(super) const STATE_DIR: Opt = folder(option("state_dir", "see above", "the folder of the accounts and sessions"));
+pub(super) const STATE_DIR: Opt = path(option("state_dir", "see above", "the folder of the accounts and sessions"));
 pub(super) const PASSWORD_COMMAND: Opt = option(
     "password_command",
     "that of the account",
@@ -99,36 +99,48 @@ const IGNORE: Opt = option(
     "patterns of what a backup leaves out, as in a `.gitignore` file, one on each line; in addition to those of `plakar \
      backup -ignore`",
 );
-const IGNORE_FILE: Opt = option("ignore_file", "none", "a file with such patterns");
+const IGNORE_FILE: Opt = path(option("ignore_file", "none", "a file with such patterns"));
 const SHARED: Opt = one_of(
     &["include", "skip"],
     option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out"),
 );
 pub(super) const SUMMARY: Opt =
-    option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON");
-const ON_CONFLICT: Opt = option(
+    path(option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON"));
+pub(super) const METRICS_FILE: Opt = path(option(
+    "metrics_file",
+    "none",
+    "a file that gets the figures of the last run in the text format of Prometheus, for the textfile collector of its \
+     node exporter",
+));
+pub(super) const PING_URL: Opt = option(
+    "ping_url",
+    "none",
+    "the address of a check at a monitor such as healthchecks.io: requested with `/start` at the start of a backup or \
+     restore, as it is if nothing failed, and with `/fail` if something did",
+);
+const ON_CONFLICT: Opt = one_of(&["replace", "skip", "keep-both", "newer", "fail"], option(
     "on_conflict",
     "`replace`",
     "a restored file whose name another file has: `replace` it, `skip` the restored file, `keep-both` (the restored one \
      gets the date in its name), replace it only by a `newer` one, or `fail`",
-);
-const SKIP_IDENTICAL: Opt = option(
+));
+const SKIP_IDENTICAL: Opt = flag(option(
     "skip_identical",
     "`true`",
     "whether a file that is there already with the same size and time counts as restored",
-);
-const NAMES: Opt = option(
+));
+const NAMES: Opt = one_of(&["rename", "fail"], option(
     "names",
     "`rename`",
     "a restored file whose name the service refuses or takes for another one: `rename` it, or `fail`",
-);
-const LINKS: Opt = option(
+));
+const LINKS: Opt = one_of(&["skip", "error", "text"], option(
     "links",
     "`skip`",
     "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
-);
-const VERIFY: Opt =
-    option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back");
+));
+const VERIFY: Opt = one_of(&["size", "content"],
+    option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"));
 const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
 const CACHE_MEMORY: Opt = at_least(
     0,
@@ -138,7 +150,7 @@ const CACHE_MEMORY: Opt = at_least(
         "MiB of memory for content of a store that was read or is about to be, what carries it included",
     ),
 );
-const CACHE_DIR: Opt = folder(option(
+const CACHE_DIR: Opt = path(option(
     "cache_dir",
     "none",
     "a folder that keeps such content on disk, for later commands; several processes may share it",
@@ -153,16 +165,18 @@ const SPOOL_MEMORY: Opt = at_least(
         "MiB of memory for content that waits to be uploaded; more than that waits in files without a name",
     ),
 );
-const SPOOL_DIR: Opt = folder(option("spool_dir", "`$TMPDIR`", "the folder for those files"));
+const SPOOL_DIR: Opt = path(option("spool_dir", "`$TMPDIR`", "the folder for those files"));
 
 /// All options of this program, in the order of the README.
-pub const OPTIONS: [Opt; 24] = [
+pub const OPTIONS: [Opt; 26] = [
     ACCOUNT,
     STATE_DIR,
     PASSWORD_COMMAND,
     ON_EVENT,
     ON_PARTIAL,
     SUMMARY,
+    METRICS_FILE,
+    PING_URL,
     WARN_DAYS_OPTION,
     LISTINGS,
     READ_AHEAD,
@@ -207,8 +221,9 @@ impl Opt {
         map.remove(self.name).filter(|value| !value.is_empty())
     }
 
-    /// Removes the path of a folder or file from the map and returns it. Relative paths are refused: plakar runs
-    /// connectors in the folder in which it was started itself, so their meaning would vary.
+    /// Removes the path of a folder or file from the map and returns it. Relative paths are refused:
+    /// plakar runs connectors in the folder in which it was started itself, so their meaning would
+    /// vary.
     pub(super) fn path(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
         match self.text(map) {
             Some(value) if !value.starts_with('/') => {
@@ -328,7 +343,7 @@ mod tests {
         for Opt { name, default, kind, .. } in OPTIONS {
             let default = default.trim_matches('`');
             let is_accepted = match kind {
-                Kind::Text | Kind::Folder => default.parse::<u16>().is_err(),
+                Kind::Text | Kind::Path => default.parse::<u16>().is_err(),
                 Kind::Number(least) => default.parse::<u16>().is_ok_and(|number| number >= least),
                 Kind::Flag => default == "false",
                 Kind::Word(words) => words.first() == Some(&default),

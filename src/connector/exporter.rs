@@ -57,10 +57,12 @@ impl exporter_server::Exporter for Exporter {
     async fn export(&self, request: Request<Streaming<ExportRequest>>) -> Result<Response<Self::ExportStream>, Status> {
         let config = self.context.config()?;
         let reporter = Reporter::new(Kind::Restore, &config.report);
+        reporter.begun();
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
         let (outcomes, settled) = mpsc::channel(1);
         let acknowledging = acknowledge(settled, acks.clone());
-        let (drive, top) = (self.context.drive().await?.clone(), config.top.clone());
+        let drive = self.context.drive().await.inspect_err(|refused| reporter.refused(refused.message()))?;
+        let (drive, top) = (drive.clone(), config.top.clone());
         let (policy, limit) = (config.restore, config.limits.uploads * 2);
         let stop = self.stop.clone();
         self.exports.spawn(async move {

@@ -81,8 +81,10 @@ impl importer_server::Importer for Importer {
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
-        let run = self.run().await?;
         let config = self.context.config()?;
+        let reporter = || Reporter::new(Kind::Backup, &config.report);
+        let run = self.run().await.inspect_err(|refused| reporter().refused(refused.message()))?;
+        run.reporter.begun();
         let (root, all_or_nothing) = (root(config), config.on_partial == OnPartial::Fail);
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
         let mut acks = Acks::take(request.into_inner(), Arc::clone(&run.backup));

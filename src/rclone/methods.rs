@@ -360,6 +360,14 @@ pub struct SpoolFile {
     pub size: u64,
 }
 
+/// Posts a text to a monitor.
+#[derive(Serialize)]
+pub struct Ping {
+    pub url: String,
+    pub text: String,
+}
+method!("notify/ping", Ping, Nothing);
+
 /// The backends of this build, as rclone's `config/providers` lists them.
 #[derive(Deserialize)]
 pub struct Providers {

@@ -6,6 +6,7 @@
 //! - [`photos`]: the photo library as a source
 //! - [`storage`]: klosets, ranges, transactions, leaving
 //! - [`process`]: start, end, environment, silence
+//! - [`monitor`]: pings and metrics
 //! - [`provider`]: all three on a WebDAV server
 //! - [`plakar`]: the same through the real plakar, where it is on PATH
 //!
@@ -17,6 +18,7 @@ mod exporter;
 mod icloud;
 mod importer;
 mod photos;
+mod monitor;
 mod plakar;
 mod process;
 mod provider;

@@ -21,6 +21,7 @@ import (
 
 	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
 	_ "plakar-icloud/librclone/backends" // the other backends of this build
+	_ "plakar-icloud/librclone/notify"   // sends pings to monitors
 	"plakar-icloud/librclone/redact"
 	"plakar-icloud/librclone/remote"
 
