@@ -59,7 +59,7 @@ fn of_ours(option: &Opt) -> Value {
             let default = default.parse::<u16>().unwrap_or(least);
             json!({ "type": "integer", "minimum": least, "maximum": u16::MAX, "default": default })
         }
-        Kind::Flag => json!({ "type": "boolean", "default": false }),
+        Kind::Flag => json!({ "type": "boolean", "default": default == "true" }),
         Kind::Word(words) => json!({ "type": "string", "enum": words, "default": default }),
     };
     property["description"] = option.meaning.replace('`', "").into();

@@ -118,29 +118,40 @@ pub(super) const PING_URL: Opt = option(
     "the address of a check at a monitor such as healthchecks.io: requested with `/start` at the start of a backup or \
      restore, as it is if nothing failed, and with `/fail` if something did",
 );
-const ON_CONFLICT: Opt = one_of(&["replace", "skip", "keep-both", "newer", "fail"], option(
-    "on_conflict",
-    "`replace`",
-    "a restored file whose name another file has: `replace` it, `skip` the restored file, `keep-both` (the restored one \
+const ON_CONFLICT: Opt = one_of(
+    &["replace", "skip", "keep-both", "newer", "fail"],
+    option(
+        "on_conflict",
+        "`replace`",
+        "a restored file whose name another file has: `replace` it, `skip` the restored file, `keep-both` (the restored one \
      gets the date in its name), replace it only by a `newer` one, or `fail`",
-));
+    ),
+);
 const SKIP_IDENTICAL: Opt = flag(option(
     "skip_identical",
     "`true`",
     "whether a file that is there already with the same size and time counts as restored",
 ));
-const NAMES: Opt = one_of(&["rename", "fail"], option(
-    "names",
-    "`rename`",
-    "a restored file whose name the service refuses or takes for another one: `rename` it, or `fail`",
-));
-const LINKS: Opt = one_of(&["skip", "error", "text"], option(
-    "links",
-    "`skip`",
-    "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
-));
-const VERIFY: Opt = one_of(&["size", "content"],
-    option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"));
+const NAMES: Opt = one_of(
+    &["rename", "fail"],
+    option(
+        "names",
+        "`rename`",
+        "a restored file whose name the service refuses or takes for another one: `rename` it, or `fail`",
+    ),
+);
+const LINKS: Opt = one_of(
+    &["skip", "error", "text"],
+    option(
+        "links",
+        "`skip`",
+        "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
+    ),
+);
+const VERIFY: Opt = one_of(
+    &["size", "content"],
+    option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"),
+);
 const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
 const CACHE_MEMORY: Opt = at_least(
     0,
@@ -345,7 +356,7 @@ mod tests {
             let is_accepted = match kind {
                 Kind::Text | Kind::Path => default.parse::<u16>().is_err(),
                 Kind::Number(least) => default.parse::<u16>().is_ok_and(|number| number >= least),
-                Kind::Flag => default == "false",
+                Kind::Flag => ["false", "true"].contains(&default),
                 Kind::Word(words) => words.first() == Some(&default),
             };
             assert!(is_accepted, "{name}: {default:?} is not of {kind:?}");

@@ -70,10 +70,10 @@ async fn a_monitor_learns_of_the_start_and_the_end_of_a_run() {
     icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
     let pings = monitor.pings(2).await;
     assert_eq!(pings.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["/check", "/check/start"]);
-    assert!(pings[0].1.starts_with("backup: 4 files"), "{pings:?}");
+    assert!(pings[0].1.starts_with("backup: 5 files"), "{pings:?}");
     let metrics = std::fs::read_to_string(&file).unwrap();
     let labels = r#"{kind="backup",account="user@example.com",location="/docs"}"#;
-    for line in [format!("plakar_icloud_last_run_files{labels} 4"), format!("plakar_icloud_last_run_success{labels} 1")]
+    for line in [format!("plakar_icloud_last_run_files{labels} 5"), format!("plakar_icloud_last_run_success{labels} 1")]
     {
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }
@@ -93,9 +93,9 @@ async fn a_monitor_learns_of_the_start_and_the_end_of_a_run() {
     assert!(icloud.count(RequestKind::List) > 0);
 }
 
-/// A backup that cannot begin is one that failed, and the address stays out of all messages.
+/// The monitor gets the reason of a failure, and the address stays out of all messages.
 #[tokio::test]
-async fn a_monitor_learns_of_a_run_that_could_not_begin() {
+async fn a_monitor_learns_why_a_run_failed() {
     let (icloud, monitor) = (ICloud::new(), Monitor::start().await);
     icloud.simulator.end_sessions(421);
     icloud.simulator.end_trust();
@@ -103,7 +103,8 @@ async fn a_monitor_learns_of_a_run_that_could_not_begin() {
     let importer = icloud.host.importer(&settings, &Options::default()).await.unwrap();
     let error = importer.import(Backup::first()).await.unwrap_err().to_string();
     assert!(!error.contains(&monitor.url), "{error}");
-    let pings = monitor.pings(1).await;
-    assert!(pings.iter().any(|(path, _)| path == "/check/fail"), "{pings:?}");
+    let pings = monitor.pings(2).await;
+    assert_eq!(pings.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["/check/fail", "/check/start"]);
+    assert!(pings[0].1.contains("sign in again"), "{pings:?}");
     assert!(!importer.connector().stderr().contains(&monitor.url));
 }

@@ -40,7 +40,7 @@ async fn a_connector_listens_on_the_socket_that_plakar_names() {
     let options = Options::default();
     let importer = Importer::init(connector, &icloud.settings("icloud:///docs"), &options).await.unwrap();
     let snapshot = importer.import(Backup::first()).await.unwrap();
-    assert!(snapshot.contents().contains_key("/docs/large.bin"));
+    assert!(snapshot.contents().keys().any(|path| path.ends_with("/large.bin")), "{:?}", snapshot.contents());
     importer.close().await.unwrap();
     importer.into_connector().leave().await.unwrap();
 
