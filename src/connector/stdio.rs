@@ -40,7 +40,9 @@ impl StdioPipes {
     pub fn take() -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        stdio::dup2_stdin(File::open("/dev/null")?)?;
+        // An empty root folder has no /dev/null. A pipe without a writer is empty, too.
+        let (empty, _) = rustix::pipe::pipe()?;
+        stdio::dup2_stdin(empty)?;
         stdio::dup2_stdout(io::stderr())?;
         Ok(Self { stdin, stdout })
     }
