@@ -164,3 +164,23 @@ impl Advice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use strum::VariantArray;
+
+    use super::*;
+
+    /// The page is written by hand. This test checks that its table agrees with [`of`].
+    #[test]
+    fn the_page_about_trouble_has_this_table() {
+        let row = |cause: &Cause| {
+            let Advice { what, next } = of(*cause, "NAME");
+            let name = serde_json::to_value(cause).unwrap();
+            format!("| `{}` | {what} | {next} |\n", name.as_str().unwrap())
+        };
+        let rows: String = Cause::VARIANTS.iter().map(row).collect();
+        let table = format!("| cause | what it means | what to do |\n| --- | --- | --- |\n{rows}");
+        assert!(include_str!("../../TROUBLESHOOTING.md").contains(&table), "TROUBLESHOOTING.md must have:\n{table}");
+    }
+}

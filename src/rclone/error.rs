@@ -46,6 +46,7 @@ pub enum Kind {
 /// What is wrong with an account or the connection to it, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(strum::VariantArray))]
 pub enum Cause {
     /// Nobody has signed in.
     NotSignedIn,
