@@ -163,7 +163,7 @@ impl Backup {
             return;
         };
         // Most packages are recognised when they are opened.
-        let is_package = file.is_package || was_opened && file.size.is_none() && file.turned_out_to_be_package();
+        let is_package = file.is_package || was_opened && file.turned_out_to_be_package();
         let mut summary = self.count();
         summary.packages += u64::from(is_package);
         match was_opened {

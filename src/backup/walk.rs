@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// The maximum number of folders that one call lists. A larger number does not help backends that
-/// use a request for each folder. The service accepts at least 20.
-const BATCH: usize = 32;
+/// use a request for each folder. Our backend for iCloud lists 20 with a request, so this is a
+/// multiple of 20.
+const BATCH: usize = 40;
 /// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
 /// call. It bounds the memory of a walk.
 const AHEAD: usize = 64;

@@ -1,7 +1,7 @@
 //! Listings that lack items, while the counters of the service tell of them.
 
 use icloud_simulator::{Counters, FaultAction, FaultRule, OddListing, RequestKind};
-use plakar_host::{Backup, Options};
+use plakar_host::{Backup, Options, Snapshot};
 use serde_json::Value;
 
 use crate::icloud::{ICloud, assert_sound};
@@ -12,10 +12,18 @@ fn hide(items: usize, counters: Counters) -> FaultRule {
 }
 
 /// Runs a backup. Returns the snapshot and the summary.
-async fn backup(icloud: &ICloud) -> (plakar_host::Snapshot, Value) {
+async fn backup(icloud: &ICloud) -> (Snapshot, Value) {
+    run(icloud, Backup::first()).await
+}
+
+async fn backup_after(icloud: &ICloud, parent: &Snapshot) -> (Snapshot, Value) {
+    run(icloud, Backup::after(parent)).await
+}
+
+async fn run(icloud: &ICloud, backup: Backup<'_>) -> (Snapshot, Value) {
     let file = icloud.host.surroundings().root().join("summary.json");
     let settings = icloud.settings("icloud://").with("summary", file.to_str().unwrap());
-    let snapshot = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    let snapshot = icloud.host.backup(&settings, &Options::default(), backup).await.unwrap();
     (snapshot, serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
 }
 
@@ -86,4 +94,7 @@ async fn nothing_is_missing_in_a_drive_of_all_kinds() {
     assert_eq!(summary["missing"], 0);
     let numbers = ["files", "read", "packages", "shared", "failed"].map(|name| summary[name].as_u64().unwrap());
     assert_eq!(numbers, [9, 9, 1, 4, 0], "{summary}");
+    let (_, later) = backup_after(&icloud, &snapshot).await;
+    let numbers = ["files", "read", "unchanged", "packages"].map(|name| later[name].as_u64().unwrap());
+    assert_eq!(numbers, [9, 0, 9, 1], "{later}");
 }

@@ -297,3 +297,81 @@ async fn a_backup_tells_once_what_it_saved() {
     }
     assert_eq!(installed.at_plain(&["ls"]).await.lines().count(), 2);
 }
+
+/// The summary, the list of the last runs and the simulator have the same numbers, although plakar
+/// starts two importers.
+#[tokio::test]
+async fn a_backup_is_summed_up_once() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    icloud.put("left out/x.txt", b"x");
+    let file = plakar.path("summary.json");
+    let settings = icloud.settings("icloud://").with("summary", &file).with("ignore", "left out/");
+    plakar.define("source", "drive", &settings).await.unwrap();
+    for (read, unchanged) in [(6, 0), (0, 6)] {
+        installed.at_plain(&["backup", "@drive"]).await;
+        let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let names = ["files", "folders", "read", "unchanged", "excluded", "failed", "missing"];
+        let numbers = names.map(|name| summary[name].as_u64().unwrap());
+        assert_eq!(numbers, [6, 4, read, unchanged, 1, 0, 0], "{summary}");
+    }
+    let runs = plakar.surroundings().home().join(".local/state/plakar-icloud/runs");
+    let accounts: Vec<_> = std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(accounts.len(), 1);
+    assert_eq!(std::fs::read_dir(&accounts[0]).unwrap().count(), 2);
+}
+
+/// Patterns leave out what they leave out of a folder on a disk. They match whole paths, which are
+/// longer there, so these patterns fit at any depth.
+#[tokio::test]
+async fn patterns_mean_what_they_mean_for_a_disk() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    let paths = [
+        "a.tmp",
+        "keep.tmp",
+        "build/out.bin",
+        "docs/build/keep.txt",
+        "docs/build2/x",
+        "docs/a/b/x.txt",
+        "docs/a/y.txt",
+        "caf\u{e9}/c",
+        "#hash",
+        "a+b/c.txt",
+    ];
+    let tree = std::path::PathBuf::from(plakar.path("tree"));
+    for path in paths {
+        icloud.put(path, path.as_bytes());
+        std::fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
+        std::fs::write(tree.join(path), path).unwrap();
+    }
+    for (number, rules) in [
+        &["*.tmp", "!keep.tmp", "build/"][..],
+        &["**/b/x.txt", "caf?", "\\#hash"],
+        &["**/a/*", "!**/y.txt", "[!a]uild2", "[bc]uild"],
+        &["docs", "!**/a/y.txt", "**/a+b/c.txt"],
+        &["x.txt\r", "build2 ", "{a,b}.tmp", "a?b"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lines = rules.join("\n");
+        plakar
+            .define("source", &format!("drive{number}"), &icloud.settings("icloud://").with("ignore", &lines))
+            .await
+            .unwrap();
+        installed.at_plain(&["backup", &format!("@drive{number}")]).await;
+        let ours = plakar.path(&format!("ours{number}"));
+        installed.at_plain(&["restore", "-to", &ours]).await;
+        let mut backup = vec!["backup"];
+        backup.extend(rules.iter().flat_map(|rule| ["-ignore", rule]));
+        let source = tree.to_str().unwrap();
+        backup.push(source);
+        installed.at_plain(&backup).await;
+        let theirs = plakar.path(&format!("theirs{number}"));
+        installed.at_plain(&["restore", "-to", &theirs]).await;
+        let names = |folder: &str| files(folder.as_ref()).into_keys().map(|path| composed(&path)).collect::<Vec<_>>();
+        assert_eq!(names(&ours), names(&theirs), "{rules:?}");
+    }
+}

@@ -5,3 +5,4 @@ mod kloset;
 mod leaving;
 mod objects;
 mod put;
+mod summary;

@@ -126,7 +126,7 @@ func (c *contents) answered(it *Item, found *address) {
 		c.addresses.Add(key, found)
 		if found.packaged && !c.packages.Contains(it.ID) {
 			c.packages.Add(it.ID, struct{}{})
-			if !it.packaged && !it.MayBePackage() {
+			if !it.packaged {
 				c.seen.learnPackage(it.ID)
 			}
 		}

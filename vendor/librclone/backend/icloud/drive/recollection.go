@@ -33,8 +33,8 @@ type recollected struct {
 	// Trails lead to the folders that processes used first, the most recent one
 	// first.
 	Trails []trail `json:"trails,omitempty"`
-	// Packages are the ids of files that are packages although their names do
-	// not show it, the most recent one last.
+	// Packages are the ids of files that are packages, which names do not show
+	// for certain, the most recent one last.
 	Packages []string `json:"packages,omitempty"`
 	// BatchRefused is when the service refused to return several addresses with
 	// one call, in seconds since 1970.
