@@ -1,6 +1,11 @@
 //! The command `scan`.
 
-use std::{env, time::Duration};
+use std::{
+    cell::Cell,
+    env,
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -87,25 +92,44 @@ impl Estimate {
     }
 }
 
-/// The progress on stderr, if that is a terminal.
-struct Progress(ProgressBar);
+/// The number of files after which a line is written where there is no terminal.
+const FILES_PER_LINE: u64 = 50_000;
+
+/// The progress on stderr: a line that changes on a terminal, and a few lines elsewhere.
+enum Progress {
+    Bar(ProgressBar),
+    Lines { next: Cell<u64> },
+}
 
 impl Progress {
     fn new() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::Lines { next: Cell::new(FILES_PER_LINE) };
+        }
         let bar = ProgressBar::new_spinner();
         let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self::Bar(bar)
     }
 
     fn show(&self, scan: &backup::Scan) {
         let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
-        self.0.set_message(format!("{files}, {folders}, {}", Bytes(scan.bytes)));
+        let text = format!("{files}, {folders}, {}", Bytes(scan.bytes));
+        match self {
+            Self::Bar(bar) => bar.set_message(text),
+            Self::Lines { next } if scan.files >= next.get() => {
+                output::tell(&format!("{text} so far"));
+                next.set(scan.files + FILES_PER_LINE);
+            }
+            Self::Lines { .. } => {}
+        }
     }
 
     fn end(self) {
-        self.0.finish_and_clear();
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
     }
 }
 
