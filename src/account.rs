@@ -75,7 +75,7 @@ pub enum Error {
         known: String,
     },
     /// There is no account.
-    #[error("nobody has signed in (no account in {}): run plakar-icloud login, or give an apple_id", .0.display())]
+    #[error("not signed in (no account in {}): run plakar-icloud login, or set apple_id", .0.display())]
     None(PathBuf),
     /// There are several accounts, and none is named.
     #[error("there are several accounts ({0}): say which, by its name or with account=NAME in plakar's configuration")]

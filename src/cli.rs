@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use serde_json::json;
 
-pub use output::tell;
+pub use output::note;
 
 use crate::{
     account::{self, State},
@@ -126,9 +126,9 @@ impl Section {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Success.
-    Well,
+    Success,
     /// The check that was asked for has failed.
-    Unwell,
+    Failure,
     /// A person has to sign in or to enter a code.
     NeedsLogin,
     /// The trust ends soon.
@@ -138,8 +138,8 @@ pub enum Ending {
 impl From<Ending> for ExitCode {
     fn from(ending: Ending) -> Self {
         Self::from(match ending {
-            Ending::Well => 0,
-            Ending::Unwell => 1,
+            Ending::Success => 0,
+            Ending::Failure => 1,
             Ending::NeedsLogin => 10,
             Ending::ExpiresSoon => 11,
         })
@@ -185,7 +185,7 @@ impl Error {
     }
 
     /// Prints the error on stderr and, if `json` is set, as JSON on stdout. Returns the exit code.
-    fn tell(&self, json: bool) -> ExitCode {
+    fn print(&self, json: bool) -> ExitCode {
         if json {
             let cause = match self {
                 Self::Rclone(error) => error.cause,
@@ -196,7 +196,7 @@ impl Error {
             // The error is on stderr as well.
             let _ = output::print_json(&error);
         }
-        output::tell(&format!("plakar-icloud: {self}"));
+        output::note(&format!("plakar-icloud: {self}"));
         ExitCode::from(if self.is_usage() { 2 } else { 1 })
     }
 }
@@ -217,7 +217,7 @@ impl Cli {
         let json = self.prints_json();
         match self.execute().await {
             Ok(ending) => ending.into(),
-            Err(error) => error.tell(json),
+            Err(error) => error.print(json),
         }
     }
 
@@ -248,7 +248,7 @@ impl Cli {
             Command::Completions(completions) => completions.run(),
             Command::Man => reference::man(),
             Command::Ping => ping::run().await,
-            Command::Importer | Command::Exporter | Command::Storage => Ok(Ending::Well),
+            Command::Importer | Command::Exporter | Command::Storage => Ok(Ending::Success),
         }
     }
 }

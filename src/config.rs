@@ -48,7 +48,7 @@ pub enum Error {
         why: &'static str,
     },
     /// Remotes refer to each other in a circle.
-    #[error("remote {0} stands on itself ({1}): give one of them another remote=")]
+    #[error("remote {0} refers to itself ({1}): give one of them another remote=")]
     Circle(String, String),
     /// The password and a part of the cookies are missing, and there is neither an account nor a
     /// session of the Apple ID.

@@ -281,7 +281,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
 async fn read_back(file: File) -> Result<Vec<u8>, Error> {
     let read = move || {
         let scope = Scope::of(&file);
-        let (mut reader, _) = file.open(0, None, Version::Listed, scope.under())?;
+        let (mut reader, _) = file.open(0, None, Version::Listed, scope.id())?;
         let mut content = bytes::BytesMut::with_capacity(TRIAL.len() + 1);
         reader.read(&mut content)?;
         Ok(content.to_vec())

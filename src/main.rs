@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         None => run(cli),
     };
     result.unwrap_or_else(|error| {
-        cli::tell(&format!("plakar-icloud: {error}"));
+        cli::note(&format!("plakar-icloud: {error}"));
         ExitCode::FAILURE
     })
 }

@@ -157,13 +157,13 @@ pub struct Reporter {
     kind: Kind,
     to: Destinations,
     began: SystemTime,
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl Reporter {
     /// Returns a reporter for a run that begins now.
     pub fn new(kind: Kind, to: &Destinations) -> Self {
-        Self { kind, to: to.clone(), began: SystemTime::now(), told: AtomicBool::default() }
+        Self { kind, to: to.clone(), began: SystemTime::now(), reported: AtomicBool::default() }
     }
 
     /// Makes this process the one that reports, unless another process of the same plakar is.
@@ -188,7 +188,7 @@ impl Reporter {
 
     /// Reports a run that has a result. `partial` is the event for a run that lacks items.
     pub fn done(&self, summary: &Summary, partial: Option<RunEvent>) {
-        if self.was_told() {
+        if self.was_reported() {
             return;
         }
         let run = self.ended(summary, None);
@@ -207,7 +207,7 @@ impl Reporter {
 
     /// Reports a run that succeeded, without a line on stderr.
     pub fn done_silently(&self, summary: &Summary) {
-        if !self.was_told() {
+        if !self.was_reported() {
             self.keep(&self.ended(summary, None));
         }
     }
@@ -215,7 +215,7 @@ impl Reporter {
     /// Reports why a run failed, once. plakar itself prints only "EOF" if a stream ends while
     /// plakar is sending.
     pub fn failed(&self, event: RunEvent, reason: &str, summary: Option<&Summary>) {
-        if self.was_told() {
+        if self.was_reported() {
             return;
         }
         log::error!("{reason}");
@@ -227,13 +227,13 @@ impl Reporter {
 
     /// Reports a run that could not begin, without a line on stderr: plakar shows the reason.
     pub fn refused(&self, reason: &str) {
-        if !self.was_told() && self.claim() {
+        if !self.was_reported() && self.claim() {
             self.keep(&self.ended(&Summary::default(), Some(reason)));
         }
     }
 
-    fn was_told(&self) -> bool {
-        self.told.swap(true, Ordering::Relaxed)
+    fn was_reported(&self) -> bool {
+        self.reported.swap(true, Ordering::Relaxed)
     }
 
     fn ended(&self, summary: &Summary, reason: Option<&str>) -> Run {

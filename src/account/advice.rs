@@ -43,32 +43,32 @@ pub fn of(cause: Cause, name: &str) -> Advice {
     let command = format!("plakar-icloud login {name}").trim_end().to_owned();
     let login = format!("run {command}");
     let (what, next) = match cause {
-        Cause::NotSignedIn => ("Nobody has signed in.", login),
+        Cause::NotSignedIn => ("Not signed in.", login),
         Cause::NoChallenge => {
             ("No sign-in is waiting for a code, or it waited too long.", format!("begin a new one: {command}"))
         }
-        Cause::SessionOver => ("The session is over and could not be renewed.", login),
+        Cause::SessionOver => ("The session has ended and could not be renewed.", login),
         Cause::TrustOver => {
             ("Apple no longer trusts this machine and wants a code, as it does about every 30 days.", login)
         }
         Cause::WrongPassword => (
-            "Apple turned the password down.",
+            "Apple rejected the password.",
             format!("it was sent once and is not sent again; {login} and give the password that you use at icloud.com"),
         ),
         Cause::NoPassword => (
-            "The session is over and there is no password to begin another.",
-            format!("{login}; to have it renewed by itself, let the password be kept or give --password-command"),
+            "The session has ended, and there is no password to renew it.",
+            format!("{login}; to have it renewed automatically, store the password or give --password-command"),
         ),
         Cause::SignInUnclear => (
-            "The last sign-ins were sent and their outcome is not known; no more are sent, as Apple locks accounts.",
+            "The outcome of the last sign-ins is unknown; no more are sent, because Apple could lock the account.",
             login,
         ),
         Cause::AppSpecificPassword => (
-            "This is an app-specific password (xxxx-xxxx-xxxx-xxxx); iCloud Drive does not take those.",
+            "This is an app-specific password (xxxx-xxxx-xxxx-xxxx); iCloud Drive does not accept those.",
             format!("{login} and give the password of the Apple Account itself, the one that you use at icloud.com"),
         ),
         Cause::Locked => (
-            "Apple refuses sign-ins to this account, as it does when it is locked.",
+            "Apple refuses sign-ins to this account, as it does for locked accounts.",
             format!("unlock it at https://iforgot.apple.com, then {login}"),
         ),
         Cause::AdpNotApproved => (
@@ -95,15 +95,15 @@ pub fn of(cause: Cause, name: &str) -> Advice {
                 .to_owned(),
         ),
         Cause::MainlandChina => (
-            "The account is one of mainland China, whose iCloud is another service that this program does not reach.",
+            "The account belongs to iCloud in mainland China, a separate service that this program does not support.",
             "use an account of another region".to_owned(),
         ),
         Cause::Throttled => (
-            "Apple asks this address to come back later.",
-            "wait, and sign in no more often than needed: each try prolongs it".to_owned(),
+            "Apple limits the requests from this address.",
+            "wait before the next sign-in: each attempt prolongs the limit".to_owned(),
         ),
         Cause::ServiceTrouble => (
-            "Apple's service is in trouble.",
+            "Apple's service has a problem.",
             "look at https://www.apple.com/support/systemstatus/ and try again later".to_owned(),
         ),
         Cause::NoNetwork => (
@@ -112,32 +112,31 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         ),
         Cause::Proxy => (
             "The proxy does not work.",
-            "check HTTPS_PROXY and NO_PROXY, in the environment of whoever starts plakar".to_owned(),
+            "check HTTPS_PROXY and NO_PROXY in the environment in which plakar is started".to_owned(),
         ),
         Cause::Certificate => (
-            "The certificate of Apple's host is not accepted: something between opens the connection, or the \
-             trusted certificates are missing or old.",
-            "install the system's ca-certificates, or name a file of trusted ones in SSL_CERT_FILE".to_owned(),
+            "The certificate of Apple's host is not trusted: a proxy intercepts the connection, or the CA \
+             certificates are missing or out of date.",
+            "install the system's ca-certificates, or set SSL_CERT_FILE to a file of trusted certificates".to_owned(),
         ),
         Cause::Clock => (
             "The clock of this machine is wrong.",
-            "set it, best by a time service (timedatectl set-ntp true)".to_owned(),
+            "set it, for example with a time service (timedatectl set-ntp true)".to_owned(),
         ),
         Cause::WrongCode => (
-            "The code is not the right one, or a newer one was sent since.",
-            format!("give the newest one; no new sign-in is needed: {command} --code CODE"),
+            "The code is wrong, or a newer one was sent.",
+            format!("enter the newest code; no new sign-in is needed: {command} --code CODE"),
         ),
-        Cause::TooManyCodes => ("Apple takes no more codes for now.", format!("wait some hours; then {login}")),
+        Cause::TooManyCodes => ("Apple accepts no more codes for now.", format!("wait some hours; then {login}")),
         Cause::StateFolder => (
             "The state folder cannot be used.",
             "give this user a folder to write to: --state-dir, or state_dir= in plakar's configuration".to_owned(),
         ),
-        Cause::SessionFile => (
-            "The file of the session cannot be used.",
-            format!("let this user read it, or remove it; in the latter case {login}"),
-        ),
+        Cause::SessionFile => {
+            ("The file of the session cannot be used.", format!("let this user read it, or remove it and {login}"))
+        }
         Cause::PlakarVersion => (
-            "plakar is of a version that this program does not go with.",
+            "This program does not support this version of plakar.",
             "install plakar 1.1 or newer of the 1 series".to_owned(),
         ),
         Cause::NoDrive => (
@@ -145,8 +144,8 @@ pub fn of(cause: Cause, name: &str) -> Advice {
             "open iCloud Drive once at https://www.icloud.com with this account".to_owned(),
         ),
         Cause::Other => (
-            "Something is wrong that has no name here.",
-            "make a report with plakar-icloud doctor --bundle FILE".to_owned(),
+            "The cause of the failure is unknown.",
+            "create a report with plakar-icloud doctor --bundle FILE".to_owned(),
         ),
     };
     Advice { what, next }

@@ -104,7 +104,7 @@ impl OnEvent {
     /// once for each run: plakar starts several processes for a command, and each of them may see
     /// the same failure. Does not wait for it.
     pub fn run_ended(&self, event: RunEvent, reason: &str, counts: Option<Counts>) {
-        if self.command.is_none() || self.was_told(event) {
+        if self.command.is_none() || self.was_reported(event) {
             return;
         }
         let reason = message::printable(reason.trim()).into_owned();
@@ -112,13 +112,13 @@ impl OnEvent {
     }
 
     /// Reports whether an event was already reported for this run, and records that it is.
-    fn was_told(&self, event: RunEvent) -> bool {
-        static TOLD: Mutex<Vec<RunEvent>> = Mutex::new(Vec::new());
-        let mut told = TOLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if told.contains(&event) {
+    fn was_reported(&self, event: RunEvent) -> bool {
+        static REPORTED: Mutex<Vec<RunEvent>> = Mutex::new(Vec::new());
+        let mut reported = REPORTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if reported.contains(&event) {
             return true;
         }
-        told.push(event);
+        reported.push(event);
         let mark = |state: &State| state.mark_of_run(&format!("{}-{}", self.key, event.name()), &plakar(), SAME_RUN);
         self.state.as_ref().is_some_and(|state| !mark(state))
     }

@@ -37,7 +37,7 @@ impl Forecast {
     /// and by the command once per episode, which lasts until the next sign-in. Uses no network.
     /// Errors of the examination are ignored here, because the operations that need the session
     /// report them.
-    pub async fn tell(&self, access: &Access) {
+    pub async fn warn(&self, access: &Access) {
         if access.brings_session && !access.session_file.exists() {
             return;
         }
@@ -48,8 +48,8 @@ impl Forecast {
             && access.state.mark(&format!("{}-consent-{until}", mark_key(&access.session_file)))
         {
             log::warn!(
-                "Advanced Data Protection is on, and a device has consented to the access until {until} only: runs \
-                 that go on or begin later can fail until somebody signs in again"
+                "Advanced Data Protection is on, and a device has consented to the access only until {until}: later \
+                 runs can fail until the next sign-in"
             );
         }
         let Some(event) = event_of(&described, self.warn_days) else {

@@ -28,7 +28,7 @@ const UNANSWERED: u64 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The location does not exist.
-    #[error("cannot back up {0}: there is no such file or folder")]
+    #[error("cannot back up {0}: no such file or folder")]
     Missing(DrivePath),
     /// The top cannot be listed, or no file can be read any more.
     #[error(transparent)]

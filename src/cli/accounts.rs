@@ -36,7 +36,7 @@ impl Accounts {
             });
             output::print_json(&accounts.collect::<Vec<_>>())?;
         } else if listed.is_empty() {
-            output::tell("There is no account yet: run plakar-icloud login");
+            output::note("There is no account yet: run plakar-icloud login");
         } else {
             let width = listed.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
             for (name, account, described) in &listed {
@@ -48,7 +48,7 @@ impl Accounts {
                 output::print(&format!("{name:<width$}  {}  {state}\n", account.apple_id))?;
             }
         }
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 
@@ -96,7 +96,7 @@ impl Logout {
             state.forget_marks_of(&session_file);
             state.runs(&session_file).forget().map_err(Error::io("the last runs cannot be removed"))?;
         }
-        output::tell(&format!("Account {name} is forgotten; plakar's configuration may still name it."));
-        Ok(Ending::Well)
+        output::note(&format!("Account {name} is forgotten; plakar's configuration may still name it."));
+        Ok(Ending::Success)
     }
 }

@@ -82,7 +82,7 @@ impl Show {
         }
         // JSON is valid YAML, so plakar can read it.
         output::print_json_with_secrets(&BTreeMap::from([(name, section)]))?;
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 
@@ -152,15 +152,15 @@ impl Import {
             if rclone.describe(identity.session_file.as_ref()).await?.needs_login {
                 rclone.adopt(&identity, of("trust_token"), of("cookies")).await?;
             } else {
-                output::tell(&format!(
+                output::note(&format!(
                     "The session that {} has here is kept; for the one of the file, forget it first: plakar-icloud logout {name}",
                     account.apple_id
                 ));
             }
         }
         state.save(&name, &account)?;
-        output::tell(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
-        Ok(Ending::Well)
+        output::note(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
+        Ok(Ending::Success)
     }
 }
 

@@ -44,7 +44,7 @@ impl Doctor {
             name.map(str::to_owned).or_else(|| state.choose(None).ok().map(|(name, _)| name)).unwrap_or_default();
         if let Some(file) = &self.bundle {
             write_bundle(file, &bundle(state, &report).await)?;
-            output::tell(&format!("Report written to {}; read it before you hand it on.", file.display()));
+            output::note(&format!("Report written to {}; read it before you hand it on.", file.display()));
         }
         if self.json {
             let found = report.cause().map(|cause| {
@@ -56,9 +56,9 @@ impl Doctor {
             output::print(&shown(&report, &chosen))?;
         }
         Ok(match report.cause() {
-            None => Ending::Well,
+            None => Ending::Success,
             Some(cause) if advice::needs_login(cause) => Ending::NeedsLogin,
-            Some(_) => Ending::Unwell,
+            Some(_) => Ending::Failure,
         })
     }
 }

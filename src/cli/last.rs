@@ -35,11 +35,11 @@ impl Last {
         if self.json {
             output::print_json(&shown)?;
         } else if shown.is_empty() {
-            output::tell(&format!("No run of account {name} is known."));
+            output::note(&format!("No run of account {name} is known."));
         } else {
             output::print(&shown.iter().map(line).collect::<String>())?;
         }
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 

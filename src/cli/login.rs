@@ -116,7 +116,7 @@ impl Login {
         let identity = account.identity(state);
         let waits = Rclone::start().describe(identity.session_file.as_ref()).await?.waits_till;
         if let Some(till) = &waits {
-            output::tell(&format!(
+            output::note(&format!(
                 "A sign-in waits for its code until {} (--restart begins a new one).",
                 output::minute(till)
             ));
@@ -125,7 +125,7 @@ impl Login {
     }
 
     /// Returns how the code is to be delivered: the word for the method and the index of the phone.
-    fn wish(&self) -> Option<(&'static str, usize)> {
+    fn delivery(&self) -> Option<(&'static str, usize)> {
         let word = if self.call { "voice" } else { "sms" };
         let wanted = self.sms || self.call || self.phone.is_some();
         wanted.then(|| (word, self.phone.unwrap_or(1)))
@@ -133,7 +133,7 @@ impl Login {
 
     /// Returns the answer to a question that does what the flags ask for.
     fn way(&self, question: &Question) -> Result<Option<String>, Error> {
-        let Some((word, place)) = self.wish() else {
+        let Some((word, place)) = self.delivery() else {
             return Ok(self.resend.then(|| "resend".to_owned()));
         };
         let ways: Vec<_> = question.ways.iter().filter(|(way, _)| way.split(' ').next() == Some(word)).collect();

@@ -51,7 +51,7 @@ fn redact(value: &mut Value) {
 
 /// Prints a message that is no result on stderr. It is one line, which is wrapped between words on
 /// a terminal.
-pub fn tell(text: &str) {
+pub fn note(text: &str) {
     let text = message::printable(text);
     if io::stderr().is_terminal() {
         to_stderr(textwrap::fill(&text, between_words("")) + "\n");

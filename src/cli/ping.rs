@@ -15,5 +15,5 @@ pub async fn run() -> Result<Ending, Error> {
     let (url, text) = (of(URL_VARIABLE), of(TEXT_VARIABLE));
     secret::conceal(&url);
     Rclone::start().ping(&url, &text).await?;
-    Ok(Ending::Well)
+    Ok(Ending::Success)
 }

@@ -19,7 +19,7 @@ impl Completions {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut command, "plakar-icloud", &mut text);
         output::print(&String::from_utf8_lossy(&text))?;
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 
@@ -43,5 +43,5 @@ pub fn man() -> Result<Ending, Error> {
     };
     render().map_err(rendered)?;
     output::print(&String::from_utf8_lossy(&text))?;
-    Ok(Ending::Well)
+    Ok(Ending::Success)
 }

@@ -76,7 +76,7 @@ impl Scan {
         } else {
             output::print(&text(&name, &top, &scan, &estimate))?;
         }
-        Ok(if scan.failed > 0 { Ending::Unwell } else { Ending::Well })
+        Ok(if scan.failed > 0 { Ending::Failure } else { Ending::Success })
     }
 }
 
@@ -119,7 +119,7 @@ impl Progress {
         match self {
             Self::Bar(bar) => bar.set_message(text),
             Self::Lines { next } if scan.files >= next.get() => {
-                output::tell(&format!("{text} so far"));
+                output::note(&format!("{text} so far"));
                 next.set(scan.files + FILES_PER_LINE);
             }
             Self::Lines { .. } => {}

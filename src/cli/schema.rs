@@ -18,7 +18,7 @@ impl Schema {
     pub async fn run(self) -> Result<Ending, Error> {
         let backend = Rclone::start().backend_options(ICLOUD).await?;
         output::print_json(&schema(&backend))?;
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 

@@ -63,9 +63,9 @@ impl Status {
         let ending = match &answer {
             _ if described.needs_login => Ending::NeedsLogin,
             Answer::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
-            Answer::Refused(..) => Ending::Unwell,
+            Answer::Refused(..) => Ending::Failure,
             _ if described.ends_within(self.warn_days) => Ending::ExpiresSoon,
-            _ => Ending::Well,
+            _ => Ending::Success,
         };
         if self.json {
             let (services, refused) = match &answer {
@@ -76,10 +76,10 @@ impl Status {
             output::print_json(&json!({
                 "account": name, "apple_id": account.apple_id,
                 "state": match ending {
-                    Ending::Well => "ok",
+                    Ending::Success => "ok",
                     Ending::NeedsLogin => "needs-login",
                     Ending::ExpiresSoon => "expires-soon",
-                    Ending::Unwell => "failed",
+                    Ending::Failure => "failed",
                 },
                 "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
@@ -109,9 +109,9 @@ fn checked(name: &str, ending: Ending, described: &Description, answer: &Answer)
         format!("{} Next: {}", advice.what, advice.next)
     };
     match ending {
-        Ending::Well => format!("ok: account {name}: {trust}"),
+        Ending::Success => format!("ok: account {name}: {trust}"),
         Ending::ExpiresSoon => format!("warning: account {name}: {trust}. Next: run plakar-icloud login {name}"),
-        Ending::NeedsLogin | Ending::Unwell => format!("critical: account {name}: {}", advice()),
+        Ending::NeedsLogin | Ending::Failure => format!("critical: account {name}: {}", advice()),
     }
 }
 
@@ -188,7 +188,7 @@ impl NotifyTest {
     pub fn run(self, _: &State) -> Result<Ending, Error> {
         let status =
             account::test_command(&self.command, &self.account).map_err(Error::io("the command cannot be run"))?;
-        output::tell(&format!("The command ended with {status}."));
-        Ok(if status.success() { Ending::Well } else { Ending::Unwell })
+        output::note(&format!("The command ended with {status}."));
+        Ok(if status.success() { Ending::Success } else { Ending::Failure })
     }
 }

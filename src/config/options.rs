@@ -62,37 +62,41 @@ const fn one_of(words: &'static [&'static str], option: Opt) -> Opt {
     Opt { kind: Kind::Word(words), ..option }
 }
 
-pub(super) const ACCOUNT: Opt = option("account", "the only one", "the account to use, see above");
+pub(super) const ACCOUNT: Opt = option("account", "the only one", "the name of the account to use, see above");
 pub(super) const STATE_DIR: Opt = path(option("state_dir", "see above", "the folder of the accounts and sessions"));
 pub(super) const PASSWORD_COMMAND: Opt = option(
     "password_command",
     "that of the account",
-    "a shell command that prints the password; it runs when the session has to be renewed by a sign-in",
+    "a shell command that prints the password; it runs when the session must be renewed by a sign-in",
 );
 pub(super) const ON_EVENT: Opt = option(
     "on_event",
     "none",
-    "a shell command to run when somebody will have to sign in, and when a backup, a restore or a store fails",
+    "a shell command to run when a sign-in is needed or soon will be, and when a backup, a restore or a store fails",
 );
 const ON_PARTIAL: Opt = one_of(
     &["keep", "fail"],
     option(
         "on_partial",
         "`keep`",
-        "a backup that could not save every file: `keep` keeps the snapshot and names the files; `fail` ends with an \
-         error and keeps no snapshot",
+        "what a backup does if it could not save every file: `keep` keeps the snapshot and reports the files; `fail` ends \
+         with an error and keeps no snapshot",
     ),
 );
 pub(super) const WARN_DAYS_OPTION: Opt =
-    at_least(0, option("warn_days", "7", "days of trust below which that is said"));
-pub(super) const LISTINGS: Opt = at_least(1, option("listings", "8", "folder listings at once, in a backup"));
-pub(super) const READ_AHEAD: Opt =
-    at_least(0, option("read_ahead", "64", "small files read before plakar asks for them; 0 for none"));
-pub(super) const INCLUDE_KLOSETS: Opt = flag(option(
-    "include_klosets",
-    "`false`",
-    "whether a backup includes the content of klosets that it finds below its location",
-));
+    at_least(0, option("warn_days", "7", "warn when Apple's trust in this machine ends within this many days"));
+pub(super) const LISTINGS: Opt =
+    at_least(1, option("listings", "8", "the maximum number of concurrent folder listings in a backup"));
+pub(super) const READ_AHEAD: Opt = at_least(
+    0,
+    option(
+        "read_ahead",
+        "64",
+        "the maximum number of small files that are read before plakar requests them; 0 for none",
+    ),
+);
+pub(super) const INCLUDE_KLOSETS: Opt =
+    flag(option("include_klosets", "`false`", "whether a backup includes the content of klosets below its location"));
 const IGNORE: Opt = option(
     "ignore",
     "none",
@@ -152,31 +156,27 @@ const VERIFY: Opt = one_of(
     &["size", "content"],
     option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"),
 );
-const UPLOADS: Opt = at_least(1, option("uploads", "8", "uploads at once"));
+const UPLOADS: Opt = at_least(1, option("uploads", "8", "the maximum number of concurrent uploads"));
 const CACHE_MEMORY: Opt = at_least(
     0,
-    option(
-        "cache_memory",
-        "128",
-        "MiB of memory for content of a store that was read or is about to be, what carries it included",
-    ),
+    option("cache_memory", "128", "the memory for cached and prefetched content of a store in MiB, including overhead"),
 );
 const CACHE_DIR: Opt = path(option(
     "cache_dir",
     "none",
-    "a folder that keeps such content on disk, for later commands; several processes may share it",
+    "a folder in which such content is also cached on disk, for later commands; several processes may share it",
 ));
 // A sixteenth of the folder must have room for a block.
-const CACHE_SIZE: Opt = at_least(5, option("cache_size", "4096", "MiB of that folder, 5 or more"));
+const CACHE_SIZE: Opt = at_least(5, option("cache_size", "4096", "the maximum size of that folder in MiB, at least 5"));
 const SPOOL_MEMORY: Opt = at_least(
     0,
     option(
         "spool_memory",
         "8",
-        "MiB of memory for content that waits to be uploaded; more than that waits in files without a name",
+        "the memory for content that waits to be uploaded, in MiB; further content waits in unlinked files",
     ),
 );
-const SPOOL_DIR: Opt = path(option("spool_dir", "`$TMPDIR`", "the folder for those files"));
+const SPOOL_DIR: Opt = path(option("spool_dir", "`$TMPDIR`", "the folder of those files"));
 
 /// All options of this program, in the order of the README.
 pub const OPTIONS: [Opt; 26] = [

@@ -151,7 +151,7 @@ mod tests {
             ("combine", "remote.drive.upstreams", "a=/tmp b=drive:x"),
         ] {
             let message = drive(kind, key, value).unwrap_err();
-            assert!(message.contains("stands on itself") && message.contains("drive ->"), "{message}");
+            assert!(message.contains("refers to itself") && message.contains("drive ->"), "{message}");
         }
         assert_eq!(drive("alias", "remote.drive.remote", "/tmp"), Ok(()));
     }

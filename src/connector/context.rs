@@ -99,6 +99,6 @@ async fn open(config: &Config) -> Result<Drive, Status> {
 
 async fn forecast(config: &Config) {
     if let Some(access) = &config.access {
-        config.forecast.tell(access).await;
+        config.forecast.warn(access).await;
     }
 }

@@ -18,7 +18,7 @@ use super::{
     retry::Attempts,
     spool::{Spooled, Spools},
 };
-use crate::rclone::{Error, File, Kind, Reader, Scope, Under, Version};
+use crate::rclone::{Error, File, Kind, Reader, Scope, ScopeId, Version};
 
 /// The largest piece of content, as in plakar's own connectors.
 const PIECE: usize = 1024 * 1024;
@@ -136,7 +136,7 @@ struct Manner {
 struct Transfer {
     file: File,
     sender: mpsc::Sender<Result<Bytes, Error>>,
-    under: Under,
+    under: ScopeId,
     manner: Manner,
     buffer: BytesMut,
 }
@@ -151,7 +151,7 @@ impl Transfer {
     fn start(file: File, part: Option<Range<u64>>, manner: Manner) -> Content {
         let scope = Scope::of(&file);
         let (sender, pieces) = mpsc::channel(AHEAD);
-        let transfer = Self { file, sender, under: scope.under(), manner, buffer: BytesMut::new() };
+        let transfer = Self { file, sender, under: scope.id(), manner, buffer: BytesMut::new() };
         tokio::task::spawn_blocking(move || transfer.run(part));
         Content { first: None, pieces, _scope: Some(scope) }
     }

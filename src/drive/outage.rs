@@ -190,6 +190,6 @@ impl Outage {
 
 fn read_a_byte(file: &File) -> Result<(), rclone::Error> {
     let scope = Scope::of(file);
-    let (mut reader, _) = file.open(0, Some(1), Version::Listed, scope.under())?;
+    let (mut reader, _) = file.open(0, Some(1), Version::Listed, scope.id())?;
     reader.read(&mut BytesMut::with_capacity(1)).map(drop)
 }

@@ -32,7 +32,7 @@ pub struct Disk {
     /// Bytes that this process has written since it last checked the size of the folder.
     written: AtomicU64,
     /// Whether a warning was logged that the folder cannot be used.
-    told: AtomicBool,
+    warned: AtomicBool,
 }
 
 impl Disk {
@@ -41,7 +41,7 @@ impl Disk {
     pub fn new(folder: &Path, budget: u64) -> Self {
         // The full count makes the first block check the folder: files of other processes count
         // too.
-        Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget), told: AtomicBool::new(false) }
+        Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget), warned: AtomicBool::new(false) }
     }
 
     /// Reports whether there is a file for a block. Its content is not checked.
@@ -87,8 +87,8 @@ impl Disk {
 
     /// Warns once that blocks cannot be stored in `cache_dir`. Storing is still tried for each
     /// further block, because a full disk may have room again.
-    pub fn tell(&self, error: &io::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+    pub fn warn(&self, error: &io::Error) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
             let folder = self.folder.display();
             log::warn!(
                 "blocks cannot be kept in cache_dir={folder}: {error}; give a folder that can be written, with room for cache_size="

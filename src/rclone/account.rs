@@ -268,13 +268,13 @@ struct Services {
 method!("account/services", Services, Available);
 
 impl Rclone {
-    /// Begins a sign-in: proves the password once and has a code sent. `wish` says how: empty for
+    /// Begins a sign-in: proves the password once and has a code sent. `via` says how: empty for
     /// Apple's choice, or "sms" or "voice" and the index of a phone in the list.
     ///
     /// # Errors
     /// Fails if the call cannot be made. A refusal by Apple is a [`Step::Stopped`].
-    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, wish: &str) -> Result<Step, Error> {
-        let options = Options { non_interactive: true, obscure: true, result: wish, ..Options::default() };
+    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, via: &str) -> Result<Step, Error> {
+        let options = Options { non_interactive: true, obscure: true, result: via, ..Options::default() };
         self.configure(name, who, Some(password), options).await
     }
 

@@ -48,7 +48,7 @@ pub enum Kind {
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(test, derive(strum::VariantArray))]
 pub enum Cause {
-    /// Nobody has signed in.
+    /// Not signed in.
     NotSignedIn,
     /// No sign-in is waiting for a code, or it has waited too long.
     NoChallenge,

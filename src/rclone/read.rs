@@ -30,7 +30,7 @@ pub enum Version {
 
 /// A reference to a scope that does not keep it alive.
 #[derive(Debug, Clone, Copy)]
-pub struct Under(u64);
+pub struct ScopeId(u64);
 
 /// The handle of the scope that never ends.
 pub(super) const ENDLESS: u64 = 0;
@@ -42,8 +42,8 @@ impl Scope {
     }
 
     /// Returns a reference for calls that run under the scope.
-    pub fn under(&self) -> Under {
-        Under(self.0.id())
+    pub fn id(&self) -> ScopeId {
+        ScopeId(self.0.id())
     }
 }
 
@@ -91,7 +91,7 @@ impl File {
         offset: u64,
         length: Option<u64>,
         version: Version,
-        under: Under,
+        under: ScopeId,
     ) -> Result<(Reader, Option<u64>), Error> {
         let length = length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX));
         let (resume, latest) = (version == Version::Resumed, version == Version::Latest);

@@ -97,7 +97,7 @@ fn a_configuration_without_a_trust_token() {
     person.run_with(&["config", "import"], &section).ends(0);
     let status = person.run(&["status", "--json"]).ends(10).json();
     assert_eq!(status["state"], "needs-login");
-    assert!(status["reason"].as_str().unwrap().contains("nobody has signed in"), "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("not signed in"), "{status}");
     assert_eq!(person.simulator.counts().total.requests, 0);
 }
 

@@ -59,7 +59,7 @@ fn a_logout_removes_the_secrets_whatever_else_is_there() {
     }
 }
 
-/// If the only account is damaged, "nobody has signed in" would mislead its owner.
+/// If the only account is damaged, "not signed in" would mislead its owner.
 #[test]
 fn a_damaged_account_is_not_nobody() {
     let person = Person::signed_in();

@@ -200,7 +200,7 @@ async fn settings_that_cannot_be_used_are_named() {
         (disk.settings().with("rclone_type", "floppy"), "floppy"),
         (
             Settings::new("rclone://").with("rclone_type", "crypt").with("rclone_remote", "_plakar:x"),
-            "stands on itself",
+            "refers to itself",
         ),
     ] {
         let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();

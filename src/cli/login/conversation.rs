@@ -69,12 +69,12 @@ impl SignIn<'_> {
             return Err(Error::Usage("no password was given; nothing was sent to Apple".to_owned()));
         }
         if !login.json {
-            output::tell("Signing in...");
+            output::note("Signing in...");
         }
         let rclone = Rclone::start();
         let password = command.as_deref().map_or(Password::Typed(&typed), Password::Command);
-        let wish = login.wish().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
-        let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &wish).await?;
+        let delivery = login.delivery().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
+        let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &delivery).await?;
         // The password is stored once Apple has accepted it, which is before the code.
         if !matches!(step, Step::Stopped { .. }) || stored_anyway(&step) {
             match command {
@@ -87,7 +87,7 @@ impl SignIn<'_> {
         if matches!(step, Step::Code(_)) && !login.no_wait && !login.json {
             let session_file = self.state.session_file(&self.account.apple_id, &self.account.client_id);
             if let Some(till) = rclone.describe(&session_file).await?.waits_till {
-                output::tell(&format!("A code is waited for until {}.", output::minute(&till)));
+                output::note(&format!("A code is waited for until {}.", output::minute(&till)));
             }
         }
         Ok(step)
@@ -137,10 +137,10 @@ impl SignIn<'_> {
             }))?;
         } else {
             if let Some(said) = &question.said {
-                output::tell(&format!("{said}."));
+                output::note(&format!("{said}."));
             }
-            output::tell(&format!("{}.", question.how));
-            output::tell(&format!(
+            output::note(&format!("{}.", question.how));
+            output::note(&format!(
                 "Give the code within a quarter of an hour: plakar-icloud login {} --code CODE",
                 self.name
             ));
@@ -150,8 +150,8 @@ impl SignIn<'_> {
 
     /// Waits for an approval of the access on a device. Ctrl-C ends the wait.
     async fn wait_for_approval(&self) -> Result<Option<Step>, Error> {
-        output::tell("Advanced Data Protection is on: the access has to be approved on one of your devices.");
-        output::tell("If no request shows up there: Settings > your name > iCloud > Access iCloud Data on the Web.");
+        output::note("Advanced Data Protection is on: the access has to be approved on one of your devices.");
+        output::note("If no request shows up there: Settings > your name > iCloud > Access iCloud Data on the Web.");
         let shows_time = io::stderr().is_terminal() && !self.login.json;
         for left in (0..APPROVAL_TIME).rev() {
             if shows_time {
@@ -188,10 +188,10 @@ impl SignIn<'_> {
             output::print_json(&value)?;
         } else {
             let whose = if self.account.apple_id.is_empty() { &self.name } else { &self.account.apple_id };
-            output::tell(&format!("Not signed in as {whose}. {}", advice.line(text)));
+            output::note(&format!("Not signed in as {whose}. {}", advice.line(text)));
         }
         // After a wrong or missing code, the sign-in can still be continued.
-        Ok(if advice::needs_login(cause) { Ending::NeedsLogin } else { Ending::Unwell })
+        Ok(if advice::needs_login(cause) { Ending::NeedsLogin } else { Ending::Failure })
     }
 
     /// Prints the next steps, after a check that iCloud Drive responds: a sign-in may succeed for
@@ -209,21 +209,21 @@ impl SignIn<'_> {
         if self.login.json {
             output::print_json(&json!({ "account": self.name, "state": "signed-in", "plakar": shown }))?;
         } else {
-            output::tell(&format!("Signed in as {}; the account is called {}.", self.account.apple_id, self.name));
+            output::note(&format!("Signed in as {}; the account is called {}.", self.account.apple_id, self.name));
         }
         if self.login.add {
             let add = |(line, shown): (&Vec<String>, &String)| {
-                output::tell(shown);
+                output::note(shown);
                 plakar::run(line)
             };
             // If one of them exists already, the others are still added.
             let added: Vec<_> = lines.iter().zip(&shown).map(add).collect();
             added.into_iter().collect::<Result<(), Error>>()?;
         } else if !self.login.json {
-            output::tell("To use it with plakar, as source, destination or store:");
+            output::note("To use it with plakar, as source, destination or store:");
             output::print(&(shown.join("\n") + "\n"))?;
         }
-        Ok(Ending::Well)
+        Ok(Ending::Success)
     }
 }
 
@@ -236,12 +236,12 @@ fn stored_anyway(step: &Step) -> bool {
 /// Asks for the code.
 fn ask(question: &Question) -> Result<String, Error> {
     if let Some(said) = &question.said {
-        output::tell(&format!("{said}."));
+        output::note(&format!("{said}."));
     }
-    output::tell(&format!("{}.", question.how));
+    output::note(&format!("{}.", question.how));
     let others = question.ways.iter().enumerate();
     for (number, (_, does)) in others {
-        output::tell(&format!("  {}: {does}", letter(number)));
+        output::note(&format!("  {}: {does}", letter(number)));
     }
     loop {
         let answer = prompt::line("Code, or a letter from above: ")?;
@@ -258,7 +258,7 @@ fn ask(question: &Question) -> Result<String, Error> {
         match chosen {
             Some((_, (way, _))) => return Ok(way.clone()),
             None if answer.bytes().any(|byte| byte.is_ascii_digit()) => return Ok(answer),
-            None => output::tell("A code has six digits."),
+            None => output::note("A code has six digits."),
         }
     }
 }

@@ -222,7 +222,7 @@ impl CachedFile {
             contents.into_iter().enumerate().map(|(n, content)| (self.key(first + n), content)).collect();
         let write = move || {
             let written = blocks.into_iter().try_for_each(|(key, content)| disk.put(key, &content));
-            written.unwrap_or_else(|error| disk.tell(&error));
+            written.unwrap_or_else(|error| disk.warn(&error));
         };
         // Fails only when the process ends.
         let _ = spawn_blocking(write).await;

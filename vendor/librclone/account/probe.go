@@ -72,7 +72,7 @@ type servicesAnswer struct {
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	session, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, &failure{kind: apierr.KindNeedsLogin, cause: causeNotSignedIn, text: "nobody has signed in"}
+		return nil, &failure{kind: apierr.KindNeedsLogin, cause: causeNotSignedIn, text: "not signed in"}
 	}
 	if err != nil {
 		return nil, err

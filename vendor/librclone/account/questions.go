@@ -104,10 +104,9 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (session.Secret, error)
 	return password, nil
 }
 
-// begin proves the password and has a code sent. wish says how: it is empty, or
-// it is answerSMS or answerCall with the index of a phone in the list, from 1
-// on.
-func (s *signIn) begin(ctx context.Context, password session.Secret, wish string) (*fs.ConfigOut, error) {
+// begin proves the password and has a code sent. via says how: it is empty, or it
+// is answerSMS or answerCall with the index of a phone in the list, from 1 on.
+func (s *signIn) begin(ctx context.Context, password session.Secret, via string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
 	wanted, err := s.prove(ctx, password)
 	if err != nil {
@@ -132,7 +131,7 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, wish string
 	if state.noDevices && len(state.phones) > 0 {
 		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
 	}
-	if way, number, _ := strings.Cut(wish, " "); way != "" {
+	if way, number, _ := strings.Cut(via, " "); way != "" {
 		place, _ := strconv.Atoi(number) // 0 is no place
 		if place < 1 || place > len(c.Phones) {
 			c.Sent.Refused = true

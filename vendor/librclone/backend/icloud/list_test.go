@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
-	"plakar-icloud/librclone/backend/icloud/service"
 	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
@@ -350,57 +348,4 @@ func TestLostMoveIntoALibrary(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "plain", content)
 	assert.Equal(t, []string{"Notes", "Notes/plain.txt"}, sim.Paths())
-}
-
-// A folder that the service fails at, alone or in a list, takes no other with it.
-func TestListsThatTheServiceFailsAt(t *testing.T) {
-	for _, status := range []int{500, 502, 400, 404, 403} {
-		for _, several := range []bool{true, false} {
-			t.Run(fmt.Sprint(status, several), func(t *testing.T) {
-				c := newFakeCloud()
-				c.limit = 5000
-				var dirs []string
-				for i := range 12 {
-					c.add(c.add("root", fmt.Sprint("folder", i), nil).id, "file", []byte("content"))
-					dirs = append(dirs, fmt.Sprint("folder", i))
-				}
-				bad := c.at("folder3").driveID()
-				c.spoil = func(_ int, kind string, answer *fakeAnswer) {
-					asked := strings.Count(string(answer.body), `"numberOfItems"`)
-					if several && asked > 1 || !several && strings.Contains(string(answer.body), `"parentId":"`+bad+`"`) {
-						*answer = *refusing(status, "")()
-					}
-				}
-				f := c.drive("")
-				listed, errs := f.ListFolders(background, dirs)
-				for i := range dirs {
-					if errs[i] == nil {
-						assert.Len(t, listed[i], 1)
-						assert.True(t, several || i != 3)
-					} else {
-						assert.True(t, !several && i == 3, "%s: %v", dirs[i], errs[i])
-					}
-				}
-			})
-		}
-	}
-}
-
-// A service that fails at everything is not asked for each folder of a list as
-// often as for one.
-func TestListsThatTheServiceFailsAtAlways(t *testing.T) {
-	c := newFakeCloud()
-	for i := range 20 {
-		c.add("root", fmt.Sprint("folder", i), nil)
-	}
-	f := c.drive("")
-	entries, err := f.List(background, "")
-	require.NoError(t, err)
-	c.instead = func(int, string) *fakeAnswer { return refusing(500, "")() }
-	before := c.requests
-	_, errs := f.ListFolders(background, names(entries))
-	for _, err := range errs {
-		assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
-	}
-	assert.LessOrEqual(t, c.requests-before, service.TrustedTries+3*f.drive.Service.Retries.Tries)
 }

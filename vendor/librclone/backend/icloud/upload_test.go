@@ -1,18 +1,12 @@
 package icloud
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -166,116 +160,6 @@ func sortedOf(names ...string) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// A reader that cannot seek is sent once. What fails is worth a retry to the
-// caller, who can begin again.
-func TestUploadOfAStream(t *testing.T) {
-	sim := startSimulator(t)
-	f := sim.open("")
-	stream := func() io.Reader { return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")) }
-	sim.Fault("content-post", "status", simtest.Status(503))
-	_, err := f.Put(background, stream(), infoOf("file.txt", "content"))
-	assert.True(t, fserrors.IsRetryError(err), "%v", err)
-	assert.Empty(t, sim.Paths())
-	_, err = f.Put(background, stream(), infoOf("file.txt", "content"))
-	require.NoError(t, err)
-	assert.Equal(t, "content", sim.File("file.txt"))
-	// Failures before the content was touched are not the caller's business.
-	sim.Fault("upload-web", "status", simtest.JSON{"times": 3}, simtest.Status(503))
-	_, err = f.Put(background, stream(), infoOf("other.txt", "content"))
-	assert.NoError(t, err)
-}
-
-// A content that is not what was announced is no file.
-func TestUploadOfAWrongSize(t *testing.T) {
-	sim := startSimulator(t)
-	f := sim.open("")
-	for name, in := range map[string]io.Reader{
-		"short":          strings.NewReader("conten"),
-		"long":           strings.NewReader("content and more"),
-		"broken":         io.MultiReader(strings.NewReader("con"), iotest.ErrReader(errors.New("disk on fire"))),
-		"empty and more": strings.NewReader("x"),
-	} {
-		size := int64(7)
-		if name == "empty and more" {
-			size = 0
-		}
-		_, err := f.Put(background, in, object.NewStaticObjectInfo(name, modified, size, true, nil, nil))
-		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", name, err)
-	}
-	assert.Empty(t, sim.Paths())
-	_, err := f.Put(background, strings.NewReader("x"), object.NewStaticObjectInfo("x", modified, -1, true, nil, nil))
-	assert.Equal(t, apierr.KindUnsupported, apierr.KindOf(err))
-}
-
-// guardedReader fails a test when it is read after it was taken back.
-type guardedReader struct {
-	t testing.TB
-	io.ReadSeeker
-	mu    sync.Mutex
-	taken bool
-}
-
-func newGuarded(t testing.TB, content string) *guardedReader {
-	return &guardedReader{t: t, ReadSeeker: strings.NewReader(content)}
-}
-
-func (g *guardedReader) Read(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	assert.False(g.t, g.taken, "read after Put has returned")
-	return g.ReadSeeker.Read(p)
-}
-
-// When Put returns, nobody reads the content any more.
-func TestUploadLetsGoOfTheContent(t *testing.T) {
-	sim := startSimulator(t)
-	f := sim.open("")
-	f.drive.Service.Retries.Tries = 2
-	sim.Fault("content-post", "reset-before", simtest.JSON{"times": nil, "probability": 0.7})
-	large := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	simtest.InParallel(4, 24, func(i int) {
-		in := &guardedReader{t: t, ReadSeeker: bytes.NewReader(large)}
-		ctx, cancel := context.WithCancel(background)
-		if i%3 == 0 {
-			time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
-		}
-		_, _ = f.Put(ctx, in, object.NewStaticObjectInfo(fmt.Sprint("file", i), modified, int64(len(large)), true, nil, nil))
-		cancel()
-		in.mu.Lock()
-		in.taken = true
-		in.mu.Unlock()
-	})
-}
-
-// Retries begin where the reader was when it was given, which need not be 0.
-func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
-	sim := startSimulator(t)
-	f := sim.open("")
-	in := strings.NewReader("headercontent")
-	_, err := in.Seek(6, io.SeekStart)
-	require.NoError(t, err)
-	sim.Fault("content-post", "status", simtest.Status(500), simtest.JSON{"times": 2})
-	_, err = f.Put(background, in, infoOf("file.txt", "content"))
-	require.NoError(t, err)
-	assert.Equal(t, "content", sim.File("file.txt"))
-}
-
-// A receipt for another size, or none, is no success.
-func TestUploadChecksTheReceipt(t *testing.T) {
-	for _, answer := range []string{
-		`{}`, `null`, `{"singleFile":null}`, `{"singleFile":{"size":7}}`,
-		`{"singleFile":{"size":6,"receipt":"r","fileChecksum":"c"}}`,
-	} {
-		sim := startSimulator(t)
-		f := sim.open("")
-		f.drive.Service.Retries.Tries = 2
-		sim.Fault("content-post", "replace", simtest.JSON{"text": answer, "times": nil, "effect": true})
-		_, err := tryPut(f, "file.txt", "content")
-		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", answer, err)
-		assert.Empty(t, sim.Paths())
-	}
-}
-
 // A file whose name is one with that of the upload to the service is replaced,
 // if it was there before.
 func TestUploadNoticesATakenName(t *testing.T) {
@@ -410,33 +294,4 @@ func (s *simulator) openOwn(root string) *Fs {
 	f, err := s.openShared(root, configuration)
 	require.NoError(s.T, err)
 	return f
-}
-
-// A host that answers before it has read the content is in trouble itself: what
-// it did not read is sent again.
-func TestUploadThatIsAnsweredEarly(t *testing.T) {
-	c := newFakeCloud()
-	for times, works := range map[int]bool{1: true, 2: true, 100: false} {
-		left := times
-		f := driveBy(roundTripper(func(req *http.Request) (*http.Response, error) {
-			if fakeKind(req) != "content-post" || left == 0 {
-				return c.RoundTrip(req)
-			}
-			left--
-			_, _ = io.CopyN(io.Discard, req.Body, 3)
-			_ = req.Body.Close()
-			return &http.Response{
-				StatusCode: 200, Header: http.Header{}, Request: req, ContentLength: -1,
-				Body: io.NopCloser(strings.NewReader(page)),
-			}, nil
-		}), "")
-		_, err := tryPut(f, fmt.Sprint("file", times), "content")
-		if works {
-			require.NoError(t, err)
-			continue
-		}
-		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
-		assert.NotContains(t, err.Error(), "cannot be read")
-	}
-	assert.Equal(t, []string{"file1", "file2"}, c.paths())
 }

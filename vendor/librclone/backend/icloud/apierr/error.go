@@ -29,34 +29,33 @@ const (
 	KindChanged     = "changed"      // somebody else changed the item in the meantime
 	KindBadConfig   = "bad-config"   // the configuration cannot work
 	KindUnsupported = "unsupported"  // the service cannot do this
-	KindRefusedName = "refused-name" // the service takes no such name
+	KindRefusedName = "refused-name" // the service does not accept the name
 
 	KindRefusedPackage = "refused-package" // the service does not store the archive as a package
 )
 
-// Causes of failures that concern the account, as Error.Cause and
-// SessionStatus.Cause return them. They are more specific than the kinds and
-// serve to explain to a person what to do.
+// Causes of failures that concern the account, as Error.Cause returns them. They
+// are more specific than the kinds, so that a person can be told what to do.
 const (
-	CauseNotSignedIn    = "not-signed-in"         // nobody has signed in
+	CauseNotSignedIn    = "not-signed-in"         // not signed in yet
 	CauseTrustOver      = "trust-over"            // Apple no longer trusts this device
-	CauseWrongPassword  = "wrong-password"        // Apple turned the password down
-	CauseAppSpecific    = "app-specific-password" // which iCloud Drive does not take
+	CauseWrongPassword  = "wrong-password"        // Apple rejected the password
+	CauseAppSpecific    = "app-specific-password" // iCloud Drive does not accept such a password
 	CauseLocked         = "locked"                // Apple refuses sign-ins, as for a locked account
 	CauseSecurityKeys   = "security-keys"         // Apple asks for a security key
 	CauseMainlandChina  = "mainland-china"        // the account is on another iCloud
-	CauseTermsPending   = "terms-pending"         // Apple waits for its terms to be accepted
-	CauseADPNotApproved = "adp-not-approved"      // Advanced Data Protection waits for an approval
+	CauseTermsPending   = "terms-pending"         // new terms have to be accepted
+	CauseADPNotApproved = "adp-not-approved"      // access with Advanced Data Protection is not approved
 	CauseWebAccessOff   = "web-access-off"        // a fresh session is refused, as when web access is off
-	CauseNoPassword     = "no-password"           // the session is over and no password is stored
+	CauseNoPassword     = "no-password"           // the session has ended and no password is stored
 	CauseThrottled      = "throttled"             // Apple asked to come back later
 	CauseNoDrive        = "no-drive"              // the account has no iCloud Drive
-	CauseUnclear        = "sign-in-unclear"       // proofs of the password were sent whose outcome is not known
-	CauseServiceTrouble = "service-trouble"       // Apple's service itself is in trouble
-	CauseNoNetwork      = "no-network"            // Apple's hosts are not reached
+	CauseUnclear        = "sign-in-unclear"       // the outcome of the last proofs of the password is unknown
+	CauseServiceTrouble = "service-trouble"       // Apple's service fails
+	CauseNoNetwork      = "no-network"            // Apple's hosts cannot be reached
 	CauseStateFolder    = "state-folder"          // the session file cannot be written
 	CauseSessionFile    = "session-file"          // the session file cannot be used
-	CauseSessionOver    = "session-over"          // any other reason to sign in again
+	CauseSessionOver    = "session-over"          // another reason to sign in again
 )
 
 // Error is the error of every operation of the iCloud backends, except where

@@ -20,17 +20,17 @@ import (
 // most addressAge.
 type contents struct {
 	service   *service.Service
-	seen      *recollection
+	facts     *recollection
 	batches   *addressBatches
 	gate      *transport.Gate
 	budget    *budget
 	lookUp    func(ctx context.Context, items []*Item) ([]*address, error) // how addresses are requested; nil for those of the drive
 	unchanged func(ctx context.Context, it *Item) bool                     // compared with its folder's present listing
 
-	mu        sync.Mutex
-	addresses *simplelru.LRU[string, *address] // by id and etag
-	packages  *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
-	asking    map[string]chan struct{}         // closed when the answer is there
+	mu         sync.Mutex
+	addresses  *simplelru.LRU[string, *address] // by id and etag
+	packages   *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
+	requesting map[string]chan struct{}         // closed when the answer is there
 }
 
 // address is an address at which a version of a content can be read for some
@@ -70,9 +70,9 @@ func newContents(service *service.Service, seen *recollection, unchanged func(co
 		packages.Add(id, struct{}{})
 	}
 	return &contents{
-		service: service, seen: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
+		service: service, facts: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
 		gate: transport.NewGate(), budget: newBudget(),
-		addresses: addresses, packages: packages, asking: map[string]chan struct{}{},
+		addresses: addresses, packages: packages, requesting: map[string]chan struct{}{},
 	}
 }
 
@@ -95,10 +95,10 @@ func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, 
 			c.mu.Unlock()
 			return known, nil
 		}
-		asked, others := c.asking[key]
+		asked, others := c.requesting[key]
 		if !others {
 			asked = make(chan struct{})
-			c.asking[key] = asked
+			c.requesting[key] = asked
 		}
 		c.mu.Unlock()
 		if others {
@@ -109,7 +109,7 @@ func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, 
 				return nil, ctx.Err()
 			}
 		}
-		found, err := c.askAgain(ctx, it)
+		found, err := c.requestUntilAllowed(ctx, it)
 		c.mu.Lock()
 		c.answered(it, found)
 		c.mu.Unlock()
@@ -127,20 +127,20 @@ func (c *contents) answered(it *Item, found *address) {
 		if found.packaged && !c.packages.Contains(it.ID) {
 			c.packages.Add(it.ID, struct{}{})
 			if !it.packaged {
-				c.seen.learnPackage(it.ID)
+				c.facts.learnPackage(it.ID)
 			}
 		}
 	}
-	close(c.asking[key])
-	delete(c.asking, key)
+	close(c.requesting[key])
+	delete(c.requesting, key)
 }
 
-// askAgain requests the address of a content, and repeats the request a few
+// requestUntilAllowed requests the address of a content, and repeats the request a few
 // times if it is denied: a later backup was seen to get an address that an
 // earlier one was denied.
-func (c *contents) askAgain(ctx context.Context, it *Item) (*address, error) {
+func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address, error) {
 	for try := 1; ; try++ {
-		found, err := c.ask(ctx, it)
+		found, err := c.requestAddress(ctx, it)
 		if try == transport.DoubtfulTries || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
 			return found, err
 		}
@@ -150,7 +150,7 @@ func (c *contents) askAgain(ctx context.Context, it *Item) (*address, error) {
 	}
 }
 
-func (c *contents) ask(ctx context.Context, it *Item) (*address, error) {
+func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, error) {
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, []*Item{it})
 		if err == nil && found[0] == nil {
@@ -162,14 +162,14 @@ func (c *contents) ask(ctx context.Context, it *Item) (*address, error) {
 		return found[0], nil
 	}
 	if it.inShare() && it.itemID != "" {
-		return c.askShared(ctx, it)
+		return c.requestShared(ctx, it)
 	}
 	answer, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},
 		Repeatable: true,
-	}, func(answer *addressAnswer) error {
+	}, func(answer *addressResponse) error {
 		if token, _ := tokenOf(answer); token == nil {
 			return apierr.Damaged("no address on a host of Apple's for the content")
 		}
@@ -182,9 +182,9 @@ func (c *contents) ask(ctx context.Context, it *Item) (*address, error) {
 	return newAddress(token, packaged), nil
 }
 
-// addressAnswer has the addresses of a content, as a file or as the archive of
+// addressResponse has the addresses of a content, as a file or as the archive of
 // a package.
-type addressAnswer struct {
+type addressResponse struct {
 	Data    *contentToken `json:"data_token"`
 	Package *contentToken `json:"package_token"`
 }
@@ -196,7 +196,7 @@ type contentToken struct {
 
 // tokenOf returns the usable token of a response, which is that of a file or
 // that of a package.
-func tokenOf(answer *addressAnswer) (token *contentToken, packaged bool) {
+func tokenOf(answer *addressResponse) (token *contentToken, packaged bool) {
 	if token := answer.Data; token != nil && hosts.TakeContents(token.URL) {
 		return token, false
 	}

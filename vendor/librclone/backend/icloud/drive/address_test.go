@@ -10,15 +10,15 @@ import (
 func TestTokens(t *testing.T) {
 	file, archive := &contentToken{URL: "https://a.icloud-content.com/"}, &contentToken{URL: "https://b.icloud-content.com/"}
 	for _, test := range []struct {
-		answer   addressAnswer
+		answer   addressResponse
 		want     *contentToken
 		packaged bool
 	}{
-		{addressAnswer{Data: file}, file, false},
-		{addressAnswer{Package: archive}, archive, true},
-		{addressAnswer{Data: &contentToken{}, Package: archive}, archive, true},
-		{addressAnswer{Data: file, Package: archive}, file, false},
-		{addressAnswer{}, nil, false},
+		{addressResponse{Data: file}, file, false},
+		{addressResponse{Package: archive}, archive, true},
+		{addressResponse{Data: &contentToken{}, Package: archive}, archive, true},
+		{addressResponse{Data: file, Package: archive}, file, false},
+		{addressResponse{}, nil, false},
 	} {
 		token, packaged := tokenOf(&test.answer)
 		assert.Equal(t, test.want, token)

@@ -36,7 +36,7 @@ const (
 
 // addressBatches determines how many addresses to request with one call.
 type addressBatches struct {
-	seen  *recollection
+	facts *recollection
 	slots chan struct{}
 
 	mu       sync.Mutex
@@ -48,7 +48,7 @@ type addressBatches struct {
 
 func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
 	refused := time.Unix(kept.BatchRefused, 0)
-	return &addressBatches{seen: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
+	return &addressBatches{facts: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
 // next returns the size of the next call, or 0 for no call.
@@ -83,7 +83,7 @@ func (b *addressBatches) failed(ctx context.Context, err error) {
 	b.mu.Unlock()
 	fs.Debugf(nil, "icloud: the service does not give several addresses at once: %v", err)
 	if over {
-		b.seen.refuseBatches(ctx)
+		b.facts.refuseBatches(ctx)
 	}
 }
 
@@ -97,7 +97,7 @@ func (d *Drive) Expect(ctx context.Context, items []*Item) { d.contents.expect(c
 func (c *contents) expect(ctx context.Context, items []*Item) {
 	ctx = context.WithoutCancel(ctx) // readers wait for what is asked for
 	for _, claimed := range c.claim(items) {
-		go c.askInBatches(ctx, claimed)
+		go c.requestInBatches(ctx, claimed)
 	}
 }
 
@@ -114,24 +114,24 @@ func (c *contents) claim(items []*Item) map[string][]*Item {
 		key := it.contentKey()
 		known, ok := c.addresses.Peek(key)
 		switch {
-		case c.asking[key] != nil, ok && known.fresh(), it.Size == 0 && !it.packaged, it.inShare():
+		case c.requesting[key] != nil, ok && known.fresh(), it.Size == 0 && !it.packaged, it.inShare():
 			continue
 		}
-		c.asking[key] = make(chan struct{})
+		c.requesting[key] = make(chan struct{})
 		claimed[it.zone()] = append(claimed[it.zone()], it)
 	}
 	return claimed
 }
 
-// askInBatches requests the addresses of claimed items of one zone.
-func (c *contents) askInBatches(ctx context.Context, claimed []*Item) {
+// requestInBatches requests the addresses of claimed items of one zone.
+func (c *contents) requestInBatches(ctx context.Context, claimed []*Item) {
 	for len(claimed) > 0 {
 		c.batches.slots <- struct{}{}
 		size := c.batches.next()
 		batch := claimed[:min(max(size, 1), len(claimed))]
 		found := make([]*address, len(batch))
 		if size > 0 {
-			found = c.askTogether(ctx, batch)
+			found = c.requestTogether(ctx, batch)
 		}
 		<-c.batches.slots
 		c.mu.Lock()
@@ -143,9 +143,9 @@ func (c *contents) askInBatches(ctx context.Context, claimed []*Item) {
 	}
 }
 
-// askTogether requests addresses with one call and returns them in the order of
+// requestTogether requests addresses with one call and returns them in the order of
 // the items, nil for those that were not returned.
-func (c *contents) askTogether(ctx context.Context, batch []*Item) []*address {
+func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*address {
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, batch)
 		if err != nil {
@@ -160,7 +160,7 @@ func (c *contents) askTogether(ctx context.Context, batch []*Item) []*address {
 	}
 	type answered struct {
 		ID text `json:"document_id"`
-		addressAnswer
+		addressResponse
 	}
 	found := make([]*address, len(batch))
 	places := make(map[string]int, len(batch))
@@ -180,7 +180,7 @@ func (c *contents) askTogether(ctx context.Context, batch []*Item) []*address {
 				continue
 			}
 			place, ok := places[string(one.ID)]
-			token, packaged := tokenOf(&one.addressAnswer)
+			token, packaged := tokenOf(&one.addressResponse)
 			if ok && token != nil && found[place] == nil {
 				found[place] = newAddress(token, packaged)
 				came++

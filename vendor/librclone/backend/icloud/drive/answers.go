@@ -263,8 +263,8 @@ func (d *driveItem) parentDoc() string { return api.GetDocIDFromDriveID(string(d
 // inTrash reports whether the item is in the Trash according to the response.
 func (d *driveItem) inTrash() bool { return d.parentDoc() == trashID }
 
-// itemsAnswer is the response to the changing calls of the Drive host.
-type itemsAnswer struct {
+// itemsResponse is the response to the changing calls of the Drive host.
+type itemsResponse struct {
 	Items   []driveItem `json:"items"`
 	Folders []driveItem `json:"folders"`
 }

@@ -111,7 +111,7 @@ func (b *batches) take(most int) []*batched {
 }
 
 func (b *batcher) send(zone string, of *batches, part []*batched) {
-	b.ask(context.WithoutCancel(part[0].ctx), zone, part)
+	b.request(context.WithoutCancel(part[0].ctx), zone, part)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, one := range part {
@@ -122,15 +122,15 @@ func (b *batcher) send(zone string, of *batches, part []*batched) {
 	b.begin(zone, of)
 }
 
-// ask sends a call about several items and gives each its part of the response.
+// request sends a call about several items and gives each its part of the response.
 // If a call is refused as a whole, the cause may be one of the items or their
 // number, so it is sent again in halves.
-func (b *batcher) ask(ctx context.Context, zone string, part []*batched) error {
+func (b *batcher) request(ctx context.Context, zone string, part []*batched) error {
 	entries := make([]map[string]any, len(part))
 	for i, one := range part {
 		entries[i] = one.entry
 	}
-	answer, err := service.Fetch[itemsAnswer](ctx, b.service, service.Request{
+	answer, err := service.Fetch[itemsResponse](ctx, b.service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: b.path, Body: map[string]any{"items": entries}, Zone: zone,
 	}, nil)
 	switch {
@@ -142,7 +142,7 @@ func (b *batcher) ask(ctx context.Context, zone string, part []*batched) error {
 		}
 	case len(part) > 1 && mayBeForOneOfThem(err):
 		half := len(part) / 2
-		first, second := b.ask(ctx, zone, part[:half]), b.ask(ctx, zone, part[half:])
+		first, second := b.request(ctx, zone, part[:half]), b.request(ctx, zone, part[half:])
 		if first == nil && second == nil {
 			b.mu.Lock()
 			b.most = max(1, min(b.most, half)) // so nothing but the number was wrong
@@ -157,7 +157,7 @@ func (b *batcher) ask(ctx context.Context, zone string, part []*batched) error {
 }
 
 // about returns the part of a response about one of several items.
-func (a *itemsAnswer) about(docID string) (*driveItem, error) {
+func (a *itemsResponse) about(docID string) (*driveItem, error) {
 	var found []driveItem
 	for _, answered := range a.all() {
 		if (&Item{ID: string(answered.DriveID)}).docID() == docID {
@@ -167,7 +167,7 @@ func (a *itemsAnswer) about(docID string) (*driveItem, error) {
 	return only(found)
 }
 
-func (a *itemsAnswer) all() []driveItem {
+func (a *itemsResponse) all() []driveItem {
 	if a.Items == nil {
 		return a.Folders
 	}
@@ -176,7 +176,7 @@ func (a *itemsAnswer) all() []driveItem {
 
 // onlyAbout returns the response about the only item of a call, which need not
 // contain its id.
-func onlyAbout(answer *itemsAnswer, docID string) (*driveItem, error) {
+func onlyAbout(answer *itemsResponse, docID string) (*driveItem, error) {
 	one, err := only(answer.all())
 	if err == nil && one.DriveID != "" && (&Item{ID: string(one.DriveID)}).docID() != docID {
 		return nil, apierr.Damaged("an answer is about another item")

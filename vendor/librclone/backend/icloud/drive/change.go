@@ -32,7 +32,7 @@ const mostAttempts = 4
 
 // change sends a call about one item.
 func (d *Drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
-	answer, err := service.Fetch[itemsAnswer](ctx, d.Service, service.Request{
+	answer, err := service.Fetch[itemsResponse](ctx, d.Service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: path, Body: body, Zone: zone,
 	}, nil)
 	if err != nil {

@@ -50,7 +50,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	if err == io.EOF && r.end < 0 {
 		return 0, r.complete() // only the end of the response shows the end
 	}
-	if err == io.EOF && !r.told {
+	if err == io.EOF && !r.hasLength {
 		// It is as likely that the response was not the content as that the
 		// connection broke.
 		return 0, apierr.Finally(apierr.Newf(apierr.KindDamaged, "", "", "the content ends at byte %d of %d", r.pos, r.end))

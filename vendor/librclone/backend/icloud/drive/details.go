@@ -28,7 +28,7 @@ func (d *Drive) detail(ctx context.Context, id string) *driveItem {
 	answer, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: "/retrieveItemDetails", Repeatable: true, TrustRefusals: true,
 		Body: map[string]any{"items": []map[string]any{{"drivewsid": id}}},
-	}, func(answer *itemsAnswer) error {
+	}, func(answer *itemsResponse) error {
 		_, err := onlyAbout(answer, docID)
 		return err
 	})

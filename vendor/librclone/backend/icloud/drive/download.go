@@ -41,7 +41,7 @@ type contentReader struct {
 	handed      bool     // the caller has bytes of the content
 	more        bool     // the answer holds more than was asked for
 	partial     bool     // the answer is a part of the content
-	told        bool     // the answer says how long it is
+	hasLength   bool     // the answer says how long it is
 	doubts      int      // times that the size was not the listed one
 	try         int      // of the present stretch; a byte that arrives begins a new one
 	err         error

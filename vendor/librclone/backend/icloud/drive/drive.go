@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/service"
 
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/lib/encoder"
 	"golang.org/x/sync/semaphore"
@@ -28,7 +26,7 @@ type Drive struct {
 	folders  *folders
 	lister   *lister
 	contents *contents
-	seen     *recollection
+	facts    *recollection
 	removals *batcher // moves to the Trash
 	erasures *batcher // deletions from the Trash
 	renames  *batcher
@@ -59,13 +57,13 @@ func New(service *service.Service, config Config) *Drive {
 	lister.batch.Store(int64(max(1, config.BatchSize)))
 	d := &Drive{
 		Service: service, folders: folders, lister: lister,
-		seen: newRecollection(config.SessionFile), age: config.ListingAge,
+		facts: newRecollection(config.SessionFile), age: config.ListingAge,
 		removals: newBatcher(service, "/moveItemsToTrash", 2),
 		erasures: newBatcher(service, "/deleteItems", 1),
 		renames:  newBatcher(service, "/renameItems", mostBatches),
 		encoding: config.Encoding,
 	}
-	d.contents = newContents(service, d.seen, d.unchanged)
+	d.contents = newContents(service, d.facts, d.unchanged)
 	return d
 }
 
@@ -90,59 +88,9 @@ func (d *Drive) Finish(ctx context.Context) []Unfinished { return d.pending.fini
 // later processes need not determine again, and finishes.
 func (d *Drive) Shutdown(ctx context.Context) []Unfinished {
 	d.Service.Session.Flush(ctx)
-	d.seen.flush(ctx)
+	d.facts.flush(ctx)
 	return d.Finish(ctx)
 }
-
-// place is a folder that a path leads to.
-type place struct {
-	id     string
-	item   *Item    // from its parent's listing; nil for the drive's root
-	parent string   // the id of its parent
-	path   string   // for messages
-	within []string // the ids of its ancestors
-}
-
-var driveRoot = place{id: rootID}
-
-func (p place) target() target {
-	if p.item == nil {
-		return target{id: p.id, weight: 1}
-	}
-	return targetOf(p.item)
-}
-
-// under returns the place of a child folder of p.
-func (p place) under(child *Item) place {
-	return place{
-		id: child.ID, item: child, parent: p.id, path: path.Join(p.path, child.Shown),
-		within: append(slices.Clip(p.within), p.id),
-	}
-}
-
-// loops returns an error if a child of the folder is the folder itself or one
-// of its ancestors. The kind at the beginning of an id is ignored.
-func (p place) loops(child *Item) error {
-	same := func(id string) bool {
-		return api.GetDocIDFromDriveID(id) == child.docID() && api.ZoneFromDriveID(id) == child.zone()
-	}
-	if !child.Folder || !same(p.id) && !slices.ContainsFunc(p.within, same) {
-		return nil
-	}
-	e := apierr.New(apierr.KindDamaged, "", "", "the service lists a folder within itself").Advise("look at the folder in iCloud Drive")
-	e.Final = true
-	return e
-}
-
-func (p place) writable(op string) error {
-	if p.item == nil {
-		return nil
-	}
-	return p.item.writable(op, p.path)
-}
-
-// zone returns the zone of new items in the folder.
-func (p place) zone() string { return api.ZoneFromDriveID(p.id) }
 
 // named returns the child that a name stands for. A child whose name differs in
 // case is a different one, unless the service was seen to treat the two names
@@ -169,7 +117,7 @@ func (d *Drive) walk(ctx context.Context, names []string, create bool) (place, e
 			if made {
 				found.Made = time.Now().Unix()
 			}
-			d.seen.keepTrail(ctx, found)
+			d.facts.keepTrail(ctx, found)
 		}
 		if !isGone(err) || err == fs.ErrorDirNotFound {
 			return at, err
@@ -198,7 +146,7 @@ func (d *Drive) recall(ctx context.Context, names []string) (first bool) {
 	if _, known := d.folders.find(rootID, names[0]); known {
 		return false // the process has already listed the root
 	}
-	ids, recent, first := d.seen.first(names)
+	ids, recent, first := d.facts.first(names)
 	for _, made := range recent {
 		d.folders.assume(made)
 	}

@@ -161,7 +161,7 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []folderCon
 	for i, target := range targets {
 		tickets[i] = l.folders.begin(target.id)
 	}
-	listings, err := l.ask(ctx, targets)
+	listings, err := l.request(ctx, targets)
 	var again []int
 	for i := range listings {
 		if err != nil {
@@ -236,9 +236,9 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 // one by one and fail.
 const mostFailures = 3
 
-// ask sends one listing request. A response that cannot be right is requested
+// request sends one listing request. A response that cannot be right is requested
 // again; if it stays wrong, its folder fails.
-func (l *lister) ask(ctx context.Context, targets []target) ([]folderContents, error) {
+func (l *lister) request(ctx context.Context, targets []target) ([]folderContents, error) {
 	asked := make([]map[string]any, len(targets))
 	for i, target := range targets {
 		asked[i] = map[string]any{
@@ -260,7 +260,7 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]folderContents, e
 	_, err := service.Fetch(ctx, l.service, r, func(answer *ListingResponse) error {
 		var short error
 		for i, target := range targets {
-			folder := answerFor(answer.Folders, target, len(targets))
+			folder := responseFor(answer.Folders, target, len(targets))
 			if folder == nil {
 				listings[i] = folderContents{err: apierr.Damaged("an answer to a listing leaves a folder out")}
 			} else {
@@ -286,10 +286,10 @@ func (l *lister) ask(ctx context.Context, targets []target) ([]folderContents, e
 // If they stay different, the caller gets an error.
 const shortTries = 3
 
-// answerFor finds the response about a folder. If one folder was requested, the
+// responseFor finds the response about a folder. If one folder was requested, the
 // response may lack its id, and the response about the root may have another id
 // of the root.
-func answerFor(answers []FolderResponse, wanted target, asked int) *FolderResponse {
+func responseFor(answers []FolderResponse, wanted target, asked int) *FolderResponse {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
 		_, z, d := api.DeconstructDriveID(string(answers[i].DriveID))

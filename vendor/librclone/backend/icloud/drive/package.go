@@ -48,9 +48,9 @@ const (
 	longestZipName = 4096
 )
 
-// tellOfArchive warns that a file is the archive of a package, which contains a
+// warnOfArchive warns that a file is the archive of a package, which contains a
 // folder of its own name.
-func tellOfArchive(name, on string, content *source) {
+func warnOfArchive(name, on string, content *source) {
 	head := content.head(zipNameOffset + longestZipName)
 	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
 		return

@@ -74,7 +74,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 			return err
 		}
 	}
-	r.pos, r.end, r.size, r.more, r.told = pos, end, size, more, told
+	r.pos, r.end, r.size, r.more, r.hasLength = pos, end, size, more, told
 	r.partial = resp.StatusCode == http.StatusPartialContent
 	return nil
 }

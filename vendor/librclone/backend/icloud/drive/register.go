@@ -29,7 +29,7 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		answer, err := service.Fetch(ctx, d.Service, service.Request{
 			Host: hosts.Docs, Method: http.MethodPost,
 			Path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", Body: info, Zone: in.zone(),
-		}, func(answer *registerAnswer) error {
+		}, func(answer *registerResponse) error {
 			err := checkRegistered(doc, answer)
 			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
 				other = api.ConstructDriveID(string(answer.Results[0].Document.ID), in.zone(), "FILE")
@@ -148,8 +148,8 @@ func (doc *document) fits(it *Item) bool {
 	return doc.pack != nil || max(0, it.Size) == doc.file.Size
 }
 
-// registerAnswer is the response to the request that makes a document a file.
-type registerAnswer struct {
+// registerResponse is the response to the request that makes a document a file.
+type registerResponse struct {
 	Status  documentStatus `json:"status"`
 	Results []struct {
 		Status   documentStatus  `json:"status"`
@@ -173,7 +173,7 @@ func (s documentStatus) failure() error {
 // checkRegistered checks that the response shows the document in full and with
 // our id. If the response lacks something, the document is looked up
 // afterwards.
-func checkRegistered(sent *document, answer *registerAnswer) error {
+func checkRegistered(sent *document, answer *registerResponse) error {
 	if err := answer.Status.failure(); err != nil {
 		return err
 	}

@@ -95,9 +95,9 @@ func (i *Item) inShare() bool {
 	return i.byItemID() || strings.Contains(kind, "IN_SHARED")
 }
 
-// askShared requests the address of a content below a share, which is part of
+// requestShared requests the address of a content below a share, which is part of
 // the service's description of the item.
-func (c *contents) askShared(ctx context.Context, it *Item) (*address, error) {
+func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error) {
 	raw, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/item/" + url.PathEscape(it.itemID), Repeatable: true,
 	}, func(raw *documentItem) error {

@@ -60,7 +60,7 @@ func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Rea
 		switch {
 		case err == nil:
 			if !content.packaged {
-				tellOfArchive(name, on, content)
+				warnOfArchive(name, on, content)
 			}
 			return it, nil
 		case ctx.Err() != nil || !content.again():

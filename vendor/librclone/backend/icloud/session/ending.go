@@ -33,7 +33,7 @@ func (s *Session) giveUp(err *apierr.Error, state *File) error {
 	}
 	state.note(e.Cause(), e.Why)
 	if e.Cause() != apierr.CauseStateFolder { // which says that nothing can be kept
-		s.keep(state)
+		s.writeFile(state)
 	}
 	return s.fail(&e, wait)
 }
@@ -61,9 +61,9 @@ func troubleCause(e *apierr.Error) string {
 	return ""
 }
 
-// strand does the same as end, for a session that cannot be renewed for lack of
+// endWithoutCredentials does the same as end, for a session that cannot be renewed for lack of
 // credentials.
-func (s *Session) strand(cause, why string, state *File) error {
+func (s *Session) endWithoutCredentials(cause, why string, state *File) error {
 	state.RefuseSession(cause, why)
 	return s.end(NeedsLogin(s.name, why).Because(cause), state)
 }
@@ -72,7 +72,7 @@ func (s *Session) strand(cause, why string, state *File) error {
 // session file changes.
 func (s *Session) end(why *apierr.Error, state *File) error {
 	state.Refused.Cause, state.Refused.Reason = why.Cause(), why.Why
-	s.keep(state)
+	s.writeFile(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stop(why)

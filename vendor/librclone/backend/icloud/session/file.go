@@ -337,7 +337,7 @@ func (f *File) Describe(now time.Time) Status {
 	}
 	switch {
 	case f.TrustToken == "" && f.SessionToken == "" && len(f.Cookies) == 0:
-		status.Cause, status.Reason = apierr.CauseNotSignedIn, "nobody has signed in"
+		status.Cause, status.Reason = apierr.CauseNotSignedIn, "not signed in"
 	case f.refuses(f.Refused.TrustToken, f.TrustToken), f.refuses(f.Refused.Session, f.session()), f.Refused.Password != "",
 		f.Proofs.spent(now) && !f.sessionTokenUsable():
 		status.Cause, status.Reason = f.Refused.Cause, f.Refused.Reason

@@ -17,9 +17,9 @@ import (
 // The part of a session that concerns its file, through which the processes of
 // an account share it.
 
-// keep writes the session file, if there is one. If the file cannot be written,
-// keep warns once, and the session continues.
-func (s *Session) keep(state *File) {
+// writeFile writes the session file, if there is one. If that fails, writeFile
+// warns once, and the session continues.
+func (s *Session) writeFile(state *File) {
 	s.mu.Lock()
 	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
 	s.state.TrustToken, s.state.TrustedAt, s.state.SignIns = state.TrustToken, state.TrustedAt, state.SignIns
@@ -40,11 +40,11 @@ func (s *Session) keep(state *File) {
 func (s *Session) warn(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.complain(err)
+	s.warnLocked(err)
 }
 
-// complain does the same as warn, with mu held.
-func (s *Session) complain(err error) {
+// warnLocked does the same as warn, with mu held.
+func (s *Session) warnLocked(err error) {
 	if !s.warned {
 		s.warned = true
 		// rclone's "notice" ranks below a warning, and is not shown.

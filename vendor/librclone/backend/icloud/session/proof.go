@@ -111,7 +111,7 @@ func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Du
 		var unclear *apierr.Error
 		if errors.As(err, &unclear) && unclear.Unclear {
 			s.mu.Lock()
-			s.fruitless = unclear
+			s.lastUnclear = unclear
 			s.mu.Unlock()
 		}
 		return r.failed(ctx, state, RenewAll, err)
@@ -119,7 +119,7 @@ func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Du
 	r.done.signedIn, r.done.confirmed, r.done.approved = true, false, false
 	s.mu.Lock()
 	if state.Proofs.Sent == 0 {
-		s.proofs, s.fruitless = 0, nil
+		s.proofs, s.lastUnclear = 0, nil
 	}
 	s.signIns = append(s.signIns, s.now())
 	s.mu.Unlock()
@@ -137,7 +137,7 @@ const mostSignIns = 20
 func (s *Session) mayTry(state *File) error {
 	switch {
 	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
-		return s.strand(apierr.CauseNotSignedIn, "nobody has signed in, or the sign-in was not completed", state)
+		return s.endWithoutCredentials(apierr.CauseNotSignedIn, "not signed in, or the sign-in was not completed", state)
 	case state.refuses(state.Refused.TrustToken, state.TrustToken):
 		return s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
 	}
@@ -166,7 +166,7 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 		return "", nil
 	}
 	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.fruitless
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.lastUnclear
 	s.mu.Unlock()
 	switch {
 	case mayProve:
@@ -184,12 +184,12 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 	case err != nil:
 		return "", err
 	case IsAppSpecific(password):
-		why := NeedsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not take")
+		why := NeedsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not accept")
 		return "", s.end(why.Because(apierr.CauseAppSpecific).Advise("sign in again with the password of the Apple Account"), state)
 	case state.refuses(state.Refused.Password, password):
 		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
 	case password == "" && !token:
-		return "", s.strand(apierr.CauseNoPassword, "the session is over and no password is stored to begin another", state)
+		return "", s.endWithoutCredentials(apierr.CauseNoPassword, "the session has ended and no password is stored to renew it", state)
 	}
 	return password, nil
 }
@@ -226,7 +226,7 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	state.Proofs.Accepted, state.Proofs.Open = false, false
 	state.refuseSessionToken(why.Why)
 	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.fruitless
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.lastUnclear
 	s.mu.Unlock()
 	password, err := r.givenPassword(ctx, state)
 	if err != nil {
@@ -234,7 +234,7 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	}
 	switch {
 	case mayProve && password != "":
-		s.keep(state)
+		s.writeFile(state)
 		return 0, &passing{why}
 	case state.Proofs.Sent >= MostProofs, password == "":
 		state.RefuseSession(apierr.CauseSessionOver, why.Why)

@@ -73,7 +73,7 @@ func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) err
 		if !errors.As(err, &again) {
 			return err
 		}
-		r.tell(again, wait)
+		r.logWait(again, wait)
 		if err := transport.Sleep(ctx, wait); err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ type round struct {
 	over       bool    // only a sign-in helps
 	confirming bool    // the request checks whether a refused session is valid
 	password   *Secret // set once it is known, because its command runs once in a round
-	told       bool    // a long wait was logged
+	warned     bool    // a long wait was logged
 }
 
 // passing is a temporary failure, after which another pass is worthwhile.
@@ -262,7 +262,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 		tries += state.Refused.Tries
 	}
 	wait := transport.Retries{Base: s.Base, Longest: s.Longest}.Delay(tries+1, err.Wait)
-	if !s.patient(wait) {
+	if !s.mayWait(wait) {
 		if err.Wait <= s.Longest && s.Longest > 0 {
 			lasting := *err
 			lasting.Why += ", for longer than " + s.Longest.String()
@@ -272,7 +272,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 	}
 	state.Refused.Tries, state.Refused.NotBefore = tries, s.now().Add(wait)
 	state.note(troubleCause(err), err.Why)
-	s.keep(state)
+	s.writeFile(state)
 	return wait, &passing{err}
 }
 
@@ -281,7 +281,7 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 	s := r.session
 	e := apierr.New(apierr.KindThrottled, "sign in", s.name, cmp.Or(state.Refused.Reason, "no reason is recorded")).Because(apierr.CauseThrottled)
 	e.Wait = wait
-	if s.patient(wait) {
+	if s.mayWait(wait) {
 		return wait, &passing{e}
 	}
 	e.Why = "the last renewal of the session failed: " + e.Why
@@ -289,9 +289,9 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 	return 0, s.fail(e, wait)
 }
 
-// patient reports whether a wait ends within the longest wait, counted from the
+// mayWait reports whether a wait ends within the longest wait, counted from the
 // first failure of the present series.
-func (s *Session) patient(wait time.Duration) bool {
+func (s *Session) mayWait(wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -302,20 +302,20 @@ func (s *Session) patient(wait time.Duration) bool {
 	return s.Longest > 0 && now.Add(wait).Sub(s.trouble) <= s.Longest
 }
 
-// tell logs why a renewal waits. The first long wait of a round is logged as a
+// logWait logs why a renewal waits. The first long wait of a round is logged as a
 // warning.
-func (r *round) tell(why *passing, wait time.Duration) {
+func (r *round) logWait(why *passing, wait time.Duration) {
 	if wait == 0 {
 		return
 	}
 	failure := *why.why
 	failure.Wait = 0 // the message contains the wait
 	name := r.session.name
-	if wait < transport.LongWait || r.told {
+	if wait < transport.LongWait || r.warned {
 		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v, because the last renewal failed: %s", name, wait.Round(time.Millisecond), failure.Reason())
 		return
 	}
-	r.told = true
+	r.warned = true
 	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is renewed again within %v, because the last renewal failed: %s", name, r.session.Longest, failure.Reason())
 }
 

@@ -32,29 +32,29 @@ type Session struct {
 	// turn is held by the caller that renews; all others wait for the outcome.
 	turn chan struct{}
 
-	mu         sync.Mutex
-	password   Secret        // "" when none is known
-	command    string        // that prints it, "" for none
-	given      string        // the credentials in the configuration that was read last
-	state      File          // the shared state, whether or not a file is used
-	generation int           // counts the changes of the credentials
-	own        bool          // the session was begun by this process
-	works      bool          // a call was accepted with it
-	worked     bool          // a call was accepted with any session, in this process
-	ended      *apierr.Error // why no renewal is possible any more
-	endedFile  fileStamp     // the session file at that time
-	failures   int           // counts the renewals that failed
-	failure    *apierr.Error // of the last renewal, nil after a success
-	retryAt    time.Time     // no renewal before, after a failure
-	trouble    time.Time     // when the present series of failures began
-	troubled   time.Time     // its last failure
-	signIns    []time.Time   // of this process, the recent ones
-	proofs     int           // of the password that this process has sent since its last sign-in
-	fruitless  *apierr.Error // why the last proof brought no session
-	savers     map[string]func(*File)
-	warned     bool                    // that the session file cannot be written
-	filed      bool                    // the session was in its file, so it ends when the file is removed
-	rotated    map[string]*http.Cookie // those that answers have replaced since the last save
+	mu          sync.Mutex
+	password    Secret        // "" when none is known
+	command     string        // that prints it, "" for none
+	given       string        // the credentials in the configuration that was read last
+	state       File          // the shared state, whether or not a file is used
+	generation  int           // counts the changes of the credentials
+	own         bool          // the session was begun by this process
+	works       bool          // a call was accepted with it
+	worked      bool          // a call was accepted with any session, in this process
+	ended       *apierr.Error // why no renewal is possible any more
+	endedFile   fileStamp     // the session file at that time
+	failures    int           // counts the renewals that failed
+	failure     *apierr.Error // of the last renewal, nil after a success
+	retryAt     time.Time     // no renewal before, after a failure
+	trouble     time.Time     // when the present series of failures began
+	troubled    time.Time     // its last failure
+	signIns     []time.Time   // of this process, the recent ones
+	proofs      int           // of the password that this process has sent since its last sign-in
+	lastUnclear *apierr.Error // why the last proof brought no session
+	savers      map[string]func(*File)
+	warned      bool                    // that the session file cannot be written
+	filed       bool                    // the session was in its file, so it ends when the file is removed
+	rotated     map[string]*http.Cookie // those that answers have replaced since the last save
 }
 
 // SignInFunc renews credentials at Apple, once, and changes state accordingly.
@@ -131,7 +131,7 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 			if state.TrustToken == "" && len(state.Cookies) == 0 {
 				return err
 			}
-			s.complain(err)
+			s.warnLocked(err)
 		}
 	}
 	same := state.TrustToken == s.state.TrustToken && CookieHeader(state.Cookies) == CookieHeader(s.state.Cookies)
@@ -225,7 +225,7 @@ func (s *Session) store(state *File, signedIn bool) {
 	s.works, s.own = works, own
 	s.mu.Unlock()
 	s.save(state)
-	s.keep(state)
+	s.writeFile(state)
 }
 
 // save passes the credentials to the remotes that store them in their own

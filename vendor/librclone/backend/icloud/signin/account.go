@@ -189,7 +189,7 @@ func (s *Signer) adopt(state *session.File, account *Account) error {
 func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	state.DropPCS()
 	for try := 1; ; try++ {
-		var answer pcsAnswer
+		var answer pcsResponse
 		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
 		var refused *apierr.Refusal
 		switch {
@@ -216,9 +216,9 @@ func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	}
 }
 
-// pcsAnswer is the setup host's response to a request for cookies for protected
+// pcsResponse is the setup host's response to a request for cookies for protected
 // data.
-type pcsAnswer struct {
+type pcsResponse struct {
 	WebAccess
 	Status string `json:"status"`
 }

@@ -55,12 +55,12 @@ func Prove(ctx context.Context, session *api.Session, appleID string, password s
 // cookies in the file. The account is nil if Apple refuses.
 func AccountLogin(ctx context.Context, proof *api.Session, file *session.File) (*Account, *Refused, error) {
 	file.Cookies = nil
-	return ask[Account](ctx, file, loginPath, loginBody(proof))
+	return request[Account](ctx, file, loginPath, loginBody(proof))
 }
 
 // Validate returns what a session may use.
 func Validate(ctx context.Context, file *session.File) (*Account, *Refused, error) {
-	return ask[Account](ctx, file, validatePath, nil)
+	return request[Account](ctx, file, validatePath, nil)
 }
 
 // WebAccess is what the account's owner allows on the web. Apple omits members
@@ -93,7 +93,7 @@ func (a *WebAccess) Off() bool { return a != nil && a.Allowed != nil && !*a.Allo
 // FetchWebAccess requests the settings of web access and stores in the file what
 // concerns Advanced Data Protection.
 func FetchWebAccess(ctx context.Context, file *session.File) (*WebAccess, *Refused, error) {
-	access, refused, err := ask[WebAccess](ctx, file, "/requestWebAccessState", nil)
+	access, refused, err := request[WebAccess](ctx, file, "/requestWebAccessState", nil)
 	if access != nil {
 		access.apply(file)
 	}
@@ -103,7 +103,7 @@ func FetchWebAccess(ctx context.Context, file *session.File) (*WebAccess, *Refus
 // RequestConsent makes the trusted devices of the account ask their owner to approve
 // the access to protected data.
 func RequestConsent(ctx context.Context, file *session.File) (*Refused, error) {
-	_, refused, err := ask[json.RawMessage](ctx, file, "/enableDeviceConsentForPCS", map[string]any{"appName": "iclouddrive"})
+	_, refused, err := request[json.RawMessage](ctx, file, "/enableDeviceConsentForPCS", map[string]any{"appName": "iclouddrive"})
 	return refused, err
 }
 
@@ -112,7 +112,7 @@ func RequestConsent(ctx context.Context, file *session.File) (*Refused, error) {
 // even if Apple refuses.
 func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *WebAccess, refused *Refused, err error) {
 	file.DropPCS()
-	said, refused, err := ask[pcsAnswer](ctx, file, pcsPath, pcsBody(true))
+	said, refused, err := request[pcsResponse](ctx, file, pcsPath, pcsBody(true))
 	switch {
 	case err != nil:
 		return false, nil, nil, err
@@ -129,8 +129,8 @@ func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *
 	return granted, &said.WebAccess, nil, nil
 }
 
-// ask sends one request to the setup host.
-func ask[T any](ctx context.Context, file *session.File, path string, body any) (*T, *Refused, error) {
+// request sends one request to the setup host.
+func request[T any](ctx context.Context, file *session.File, path string, body any) (*T, *Refused, error) {
 	answer := new(T)
 	if err := signerOf(ctx, file.AppleID).setup(ctx, file, path, body, answer); err != nil {
 		refused, err := asRefused(err)

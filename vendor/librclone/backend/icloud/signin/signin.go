@@ -36,7 +36,7 @@ type Signer struct {
 // name of the account in messages.
 func New(client *transport.Client, name string) *Signer { return &Signer{client: client, name: name} }
 
-// Renew is a signInFunc. If it fails, state keeps its cookies, which may still
+// Renew is a session.SignInFunc. If it fails, state keeps its cookies, which may still
 // be valid. The result of the sign-in, the proofs sent and the credentials
 // rejected are stored in state.
 func (s *Signer) Renew(ctx context.Context, state *session.File, password session.Secret, how session.Renewal, announce func(*session.File) error) error {
@@ -297,7 +297,7 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 	case refused.Kind() == apierr.KindThrottled, refused.Kind() == apierr.KindNetwork, code == apierr.CodeSessionOver:
 		return unclearIf(sent, refused.Temporary())
 	case sent && code == apierr.CodeWrongPassword:
-		return s.turnedDown(state, password, apierr.CauseWrongPassword, "Apple turned the password down").
+		return s.turnedDown(state, password, apierr.CauseWrongPassword, "Apple rejected the password").
 			Advise("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	case code != "":
 		return s.turnedDown(state, password, apierr.CauseSessionOver, "Apple refuses the sign-in ("+refused.Error()+", code "+shownCode(code)+")")

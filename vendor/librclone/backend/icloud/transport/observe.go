@@ -74,7 +74,7 @@ func (s *observation) end(received int64, err error) {
 		case s.resp.StatusCode >= 500:
 			s.outages.failed(host, s.begun, false, 0)
 		default:
-			s.outages.worked(host)
+			s.outages.succeeded(host)
 		}
 	})
 }
@@ -82,7 +82,7 @@ func (s *observation) end(received int64, err error) {
 // moved records that a large part of a response has arrived.
 func (s *observation) moved() {
 	if s.resp.StatusCode < 400 {
-		s.progress.Do(func() { s.outages.worked(s.req.URL.Hostname()) })
+		s.progress.Do(func() { s.outages.succeeded(s.req.URL.Hostname()) })
 	}
 }
 
@@ -138,7 +138,7 @@ func loggedPath(req *http.Request) string {
 	return strings.Join(parts, "/")
 }
 
-// LongWait is the wait from which on the user is told why nothing happens.
+// LongWait is the shortest wait whose reason is logged as a warning.
 const LongWait = 10 * time.Second
 
 type tryKey struct{}
@@ -155,9 +155,9 @@ func tryOf(ctx context.Context) int {
 	return 1
 }
 
-// told stores until when a reason to wait is not logged again, because many
+// loggedWaits stores until when a reason to wait is not logged again, because many
 // calls wait for the same thing at once.
-var told = struct {
+var loggedWaits = struct {
 	sync.Mutex
 	until map[string]time.Time
 }{until: map[string]time.Time{}}
@@ -165,7 +165,7 @@ var told = struct {
 // wait sleeps and logs the reason, as a warning if the wait is long.
 func wait(ctx context.Context, d time.Duration, why string) error {
 	level := fs.LogLevelDebug
-	if d > LongWait && isNews(d, why) {
+	if d > LongWait && isFirst(d, why) {
 		level = fs.LogLevelWarning
 	}
 	if d > 0 {
@@ -175,14 +175,14 @@ func wait(ctx context.Context, d time.Duration, why string) error {
 	return Sleep(ctx, d)
 }
 
-// isNews reports whether no other call has logged this wait.
-func isNews(d time.Duration, why string) bool {
-	told.Lock()
-	defer told.Unlock()
+// isFirst reports whether no other call has logged this wait.
+func isFirst(d time.Duration, why string) bool {
+	loggedWaits.Lock()
+	defer loggedWaits.Unlock()
 	now := time.Now()
-	if now.Before(told.until[why]) {
+	if now.Before(loggedWaits.until[why]) {
 		return false
 	}
-	told.until[why] = now.Add(d)
+	loggedWaits.until[why] = now.Add(d)
 	return true
 }

@@ -57,8 +57,8 @@ func (o *Outages) failed(host string, begun time.Time, throttled bool, wait time
 	}
 }
 
-// worked records a success, which ends the outage of a host.
-func (o *Outages) worked(host string) {
+// succeeded records a success, which ends the outage of a host.
+func (o *Outages) succeeded(host string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.host, host)

@@ -40,7 +40,7 @@ func (a *Attentive) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
 	}
 	resp, err := a.Next.RoundTrip(req)
-	watch.answer()
+	watch.responded()
 	if err != nil {
 		err = watch.reason(ctx, err)
 		cancel(nil)
@@ -50,20 +50,20 @@ func (a *Attentive) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch cancels a request unless it is told in time that bytes have moved.
+// watch cancels a request on which no byte moves in time.
 type watch struct {
 	silence time.Duration
 
-	mu       sync.Mutex
-	timer    *time.Timer
-	answered bool // the time of the request is over, that of the answer begins
+	mu          sync.Mutex
+	timer       *time.Timer
+	hasResponse bool // the time of the request is over, that of the answer begins
 }
 
 // pause stops the clock while a request waits for the caller.
 func (w *watch) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.answered {
+	if !w.hasResponse {
 		w.timer.Stop()
 	}
 }
@@ -72,15 +72,15 @@ func (w *watch) pause() {
 func (w *watch) resume(more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.answered {
+	if !w.hasResponse {
 		w.timer.Reset(w.silence + more)
 	}
 }
 
-func (w *watch) answer() {
+func (w *watch) responded() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.answered = true
+	w.hasResponse = true
 	w.timer.Stop()
 }
 

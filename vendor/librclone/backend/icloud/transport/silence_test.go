@@ -14,7 +14,7 @@ func TestSilenceAfterTheAnswer(t *testing.T) {
 		fired := false
 		w := &watch{silence: time.Second, timer: time.AfterFunc(time.Second, func() { fired = true })}
 		w.pause()
-		w.answer()
+		w.responded()
 		w.resume(0)
 		time.Sleep(time.Hour) // of the test's own time
 		assert.False(t, fired)
