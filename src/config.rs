@@ -317,6 +317,7 @@ mod tests {
             "ignore_file" => "/dev/null",
             "summary" | "metrics_file" => "/nowhere/file",
             "names" => "fail",
+            "packages" => "archive",
             "verify" => "content",
             key if key.ends_with("_dir") => "/nowhere",
             _ => "7",

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::account::{self, Account, Error as AccountError, Patience, State};
 use crate::rclone::{
-    Cause, Deletion, Error, File, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
+    Cause, Deletion, Error, File, Form, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
     account::{Available, Description, Reached},
 };
 
@@ -254,7 +254,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
     let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
-    let file = match within(WORK, remote.upload(&path, Time::now(), content, Replacement::Awaited)).await {
+    let file = match within(WORK, remote.upload(&path, Time::now(), content, Replacement::Awaited, Form::File)).await {
         Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
         Ok(entry) => match entry.item {
             Item::File(file) => file,

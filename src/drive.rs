@@ -18,11 +18,12 @@ use tokio::sync::Semaphore;
 
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
+pub use package::unpacked_size;
 pub use path::{BadName, DrivePath, are_alike, are_one};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{
-    self, Deletion, Entry, File, Item, Kind, Listing, Rclone, Remote, Replacement, Rules, Sections, Time, Trail,
+    self, Deletion, Entry, File, Form, Item, Kind, Listing, Rclone, Remote, Replacement, Rules, Sections, Time, Trail,
 };
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
@@ -218,12 +219,28 @@ impl Drive {
         replacement: Replacement,
         slot: Slot,
     ) -> Result<Stored, Error> {
+        self.upload_as(path, modified, content, replacement, slot, Form::File).await
+    }
+
+    /// Stores a file as [`Self::upload`] does, in a form.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be stored in this form.
+    pub async fn upload_as(
+        &self,
+        path: &DrivePath,
+        modified: Time,
+        content: &Spooled,
+        replacement: Replacement,
+        slot: Slot,
+        form: Form,
+    ) -> Result<Stored, Error> {
         let _permit = match slot {
             // The semaphore is never closed, so this returns a permit.
             Slot::Awaited => self.uploads.acquire().await.ok(),
             Slot::NotNeeded => None,
         };
-        let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement);
+        let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement, form);
         let stored = retried(self.attempts(Work::Write), upload).await;
         let entry = self.judged(Work::Write, "cannot store", path, stored).await?;
         match entry.item {

@@ -177,6 +177,16 @@ pub enum Replacement {
     Refused,
 }
 
+/// How the archive of a package is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As a file.
+    File,
+    /// As a package, if the service has packages, the content is the archive of one and the name
+    /// that of one. If the service refuses that, the error has the kind [`Kind::RefusedPackage`].
+    Package,
+}
+
 /// A change that failed in the background or is not done.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -272,6 +282,9 @@ pub struct File {
     object: Arc<ffi::Object>,
     /// The size in bytes, or none if the backend cannot tell.
     pub size: Option<u64>,
+    /// The size that the service lists, if it may be another one than that of the content: that of
+    /// a package is the total size of its files.
+    pub listed_size: Option<u64>,
     /// A value that changes whenever the file does.
     pub version: Arc<str>,
     /// Whether the file is known to be a package.
@@ -288,6 +301,7 @@ impl TryFrom<methods::Entry> for Entry {
             (false, Some(object)) => Item::File(File {
                 object: Arc::new(object),
                 size: u64::try_from(entry.size).ok(),
+                listed_size: entry.listed,
                 version: entry.version.into(),
                 is_package: entry.package,
             }),

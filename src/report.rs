@@ -58,6 +58,8 @@ pub struct Summary {
     pub kept_both: u64,
     /// The number of items that a restore has left out because others have their names.
     pub skipped: u64,
+    /// The number of packages that a restore has stored as archives, because the service refused them.
+    pub archives: u64,
     /// The number of links and special files that a restore has left out.
     pub links: u64,
     /// The number of items whose permissions a restore has not kept.
@@ -110,6 +112,7 @@ impl fmt::Display for Summary {
             (self.kept_both, "restored beside others"),
             (self.skipped, "skipped because others have their names"),
             (self.renamed, "restored under another name"),
+            (self.archives, "packages restored as archives"),
             (self.links, "links and special files left out"),
             (self.missing, "counted by the service but not listed"),
         ];

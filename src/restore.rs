@@ -12,7 +12,7 @@ mod run;
 mod store;
 mod uploads;
 
-pub use policy::{Links, OnBadName, OnConflict, Policy, Verify};
+pub use policy::{Links, OnBadName, OnConflict, Packages, Policy, Verify};
 pub use run::{Error, Incoming, Item, Outcome, Restore, Wanted};
 
 use crate::{
@@ -46,6 +46,10 @@ pub struct Restored {
     kept_both: u64,
     /// 1 if the file was left out because another one has its name.
     skipped: u64,
+    /// 1 if the file was stored as a package.
+    packages: u64,
+    /// 1 if the file is a package that was stored as an archive.
+    archives: u64,
     /// The path, if it is not that in the snapshot.
     renamed: Option<DrivePath>,
 }

@@ -8,7 +8,7 @@ use crate::{
     backup::ExcludeOptions,
     drive::Limits,
     kloset::CacheLimits,
-    restore::{Links, OnBadName, OnConflict, Policy, Verify},
+    restore::{Links, OnBadName, OnConflict, Packages, Policy, Verify},
 };
 
 /// The unit of the options about memory.
@@ -152,6 +152,15 @@ const LINKS: Opt = one_of(
         "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
     ),
 );
+const PACKAGES: Opt = one_of(
+    &["auto", "archive"],
+    option(
+        "packages",
+        "`auto`",
+        "documents that a Mac stores as folders, in a restore into iCloud: as packages (`auto`), or as the archives that \
+         the backup contains (`archive`)",
+    ),
+);
 const VERIFY: Opt = one_of(
     &["size", "content"],
     option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"),
@@ -179,7 +188,7 @@ const SPOOL_MEMORY: Opt = at_least(
 const SPOOL_DIR: Opt = path(option("spool_dir", "`$TMPDIR`", "the folder of those files"));
 
 /// All options of this program, in the order of the README.
-pub const OPTIONS: [Opt; 26] = [
+pub const OPTIONS: [Opt; 27] = [
     ACCOUNT,
     STATE_DIR,
     PASSWORD_COMMAND,
@@ -199,6 +208,7 @@ pub const OPTIONS: [Opt; 26] = [
     SKIP_IDENTICAL,
     NAMES,
     LINKS,
+    PACKAGES,
     VERIFY,
     UPLOADS,
     CACHE_MEMORY,
@@ -332,6 +342,7 @@ pub(super) fn restore(map: &mut HashMap<String, String>) -> Result<Policy, Error
         skip_identical: SKIP_IDENTICAL.flag(map)?,
         names: NAMES.choice(map, &[("rename", OnBadName::Rename), ("fail", OnBadName::Fail)])?,
         links: LINKS.choice(map, &[("skip", Links::Skip), ("error", Links::Error), ("text", Links::Text)])?,
+        packages: PACKAGES.choice(map, &[("auto", Packages::Auto), ("archive", Packages::Archive)])?,
         verify: VERIFY.choice(map, &[("size", Verify::Size), ("content", Verify::Content)])?,
     })
 }

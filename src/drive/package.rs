@@ -24,6 +24,12 @@ const CENTRAL: Header = Header { length: 46, time: 12, name_length: 28, extra_le
 /// Extra fields that contain times: those of Info-ZIP and of NTFS.
 const TIMES: [u16; 3] = [0x5455, 0x5855, 0x000a];
 
+/// Returns the total size of the files in an archive, or none if the content is no archive.
+pub fn unpacked_size(content: &Region) -> Option<u64> {
+    let mut archive = ZipArchive::new(Reader { region: content, at: 0 }).ok()?;
+    (0..archive.len()).map(|index| Some(archive.by_index_raw(index).ok()?.size())).sum()
+}
+
 struct Header {
     length: usize,
     time: u64,

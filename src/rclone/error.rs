@@ -36,6 +36,8 @@ pub enum Kind {
     Unsupported,
     /// The service does not accept the name.
     RefusedName,
+    /// The service does not store the archive as a package.
+    RefusedPackage,
     /// The caller cancelled the operation.
     Cancelled,
     /// Anything else.

@@ -145,6 +145,7 @@ pub struct Entry {
     pub folder: bool,
     #[serde(default)]
     pub size: i64,
+    pub listed: Option<u64>,
     #[serde(default)]
     pub seconds: i64,
     #[serde(default)]
@@ -350,6 +351,7 @@ pub struct Upload {
     pub nanos: i32,
     pub defer: bool,
     pub new: bool,
+    pub package: bool,
     pub file: Option<SpoolFile>,
 }
 

@@ -3,7 +3,7 @@
 use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
-    Deletion, Entry, Error, File, Listing, Region, Remote, Replacement, Rules, Time, Trail,
+    Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
     call::{blocking, call, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
@@ -142,6 +142,7 @@ impl Remote {
         modified: Time,
         content: Arc<Region>,
         replacement: Replacement,
+        form: Form,
     ) -> Result<Entry, Error> {
         let scope = ffi::Scope::new();
         let id = scope.id();
@@ -152,6 +153,7 @@ impl Remote {
             nanos: modified.nanos,
             defer: replacement == Replacement::Deferred,
             new: replacement == Replacement::Refused,
+            package: form == Form::Package,
             file: None,
         };
         let entry: methods::Entry = blocking(scope, move || {

@@ -20,10 +20,23 @@ pub enum Decision {
     Refuse(&'static str),
 }
 
+/// A file of the snapshot, as far as it is compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// The number of bytes.
+    pub size: u64,
+    /// The total size of the files in it, if it is an archive that may be a package.
+    pub unpacked: Option<u64>,
+    /// When it was modified.
+    pub time: Time,
+    /// The precision of the times of the destination, or none if it keeps none.
+    pub precision: Option<Duration>,
+}
+
 /// Decides about a file of the snapshot for which the destination has `entry`.
-pub fn decide(policy: &Policy, entry: &Entry, size: u64, time: Time, precision: Option<Duration>) -> Decision {
+pub fn decide(policy: &Policy, entry: &Entry, own: &Own) -> Decision {
     let is_folder = matches!(entry.item, Item::Folder);
-    if policy.skip_identical && is_identical(entry, size, time, precision).is_some() {
+    if policy.skip_identical && own.is_identical(entry).is_some() {
         return Decision::Identical;
     }
     match policy.on_conflict {
@@ -34,24 +47,30 @@ pub fn decide(policy: &Policy, entry: &Entry, size: u64, time: Time, precision: 
         OnConflict::Replace | OnConflict::Newer if is_folder => {
             Decision::Refuse("a folder has this name, which was left as it is; restore the file into another folder")
         }
-        OnConflict::Newer if !is_later(time, entry.modified, precision) => Decision::Skip,
+        OnConflict::Newer if !own.is_later(entry.modified) => Decision::Skip,
         OnConflict::Replace | OnConflict::Newer => Decision::Replace,
     }
 }
 
-/// Returns the file of an entry if it has this size and modification time, as precisely as the
-/// service keeps times. Where it keeps none, no file counts as identical.
-pub fn is_identical(entry: &Entry, size: u64, time: Time, precision: Option<Duration>) -> Option<&File> {
-    let Item::File(file) = &entry.item else {
-        return None;
-    };
-    let step = nanoseconds(precision?);
-    let is_same_time = (nanos(time) - nanos(entry.modified)).abs() < step;
-    (file.size == Some(size) && is_same_time).then_some(file)
-}
+impl Own {
+    /// Returns the file of an entry if it has the same size and modification time, as precisely as
+    /// the destination keeps times. If it keeps none, no file counts as identical.
+    pub fn is_identical<'a>(&self, entry: &'a Entry) -> Option<&'a File> {
+        let Item::File(file) = &entry.item else {
+            return None;
+        };
+        let has_size = match (file.size, file.listed_size) {
+            (Some(size), _) => size == self.size,
+            (None, Some(listed)) => listed == self.size || Some(listed) == self.unpacked,
+            (None, None) => false,
+        };
+        let has_time = (nanos(self.time) - nanos(entry.modified)).abs() < nanoseconds(self.precision?);
+        (has_size && has_time).then_some(file)
+    }
 
-fn is_later(time: Time, other: Time, precision: Option<Duration>) -> bool {
-    nanos(time) - nanos(other) >= precision.map_or(1, nanoseconds)
+    fn is_later(&self, other: Time) -> bool {
+        nanos(self.time) - nanos(other) >= self.precision.map_or(1, nanoseconds)
+    }
 }
 
 /// Returns a length of time in nanoseconds, at least one.

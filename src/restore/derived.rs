@@ -18,6 +18,8 @@ pub enum Reason<'a> {
     Twin,
     /// The service refuses the name.
     Refused,
+    /// The service does not store it as a package.
+    Archive,
     /// A file that stays has the name. The text is the date of the restore.
     Beside(&'a str),
 }
@@ -28,6 +30,7 @@ impl Reason<'_> {
     pub fn forms(self, name: &str) -> Vec<String> {
         match self {
             Self::Twin => vec![name.to_owned()],
+            Self::Archive => vec![shortened(&format!("{name}.zip"))],
             Self::Beside(date) => vec![with_suffix(name, &format!(" (restored {date})"))],
             Self::Refused => {
                 let mut forms = vec![shortened(&visible(name, false)), shortened(&visible(name, true))];
@@ -44,7 +47,7 @@ impl Reason<'_> {
     pub fn numbered(self, form: &str) -> impl Iterator<Item = String> {
         let (own, mark) = match self {
             Self::Twin => (None, "~"),
-            Self::Refused => (Some(form.to_owned()), "~"),
+            Self::Refused | Self::Archive => (Some(form.to_owned()), "~"),
             Self::Beside(_) => (Some(form.to_owned()), " "),
         };
         own.into_iter().chain((2..=MOST).map(move |number| with_suffix(form, &format!("{mark}{number}"))))

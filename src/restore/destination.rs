@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     drive::{Drive, DrivePath, Error},
-    rclone::{Entry, Kind},
+    rclone::{Entry, Item, Kind},
 };
 
 /// The contents of a folder before the restore.
@@ -57,6 +57,11 @@ impl Contents {
             Some(entry) if self.merges => Found::Alike(entry),
             _ => Found::Nothing,
         }
+    }
+
+    /// Reports whether a file has another size in listings than its content, as packages have.
+    pub fn may_have_packages(&self) -> bool {
+        self.entries.values().any(|entry| matches!(&entry.item, Item::File(file) if file.listed_size.is_some()))
     }
 
     /// Returns the entries whose names start with a text.

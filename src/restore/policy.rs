@@ -48,6 +48,16 @@ pub enum Verify {
     Content,
 }
 
+/// What happens to the archive of a package, such as a Pages document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Packages {
+    /// It is restored as a package where the service has packages.
+    #[default]
+    Auto,
+    /// It is restored as the archive.
+    Archive,
+}
+
 /// The choices of a user about a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -59,6 +69,8 @@ pub struct Policy {
     pub names: OnBadName,
     /// What happens to links and special files.
     pub links: Links,
+    /// What happens to the archives of packages.
+    pub packages: Packages,
     /// How restored files are verified.
     pub verify: Verify,
 }

@@ -353,6 +353,8 @@ impl<R> Restore<R> {
         self.summary.replaced += restored.replaced;
         self.summary.kept_both += restored.kept_both;
         self.summary.skipped += restored.skipped;
+        self.summary.packages += restored.packages;
+        self.summary.archives += restored.archives;
         if let Some(path) = restored.renamed {
             self.summary.renamed += 1;
             let below = path.as_str().strip_prefix(self.top.as_str()).unwrap_or(path.as_str());

@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Failure, Restored,
-    decision::{self, Decision},
+    decision::{self, Decision, Own},
     derived::{Candidates, Reason},
     destination::{Contents, Folder, Found},
     digest::Digest,
     names::{Case, Names},
-    policy::{OnBadName, Policy},
+    policy::{OnBadName, Packages, Policy},
 };
 use crate::{
     drive::{self, Drive, DrivePath, Slot, Spooled},
-    rclone::{Entry, File, Item, Kind, Replacement, Time},
+    rclone::{Entry, File, Form, Item, Kind, Replacement, Time},
 };
 
 /// What all files of a restore share.
@@ -95,19 +95,22 @@ impl Job {
     /// Fails if the file is neither stored nor left out intentionally.
     pub async fn run(self) -> Result<Restored, Failure> {
         let contents = self.folder.contents().await?;
+        let own = self.own(&contents).await;
         if self.name == Name::Twin {
-            return self.store_renamed(Reason::Twin, &contents).await;
+            return self.store_renamed(Reason::Twin, &contents, &own).await;
         }
         let stored = match contents.find(self.path.name()) {
-            Found::Same(entry) => self.store_over(entry, &contents).await,
-            Found::Alike(_) | Found::Nothing if self.name == Name::Alike => self.store_beside_twin(&contents).await,
+            Found::Same(entry) => self.store_over(entry, &contents, &own).await,
+            Found::Alike(_) | Found::Nothing if self.name == Name::Alike => {
+                self.store_beside_twin(&contents, &own).await
+            }
             Found::Alike(entry) if self.shared.names().case() == Case::Folded => {
-                self.store_over(entry, &contents).await
+                self.store_over(entry, &contents, &own).await
             }
             Found::Alike(entry) => match self.upload(&self.path, Replacement::Refused).await {
                 Err(failure) if failure.kind == Some(Kind::Exists) => {
                     self.shared.names().learn_case(Case::Folded);
-                    self.store_over(entry, &contents).await
+                    self.store_over(entry, &contents, &own).await
                 }
                 result => result,
             },
@@ -115,7 +118,11 @@ impl Job {
         };
         match stored {
             Err(failure) if failure.kind == Some(Kind::RefusedName) && self.may_rename() => {
-                self.store_renamed(Reason::Refused, &contents).await
+                self.store_renamed(Reason::Refused, &contents, &own).await
+            }
+            Err(failure) if failure.kind == Some(Kind::RefusedPackage) => {
+                let restored = self.store_renamed(Reason::Archive, &contents, &own).await?;
+                Ok(Restored { archives: 1, ..restored })
             }
             result => result,
         }
@@ -142,12 +149,12 @@ impl Job {
     }
 
     /// Stores the file where the destination has an entry of its name.
-    async fn store_over(&self, entry: &Entry, contents: &Contents) -> Result<Restored, Failure> {
+    async fn store_over(&self, entry: &Entry, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
         let (Shared { drive, date, .. }, policy) = (&*self.shared, &self.policy);
-        let mut decision = decision::decide(policy, entry, self.content.size(), self.time, drive.precision());
-        if decision == Decision::Identical && !self.is_confirmed(entry).await? {
+        let mut decision = decision::decide(policy, entry, own);
+        if decision == Decision::Identical && !self.is_confirmed(entry, own).await? {
             let policy = Policy { skip_identical: false, ..*policy };
-            decision = decision::decide(&policy, entry, self.content.size(), self.time, drive.precision());
+            decision = decision::decide(&policy, entry, own);
         }
         match decision {
             Decision::Identical => Ok(Restored { identical: 1, ..Restored::default() }),
@@ -158,10 +165,10 @@ impl Job {
                 Ok(Restored { replaced: 1, ..restored })
             }
             Decision::Beside => {
-                if self.is_beside_already(contents).await? {
+                if self.is_beside_already(contents, own).await? {
                     return Ok(Restored { identical: 1, ..Restored::default() });
                 }
-                let restored = self.store_renamed(Reason::Beside(date), contents).await?;
+                let restored = self.store_renamed(Reason::Beside(date), contents, own).await?;
                 Ok(Restored { kept_both: 1, ..restored })
             }
         }
@@ -169,11 +176,11 @@ impl Job {
 
     /// Stores a file whose name differs only in case from that of another file of the restore. No
     /// service tells beforehand whether it keeps both.
-    async fn store_beside_twin(&self, contents: &Contents) -> Result<Restored, Failure> {
+    async fn store_beside_twin(&self, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
         match self.upload(&self.path, Replacement::Refused).await {
             Err(failure) if failure.kind == Some(Kind::Exists) => {
                 self.shared.names().learn_case(Case::Folded);
-                self.store_renamed(Reason::Twin, contents).await
+                self.store_renamed(Reason::Twin, contents, own).await
             }
             result => {
                 if result.is_ok() {
@@ -185,15 +192,15 @@ impl Job {
     }
 
     /// Stores the file under a derived name. A file that is there and identical counts as stored.
-    async fn store_renamed(&self, reason: Reason<'_>, contents: &Contents) -> Result<Restored, Failure> {
-        if !self.may_rename() && !matches!(reason, Reason::Beside(_)) {
+    async fn store_renamed(&self, reason: Reason<'_>, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
+        if !self.may_rename() && matches!(reason, Reason::Twin | Reason::Refused) {
             return Err(twin(&self.path));
         }
         let mut candidates = Candidates::new(&self.path, reason);
-        let is_same = |entry: &Entry| self.policy.skip_identical && self.identical(entry).is_some();
+        let is_same = |entry: &Entry| self.policy.skip_identical && own.is_identical(entry).is_some();
         while let Some(candidate) = self.shared.reserve(&mut candidates, contents, false, is_same) {
             if let Found::Same(entry) = contents.find(candidate.name()) {
-                if self.is_confirmed(entry).await? {
+                if self.is_confirmed(entry, own).await? {
                     return Ok(Restored { identical: 1, renamed: Some(candidate), ..Restored::default() });
                 }
                 continue;
@@ -207,43 +214,56 @@ impl Job {
     }
 
     /// Reports whether an earlier restore has stored the file beside the one that has its name.
-    async fn is_beside_already(&self, contents: &Contents) -> Result<bool, Failure> {
+    async fn is_beside_already(&self, contents: &Contents, own: &Own) -> Result<bool, Failure> {
         if !self.policy.skip_identical {
             return Ok(false);
         }
         let form = Reason::Beside("").forms(self.path.name()).swap_remove(0);
         let start = form.split(')').next().unwrap_or_default();
         for entry in contents.starting_with(start) {
-            if self.identical(entry).is_some() && self.is_confirmed(entry).await? {
+            if own.is_identical(entry).is_some() && self.is_confirmed(entry, own).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn identical<'a>(&self, entry: &'a Entry) -> Option<&'a File> {
-        decision::is_identical(entry, self.content.size(), self.time, self.shared.drive.precision())
+    /// Returns what is compared with the files of the destination. The files in an archive are only
+    /// looked at if there is one that may be a package.
+    async fn own(&self, contents: &Contents) -> Own {
+        let unpacked = if contents.may_have_packages() {
+            let content = Arc::clone(self.content.content());
+            tokio::task::spawn_blocking(move || drive::unpacked_size(&content)).await.ok().flatten()
+        } else {
+            None
+        };
+        Own { size: self.content.size(), unpacked, time: self.time, precision: self.shared.drive.precision() }
     }
 
     /// Reports whether an entry that looks identical is, as far as it is to be verified.
-    async fn is_confirmed(&self, entry: &Entry) -> Result<bool, Failure> {
-        match (self.digest, self.identical(entry)) {
-            (Some(digest), Some(file)) => Ok(self.digest_of(file, &self.path).await? == digest),
-            (None, Some(_)) => Ok(true),
+    async fn is_confirmed(&self, entry: &Entry, own: &Own) -> Result<bool, Failure> {
+        match (self.digest, own.is_identical(entry)) {
+            // The archive of a package has other bytes in each download.
+            (Some(digest), Some(file)) if file.size.is_some() => Ok(self.digest_of(file, &self.path).await? == digest),
+            (_, Some(_)) => Ok(true),
             (_, None) => Ok(false),
         }
     }
 
     async fn upload(&self, path: &DrivePath, replacement: Replacement) -> Result<Restored, Failure> {
         let Shared { drive, .. } = &*self.shared;
-        let file = drive.upload(path, self.time, &self.content, replacement, Slot::Awaited).await?.file;
+        let form = if self.policy.packages == Packages::Auto { Form::Package } else { Form::File };
+        let file = drive.upload_as(path, self.time, &self.content, replacement, Slot::Awaited, form).await?.file;
+        // The backend has verified a package, whose archive has other bytes in each download.
         if let Some(digest) = self.digest
+            && !file.is_package
             && self.digest_of(&file, path).await? != digest
         {
             let why = "the content that the service returns is not the one that was sent; restore it again";
             return Err(Failure::new(format!("cannot verify {path}: {why}"), why));
         }
-        Ok(Restored { bytes: self.content.size(), ..Restored::default() })
+        let packages = u64::from(file.is_package);
+        Ok(Restored { bytes: self.content.size(), packages, ..Restored::default() })
     }
 
     /// Reads a file back and returns the digest of its content.

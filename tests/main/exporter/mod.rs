@@ -4,4 +4,5 @@ mod conflicts;
 mod failures;
 mod names;
 mod outage;
+mod packages;
 mod tree;

@@ -26,6 +26,7 @@ type Entry struct {
 	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder and a link
 	Target   string `json:"target,omitempty"`   // of a symbolic link
 	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
+	Listed   *int64 `json:"listed,omitempty"`   // the size in listings, where that of the content is unknown
 	Package  bool   `json:"package,omitempty"`  // a document that a Mac stores as a folder
 	Shared   bool   `json:"shared,omitempty"`   // another account owns it
 }
@@ -36,6 +37,9 @@ type versioned interface{ Version() string }
 
 // packaged is an object that reports whether it is known to be a package.
 type packaged interface{ IsPackage() bool }
+
+// listedSize is an object that reports its size in listings.
+type listedSize interface{ ListedSize() int64 }
 
 // owned is an item that reports whether another account shares it.
 type owned interface {
@@ -95,6 +99,10 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 		return entry
 	}
 	entry.Package = isPackage(object)
+	if own, ok := object.(listedSize); ok && entry.Size < 0 && own.ListedSize() >= 0 {
+		size := own.ListedSize()
+		entry.Listed = &size
+	}
 	entry.Version = versionOf(ctx, object)
 	entry.Object = objects.add(object)
 	return entry

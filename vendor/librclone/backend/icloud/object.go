@@ -55,6 +55,10 @@ func (o *Object) Size() int64 {
 	return it.Size
 }
 
+// ListedSize returns the size in listings, which for a package is the total size
+// of its files, or -1.
+func (o *Object) ListedSize() int64 { return o.state.Load().Size }
+
 // ID implements fs.IDer with the id that stays when the file is renamed or
 // moved.
 func (o *Object) ID() string { return o.state.Load().ID }

@@ -1,0 +1,107 @@
+//! Packages that are restored as packages.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use bytes::Bytes;
+use icloud_simulator::RequestKind;
+use plakar_host::{Options, Settings};
+
+use crate::icloud::{ICloud, MODIFIED, assert_sound};
+
+fn with_package() -> ICloud {
+    let icloud = ICloud::new();
+    icloud.put("from/file.txt", b"content");
+    let entries = ["projectData", "Media/a.caf", "Media/b.caf"].map(|name| (name.to_owned(), Bytes::from(name)));
+    icloud.simulator.put_package("from/song.band", &entries, None, MODIFIED);
+    icloud
+}
+
+/// Returns the files in the archive of a package.
+fn files(icloud: &ICloud, path: &str) -> BTreeMap<String, String> {
+    let content = icloud.simulator.content(path).unwrap();
+    let mut archive = zip::ZipArchive::new(Cursor::new(content.read(0, content.size()))).unwrap();
+    let mut files = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        if !file.is_dir() {
+            files.insert(file.name().unwrap().into_owned(), text);
+        }
+    }
+    files
+}
+
+async fn restore(icloud: &ICloud, settings: &Settings) -> String {
+    let snapshot = icloud.backup("icloud:///from").await;
+    assert_sound(&snapshot);
+    let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
+    let exported = exporter.export(&snapshot.restore("/from")).await.unwrap();
+    assert_eq!(exported.errors(), BTreeMap::new());
+    exported.end.unwrap();
+    exporter.close().await.unwrap();
+    let last = exporter.connector().stderr().lines().last().unwrap_or_default().to_owned();
+    exporter.into_connector().leave().await.unwrap();
+    last
+}
+
+/// A package of the drive comes back as a package with the same files. A second restore stores
+/// nothing again, neither there nor over the original.
+#[tokio::test]
+async fn a_package_is_restored_as_a_package() {
+    let icloud = with_package();
+    let original = files(&icloud, "from/song.band");
+    assert_eq!(original.len(), 3);
+    for (place, uploads, says) in [
+        ("icloud:///to", 2, "1 recognised as packages"),
+        ("icloud:///to", 0, "2 there already"),
+        ("icloud:///from", 0, "2 there already"),
+    ] {
+        let before = icloud.count(RequestKind::ContentPost);
+        let summary = restore(&icloud, &icloud.settings(place)).await;
+        assert!(summary.contains(says), "{summary}");
+        assert_eq!(icloud.count(RequestKind::ContentPost) - before, uploads, "{place}");
+        assert_eq!(files(&icloud, "to/song.band"), original);
+        assert!(icloud.simulator.trash().is_empty());
+    }
+    let snapshot = icloud.backup("icloud:///to").await;
+    assert_sound(&snapshot);
+    assert_eq!(snapshot.contents().len(), 2);
+}
+
+/// A newer version of a package replaces it, and the old one is in the Trash.
+#[tokio::test]
+async fn a_package_replaces_a_package() {
+    let icloud = with_package();
+    let original = files(&icloud, "from/song.band");
+    let entries = [("projectData".to_owned(), Bytes::from("of another day"))];
+    icloud.simulator.put_package("to/song.band", &entries, None, MODIFIED);
+    let summary = restore(&icloud, &icloud.settings("icloud:///to")).await;
+    assert!(summary.contains("1 replaced"), "{summary}");
+    assert_eq!(files(&icloud, "to/song.band"), original);
+    assert_eq!(icloud.simulator.trash().len(), 1);
+}
+
+/// A package that the service refuses is restored as an archive whose name says so.
+#[tokio::test]
+async fn a_refused_package_is_restored_as_an_archive() {
+    let icloud = with_package();
+    let original = files(&icloud, "from/song.band");
+    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("PACKAGE"));
+    let summary = restore(&icloud, &icloud.settings("icloud:///to")).await;
+    assert!(summary.contains("1 packages restored as archives"), "{summary}");
+    assert_eq!(files(&icloud, "to/song.band.zip"), original);
+    let to: Vec<String> = icloud.contents().into_keys().filter(|path| path.starts_with("/to/")).collect();
+    assert_eq!(to, ["/to/file.txt", "/to/plakar-icloud-renames.txt", "/to/song.band.zip"]);
+}
+
+/// With `packages=archive`, the archive is a file.
+#[tokio::test]
+async fn packages_are_restored_as_archives_on_request() {
+    let icloud = with_package();
+    let settings = icloud.settings("icloud:///to").with("packages", "archive");
+    let summary = restore(&icloud, &settings).await;
+    assert!(!summary.contains("package"), "{summary}");
+    assert_eq!(files(&icloud, "to/song.band"), files(&icloud, "from/song.band"));
+}
