@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
 pub use package::unpacked_size;
-pub use path::{BadName, DrivePath, are_alike, are_one};
+pub use path::{BadName, DrivePath, are_alike, are_one, folded};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{

@@ -113,7 +113,15 @@ pub fn are_one(name: &str, other: &str) -> bool {
 
 /// Reports whether two names differ at most in their Unicode form and in case.
 pub fn are_alike(name: &str, other: &str) -> bool {
-    are_one(&name.to_lowercase(), &other.to_lowercase())
+    folded(name) == folded(other)
+}
+
+/// Returns a key that is equal for names that differ at most in their Unicode form and in case. It
+/// is equal for more names than a service treats as equal: \u{df} and ss, for example.
+pub fn folded(name: &str) -> String {
+    let composed: String = name.nfc().collect();
+    // The upper case of some characters has several, which their lower case does not have.
+    composed.to_uppercase().to_lowercase().nfc().collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    drive::{Drive, DrivePath, Error},
+    drive::{Drive, DrivePath, Error, folded},
     rclone::{Entry, Item, Kind},
 };
 
@@ -74,10 +74,6 @@ impl Contents {
     fn key(&self, name: &str) -> String {
         if self.merges { name.nfc().collect() } else { name.to_owned() }
     }
-}
-
-fn folded(name: &str) -> String {
-    name.to_lowercase().nfc().collect()
 }
 
 /// A folder of the destination, which is listed when its contents are first needed.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::drive::DrivePath;
+use crate::drive::{DrivePath, folded};
 
 /// The paths that a restore has used. A snapshot may come from a file system where all of them are
 /// different. If the service treats some as equal, the last file stored would otherwise replace the
@@ -105,8 +105,7 @@ impl Names {
             return (own, own);
         }
         let composed: String = path.as_str().nfc().collect();
-        let folded: String = composed.to_lowercase().nfc().collect();
-        (xxh3_64(composed.as_bytes()), xxh3_64(folded.as_bytes()))
+        (xxh3_64(composed.as_bytes()), xxh3_64(folded(path.as_str()).as_bytes()))
     }
 }
 
@@ -131,6 +130,8 @@ mod tests {
         assert_eq!(names.take(&path("/a/b"), false), Taken::Alike);
         assert!(!names.take_if_free(&path("/a/B"), false));
         assert!(names.take_if_free(&path("/a/b~2"), false));
+        assert_eq!(names.take(&path("/Stra\u{df}e"), false), Taken::Free);
+        assert_eq!(names.take(&path("/STRASSE"), false), Taken::Alike);
         names.learn_case(Case::Folded);
         names.learn_case(Case::Distinct);
         assert_eq!(names.take(&path("/a/B"), false), Taken::Twin);

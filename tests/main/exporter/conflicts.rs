@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::{NameMatching, RequestKind};
+use icloud_simulator::{FaultRule, HoldAt, NameMatching, RequestKind};
 use plakar_host::{Exported, Options, Settings, Tree};
 
 use crate::icloud::{ICloud, MODIFIED};
@@ -103,6 +103,36 @@ async fn a_second_restore_uploads_what_is_missing() {
     let before = icloud.count(RequestKind::ContentPost);
     restore(&icloud, &settings.with("skip_identical", "false"), &tree).await.0.end.unwrap();
     assert_eq!(icloud.count(RequestKind::ContentPost) - before, 60);
+}
+
+/// After a restore that plakar left, or whose process was killed, another one uploads what is missing.
+#[tokio::test]
+async fn an_interrupted_restore_continues_where_it_ended() {
+    let tree = (0..40).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}.txt"), format!("content {n}")));
+    for kill in [false, true] {
+        let icloud = ICloud::new();
+        let settings = icloud.settings("icloud:///to");
+        let hold = icloud_simulator::FaultAction::Hold { gate: "uploads".to_owned(), at: HoldAt::Arrival };
+        icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentPost, hold).skip(15));
+        let exporter = icloud.host.exporter(&settings, &Options::default()).await.unwrap();
+        let (_, ()) = tokio::join!(exporter.export(&tree), async {
+            icloud.until(RequestKind::ContentPost, 16).await;
+            match kill {
+                true => exporter.connector().signal(plakar_host::Signal::KILL).unwrap(),
+                false => exporter.connector().hang_up(),
+            }
+        });
+        let _ = exporter.into_connector().wait(plakar_host::PATIENCE).await;
+        icloud.simulator.release("uploads");
+        let stored = icloud.contents().len();
+        assert!((1..40).contains(&stored), "{stored}");
+        let before = icloud.count(RequestKind::ContentPost);
+        let (exported, summary) = restore(&icloud, &settings, &tree).await;
+        exported.end.unwrap();
+        assert_eq!(icloud.count(RequestKind::ContentPost) - before, 40 - stored as u64, "killed: {kill}");
+        assert!(summary.contains(&format!("{stored} there already")), "{summary}");
+        assert_eq!(icloud.contents().len(), 40);
+    }
 }
 
 /// A restore into an empty folder lists only the folders on the path to it.

@@ -76,6 +76,45 @@ async fn twins_are_restored_under_names_of_their_own() {
     }
 }
 
+/// plakar sends names in the order of their bytes. In another order, nothing is lost either.
+#[tokio::test]
+async fn twins_in_another_order_are_all_restored() {
+    let names = [
+        "Report.txt",
+        "report.txt",
+        "REPORT.txt",
+        "stra\u{df}e",
+        "STRASSE",
+        "caf\u{e9}.txt",
+        "cafe\u{301}.txt",
+        "CAFE\u{301}.txt",
+    ];
+    let tree = names.iter().fold(Tree::new().folder("/"), |tree, name| tree.file(&format!("/{name}"), *name));
+    for matching in [NameMatching::CaseSensitive, NameMatching::IgnoringCase] {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
+        let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
+        let (mut outgoing, mut acks) = exporter.start();
+        let (top, mut files): (Vec<_>, Vec<_>) = tree.iter().partition(|item| item.record.pathname == "/");
+        files.reverse();
+        for item in top.into_iter().chain(files) {
+            outgoing.send(item).await.unwrap();
+        }
+        drop(outgoing);
+        while let Some(ack) = acks.next().await.unwrap() {
+            assert_eq!(ack.error, "", "{}", ack.record.pathname);
+        }
+        let mut stored: Vec<String> = texts(&icloud).into_values().collect();
+        stored.sort_unstable();
+        let mut sent = names.map(str::to_owned);
+        sent.sort_unstable();
+        assert_eq!(stored, sent, "{matching:?}");
+        assert!(icloud.simulator.trash().is_empty(), "{matching:?}");
+        exporter.close().await.unwrap();
+        exporter.into_connector().leave().await.unwrap();
+    }
+}
+
 /// Folders that are equal for the service are restored as two, with their content.
 #[tokio::test]
 async fn twin_folders_keep_their_content() {

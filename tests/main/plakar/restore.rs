@@ -1,6 +1,11 @@
 //! `plakar restore` into the drive.
 
-use icloud_simulator::{FaultAction, FaultRule, HoldAt, RequestKind};
+use std::collections::BTreeMap;
+
+use icloud_simulator::{FaultAction, FaultRule, HoldAt, NameMatching, RequestKind};
+use plakar_host::digest;
+
+use crate::icloud::hex;
 
 use super::Installed;
 
@@ -94,6 +99,67 @@ fn damage_largest(folder: &std::path::Path) {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 100].iter_mut().for_each(|byte| *byte = !*byte);
     std::fs::write(&largest.1, bytes).unwrap();
+}
+
+/// Names with characters that the drive refuses, twins, and names of the greatest length are restored
+/// under other names, once: a backup and a restore of the restored tree changes no name again.
+#[tokio::test]
+async fn two_hundred_odd_names_go_round() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
+    let odd = [
+        "\r", "\n", "\t", "\u{7f}", "\\", ":", "?", "*", "\"", "<", "|", "%", "#", "&", "'", "~2", "\u{e9}", "e\u{301}",
+    ];
+    let odd =
+        odd.into_iter().chain(["\u{2028}", "\u{202e}", "\u{1f600}", "\u{ff3c}", "\u{240d}", "\u{fb01}", "\u{df}"]);
+    let from = std::path::PathBuf::from(plakar.path("odd"));
+    let mut texts = Vec::new();
+    for (number, odd) in odd.enumerate() {
+        let long = "x".repeat(255 - odd.len());
+        let names = [
+            format!("a{odd}b.txt"),
+            format!("A{odd}b.txt"),
+            format!("{odd}start"),
+            format!("END{odd}"),
+            format!("end{odd}"),
+            format!("{long}{odd}"),
+        ];
+        for name in names {
+            let folder = from.join(format!("folder {}{odd}", number % 7));
+            std::fs::create_dir_all(&folder).unwrap();
+            for path in [folder.join(&name), from.join(&name)] {
+                std::fs::write(&path, path.to_str().unwrap()).unwrap();
+                texts.push(hex(&digest(path.to_str().unwrap().as_bytes())));
+            }
+        }
+    }
+    assert!(texts.len() > 200);
+    texts.sort_unstable();
+    installed.at_plain(&["backup", from.to_str().unwrap()]).await;
+    installed.define("destination", "first", "icloud:///first").await;
+    installed.define("destination", "second", "icloud:///second").await;
+    installed.define("source", "restored", "icloud:///first").await;
+    let told = installed.at_plain(&["restore", "-to", "@first"]).await;
+    assert!(told.contains(" is restored as "), "{told}");
+    let mut stored: Vec<String> = below(&installed, "/first").into_values().collect();
+    stored.sort_unstable();
+    assert_eq!(stored, texts);
+    assert!(icloud.simulator.trash().is_empty());
+    let kloset = plakar.path("second");
+    plakar.must(["at", &kloset, "create", "-plaintext"]).await.unwrap();
+    plakar.must(["at", &kloset, "backup", "@restored"]).await.unwrap();
+    let told = plakar.must(["at", &kloset, "restore", "-to", "@second"]).await.unwrap();
+    assert!(!told.contains(" is restored as "), "{told}");
+    assert_eq!(below(&installed, "/second"), below(&installed, "/first"));
+}
+
+/// Returns the contents below a folder of the drive, without the list of renames.
+fn below(installed: &Installed, folder: &str) -> BTreeMap<String, String> {
+    let strip = |(path, digest): (String, String)| Some((path.strip_prefix(folder)?.to_owned(), digest));
+    let mut contents: BTreeMap<String, String> = installed.icloud.contents().into_iter().filter_map(strip).collect();
+    contents.remove("/plakar-icloud-renames.txt");
+    contents
 }
 
 /// plakar prints only "EOF" if the stream of records ends while it is sending.
