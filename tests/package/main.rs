@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use icloud_simulator::{Config, Content, Simulator};
-use plakar_host::{Backup, Executable, Host, Options, Plakar, Settings, Surroundings};
+use plakar_host::{Backup, Executable, Host, Options, Plakar, Settings, Surroundings, skipped};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,8 +37,18 @@ fn in_root(root: &Path) -> Command {
 #[tokio::test]
 async fn the_package_needs_nothing_else() {
     let out = TempDir::new().unwrap();
-    let folder = package(&out, &[]);
+    let keys = TempDir::new().unwrap();
+    let signify = on_path("signify-openbsd").or_else(|| on_path("signify")).filter(|_| on_path("plakar").is_some());
+    let signed: Vec<String> = match &signify {
+        Some(signify) => vec!["--sign".to_owned(), new_key(signify, keys.path())],
+        None => Vec::new(),
+    };
+    let folder = package(&out, &signed.iter().map(String::as_str).collect::<Vec<_>>());
     has_its_files(&folder);
+    match &signify {
+        Some(signify) => is_signed(signify, keys.path(), &folder),
+        None => skipped("signify or plakar is not on PATH"),
+    }
 
     let root = TempDir::new().unwrap();
     fs::copy(folder.join("plakar-icloud"), root.path().join("plakar-icloud")).unwrap();
@@ -103,6 +113,26 @@ fn has_its_files(folder: &Path) {
 /// Returns the package in a folder of the command.
 fn ptar(folder: &Path) -> PathBuf {
     folder.join(format!("{}.ptar", folder.file_name().unwrap().to_str().unwrap()))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Makes a pair of keys, and returns the path of the secret one.
+fn new_key(signify: &Path, folder: &Path) -> String {
+    let mut make = Command::new(signify);
+    assert!(make.args(["-G", "-n", "-p", "key.pub", "-s", "key.sec"]).current_dir(folder).status().unwrap().success());
+    folder.join("key.sec").display().to_string()
+}
+
+/// The signature beside the package is one of its checksum, in the form in which plakar reads it.
+fn is_signed(signify: &Path, keys: &Path, folder: &Path) {
+    let signature = format!("{}.sum.sig", ptar(folder).display());
+    let mut verify = Command::new(signify);
+    verify.args(["-C", "-q", "-p"]).arg(keys.join("key.pub")).args(["-x", &signature]).current_dir(folder);
+    assert!(verify.status().unwrap().success(), "{signature}");
 }
 
 /// plakar installs the package, starts its connectors, and removes it.

@@ -8,7 +8,7 @@ use plakar_host::{Outcome, Plakar, Surroundings, skipped};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{package, ptar};
+use crate::{on_path, package, ptar};
 
 const MODIFIED: i64 = 1_700_000_000_000;
 
@@ -96,9 +96,4 @@ impl User {
         assert_eq!(outcome.status, Some(0), "{line}: {}", outcome.output);
         outcome
     }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

@@ -44,7 +44,8 @@ impl Bundle {
         run(Command::new("tar").arg("-xf").arg(&committed).arg("-C").arg(&stage))?;
         fs::remove_file(&committed)?;
 
-        let vendor = ["vendor", "--locked", "--quiet", "--versioned-dirs", dependencies::VENDORED];
+        // With --quiet, cargo would not print the configuration that makes it use the folder.
+        let vendor = ["vendor", "--locked", "--versioned-dirs", dependencies::VENDORED];
         let sources = output(cargo().args(vendor).current_dir(&stage))?;
         let mut config = OpenOptions::new().append(true).open(stage.join(".cargo/config.toml"))?;
         write!(config, "\n{sources}")?;

@@ -91,12 +91,14 @@ fn go_modules(target: &Target, all_backends: bool) -> Result<BTreeSet<Dependency
         let [name, version, folder] = line.split('\t').collect::<Vec<_>>()[..] else {
             anyhow::bail!("go list printed {line:?}");
         };
+        // Go does not tell the folder of a vendored module, as those of an offline bundle are.
+        let vendored = root().join(GO_MODULE).join("vendor").join(name);
         found.insert(Dependency {
             ecosystem: "golang",
             name: name.to_owned(),
             version: version.to_owned(),
             license: None,
-            folder: folder.into(),
+            folder: if folder.is_empty() { vendored } else { folder.into() },
         });
     }
     let standard = output(go().args(["env", "GOVERSION", "GOROOT"]))?;
