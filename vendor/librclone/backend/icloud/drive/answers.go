@@ -298,13 +298,13 @@ func (s *itemStatus) Error() string {
 // only returns the item of a response about one item.
 func only(items []driveItem) (*driveItem, error) {
 	if len(items) != 1 {
-		return nil, apierr.Damaged("an answer about one item has " + strconv.Itoa(len(items)))
+		return nil, apierr.Damaged("the response about one item has " + strconv.Itoa(len(items)))
 	}
 	switch status := items[0].Status; status {
 	case statusOK:
 		return &items[0], nil
 	case "":
-		return nil, apierr.Damaged("an answer about one item does not say whether it was done")
+		return nil, apierr.Damaged("the response about one item has no status")
 	default:
 		return nil, &itemStatus{status: string(status)}
 	}

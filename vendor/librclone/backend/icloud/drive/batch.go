@@ -179,7 +179,7 @@ func (a *itemsResponse) all() []driveItem {
 func onlyAbout(answer *itemsResponse, docID string) (*driveItem, error) {
 	one, err := only(answer.all())
 	if err == nil && one.DriveID != "" && (&Item{ID: string(one.DriveID)}).docID() != docID {
-		return nil, apierr.Damaged("an answer is about another item")
+		return nil, apierr.Damaged("the response is about another item")
 	}
 	return one, err
 }

@@ -110,7 +110,7 @@ func (b *requestBody) end(complete bool) error {
 	for range 16 { // a reader may return nothing and no error for a while
 		n, err := b.source.Read(beyond[:])
 		if n > 0 {
-			return sourceFailed(errors.New("the content goes on after its end"))
+			return sourceFailed(errors.New("the content continues after its end"))
 		}
 		if err == io.EOF {
 			return nil
@@ -125,7 +125,7 @@ func (b *requestBody) end(complete bool) error {
 // sourceFailed returns the error for a failure of the caller's reader, which is
 // not caused by the service and cannot be cured here.
 func sourceFailed(err error) error {
-	e := apierr.New(apierr.KindDamaged, "", "", "the content cannot be read as it should").From(err)
+	e := apierr.New(apierr.KindDamaged, "", "", "the content cannot be read").From(err)
 	e.Final = true
 	return e
 }

@@ -238,7 +238,7 @@ func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item
 		// Only a move into another zone may change the id of the item.
 		answered := &Item{ID: string(answer.DriveID)}
 		if answer.DriveID != "" && answered.docID() != it.docID() && (to.zone() == it.zone() || answer.DriveID == rootID) {
-			return apierr.Damaged("an answer is about another item")
+			return apierr.Damaged("the response is about another item")
 		}
 		arrived := answer.parentDoc()
 		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.ETag) {

@@ -282,12 +282,12 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 			return nil, refused
 		}
 		if !hosts.TakeContents(refused.Location) {
-			return nil, apierr.Damaged("the service sends on to an address that is not secure or not Apple's")
+			return nil, apierr.Damaged("the service redirects to an address that is not secure or not Apple's")
 		}
 		address = refused.Location
 		delete(headers, "Cookie")
 	}
-	return nil, apierr.Damaged("the service sends on in circles")
+	return nil, apierr.Damaged("the service redirects in a loop")
 }
 
 // request sends one request for the content when the gate admits it.

@@ -184,7 +184,7 @@ func (d *Drive) stillListed(ctx context.Context, try int, gone error) error {
 
 // errContradiction is the error for an item that the service lists and whose id
 // it reports as gone.
-var errContradiction = apierr.Damaged("the service lists it and says that it is not there")
+var errContradiction = apierr.Damaged("the service lists it and reports it as missing")
 
 // descend finds a folder as walk does, and reports whether the last folders on
 // the path were created. passed gets the ids of the folders on the way.
@@ -275,7 +275,7 @@ func (d *Drive) lookup(ctx context.Context, in place, name string, good func(fou
 			return lookedUp(exact, like, name, fresh.short, fresh.invalid), nil
 		}
 	}
-	return found{}, apierr.New(apierr.KindChanged, "list", in.path, "the folder does not stop changing")
+	return found{}, apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing")
 }
 
 // mostListings is how often a folder is listed to find one item.
@@ -320,7 +320,7 @@ func (d *Drive) listOne(ctx context.Context, folder place) folderContents {
 	for try := 1; ; try++ {
 		listed := d.lister.list(ctx, []target{folder.target()})[0]
 		if isGone(listed.err) && d.isThere(folder.id) {
-			waitErr := d.Service.Retries.Wait(ctx, try+1, apierr.Damaged("the service says that it is not there: "+listed.err.Error()))
+			waitErr := d.Service.Retries.Wait(ctx, try+1, apierr.Damaged("the service reports it as missing: "+listed.err.Error()))
 			if waitErr == nil {
 				continue
 			}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -15,6 +14,7 @@ import (
 	"plakar-icloud/librclone/backend/icloud/service"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -79,18 +79,17 @@ func (l *lister) list(ctx context.Context, targets []target) []folderContents {
 		return l.listBatch(ctx, targets)
 	}
 	listings := make([]folderContents, len(targets))
-	var wait sync.WaitGroup
-	turns := make(chan struct{}, ListWorkers)
+	var group errgroup.Group
+	group.SetLimit(ListWorkers)
 	for done := 0; done < len(targets); {
 		start, end := done, l.cut(targets, done)
 		done = end
-		turns <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-turns }()
+		group.Go(func() error {
 			copy(listings[start:end], l.listBatch(ctx, targets[start:end]))
+			return nil
 		})
 	}
-	wait.Wait()
+	_ = group.Wait() // the errors are in the listings
 	return listings
 }
 
@@ -262,7 +261,7 @@ func (l *lister) request(ctx context.Context, targets []target) ([]folderContent
 		for i, target := range targets {
 			folder := responseFor(answer.Folders, target, len(targets))
 			if folder == nil {
-				listings[i] = folderContents{err: apierr.Damaged("an answer to a listing leaves a folder out")}
+				listings[i] = folderContents{err: apierr.Damaged("the response to a listing lacks a folder")}
 			} else {
 				listings[i] = listingOf(folder, target)
 			}

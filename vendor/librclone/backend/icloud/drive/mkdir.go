@@ -114,7 +114,7 @@ func (d *Drive) madeFolder(in place, answer *driveItem) (*Item, error) {
 	within := answer.parentDoc()
 	if !made.Folder || made.ID == rootID || made.ID == in.id || within != "" && within != api.GetDocIDFromDriveID(in.id) ||
 		d.folders.findID(in.id, made.ID) != nil {
-		return nil, apierr.Damaged("the answer is not about a new folder")
+		return nil, apierr.Damaged("the response is not about a new folder")
 	}
 	made.Parent = in.id
 	return made, nil

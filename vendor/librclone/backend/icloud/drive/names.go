@@ -17,25 +17,29 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Names have two forms. Outside (fs.DirEntry.Remote, the paths that callers
-// give) they are NFC, with stand-ins for control characters, as rclone wants it.
-// Inside they are what the service has, character by character: it answers NFD
-// and takes NFC for the same. A name that the service gave is sent back as it
-// was. A name that the service refuses is an error, see refusedname.go.
+// Names have two forms. ShownName returns the form for callers (in
+// fs.DirEntry.Remote and in paths): NFC, with stand-ins for control characters,
+// as rclone requires. ServiceName returns the form for the service, which
+// returns names in NFD and treats the two as equal. A name that the service
+// returned is sent back unchanged. A name that the service refuses is an error;
+// see refusedname.go.
 //
-// The names that iCloud Drive accepts, as far as known or guessed:
+// The names that iCloud Drive accepts, as far as that is known:
 //
-//	/ \ control characters, DEL,     rclone has never sent them (its default
-//	"." and ".."                     encoding replaces them): tried
-//	invalid UTF-8                    cannot be written in JSON: refused
-//	NFC and NFD                      one name for the service (known)
-//	upper and lower case             one name or two: see foldKey
-//	longer than 255 bytes of UTF-8   a limit is guessed from APFS, where Apple's
-//	                                 clients keep the same names: tried
-//	leading and trailing dots and    guessed to be taken by the web service:
-//	spaces, leading and trailing     tried
+//	/ \ control characters, DEL,     unknown: rclone never sends them, because
+//	"." and ".."                     its default encoding replaces them
+//	invalid UTF-8                    impossible in JSON, so refused here
+//	NFC and NFD                      treated as equal
+//	upper and lower case             unknown: see foldKey
+//	longer than 255 bytes of UTF-8   guessed to be refused, like on APFS, where
+//	                                 Apple's clients store the same names
+//	leading and trailing dots and    guessed to be accepted
+//	spaces, leading and trailing
 //	CR LF HT VT
-//	: ? * " < > | % # &              taken (known for the web service)
+//	: ? * " < > | % # &              accepted by the web service
+//
+// Names whose acceptance is unknown are sent. DefaultEncoding only serves to
+// find the likely reason of a refusal.
 const DefaultEncoding = encoder.Display |
 	encoder.EncodeBackSlash |
 	encoder.EncodeInvalidUtf8 |
@@ -131,20 +135,21 @@ func checkName(op, on, name string) error {
 	return apierr.New(apierr.KindRefusedName, op, on, why).Advise("give it another name")
 }
 
-// A replacement is uploaded beside the file that it replaces, as
+// leftoverMark is a part of the name under which a replacement is uploaded
+// beside the file that it replaces:
 //
 //	NAME.icloud-new-SECONDS-RANDOM
 //
-// (seconds since 1970 and a random number, both hexadecimal), and takes the
-// name over when it is complete and the old file is in the Trash. Where that
-// would be too long, NAME is cut and a hash of it is put in front of SECONDS:
+// SECONDS is the time since 1970 and RANDOM a random number, both hexadecimal.
+// The replacement gets the name when it is complete and the old file is in the
+// Trash. If the name would be too long, NAME is cut, and a hash of it is added:
 //
 //	NAM.icloud-new-HASH-SECONDS-RANDOM
 //
-// What a killed process leaves under such a name is complete. While NAME itself
-// is there it is left over: hidden, and trashed later by whoever writes into
-// that folder. When NAME is missing, it is NAME's content: shown under NAME, or,
-// where NAME was cut and so is not known, under the name that it has.
+// A file of such a name that a killed process has left is complete. While NAME
+// exists, the file is a leftover: it is hidden, and the next process that writes
+// into the folder moves it to the Trash. Otherwise, it is the content of NAME and
+// is shown under NAME or, if NAME was cut, under its own name.
 const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)

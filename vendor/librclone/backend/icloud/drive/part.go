@@ -26,11 +26,11 @@ func (r *contentReader) accept(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
 		if r.isPage(resp) {
-			return apierr.Damaged("a page came instead of the content")
+			return apierr.Damaged("the host returned a page instead of the content")
 		}
 		total = length
 		if pos < 0 && total < 0 {
-			return apierr.Damaged("the end of a content was asked for and its length is not told")
+			return apierr.Damaged("the end of a content was requested and its length is unknown")
 		}
 		if pos < 0 {
 			pos = max(0, total+pos)
@@ -42,14 +42,14 @@ func (r *contentReader) accept(resp *http.Response) error {
 			pos = max(0, all+pos)
 		}
 		if !ok || first != pos || length >= 0 && length != last-first {
-			return apierr.Damaged("another part of the content came than was asked for")
+			return apierr.Damaged("the host returned another part of the content than requested")
 		}
 		total = all
 		if end < 0 || end > all && all >= 0 {
 			end = all
 		}
 		if end >= 0 && last > end { // less than was asked for is followed by another request
-			return apierr.Damaged("another part of the content came than was asked for")
+			return apierr.Damaged("the host returned another part of the content than requested")
 		}
 	default:
 		return apierr.Damaged("the content host answered " + strconv.Itoa(resp.StatusCode))
@@ -143,12 +143,12 @@ func unpack(resp *http.Response) error {
 	case encoding == "gzip" && resp.StatusCode == http.StatusOK:
 		unpacked, err := gzip.NewReader(resp.Body)
 		if err != nil {
-			return apierr.Damaged("the content is not packed as it says")
+			return apierr.Damaged("the content is not compressed as its header says")
 		}
 		resp.Body = &readThrough{Reader: unpacked, Closer: resp.Body}
 		resp.ContentLength = -1
 	default:
-		return apierr.Damaged("the content came in a form that nobody asked for")
+		return apierr.Damaged("the host returned the content in an encoding that was not requested")
 	}
 	return nil
 }

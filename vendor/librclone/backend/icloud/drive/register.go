@@ -178,7 +178,7 @@ func checkRegistered(sent *document, answer *registerResponse) error {
 		return err
 	}
 	if len(answer.Results) != 1 {
-		return apierr.Damaged("an answer about one document has " + strconv.Itoa(len(answer.Results)))
+		return apierr.Damaged("the response about one document has " + strconv.Itoa(len(answer.Results)))
 	}
 	if err := answer.Results[0].Status.failure(); err != nil {
 		return err
@@ -186,7 +186,7 @@ func checkRegistered(sent *document, answer *registerResponse) error {
 	doc := answer.Results[0].Document
 	switch {
 	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
-		return apierr.Damaged("the answer is not about the document that was sent")
+		return apierr.Damaged("the response is not about the document that was sent")
 	case sent.pack == nil && doc.Size.Or(0) != sent.file.Size && doc.Data.Size.Or(0) != sent.file.Size:
 		return apierr.Damaged("the service stored another size than was sent")
 	}

@@ -80,7 +80,7 @@ func (d *Drive) RemoveFolder(ctx context.Context, names []string) error {
 // deleted.
 func (d *Drive) folderToDelete(ctx context.Context, names []string) (in, at place, err error) {
 	if len(names) == 0 {
-		return place{}, place{}, apierr.New(apierr.KindDenied, "delete", "/", "the root of the drive stays")
+		return place{}, place{}, apierr.New(apierr.KindDenied, "delete", "/", "the root of the drive cannot be deleted")
 	}
 	at, err = d.walk(ctx, names, false)
 	if err != nil {

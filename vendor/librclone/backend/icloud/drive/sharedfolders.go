@@ -115,7 +115,7 @@ func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error
 // writable refuses changes of items that can only be read.
 func (i *Item) writable(op, on string) error {
 	if i.byItemID() {
-		return apierr.New(apierr.KindDenied, op, on, "it is below a folder that another account shares, where the service lets us read only")
+		return apierr.New(apierr.KindDenied, op, on, "it is below a folder that another account shares, which is read-only")
 	}
 	return nil
 }

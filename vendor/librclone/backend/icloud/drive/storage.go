@@ -22,7 +22,7 @@ func (d *Drive) Storage(ctx context.Context) (used, total int64, err error) {
 		Host: hosts.Setup, Method: http.MethodPost, Path: "/storageUsageInfo", Repeatable: true,
 	}, func(answer *storage) error {
 		if answer.Info == nil || answer.Info.Used == nil || answer.Info.Total == nil {
-			return apierr.Damaged("an answer without the storage of the account")
+			return apierr.Damaged("the response lacks the storage of the account")
 		}
 		return nil
 	})

@@ -38,7 +38,7 @@ type document struct {
 // restarted. on is the path in messages.
 func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Reader, size int64, modified time.Time) (*Item, error) {
 	if size < 0 {
-		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "iCloud Drive takes no content of unknown size").Advise("store it in a file first")
+		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "iCloud Drive does not accept content of unknown size").Advise("store it in a file first")
 	}
 	if len(names) == 0 {
 		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "a file needs a name")

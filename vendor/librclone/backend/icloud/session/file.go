@@ -205,7 +205,7 @@ func LoadFile(path string) (*File, error) {
 	}
 	file := new(File)
 	if err := json.Unmarshal(data, file); err != nil {
-		return nil, fileError(path, "is not what it should be").Advise("remove it and sign in again")
+		return nil, fileError(path, "is damaged").Advise("remove it and sign in again")
 	}
 	if file.Version > FileVersion {
 		return nil, newerFormat(path, file.Version)

@@ -63,7 +63,7 @@ func (s *Session) announce(state *File) func(*File) error {
 
 // unrecorded returns the error for a sign-in whose outcome could not be stored.
 func unrecorded(name, path string, err error) *apierr.Error {
-	e := apierr.New(apierr.KindBadConfig, "sign in", name, "no sign-in is tried, as its outcome cannot be recorded").Because(apierr.CauseStateFolder)
+	e := apierr.New(apierr.KindBadConfig, "sign in", name, "no sign-in is attempted, because its outcome cannot be recorded").Because(apierr.CauseStateFolder)
 	e.Final = true
 	if path == "" {
 		return e.Advise("give the account a session file: set HOME, or state_dir= or session_file= in the configuration")

@@ -118,7 +118,7 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 		file, err := LoadFile(s.path)
 		switch {
 		case err == nil && !strings.EqualFold(file.AppleID, state.AppleID):
-			return apierr.Newf(apierr.KindBadConfig, "open", s.name, "the session file is of another Apple ID").
+			return apierr.Newf(apierr.KindBadConfig, "open", s.name, "the session file belongs to another Apple ID").
 				Advise("give each account a session file of its own")
 		case err == nil && (file.TrustToken != "" || len(file.Cookies) > 0):
 			if first {

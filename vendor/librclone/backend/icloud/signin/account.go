@@ -74,7 +74,7 @@ func (s *Signer) elsewhere(domain string) error {
 	if domain == "" {
 		return nil
 	}
-	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, "the account is one of mainland China, whose iCloud is a service of its own").Because(apierr.CauseMainlandChina)
+	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, "the account belongs to iCloud in mainland China, a separate service").Because(apierr.CauseMainlandChina)
 	e.Final = true
 	return e
 }

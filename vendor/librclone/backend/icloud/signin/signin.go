@@ -194,7 +194,7 @@ const (
 )
 
 func signInDamaged() error {
-	return apierr.Damaged("the challenge of Apple's sign-in is not what it should be")
+	return apierr.Damaged("the challenge of Apple's sign-in is invalid")
 }
 
 // AuthType returns the kind of sign-in that an account uses, from Apple's

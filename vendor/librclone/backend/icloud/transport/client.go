@@ -131,7 +131,7 @@ func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string
 	if r.Body != nil {
 		var err error
 		if body, err = json.Marshal(r.Body); err != nil {
-			return nil, apierr.New(apierr.KindUnsupported, "", "", "the request cannot be written").From(err)
+			return nil, apierr.New(apierr.KindUnsupported, "", "", "the request cannot be encoded").From(err)
 		}
 	} else if r.Method == http.MethodPost {
 		var none int64

@@ -41,11 +41,11 @@ func Decode(ctx context.Context, resp *http.Response, answer any) error {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case limited.N <= 0:
-		return apierr.New(apierr.KindDamaged, "", "", "an answer without an end")
+		return apierr.New(apierr.KindDamaged, "", "", "the response is too long")
 	case errors.As(err, &syntax), errors.As(err, &wrongType), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		host := hosts.Of(resp.Request.URL.String())
-		e := apierr.New(apierr.KindDamaged, "", "", "an answer of "+host+" is not what it should be").
-			Advise("if this goes on, something between here and iCloud changes answers, such as a proxy or a sign-in page of the network")
+		e := apierr.New(apierr.KindDamaged, "", "", "the response of "+host+" cannot be decoded").
+			Advise("if this persists, check for a proxy or a sign-in page of the network that changes responses")
 		e.Host = host
 		return e
 	default:

@@ -110,7 +110,7 @@ func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error)
 		case free:
 			return mine, nil
 		case left > longest:
-			e := apierr.New(apierr.KindThrottled, "", "", "iCloud asked for no calls for a while")
+			e := apierr.New(apierr.KindThrottled, "", "", "iCloud asked to wait with further requests")
 			e.Wait, e.Final = left, true
 			return turn{}, e
 		case left > 0:

@@ -12,7 +12,7 @@ import (
 // ErrSilent is the reason for cancelling a request on which no byte moves.
 // rclone's own time limit (--timeout) applies to the connection, which other
 // requests keep active over HTTP/2.
-var ErrSilent = errors.New("nothing came for too long")
+var ErrSilent = errors.New("nothing arrived for too long")
 
 // shortestSilence is the minimum of the option silence. The first listing after
 // a change takes Apple about 30 seconds.
