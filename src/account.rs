@@ -31,7 +31,7 @@ use crate::rclone::{Sections, account::Identity};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The location of the state folder is unknown.
-    #[error("there is no place for the accounts: neither XDG_STATE_HOME nor HOME is set; set state_dir=/a/folder")]
+    #[error("there is no folder for the accounts: neither XDG_STATE_HOME nor HOME is set; set state_dir=/a/folder")]
     Homeless,
     /// A file or folder cannot be used.
     #[error("{doing} {}: {error}; the accounts need a folder that this user can read and write", path.display())]
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// A name is not allowed for an account.
     #[error(
-        "an account cannot be called {0:?}: a name has up to 64 letters, digits and -_. and begins with a letter or digit"
+        "invalid account name {0:?}: a name has up to 64 letters, digits and -_. and begins with a letter or digit"
     )]
     Name(String),
     /// No account has this name.
@@ -78,10 +78,10 @@ pub enum Error {
     #[error("not signed in (no account in {}): run plakar-icloud login, or set apple_id", .0.display())]
     None(PathBuf),
     /// There are several accounts, and none is named.
-    #[error("there are several accounts ({0}): say which, by its name or with account=NAME in plakar's configuration")]
+    #[error("there are several accounts ({0}): choose one by its name or with account=NAME in plakar's configuration")]
     Several(String),
     /// The account has another Apple ID than the configuration.
-    #[error("account {0:?} is of another Apple ID than option apple_id: leave one of them out")]
+    #[error("account {0:?} belongs to another Apple ID than option apple_id: remove one of the two options")]
     OtherAppleId(String),
 }
 

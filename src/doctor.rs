@@ -153,7 +153,7 @@ fn machine(report: &mut Report, state: &State) -> bool {
     }
     report.good("state folder", state.path().display().to_string());
     match plakar_version() {
-        None => report.good("plakar", "not on PATH, not looked at"),
+        None => report.good("plakar", "not on PATH, so not checked"),
         Some(version) if goes_with_us(&version) => report.good("plakar", version),
         Some(version) => {
             report.bad("plakar", version, Cause::PlakarVersion);

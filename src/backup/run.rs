@@ -121,7 +121,7 @@ impl Backup {
             return Err(Error::Missing(self.top.clone()));
         };
         if let Err(error) = root.keep(matches!(top.item, Item::File(_))) {
-            log::warn!("the next backup of {} will read it again: its mark cannot be kept: {error}", self.top);
+            log::warn!("the next backup of {} will read it again: its mark cannot be stored: {error}", self.top);
         }
         for folder in self.top.ancestors() {
             // The folders above the location serve only as the path to it.

@@ -96,7 +96,7 @@ impl Logout {
             state.forget_marks_of(&session_file);
             state.runs(&session_file).forget().map_err(Error::io("the last runs cannot be removed"))?;
         }
-        output::note(&format!("Account {name} is forgotten; plakar's configuration may still name it."));
+        output::note(&format!("Removed account {name}; plakar's configuration may still refer to it."));
         Ok(Ending::Success)
     }
 }

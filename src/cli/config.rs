@@ -153,13 +153,13 @@ impl Import {
                 rclone.adopt(&identity, of("trust_token"), of("cookies")).await?;
             } else {
                 output::note(&format!(
-                    "The session that {} has here is kept; for the one of the file, forget it first: plakar-icloud logout {name}",
+                    "Kept the session that {} has here; to use that of the file, first run plakar-icloud logout {name}",
                     account.apple_id
                 ));
             }
         }
         state.save(&name, &account)?;
-        output::note(&format!("Imported as account {name}; see how it is with: plakar-icloud status {name}"));
+        output::note(&format!("Imported as account {name}; to check it, run plakar-icloud status {name}"));
         Ok(Ending::Success)
     }
 }
@@ -178,7 +178,7 @@ fn read_configuration(source: impl Read) -> io::Result<String> {
 fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Error> {
     match state.account(name) {
         Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(
-            "account {name} is of another Apple ID, {}: give this one a name of its own with --name",
+            "account {name} belongs to another Apple ID, {}: choose another name with --name",
             known.apple_id
         ))),
         Ok(_) | Err(account::Error::Unknown { .. }) => Ok(()),

@@ -44,7 +44,7 @@ impl Doctor {
             name.map(str::to_owned).or_else(|| state.choose(None).ok().map(|(name, _)| name)).unwrap_or_default();
         if let Some(file) = &self.bundle {
             write_bundle(file, &bundle(state, &report).await)?;
-            output::note(&format!("Report written to {}; read it before you hand it on.", file.display()));
+            output::note(&format!("Report written to {}; read it before you pass it on.", file.display()));
         }
         if self.json {
             let found = report.cause().map(|cause| {

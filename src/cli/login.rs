@@ -117,7 +117,7 @@ impl Login {
         let waits = Rclone::start().describe(identity.session_file.as_ref()).await?.waits_till;
         if let Some(till) = &waits {
             output::note(&format!(
-                "A sign-in waits for its code until {} (--restart begins a new one).",
+                "A sign-in is waiting for its code until {} (--restart begins a new one).",
                 output::minute(till)
             ));
         }
@@ -139,7 +139,7 @@ impl Login {
         let ways: Vec<_> = question.ways.iter().filter(|(way, _)| way.split(' ').next() == Some(word)).collect();
         match place.checked_sub(1).and_then(|index| ways.get(index)) {
             Some((way, _)) => Ok(Some(way.clone())),
-            None => Err(Error::Usage(format!("Apple names {} trusted phones, and no number {place}", ways.len()))),
+            None => Err(Error::Usage(format!("Apple lists {} trusted phones; there is no number {place}", ways.len()))),
         }
     }
 }

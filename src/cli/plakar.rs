@@ -40,7 +40,7 @@ pub fn run(line: &[String]) -> Result<(), Error> {
     if status.success() {
         Ok(())
     } else {
-        let why = "see above; what is there already can be removed with plakar's rm";
-        Err(Error::Failed(format!("plakar did not take it ({status}): {}: {why}", shown(line))))
+        let why = "see above; remove what exists already with plakar's rm";
+        Err(Error::Failed(format!("plakar rejected it ({status}): {}: {why}", shown(line))))
     }
 }

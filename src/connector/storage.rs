@@ -90,7 +90,7 @@ impl store_server::Store for Storage {
     async fn put(&self, request: Request<Streaming<PutRequest>>) -> Result<Response<PutResponse>, Status> {
         let kloset = self.kloset().await?;
         let mut parts = request.into_inner();
-        let first = parts.message().await?.ok_or_else(|| status::of("a Put came without a name"))?;
+        let first = parts.message().await?.ok_or_else(|| status::of("received a Put without a name"))?;
         let (resource, mac) = (resource(first.r#type())?, mac(&first.mac)?);
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
@@ -214,7 +214,7 @@ impl Storage {
 }
 
 fn mac(bytes: &[u8]) -> Result<Mac, Status> {
-    Mac::from_bytes(bytes).ok_or_else(|| status::of(format!("a MAC of {} bytes came; it must have 32", bytes.len())))
+    Mac::from_bytes(bytes).ok_or_else(|| status::of(format!("received a MAC of {} bytes instead of 32", bytes.len())))
 }
 
 /// Converts the kind of an object in the protocol. plakar v1.1 stores no ECC objects.
@@ -224,7 +224,7 @@ fn resource(kind: StorageResource) -> Result<Resource, Status> {
         StorageResource::State => Ok(Resource::State),
         StorageResource::Lock => Ok(Resource::Lock),
         StorageResource::Undefined | StorageResource::EccPackfile | StorageResource::EccState => {
-            Err(status::of(format!("this store keeps packfiles, states and locks, not {}", kind.as_str_name())))
+            Err(status::of(format!("this store holds packfiles, states and locks, not {}", kind.as_str_name())))
         }
     }
 }

@@ -231,10 +231,10 @@ impl Transfer {
 
     fn goes_on(&self, end: u64, whole: bool) -> Error {
         if whole && self.manner.may_change {
-            let text = format!("the content goes on after the {end} bytes that the listing gives");
+            let text = format!("the content continues after the {end} bytes of the listing");
             return Error::new(Kind::Changed, text);
         }
-        let mut error = Error::new(Kind::Damaged, format!("more content came than the bytes up to {end}"));
+        let mut error = Error::new(Kind::Damaged, format!("received more content than the bytes up to {end}"));
         error.retry = true;
         error
     }
@@ -302,7 +302,7 @@ impl Transfer {
 
 /// Returns the error for content that could not be spooled.
 fn not_kept(error: &io::Error) -> Error {
-    Error::new(Kind::Other, format!("it cannot be kept on the disk until it is complete: {error}"))
+    Error::new(Kind::Other, format!("it cannot be stored on disk until it is complete: {error}"))
 }
 
 fn ended_early(at: u64, end: u64) -> Error {

@@ -24,7 +24,7 @@ impl Error {
     /// disk is full: smaller files may fit, and there is more room when other spools are dropped.
     pub fn spool(path: &DrivePath, error: &io::Error) -> Self {
         let text =
-            format!("its content cannot be kept in the spool folder ({error}); set spool_dir= to a folder with room");
+            format!("its content cannot be stored in the spool folder ({error}); set spool_dir= to a folder with room");
         Self::new("cannot store", path, rclone::Error::unexpected(text))
     }
 

@@ -126,7 +126,7 @@ impl Outage {
             let nothing_succeeds = self.count(work, error.path());
             let is_known = self.state().answered.is_some_and(|asked| asked > failed_at);
             if (nothing_succeeds && !self.can_ask_for(work)) || (!is_known && !self.answers(work).await) {
-                log::debug!("nothing more is asked of the service after: {error}");
+                log::debug!("no further requests are sent after: {error}");
                 self.over.send_replace(Some(error.clone().ends_run()));
             }
         }

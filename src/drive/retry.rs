@@ -82,7 +82,7 @@ where
     F: Future<Output = Result<Vec<Result<T, Error>>, Error>>,
 {
     let mut results: Vec<Result<T, Error>> = Vec::new();
-    results.resize_with(items, || Err(Error { retry: true, ..Error::unexpected("it was not asked for") }));
+    results.resize_with(items, || Err(Error { retry: true, ..Error::unexpected("it was not requested") }));
     loop {
         let is_left = |result: &Result<T, Error>| result.as_ref().is_err_and(|error| error.retry);
         let left: Vec<usize> = (0..items).filter(|&i| is_left(&results[i])).collect();

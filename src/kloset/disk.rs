@@ -91,7 +91,7 @@ impl Disk {
         if !self.warned.swap(true, Ordering::Relaxed) {
             let folder = self.folder.display();
             log::warn!(
-                "blocks cannot be kept in cache_dir={folder}: {error}; give a folder that can be written, with room for cache_size="
+                "blocks cannot be stored in cache_dir={folder}: {error}; give a folder that can be written, with room for cache_size="
             );
         }
     }

@@ -140,7 +140,7 @@ impl Journal {
         };
         let written = spawn_blocking(move || write(&path, &changes)).await;
         if let Ok(Err(error)) = written {
-            log::info!("recent changes of the kloset are not noted for later processes: {error}");
+            log::info!("recent changes of the kloset are not recorded for later processes: {error}");
         }
     }
 

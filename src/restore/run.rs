@@ -76,7 +76,7 @@ pub enum Error {
     #[error("the content of {0} ended early, so it was not restored")]
     CutOff(String),
     /// A record arrived where content was expected, or the reverse.
-    #[error("the restore ended: plakar sent records and content in an order that cannot be")]
+    #[error("the restore ended: plakar sent records and content in an invalid order")]
     Protocol,
     /// Nothing more could be restored.
     #[error("the restore ended after {done} files and folders: {why}")]

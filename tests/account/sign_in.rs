@@ -104,7 +104,7 @@ fn the_phone_can_be_chosen() {
         let called = person.run(&["login", "--call", "--phone", "2", "--no-wait"]).ends(10);
         assert!(called.stderr.contains("calls +00 34"), "{called:?}");
         let none = person.run(&["login", "--sms", "--phone", "3", "--no-wait"]).ends(2);
-        assert!(none.stderr.contains("2 trusted phones, and no number 3"), "{none:?}");
+        assert!(none.stderr.contains("2 trusted phones; there is no number 3"), "{none:?}");
         person.run(&["login", "--code", "654321"]).ends(0);
         assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 3));
     }
@@ -120,7 +120,7 @@ fn a_code_comes_once_the_way_that_was_asked_for() {
     person.run(&["login", "--code", "654321"]).ends(0);
 
     let none = person.begin(&["--restart", "--call", "--phone", "2"]).ends(10);
-    assert!(none.stderr.contains("1 trusted phones, and no number 2"), "{none:?}");
+    assert!(none.stderr.contains("1 trusted phones; there is no number 2"), "{none:?}");
     assert_eq!((person.count(RequestKind::PushCode), person.count(RequestKind::SendSms)), (0, 1));
 }
 

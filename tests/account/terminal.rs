@@ -120,7 +120,7 @@ fn somebody_signs_in_after_some_mistakes() {
 fn what_is_typed_as_a_password_does_not_show_and_ctrl_c_leaves_the_terminal_as_it_was() {
     let person = Person::new();
     let mut terminal = Terminal::start(&person, 80, &["login", "--apple-id", APPLE_ID]);
-    terminal.shows("(does not show): ");
+    terminal.shows("(not shown): ");
     terminal.types("corr\x03");
     let (status, rest) = terminal.ends_with_echo();
     assert_eq!(status.signal(), Some(2), "as a shell expects it of Ctrl-C");
@@ -150,7 +150,7 @@ fn lines_are_broken_between_words() {
     let person = Person::new();
     for columns in [60, 80] {
         let mut terminal = Terminal::start(&person, columns, &["login", "--apple-id", APPLE_ID]);
-        terminal.shows("(does not show): ");
+        terminal.shows("(not shown): ");
         terminal.types("wrong battery\n");
         let (status, rest) = terminal.ends();
         assert_eq!(status.code(), Some(10));

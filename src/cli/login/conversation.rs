@@ -63,7 +63,7 @@ impl SignIn<'_> {
         let typed = match &command {
             Some(_) => String::new(),
             None if login.password_stdin => prompt::password_of_stdin()?,
-            None => prompt::password(&format!("Password of {} (does not show): ", self.account.apple_id))?,
+            None => prompt::password(&format!("Password of {} (not shown): ", self.account.apple_id))?,
         };
         if command.is_none() && typed.is_empty() {
             return Err(Error::Usage("no password was given; nothing was sent to Apple".to_owned()));
@@ -87,7 +87,7 @@ impl SignIn<'_> {
         if matches!(step, Step::Code(_)) && !login.no_wait && !login.json {
             let session_file = self.state.session_file(&self.account.apple_id, &self.account.client_id);
             if let Some(till) = rclone.describe(&session_file).await?.waits_till {
-                output::note(&format!("A code is waited for until {}.", output::minute(&till)));
+                output::note(&format!("The code can be entered until {}.", output::minute(&till)));
             }
         }
         Ok(step)
@@ -140,18 +140,15 @@ impl SignIn<'_> {
                 output::note(&format!("{said}."));
             }
             output::note(&format!("{}.", question.how));
-            output::note(&format!(
-                "Give the code within a quarter of an hour: plakar-icloud login {} --code CODE",
-                self.name
-            ));
+            output::note(&format!("Enter the code within 15 minutes: plakar-icloud login {} --code CODE", self.name));
         }
         Ok(Ending::NeedsLogin)
     }
 
     /// Waits for an approval of the access on a device. Ctrl-C ends the wait.
     async fn wait_for_approval(&self) -> Result<Option<Step>, Error> {
-        output::note("Advanced Data Protection is on: the access has to be approved on one of your devices.");
-        output::note("If no request shows up there: Settings > your name > iCloud > Access iCloud Data on the Web.");
+        output::note("Advanced Data Protection is on: approve the access on one of your devices.");
+        output::note("If no request appears there: Settings > your name > iCloud > Access iCloud Data on the Web.");
         let shows_time = io::stderr().is_terminal() && !self.login.json;
         for left in (0..APPROVAL_TIME).rev() {
             if shows_time {

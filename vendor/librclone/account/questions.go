@@ -136,7 +136,7 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 		if place < 1 || place > len(c.Phones) {
 			c.Sent.Refused = true
 			c.keep(s.client)
-			said := fmt.Sprintf("Apple names %d trusted phones, and no number %s", len(c.Phones), number)
+			said := fmt.Sprintf("Apple lists %d trusted phones; there is no number %s", len(c.Phones), number)
 			return ask(c, said), c.save(s.file)
 		}
 		c.Sent = delivery{Way: way, PhoneID: c.Phones[place-1].ID}
