@@ -4,13 +4,10 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
-	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/transport"
 
@@ -161,13 +158,4 @@ func (s *Service) exchange(ctx context.Context, r Request, root string, access *
 	defer func() { _ = resp.Body.Close() }()
 	s.Session.Merge(access, resp.Cookies())
 	return transport.Decode(ctx, resp, answer)
-}
-
-// Confirm makes Apple confirm that the session is valid, and renews it if it is
-// not.
-func (s *Service) Confirm(ctx context.Context) error {
-	_, err := Fetch[json.RawMessage](ctx, s, Request{
-		Host: hosts.Setup, Method: http.MethodPost, Path: hosts.ValidatePath, Repeatable: true,
-	}, nil)
-	return err
 }

@@ -262,10 +262,3 @@ func (s *Session) Merge(used *Access, cookies []*http.Cookie) {
 		}
 	}
 }
-
-// TrustToken returns the present trust token, or "".
-func (s *Session) TrustToken() Secret {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state.TrustToken
-}
