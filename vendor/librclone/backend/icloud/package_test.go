@@ -94,7 +94,7 @@ func TestRefusedPackages(t *testing.T) {
 		sim := startSimulator(t)
 		f := sim.open("")
 		put(t, f, "other", "content")
-		sim.Fault(kind, "status", simtest.JSON{"status": 400})
+		sim.Fault(kind, "status", simtest.Status(400), simtest.JSON{"times": nil})
 		archive := zipOf(t, "song.band/project")
 		_, err := f.Put(drive.StorePackages(background), strings.NewReader(archive), infoOf("song.band", archive))
 		assert.Equal(t, apierr.KindRefusedPackage, apierr.KindOf(err), "%s: %v", kind, err)

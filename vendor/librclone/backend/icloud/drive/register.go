@@ -57,10 +57,7 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		}
 		taken := try > 1 && apierr.HasKind(err, apierr.KindExists) // perhaps by an earlier try, whose answer was lost
 		if !apierr.OutcomeUnknown(err) && !taken {
-			if err = d.refused(in, name, err); doc.pack != nil {
-				err = refusedPackage(err)
-			}
-			return nil, err
+			return nil, d.refusedDocument(in, name, doc, err)
 		}
 		now, lookErr := d.present(ctx, in, id)
 		if lookErr != nil {
@@ -86,9 +83,19 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 			return nil, err
 		}
 		if err := d.Service.Retries.Wait(ctx, try+1, err); err != nil {
-			return nil, d.refused(in, name, err)
+			return nil, d.refusedDocument(in, name, doc, err)
 		}
 	}
+}
+
+// refusedDocument adds the likely reason if the service refuses to make a
+// document a file.
+func (d *Drive) refusedDocument(in place, name string, doc *document, err error) error {
+	err = d.refused(in, name, err)
+	if doc.pack != nil {
+		err = refusedPackage(err)
+	}
+	return err
 }
 
 // registrationRequest is the request that makes a document a file. rclone's
