@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{cargo, dependencies, output, root, run};
+use crate::{cargo, dependencies, output, print, root, run};
 
 /// Write an archive of the project with the sources of all its dependencies
 ///
@@ -57,7 +57,6 @@ impl Bundle {
         tar.args(same).args(["--use-compress-program", "gzip -n9", "-cf"]).arg(&out);
         run(tar.arg("-C").arg(parent).arg(FOLDER))?;
         fs::remove_dir_all(&stage)?;
-        println!("{}", out.display());
-        Ok(())
+        print(&out.display().to_string())
     }
 }

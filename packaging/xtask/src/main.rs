@@ -13,6 +13,7 @@ mod sums;
 mod target;
 
 use std::{
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
 /// Returns the top folder of the project.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
+}
+
+/// Prints a line of the result.
+fn print(line: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 /// Runs a command that must succeed.

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     dependencies, executable, licenses,
     manifest::{self, Variant},
-    on_path, root, run, sbom, sums,
+    on_path, print, root, run, sbom, sums,
     target::Target,
 };
 
@@ -90,15 +90,14 @@ impl Package {
         }
         sums::write(&folder)?;
 
-        println!("{}", folder.display());
-        println!("  {}: {:.1} MB", executable::NAME, megabytes(&folder.join(executable::NAME))?);
+        print(&folder.display().to_string())?;
+        print(&format!("  {}: {:.1} MB", executable::NAME, megabytes(&folder.join(executable::NAME))?))?;
         if plakar.is_some() {
-            println!("  {name}.ptar: {:.1} MB", megabytes(&package)?);
+            print(&format!("  {name}.ptar: {:.1} MB", megabytes(&package)?))
         } else {
-            println!("plakar is not on PATH. To make the package, run in that folder:");
-            println!("  plakar pkg create -out ./{name}.ptar ./manifest.yaml {VERSION}");
+            print("plakar is not on PATH. To make the package, run in that folder:")?;
+            print(&format!("  plakar pkg create -out ./{name}.ptar ./manifest.yaml {VERSION}"))
         }
-        Ok(())
     }
 }
 
