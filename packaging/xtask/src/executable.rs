@@ -16,8 +16,7 @@ use crate::{
 /// The name of the executable.
 pub const NAME: &str = "plakar-icloud";
 
-/// Builds the program for a target. The bytes of the result depend neither on the folder nor on the
-/// time of the build.
+/// Builds the program for a target. The result contains neither the folder nor the time of the build.
 pub fn build(target: &Target, profile: &str, all_backends: bool) -> Result<PathBuf> {
     let metadata = dependencies::metadata(target)?;
     let folder = metadata.target_directory.as_std_path();
