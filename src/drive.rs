@@ -28,10 +28,16 @@ use crate::rclone::{
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
 
+/// The size in bytes up to which an upload is small: it consists of waiting.
+const SMALL: u64 = 1024 * 1024;
+/// The maximum number of concurrent uploads of files that are not small. They share the bandwidth,
+/// and their content waits on the disk.
+const LARGE: u32 = 8;
+
 /// Limits of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum number of concurrent uploads.
+    /// The maximum number of concurrent uploads of small files.
     pub uploads: usize,
     /// Bytes of memory for content that waits to be uploaded. Content beyond them is written to
     /// files.
@@ -46,6 +52,7 @@ pub struct Drive {
     remote: Remote,
     spools: Spools,
     uploads: Arc<Semaphore>,
+    large_weight: u32,
     outage: Arc<Outage>,
 }
 
@@ -82,6 +89,7 @@ impl Drive {
             outage: Outage::new(remote, top),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
+            large_weight: u32::try_from(limits.uploads).unwrap_or(u32::MAX).div_ceil(LARGE),
         })
     }
 
@@ -237,7 +245,7 @@ impl Drive {
     ) -> Result<Stored, Error> {
         let _permit = match slot {
             // The semaphore is never closed, so this returns a permit.
-            Slot::Awaited => self.uploads.acquire().await.ok(),
+            Slot::Awaited => self.uploads.acquire_many(self.weight(content.size())).await.ok(),
             Slot::NotNeeded => None,
         };
         let upload = || self.remote.upload(path.as_str(), modified, Arc::clone(content.content()), replacement, form);
@@ -250,6 +258,11 @@ impl Drive {
                 Err(Error::new("cannot store", path, cause))
             }
         }
+    }
+
+    /// Returns how many uploads of the limit an upload of this size counts as.
+    pub fn weight(&self, size: u64) -> u32 {
+        if size > SMALL { self.large_weight } else { 1 }
     }
 
     /// Returns files of a folder that an earlier process has described, each by its name and its

@@ -17,18 +17,21 @@ const LARGEST: u64 = 1024 * 1024;
 /// The number of consecutive reads after which the following files are read ahead.
 const SINGLES: usize = 2;
 
+/// The number of files that are read ahead for each further consecutive read.
+const GROWTH: usize = 8;
+
 /// The maximum total size of files that were read ahead and not opened yet.
 const MOST_BYTES: u64 = 24 * 1024 * 1024;
 
 /// The minimum and maximum number of files that the backend is told to prepare for reading.
-const EXPECTED: RangeInclusive<usize> = 8..=128;
+const EXPECTED: RangeInclusive<usize> = 8..=256;
 
 /// The listed files, which plakar reads about in the order of the listing, without those that have
 /// not changed.
 ///
 /// At a round trip of 40 ms, reading a small file takes a tenth of a second, nearly all of it
 /// waiting. So while files are read and none is skipped, the files that follow are read ahead:
-/// twice as many as were read in a row, up to a limit on files and on bytes. The backend is told
+/// more with each read in a row, up to a limit on files and on bytes. The backend is told
 /// first of these files and of those behind them, so that it gets the addresses of many contents
 /// with one request. A skipped file ends the read-ahead, because its neighbours are likely to be
 /// skipped too. A single changed file does not start it.
@@ -103,7 +106,7 @@ impl ReadAhead {
     }
 
     fn read_on(&self, state: &mut State, number: u64) {
-        let window = self.limit.min(2 * state.in_a_row.saturating_sub(SINGLES));
+        let window = self.limit.min(GROWTH * state.in_a_row.saturating_sub(SINGLES));
         if window == 0 {
             return;
         }
@@ -154,7 +157,7 @@ impl State {
     /// Tells the backend of the files behind `number`, beyond the window, when half of those that
     /// it was told of have been opened.
     fn expect(&mut self, number: u64, window: usize) {
-        let ahead = (2 * window).clamp(*EXPECTED.start(), *EXPECTED.end());
+        let ahead = (4 * window).clamp(*EXPECTED.start(), *EXPECTED.end());
         let from = self.expected.max(number);
         if self.files.range((Bound::Excluded(number), Bound::Included(from))).nth(ahead / 2).is_some() {
             return;

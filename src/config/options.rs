@@ -165,7 +165,14 @@ const VERIFY: Opt = one_of(
     &["size", "content"],
     option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"),
 );
-const UPLOADS: Opt = at_least(1, option("uploads", "8", "the maximum number of concurrent uploads"));
+const UPLOADS: Opt = at_least(
+    1,
+    option(
+        "uploads",
+        "64",
+        "the maximum number of concurrent uploads of small files; one of more than 1 MiB counts as an eighth of it",
+    ),
+);
 const CACHE_MEMORY: Opt = at_least(
     0,
     option("cache_memory", "128", "the memory for cached and prefetched content of a store in MiB, including overhead"),

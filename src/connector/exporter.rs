@@ -63,7 +63,7 @@ impl exporter_server::Exporter for Exporter {
         let acknowledging = acknowledge(settled, acks.clone());
         let drive = self.context.drive().await.inspect_err(|refused| reporter.refused(refused.message()))?;
         let (drive, top) = (drive.clone(), config.top.clone());
-        let (policy, limit) = (config.restore, config.limits.uploads * 2);
+        let (policy, limit) = (config.restore, u32::try_from(config.limits.uploads * 2).unwrap_or(u32::MAX));
         let stop = self.stop.clone();
         self.exports.spawn(async move {
             let restoring = async {

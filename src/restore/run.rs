@@ -97,8 +97,8 @@ pub struct Restore<R> {
     pub(super) shared: Arc<Shared>,
     pub(super) top: DrivePath,
     outcomes: mpsc::Sender<Outcome<R>>,
-    /// The maximum number of uploads that run or wait.
-    limit: usize,
+    /// The maximum weight of the uploads that run or wait.
+    limit: u32,
     uploads: Uploads<(R, String)>,
     pub(super) folders: Folders,
     /// The folders of the snapshot that are not restored under their own path.
@@ -158,7 +158,7 @@ impl<R> Incoming<R> {
 
 impl<R> Restore<R> {
     /// Begins a restore to `top`, which is created. The outcomes are sent in the order in which
-    /// they become known. At most `limit` uploads run or wait.
+    /// they become known. Uploads of at most the weight `limit` run or wait.
     ///
     /// # Errors
     /// Fails if the folder cannot be created.
@@ -166,7 +166,7 @@ impl<R> Restore<R> {
         drive: &Drive,
         top: &DrivePath,
         policy: Policy,
-        limit: usize,
+        limit: u32,
         outcomes: mpsc::Sender<Outcome<R>>,
     ) -> Result<Self, Error> {
         drive.make_folder(top, Trail::Dropped).await?;
@@ -300,15 +300,17 @@ impl<R> Restore<R> {
         }
         // Derived names depend on those that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
-        while self.uploads.len() >= self.limit {
+        let content = target.spool.finish();
+        let weight = self.shared.drive.weight(content.size());
+        while self.uploads.weight() > 0 && self.uploads.weight() + weight > self.limit {
             self.settle_next().await;
         }
-        let job = self.job(target.path, target.time, target.spool.finish(), target.digest, target.name);
+        let job = self.job(target.path, target.time, content, target.digest, target.name);
         if in_order {
             let result = job.run().await;
             return self.settle((ticket, name), result).await;
         }
-        self.uploads.start((ticket, name), job.run());
+        self.uploads.start((ticket, name), weight, job.run());
     }
 
     fn job(&mut self, path: DrivePath, time: Time, content: Spooled, digest: Option<Digest>, name: Name) -> Job {

@@ -10,25 +10,33 @@ use super::{Failure, Restored};
 #[derive(Debug)]
 pub struct Uploads<R> {
     tasks: JoinSet<Result<Restored, Failure>>,
-    tickets: HashMap<Id, R>,
+    /// The ticket and the weight of each.
+    tickets: HashMap<Id, (R, u32)>,
+    weight: u32,
 }
 
 impl<R> Default for Uploads<R> {
     fn default() -> Self {
-        Self { tasks: JoinSet::new(), tickets: HashMap::new() }
+        Self { tasks: JoinSet::new(), tickets: HashMap::new(), weight: 0 }
     }
 }
 
 impl<R> Uploads<R> {
     /// Starts an upload. Its future returns the result of the record.
-    pub fn start(&mut self, ticket: R, upload: impl Future<Output = Result<Restored, Failure>> + Send + 'static) {
+    pub fn start(
+        &mut self,
+        ticket: R,
+        weight: u32,
+        upload: impl Future<Output = Result<Restored, Failure>> + Send + 'static,
+    ) {
         let handle: AbortHandle = self.tasks.spawn(upload);
-        self.tickets.insert(handle.id(), ticket);
+        self.tickets.insert(handle.id(), (ticket, weight));
+        self.weight += weight;
     }
 
-    /// Returns the number of uploads that are not settled.
-    pub fn len(&self) -> usize {
-        self.tasks.len()
+    /// Returns the sum of the weights of the uploads that are not settled.
+    pub fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// Waits for the end of an upload. Returns none if no upload is under way. Cancel safe.
@@ -38,7 +46,9 @@ impl<R> Uploads<R> {
             // The task panicked or was cancelled, so its record must not count as restored.
             Err(error) => (error.id(), Err(Failure::of(format!("the upload did not end: {error}")))),
         };
-        Some((self.tickets.remove(&id)?, result))
+        let (ticket, weight) = self.tickets.remove(&id)?;
+        self.weight -= weight;
+        Some((ticket, result))
     }
 }
 
@@ -49,11 +59,12 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_dies_is_a_failure_of_its_record() {
         let mut uploads = Uploads::default();
-        uploads.start("dies", async { panic!("as a defect would") });
+        uploads.start("dies", 8, async { panic!("as a defect would") });
         let (ticket, result) = uploads.next().await.unwrap();
         assert_eq!(ticket, "dies");
         assert!(result.unwrap_err().text.contains("did not end"));
-        uploads.start("lives", async { Ok(Restored { bytes: 7, ..Restored::default() }) });
+        assert_eq!(uploads.weight(), 0);
+        uploads.start("lives", 1, async { Ok(Restored { bytes: 7, ..Restored::default() }) });
         let (ticket, result) = uploads.next().await.unwrap();
         assert_eq!((ticket, result.unwrap().bytes), ("lives", 7));
         assert!(uploads.next().await.is_none());

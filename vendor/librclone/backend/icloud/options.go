@@ -111,7 +111,7 @@ outcome could not be kept; a session is used while it lasts.`,
 			Default:  float64(transport.DefaultRate),
 		}, {
 			Name:     "calls_at_once",
-			Help:     "Most calls to iCloud under way at once, for all remotes of an account.",
+			Help:     "Most calls to iCloud under way at once, for all remotes of an account.\n\nFewer are used by themselves while the service is slow or refuses calls.",
 			Advanced: true,
 			Default:  transport.DefaultSlots,
 		}, {

@@ -24,7 +24,7 @@ const (
 	leastAddressBatch = 2
 
 	// batchesAtOnce is the maximum number of these calls under way.
-	batchesAtOnce = 2
+	batchesAtOnce = 4
 
 	// batchRefusals is how many calls must be refused, with none accepted,
 	// until the service is assumed not to support them.
@@ -123,23 +123,26 @@ func (c *contents) claim(items []*Item) map[string][]*Item {
 	return claimed
 }
 
-// requestInBatches requests the addresses of claimed items of one zone.
+// requestInBatches requests the addresses of claimed items of one zone, with
+// several calls at once.
 func (c *contents) requestInBatches(ctx context.Context, claimed []*Item) {
 	for len(claimed) > 0 {
 		c.batches.slots <- struct{}{}
 		size := c.batches.next()
 		batch := claimed[:min(max(size, 1), len(claimed))]
-		found := make([]*address, len(batch))
-		if size > 0 {
-			found = c.requestTogether(ctx, batch)
-		}
-		<-c.batches.slots
-		c.mu.Lock()
-		for i, it := range batch {
-			c.answered(it, found[i])
-		}
-		c.mu.Unlock()
 		claimed = claimed[len(batch):]
+		go func() {
+			found := make([]*address, len(batch))
+			if size > 0 {
+				found = c.requestTogether(ctx, batch)
+			}
+			<-c.batches.slots
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for i, it := range batch {
+				c.answered(it, found[i])
+			}
+		}()
 	}
 }
 

@@ -296,12 +296,17 @@ func (r *contentReader) request(address string, headers map[string]string) (*htt
 	if err := gate.Enter(r.ctx); err != nil {
 		return nil, err
 	}
+	defer gate.Leave()
 	began := time.Now()
 	resp, err := r.client.Call(transport.WithTry(r.ctx, r.try), &rest.Opts{
 		Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,
 	})
 	var refused *apierr.Refusal
-	throttled := errors.As(err, &refused) && refused.Kind() == apierr.KindThrottled
-	gate.Leave(began, err == nil, throttled)
+	switch {
+	case err == nil:
+		gate.Answered("content", time.Since(began))
+	case errors.As(err, &refused) && refused.Kind() == apierr.KindThrottled:
+		gate.Throttled(began)
+	}
 	return resp, err
 }

@@ -121,6 +121,10 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []folderConten
 	if err := l.proving.Acquire(ctx, 1); err != nil {
 		return slices.Repeat([]folderContents{{err: err}}, len(targets))
 	}
+	if l.proved.Load() { // by the list that this one waited for
+		l.proving.Release(1)
+		return l.listTogether(ctx, targets)
+	}
 	if int64(len(targets)) <= l.batch.Load() {
 		defer l.proving.Release(1)
 		return l.listTogether(ctx, targets)

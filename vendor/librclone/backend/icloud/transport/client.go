@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"sync"
 	"time"
 
@@ -149,6 +150,7 @@ func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string
 	switch {
 	case err == nil:
 		c.limiter.accepted()
+		c.limiter.slots.Answered(path.Base(r.Path), time.Since(mine.begun))
 		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: c.limiter, turn: mine}
 		return resp, nil
 	case errors.As(err, &refused):

@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// Gate limits the number of requests for contents that wait for a response. The
-// limit rises while responses arrive as fast as before. It falls when they slow
+// Gate limits the number of requests that wait for a response. The limit rises
+// while responses arrive as fast as before. It falls when they slow
 // down or the service refuses a request because of its load. The algorithm is
 // Gradient2Limit of https://github.com/Netflix/concurrency-limits.
 type Gate struct {
 	mu      sync.Mutex
 	limit   float64
+	most    float64 // the maximum of limit
 	active  int
-	waiting []chan struct{} // the longest first
-	usual   float64         // time to the answer in seconds, averaged over many
-	cut     time.Time       // when the limit was halved
+	waiting []chan struct{}    // the longest first
+	usual   map[string]float64 // time to the answer in seconds by the kind of request, averaged over many
+	cut     time.Time          // when the limit was halved
 }
 
 const (
@@ -29,10 +30,16 @@ const (
 	adaptation    = 2   // how far the answers to as many requests as are admitted move the limit
 )
 
-// NewGate returns a gate with the initial limit.
-func NewGate() *Gate { return &Gate{limit: firstAdmitted} }
+// NewGate returns a gate for the requests for contents.
+func NewGate() *Gate { return newGate(mostAdmitted) }
 
-// Enter waits for admission. It must be followed by leave.
+// newGate returns a gate with the initial limit, or with the maximum of the
+// limit if that is lower.
+func newGate(most int) *Gate {
+	return &Gate{limit: float64(min(firstAdmitted, most)), most: float64(most), usual: map[string]float64{}}
+}
+
+// Enter waits for admission. It must be followed by Leave.
 func (g *Gate) Enter(ctx context.Context) error {
 	g.mu.Lock()
 	if g.active < int(g.limit) {
@@ -61,18 +68,10 @@ func (g *Gate) Enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Leave records the end of a request that began at a time. The request has
-// ended with a response, with a refusal because of the load of the service, or
-// with neither.
-func (g *Gate) Leave(began time.Time, answered, throttled bool) {
+// Leave ends an admission.
+func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case throttled && began.After(g.cut): // one halving for all that were under way
-		g.limit, g.cut = max(1, g.limit/2), time.Now()
-	case answered && !throttled:
-		g.learn(time.Since(began).Seconds())
-	}
 	g.active--
 	g.admit()
 }
@@ -84,23 +83,52 @@ func (g *Gate) Idle() bool {
 	return g.active == 0
 }
 
-// learn adapts the limit to the time that a response took.
-func (g *Gate) learn(took float64) {
-	if g.usual == 0 {
-		g.usual = took
+// Answered records the response to a request of a kind, before Leave.
+func (g *Gate) Answered(kind string, took time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.learn(kind, took.Seconds())
+	g.admit()
+}
+
+// Throttled records that the service refused a request because of its load,
+// which began at a time. The limit is halved once for all that were under way.
+func (g *Gate) Throttled(began time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if began.After(g.cut) {
+		g.limit, g.cut = max(1, g.limit/2), time.Now()
 	}
-	g.usual += (took - g.usual) / usualSamples
-	if g.usual > 2*took { // it was slow temporarily
-		g.usual *= 0.95
+}
+
+// tighten lowers the maximum of the limit.
+func (g *Gate) tighten(most int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.most = min(g.most, float64(max(1, most)))
+	g.limit = min(g.limit, g.most)
+}
+
+// learn adapts the limit to the time that a response took. mu must be held.
+func (g *Gate) learn(kind string, took float64) {
+	usual, known := g.usual[kind]
+	if !known {
+		usual = took
 	}
+	usual += (took - usual) / usualSamples
+	if usual > 2*took { // it was slow temporarily
+		usual *= 0.95
+	}
+	g.usual[kind] = usual
 	if 2*g.active < int(g.limit) {
 		return // an unused limit gives no information
 	}
-	gradient := min(1, max(0.5, toleratedTime*g.usual/took))
+	gradient := min(1, max(0.5, toleratedTime*usual/took))
 	wanted := g.limit*gradient + math.Sqrt(g.limit)
-	g.limit = min(mostAdmitted, max(1, g.limit+min(1, adaptation/g.limit)*(wanted-g.limit)))
+	g.limit = min(g.most, max(1, g.limit+min(1, adaptation/g.limit)*(wanted-g.limit)))
 }
 
+// admit admits those that wait. mu must be held.
 func (g *Gate) admit() {
 	for g.active < int(g.limit) && len(g.waiting) > 0 {
 		close(g.waiting[0])

@@ -17,9 +17,15 @@ func TestGate(t *testing.T) {
 		for range int(g.limit) {
 			require.NoError(t, g.Enter(context.Background()))
 		}
-		began := time.Now().Add(-took)
 		for range g.active {
-			g.Leave(began, !throttled, throttled)
+			if throttled {
+				g.Throttled(time.Now())
+			} else {
+				g.Answered("list", took)
+			}
+		}
+		for g.active > 0 {
+			g.Leave()
 		}
 	}
 	for range 30 {
@@ -34,4 +40,12 @@ func TestGate(t *testing.T) {
 	g.cut = time.Time{}
 	turn(0, true)
 	assert.InDelta(t, slow/2, g.limit, 0.001)
+	for range 30 {
+		turn(400*time.Millisecond, false)
+	}
+	rising := g.limit
+	g.Answered("trash", 20*time.Second) // each kind of request has its own usual time
+	assert.GreaterOrEqual(t, g.limit, rising)
+	g.tighten(2)
+	assert.Equal(t, 2, int(g.limit))
 }

@@ -21,10 +21,9 @@ import (
 // minute, other calls would be refused as well.
 type limiter struct {
 	tokens *rate.Limiter
-	slots  chan struct{}
+	slots  *Gate
 
 	mu      sync.Mutex
-	taken   int // slots that are no longer available
 	highest rate.Limit
 	now     rate.Limit
 	good    rate.Limit // a rate that was not refused, or not for long
@@ -48,20 +47,17 @@ const (
 	longestBreak = 30 * time.Second
 	burst        = 1 // no bursts: this is what rclone's pacer does too
 	DefaultRate  = 100
-	DefaultSlots = 16
+	DefaultSlots = 64
 )
 
 func newLimiter(perSecond float64, slots int) *limiter {
-	if slots < 1 {
-		slots = 1
-	}
 	highest := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		highest = rate.Inf
 	}
 	return &limiter{
 		tokens:  rate.NewLimiter(highest, burst),
-		slots:   make(chan struct{}, slots),
+		slots:   newGate(max(1, slots)),
 		highest: highest,
 		now:     highest,
 		good:    highest,
@@ -78,10 +74,8 @@ type turn struct {
 // begin waits until a call is admitted. It must be followed by end. If the
 // service asked for more than the longest wait, begin fails at once.
 func (l *limiter) begin(ctx context.Context, longest time.Duration) (turn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return turn{}, ctx.Err()
+	if err := l.slots.Enter(ctx); err != nil {
+		return turn{}, err
 	}
 	mine, err := l.pass(ctx, longest)
 	if err == nil {
@@ -135,7 +129,7 @@ func (l *limiter) end(mine turn) {
 		l.wake()
 	}
 	l.mu.Unlock()
-	<-l.slots
+	l.slots.Leave()
 }
 
 // wake wakes the callers that wait for a probe. mu must be held.
@@ -149,6 +143,7 @@ func (l *limiter) wake() {
 // break, and then the rate is a fraction of the rate that was accepted before.
 // The results of calls that were under way when the break began are ignored.
 func (l *limiter) refused(mine turn, asked time.Duration) {
+	l.slots.Throttled(mine.begun)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -223,11 +218,9 @@ func (l *limiter) setRate(to rate.Limit) {
 
 // tighten applies the stricter limits of another remote of the account.
 func (l *limiter) tighten(perSecond float64, slots int) {
+	l.slots.tighten(slots)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for ; l.taken < cap(l.slots)-max(1, slots); l.taken++ {
-		go func() { l.slots <- struct{}{} }() // which may wait for the end of a call
-	}
 	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.highest {
 		l.highest = wanted
 		l.good = min(l.good, wanted)
