@@ -15,7 +15,7 @@ use crate::{
 const LARGEST: u64 = 1024 * 1024;
 
 /// The number of consecutive reads after which the following files are read ahead.
-const SINGLES: usize = 2;
+const SINGLES: usize = 1;
 
 /// The number of files that are read ahead for each further consecutive read.
 const GROWTH: usize = 8;

@@ -2,9 +2,8 @@
 
 use std::{
     cmp::Reverse,
-    slice,
+    env, slice,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,9 +24,9 @@ const FEW: u64 = 1000;
 /// snapshot, at the end of the last packfile, and the index of its files, at the end of the
 /// packfile before.
 const NEWEST: usize = 2;
-/// How soon the cache daemon makes its first request after it has opened the kloset. A command waits
-/// for its daemon meanwhile, for longer than this.
-const DAEMON_ASKS: Duration = Duration::from_millis(60);
+/// The environment variable that plakar sets for its cache daemon, whose connectors inherit it
+/// (P/cached/cached.go).
+const DAEMON_VARIABLE: &str = "REEXEC";
 /// How often a process tries to claim a folder while other processes claim it.
 const CLAIM_TRIES: usize = 5;
 
@@ -258,15 +257,13 @@ impl Kloset {
     }
 
     /// Lists the packfiles, unless their entries are given, and reads the ends of the newest ones,
-    /// unless plakar has already made a request. The cache daemon reads no packfile, and its first
-    /// request, which is for the states, comes at once.
+    /// unless plakar has already made a request. The cache daemon reads no packfile.
     fn prefetch(&self, recorded: Option<Vec<Entry>>) {
+        if env::var_os(DAEMON_VARIABLE).is_some() {
+            return;
+        }
         let (folder, blocks, asked) = (Arc::clone(&self.packfiles), self.blocks.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
-            tokio::time::sleep(DAEMON_ASKS).await;
-            if asked.load(Ordering::Relaxed) {
-                return;
-            }
             let mut entries = match recorded {
                 Some(entries) => entries,
                 None => folder.prefetch().await,

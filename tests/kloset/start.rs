@@ -1,10 +1,10 @@
 //! The requests of a process before it serves the first byte.
 
 use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
-use plakar_host::{Resource, Settings};
+use plakar_host::{Executable, Host, Resource, Settings};
 use tempfile::TempDir;
 
-use crate::drive::{Drive, MIB, bytes, content, get, path, until};
+use crate::drive::{Drive, MIB, bytes, content, get, path, program_path, until};
 
 const WHEN: i64 = 1_700_000_000_000;
 
@@ -79,6 +79,18 @@ async fn no_end_is_read_ahead_for_who_asks_for_states() {
     // The read follows the prefetch, which has listed the packfiles.
     assert_eq!(get(&store, [1; 32], 0, 10).await.unwrap(), bytes(1, MIB).slice(..10));
     assert_eq!(drive.requests(RequestKind::ContentGet), 2, "CONFIG and what was asked for");
+}
+
+/// plakar's daemon and its connectors have this variable in their environment.
+#[tokio::test]
+async fn the_daemon_lists_no_packfiles() {
+    let (drive, settings, _state) = kloset(b"the first");
+    let surroundings = drive.surroundings().with("REEXEC", "1");
+    let host = Host::new(Executable::with_role_argument(program_path()), surroundings);
+    let store = host.store(&settings).await.unwrap();
+    store.open().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+    assert_eq!(drive.requests(RequestKind::List), 3, "the root, the kloset and the states");
 }
 
 #[tokio::test]

@@ -17,9 +17,10 @@ func TestGate(t *testing.T) {
 		for range int(g.limit) {
 			require.NoError(t, g.Enter(context.Background()))
 		}
+		began := time.Now()
 		for range g.active {
 			if throttled {
-				g.Throttled(time.Now())
+				g.Throttled(began)
 			} else {
 				g.Answered("list", took)
 			}
