@@ -28,6 +28,7 @@ type limiter struct {
 	now     rate.Limit
 	good    rate.Limit // a rate that was not refused, or not for long
 	row     int        // refusals in a row
+	run     int        // calls accepted since the last refusal
 	broke   time.Time  // when the last break began
 	until   time.Time  // no call before
 	strikes int        // breaks in a row
@@ -42,6 +43,9 @@ const (
 	speedUp      = 1.25            // on each success up to the good rate; rclone's pacer has 1.33
 	creepUp      = 0.004           // calls a second more on each success beyond the good rate
 	inARow       = 3               // refusals that make a break
+	goodRun      = 50              // accepted calls after which a single refusal says nothing about the rate
+	lessGood     = 0.93            // of the good rate, on a single refusal after fewer
+	leastGood    = rate.Limit(25)  // to which single refusals lower the good rate; they may be random
 	goodPart     = 0.8             // of the rate that was accepted before a break
 	firstBreak   = time.Second     // without calls after a refusal that names no time; doubled for each further one
 	longestBreak = 30 * time.Second
@@ -61,6 +65,7 @@ func newLimiter(perSecond float64, slots int) *limiter {
 		highest: highest,
 		now:     highest,
 		good:    highest,
+		run:     goodRun,
 		changed: make(chan struct{}),
 	}
 }
@@ -148,12 +153,17 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.row++
+	often := l.run < goodRun
+	l.run = 0
 	if until := now.Add(asked); until.After(l.until) {
 		l.until = until
 	}
 	lowest := min(lowestRate, l.highest)
 	if l.row < inARow {
 		if l.now != rate.Inf {
+			if often {
+				l.good = max(l.good*lessGood, min(l.good, leastGood))
+			}
 			l.setRate(max(l.now*slowDown, lowest))
 		}
 		return
@@ -183,6 +193,7 @@ func (l *limiter) accepted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.row = 0
+	l.run++
 	if l.strikes > 0 {
 		l.strikes = 0
 		l.wake()
