@@ -166,32 +166,6 @@ fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Obje
     u64::deserialize(deserializer).map(ffi::Object::adopt)
 }
 
-/// Stores gitignore lines as rules for listings.
-#[derive(Serialize)]
-pub struct NewRules {
-    pub lines: Vec<String>,
-}
-method!("rules/new", NewRules, StoredRules);
-
-#[derive(Deserialize)]
-pub struct StoredRules {
-    pub rules: u64,
-}
-
-/// Reports whether rules leave out a path.
-#[derive(Serialize)]
-pub struct Exclude {
-    pub rules: u64,
-    pub path: String,
-    pub folder: bool,
-}
-method!("rules/exclude", Exclude, Excluded);
-
-#[derive(Deserialize)]
-pub struct Excluded {
-    pub excluded: bool,
-}
-
 /// Counts the requests of this process.
 #[derive(Serialize)]
 pub struct CountTraffic {}

@@ -1,0 +1,94 @@
+//! The end of a restore: replacements in the background, the list of renames, the times of folders,
+//! and what the user is told.
+
+use std::time::Duration;
+
+use super::{Error, Incoming, Restore};
+use crate::{
+    drive::Spooled,
+    rclone::Time,
+    restore::{OnConflict, Policy, names::Taken, renames, store::Name},
+};
+
+/// How long a restore waits for replacements in the background. A move to iCloud's Trash takes 20
+/// s, and there may be thousands of them.
+const FINISHING: Duration = Duration::from_hours(24);
+
+impl<R> Restore<R> {
+    /// Ends the restore: waits for the uploads and replacements under way, sets the times of folders
+    /// and stores the list of renames. `cut_off` is a file whose content was not received in full.
+    ///
+    /// # Errors
+    /// Fails if not everything was restored.
+    pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
+        while self.settle_next().await {}
+        if !self.renames.is_empty() && self.over.is_none() {
+            self.store_renames().await;
+        }
+        for error in self.shared.drive.finish(FINISHING).await {
+            log::error!("{error}");
+            self.summary.fail(&error.cause().text);
+        }
+        self.tell();
+        let all = self.summary.files + self.summary.folders + self.summary.others;
+        let done = all.saturating_sub(self.summary.failed);
+        if let Some(why) = self.over.take() {
+            return Err(Error::Over { done, why });
+        }
+        if let Some(Incoming { name, .. }) = cut_off {
+            return Err(Error::CutOff(name));
+        }
+        self.set_times().await;
+        if self.summary.failed > 0 {
+            return Err(Error::Failed(Box::new(self.summary.clone())));
+        }
+        Ok(())
+    }
+
+    /// Stores the list of renames beside the restored tree.
+    async fn store_renames(&mut self) {
+        let Ok(path) = self.top.child(renames::FILE_NAME) else { return };
+        let content = self.renames.content();
+        let name = match self.shared.names().take(&path, false) {
+            Taken::Free | Taken::Alike => Name::Own,
+            Taken::Twin => Name::Twin, // the snapshot has a list of an earlier restore
+        };
+        let mut job = self.job(path, Time::now(), Spooled::from(content), None, name);
+        job.policy = Policy { on_conflict: OnConflict::Replace, ..job.policy };
+        if let Err(failure) = job.run_unless_stored().await {
+            log::warn!("{}", failure.text);
+        }
+    }
+
+    /// Tells the user what is not in the destination as it was in the snapshot.
+    fn tell(&mut self) {
+        for line in self.renames.lines() {
+            crate::log::notice(line);
+        }
+        if let Some(first) = &self.first_left_out {
+            let count = self.summary.links;
+            crate::log::notice(format_args!(
+                "left out {count} symbolic links, devices, pipes and sockets, which cannot be stored there (the first: {first})"
+            ));
+        }
+        for (count, what) in
+            [(self.summary.permissions, "permissions"), (self.summary.attributes, "extended attributes")]
+        {
+            if count > 0 {
+                crate::log::notice(format_args!(
+                    "the destination does not keep the {what} of {count} files and folders"
+                ));
+            }
+        }
+    }
+
+    /// Sets the times of folders, the deepest first, because creating an entry changes the time of
+    /// its folder.
+    async fn set_times(&mut self) {
+        for (path, time) in self.times.drain(..).rev() {
+            if let Err(error) = self.shared.drive.set_folder_time(&path, time).await {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
