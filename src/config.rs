@@ -11,7 +11,8 @@ use std::collections::HashMap;
 
 pub use location::Protocol;
 pub use options::{Kind, OPTIONS, OnPartial, Opt, WARN_DAYS, names};
-pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR};
+pub use origin::of_photos as origin_of_photos;
+pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR, PHOTOS, SERVICE};
 
 use crate::{
     account::{self, Access, Forecast, OnEvent, State},

@@ -16,6 +16,7 @@ use super::{Ending, Error, output};
 use crate::{
     account::{self, Patience, State},
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
+    config::{PHOTOS, SERVICE, origin_of_photos},
     drive::{Drive, DrivePath, Limits},
     rclone::Rclone,
     report::{Bytes, counted},
@@ -27,7 +28,7 @@ const LISTINGS: usize = 8;
 /// The number of addresses of contents that one request returns (`ahead.go`).
 const ADDRESSES: u64 = 50;
 
-/// Show what a drive holds and what the next backup would read.
+/// Show what a drive or a photo library holds and what the next backup would read.
 ///
 /// Lists all folders and downloads nothing. Exit codes: 0 success, 1 some folders could not be listed.
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct Scan {
     /// Account and folder; the name may be left out where there is only one account
     #[arg(value_name = "NAME[:/FOLDER]", default_value = "")]
     place: String,
+    /// Scan the photo library instead of the drive
+    #[arg(long)]
+    photos: bool,
     /// Pattern of what to leave out, as in ignore= of plakar's configuration
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<String>,
@@ -55,13 +59,18 @@ impl Scan {
         let (name, folder) = self.place.split_once(':').unwrap_or((&self.place, "/"));
         let (name, account) = state.choose(Some(name).filter(|name| !name.is_empty()))?;
         let top = DrivePath::parse(folder).map_err(|bad| Error::Usage(bad.to_string()))?;
-        let (section, sections) = account::sections(state, &name, Patience::Backup)?;
+        let (section, mut sections) = account::sections(state, &name, Patience::Backup)?;
+        let mut origin = account.apple_id.to_lowercase();
+        if self.photos {
+            sections.entry(section.to_owned()).or_default().insert(SERVICE.to_owned(), PHOTOS.to_owned());
+            origin = origin_of_photos(&origin);
+        }
         let limits = Limits { uploads: 1, spool_memory: 0, spool_dir: env::temp_dir() };
         let began = Instant::now();
         let drive = Drive::open(section, sections, &limits, &top).await?;
         let options = ExcludeOptions { lines: self.ignore.clone(), ..ExcludeOptions::default() };
         let excludes = Excludes::new(&[], &options).await?;
-        let last = VersionsFile::new(&state.kept_folder(), &account.apple_id, &top).load();
+        let last = VersionsFile::new(&state.kept_folder(), &origin, &top).load();
         let progress = Progress::new();
         let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, |scan| progress.show(scan)).await;
         progress.end();

@@ -31,6 +31,11 @@ pub fn of(sections: &Sections, section: &str) -> String {
     before
 }
 
+/// Returns the origin of the photo library of an account.
+pub fn of_photos(account: &str) -> String {
+    format!("photos:{account}")
+}
+
 /// Returns the origin of a section that refers to no other.
 fn of_service(options: &BTreeMap<String, String>) -> String {
     let get = |key: &str| options.get(key).map(String::as_str);
@@ -38,7 +43,7 @@ fn of_service(options: &BTreeMap<String, String>) -> String {
     if let Some(apple_id) = get("apple_id") {
         let account = apple_id.to_lowercase();
         return match get(sections::SERVICE) {
-            Some(sections::PHOTOS) => format!("photos:{account}"),
+            Some(sections::PHOTOS) => of_photos(&account),
             _ => account,
         };
     }

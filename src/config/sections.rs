@@ -10,8 +10,9 @@ pub const OWN_SECTION: &str = "_plakar";
 
 /// The type of this program's backend for iCloud.
 pub const ICLOUD: &str = "icloud";
-/// The option that names the service of that backend, and its value for Photos.
+/// The option that names the service of that backend.
 pub const SERVICE: &str = "service";
+/// The value of that option for Photos.
 pub const PHOTOS: &str = "photos";
 /// The type of rclone's backend for iCloud Drive, whose configurations are accepted.
 const ICLOUD_OF_RCLONE: &str = "iclouddrive";

@@ -1,6 +1,6 @@
 //! What a drive holds, and what the next backup would read.
 
-use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
+use icloud_simulator::{Content, FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
 use plakar_host::{Backup, Options, Settings};
 use serde_json::json;
 
@@ -35,6 +35,18 @@ async fn a_scan_shows_the_drive_and_downloads_nothing() {
     assert!(text.contains("no backup of this folder"), "{text}");
     let usage = person.run(&["scan", "icloud:/docs/../.."]).ends(2);
     assert!(usage.stderr.contains(".."), "{usage:?}");
+}
+
+#[tokio::test]
+async fn a_scan_of_the_photo_library_downloads_nothing() {
+    let person = furnished();
+    let image = NewAsset::image("IMG_1.HEIC", 1_793_872_800_000, Content::Generated { seed: 1, size: 70_000 });
+    person.simulator.photos(|library| library.add(PRIMARY_ZONE, image));
+    let scan = person.run(&["scan", "--photos", "--json"]).ends(0).json();
+    // The sidecar is a file too.
+    assert_eq!(scan["files"], 2, "{scan}");
+    assert_eq!(scan["largest_files"][0], json!({ "path": "/Library/2026/11/IMG_1.HEIC", "bytes": 70_000 }));
+    assert_eq!(person.count(RequestKind::ContentGet), 0);
 }
 
 #[tokio::test]

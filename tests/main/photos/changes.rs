@@ -1,6 +1,6 @@
 //! Later backups of a library.
 
-use icloud_simulator::{NewAsset, PRIMARY_ZONE};
+use icloud_simulator::{FaultAction, FaultRule, HoldAt, NewAsset, PRIMARY_ZONE, RequestKind};
 
 use super::{DAY, NOVEMBER, Photos, media};
 use crate::icloud::assert_sound;
@@ -94,6 +94,29 @@ async fn a_refused_token_costs_a_listing() {
     assert_eq!(media(&second), photos.expected);
     // Assets alone are listed, because their masters are known: three pages instead of five.
     assert!(photos.calls() <= 24, "{} calls", photos.calls());
+}
+
+/// If a photo goes while the library is listed, the ones behind it move to other pages. None is missed.
+#[tokio::test]
+async fn photos_that_move_during_the_listing_are_found() {
+    let mut photos = Photos::new();
+    let ids: Vec<String> =
+        (0..450).map(|n| photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n)).collect();
+    let hold = FaultAction::Hold { gate: "pages".to_owned(), at: HoldAt::Arrival };
+    let pages = FaultRule::new(RequestKind::PhotosQuery, hold)
+        .matching("CPLAssetAndMasterByAssetDateWithoutHiddenOrDeleted")
+        .skip(1);
+    photos.icloud.simulator.add_fault(pages);
+    photos.expected.remove("/Library/2026/11/IMG_0000.HEIC");
+    let change = async {
+        // The state of the index, the first page and four more pages.
+        photos.icloud.until(RequestKind::PhotosQuery, 6).await;
+        photos.change(|library| library.expunge(PRIMARY_ZONE, &ids[0]));
+        photos.icloud.simulator.release("pages");
+    };
+    let (snapshot, ()) = tokio::join!(photos.backup(), change);
+    assert_sound(&snapshot);
+    assert_eq!(media(&snapshot), photos.expected);
 }
 
 /// A photo that is duplicated on a phone is two photos with the same original.

@@ -206,11 +206,10 @@ func explainRefusal(err error) error {
 
 // content is a content that belongs to a record.
 type content struct {
-	Zone    zoneID
+	Zone    *zoneID
 	Record  string
 	Field   string // of the record
 	Version string // the checksum that the service reports
-	Name    string
 	Size    int64 // bytes
 }
 
@@ -219,10 +218,10 @@ type content struct {
 func (s *database) item(c content) *drive.Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.zones[c.Zone.key()] = c.Zone
+	s.zones[c.Zone.key()] = *c.Zone
 	return &drive.Item{
 		ID:   api.ConstructDriveID(c.Record+"/"+c.Field, c.Zone.key(), "PHOTO"),
-		ETag: c.Version, Name: c.Name, Shown: c.Name, Size: c.Size, Files: -1, Children: -1,
+		ETag: c.Version, Size: c.Size, Files: -1, Children: -1,
 	}
 }
 

@@ -29,23 +29,28 @@ type library struct {
 
 // asset is a photo or a video.
 type asset struct {
-	Master         string
-	Taken, Added   int64 // milliseconds since 1970
-	Offset         int64 // seconds east of UTC at the place
-	Favorite       bool
-	Hidden         bool
-	Deleted        bool
-	Main           bool // part of the index of visible assets, unless hidden or deleted
-	Burst          string
-	Adjusted       bool
-	Files          []file // edited versions
+	Master       string
+	Taken, Added int64 // milliseconds since 1970
+	Offset       int64 // seconds east of UTC at the place
+	Favorite     bool
+	Hidden       bool
+	Deleted      bool
+	Main         bool // part of the index of visible assets, unless hidden or deleted
+	Burst        string
+	Adjusted     bool
+	Files        []file   // edited versions
+	Details      *details // nil if there are none
+
+	Folder string // where the name was given
+	Stem   string // the name of the files without the extension, "" if none was given
+}
+
+// details is the metadata that few assets have.
+type details struct {
 	Title, Text    string
 	Keywords       []string
 	Placed         bool
 	Lat, Lon, High float64
-
-	Folder string // where the name was given
-	Stem   string // the name of the files without the extension, "" if none was given
 }
 
 // master is the originals of an asset. Duplicates of an asset share it.
@@ -155,16 +160,24 @@ func newAsset(r *record) *asset {
 	a := &asset{
 		Master: r.master(), Taken: r.number("assetDate"), Added: r.number("addedDate"), Offset: r.number("timeZoneOffset"),
 		Favorite: r.flag("isFavorite"), Hidden: r.flag("isHidden"), Deleted: r.flag("isDeleted"), Burst: r.text("burstId"),
-		Title: r.words("captionEnc"), Text: r.words("extendedDescEnc"), Keywords: keywordsOf(r),
+		Details: detailsOf(r),
 	}
 	a.Main = a.Burst == "" || r.number("burstFlags")&burstShown != 0
-	a.Lat, a.Lon, a.High, a.Placed = placeOf(r)
 	adjustment := r.text("adjustmentType")
 	a.Adjusted = adjustment != "" && adjustment != adjustedSlowly
 	if a.Adjusted {
 		a.Files = filesOf(r, editedImage, editedVideo, adjustments)
 	}
 	return a
+}
+
+func detailsOf(r *record) *details {
+	d := details{Title: r.words("captionEnc"), Text: r.words("extendedDescEnc"), Keywords: keywordsOf(r)}
+	d.Lat, d.Lon, d.High, d.Placed = placeOf(r)
+	if d.Title == "" && d.Text == "" && len(d.Keywords) == 0 && !d.Placed {
+		return nil
+	}
+	return &d
 }
 
 func newMaster(r *record) *master {

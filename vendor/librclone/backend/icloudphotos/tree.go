@@ -255,8 +255,8 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 		}
 		remote := path.Join(dir, one.name)
 		entries = append(entries, &Object{entry{f, f.remote(remote), a.taken()}, content{
-			Zone: m.library.zone, Record: record, Field: kinds[one.Kind].prefix + "Res",
-			Version: one.Checksum, Name: one.name, Size: one.Size,
+			Zone: &m.library.zone, Record: record, Field: kinds[one.Kind].prefix + "Res",
+			Version: one.Checksum, Size: one.Size,
 		}})
 	}
 	return append(entries, f.text(path.Join(dir, files[0].name+".xmp"), a.taken(), func() []byte { return a.sidecar(m.id, of) }))

@@ -39,25 +39,29 @@ func (a *asset) sidecar(id string, m *master) []byte {
 		}
 		fmt.Fprintf(&b, "</rdf:%s></%s>\n", container, name)
 	}
-	if a.Title != "" {
-		list("dc:title", "Alt", a.Title)
+	d := details{}
+	if a.Details != nil {
+		d = *a.Details
 	}
-	if a.Text != "" {
-		list("dc:description", "Alt", a.Text)
+	if d.Title != "" {
+		list("dc:title", "Alt", d.Title)
 	}
-	if len(a.Keywords) > 0 {
-		list("dc:subject", "Bag", a.Keywords...)
+	if d.Text != "" {
+		list("dc:description", "Alt", d.Text)
+	}
+	if len(d.Keywords) > 0 {
+		list("dc:subject", "Bag", d.Keywords...)
 	}
 	taken := a.taken().Format("2006-01-02T15:04:05.000-07:00")
 	tag("exif:DateTimeOriginal", taken)
 	tag("photoshop:DateCreated", taken)
 	tag("xmp:CreateDate", taken)
-	if a.Placed {
-		tag("exif:GPSLatitude", degrees(a.Lat, "N", "S"))
-		tag("exif:GPSLongitude", degrees(a.Lon, "E", "W"))
-		if a.High != 0 {
-			tag("exif:GPSAltitude", fmt.Sprintf("%d/1000", int64(math.Round(math.Abs(a.High)*1000))))
-			tag("exif:GPSAltitudeRef", map[bool]string{true: "1", false: "0"}[a.High < 0])
+	if d.Placed {
+		tag("exif:GPSLatitude", degrees(d.Lat, "N", "S"))
+		tag("exif:GPSLongitude", degrees(d.Lon, "E", "W"))
+		if d.High != 0 {
+			tag("exif:GPSAltitude", fmt.Sprintf("%d/1000", int64(math.Round(math.Abs(d.High)*1000))))
+			tag("exif:GPSAltitudeRef", map[bool]string{true: "1", false: "0"}[d.High < 0])
 		}
 	}
 	if a.Favorite {
