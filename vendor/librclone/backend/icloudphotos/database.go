@@ -210,7 +210,7 @@ type content struct {
 	Record  string
 	Field   string // of the record
 	Version string // the checksum that the service reports
-	Size    int64 // bytes
+	Size    int64  // bytes
 }
 
 // item returns the content in the form of a file of the drive, whose contents
