@@ -70,7 +70,7 @@ impl exporter_server::Exporter for Exporter {
                 let mut restore = Restore::begin(&drive, &top, policy, limit, outcomes).await.map_err(End::failed)?;
                 let end = restore_all(&mut restore, request.into_inner(), &stop).await;
                 end.map(|()| restore.summary().clone()).map_err(|end| match end {
-                    End::Failed(error, _) => End::Failed(error, restore.summary().clone()),
+                    End::Failed(error, _) => End::Failed(error, Box::new(restore.summary().clone())),
                     End::Gone(status) => End::Gone(status),
                 })
             };
@@ -113,14 +113,14 @@ impl Exporter {
 
 /// How a restore ended that did not succeed.
 enum End {
-    Failed(Error, Summary),
+    Failed(Error, Box<Summary>),
     /// The connection to plakar is closed.
     Gone(Status),
 }
 
 impl End {
     fn failed(error: Error) -> Self {
-        Self::Failed(error, Summary::default())
+        Self::Failed(error, Box::default())
     }
 }
 
