@@ -29,7 +29,8 @@ impl Reason<'_> {
     /// the next one may be accepted.
     pub fn forms(self, name: &str) -> Vec<String> {
         match self {
-            Self::Twin => vec![name.to_owned()],
+            // The service may refuse the name of the twin, too.
+            Self::Twin => [vec![name.to_owned()], Self::Refused.forms(name)].concat(),
             Self::Archive => vec![shortened(&format!("{name}.zip"))],
             Self::Beside(date) => vec![with_suffix(name, &format!(" (restored {date})"))],
             Self::Refused => {
@@ -176,7 +177,10 @@ mod tests {
     use super::*;
 
     fn first(reason: Reason<'_>, name: &str, count: usize) -> Vec<String> {
-        let forms = reason.forms(name);
+        let mut forms = reason.forms(name);
+        if reason == Reason::Twin {
+            forms.truncate(1);
+        }
         forms.iter().flat_map(|form| reason.numbered(form).take(count)).collect()
     }
 

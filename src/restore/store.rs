@@ -150,7 +150,7 @@ impl Job {
 
     /// Stores the file where the destination has an entry of its name.
     async fn store_over(&self, entry: &Entry, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
-        let (Shared { drive, date, .. }, policy) = (&*self.shared, &self.policy);
+        let (date, policy) = (&self.shared.date, &self.policy);
         let mut decision = decision::decide(policy, entry, own);
         if decision == Decision::Identical && !self.is_confirmed(entry, own).await? {
             let policy = Policy { skip_identical: false, ..*policy };

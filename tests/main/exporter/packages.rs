@@ -88,7 +88,7 @@ async fn a_package_replaces_a_package() {
 async fn a_refused_package_is_restored_as_an_archive() {
     let icloud = with_package();
     let original = files(&icloud, "from/song.band");
-    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("song.band").times(1));
+    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("song.band").times(3));
     let summary = restore(&icloud, &icloud.settings("icloud:///to")).await;
     assert!(summary.contains("1 packages restored as archives"), "{summary}");
     assert_eq!(files(&icloud, "to/song.band.zip"), original);
