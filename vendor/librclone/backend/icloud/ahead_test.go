@@ -117,6 +117,6 @@ func TestExpectedContentIsGone(t *testing.T) {
 	}
 }
 
-// refusedBatches is how many requests for several addresses are refused before no
-// more are sent.
-const refusedBatches = 3
+// refusedBatches is how many requests for several addresses are refused at most:
+// two, and the four that are under way when the third refusal comes.
+const refusedBatches = 6
