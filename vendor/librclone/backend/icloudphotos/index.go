@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/gob"
 	"errors"
+	"io"
 	"os"
 
 	"plakar-icloud/librclone/backend/icloud/privatefile"
@@ -57,6 +58,9 @@ func readIndex(path string) map[string]*library {
 			return map[string]*library{}
 		}
 		known[l.Name] = l
+	}
+	if _, err := io.Copy(io.Discard, packed); err != nil { // the checksum is at the end
+		return map[string]*library{}
 	}
 	return known
 }
