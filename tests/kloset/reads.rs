@@ -275,7 +275,7 @@ async fn a_folder_of_blocks_that_cannot_be_written_is_told_once_and_reads_go_on(
     let mac = drive.packfile(14, size);
     let settings = drive.settings().with("cache_dir", "/dev/null/blocks");
     let store = drive.store(&settings).await;
-    let told = || store.connector().stderr().matches("cannot be kept in cache_dir=/dev/null/blocks").count();
+    let told = || store.connector().stderr().matches("cannot be stored in cache_dir=/dev/null/blocks").count();
     for at in (0..9).rev().map(|n| n * MIB) {
         assert_eq!(get(&store, mac, at, MIB).await.unwrap(), bytes(14, size).slice(at as usize..(at + MIB) as usize));
     }

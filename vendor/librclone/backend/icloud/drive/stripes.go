@@ -12,11 +12,11 @@ import (
 // large files are read in several parts concurrently, each over a separate
 // connection. The parts are returned in order.
 const (
-	stripe       = 2 << 20    // bytes of a part; small, because most of the time is that to the first byte
-	leastStriped = 8 * stripe // the minimum size of a content that is read in parts
-	firstStripes = 4          // parts of a content in memory, under way or complete
-	mostStripes  = 11         // the same, after parts have arrived
-	mostBudgeted = 18         // parts of all contents in memory, without one of each
+	stripe       = 4 << 20    // bytes of a part; smaller parts double the requests of a kloset with large packfiles
+	leastStriped = 4 * stripe // the minimum size of a content that is read in parts
+	firstStripes = 3          // parts of a content in memory, under way or complete
+	mostStripes  = 6          // the same, after parts have arrived
+	mostBudgeted = 9          // parts of all contents in memory, without one of each
 )
 
 // readsStriped reports whether a content is read in parts from a position to

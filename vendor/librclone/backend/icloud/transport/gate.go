@@ -87,7 +87,7 @@ func (g *Gate) Idle() bool {
 func (g *Gate) Answered(kind string, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.learn(kind, took.Seconds())
+	g.learn(kind, max(took, time.Microsecond).Seconds()) // the clock may not have advanced, and learn divides by it
 	g.admit()
 }
 
