@@ -19,7 +19,7 @@ use crate::{
 const BATCH: usize = 40;
 /// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
 /// call. It bounds the memory of a walk.
-const AHEAD: usize = 16;
+const AHEAD: usize = 64;
 
 /// What a walk finds, folder by folder.
 #[derive(Debug)]

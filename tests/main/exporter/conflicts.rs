@@ -111,7 +111,7 @@ async fn an_interrupted_restore_continues_where_it_ended() {
     let tree = (0..40).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}.txt"), format!("content {n}")));
     for kill in [false, true] {
         let icloud = ICloud::new();
-        let settings = icloud.settings("icloud:///to");
+        let settings = icloud.settings("icloud:///to").with("uploads", "8");
         let hold = icloud_simulator::FaultAction::Hold { gate: "uploads".to_owned(), at: HoldAt::Arrival };
         icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentPost, hold).skip(15));
         let exporter = icloud.host.exporter(&settings, &Options::default()).await.unwrap();

@@ -114,7 +114,7 @@ async fn a_dead_session_ends_the_backup_with_one_clear_line() {
     let error = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap_err();
     let message = error.message();
     assert!(!message.contains('\n') && !message.contains("goroutine"), "{message}");
-    assert!(message.contains("the session is over") && message.contains("plakar-icloud login"), "{message}");
+    assert!(message.contains("the session has ended") && message.contains("plakar-icloud login"), "{message}");
     assert!(!message.contains(settings.parameters()["trust_token"].as_str()), "{message}");
 }
 
