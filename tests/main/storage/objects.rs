@@ -212,12 +212,7 @@ async fn a_store_whose_contents_are_out_of_reach_ends() {
     let requests = icloud.count(RequestKind::ContentGet);
     store.get(Resource::Packfile, macs[2], None).await.unwrap_err();
     assert_eq!(icloud.count(RequestKind::ContentGet), requests);
-    let mut connector = store.into_connector();
-    connector.hang_up();
-    connector.wait(PATIENCE).await.unwrap();
-    let stderr = connector.stderr();
-    let causes = stderr.lines().filter(|line| line.starts_with("plakar-icloud: error: the store failed")).count();
-    assert_eq!(causes, 1, "{stderr}");
+    super::assert_ends_with_one_cause(store).await;
 }
 
 /// The command of `on_event` runs, because nobody may see plakar's own message.

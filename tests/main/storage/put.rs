@@ -250,10 +250,5 @@ async fn the_cause_of_a_put_that_fails_is_told_once() {
         let error = store.put(Resource::Packfile, mac, content).await.unwrap_err();
         assert!(error.message().contains("spool folder"), "{error}");
     }
-    let mut connector = store.into_connector();
-    connector.hang_up();
-    connector.wait(PATIENCE).await.unwrap();
-    let stderr = connector.stderr();
-    let causes = stderr.lines().filter(|line| line.starts_with("plakar-icloud: error: the store failed")).count();
-    assert_eq!(causes, 1, "{stderr}");
+    super::assert_ends_with_one_cause(store).await;
 }

@@ -12,7 +12,7 @@ import (
 // large files are read in several parts concurrently, each over a separate
 // connection. The parts are returned in order.
 const (
-	stripe       = 4 << 20    // bytes of a part; smaller parts double the requests of a kloset with large packfiles
+	stripe       = 4 << 20    // bytes of a part; smaller parts take more requests, for a kloset too
 	leastStriped = 4 * stripe // the minimum size of a content that is read in parts
 	firstStripes = 3          // parts of a content in memory, under way or complete
 	mostStripes  = 6          // the same, after parts have arrived
