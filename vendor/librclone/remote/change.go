@@ -42,9 +42,9 @@ type removeAnswer struct {
 	Failures []*Failure `json:"failures"` // in the order of the files; null for a file that is deleted
 }
 
-// mostRemovals is the maximum number of files that one request deletes
+// maxRemovals is the maximum number of files that one request deletes
 // concurrently.
-const mostRemovals = 128
+const maxRemovals = 128
 
 // remove deletes files and returns an outcome for each.
 func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
@@ -57,7 +57,7 @@ func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 	}
 	answer := &removeAnswer{Failures: make([]*Failure, len(in.Files))}
 	var deletions sync.WaitGroup
-	turns := make(chan struct{}, mostRemovals)
+	turns := make(chan struct{}, maxRemovals)
 	for i, file := range in.Files {
 		turns <- struct{}{}
 		deletions.Go(func() {

@@ -77,7 +77,7 @@ func TestCallsThatAreSentOn(t *testing.T) {
 	})
 	_, err := driveBy(b, "").List(background, "")
 	assert.Error(t, err)
-	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], transport.MostRedirects+1)
+	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], transport.MaxRedirects+1)
 }
 
 // A host for contents that refuses an upload gets the cookies the next time. One

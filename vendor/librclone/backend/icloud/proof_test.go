@@ -29,7 +29,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			right := random.IntN(2) == 0
 			c := newFakeCloud()
-			c.locks = session.MostProofs + 1
+			c.locks = session.MaxProofs + 1
 			c.noToken = random.IntN(3) > 0
 			fail := hostile(random, 5+random.IntN(60), map[string]int{})
 			failing := true
@@ -69,11 +69,11 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			said := fmt.Sprintf("seed %d: %v", seed, err)
 			switch {
 			case !right:
-				assert.LessOrEqual(t, b.counts["complete"], session.MostProofs, said)
+				assert.LessOrEqual(t, b.counts["complete"], session.MaxProofs, said)
 			case err != nil:
 				unclear++
 				require.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), said)
-				assert.Equal(t, session.MostProofs, loaded(t, path).Proofs.Sent, said)
+				assert.Equal(t, session.MaxProofs, loaded(t, path).Proofs.Sent, said)
 				assert.True(t, loaded(t, path).Describe(time.Now()).NeedsLogin, said)
 			}
 			assert.Less(t, c.wrong, c.locks, said)

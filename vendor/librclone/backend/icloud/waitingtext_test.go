@@ -30,7 +30,7 @@ func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
 		})
 		path := simtest.NewSessionFile()
 		require.NoError(t, session.SaveFile(path, &session.File{
-			AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "over"}}, Proofs: session.ProofLog{Sent: session.MostProofs - 1},
+			AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "over"}}, Proofs: session.ProofLog{Sent: session.MaxProofs - 1},
 		}))
 		run := func() *apierr.Error {
 			_, err := patientProcess(b, "secret", path).List(background, "")

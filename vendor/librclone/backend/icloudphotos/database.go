@@ -109,9 +109,9 @@ func (f fault) Err() error {
 	return e
 }
 
-// mostTries is how often a call is sent that fails for another reason
+// maxTries is how often a call is sent that fails for another reason
 // than its own refusal.
-const mostTries = 5
+const maxTries = 5
 
 // callDatabase makes a call to the database of Photos and checks its response. A
 // call changes nothing, so it is repeated after a temporary failure. But a call
@@ -171,7 +171,7 @@ func (s *database) reach(ctx context.Context) error {
 }
 
 func worthAnotherCall(err error, try int) bool {
-	if apierr.IsFinal(err) || try >= mostTries {
+	if apierr.IsFinal(err) || try >= maxTries {
 		return false
 	}
 	switch apierr.KindOf(err) {

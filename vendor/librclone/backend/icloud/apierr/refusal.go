@@ -12,8 +12,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 )
 
-// largestRefusal is how many bytes of the body of a failed call are read.
-const largestRefusal = 64 << 10
+// maxRefusalBody is how many bytes of the body of a failed call are read.
+const maxRefusalBody = 64 << 10
 
 // Refusal is a response with a status other than success.
 type Refusal struct {
@@ -46,7 +46,7 @@ func NewRefusal(resp *http.Response) *Refusal {
 	if to, err := resp.Location(); err == nil {
 		r.Location = to.String()
 	}
-	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, largestRefusal)) // what cannot be read explains nothing
+	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody)) // what cannot be read explains nothing
 	r.Reason = reasonIn(r.Body)
 	var said struct {
 		Code string `json:"serverErrorCode"`

@@ -55,16 +55,16 @@ func (a *address) fresh() bool { return time.Since(a.since) < addressAge }
 // contentKey identifies a version of a content.
 func (i *Item) contentKey() string { return i.ID + "\x00" + i.ETag }
 
-// mostAddresses limits the number of kept addresses. Each takes about 700
+// maxAddresses limits the number of kept addresses. Each takes about 700
 // bytes.
-const mostAddresses = 4096
+const maxAddresses = 4096
 
-// mostPackages limits the number of kept ids of packages.
-const mostPackages = 65536
+// maxPackages limits the number of kept ids of packages.
+const maxPackages = 65536
 
 func newContents(service *service.Service, seen *recollection, unchanged func(context.Context, *Item) bool) *contents {
-	addresses, _ := simplelru.NewLRU[string, *address](mostAddresses, nil) // fails for sizes below 1 only
-	packages, _ := simplelru.NewLRU[string, struct{}](mostPackages, nil)
+	addresses, _ := simplelru.NewLRU[string, *address](maxAddresses, nil) // fails for sizes below 1 only
+	packages, _ := simplelru.NewLRU[string, struct{}](maxPackages, nil)
 	kept := seen.load()
 	for _, id := range kept.Packages {
 		packages.Add(id, struct{}{})

@@ -19,9 +19,9 @@ import (
 // src/icloud-drive/drive-requests/download.ts), which requests five at once.
 // The service's limit is unknown, so the number grows while the calls succeed.
 const (
-	firstAddressBatch = 5
-	mostAddressBatch  = 50
-	leastAddressBatch = 2
+	initialAddressBatch = 5
+	maxAddressBatch     = 50
+	minAddressBatch     = 2
 
 	// batchesAtOnce is the maximum number of these calls under way.
 	batchesAtOnce = 4
@@ -48,7 +48,7 @@ type addressBatches struct {
 
 func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
 	refused := time.Unix(kept.BatchRefused, 0)
-	return &addressBatches{facts: seen, slots: make(chan struct{}, batchesAtOnce), size: firstAddressBatch, over: time.Since(refused) < batchRefusedFor}
+	return &addressBatches{facts: seen, slots: make(chan struct{}, batchesAtOnce), size: initialAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
 // next returns the size of the next call, or 0 for no call.
@@ -65,13 +65,13 @@ func (b *addressBatches) next() int {
 func (b *addressBatches) worked() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answered, b.size = true, min(2*b.size, mostAddressBatch)
+	b.answered, b.size = true, min(2*b.size, maxAddressBatch)
 }
 
 // failed records a call that returned no address.
 func (b *addressBatches) failed(ctx context.Context, err error) {
 	b.mu.Lock()
-	b.size = max(leastAddressBatch, b.size/2)
+	b.size = max(minAddressBatch, b.size/2)
 	switch apierr.KindOf(err) {
 	case "", apierr.KindNetwork, apierr.KindThrottled, apierr.KindNeedsLogin:
 		b.mu.Unlock()

@@ -15,15 +15,15 @@ type archive struct {
 	size int64 // of all added bytes
 }
 
-// mostTail is the minimum number of bytes that are kept of the end of an
+// minTail is the minimum number of bytes that are kept of the end of an
 // archive. They hold the directory of about 10,000 files.
-const mostTail = 1 << 20
+const minTail = 1 << 20
 
 // add processes the next bytes.
 func (a *archive) add(p []byte) {
 	a.size += int64(len(p))
-	if len(a.tail)+len(p) > 2*mostTail {
-		keep := max(0, mostTail-len(p))
+	if len(a.tail)+len(p) > 2*minTail {
+		keep := max(0, minTail-len(p))
 		a.tail = append(a.tail[:0], a.tail[max(0, len(a.tail)-keep):]...)
 	}
 	a.tail = append(a.tail, p...)

@@ -46,15 +46,15 @@ type batched struct {
 }
 
 const (
-	// mostBatched is the maximum number of items in a call. Clients are known
+	// maxBatched is the maximum number of items in a call. Clients are known
 	// to send several; the service's limit is unknown.
-	mostBatched = 50
-	// mostBatches limits the concurrent calls of one kind in a zone.
-	mostBatches = 4
+	maxBatched = 50
+	// maxBatches limits the concurrent calls of one kind in a zone.
+	maxBatches = 4
 )
 
 func newBatcher(s *service.Service, path string, eager int) *batcher {
-	return &batcher{service: s, path: path, eager: eager, most: mostBatched, zones: map[string]*batches{}}
+	return &batcher{service: s, path: path, eager: eager, most: maxBatched, zones: map[string]*batches{}}
 }
 
 // change sends a change of an item and returns the service's response about it.
@@ -81,7 +81,7 @@ func (b *batcher) change(ctx context.Context, it *Item, more map[string]any) (*d
 
 // begin starts the calls that are due. mu must be held.
 func (b *batcher) begin(zone string, of *batches) {
-	for of.running < b.eager || of.running < mostBatches && len(of.waiting) >= b.most {
+	for of.running < b.eager || of.running < maxBatches && len(of.waiting) >= b.most {
 		part := of.take(b.most)
 		if len(part) == 0 {
 			return

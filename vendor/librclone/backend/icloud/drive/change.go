@@ -26,9 +26,9 @@ import (
 // icloud-stale-trash, icloud-stale-move and icloud-conditional-rename of
 // 2026-09.
 
-// mostAttempts is how often a change is attempted if conflicting changes
+// maxAttempts is how often a change is attempted if conflicting changes
 // prevent it.
-const mostAttempts = 4
+const maxAttempts = 4
 
 // change sends a call about one item.
 func (d *Drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
@@ -86,7 +86,7 @@ func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send
 		case answered && status.settled() && !isGone(err):
 			return itemError(op, on, err)
 		}
-		if isConflict(err) && try < mostAttempts && now.ETag != it.ETag {
+		if isConflict(err) && try < maxAttempts && now.ETag != it.ETag {
 			it = now
 			continue
 		}

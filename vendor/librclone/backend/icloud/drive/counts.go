@@ -71,15 +71,15 @@ func (t tally) doubt(folder *driveItem) error {
 		Lacking(missing)
 }
 
-// mostExamined is how many folders of doubtful listings a process looks into.
+// maxExamined is how many folders of doubtful listings a process looks into.
 // If there are more, the counters have another meaning than assumed here.
-const mostExamined = 50
+const maxExamined = 50
 
 // examine looks into a doubtful listing. It lists the folder again, because the
 // folder may have changed, and asks for the counters by the id of the folder,
 // because those in the listing may be old.
 func (d *Drive) examine(ctx context.Context, at place, doubtful folderContents) folderContents {
-	if doubtful.doubt == nil || d.examined.Add(1) > mostExamined {
+	if doubtful.doubt == nil || d.examined.Add(1) > maxExamined {
 		return doubtful
 	}
 	again := d.listOne(ctx, at)

@@ -140,7 +140,7 @@ func (r *contentReader) open() error {
 			renewed++
 			r.denied = renewed > 1
 			err = apierr.New(apierr.KindDenied, "", "", spent.Error())
-			if renewed > mostAddressesTried {
+			if renewed > maxAddressesTried {
 				return err
 			}
 		}
@@ -156,9 +156,9 @@ func (r *contentReader) open() error {
 	}
 }
 
-// mostAddressesTried is how many consecutive addresses of a content may be
+// maxAddressesTried is how many consecutive addresses of a content may be
 // refused before the reader gives up.
-const mostAddressesTried = 3
+const maxAddressesTried = 3
 
 // addressSpent is the refusal of an address that worked before or was just
 // received.
@@ -211,7 +211,7 @@ func (r *contentReader) openOnce() error {
 	first := r.body == nil
 	r.doubts++
 	switch {
-	case r.doubts <= mostDoubts && !(first && r.it.MayBePackage() && r.doubts > mostDoubtsOfPackages):
+	case r.doubts <= maxDoubts && !(first && r.it.MayBePackage() && r.doubts > maxDoubtsOfPackages):
 		if _, err := r.address(from); err != nil {
 			return apierr.Finally(err)
 		}
@@ -245,13 +245,13 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	return from, nil
 }
 
-// mostDoubts is how often the address is requested again before a size other
+// maxDoubts is how often the address is requested again before a size other
 // than the listed one is accepted.
-const mostDoubts = 4
+const maxDoubts = 4
 
-// mostDoubtsOfPackages is the same for a possible package: the listed size may
+// maxDoubtsOfPackages is the same for a possible package: the listed size may
 // be that of the folder on a Mac.
-const mostDoubtsOfPackages = 2
+const maxDoubtsOfPackages = 2
 
 // get sends the request for the bytes, following the service from host to host:
 // it also uses the status 330 for that.
@@ -266,7 +266,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 	case r.pos > 0:
 		headers["Range"] = fmt.Sprintf("bytes=%d-", r.pos)
 	}
-	for range transport.MostRedirects {
+	for range transport.MaxRedirects {
 		for name, value := range r.contents.service.Session.HeadersFor(address, r.denied) {
 			headers[name] = value
 		}

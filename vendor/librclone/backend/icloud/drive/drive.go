@@ -60,7 +60,7 @@ func New(service *service.Service, config Config) *Drive {
 		facts: newRecollection(config.SessionFile), age: config.ListingAge,
 		removals: newBatcher(service, "/moveItemsToTrash", 2),
 		erasures: newBatcher(service, "/deleteItems", 1),
-		renames:  newBatcher(service, "/renameItems", mostBatches),
+		renames:  newBatcher(service, "/renameItems", maxBatches),
 		encoding: config.Encoding,
 	}
 	d.contents = newContents(service, d.facts, d.unchanged)
@@ -258,7 +258,7 @@ func (d *Drive) identify(ctx context.Context, in place, name string, begun time.
 
 // lookup finds a child in a listing that good accepts, or in a new one.
 func (d *Drive) lookup(ctx context.Context, in place, name string, good func(found) bool) (found, error) {
-	for range mostListings {
+	for range maxListings {
 		if got, known := d.folders.find(in.id, name); known && good(got) {
 			return got, nil
 		}
@@ -278,8 +278,8 @@ func (d *Drive) lookup(ctx context.Context, in place, name string, good func(fou
 	return found{}, apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing")
 }
 
-// mostListings is how often a folder is listed to find one item.
-const mostListings = 4
+// maxListings is how often a folder is listed to find one item.
+const maxListings = 4
 
 // pick finds an item by its name in a listing, as children.find does.
 func pick(shown []*Item, name string) (exact, like *Item) {

@@ -140,7 +140,7 @@ func TestNamesOfLeftovers(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for _, name := range []string{"file.txt", "a.icloud-new-x", strings.Repeat("é", 127), strings.Repeat("x", 255), "with space "} {
 		made := ReplacementName(name, now, 0xabc)
-		assert.LessOrEqual(t, len(made), longestName)
+		assert.LessOrEqual(t, len(made), maxNameLength)
 		assert.True(t, isLeftover(made), made)
 		parsed, ok := parseLeftover(made)
 		require.True(t, ok)

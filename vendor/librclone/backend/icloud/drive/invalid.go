@@ -17,9 +17,9 @@ type InvalidItem struct {
 	Err  error
 }
 
-// largestSize is the largest size of a file that is accepted, in bytes. It is
+// maxFileSize is the largest size of a file that is accepted, in bytes. It is
 // far beyond any storage plan of Apple.
-const largestSize = 1 << 50
+const maxFileSize = 1 << 50
 
 // listedItem checks an item of a listing. decoded is the error of decoding it,
 // if any.
@@ -53,7 +53,7 @@ func invalidBecause(name string, size *number) string {
 		return fmt.Sprintf("an item whose name %q holds a slash", name)
 	case size.isUnreadable():
 		return "an item whose size is no number of bytes"
-	case size != nil && (*size < 0 || *size > largestSize):
+	case size != nil && (*size < 0 || *size > maxFileSize):
 		return fmt.Sprintf("an item with a size of %d bytes", *size)
 	}
 	return ""

@@ -211,7 +211,7 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 		step = 1
 	}
 	worked, failures := true, 0
-	for start := 0; start < len(again) && failures < mostFailures; start += step {
+	for start := 0; start < len(again) && failures < maxFailures; start += step {
 		part := again[start:min(start+step, len(again))]
 		some := make([]target, len(part))
 		for i, at := range part {
@@ -235,9 +235,9 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 	}
 }
 
-// mostFailures is the maximum number of consecutive folders that are requested
+// maxFailures is the maximum number of consecutive folders that are requested
 // one by one and fail.
-const mostFailures = 3
+const maxFailures = 3
 
 // request sends one listing request. A response that cannot be right is requested
 // again; if it stays wrong, its folder fails.

@@ -47,9 +47,9 @@ const DefaultEncoding = encoder.Display |
 	encoder.EncodeRightSpace |
 	encoder.EncodeRightPeriod
 
-// longestName is the length of the longest name that this backend creates, in
+// maxNameLength is the length of the longest name that this backend creates, in
 // bytes of UTF-8.
-const longestName = 255
+const maxNameLength = 255
 
 // standIns are the characters that rclone's form of a name replaces. A
 // replacement character that is part of the name itself is quoted.
@@ -197,11 +197,11 @@ func (l leftover) replaces(name string) bool {
 // uploaded.
 func ReplacementName(name string, now time.Time, random uint32) string {
 	suffix := fmt.Sprintf("%08x-%08x", now.Unix(), random)
-	if full := name + leftoverMark + suffix; len(full) <= longestName {
+	if full := name + leftoverMark + suffix; len(full) <= maxNameLength {
 		return full
 	}
 	suffix = leftoverMark + nameHash(name) + "-" + suffix
-	cut := longestName - len(suffix)
+	cut := maxNameLength - len(suffix)
 	for cut > 0 && !utf8.RuneStart(name[cut]) {
 		cut--
 	}

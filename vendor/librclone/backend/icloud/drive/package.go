@@ -42,16 +42,16 @@ func (d *Drive) checkReplaceable(ctx context.Context, old *Item, on string) erro
 // zipEntry is the start of an archive: the header of its first entry.
 // https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7
 const (
-	zipEntryMark   = "PK\x03\x04"
-	zipNameLength  = 26 // offset of a 16-bit number
-	zipNameOffset  = 30
-	longestZipName = 4096
+	zipEntryMark  = "PK\x03\x04"
+	zipNameLength = 26 // offset of a 16-bit number
+	zipNameOffset = 30
+	maxZipName    = 4096
 )
 
 // warnOfArchive warns that a file is the archive of a package, which contains a
 // folder of its own name.
 func warnOfArchive(name, on string, content *source) {
-	head := content.head(zipNameOffset + longestZipName)
+	head := content.head(zipNameOffset + maxZipName)
 	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
 		return
 	}

@@ -79,9 +79,9 @@ func (r *contentReader) accept(resp *http.Response) error {
 	return nil
 }
 
-// longestPage is how many bytes of a response of unknown length are read before
+// maxPageStart is how many bytes of a response of unknown length are read before
 // any of it is treated as content.
-const longestPage = 64 << 10
+const maxPageStart = 64 << 10
 
 // checkUntold refuses a response of initially unknown length that does not have
 // the length of the rest of the content, as long as none of it was returned to
@@ -92,7 +92,7 @@ func checkUntold(resp *http.Response, pos, end int64, more bool) error {
 	if !more {
 		wanted++ // nothing may follow
 	}
-	start, err := peek(resp, int(min(wanted, longestPage)))
+	start, err := peek(resp, int(min(wanted, maxPageStart)))
 	switch {
 	case err == io.EOF && int64(len(start)) < left:
 		return apierr.Newf(apierr.KindDamaged, "", "", "the content ends at byte %d of %d", pos+int64(len(start)), end)

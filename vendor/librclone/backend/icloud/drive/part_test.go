@@ -26,7 +26,7 @@ func TestArchiveWithALongDirectory(t *testing.T) {
 	for part := range slices.Chunk(data.Bytes(), 100_000) {
 		checked.add(part)
 	}
-	assert.LessOrEqual(t, len(checked.tail), 2*mostTail)
+	assert.LessOrEqual(t, len(checked.tail), 2*minTail)
 	unpacked, err := checked.check()
 	require.NoError(t, err)
 	assert.Equal(t, int64(-1), unpacked)

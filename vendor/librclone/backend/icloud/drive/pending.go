@@ -31,8 +31,8 @@ type Unfinished struct {
 	Err  error
 }
 
-// mostDeferred limits the number of replacements in the background.
-const mostDeferred = 1000
+// maxDeferred limits the number of replacements in the background.
+const maxDeferred = 1000
 
 // start runs a change in the background, which does not end with ctx. Changes
 // of one key never overlap if waitFor is called before each. A failure is
@@ -102,7 +102,7 @@ func (p *pending) waitFor(ctx context.Context, key string) error {
 func (p *pending) hasRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.running) < mostDeferred
+	return len(p.running) < maxDeferred
 }
 
 // finish waits until ctx ends for the changes that are under way, and returns

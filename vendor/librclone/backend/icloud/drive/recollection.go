@@ -52,12 +52,12 @@ type trail struct {
 
 const (
 	recollectionVersion = 1
-	mostTrails          = 64
+	maxTrails           = 64
 	// newTrail is how long the trail to a new folder is used without listing the
 	// folders on it. The first listing of a folder after a change was measured
 	// to take 30 s, and all of them were just changed.
-	newTrail         = time.Minute
-	mostKeptPackages = 10_000
+	newTrail        = time.Minute
+	maxKeptPackages = 10_000
 )
 
 func newRecollection(sessionFile string) *recollection {
@@ -114,7 +114,7 @@ func (r *recollection) keepTrail(ctx context.Context, found trail) {
 			kept.Trails = slices.Delete(kept.Trails, at, at+1)
 		}
 		kept.Trails = slices.Insert(kept.Trails, 0, found)
-		kept.Trails = kept.Trails[:min(len(kept.Trails), mostTrails)]
+		kept.Trails = kept.Trails[:min(len(kept.Trails), maxTrails)]
 		return true
 	})
 }
@@ -152,7 +152,7 @@ func (r *recollection) flush(ctx context.Context) {
 			}
 		}
 		changed := len(kept.Packages) > len(known)
-		kept.Packages = kept.Packages[max(0, len(kept.Packages)-mostKeptPackages):]
+		kept.Packages = kept.Packages[max(0, len(kept.Packages)-maxKeptPackages):]
 		return changed
 	})
 }

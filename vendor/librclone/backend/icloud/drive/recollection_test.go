@@ -15,14 +15,14 @@ import (
 // Of more packages than are kept, the latest are.
 func TestTheLatestPackagesAreKept(t *testing.T) {
 	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
-	for i := range mostKeptPackages {
+	for i := range maxKeptPackages {
 		seen.learnPackage(fmt.Sprint("id ", i))
 	}
 	seen.flush(context.Background())
 	seen.learnPackage("the last")
 	seen.flush(context.Background())
 	kept := seen.load().Packages
-	assert.Len(t, kept, mostKeptPackages)
+	assert.Len(t, kept, maxKeptPackages)
 	assert.Equal(t, "the last", kept[len(kept)-1])
 	assert.Equal(t, "id 1", kept[0])
 }

@@ -18,7 +18,7 @@ func (d *Drive) refused(in place, name string, err error) error {
 	}
 	why := ""
 	switch {
-	case len(name) > longestName:
+	case len(name) > maxNameLength:
 		why = fmt.Sprintf("the length of the name, %d bytes", len(name))
 	case d.encoding.Encode(name) != name, strings.ContainsAny(name, `:?*"<>|`), strings.HasPrefix(name, "."):
 		why = "a character in the name"

@@ -218,7 +218,7 @@ func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) er
 		}
 		moved := now.ETag != old.ETag
 		old = now
-		if isConflict(err) && moved && try < mostAttempts {
+		if isConflict(err) && moved && try < maxAttempts {
 			continue
 		}
 		if isGone(err) {

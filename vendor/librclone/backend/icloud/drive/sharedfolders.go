@@ -24,9 +24,9 @@ import (
 // itemKind is the kind in the id of an item of which only the item id is known.
 const itemKind = "ITEM"
 
-// mostEnumerated is the maximum number of items of a folder below a share that
+// maxEnumerated is the maximum number of items of a folder below a share that
 // are listed.
-const mostEnumerated = 100_000
+const maxEnumerated = 100_000
 
 // byItemID reports whether only the item id of an item is known.
 func (i *Item) byItemID() bool { return strings.HasPrefix(i.ID, itemKind+"::") }
@@ -38,7 +38,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*Invalid
 	}
 	listed, err := service.Fetch(ctx, l.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/enumerate/" + url.PathEscape(of.itemID),
-		Params: url.Values{"limit": {strconv.Itoa(mostEnumerated)}}, Repeatable: true,
+		Params: url.Values{"limit": {strconv.Itoa(maxEnumerated)}}, Repeatable: true,
 	}, func(answer *answer) error {
 		if answer.Items == nil {
 			return apierr.Damaged("a listing without its items")
@@ -48,7 +48,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*Invalid
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(*listed.Items) >= mostEnumerated {
+	if len(*listed.Items) >= maxEnumerated {
 		return nil, nil, apierr.New(apierr.KindUnsupported, "", "", "the shared folder has more items than the service lists")
 	}
 	items := make([]*Item, 0, len(*listed.Items))

@@ -12,17 +12,17 @@ import (
 // large files are read in several parts concurrently, each over a separate
 // connection. The parts are returned in order.
 const (
-	stripe       = 4 << 20    // bytes of a part; smaller parts take more requests, for a kloset too
-	leastStriped = 4 * stripe // the minimum size of a content that is read in parts
-	firstStripes = 3          // parts of a content in memory, under way or complete
-	mostStripes  = 6          // the same, after parts have arrived
-	mostBudgeted = 9          // parts of all contents in memory, without one of each
+	stripe         = 4 << 20    // bytes of a part; smaller parts take more requests, for a kloset too
+	minStriped     = 4 * stripe // the minimum size of a content that is read in parts
+	initialStripes = 3          // parts of a content in memory, under way or complete
+	maxStripes     = 6          // the same, after parts have arrived
+	maxBudgeted    = 9          // parts of all contents in memory, without one of each
 )
 
 // readsStriped reports whether a content is read in parts from a position to
 // its end. Packages are not, because the service does not return parts of them.
 func (c *contents) readsStriped(it *Item, start, end int64) bool {
-	return c.service.Parallel != nil && start >= 0 && end < 0 && it.Size-start >= leastStriped &&
+	return c.service.Parallel != nil && start >= 0 && end < 0 && it.Size-start >= minStriped &&
 		!it.MayBePackage() && !c.isPackage(it) && !it.inShare()
 }
 
@@ -58,7 +58,7 @@ type budget struct {
 	left int
 }
 
-func newBudget() *budget { return &budget{left: mostBudgeted} }
+func newBudget() *budget { return &budget{left: maxBudgeted} }
 
 func (b *budget) take() bool {
 	b.mu.Lock()
@@ -79,7 +79,7 @@ func (b *budget) giveBack() {
 func (b *budget) isWhole() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.left == mostBudgeted
+	return b.left == maxBudgeted
 }
 
 // readStriped opens the content of a file in parts. The first part shows
@@ -87,7 +87,7 @@ func (b *budget) isWhole() bool {
 // part reads everything.
 func (c *contents) readStriped(ctx context.Context, it *Item, on string, start int64, learned func()) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stripedReader{cancel: cancel, budget: c.budget, next: start, end: it.Size, most: firstStripes}
+	s := &stripedReader{cancel: cancel, budget: c.budget, next: start, end: it.Size, most: initialStripes}
 	s.begin = func(from *address, start, end int64) (*contentReader, error) {
 		r := c.newReader(ctx, it, on, start, end, learned)
 		r.client, r.from = c.service.Parallel, from
@@ -199,7 +199,7 @@ func (s *stripedReader) drop() {
 	}
 	s.free = append(s.free, s.parts[0].data[:0])
 	s.parts, s.current, s.read = s.parts[1:], nil, 0
-	s.most = min(s.most+1, mostStripes)
+	s.most = min(s.most+1, maxStripes)
 }
 
 // Close implements io.Closer.

@@ -17,9 +17,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// largest is the maximum size of a file with secrets, in bytes. A
+// maxSize is the maximum size of a file with secrets, in bytes. A
 // session takes about 10 KB.
-const largest = 1 << 20
+const maxSize = 1 << 20
 
 // Read reads a file that ReplaceFile has written. It refuses
 // anything but a regular file of limited size, without blocking on it.
@@ -35,13 +35,13 @@ func Read(path string) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file")
-	case info.Size() > largest:
+	case info.Size() > maxSize:
 		return nil, errors.New("it is too large to be one of ours")
 	case foreign(info, filepath.Dir(path)):
 		return nil, errors.New("it belongs to another user")
 	}
-	data, err := io.ReadAll(io.LimitReader(file, largest+1))
-	if err == nil && len(data) > largest {
+	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err == nil && len(data) > maxSize {
 		err = errors.New("it is too large to be one of ours")
 	}
 	return data, err

@@ -94,10 +94,10 @@ func (r Request) worthRepeating(err error) bool {
 	return r.Repeatable && apierr.IsDoubtful(err) && !r.TrustRefusals
 }
 
-// mostRenewals is the maximum number of renewals that one call waits for: new
+// maxRenewals is the maximum number of renewals that one call waits for: new
 // cookies for protected data, a sign-in, Apple's confirmation that the session
 // is valid, and as many again by other calls and other processes.
-const mostRenewals = 6
+const maxRenewals = 6
 
 // Send performs a request, and repeats it after each renewal of the session
 // that it needs.
@@ -134,7 +134,7 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 			}
 			return refused.Err()
 		}
-		if renewals == mostRenewals {
+		if renewals == maxRenewals {
 			return session.RefusedAlways(refused.Status)
 		}
 		done.Status = refused.Status

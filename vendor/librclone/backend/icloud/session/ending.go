@@ -17,7 +17,7 @@ func (s *Session) giveUp(err *apierr.Error, state *File) error {
 		e.Op, e.On = "sign in", s.name
 	}
 	e.Final, e.EndsRun = true, true
-	if e.Unclear && state.Proofs.Sent >= MostProofs && !state.sessionTokenUsable() {
+	if e.Unclear && state.Proofs.Sent >= MaxProofs && !state.sessionTokenUsable() {
 		e = *unclearTwice(s.name, e.Why)
 	}
 	if e.Kind() == apierr.KindNeedsLogin {
@@ -27,7 +27,7 @@ func (s *Session) giveUp(err *apierr.Error, state *File) error {
 		_ = e.Because(troubleCause(&e))
 	}
 	now := s.now()
-	wait := max(e.Wait, min(transport.LongestPause, s.Longest))
+	wait := max(e.Wait, min(transport.MaxPause, s.Longest))
 	if until := now.Add(wait); until.After(state.Refused.NotBefore) {
 		state.Refused.NotBefore = until
 	}

@@ -13,9 +13,9 @@ import (
 // locked an account, and the response to a proof can be lost. So proofs are
 // counted in the session file before they are sent.
 
-// MostProofs is the maximum number of proofs that are sent with one trust token
+// MaxProofs is the maximum number of proofs that are sent with one trust token
 // until one of them has brought a session.
-const MostProofs = 2
+const MaxProofs = 2
 
 // ProofLog counts the proofs of the password since the last sign-in that brought
 // a session.
@@ -35,7 +35,7 @@ func (p *ProofLog) spent(now time.Time) bool {
 	if p.Open && now.Sub(p.SentAt) < proofTime {
 		sent--
 	}
-	return sent >= MostProofs
+	return sent >= MaxProofs
 }
 
 const whyUnclear = "a sign-in was begun and its outcome is not known"
@@ -74,10 +74,10 @@ func unrecorded(name, path string, err error) *apierr.Error {
 // UnclearPrefix begins the reason of a proof of unknown outcome.
 const UnclearPrefix = "the outcome of the sign-in is not known: "
 
-// whyUnclearTwice begins the reason after mostProofs proofs of unknown outcome.
+// whyUnclearTwice begins the reason after MaxProofs proofs of unknown outcome.
 const whyUnclearTwice = "the outcome of the last sign-ins is not known, and another one could lock the account"
 
-// unclearTwice returns the error after mostProofs proofs of unknown outcome.
+// unclearTwice returns the error after MaxProofs proofs of unknown outcome.
 func unclearTwice(name, why string) *apierr.Error {
 	switch {
 	case why == "", why == whyUnclear:
@@ -127,10 +127,10 @@ func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Du
 	return 0, nil
 }
 
-// mostSignIns is the maximum number of successful sign-ins of a process within
+// maxSignIns is the maximum number of successful sign-ins of a process within
 // an hour. A session lasts for days, so more of them mean that something is
 // wrong.
-const mostSignIns = 20
+const maxSignIns = 20
 
 // mayTry returns why no sign-in may be attempted: there are no credentials,
 // Apple has rejected them, or sessions end too often.
@@ -148,8 +148,8 @@ func (s *Session) mayTry(state *File) error {
 	}
 	recent := s.signIns
 	s.mu.Unlock()
-	if len(recent) >= mostSignIns {
-		e := apierr.Newf(apierr.KindThrottled, "sign in", s.name, "the session ended %d times within an hour", mostSignIns)
+	if len(recent) >= maxSignIns {
+		e := apierr.Newf(apierr.KindThrottled, "sign in", s.name, "the session ended %d times within an hour", maxSignIns)
 		e.Wait, e.Final = recent[0].Add(time.Hour).Sub(now), true
 		return s.giveUp(e, state)
 	}
@@ -166,7 +166,7 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 		return "", nil
 	}
 	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.lastUnclear
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MaxProofs, s.lastUnclear
 	s.mu.Unlock()
 	switch {
 	case mayProve:
@@ -174,7 +174,7 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
 	case token:
 		return "", nil
-	case state.Proofs.Sent >= MostProofs:
+	case state.Proofs.Sent >= MaxProofs:
 		return "", s.end(unclearTwice(s.name, state.Refused.Reason), state)
 	case fruitless != nil:
 		return "", s.giveUp(fruitless, state)
@@ -226,7 +226,7 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	state.Proofs.Accepted, state.Proofs.Open = false, false
 	state.refuseSessionToken(why.Why)
 	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MostProofs, s.lastUnclear
+	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MaxProofs, s.lastUnclear
 	s.mu.Unlock()
 	password, err := r.givenPassword(ctx, state)
 	if err != nil {
@@ -236,7 +236,7 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	case mayProve && password != "":
 		s.writeFile(state)
 		return 0, &passing{why}
-	case state.Proofs.Sent >= MostProofs, password == "":
+	case state.Proofs.Sent >= MaxProofs, password == "":
 		state.RefuseSession(apierr.CauseSessionOver, why.Why)
 		return 0, s.end(NeedsLogin(s.name, why.Why), state)
 	case fruitless != nil && !fresh:

@@ -258,7 +258,7 @@ func (r *round) failed(ctx context.Context, state *File, how Renewal, err error)
 func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) {
 	s := r.session
 	tries := 1
-	if s.now().Sub(state.Refused.NotBefore) < 2*transport.LongestPause {
+	if s.now().Sub(state.Refused.NotBefore) < 2*transport.MaxPause {
 		tries += state.Refused.Tries
 	}
 	wait := transport.Retries{Base: s.Base, Longest: s.Longest}.Delay(tries+1, err.Wait)

@@ -15,10 +15,10 @@ import (
 	"math/big"
 )
 
-// mostRounds is the maximum number of rounds of the key derivation that a
+// maxRounds is the maximum number of rounds of the key derivation that a
 // server may request. Apple requests about 20,000; a million takes a third of a
 // second.
-const mostRounds = 1_000_000
+const maxRounds = 1_000_000
 
 const groupBytes = 256
 
@@ -87,7 +87,7 @@ func (p *Proof) Answer(account string, key, salt, challenge []byte) (m1, m2 []by
 // that Apple names. It returns false for another protocol and for an invalid
 // number of rounds.
 func DeriveKey(password string, salt []byte, rounds int, protocol string) ([]byte, bool) {
-	if rounds < 1 || rounds > mostRounds {
+	if rounds < 1 || rounds > maxRounds {
 		return nil, false
 	}
 	digest := sha256.Sum256([]byte(password))

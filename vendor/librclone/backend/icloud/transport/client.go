@@ -47,7 +47,7 @@ func New(ctx context.Context, config Config) *Client {
 	outages := new(Outages)
 	silence := config.Silence
 	if silence > 0 {
-		silence = max(silence, shortestSilence)
+		silence = max(silence, minSilence)
 	}
 	return &Client{
 		HTTP:     NewRESTClient(newHTTPClient(ctx, silence, outages)),
@@ -63,8 +63,8 @@ func NewOver(next http.RoundTripper, retries Retries, callsAtOnce int) *Client {
 	return &Client{HTTP: NewRESTClient(&http.Client{Transport: next}), limiter: newLimiter(0, callsAtOnce), Retries: retries}
 }
 
-// MostRedirects limits the number of redirects that a request follows.
-const MostRedirects = 5
+// MaxRedirects limits the number of redirects that a request follows.
+const MaxRedirects = 5
 
 // FirstPause is the pause before the second attempt of a step.
 const FirstPause = 250 * time.Millisecond
@@ -174,7 +174,7 @@ func (c *Client) follow(ctx context.Context, opts *rest.Opts, body []byte) (*htt
 		}
 		resp, err := c.HTTP.Call(ctx, opts)
 		var refused *apierr.Refusal
-		if !errors.As(err, &refused) || hop == MostRedirects || !refused.Redirects() || !hosts.SameDomain(opts.RootURL, refused.Location) {
+		if !errors.As(err, &refused) || hop == MaxRedirects || !refused.Redirects() || !hosts.SameDomain(opts.RootURL, refused.Location) {
 			return resp, err
 		}
 		opts.RootURL, opts.Path, opts.Parameters = refused.Location, "", nil

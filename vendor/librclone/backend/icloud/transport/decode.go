@@ -11,9 +11,9 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 )
 
-// largestAnswer is how many bytes of a response are read. A listing takes about
+// maxResponse is how many bytes of a response are read. A listing takes about
 // 600 bytes for each item and is one response.
-const largestAnswer = 1 << 30
+const maxResponse = 1 << 30
 
 // StreamDecoder is a response that decodes itself from a stream.
 type StreamDecoder interface {
@@ -22,7 +22,7 @@ type StreamDecoder interface {
 
 // Decode decodes the JSON of a response.
 func Decode(ctx context.Context, resp *http.Response, answer any) error {
-	limited := &io.LimitedReader{R: resp.Body, N: largestAnswer}
+	limited := &io.LimitedReader{R: resp.Body, N: maxResponse}
 	decoder := json.NewDecoder(limited)
 	var err error
 	if own, ok := answer.(StreamDecoder); ok {
@@ -31,7 +31,7 @@ func Decode(ctx context.Context, resp *http.Response, answer any) error {
 		err = decoder.Decode(answer)
 	}
 	if err == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, largestSmall)) // so that the connection can be used again
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxSmallResponse)) // so that the connection can be used again
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -53,12 +53,12 @@ func Decode(ctx context.Context, resp *http.Response, answer any) error {
 	}
 }
 
-// largestSmall limits the bytes of a response that is known to be short.
-const largestSmall = 64 << 10
+// maxSmallResponse limits the bytes of a response that is known to be short.
+const maxSmallResponse = 64 << 10
 
 // ReadSmall reads the body of a response that is known to be short.
 func ReadSmall(ctx context.Context, resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, largestSmall))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxSmallResponse))
 	if err != nil {
 		return nil, apierr.Transport(ctx, hosts.Of(resp.Request.URL.String()), err)
 	}

@@ -22,8 +22,8 @@ type Gate struct {
 }
 
 const (
-	firstAdmitted = 16
-	mostAdmitted  = 64
+	initialAdmitted = 16
+	maxAdmitted     = 64
 
 	usualSamples  = 200 // that the usual time is the average of, about
 	toleratedTime = 1.5 // times the usual time
@@ -31,12 +31,12 @@ const (
 )
 
 // NewGate returns a gate for the requests for contents.
-func NewGate() *Gate { return newGate(mostAdmitted) }
+func NewGate() *Gate { return newGate(maxAdmitted) }
 
 // newGate returns a gate with the initial limit, or with the maximum of the
 // limit if that is lower.
 func newGate(most int) *Gate {
-	return &Gate{limit: float64(min(firstAdmitted, most)), most: float64(most), usual: map[string]float64{}}
+	return &Gate{limit: float64(min(initialAdmitted, most)), most: float64(most), usual: map[string]float64{}}
 }
 
 // Enter waits for admission. It must be followed by Leave.

@@ -32,12 +32,12 @@ func TestGate(t *testing.T) {
 	for range 30 {
 		turn(40*time.Millisecond, false)
 	}
-	assert.Equal(t, mostAdmitted, int(g.limit))
+	assert.Equal(t, maxAdmitted, int(g.limit))
 	for range 2 {
 		turn(400*time.Millisecond, false)
 	}
 	slow := g.limit
-	assert.Less(t, slow, float64(mostAdmitted)*0.8)
+	assert.Less(t, slow, float64(maxAdmitted)*0.8)
 	g.cut = time.Time{}
 	turn(0, true)
 	assert.InDelta(t, slow/2, g.limit, 0.001)

@@ -38,17 +38,17 @@ type limiter struct {
 }
 
 const (
-	lowestRate   = rate.Limit(0.5) // calls a second
+	minRate      = rate.Limit(0.5) // calls a second
 	slowDown     = 0.5             // on a refusal
 	speedUp      = 1.25            // on each success up to the good rate; rclone's pacer has 1.33
 	creepUp      = 0.004           // calls a second more on each success beyond the good rate
 	inARow       = 3               // refusals that make a break
 	goodRun      = 50              // accepted calls after which a single refusal says nothing about the rate
 	lessGood     = 0.93            // of the good rate, on a single refusal after fewer
-	leastGood    = rate.Limit(25)  // to which single refusals lower the good rate; they may be random
+	minGoodRate  = rate.Limit(25)  // to which single refusals lower the good rate; they may be random
 	goodPart     = 0.8             // of the rate that was accepted before a break
 	firstBreak   = time.Second     // without calls after a refusal that names no time; doubled for each further one
-	longestBreak = 30 * time.Second
+	maxBreak     = 30 * time.Second
 	burst        = 1 // no bursts: this is what rclone's pacer does too
 	DefaultRate  = 100
 	DefaultSlots = 64
@@ -158,11 +158,11 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 	if until := now.Add(asked); until.After(l.until) {
 		l.until = until
 	}
-	lowest := min(lowestRate, l.highest)
+	lowest := min(minRate, l.highest)
 	if l.row < inARow {
 		if l.now != rate.Inf {
 			if often {
-				l.good = max(l.good*lessGood, min(l.good, leastGood))
+				l.good = max(l.good*lessGood, min(l.good, minGoodRate))
 			}
 			l.setRate(max(l.now*slowDown, lowest))
 		}
@@ -173,7 +173,7 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 	}
 	l.broke = now
 	l.strikes++
-	if until := now.Add(min(firstBreak<<min(l.strikes-1, 8), longestBreak)); asked == 0 && until.After(l.until) {
+	if until := now.Add(min(firstBreak<<min(l.strikes-1, 8), maxBreak)); asked == 0 && until.After(l.until) {
 		l.until = until
 	}
 	if l.now == rate.Inf {

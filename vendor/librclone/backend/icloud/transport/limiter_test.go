@@ -39,7 +39,7 @@ func TestLimiter(t *testing.T) {
 		for range 100 {
 			refuse(0)
 		}
-		assert.Equal(t, lowestRate, l.now)
+		assert.Equal(t, minRate, l.now)
 		l.until = time.Time{}
 		for range 300 {
 			l.accepted()
@@ -52,7 +52,7 @@ func TestLimiter(t *testing.T) {
 			} else {
 				l.accepted()
 			}
-			assert.GreaterOrEqual(t, l.now, leastGood*slowDown)
+			assert.GreaterOrEqual(t, l.now, minGoodRate*slowDown)
 		}
 
 		refuse(2 * time.Hour)
@@ -204,5 +204,5 @@ func TestPauses(t *testing.T) {
 	r.Base, r.Longest = time.Minute, time.Hour
 	wait, ok = r.Pause(4, 0)
 	assert.True(t, ok)
-	assert.LessOrEqual(t, wait, LongestPause)
+	assert.LessOrEqual(t, wait, MaxPause)
 }

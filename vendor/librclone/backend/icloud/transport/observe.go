@@ -119,9 +119,9 @@ func (b *observedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// longestLogged is the longest part of a path that is logged, unless it is a
+// maxLoggedPart is the longest part of a path that is logged, unless it is a
 // word. Longer parts are ids.
-const longestLogged = 20
+const maxLoggedPart = 20
 
 // loggedPath returns the path of a request without parts that may be secret:
 // the query, ids and, on content hosts, the whole path, which is a signature.
@@ -131,7 +131,7 @@ func loggedPath(req *http.Request) string {
 	}
 	parts := strings.Split(req.URL.Path, "/")
 	for i, part := range parts {
-		if len(part) > longestLogged && strings.ContainsFunc(part, unicode.IsDigit) || strings.ContainsFunc(part, unicode.IsControl) {
+		if len(part) > maxLoggedPart && strings.ContainsFunc(part, unicode.IsDigit) || strings.ContainsFunc(part, unicode.IsControl) {
 			parts[i] = "…"
 		}
 	}

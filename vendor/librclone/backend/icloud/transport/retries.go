@@ -29,15 +29,15 @@ func (r Retries) Pause(next int, asked time.Duration) (time.Duration, bool) {
 
 // Delay returns how long to wait before attempt number next.
 func (r Retries) Delay(next int, asked time.Duration) time.Duration {
-	wait := min(r.Base<<min(next-2, 16), r.Longest, LongestPause)
+	wait := min(r.Base<<min(next-2, 16), r.Longest, MaxPause)
 	if wait > 0 {
 		wait = wait/2 + rand.N(wait/2+1) // jitter, so that parallel calls are not retried together
 	}
 	return max(wait, asked)
 }
 
-// LongestPause limits the pauses that the service did not ask for.
-const LongestPause = 30 * time.Second
+// MaxPause limits the pauses that the service did not ask for.
+const MaxPause = 30 * time.Second
 
 // Wait waits before attempt number next of a failed step. It returns the
 // failure if the step was attempted often enough.

@@ -14,10 +14,10 @@ import (
 // requests keep active over HTTP/2.
 var ErrSilent = errors.New("nothing arrived for too long")
 
-// shortestSilence is the minimum of the option silence. The first listing after
+// minSilence is the minimum of the option silence. The first listing after
 // a change takes Apple about 30 seconds.
 // https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
-const shortestSilence = 45 * time.Second
+const minSilence = 45 * time.Second
 
 // receiptRate is the assumed rate, in bytes a second, at which a content host
 // stores what it has received before it responds.
