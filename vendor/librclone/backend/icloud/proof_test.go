@@ -64,7 +64,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 				time.Sleep(time.Duration(random.IntN(7200)) * time.Second) // of the test's own time
 			}
 			failing = false
-			time.Sleep(time.Minute)
+			time.Sleep(time.Hour + time.Minute)
 			err := run()
 			said := fmt.Sprintf("seed %d: %v", seed, err)
 			switch {

@@ -57,6 +57,9 @@ var passingFailures = map[string]func() *fakeAnswer{
 func TestPassingFailuresOfARenewalAreWaitedOut(t *testing.T) {
 	for _, kind := range []string{"signin", "federate", "init", "complete", "accountLogin", "validate"} {
 		for name, failure := range passingFailures {
+			if kind == "complete" && strings.HasPrefix(name, "401") {
+				continue // it counts as a wrong password
+			}
 			t.Run(kind+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := newFakeCloud()
@@ -89,11 +92,12 @@ func TestPassingFailuresOfARenewalAreWaitedOut(t *testing.T) {
 	}
 }
 
-// An outage that lasts ends the run with one cause, after the longest wait; it
-// leaves nothing that keeps later runs from working.
+// An outage that lasts ends the run with one cause, after the longest wait, and
+// a refusal without a reason after a few attempts. Neither keeps later runs from
+// working.
 func TestOutageOfTheSignIn(t *testing.T) {
 	for _, kind := range []string{"signin", "federate", "init", "accountLogin"} {
-		for _, name := range []string{"503", "403 page", "stall", "reset", "page"} {
+		for _, name := range []string{"503", "401", "403 page", "412", "stall", "reset", "page"} {
 			if name == "page" && kind != "init" && kind != "accountLogin" {
 				continue // what these answer is not looked at
 			}
@@ -126,9 +130,19 @@ func TestOutageOfTheSignIn(t *testing.T) {
 						assert.Equal(t, causes[0].(*apierr.Error).Reason(), cause.(*apierr.Error).Reason(), "one cause")
 					}
 					took := time.Since(begun)
-					assert.LessOrEqual(t, took, defaultLongestWait+2*time.Minute)
-					assert.Greater(t, took, defaultLongestWait-transport.MaxPause-time.Minute)
-					assert.Less(t, b.counts[kind], 40)
+					if unexplained := strings.HasPrefix(name, "4"); unexplained {
+						assert.LessOrEqual(t, took, 20*time.Second)
+						assert.LessOrEqual(t, b.counts[kind], 7)
+						_, err := patientProcess(b, "secret", path).List(background, "")
+						assert.True(t, fserrors.IsFatalError(err), "%v", err)
+						assert.LessOrEqual(t, time.Since(begun), 20*time.Second+transport.MaxPause)
+						assert.LessOrEqual(t, b.counts[kind], 8, "the next process tries once")
+					} else {
+						assert.LessOrEqual(t, took, defaultLongestWait+2*time.Minute)
+						assert.Greater(t, took, defaultLongestWait-transport.MaxPause-time.Minute)
+						assert.Less(t, b.counts[kind], 40)
+					}
+					assert.Zero(t, b.counts["complete"]-c.proofs)
 					described := loaded(t, path).Describe(time.Now())
 					assert.False(t, described.NeedsLogin)
 					assert.NotEmpty(t, described.Reason, "status and doctor tell")
@@ -218,6 +232,7 @@ func TestRefusalsThatAreFinal(t *testing.T) {
 		cause  string
 	}{
 		"wrong password": {"complete", coded(401, apierr.CodeWrongPassword), apierr.CauseWrongPassword},
+		"401":            {"complete", refusing(401, ""), apierr.CauseWrongPassword},
 		"locked":         {"complete", coded(403, apierr.CodeLocked), apierr.CauseLocked},
 		"locked early":   {"init", coded(403, apierr.CodeLocked), apierr.CauseLocked},
 		"another code":   {"complete", coded(401, "-20283"), apierr.CauseSessionOver},
@@ -253,6 +268,38 @@ func TestRefusalsThatAreFinal(t *testing.T) {
 				assert.True(t, described.NeedsLogin)
 				assert.Equal(t, test.cause, described.Cause)
 			})
+		})
+	}
+}
+
+// A proof that is refused without a reason may count as a wrong password, so the
+// next one is sent an hour later at the earliest, and it is the last one.
+func TestProofsThatAreRefusedWithoutAReason(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 409, 412} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCloud()
+			c.alive = false
+			b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+				if kind == "complete" {
+					return refusing(status, "")()
+				}
+				return nil
+			})
+			path := simtest.NewSessionFile()
+			require.NoError(t, session.UpdateFile(background, path, func(file *session.File) error {
+				*file = session.File{AppleID: "user@example.com", TrustToken: "trust"}
+				return nil
+			}))
+			for run := range 48 {
+				begun := time.Now()
+				_, err := processBy(b, "secret", path).List(background, "")
+				assert.True(t, fserrors.IsFatalError(err), "%v", err)
+				assert.Less(t, time.Since(begun), time.Minute)
+				sent := 1 + min(run/12, 1)
+				assert.Equal(t, sent, b.counts["complete"], "status %d, run %d", status, run)
+				time.Sleep(5 * time.Minute) // of the test's own time
+			}
+			assert.True(t, loaded(t, path).Describe(time.Now()).NeedsLogin)
 		})
 	}
 }
@@ -338,8 +385,11 @@ func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]in
 		if !strings.Contains(req.URL.Host, "idmsa") && !strings.Contains(req.URL.Host, "setup") || random.IntN(100) >= percent {
 			return nil
 		}
-		kinds[kind]++
 		answer := passingFailures[failures[random.IntN(len(failures))]]()
+		if kind == "complete" && answer.status == http.StatusUnauthorized {
+			return nil // it counts as a wrong password
+		}
+		kinds[kind]++
 		if answer.header != nil && random.IntN(4) == 0 {
 			answer.body = []byte(`{"reason":"not now"}`)
 		}

@@ -79,6 +79,9 @@ type Error struct {
 	Doubtful bool
 	// Answered is set if the service reported the failure by a status.
 	Answered bool
+	// Unexplained is set for a refusal, by a status below 500, without a reason of
+	// Apple's. Any host in between can send it.
+	Unexplained bool
 	// Unclear is set if a proof of the password was sent and its outcome is
 	// unknown.
 	Unclear bool

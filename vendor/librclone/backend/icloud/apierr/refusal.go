@@ -216,6 +216,7 @@ func (r *Refusal) Temporary() *Error {
 	e := r.Err()
 	if e.kind != KindThrottled && e.kind != KindNetwork {
 		e = r.Retryable(e.Why + " without a reason of Apple's")
+		e.Unexplained = true
 		e.Advice = "if this persists, check for a proxy, a firewall or a sign-in page of the network"
 	}
 	return e

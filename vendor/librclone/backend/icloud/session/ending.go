@@ -9,6 +9,11 @@ import (
 
 // Final failures of renewals: for a while, or until a person acts.
 
+// doubtfulProofPause is the pause after a proof of the password that was refused
+// without a reason. Apple may have counted it as a wrong password, and two wrong
+// passwords have locked an account.
+const doubtfulProofPause = time.Hour
+
 // giveUp records a failure that waiting cannot cure. It ends the run: all
 // callers get it, until a later renewal is due.
 func (s *Session) giveUp(err *apierr.Error, state *File) error {
@@ -28,6 +33,9 @@ func (s *Session) giveUp(err *apierr.Error, state *File) error {
 	}
 	now := s.now()
 	wait := max(e.Wait, min(transport.MaxPause, s.Longest))
+	if e.Unclear && e.Unexplained {
+		wait = max(wait, doubtfulProofPause)
+	}
 	if until := now.Add(wait); until.After(state.Refused.NotBefore) {
 		state.Refused.NotBefore = until
 	}

@@ -252,6 +252,11 @@ func (r *round) failed(ctx context.Context, state *File, how Renewal, err error)
 	return 0, &passing{typed}
 }
 
+// mostUnexplained is the maximum number of consecutive renewals, of all
+// processes, that end with an unexplained refusal. With the pauses between them,
+// they take about 15 s. Unlike an outage, a refusal seldom ends by itself.
+const mostUnexplained = 7
+
 // postpone makes all callers wait before the next pass; other processes read
 // the time from the session file. If the wait would be too long, the failure is
 // final.
@@ -262,6 +267,10 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 		tries += state.Refused.Tries
 	}
 	wait := transport.Retries{Base: s.Base, Longest: s.Longest}.Delay(tries+1, err.Wait)
+	if err.Unexplained && tries >= mostUnexplained {
+		state.Refused.Tries = tries // so that the next process tries once
+		return 0, s.giveUp(err, state)
+	}
 	if !s.mayWait(wait) {
 		if err.Wait <= s.Longest && s.Longest > 0 {
 			lasting := *err
@@ -285,6 +294,7 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 		return wait, &passing{e}
 	}
 	e.Why = "the last renewal of the session failed: " + e.Why
+	e.Advice = "run the command again after that time, or sign in now (plakar-icloud login)"
 	e.Final, e.EndsRun = true, true
 	return 0, s.fail(e, wait)
 }

@@ -296,7 +296,9 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 			Advise("unlock the account at iforgot.apple.com if it is locked, then sign in again")
 	case refused.Kind() == apierr.KindThrottled, refused.Kind() == apierr.KindNetwork, code == apierr.CodeSessionOver:
 		return unclearIf(sent, refused.Temporary())
-	case sent && code == apierr.CodeWrongPassword:
+	case sent && (code == apierr.CodeWrongPassword || code == "" && refused.Status == http.StatusUnauthorized):
+		// Without a code it may be the response of another host, but if it is
+		// Apple's, a second proof could lock the account.
 		return s.turnedDown(state, password, apierr.CauseWrongPassword, "Apple rejected the password").
 			Advise("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	case code != "":
