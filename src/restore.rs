@@ -1,4 +1,4 @@
-//! A restore: how records are restored, which names conflict, and the result.
+//! A restore: creating files and folders from records, conflicts between names, and the result.
 
 mod decision;
 mod derived;
@@ -50,7 +50,7 @@ pub struct Restored {
     packages: u64,
     /// 1 if the file is a package that was stored as an archive.
     archives: u64,
-    /// The path, if it is not that in the snapshot.
+    /// The path in the destination, if it differs from that in the snapshot.
     renamed: Option<DrivePath>,
 }
 

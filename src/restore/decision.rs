@@ -1,4 +1,4 @@
-//! What happens to a file that finds another one in its place.
+//! The decision about a file whose name is taken in the destination.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::rclone::{Entry, File, Item, Time};
 pub enum Decision {
     /// It replaces the file of the destination.
     Replace,
-    /// The file of the destination is the same.
+    /// It is not restored, because the destination has the same file.
     Identical,
     /// It is not restored.
     Skip,
@@ -20,7 +20,7 @@ pub enum Decision {
     Refuse(&'static str),
 }
 
-/// A file of the snapshot, as far as it is compared.
+/// The properties of a file of the snapshot that are compared with the destination.
 #[derive(Debug, Clone, Copy)]
 pub struct Own {
     /// The number of bytes.
@@ -29,7 +29,7 @@ pub struct Own {
     pub unpacked: Option<u64>,
     /// When it was modified.
     pub time: Time,
-    /// The precision of the times of the destination, or none if it keeps none.
+    /// The precision of the times of the destination, or none if it stores no times.
     pub precision: Option<Duration>,
 }
 
@@ -53,8 +53,9 @@ pub fn decide(policy: &Policy, entry: &Entry, own: &Own) -> Decision {
 }
 
 impl Own {
-    /// Returns the file of an entry if it has the same size and modification time, as precisely as
-    /// the destination keeps times. If it keeps none, no file counts as identical.
+    /// Returns the file of an entry if it has the same size and modification time, within the
+    /// precision of the destination. If the destination stores no times, no file counts as
+    /// identical.
     pub fn is_identical<'a>(&self, entry: &'a Entry) -> Option<&'a File> {
         let Item::File(file) = &entry.item else {
             return None;
@@ -73,7 +74,7 @@ impl Own {
     }
 }
 
-/// Returns a length of time in nanoseconds, at least one.
+/// Returns a duration in nanoseconds, at least one.
 fn nanoseconds(duration: Duration) -> i128 {
     i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! The names of items that cannot have their own name in the destination.
+//! The names that items get if they cannot have their own name in the destination.
 
 use std::vec;
 
@@ -7,8 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Failure;
 use crate::{drive::DrivePath, rclone::Kind};
 
-/// The length of the longest name that is derived, in bytes. Most file systems and services have
-/// this limit.
+/// The maximum length of a derived name, in bytes: the limit of most file systems and services.
 const LONGEST: usize = 255;
 
 /// Why an item cannot have its own name.
@@ -18,15 +17,15 @@ pub enum Reason<'a> {
     Twin,
     /// The service refuses the name.
     Refused,
-    /// The service does not store it as a package.
+    /// The item is the archive of a package, and the service does not store it as a package.
     Archive,
-    /// A file that stays has the name. The text is the date of the restore.
+    /// An item that is not replaced has the name. The text is the date of the restore.
     Beside(&'a str),
 }
 
 impl Reason<'_> {
-    /// Returns the names from which names are derived, the best first. If the service refuses one,
-    /// the next one may be accepted.
+    /// Returns the forms of a name that are tried, the preferred first. If the service refuses one
+    /// form, it may accept the next.
     pub fn forms(self, name: &str) -> Vec<String> {
         match self {
             // The service may refuse the name of the twin, too.
@@ -35,7 +34,7 @@ impl Reason<'_> {
             Self::Beside(date) => vec![with_suffix(name, &format!(" (restored {date})"))],
             Self::Refused => {
                 let mut forms = vec![shortened(&visible(name, false)), shortened(&visible(name, true))];
-                // The extension may be the reason.
+                // The service may refuse the extension.
                 forms.push(cut(&forms[1], LONGEST - 2).to_owned() + "~2");
                 forms.dedup();
                 forms.retain(|form| form != name);
@@ -44,7 +43,8 @@ impl Reason<'_> {
         }
     }
 
-    /// Returns the names of one form for items that share it, the best first.
+    /// Returns the names of one form in the order in which they are tried: the form itself, unless
+    /// its name is taken, then the form with numbers.
     pub fn numbered(self, form: &str) -> impl Iterator<Item = String> {
         let (own, mark) = match self {
             Self::Twin => (None, "~"),
@@ -80,7 +80,8 @@ impl<'a> Candidates<'a> {
     pub fn reject(&mut self, failure: Failure) -> Result<(), Failure> {
         match failure.kind {
             Some(Kind::Exists) => {}
-            Some(Kind::RefusedName) => self.names = Vec::new().into_iter(), // those with other numbers too
+            // The service refuses this form with any number.
+            Some(Kind::RefusedName) => self.names = Vec::new().into_iter(),
             _ => return Err(failure),
         }
         self.failure = failure;
@@ -107,7 +108,7 @@ impl Iterator for Candidates<'_> {
     }
 }
 
-/// The maximum number of items of one form.
+/// The highest number in a derived name.
 const MOST: u32 = 999;
 
 /// Returns the name with a suffix before its extension. The name is cut if it would be too long.
@@ -126,7 +127,7 @@ fn split(name: &str) -> (&str, &str) {
     }
 }
 
-/// Returns the start of a text of at most `most` bytes, in whole characters.
+/// Returns the longest prefix of a text that has at most `most` bytes and only whole characters.
 fn cut(text: &str, most: usize) -> &str {
     let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {
@@ -135,7 +136,7 @@ fn cut(text: &str, most: usize) -> &str {
     &text[..end]
 }
 
-/// Returns the name, or a part of it with a hash of all of it if it is too long.
+/// Returns the name. If it is too long, it is cut and gets a hash of the whole name.
 fn shortened(name: &str) -> String {
     if name.len() <= LONGEST {
         return name.to_owned();
@@ -143,9 +144,9 @@ fn shortened(name: &str) -> String {
     with_suffix(name, &format!("~{:08x}", xxh3_64(name.as_bytes()) >> 32))
 }
 
-/// Returns the name with visible characters of the same look instead of those that a service may
-/// refuse: control characters, backslashes, and spaces and dots at the ends. `all` adds a dot at the
-/// start and the characters that Windows refuses. rclone uses the same replacements.
+/// Replaces the characters that a service may refuse with visible ones that look similar: control
+/// characters, backslashes, and spaces and dots at the ends. `all` also replaces a dot at the start
+/// and the characters that Windows refuses. rclone uses the same replacements.
 fn visible(name: &str, all: bool) -> String {
     let last = name.chars().count().saturating_sub(1);
     let shown = |(at, character): (usize, char)| match character {
@@ -167,7 +168,7 @@ pub fn is_odd(name: &str) -> bool {
     visible(name, true) != name
 }
 
-/// Reports whether a name could be derived from another one because that was refused.
+/// Reports whether a name may have been derived from a refused name.
 pub fn may_be_derived(name: &str) -> bool {
     name.contains(|character| matches!(character, '\u{2400}'..='\u{2421}' | '\u{ff01}'..='\u{ff5e}'))
 }

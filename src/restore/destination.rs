@@ -16,10 +16,12 @@ use crate::{
 /// The contents of a folder before the restore.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The entries by name, in composed form if the service treats the forms as equal.
+    /// The entries by name. If `merges` is set, the names are in composed Unicode form.
     entries: BTreeMap<String, Entry>,
-    /// The names in lower case, with the key in `entries`, if the service may treat them as equal.
+    /// The keys of `entries` by their names without case, if `merges` is set.
     folded: HashMap<String, String>,
+    /// Whether the service treats names that differ in their Unicode form as equal, and perhaps
+    /// those that differ in case.
     merges: bool,
 }
 
@@ -47,7 +49,7 @@ impl Contents {
         contents
     }
 
-    /// Finds the entry of a name.
+    /// Finds the entry with a name.
     pub fn find(&self, name: &str) -> Found<'_> {
         let key = self.key(name);
         if let Some(entry) = self.entries.get(&key) {
@@ -59,12 +61,13 @@ impl Contents {
         }
     }
 
-    /// Reports whether a file has another size in listings than its content, as packages have.
+    /// Reports whether the folder may contain a package: a file whose size in listings is not the
+    /// size of its content.
     pub fn may_have_packages(&self) -> bool {
         self.entries.values().any(|entry| matches!(&entry.item, Item::File(file) if file.listed_size.is_some()))
     }
 
-    /// Returns the entries whose names start with a text.
+    /// Returns the entries whose names start with `start`.
     pub fn starting_with(&self, start: &str) -> impl Iterator<Item = &Entry> {
         let start = self.key(start);
         let from = self.entries.range(start.clone()..);
@@ -86,8 +89,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Returns the contents of the folder before the restore. A folder that the folder above does
-    /// not contain is not listed.
+    /// Returns the contents of the folder before the restore. The folder is not listed if the
+    /// folder above does not contain it.
     ///
     /// # Errors
     /// Fails if a folder cannot be listed.

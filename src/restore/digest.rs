@@ -1,4 +1,4 @@
-//! The digest of the content of a file, to compare what was sent with what is read back.
+//! The digest that compares the content that was sent with the content that is read back.
 
 use std::fmt;
 

@@ -12,12 +12,12 @@ use crate::{
     rclone::{Entry, Item, Kind, Time, Trail},
 };
 
-/// Where the content of a folder goes that is not restored under its own path.
+/// Where the content of a folder goes if the folder is not restored under its own path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
     /// Into this folder.
     To(DrivePath),
-    /// Nowhere, because a file stays in the place of the folder.
+    /// Nowhere, because an existing file has the path and stays.
     LeftOut,
 }
 
@@ -59,7 +59,7 @@ impl<R> Restore<R> {
         }
     }
 
-    /// Creates a folder under a derived name. A folder of that name is used.
+    /// Creates a folder under a derived name, or uses an existing folder of that name.
     async fn add_renamed(
         &mut self,
         name: &str,
@@ -86,7 +86,7 @@ impl<R> Restore<R> {
     }
 
     /// Creates a folder whose name differs only in case from that of another item. Reports whether
-    /// the service has a folder of exactly this name then.
+    /// the service then has a folder with exactly this name.
     async fn make_beside_twin(&self, path: &DrivePath) -> Result<bool, drive::Error> {
         match self.shared.drive.make_folder(path, Trail::Dropped).await {
             Ok(()) => {}
@@ -95,7 +95,7 @@ impl<R> Restore<R> {
             Err(error) => return Err(error),
         }
         let above = self.shared.drive.list_usable(&path.parent()).await?;
-        let is_there = above.iter().any(|entry| drive::are_one(entry.name(), path.name()));
+        let is_there = above.iter().any(|entry| drive::are_equivalent(entry.name(), path.name()));
         self.shared.names().learn_case(if is_there { Case::Distinct } else { Case::Folded });
         Ok(is_there)
     }

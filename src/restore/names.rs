@@ -7,9 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::drive::{DrivePath, folded};
 
-/// The paths that a restore has used. A snapshot may come from a file system where all of them are
-/// different. If the service treats some as equal, the last file stored would otherwise replace the
-/// others.
+/// The paths that a restore has used. They differ in the snapshot, but the service may treat some
+/// of them as equal. Without this check, the last of several files with equal paths would replace
+/// the others.
 #[derive(Debug)]
 pub struct Names {
     /// Whether the service treats names that differ in their Unicode form as equal, and perhaps
@@ -26,9 +26,9 @@ pub struct Names {
 pub enum Case {
     /// Only an attempt can tell.
     Unknown,
-    /// It does.
+    /// It treats them as equal.
     Folded,
-    /// It was seen to keep two such names.
+    /// It has stored two names that differ only in case.
     Distinct,
 }
 
@@ -54,8 +54,8 @@ pub enum Taken {
 
 impl Names {
     /// Returns an empty set of names. `merges` says whether the service treats names that differ in
-    /// their Unicode form as equal, and perhaps those that differ in case; `folds` says that it
-    /// treats the latter as equal.
+    /// their Unicode form as equal, and perhaps those that differ in case. `folds` says whether it
+    /// is known to treat those that differ in case as equal.
     pub fn new(merges: bool, folds: bool) -> Self {
         let case = if folds { Case::Folded } else { Case::Unknown };
         Self { merges, case, used: HashMap::new() }
@@ -90,8 +90,8 @@ impl Names {
         self.case
     }
 
-    /// Records what an attempt has shown about names that differ in case. Names that were once
-    /// seen to be equal stay so.
+    /// Records what an attempt has shown about names that differ in case. Once they are known to be
+    /// equal, this does not change.
     pub fn learn_case(&mut self, case: Case) {
         if self.case != Case::Folded {
             self.case = case;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_one_and_names_that_may_be() {
+    fn equal_paths_and_possibly_equal_paths_are_detected() {
         let mut names = Names::new(true, false);
         assert_eq!(names.take(&path("/caf\u{e9}"), false), Taken::Free);
         assert_eq!(names.take(&path("/cafe\u{301}"), false), Taken::Twin);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn all_names_are_their_own_where_they_are() {
+    fn paths_differ_if_the_service_compares_bytes() {
         let mut names = Names::new(false, false);
         for name in ["/caf\u{e9}", "/cafe\u{301}", "/CAF\u{c9}"] {
             assert_eq!(names.take(&path(name), false), Taken::Free);

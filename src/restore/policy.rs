@@ -1,4 +1,4 @@
-//! The choices of a user about a restore.
+//! The user's choices for a restore.
 
 /// What happens if the destination has a file of the same name with other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,7 +10,7 @@ pub enum OnConflict {
     Skip,
     /// It stays, and the file of the snapshot is restored beside it.
     KeepBoth,
-    /// It is replaced if the file of the snapshot has a later modification time, and else stays.
+    /// It is replaced if the file of the snapshot has a later modification time; otherwise it stays.
     Newer,
     /// It stays, and the file of the snapshot fails.
     Fail,
@@ -54,18 +54,18 @@ pub enum Packages {
     /// It is restored as a package where the service has packages.
     #[default]
     Auto,
-    /// It is restored as the archive.
+    /// It is restored as an archive.
     Archive,
 }
 
-/// The choices of a user about a restore.
+/// The user's choices for a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// What happens to files that are in the way.
+    /// What happens to files whose name is taken in the destination.
     pub on_conflict: OnConflict,
     /// Whether a file of the same size and modification time counts as restored.
     pub skip_identical: bool,
-    /// What happens to names that the destination cannot have.
+    /// What happens to names that the destination refuses or treats as equal.
     pub names: OnBadName,
     /// What happens to links and special files.
     pub links: Links,

@@ -21,18 +21,18 @@ impl Renames {
         self.0.push((from.to_owned(), to.to_owned()));
     }
 
-    /// Reports whether there are none.
+    /// Reports whether there are no renames.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the lines for the user, of which there are at most [`SHOWN`] and one.
+    /// Returns the lines for the user: at most [`SHOWN`] renames, and a line that counts the others.
     pub fn lines(&mut self) -> Vec<String> {
         self.0.sort();
         let line = |(from, to): &(String, String)| format!("{from} is restored as {to}");
         let mut lines: Vec<String> = self.0.iter().take(SHOWN).map(line).collect();
         if self.0.len() > SHOWN {
-            lines.push(format!("{} other items have another name: see {FILE_NAME}", self.0.len() - SHOWN));
+            lines.push(format!("{} more items are restored under other names: see {FILE_NAME}", self.0.len() - SHOWN));
         }
         lines
     }

@@ -26,11 +26,11 @@ use crate::{
 /// A record of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What it asks to create.
+    /// What the record creates.
     pub wanted: Wanted,
     /// The modification time.
     pub modified: Time,
-    /// Whether the permissions are others than those that a new file or folder gets.
+    /// Whether the permissions differ from those that a new file or folder gets.
     pub has_permissions: bool,
     /// Whether it has extended attributes.
     pub has_attributes: bool,
@@ -38,14 +38,14 @@ pub struct Item {
     pub has_content: bool,
 }
 
-/// What a record asks to create.
+/// What a record creates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A folder.
     Folder,
     /// A file whose content follows.
     File,
-    /// A symbolic link that contains this path.
+    /// A symbolic link to this path.
     Symlink(String),
     /// A device, a pipe, a socket.
     Special,
@@ -156,7 +156,7 @@ impl<R> Incoming<R> {
 
 impl<R> Restore<R> {
     /// Begins a restore to `top`, which is created. The outcomes are sent in the order in which
-    /// they become known. Uploads of at most the weight `limit` run or wait.
+    /// they become known. The total weight of the uploads that run or wait is at most `limit`.
     ///
     /// # Errors
     /// Fails if the folder cannot be created.
@@ -232,7 +232,7 @@ impl<R> Restore<R> {
                 return self.target(path, item.modified);
             }
             (Wanted::File, _) => Err(refused(name, &"its content is missing")),
-            (Wanted::Folder, _) if item.has_content => Err(refused(name, &"it is not a file")),
+            (Wanted::Folder, _) if item.has_content => Err(refused(name, &"a folder cannot have content")),
             (Wanted::Folder, _) => self.add_folder(name, &path, item.modified).await,
             (Wanted::Symlink(target), Links::Text) => return self.link_text(&path, item.modified, target).await,
             (Wanted::Symlink(_) | Wanted::Special, Links::Skip | Links::Text) => {
@@ -240,16 +240,19 @@ impl<R> Restore<R> {
                 self.first_left_out.get_or_insert_with(|| name.to_owned());
                 Ok(Restored::default())
             }
-            (Wanted::Symlink(_), Links::Error) => Err(refused(name, &"a symbolic link cannot be stored there")),
-            (Wanted::Special, Links::Error) => Err(refused(name, &"a device, pipe or socket cannot be stored there")),
-            (Wanted::Attribute, _) => Err(refused(name, &"an extended attribute cannot be stored there")),
+            (Wanted::Symlink(_), Links::Error) => Err(refused(name, &"the destination cannot store symbolic links")),
+            (Wanted::Special, Links::Error) => {
+                Err(refused(name, &"the destination cannot store devices, pipes and sockets"))
+            }
+            (Wanted::Attribute, _) => Err(refused(name, &"the destination cannot store extended attributes")),
             (Wanted::Nothing, _) => Ok(Restored::default()),
         };
         Destination::Ignored(result)
     }
 
-    /// Waits for the uploads under way if one of them may be refused and get the name of a path.
-    /// Otherwise it would depend on their speed which of the two gets it.
+    /// Waits for the uploads under way if the name of a file among them may be refused, so that the
+    /// file gets the name of `path`. Otherwise, which of the two files has this name would depend
+    /// on the order in which uploads end.
     async fn wait_for_refusals(&mut self, path: &DrivePath) {
         if derived::is_odd(path.name()) {
             self.last_odd = Some(path.parent());
@@ -293,10 +296,10 @@ impl<R> Restore<R> {
         };
         let is_in_doubt = target.name == Name::Alike && self.shared.names().case() == Case::Unknown;
         if is_in_doubt {
-            // The file with the other name must be stored when the service is asked.
+            // The service compares this name only with those of files that are stored.
             while self.settle_next().await {}
         }
-        // Derived names depend on those that are taken, so they are chosen in order.
+        // Derived names depend on the names that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
         let content = target.spool.finish();
         let weight = self.shared.drive.weight(content.size());
@@ -362,7 +365,7 @@ impl<R> Restore<R> {
         }
     }
 
-    /// Waits for an upload and settles it. Returns false if no upload is under way.
+    /// Waits for the end of an upload and settles it. Returns false if no upload is under way.
     async fn settle_next(&mut self) -> bool {
         let Some((ticket, result)) = self.uploads.next().await else {
             return false;

@@ -1,4 +1,5 @@
-//! Storing one file of a restore: beside, instead of or in spite of what the destination has.
+//! Stores one file of a restore: under its own name, in place of an existing file, or under a
+//! derived name.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +17,7 @@ use crate::{
     rclone::{Entry, File, Form, Item, Kind, Replacement, Time},
 };
 
-/// What all files of a restore share.
+/// The state that all files of a restore share.
 #[derive(Debug)]
 pub struct Shared {
     pub drive: Drive,
@@ -43,8 +44,8 @@ impl Shared {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves the next candidate that nothing else has. `may_use` reports whether an entry that
-    /// has the name may be used instead.
+    /// Reserves the next candidate that is not taken. A candidate whose name an entry of the
+    /// destination has is taken unless `may_use` accepts the entry.
     pub fn reserve(
         &self,
         candidates: &mut Candidates<'_>,
@@ -82,9 +83,9 @@ pub struct Job {
 pub enum Name {
     /// No other name is equal.
     Own,
-    /// A name differs only in case, and the service has to tell whether the two are equal.
+    /// Another name differs only in case, and only the service can tell whether the two are equal.
     Alike,
-    /// A name is equal.
+    /// Another name is equal.
     Twin,
 }
 
@@ -128,7 +129,7 @@ impl Job {
         }
     }
 
-    /// Stores the file, unless the destination has a file of its name and content.
+    /// Stores the file, unless the destination has a file with the same name and content.
     ///
     /// # Errors
     /// Fails as [`Self::run`] does.
@@ -148,7 +149,7 @@ impl Job {
         self.policy.names == OnBadName::Rename
     }
 
-    /// Stores the file where the destination has an entry of its name.
+    /// Stores the file if the destination has an entry of its name, as the policy demands.
     async fn store_over(&self, entry: &Entry, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
         let (date, policy) = (&self.shared.date, &self.policy);
         let mut decision = decision::decide(policy, entry, own);
@@ -174,8 +175,8 @@ impl Job {
         }
     }
 
-    /// Stores a file whose name differs only in case from that of another file of the restore. No
-    /// service tells beforehand whether it keeps both.
+    /// Stores a file whose name differs only in case from that of another file of the restore. Only
+    /// the attempt shows whether the service stores both.
     async fn store_beside_twin(&self, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
         match self.upload(&self.path, Replacement::Refused).await {
             Err(failure) if failure.kind == Some(Kind::Exists) => {
@@ -191,7 +192,7 @@ impl Job {
         }
     }
 
-    /// Stores the file under a derived name. A file that is there and identical counts as stored.
+    /// Stores the file under a derived name. An identical file that has the name counts as stored.
     async fn store_renamed(&self, reason: Reason<'_>, contents: &Contents, own: &Own) -> Result<Restored, Failure> {
         if !self.may_rename() && matches!(reason, Reason::Twin | Reason::Refused) {
             return Err(twin(&self.path));
@@ -213,7 +214,7 @@ impl Job {
         Err(candidates.into_failure())
     }
 
-    /// Reports whether an earlier restore has stored the file beside the one that has its name.
+    /// Reports whether an earlier restore has already stored the file under a derived name.
     async fn is_beside_already(&self, contents: &Contents, own: &Own) -> Result<bool, Failure> {
         if !self.policy.skip_identical {
             return Ok(false);
@@ -228,8 +229,8 @@ impl Job {
         Ok(false)
     }
 
-    /// Returns what is compared with the files of the destination. The files in an archive are only
-    /// looked at if there is one that may be a package.
+    /// Returns the properties that are compared with the destination. The sizes of the files in an
+    /// archive are read only if the destination may have a package.
     async fn own(&self, contents: &Contents) -> Own {
         let unpacked = if contents.may_have_packages() {
             let content = Arc::clone(self.content.content());
@@ -240,10 +241,11 @@ impl Job {
         Own { size: self.content.size(), unpacked, time: self.time, precision: self.shared.drive.precision() }
     }
 
-    /// Reports whether an entry that looks identical is, as far as it is to be verified.
+    /// Reports whether an entry has the same file. Contents are compared only if the restore
+    /// verifies them.
     async fn is_confirmed(&self, entry: &Entry, own: &Own) -> Result<bool, Failure> {
         match (self.digest, own.is_identical(entry)) {
-            // The archive of a package has other bytes in each download.
+            // The archive of a package has different bytes in each download.
             (Some(digest), Some(file)) if file.size.is_some() => Ok(self.digest_of(file, &self.path).await? == digest),
             (_, Some(_)) => Ok(true),
             (_, None) => Ok(false),
@@ -254,12 +256,13 @@ impl Job {
         let Shared { drive, .. } = &*self.shared;
         let form = if self.policy.packages == Packages::Auto { Form::Package } else { Form::File };
         let file = drive.upload_as(path, self.time, &self.content, replacement, Slot::Awaited, form).await?.file;
-        // The backend has verified a package, whose archive has other bytes in each download.
+        // The backend verifies packages itself: their archives have different bytes in each
+        // download.
         if let Some(digest) = self.digest
             && !file.is_package
             && self.digest_of(&file, path).await? != digest
         {
-            let why = "the content that the service returns is not the one that was sent; restore it again";
+            let why = "the service returns other content than was sent; restore the file again";
             return Err(Failure::new(format!("cannot verify {path}: {why}"), why));
         }
         let packages = u64::from(file.is_package);
@@ -282,7 +285,7 @@ impl Job {
 
 /// Returns the failure of an item whose name is equal to that of another one.
 pub fn twin(path: &DrivePath) -> Failure {
-    let why = "a name that differs from it in its Unicode form or in case only is restored already, and the two are \
-               one there; restore this one alone, into another folder, or set names=rename";
+    let why = "the restore has used a name that the destination treats as equal, because the two differ only in case \
+               or Unicode form; restore this item into another folder, or set names=rename";
     Failure::new(format!("cannot restore {path}: {why}"), why)
 }

@@ -10,7 +10,7 @@ use super::{Failure, Restored};
 #[derive(Debug)]
 pub struct Uploads<R> {
     tasks: JoinSet<Result<Restored, Failure>>,
-    /// The ticket and the weight of each.
+    /// The ticket and the weight of each upload.
     tickets: HashMap<Id, (R, u32)>,
     weight: u32,
 }
@@ -57,16 +57,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_dies_is_a_failure_of_its_record() {
+    async fn a_panic_in_an_upload_is_a_failure_of_its_record() {
         let mut uploads = Uploads::default();
-        uploads.start("dies", 8, async { panic!("as a defect would") });
+        uploads.start("panics", 8, async { panic!("a defect") });
         let (ticket, result) = uploads.next().await.unwrap();
-        assert_eq!(ticket, "dies");
+        assert_eq!(ticket, "panics");
         assert!(result.unwrap_err().text.contains("did not end"));
         assert_eq!(uploads.weight(), 0);
-        uploads.start("lives", 1, async { Ok(Restored { bytes: 7, ..Restored::default() }) });
+        uploads.start("succeeds", 1, async { Ok(Restored { bytes: 7, ..Restored::default() }) });
         let (ticket, result) = uploads.next().await.unwrap();
-        assert_eq!((ticket, result.unwrap().bytes), ("lives", 7));
+        assert_eq!((ticket, result.unwrap().bytes), ("succeeds", 7));
         assert!(uploads.next().await.is_none());
     }
 }

@@ -1,5 +1,5 @@
 //! The end of a restore: replacements in the background, the list of renames, the times of folders,
-//! and what the user is told.
+//! and the messages to the user.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl<R> Restore<R> {
         }
     }
 
-    /// Tells the user what is not in the destination as it was in the snapshot.
+    /// Tells the user how the destination differs from the snapshot.
     fn tell(&mut self) {
         for line in self.renames.lines() {
             crate::log::notice(line);
@@ -68,7 +68,7 @@ impl<R> Restore<R> {
         if let Some(first) = &self.first_left_out {
             let count = self.summary.links;
             crate::log::notice(format_args!(
-                "left out {count} symbolic links, devices, pipes and sockets, which cannot be stored there (the first: {first})"
+                "left out {count} symbolic links, devices, pipes and sockets, which the destination cannot store (the first: {first})"
             ));
         }
         for (count, what) in
@@ -76,7 +76,7 @@ impl<R> Restore<R> {
         {
             if count > 0 {
                 crate::log::notice(format_args!(
-                    "the destination does not keep the {what} of {count} files and folders"
+                    "the destination does not store the {what} of {count} files and folders"
                 ));
             }
         }
