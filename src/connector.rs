@@ -51,7 +51,7 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// The flow control window of the connection. It is large enough that a stalled stream never blocks
 /// the others.
 const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
-/// The maximum size of a message. Those of plakar have up to 1 MiB of content.
+/// The maximum size of a message. plakar's messages have up to 1 MiB of content.
 const MESSAGE: usize = 16 * 1024 * 1024;
 
 /// The connector that plakar starts this process as.
@@ -121,7 +121,8 @@ where
 }
 
 /// Completes the changes of a connector after plakar has closed the connection, in the background
-/// if they take long. If the process is told to end, it reports that they are `unfinished`.
+/// if they take long. If the process was told to end, it logs the message `unfinished` instead of
+/// continuing in the background.
 async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
     let mut work = pin!(changes);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut work).await.is_ok() {
@@ -132,7 +133,7 @@ async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &s
         return;
     }
     if let Err(error) = stdio::detach() {
-        log::warn!("cannot go on in the background: {error}");
+        log::warn!("cannot continue in the background: {error}");
     }
     tokio::select! {
         _ = tokio::time::timeout(BACKGROUND_TIMEOUT, work) => {}
@@ -160,7 +161,7 @@ impl End {
     }
 
     /// Completes when plakar has closed the connection or the process is told to end.
-    async fn come(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = &mut self.on_close => {}
             _ = self.terminate.recv() => self.is_terminated = true,
@@ -190,8 +191,7 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    // The stream of connections never ends, because a server shuts down when its incoming stream
-    // ends.
+    // A server shuts down when its stream of connections ends, so the stream never ends.
     let incoming = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -209,6 +209,6 @@ where
                 log::warn!("the connection to plakar failed: {error}");
             }
         }
-        () = end.come() => {}
+        () = end.wait() => {}
     }
 }

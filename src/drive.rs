@@ -1,7 +1,7 @@
 //! A drive: the files and folders of one remote of any provider.
 //!
-//! Backups, restores and klosets share it: paths that cannot lead out of the drive, retries, memory
-//! limits, and content of exactly the listed length. This module knows neither gRPC nor JSON, and
+//! Backups, restores and klosets share it. It has paths that cannot lead out of the drive, retries,
+//! memory limits, and content of exactly the listed length. It has neither gRPC nor JSON, and
 //! nothing in it is specific to iCloud.
 
 mod content;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
 pub use package::unpacked_size;
-pub use path::{BadName, DrivePath, are_alike, are_one, folded};
+pub use path::{BadName, DrivePath, are_alike, are_equivalent, folded};
 pub use spool::{Spool, Spooled, Spools};
 
 use crate::rclone::{
@@ -28,7 +28,7 @@ use crate::rclone::{
 use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
 
-/// The size in bytes up to which an upload is small: it consists of waiting.
+/// The maximum size of a small upload, in bytes. A small upload mostly waits for responses.
 const SMALL: u64 = 1024 * 1024;
 /// The maximum number of concurrent uploads of files that are not small. They share the bandwidth,
 /// and their content waits on the disk.
@@ -61,11 +61,11 @@ pub struct Drive {
 pub enum Slot {
     /// It waits.
     Awaited,
-    /// It does not: it has few bytes, and other processes wait for them.
+    /// It starts at once, because its content is tiny and other processes wait for it.
     NotNeeded,
 }
 
-/// A file that was stored.
+/// A stored file.
 #[derive(Debug)]
 pub struct Stored {
     /// The file.
@@ -139,7 +139,7 @@ impl Drive {
         usable_of(folder, listing)
     }
 
-    /// Lists the usable entries of a folder. A listing that the backend has in memory suffices.
+    /// Lists the usable entries of a folder, or returns a listing that the backend has in memory.
     ///
     /// # Errors
     /// Fails as [`Self::list_usable`] does.
@@ -171,7 +171,7 @@ impl Drive {
     /// Fails if the folder does not exist afterwards.
     pub async fn make_folder(&self, path: &DrivePath, trail: Trail) -> Result<(), Error> {
         let made = retried(self.attempts(Work::Write), || self.remote.mkdir(path.as_str(), trail)).await;
-        self.judged(Work::Write, "cannot make the folder", path, made).await
+        self.judged(Work::Write, "cannot create the folder", path, made).await
     }
 
     /// Reports whether names that differ only in their Unicode form or in case may name the same
@@ -254,19 +254,20 @@ impl Drive {
         match entry.item {
             Item::File(file) => Ok(Stored { file, modified: entry.modified }),
             Item::Folder | Item::Link(_) => {
-                let cause = rclone::Error::unexpected("a folder is there afterwards");
+                let cause = rclone::Error::unexpected("the service stored something else than a file");
                 Err(Error::new("cannot store", path, cause))
             }
         }
     }
 
-    /// Returns how many uploads of the limit an upload of this size counts as.
+    /// Returns the number of upload slots that an upload of this size takes.
     pub fn weight(&self, size: u64) -> u32 {
         if size > SMALL { self.large_weight } else { 1 }
     }
 
-    /// Returns files of a folder that an earlier process has described, each by its name and its
-    /// description. With `check`, all of them are unchanged; without it, the network is not used.
+    /// Returns files of a folder from the names and descriptions that an earlier process has
+    /// stored. With `check`, the service confirms that all files are unchanged. Without it, the
+    /// network is not used.
     ///
     /// # Errors
     /// Fails if a description cannot be read or a file is not known to be unchanged.
@@ -280,7 +281,7 @@ impl Drive {
         self.remote.saved(files.into_iter().map(in_folder).collect(), check).await
     }
 
-    /// Deletes a file: the listed one if it is given, else the file at the path.
+    /// Deletes a file: the listed one if it is given, otherwise the file at the path.
     ///
     /// # Errors
     /// Returns [`Kind::NotFound`] if the file does not exist.
@@ -296,8 +297,8 @@ impl Drive {
         deletion: Deletion,
     ) -> Vec<Result<(), Error>> {
         let deleted = retried_each(self.attempts(Work::Write), files.len(), |left| {
-            let asked: Vec<(&str, Option<&File>)> = left.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
-            async move { self.remote.delete(&asked, deletion).await }
+            let left: Vec<(&str, Option<&File>)> = left.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
+            async move { self.remote.delete(&left, deletion).await }
         })
         .await;
         let mut results = Vec::new();
@@ -307,8 +308,8 @@ impl Drive {
         results
     }
 
-    /// Waits at most `within` for the replacements and deletions in the background. Returns those
-    /// that have failed since the last call or are not done.
+    /// Waits at most `within` for the replacements and deletions in the background. Returns an
+    /// error for each that has failed since the last call or is not done.
     pub async fn finish(&self, within: Duration) -> Vec<Error> {
         match Rclone::start().finish(within).await {
             Ok(unfinished) => unfinished.into_iter().map(Error::unfinished).collect(),
@@ -351,7 +352,7 @@ impl Drive {
     ) -> Result<T, Error> {
         match result {
             Ok(value) => {
-                self.outage.worked(work);
+                self.outage.succeeded(work);
                 Ok(value)
             }
             Err(cause) => Err(self.outage.judge(work, Error::new(operation, path, cause)).await),

@@ -51,7 +51,7 @@ fn serve_socket(role: Role, socket: &Socket) -> io::Result<()> {
 
 /// Serves a connector over stdin and stdout.
 fn serve(role: Role) -> io::Result<()> {
-    if let Some(socket) = Socket::of_environment()? {
+    if let Some(socket) = Socket::from_env()? {
         return serve_socket(role, &socket);
     }
     // This must happen before any other thread runs, so that no other code ever uses the real

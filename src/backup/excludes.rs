@@ -13,7 +13,7 @@ pub struct Excludes {
     options: ExcludeOptions,
 }
 
-/// The options about items that a backup leaves out.
+/// The options that determine what a backup leaves out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExcludeOptions {
     /// gitignore lines, in addition to those of plakar.
@@ -25,8 +25,8 @@ pub struct ExcludeOptions {
 }
 
 impl Excludes {
-    /// Returns the excludes of a backup. `lines` are gitignore lines of plakar, which precede those
-    /// of the options.
+    /// Returns the excludes of a backup. `lines` are plakar's gitignore lines. Those of `options`
+    /// follow them.
     ///
     /// # Errors
     /// Fails if the rules could not be passed to rclone.
@@ -36,7 +36,7 @@ impl Excludes {
         Ok(Self { rules, options: options.clone() })
     }
 
-    /// Returns the rules for listings.
+    /// Returns the gitignore rules, which listings apply, if there are any.
     pub fn rules(&self) -> Option<Rules> {
         self.rules
     }
@@ -44,22 +44,22 @@ impl Excludes {
     /// Reports whether the rules leave out a path and everything below it.
     ///
     /// # Errors
-    /// Fails if rclone could not be asked.
-    pub async fn exclude(&self, path: &DrivePath, is_folder: bool) -> Result<bool, rclone::Error> {
+    /// Fails if rclone could not evaluate the rules.
+    pub async fn is_excluded(&self, path: &DrivePath, is_folder: bool) -> Result<bool, rclone::Error> {
         match self.rules {
             Some(rules) => rules.exclude(path.as_str(), is_folder).await,
             None => Ok(false),
         }
     }
 
-    /// Reports whether a folder is left out because it holds a kloset. Otherwise, a drive that is
-    /// backed up into a kloset in itself would store each backup again with the next one.
-    pub fn leave_out_kloset(&self, entries: &[Entry]) -> bool {
+    /// Reports whether a folder is left out because it holds a kloset. Otherwise, each backup of a
+    /// drive into a kloset in the same drive would contain all earlier ones.
+    pub fn leaves_out_kloset(&self, entries: &[Entry]) -> bool {
         !self.options.include_klosets && kloset::is_kloset(entries)
     }
 
     /// Reports whether an entry is left out because another account shares it.
-    pub fn leave_out_shared(&self, entry: &Entry) -> bool {
+    pub fn leaves_out_shared(&self, entry: &Entry) -> bool {
         self.options.skip_shared && entry.is_shared
     }
 }

@@ -1,16 +1,16 @@
-//! Names that other systems cannot store.
+//! Names that are invalid on other systems.
 
-/// The longest name of most file systems, in bytes.
+/// The maximum length of a name in most file systems, in bytes.
 const LONGEST: usize = 255;
 
 /// The names that Windows reserves for devices, with any extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
-/// Returns the reason why a restore to another system may fail at a name, if there is one.
+/// Returns the reason for which another system may refuse a name, if there is one.
 ///
 /// The rules are those of Windows, which are the strictest:
 /// <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>.
-pub fn trouble_with(name: &str) -> Option<&'static str> {
+pub fn portability_problem(name: &str) -> Option<&'static str> {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
     let port = ["com", "lpt"]
         .iter()
@@ -37,11 +37,11 @@ mod tests {
     #[test]
     fn names_that_windows_refuses_are_found() {
         for name in ["a:b", "what?", "end.", "end ", "a\u{7}", "CON", "nul.txt", "Com1", "lpt9.doc"] {
-            assert!(trouble_with(name).is_some(), "{name}");
+            assert!(portability_problem(name).is_some(), "{name}");
         }
-        assert!(trouble_with(&"n".repeat(256)).is_some());
+        assert!(portability_problem(&"n".repeat(256)).is_some());
         for name in ["a.txt", "console", "com10", "com", ".hidden", " lead", "caf\u{e9}"] {
-            assert_eq!(trouble_with(name), None, "{name}");
+            assert_eq!(portability_problem(name), None, "{name}");
         }
     }
 }

@@ -14,27 +14,27 @@ use crate::{
 /// The largest file that is read ahead, in bytes. [`Content`] buffers a file of this size in full.
 const LARGEST: u64 = 1024 * 1024;
 
-/// The number of consecutive reads after which the following files are read ahead.
-const SINGLES: usize = 1;
+/// The number of consecutive reads above which the following files are read ahead.
+const THRESHOLD: usize = 1;
 
-/// The number of files that are read ahead for each further consecutive read.
+/// The number of files that each further consecutive read adds to the read-ahead window.
 const GROWTH: usize = 8;
 
-/// The maximum total size of files that were read ahead and not opened yet.
+/// The maximum total size of the files that were read ahead and not opened yet, in bytes.
 const MOST_BYTES: u64 = 24 * 1024 * 1024;
 
-/// The minimum and maximum number of files that the backend is told to prepare for reading.
-const EXPECTED: RangeInclusive<usize> = 8..=256;
+/// The minimum and maximum number of files that are announced to the backend.
+const ANNOUNCED: RangeInclusive<usize> = 8..=256;
 
-/// The listed files, which plakar reads about in the order of the listing, without those that have
-/// not changed.
+/// The listed files, and the content of those that were read ahead. plakar opens the files that
+/// have changed, roughly in the order of the listing.
 ///
-/// At a round trip of 40 ms, reading a small file takes a tenth of a second, nearly all of it
-/// waiting. So while files are read and none is skipped, the files that follow are read ahead:
-/// more with each read in a row, up to a limit on files and on bytes. The backend is told
-/// first of these files and of those behind them, so that it gets the addresses of many contents
-/// with one request. A skipped file ends the read-ahead, because its neighbours are likely to be
-/// skipped too. A single changed file does not start it.
+/// At a round trip of 40 ms, reading a small file takes 100 ms, nearly all of it waiting. So while
+/// plakar opens consecutive files, the files that follow are read ahead: more with each opened
+/// file, up to limits on their number and bytes. Before that, these files and later ones are
+/// announced to the backend, so that it gets the addresses of many contents with one request. A
+/// skipped file ends the read-ahead, because the next files are likely to be skipped, too. A single
+/// changed file does not start it.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -50,11 +50,11 @@ struct State {
     listed: u64,
     /// The number of files opened since a file was last skipped.
     in_a_row: usize,
-    /// The files that were read ahead and not opened yet: their number and bytes.
+    /// The number of files that were read ahead and not opened yet, and their bytes.
     waiting: usize,
     waiting_bytes: u64,
-    /// The last file that the backend was told of.
-    expected: u64,
+    /// The number of the last file that was announced to the backend.
+    announced: u64,
 }
 
 #[derive(Debug)]
@@ -101,16 +101,17 @@ impl ReadAhead {
             Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
         state.in_a_row += 1;
-        self.read_on(&mut state, number);
+        self.read_ahead(&mut state, number);
         Some((content, file))
     }
 
-    fn read_on(&self, state: &mut State, number: u64) {
-        let window = self.limit.min(GROWTH * state.in_a_row.saturating_sub(SINGLES));
+    /// Reads ahead the files that follow `number`, within the window.
+    fn read_ahead(&self, state: &mut State, number: u64) {
+        let window = self.limit.min(GROWTH * state.in_a_row.saturating_sub(THRESHOLD));
         if window == 0 {
             return;
         }
-        state.expect(number, window);
+        state.announce(number, window);
         let State { files, waiting, waiting_bytes, .. } = state;
         for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
             let small = listed.file.size.filter(|&size| size <= LARGEST);
@@ -154,18 +155,18 @@ impl ReadAhead {
 }
 
 impl State {
-    /// Tells the backend of the files behind `number`, beyond the window, when half of those that
-    /// it was told of have been opened.
-    fn expect(&mut self, number: u64, window: usize) {
-        let ahead = (4 * window).clamp(*EXPECTED.start(), *EXPECTED.end());
-        let from = self.expected.max(number);
+    /// Announces the files that follow `number` to the backend, up to four windows ahead. Does
+    /// nothing while half of that many files are announced already.
+    fn announce(&mut self, number: u64, window: usize) {
+        let ahead = (4 * window).clamp(*ANNOUNCED.start(), *ANNOUNCED.end());
+        let from = self.announced.max(number);
         if self.files.range((Bound::Excluded(number), Bound::Included(from))).nth(ahead / 2).is_some() {
             return;
         }
         let next = || self.files.range((Bound::Excluded(from), Bound::Unbounded)).take(ahead / 2);
         if let Some((&last, _)) = next().last() {
-            File::expect(next().map(|(_, listed)| &listed.file));
-            self.expected = last;
+            File::announce(next().map(|(_, listed)| &listed.file));
+            self.announced = last;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A record of which sources are single files, made by earlier backups.
+//! The root of a source, which depends on whether the source is a single file.
 
 use std::{
     fs, io,
@@ -12,15 +12,15 @@ use crate::drive::DrivePath;
 
 /// Determines the root of a source without the network.
 ///
-/// plakar looks for the parent snapshot under the root that an importer reports. For a single file
+/// plakar looks for the parent snapshot under the root that an importer reports. For a single file,
 /// it stores the snapshot under the folder of the file, whatever root is reported
 /// (K/snapshot/backup.go). So the root of a file must be its folder, but only a request could
 /// distinguish a file from a folder. Instead, a backup of a file leaves a mark for later backups.
-/// The first backup of a file needs none, because it has no parent snapshot.
+/// The first backup of a file needs no mark, because it has no parent snapshot.
 #[derive(Debug)]
 pub struct Root {
     top: DrivePath,
-    /// None without a state folder. A source that is a file is then read again at each backup.
+    /// None without a state folder. Each backup then reads a source that is a file again.
     mark: Option<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ impl Root {
     ///
     /// # Errors
     /// Fails if the mark cannot be written or removed.
-    pub fn keep(&self, is_file: bool) -> io::Result<()> {
+    pub fn store(&self, is_file: bool) -> io::Result<()> {
         match &self.mark {
             Some(mark) if mark.exists() != is_file => {
                 if !is_file {

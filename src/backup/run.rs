@@ -11,26 +11,26 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Excludes, Failed, Found, ReadAhead, Root, Versions, VersionsFile, walk};
+use super::{
+    Excludes, Failed, Found, ReadAhead, Root, Versions, VersionsFile,
+    walk::{FOLDERS_AHEAD, walk},
+};
 use crate::{
     drive::{self, Content, Drive, DrivePath},
     rclone::{self, Entry, File, Item, Time},
     report::Summary,
 };
 
-/// The capacity, in folders, of the channel of listed folders.
-const FOLDERS_AHEAD: usize = 4;
-
-/// If no file could be read, this many files without a response show that none can be read.
+/// The number of files without a response after which a backup fails, if no file could be read.
 const UNANSWERED: u64 = 4;
 
-/// Why no snapshot is to be kept.
+/// Why a backup failed. Its snapshot is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The location does not exist.
     #[error("cannot back up {0}: no such file or folder")]
     Missing(DrivePath),
-    /// The top cannot be listed, or no file can be read any more.
+    /// The location cannot be listed, or no file can be read any more.
     #[error(transparent)]
     Drive(#[from] drive::Error),
     /// Files failed, and the configuration allows no snapshot without them.
@@ -41,7 +41,7 @@ pub enum Error {
     Nothing(Box<Summary>),
     /// The receiver of the listing was dropped.
     #[error("plakar closed the connection during the listing")]
-    NobodyListens,
+    Disconnected,
 }
 
 /// An item of the listing, in the order of the listing.
@@ -120,7 +120,7 @@ impl Backup {
         let Some(top) = self.drive.stat(&self.top).await? else {
             return Err(Error::Missing(self.top.clone()));
         };
-        if let Err(error) = root.keep(matches!(top.item, Item::File(_))) {
+        if let Err(error) = root.store(matches!(top.item, Item::File(_))) {
             log::warn!("the next backup of {} will read it again: its mark cannot be stored: {error}", self.top);
         }
         for folder in self.top.ancestors() {
@@ -132,10 +132,10 @@ impl Backup {
             sink.send(Listed::Ancestor(&folder, modified)).await?;
         }
         let is_folder = matches!(top.item, Item::Folder);
-        let excluded = self.excludes.exclude(&self.top, is_folder).await;
+        let excluded = self.excludes.is_excluded(&self.top, is_folder).await;
         if excluded.map_err(|cause| drive::Error::new("cannot back up", &self.top, cause))? {
             log::warn!("nothing is backed up: the rules of ignore leave out {} itself", self.top);
-            self.count().excluded += 1;
+            self.counts().excluded += 1;
             return Ok(sink.sent);
         }
         sink.send_entry(&self.top, &top).await?;
@@ -162,9 +162,9 @@ impl Backup {
         let Some((file, was_opened)) = self.files.release(path) else {
             return;
         };
-        // Most packages are recognised when they are opened.
+        // Most packages are recognised only when they are opened.
         let is_package = file.is_package || was_opened && file.turned_out_to_be_package();
-        let mut summary = self.count();
+        let mut summary = self.counts();
         summary.packages += u64::from(is_package);
         match was_opened {
             true => summary.read += 1,
@@ -195,26 +195,26 @@ impl Backup {
 
     /// Returns what the backup has done so far.
     pub fn summary(&self) -> Summary {
-        let mut summary = self.count().clone();
+        let mut summary = self.counts().clone();
         summary.read = summary.read.saturating_sub(self.unread.load(Ordering::Relaxed));
         summary
     }
 
-    /// Stores what a backup that succeeded has listed.
+    /// Stores the versions of the files that a successful backup has listed.
     ///
     /// # Errors
-    /// Fails if it cannot be written.
-    pub fn remember(&self, file: &VersionsFile) -> io::Result<()> {
+    /// Fails if the file cannot be written.
+    pub fn store_versions(&self, file: &VersionsFile) -> io::Result<()> {
         let mut listed = std::mem::take(&mut *lock(&self.listed));
-        listed.complete_without(&lock(&self.failed));
-        file.keep(&listed)
+        listed.finish_without(&lock(&self.failed));
+        file.store(&listed)
     }
 
-    /// Checks the result of a backup whose records are all acknowledged. With `all_or_nothing`, a
-    /// snapshot that lacks files is refused.
+    /// Decides whether a backup whose records are all acknowledged has succeeded. With
+    /// `all_or_nothing`, a backup that lacks files fails.
     ///
     /// # Errors
-    /// Fails if no snapshot is to be kept.
+    /// Fails if the backup has failed.
     pub fn verdict(&self, all_or_nothing: bool) -> Result<(), Error> {
         let summary = self.summary();
         if summary.failed == 0 {
@@ -223,20 +223,20 @@ impl Backup {
         if all_or_nothing {
             return Err(Error::Partial(Box::new(summary)));
         }
-        let nothing_came = !self.read.load(Ordering::Relaxed);
-        if nothing_came && self.unanswered.load(Ordering::Relaxed) >= UNANSWERED {
+        let was_read = self.read.load(Ordering::Relaxed);
+        if !was_read && self.unanswered.load(Ordering::Relaxed) >= UNANSWERED {
             return Err(Error::Nothing(Box::new(summary)));
         }
         Ok(())
     }
 
     fn count_failed(&self, error: &drive::Error, missing: u64) {
-        let mut summary = self.count();
+        let mut summary = self.counts();
         summary.fail(&error.cause().text);
         summary.missing += missing;
     }
 
-    fn count(&self) -> MutexGuard<'_, Summary> {
+    fn counts(&self) -> MutexGuard<'_, Summary> {
         lock(&self.summary)
     }
 }
@@ -246,14 +246,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reading {
-    /// Records a piece of the content. An error becomes that of the file and says whether it ends
-    /// the backup.
-    pub async fn note(&self, piece: Result<Bytes, rclone::Error>) -> Result<Bytes, drive::Error> {
+    /// Counts a piece of the content, or the failure of the file. The returned error says whether
+    /// it ends the backup.
+    pub async fn count(&self, piece: Result<Bytes, rclone::Error>) -> Result<Bytes, drive::Error> {
         match piece {
             Ok(piece) => {
                 self.backup.read.store(true, Ordering::Relaxed);
                 self.backup.drive.was_read(&self.file);
-                self.backup.count().bytes += piece.len() as u64;
+                self.backup.counts().bytes += piece.len() as u64;
                 Ok(piece)
             }
             Err(cause) => {
@@ -261,7 +261,7 @@ impl Reading {
                 if error.may_be_outage() {
                     self.backup.unanswered.fetch_add(1, Ordering::Relaxed);
                 }
-                self.backup.count().fail(&error.cause().text);
+                self.backup.counts().fail(&error.cause().text);
                 self.backup.unread.fetch_add(1, Ordering::Relaxed);
                 lock(&self.backup.failed).push(self.path.clone());
                 Err(error)
@@ -300,18 +300,18 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
                 self.send(Listed::Failed(&path, &error)).await
             }
             Found::Excluded(items) => {
-                self.backup.count().excluded += items;
+                self.backup.counts().excluded += items;
                 Ok(())
             }
         }
     }
 
     async fn send_entry(&mut self, path: &DrivePath, entry: &Entry) -> Result<(), Error> {
-        self.backup.count().shared += u64::from(entry.is_shared);
+        self.backup.counts().shared += u64::from(entry.is_shared);
         match &entry.item {
-            Item::Folder => self.backup.count().folders += 1,
+            Item::Folder => self.backup.counts().folders += 1,
             Item::File(file) => {
-                self.backup.count().files += 1;
+                self.backup.counts().files += 1;
                 self.backup.files.add(path.to_string(), file.clone());
                 lock(&self.backup.listed).add(path, &file.version);
             }
@@ -324,6 +324,6 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
     async fn send(&mut self, listed: Listed<'_>) -> Result<(), Error> {
         let record = (self.record_of)(listed);
         self.sent += 1;
-        self.records.send(record).await.map_err(|_| Error::NobodyListens)
+        self.records.send(record).await.map_err(|_| Error::Disconnected)
     }
 }

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Excludes, Failed, Found, Versions, names::trouble_with, walk};
+use super::{
+    Excludes, Failed, Found, Versions,
+    names::portability_problem,
+    walk::{FOLDERS_AHEAD, walk},
+};
 use crate::{
     drive::{Drive, DrivePath, Error},
     rclone::{Entry, Item},
 };
 
-/// The number of largest files, largest folders, names and failures that are kept.
+/// The maximum number of largest files, of largest folders, of names and of failures in the result.
 const MOST: usize = 10;
-/// The capacity, in folders, of the channel of listed folders.
-const FOLDERS_AHEAD: usize = 4;
 
 /// What a scan has found.
 #[derive(Debug, Default)]
@@ -25,32 +27,32 @@ pub struct Scan {
     pub folders: u64,
     /// The bytes of all files whose size is known.
     pub bytes: u64,
-    /// The number of files that are or may be packages. The size of their content is known only
-    /// after it was read.
+    /// The number of files that are or may be packages. The size of a package is known only after
+    /// it was read.
     pub packages: u64,
     /// The number of items that other accounts share.
     pub shared: u64,
     /// The number of items that were left out.
     pub excluded: u64,
-    /// The number of items that the service counts and does not list.
+    /// The number of items that the service counts but does not list.
     pub missing: u64,
     /// The largest files.
     pub largest_files: Vec<(DrivePath, u64)>,
-    /// The number of names that other systems cannot store.
-    pub troubled: u64,
-    /// Some of these names, and the reasons.
-    pub names: Vec<(DrivePath, &'static str)>,
+    /// The number of names that other systems may refuse.
+    pub unportable: u64,
+    /// Some of these names, with the reasons.
+    pub unportable_names: Vec<(DrivePath, &'static str)>,
     /// The number of paths that could not be listed.
     pub failed: u64,
     /// Some of these failures.
     pub failures: Vec<Error>,
     /// What a backup would read, if the last backup is known.
     pub changes: Option<Changes>,
-    /// The files and bytes in each folder and below.
+    /// The number of files below each folder, at any depth, and their bytes.
     below: HashMap<DrivePath, (u64, u64)>,
 }
 
-/// The differences to the last backup.
+/// The differences from the last backup.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Changes {
     /// Files that the last backup did not list.
@@ -125,9 +127,13 @@ impl Scan {
 
     fn count(&mut self, path: &DrivePath, entry: &Entry, last: Option<&Versions>) {
         self.shared += u64::from(entry.is_shared);
-        let Item::File(file) = &entry.item else {
-            self.folders += 1;
-            return;
+        let file = match &entry.item {
+            Item::File(file) => file,
+            Item::Folder => {
+                self.folders += 1;
+                return;
+            }
+            Item::Link(_) => return,
         };
         self.files += 1;
         self.packages += u64::from(file.is_package || file.size.is_none());
@@ -161,10 +167,10 @@ impl Scan {
         for (path, _) in items {
             let has_twin = folded.get(&path.name().to_lowercase()).is_some_and(|&count| count > 1);
             let twin = has_twin.then_some("differs from another name only in case");
-            if let Some(why) = trouble_with(path.name()).or(twin) {
-                self.troubled += 1;
-                if self.names.len() < MOST {
-                    self.names.push((path.clone(), why));
+            if let Some(why) = portability_problem(path.name()).or(twin) {
+                self.unportable += 1;
+                if self.unportable_names.len() < MOST {
+                    self.unportable_names.push((path.clone(), why));
                 }
             }
         }

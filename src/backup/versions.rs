@@ -1,6 +1,7 @@
 //! The versions of the files that the last backup listed, for the command `scan`.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -9,8 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{account, drive::DrivePath};
 
-/// The bytes of an entry: the digest of a path and that of a version.
-const FILE: usize = 16;
+/// The size in bytes of an entry: the digest of a path and that of a version.
+const ENTRY: usize = 16;
 
 /// The files of a backup, as digests of their paths and versions. A million files take 16 MB.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -26,24 +27,24 @@ impl VersionsFile {
         Self(folder.join(format!("listed-{:016x}", xxh3_64(format!("{origin}\0{top}").as_bytes()))))
     }
 
-    /// Stores what a backup has listed.
+    /// Stores the versions of the files that a backup has listed.
     ///
     /// # Errors
-    /// Fails if it cannot be written.
-    pub fn keep(&self, files: &Versions) -> io::Result<()> {
+    /// Fails if the file cannot be written.
+    pub fn store(&self, files: &Versions) -> io::Result<()> {
         let pairs = files.0.iter().flat_map(|&(path, version)| [path.to_le_bytes(), version.to_le_bytes()]);
         let content: Vec<u8> = pairs.flatten().collect();
         account::make_folder(self.0.parent().unwrap_or(&self.0))?;
         account::replace_file(&self.0, &content)
     }
 
-    /// Returns what the last backup listed, if it is known.
+    /// Returns the versions of the last backup, if they are known.
     pub fn load(&self) -> Option<Versions> {
         let content = fs::read(&self.0).ok()?;
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
-        let pair = |file: &[u8]| Some((number(&file[..8])?, number(&file[8..])?));
-        let pairs: Option<Vec<(u64, u64)>> = content.chunks_exact(FILE).map(pair).collect();
-        pairs.filter(|_| content.len() % FILE == 0).map(Versions)
+        let pair = |entry: &[u8]| Some((number(&entry[..8])?, number(&entry[8..])?));
+        let pairs: Option<Vec<(u64, u64)>> = content.chunks_exact(ENTRY).map(pair).collect();
+        pairs.filter(|_| content.len() % ENTRY == 0).map(Versions)
     }
 }
 
@@ -53,9 +54,9 @@ impl Versions {
         self.0.push((digest(path), xxh3_64(version.as_bytes())));
     }
 
-    /// Sorts the files, which [`Self::version`] requires, and removes those of `paths`.
-    pub fn complete_without(&mut self, paths: &[DrivePath]) {
-        let removed: Vec<u64> = paths.iter().map(digest).collect();
+    /// Removes the files of `paths` and sorts the others, as [`Self::version`] requires.
+    pub fn finish_without(&mut self, paths: &[DrivePath]) {
+        let removed: HashSet<u64> = paths.iter().map(digest).collect();
         self.0.retain(|(path, _)| !removed.contains(path));
         self.0.sort_unstable();
     }
@@ -90,8 +91,8 @@ mod tests {
         for name in ["a", "b", "c"] {
             files.add(&path(name), name);
         }
-        files.complete_without(&[path("b")]);
-        file.keep(&files).unwrap();
+        files.finish_without(&[path("b")]);
+        file.store(&files).unwrap();
         let loaded = file.load().unwrap();
         assert_eq!((loaded.files(), loaded.version(&path("a"))), (2, Some(xxh3_64(b"a"))));
         assert_eq!(loaded.version(&path("b")), None);

@@ -20,26 +20,28 @@ const BATCH: usize = 40;
 /// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
 /// call. It bounds the memory of a walk.
 const AHEAD: usize = 64;
+/// The capacity, in folders, of the channel of found folders.
+pub(super) const FOLDERS_AHEAD: usize = 4;
 
 /// What a walk finds, folder by folder.
 #[derive(Debug)]
 pub enum Found {
     /// All entries of a folder, sorted by name.
     Folder(Vec<(DrivePath, Entry)>),
-    /// A folder that cannot be listed or not in full, or an item that cannot be used.
+    /// A folder that cannot be listed in full, or an item that cannot be used.
     Failed(Failed),
     /// The number of items of a folder that were left out.
     Excluded(u64),
 }
 
-/// A path that cannot be saved, or not in full.
+/// A path that cannot be backed up in full.
 #[derive(Debug)]
 pub struct Failed {
     /// The path.
     pub path: DrivePath,
     /// The cause.
     pub error: Error,
-    /// The number of items that the service counts in the folder and does not list.
+    /// The number of items that the service counts in the folder but does not list.
     pub missing: u64,
 }
 
@@ -49,13 +51,12 @@ impl Failed {
     }
 }
 
-/// Sends everything below `top`, which is listed first. The folders are sent in the bytewise order
-/// of their paths, in which plakar reads its parent snapshot; the items of a folder are sent
-/// together, sorted by name.
+/// Sends everything below `top`. The folders are sent in the bytewise order of their paths, in
+/// which plakar reads its parent snapshot. The items of a folder are sent together, sorted by name.
 ///
 /// Items that `excludes` leaves out are neither sent nor listed, and klosets below `top` are sent
-/// without their content. At most `calls` calls run concurrently. The walk waits for the receiver and ends
-/// when the receiver is dropped.
+/// without their content. At most `calls` calls run concurrently. The walk waits for the receiver
+/// and ends when the receiver is dropped.
 ///
 /// # Errors
 /// Fails if the top cannot be listed or nothing can be listed any more. Any other failure is sent
@@ -88,8 +89,8 @@ pub async fn walk(
             walk.start_calls();
         }
         if let Some(batch) = walk.under_way.join_next().await {
-            for note in walk.note(batch, top)? {
-                if found.send(note).await.is_err() {
+            for finding in walk.store_listings(batch, top)? {
+                if found.send(finding).await.is_err() {
                     return Ok(());
                 }
             }
@@ -165,60 +166,69 @@ impl Walk<'_> {
         }
     }
 
-    /// Stores the listings of a call. Returns what was found in them besides the entries.
-    fn note(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<Found>, Error> {
+    /// Stores the listings of a call. Returns the failures and excluded items in them.
+    fn store_listings(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<Found>, Error> {
         let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
-        let mut notes = Vec::new();
+        let mut findings = Vec::new();
         for (path, listing) in paths.into_iter().zip(listed) {
             let listed = listing.map(|listing| {
                 if let Some(cause) = listing.incomplete.or(listing.doubt) {
                     let error = Error::new("cannot list all of", &path, cause);
-                    notes.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
+                    findings.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
                 }
                 if listing.excluded > 0 {
-                    notes.push(Found::Excluded(listing.excluded));
+                    findings.push(Found::Excluded(listing.excluded));
                 }
-                if path != *top && self.excludes.leave_out_kloset(&listing.entries) {
+                if path != *top && self.excludes.leaves_out_kloset(&listing.entries) {
                     log::warn!(
                         "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
                         path.to_string().escape_debug()
                     );
-                    notes.push(Found::Excluded(listing.entries.len() as u64));
+                    findings.push(Found::Excluded(listing.entries.len() as u64));
                     return Vec::new();
                 }
-                notes.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
-                self.sort(&path, listing.entries, &mut notes)
+                findings.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
+                self.accept(&path, listing.entries, &mut findings)
             });
             self.folders.insert(path, Folder::Listed(listed));
         }
-        Ok(notes)
+        Ok(findings)
     }
 
-    fn sort(&mut self, folder: &DrivePath, entries: Vec<Entry>, notes: &mut Vec<Found>) -> Vec<(DrivePath, Entry)> {
+    /// Returns the entries of a folder that are backed up, in order, and adds the folders among
+    /// them to the walk. Adds the other entries to `findings`.
+    fn accept(
+        &mut self,
+        folder: &DrivePath,
+        entries: Vec<Entry>,
+        findings: &mut Vec<Found>,
+    ) -> Vec<(DrivePath, Entry)> {
         let mut items: BTreeMap<DrivePath, Entry> = BTreeMap::new();
         for entry in entries {
-            if self.excludes.leave_out_shared(&entry) {
+            if self.excludes.leaves_out_shared(&entry) {
                 let path = entry.path.escape_debug();
                 log::warn!("/{path}, which another account shares, is left out of the backup (shared=skip)");
-                notes.push(Found::Excluded(1));
+                findings.push(Found::Excluded(1));
                 continue;
             }
             let name = entry.path.strip_prefix(folder.as_str()).unwrap_or(&entry.path);
             let name = if folder.is_top() { name } else { name.strip_prefix('/').unwrap_or(name) };
             match folder.child(name) {
                 Err(bad) => {
-                    notes.push(Found::Failed(Failed::new(folder.clone(), Error::bad_name(folder, bad))));
+                    findings.push(Found::Failed(Failed::new(folder.clone(), Error::bad_name(folder, bad))));
                 }
-                // If two items have the same path, the folder is kept, because it may contain more.
+                // Of two items with the same path, a folder is backed up, because it may contain more.
                 Ok(path) => {
                     let is_folder = matches!(entry.item, Item::Folder);
                     match items.get_mut(&path) {
-                        None => drop(items.insert(path, entry)),
+                        None => {
+                            items.insert(path, entry);
+                        }
                         Some(twin) => {
                             if is_folder && !matches!(twin.item, Item::Folder) {
                                 *twin = entry;
                             }
-                            notes.push(Found::Failed(Failed::new(path.clone(), Error::twin(&path))));
+                            findings.push(Found::Failed(Failed::new(path.clone(), Error::twin(&path))));
                         }
                     }
                 }

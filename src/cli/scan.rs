@@ -150,7 +150,7 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) 
         .collect();
     let largest_files =
         scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
-    let names = scan.names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
+    let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
     let changes = scan.changes.map(|changes| {
         json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
     });
@@ -158,7 +158,7 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) 
         "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
         "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
         "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
-        "troubled_names": scan.troubled, "names": names.collect::<Vec<_>>(), "changes": changes,
+        "troubled_names": scan.unportable, "names": names.collect::<Vec<_>>(), "changes": changes,
         "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "estimate": { "requests": estimate.requests, "seconds": estimate.seconds },
     })
@@ -186,10 +186,10 @@ fn text(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -
     for (path, size) in &scan.largest_files {
         rows.push(("file", format!("{} {path}", Bytes(*size))));
     }
-    if scan.troubled > 0 {
-        let names = counted(scan.troubled, "name");
+    if scan.unportable > 0 {
+        let names = counted(scan.unportable, "name");
         rows.push(("names", format!("{names} that a restore to another system may refuse, for example")));
-        rows.extend(scan.names.iter().map(|(path, why)| ("", format!("{path} {why}"))));
+        rows.extend(scan.unportable_names.iter().map(|(path, why)| ("", format!("{path} {why}"))));
     }
     match scan.changes {
         Some(changes) => rows.push((

@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 const POLL_TIME: Duration = Duration::from_micros(600);
 
 /// Busy-polls stdin on the gRPC thread while plakar requests one blob after the other, as it does
-/// on two cores.
+/// on a machine with two cores.
 ///
 /// Each of thousands of requests would wake a sleeping thread, and on a virtual machine the wakeup
 /// may take longer than the response. So after two requests in quick succession, the thread polls
@@ -28,7 +28,7 @@ struct BusyPoll {
     pace: Mutex<Pace>,
 }
 
-/// The time of the last request, and whether it followed the one before quickly.
+/// The time of the last request, and whether it quickly followed the request before it.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     last: Instant,
@@ -38,7 +38,7 @@ struct Pace {
 /// Makes the threads of a runtime poll `stdin` before they sleep.
 ///
 /// # Errors
-/// If the process has no descriptor left.
+/// Fails if the process has no descriptor left.
 pub fn install(builder: &mut Builder, stdin: &impl AsFd) -> io::Result<()> {
     // On a single core, polling would keep plakar from running.
     if thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
@@ -46,8 +46,8 @@ pub fn install(builder: &mut Builder, stdin: &impl AsFd) -> io::Result<()> {
     }
     let stdin = stdin.as_fd().try_clone_to_owned()?;
     let polling = Arc::new(BusyPoll { stdin, pace: Mutex::new(Pace::new(Instant::now())) });
-    let woken = Arc::clone(&polling);
-    builder.on_thread_park(move || polling.poll()).on_thread_unpark(move || woken.note());
+    let unparked = Arc::clone(&polling);
+    builder.on_thread_park(move || polling.poll()).on_thread_unpark(move || unparked.note_request());
     Ok(())
 }
 
@@ -66,7 +66,7 @@ impl BusyPoll {
         }
     }
 
-    fn note(&self) {
+    fn note_request(&self) {
         if self.is_readable() {
             self.pace().note(Instant::now());
         }

@@ -1,4 +1,4 @@
-//! Distinguishes requests that were cut off from requests that ended.
+//! Detects requests that were cut off.
 
 use std::{
     pin::Pin,
@@ -17,8 +17,8 @@ use tonic::{
 use super::status;
 
 /// A service wrapper: its request streams end with an error if the stream was reset or the
-/// connection broke. tonic's decoder treats a reset as a clean end, so that half a packfile would
-/// be stored as a whole one.
+/// connection broke. tonic's decoder treats a reset as a clean end, so half a packfile would be
+/// stored as a whole one.
 #[derive(Debug, Clone)]
 pub struct CompleteRequest<S>(pub S);
 

@@ -21,8 +21,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Checks a configuration and stores it. Uses no network, because plakar starts two importers
-    /// for a backup and one to check a configuration.
+    /// Checks a configuration and stores it. Does not use the network, because plakar starts two
+    /// importers for a backup, and one to check a configuration.
     ///
     /// # Errors
     /// Fails if the configuration is invalid or is already set.

@@ -71,7 +71,7 @@ impl exporter_server::Exporter for Exporter {
                 let end = restore_all(&mut restore, request.into_inner(), &stop).await;
                 end.map(|()| restore.summary().clone()).map_err(|end| match end {
                     End::Failed(error, _) => End::Failed(error, Box::new(restore.summary().clone())),
-                    End::Gone(status) => End::Gone(status),
+                    End::Disconnected(status) => End::Disconnected(status),
                 })
             };
             let (end, ()) = tokio::join!(restoring, acknowledging);
@@ -82,7 +82,7 @@ impl exporter_server::Exporter for Exporter {
                     reporter.failed(RunEvent::RestoreFailed, &reason, Some(&summary));
                     let _ = acks.send(Err(status::of(reason))).await; // fails if plakar has closed the connection
                 }
-                Err(End::Gone(status)) => {
+                Err(End::Disconnected(status)) => {
                     let _ = acks.try_send(Err(status)); // fails if plakar has closed the connection
                     finish_replacements(&drive).await;
                 }
@@ -111,11 +111,11 @@ impl Exporter {
     }
 }
 
-/// How a restore ended that did not succeed.
+/// How an unsuccessful restore ended.
 enum End {
     Failed(Error, Box<Summary>),
-    /// The connection to plakar is closed.
-    Gone(Status),
+    /// plakar has closed the connection or cancelled the call.
+    Disconnected(Status),
 }
 
 impl End {
@@ -133,12 +133,12 @@ async fn restore_all(
     let mut incoming: Option<Incoming<Record>> = None;
     while !restore.is_over() {
         let request = tokio::select! {
-            request = packets.message() => request.map_err(End::Gone)?,
+            request = packets.message() => request.map_err(End::Disconnected)?,
             (record, result) = restore.next_ended() => {
                 restore.settle(record, result).await;
                 continue;
             }
-            () = stop.cancelled() => return Err(End::Gone(status::of("the process was told to end"))),
+            () = stop.cancelled() => return Err(End::Disconnected(status::of("the process was told to end"))),
         };
         match (request.map(|request| request.packet), &mut incoming) {
             (None, _) => break,

@@ -49,8 +49,8 @@ struct Run {
     reporter: Reporter,
     /// Where the versions of the listed files are stored.
     versions: Option<VersionsFile>,
-    /// Whether the listing has ended without an error, in an importer that may only count.
-    ended_well: AtomicBool,
+    /// Whether the listing has ended without an error and plakar has opened no file.
+    ended_unopened: AtomicBool,
 }
 
 type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -121,19 +121,19 @@ impl importer_server::Importer for Importer {
         let reading = Arc::new(reading);
         let chunks = content.then(move |piece| {
             let reading = Arc::clone(&reading);
-            async move { reading.note(piece).await.map(|chunk| OpenResponse { chunk }).map_err(status::of) }
+            async move { reading.count(piece).await.map(|chunk| OpenResponse { chunk }).map_err(status::of) }
         });
         Ok(Response::new(Box::pin(chunks)))
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // In the importer that only counts, a listing may still be under way. It ends with the
-        // process, and plakar must not wait for it.
+        // In the importer that only counts, the listing may still be under way. plakar must not
+        // wait for it: it ends with the process.
         if let Some(run) = self.run.get()
-            && run.ended_well.load(Ordering::Relaxed)
+            && run.ended_unopened.load(Ordering::Relaxed)
             && run.reporter.claim()
         {
-            // No file had to be read, so either importer knows the result of the backup.
+            // plakar has opened no file, so both importers have the same result.
             run.done();
         }
         Ok(Response::new(CloseResponse {}))
@@ -159,7 +159,7 @@ impl Importer {
                     .access
                     .as_ref()
                     .map(|access| VersionsFile::new(&access.state.kept_folder(), &config.origin, &config.top)),
-                ended_well: AtomicBool::default(),
+                ended_unopened: AtomicBool::default(),
             }))
         };
         self.run.get_or_try_init(begin).await.cloned()
@@ -171,9 +171,9 @@ impl Run {
     fn done(&self) {
         self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
         if let Some(file) = &self.versions
-            && let Err(error) = self.backup.remember(file)
+            && let Err(error) = self.backup.store_versions(file)
         {
-            log::debug!("scan will not know this backup: {error}");
+            log::debug!("the command scan cannot compare with this backup: {error}");
         }
     }
 
@@ -185,11 +185,11 @@ impl Run {
                 if was_opened {
                     self.done();
                 } else {
-                    self.ended_well.store(true, Ordering::Relaxed);
+                    self.ended_unopened.store(true, Ordering::Relaxed);
                 }
                 Ok(())
             }
-            Err(Error::NobodyListens) => Err(status::of(Error::NobodyListens)),
+            Err(Error::Disconnected) => Err(status::of(Error::Disconnected)),
             Err(error) => {
                 let reason = status::text(format!("the backup ended, and nothing of it is kept: {error}"));
                 if self.reporter.claim() || was_opened {
@@ -243,8 +243,8 @@ impl Acks {
         Self { count, task }
     }
 
-    /// Waits until this many records are acknowledged: only then is it known how reading them went.
-    /// Also ends when no more acks can arrive.
+    /// Waits until this many records are acknowledged: before, reading a file may still fail. Also
+    /// returns when no more acks can arrive.
     async fn reach(&mut self, records: u64) {
         let _ = self.count.wait_for(|count| *count >= records).await;
     }

@@ -20,11 +20,11 @@ const VARIABLE: &str = "PLAKAR_PLUGIN_LISTEN";
 pub struct Socket(PathBuf);
 
 impl Socket {
-    /// Returns the socket that plakar has named, if it has.
+    /// Returns the socket that the environment names, if it names one.
     ///
     /// # Errors
     /// Fails if the address is not that of a Unix socket.
-    pub fn of_environment() -> io::Result<Option<Self>> {
+    pub fn from_env() -> io::Result<Option<Self>> {
         let Some(address) = env::var_os(VARIABLE).filter(|address| !address.is_empty()) else {
             return Ok(None);
         };
@@ -32,7 +32,9 @@ impl Socket {
             Some(path) => Ok(Some(Self(path.into()))),
             None => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("{VARIABLE}={address:?} is no address of a Unix socket: it must be unix:// and a path"),
+                format!(
+                    "{VARIABLE}={address:?} is not the address of a Unix socket: it must be unix:// followed by a path"
+                ),
             )),
         }
     }

@@ -16,7 +16,7 @@ const MODE_SYMLINK: u32 = 1 << 27;
 /// All bits that mark a file as something other than a regular one.
 const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
 
-/// The permissions of files. No remote of rclone provides any. A restore to a disk sets these.
+/// The permissions of files, which a restore to a disk sets. rclone's remotes provide none.
 const FILE_PERMISSIONS: u32 = 0o644;
 const FOLDER_PERMISSIONS: u32 = 0o755;
 const LINK_PERMISSIONS: u32 = 0o777;
@@ -24,8 +24,8 @@ const LINK_PERMISSIONS: u32 = 0o777;
 /// Returns the record of a listed entry.
 ///
 /// plakar compares every field with the last snapshot to detect a changed file. So all fields are
-/// constant except those that follow the file: the size, the time and, as `ino`, a digest of the
-/// version that the service reports.
+/// constant except those that change with the file: the size, the time and, as `ino`, a digest of
+/// the version that the service reports.
 pub fn of_entry(path: &DrivePath, entry: &Entry) -> Record {
     match &entry.item {
         rclone::Item::Folder => of_folder(path, entry.modified),
@@ -88,7 +88,7 @@ pub fn item(record: &Record) -> Item {
         _ if record.is_xattr => (Wanted::Attribute, None),
         _ if record.file_info.is_none() => (Wanted::Nothing, None),
         0 => (Wanted::File, Some(FILE_PERMISSIONS)),
-        // plakar makes the top folder up if it restores a single file.
+        // plakar invents the top folder if it restores a single file.
         MODE_DIR if record.pathname == "/" => (Wanted::Folder, None),
         MODE_DIR => (Wanted::Folder, Some(FOLDER_PERMISSIONS)),
         MODE_SYMLINK => (Wanted::Symlink(record.target.clone()), None),

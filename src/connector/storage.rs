@@ -95,9 +95,9 @@ impl store_server::Store for Storage {
         let mut spool = kloset.spool();
         let mut chunk = first.chunk;
         let mut failure = None;
-        // Any end but a clean one is an error here (`CompleteRequest`), and nothing is stored then.
-        // After a failure, the rest of the stream is still read: plakar reports the end of a stream
-        // that it is sending as "EOF", without the cause.
+        // Unless the stream ends cleanly, `message` fails (see `CompleteRequest`), and nothing is
+        // stored. After a failure, the rest of the stream is still read: plakar reports the end of
+        // a stream that it is sending as "EOF", without the cause.
         loop {
             if !chunk.is_empty() && failure.is_none() {
                 failure = spool.add(chunk).await.err();
@@ -150,7 +150,8 @@ impl store_server::Store for Storage {
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
         // Maintenance has told the user what it deleted, so its deletions are completed here.
-        // plakar waits without a limit. Locks are deleted after plakar has closed the connection.
+        // plakar waits for this response without a limit. Locks are deleted after plakar has closed
+        // the connection.
         if let Some(kloset) = self.kloset.get() {
             kloset.deletions_done().await;
         }
@@ -166,7 +167,7 @@ impl Storage {
 
     /// Waits for the deletions under way, and deletes the locks that plakar left.
     pub async fn finish(&self) {
-        // Commands that only read are no runs that a user wants to see.
+        // Commands that only read are not reported.
         let stored = self.stored().clone();
         if let Some(reporter) = self.reporter.get().filter(|_| stored.files > 0) {
             reporter.done_silently(&stored);
@@ -177,11 +178,10 @@ impl Storage {
     }
 
     /// Returns the status of an operation whose failure ends plakar, and reports the error on
-    /// stderr: plakar often says no more than "EOF" or "context canceled".
+    /// stderr: plakar often shows only "EOF" or "context canceled".
     fn failed(&self, error: impl fmt::Display) -> Status {
         if let Some(reporter) = self.reporter.get() {
-            let reason = status::text(format!("the store failed: {error}"));
-            reporter.failed(RunEvent::StoreFailed, &reason, None);
+            report(reporter, &error);
         }
         status::of(error)
     }
@@ -198,19 +198,23 @@ impl Storage {
             let drive = match self.context.drive().await {
                 Ok(drive) => drive,
                 Err(error) => {
-                    reporter.failed(RunEvent::StoreFailed, &format!("the store failed: {}", error.message()), None);
+                    report(&reporter, error.message());
                     return Err(error);
                 }
             };
             let watched = drive.clone();
             tokio::spawn(async move {
-                let error = watched.until_over().await;
-                reporter.failed(RunEvent::StoreFailed, &status::text(format!("the store failed: {error}")), None);
+                report(&reporter, watched.until_over().await);
             });
             Ok(Arc::new(Kloset::new(drive, &config.top, &config.origin, &config.cache)))
         };
         self.kloset.get_or_try_init(open).await.cloned()
     }
+}
+
+/// Reports the failure of the store.
+fn report(reporter: &Reporter, error: impl fmt::Display) {
+    reporter.failed(RunEvent::StoreFailed, &status::text(format!("the store failed: {error}")), None);
 }
 
 fn mac(bytes: &[u8]) -> Result<Mac, Status> {

@@ -38,7 +38,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// Returns content that another source sends and has already checked.
+    /// Returns content whose pieces another source sends and has already checked.
     pub fn of(pieces: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
         Self { first: None, pieces, _scope: None }
     }
@@ -104,7 +104,7 @@ impl Stream for Content {
 /// listed end of the file; any other length is an error. A file that has changed since it was
 /// listed is read whole in its current version.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
-    Transfer::start(file, part, Manner { piece: PIECE, may_change: true, spools: None })
+    Transfer::start(file, part, ReadOptions { piece: PIECE, may_change: true, spools: None })
 }
 
 /// Reads a whole file, as [`read`] does.
@@ -113,22 +113,22 @@ pub fn read(file: File, part: Option<Range<u64>>) -> Content {
 /// iCloud package has different bytes. Such content is first written to a spool, up to a gigabyte,
 /// and returned when it is complete, without the times that differ.
 pub fn read_spooled(file: File, spools: Spools) -> Content {
-    Transfer::start(file, None, Manner { piece: PIECE, may_change: true, spools: Some(spools) })
+    Transfer::start(file, None, ReadOptions { piece: PIECE, may_change: true, spools: Some(spools) })
 }
 
 /// Reads a part of a file that never changes. The part must lie within the file. The pieces have
 /// `piece` bytes, except the last one and those at which a connection broke.
 pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
-    Transfer::start(file, Some(part), Manner { piece, may_change: false, spools: None })
+    Transfer::start(file, Some(part), ReadOptions { piece, may_change: false, spools: None })
 }
 
 /// How a file is read.
-struct Manner {
-    /// Bytes of a piece.
+struct ReadOptions {
+    /// The size of a piece in bytes.
     piece: usize,
     /// Whether the file may have changed when the transfer is resumed.
     may_change: bool,
-    /// Where content of unknown size is spooled until it is complete, if it is.
+    /// Where content of unknown size is spooled until it is complete. None if it is not spooled.
     spools: Option<Spools>,
 }
 
@@ -137,21 +137,21 @@ struct Transfer {
     file: File,
     sender: mpsc::Sender<Result<Bytes, Error>>,
     under: ScopeId,
-    manner: Manner,
+    options: ReadOptions,
     buffer: BytesMut,
 }
 
 /// Why a transfer stopped before its end.
 enum Stop {
     Failed(Error),
-    NobodyListens,
+    Disconnected,
 }
 
 impl Transfer {
-    fn start(file: File, part: Option<Range<u64>>, manner: Manner) -> Content {
+    fn start(file: File, part: Option<Range<u64>>, options: ReadOptions) -> Content {
         let scope = Scope::of(&file);
         let (sender, pieces) = mpsc::channel(AHEAD);
-        let transfer = Self { file, sender, under: scope.id(), manner, buffer: BytesMut::new() };
+        let transfer = Self { file, sender, under: scope.id(), options, buffer: BytesMut::new() };
         tokio::task::spawn_blocking(move || transfer.run(part));
         Content { first: None, pieces, _scope: Some(scope) }
     }
@@ -193,7 +193,7 @@ impl Transfer {
     /// The last piece is sent only after the response has ended, because a longer response is not
     /// the requested content.
     fn read_once(&mut self, at: &mut u64, wanted: &mut Range<u64>, whole: bool) -> Result<(), Stop> {
-        let version = match self.manner.may_change {
+        let version = match self.options.may_change {
             true if *at > wanted.start => Version::Resumed,
             true if whole => Version::Latest,
             _ => Version::Listed,
@@ -214,12 +214,12 @@ impl Transfer {
             if *at + self.buffer.len() as u64 == end {
                 let last = std::mem::take(&mut self.buffer);
                 if self.fill(&mut reader, 1).map_err(Stop::Failed)? > 0 {
-                    return Err(Stop::Failed(self.goes_on(end, whole)));
+                    return Err(Stop::Failed(self.too_long(end, whole)));
                 }
                 self.buffer = last;
             }
             *at += self.buffer.len() as u64;
-            self.hand_on()?;
+            self.send_buffer()?;
             match result {
                 Ok(0) => return Err(Stop::Failed(ended_early(*at, end))),
                 Ok(_) => {}
@@ -229,47 +229,47 @@ impl Transfer {
         Ok(())
     }
 
-    fn goes_on(&self, end: u64, whole: bool) -> Error {
-        if whole && self.manner.may_change {
-            let text = format!("the content continues after the {end} bytes of the listing");
+    fn too_long(&self, end: u64, whole: bool) -> Error {
+        if whole && self.options.may_change {
+            let text = format!("the content is longer than the {end} bytes of the listing");
             return Error::new(Kind::Changed, text);
         }
-        let mut error = Error::new(Kind::Damaged, format!("received more content than the bytes up to {end}"));
+        let mut error = Error::new(Kind::Damaged, format!("received content beyond the requested end at byte {end}"));
         error.retry = true;
         error
     }
 
     /// Reads content of unknown size.
     fn read_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
-        let Some(spools) = &self.manner.spools else {
+        let Some(spools) = &self.options.spools else {
             return self.stream_to_the_end(reader);
         };
         let mut spool = spools.begin();
         let runtime = Handle::current();
         let mut size = 0;
-        while self.fill(&mut reader, self.manner.piece as u64).map_err(Stop::Failed)? > 0 {
+        while self.fill(&mut reader, self.options.piece as u64).map_err(Stop::Failed)? > 0 {
             let piece = std::mem::take(&mut self.buffer).freeze();
             size += piece.len() as u64;
-            runtime.block_on(spool.add(piece)).map_err(|error| Stop::Failed(not_kept(&error)))?;
+            runtime.block_on(spool.add(piece)).map_err(|error| Stop::Failed(spool_failed(&error)))?;
             if size >= MOST_SPOOLED {
-                self.hand_on_spooled(&spool.finish())?;
+                self.send_spooled(&spool.finish())?;
                 return self.stream_to_the_end(reader);
             }
         }
-        self.hand_on_spooled(&spool.finish())
+        self.send_spooled(&spool.finish())
     }
 
-    fn hand_on_spooled(&mut self, spooled: &Spooled) -> Result<(), Stop> {
+    fn send_spooled(&mut self, spooled: &Spooled) -> Result<(), Stop> {
         let is_package = self.file.turned_out_to_be_package();
         let patches = if is_package { Patches::of_archive(spooled) } else { Patches::default() };
-        let piece = self.manner.piece as u64;
-        for start in (0..spooled.size()).step_by(self.manner.piece) {
-            let length = usize::try_from(piece.min(spooled.size() - start)).unwrap_or(self.manner.piece);
+        let piece = self.options.piece as u64;
+        for start in (0..spooled.size()).step_by(self.options.piece) {
+            let length = usize::try_from(piece.min(spooled.size() - start)).unwrap_or(self.options.piece);
             self.buffer = BytesMut::zeroed(length);
             let read = spooled.content().read_exact_at(start, &mut self.buffer);
-            read.map_err(|error| Stop::Failed(not_kept(&error)))?;
+            read.map_err(|error| Stop::Failed(spool_failed(&error)))?;
             patches.apply(start, &mut self.buffer);
-            self.hand_on()?;
+            self.send_buffer()?;
         }
         Ok(())
     }
@@ -277,8 +277,8 @@ impl Transfer {
     /// Sends content as it arrives, up to its end. A failure at this point cannot be resumed.
     fn stream_to_the_end(&mut self, mut reader: Reader) -> Result<(), Stop> {
         loop {
-            let result = self.fill(&mut reader, self.manner.piece as u64);
-            self.hand_on()?;
+            let result = self.fill(&mut reader, self.options.piece as u64);
+            self.send_buffer()?;
             if result.map_err(|error| Stop::Failed(Error { retry: false, ..error }))? == 0 {
                 return Ok(());
             }
@@ -286,23 +286,23 @@ impl Transfer {
     }
 
     fn fill(&mut self, reader: &mut Reader, most: u64) -> Result<usize, Error> {
-        let size = usize::try_from(most).map_or(self.manner.piece, |most| most.min(self.manner.piece));
+        let size = usize::try_from(most).map_or(self.options.piece, |most| most.min(self.options.piece));
         self.buffer = BytesMut::with_capacity(size);
         reader.read(&mut self.buffer)
     }
 
-    fn hand_on(&mut self) -> Result<(), Stop> {
+    fn send_buffer(&mut self) -> Result<(), Stop> {
         let piece = std::mem::take(&mut self.buffer).freeze();
         if piece.is_empty() {
             return Ok(());
         }
-        self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::NobodyListens)
+        self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Disconnected)
     }
 }
 
 /// Returns the error for content that could not be spooled.
-fn not_kept(error: &io::Error) -> Error {
-    Error::new(Kind::Other, format!("it cannot be stored on disk until it is complete: {error}"))
+fn spool_failed(error: &io::Error) -> Error {
+    Error::new(Kind::Other, format!("its content cannot be stored in the spool folder until it is complete: {error}"))
 }
 
 fn ended_early(at: u64, end: u64) -> Error {

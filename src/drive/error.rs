@@ -33,9 +33,9 @@ impl Error {
         Self::new("cannot use an item of", folder, rclone::Error::new(rclone::Kind::RefusedName, bad.to_string()))
     }
 
-    /// Returns the error for a second item of the same name in a folder.
+    /// Returns the error for a second item with the same name in a folder.
     pub fn twin(path: &DrivePath) -> Self {
-        let text = "the folder holds two items of this name, and this one is left out; rename one of them";
+        let text = "the folder contains two items of this name, and only one is used; rename one of them";
         Self::new("cannot use", path, rclone::Error::new(rclone::Kind::Exists, text))
     }
 
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_here_is_no_full_drive_there() {
+    fn a_full_spool_folder_does_not_end_the_run() {
         let error = Error::spool(&DrivePath::top(), &io::ErrorKind::StorageFull.into());
         assert!(!error.ends_everything());
     }

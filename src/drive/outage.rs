@@ -15,8 +15,8 @@ use crate::rclone::{self, File, Remote, Scope, Version};
 /// unavailable. Failures that are all below one folder do not count, because that folder may be the
 /// cause.
 const FAILURES: usize = 4;
-/// How long no operation, wherever it is, may succeed before the service counts as unavailable. It
-/// is as long as the longest wait that the service may ask for.
+/// The time without any success after which the service counts as unavailable. It equals the
+/// longest wait that the service may request.
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// A kind of work. Each kind has its own hosts, which fail independently.
@@ -33,23 +33,23 @@ pub enum Work {
 /// The circuit breaker of a drive.
 ///
 /// An operation that got no response, after all its retries, triggers a check: the top folder is
-/// listed and, if content failed, a file is read that was read before. If the check fails too, or
-/// if nothing succeeds any more, every later error says that it ends the run.
+/// listed and, if content failed, a file that was read before is read again. If the check fails
+/// too, or if nothing succeeds any more, every later error says that it ends the run.
 #[derive(Debug)]
 pub(super) struct Outage {
     remote: Remote,
     top: DrivePath,
     state: Mutex<State>,
     /// Held during a check.
-    asking: tokio::sync::Mutex<()>,
+    checking: tokio::sync::Mutex<()>,
     over: watch::Sender<Option<Error>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     streaks: [Streak; 3],
-    /// When the last check that got a response was started.
-    answered: Option<Instant>,
+    /// When the last successful check was started.
+    checked: Option<Instant>,
     /// A file that was read in full.
     readable: Option<File>,
 }
@@ -70,7 +70,7 @@ impl Outage {
             remote,
             top: top.clone(),
             state: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
             over: watch::Sender::default(),
         })
     }
@@ -82,7 +82,7 @@ impl Outage {
     }
 
     /// Records a success, which ends the suspicion.
-    pub fn worked(&self, work: Work) {
+    pub fn succeeded(&self, work: Work) {
         let mut state = self.state();
         if state.streaks[work as usize].failures > 0 {
             state.streaks[work as usize] = Streak::default();
@@ -91,7 +91,7 @@ impl Outage {
 
     /// Records a file that was read in full.
     pub fn was_read(&self, file: &File) {
-        self.worked(Work::Read);
+        self.succeeded(Work::Read);
         if file.size.is_some_and(|size| size > 0) {
             self.state().readable = Some(file.clone());
         }
@@ -121,11 +121,11 @@ impl Outage {
         if !error.cause().may_be_outage() || self.over().is_some() {
             return self.marked(error);
         }
-        let _turn = self.asking.lock().await;
+        let _turn = self.checking.lock().await;
         if self.over().is_none() {
             let nothing_succeeds = self.count(work, error.path());
-            let is_known = self.state().answered.is_some_and(|asked| asked > failed_at);
-            if (nothing_succeeds && !self.can_ask_for(work)) || (!is_known && !self.answers(work).await) {
+            let is_known = self.state().checked.is_some_and(|checked| checked > failed_at);
+            if (nothing_succeeds && !self.can_check(work)) || (!is_known && !self.check(work).await) {
                 log::debug!("no further requests are sent after: {error}");
                 self.over.send_replace(Some(error.clone().ends_run()));
             }
@@ -154,8 +154,8 @@ impl Outage {
         streak.failures >= FAILURES && (everywhere || since.elapsed() > LONGEST)
     }
 
-    /// Reports whether a check can tell if this kind of work can succeed.
-    fn can_ask_for(&self, work: Work) -> bool {
+    /// Reports whether a check can show that this kind of work can succeed.
+    fn can_check(&self, work: Work) -> bool {
         match work {
             Work::List => true,
             Work::Read => self.state().readable.is_some(),
@@ -163,10 +163,10 @@ impl Outage {
         }
     }
 
-    /// Checks whether the service responds: lists the top folder and, if content failed, reads a
-    /// file.
-    async fn answers(&self, work: Work) -> bool {
-        let asked = Instant::now();
+    /// Lists the top folder and, if content failed, reads a file. Reports whether the service
+    /// responded.
+    async fn check(&self, work: Work) -> bool {
+        let started = Instant::now();
         let listed = self.remote.list(vec![self.top.as_str().to_owned()], None).await;
         if listed.and_then(|mut listed| listed.swap_remove(0).map(drop)).is_err_and(|error| error.may_be_outage()) {
             return false;
@@ -179,7 +179,7 @@ impl Outage {
         {
             return false;
         }
-        self.state().answered = Some(asked);
+        self.state().checked = Some(started);
         true
     }
 

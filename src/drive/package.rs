@@ -1,9 +1,9 @@
-//! Archives of packages, made equal across downloads.
+//! Removes from the archives of packages what differs between downloads.
 //!
 //! A service creates the zip archive of a package for each download and writes the time of the
 //! download into the entries of folders (`tests/simulator/RULES.md`). Without these times, an
-//! unchanged package is the same content in every snapshot. Nothing else is changed, so the archive
-//! has the same files.
+//! unchanged package has the same content in every snapshot. Nothing else is changed, so the files
+//! in the archive stay the same.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -12,8 +12,7 @@ use zip::{ZipArchive, result::ZipResult};
 use super::spool::Spooled;
 use crate::rclone::Region;
 
-/// The time 1980-01-01 00:00 of an entry, the earliest one: two bytes of the time and two of the
-/// date.
+/// The earliest time of an entry, 1980-01-01 00:00: two bytes of the time and two of the date.
 const EARLIEST: [u8; 4] = [0, 0, 0x21, 0];
 
 /// The headers of an entry: where the time is, and the length fields before the extra fields
@@ -24,7 +23,7 @@ const CENTRAL: Header = Header { length: 46, time: 12, name_length: 28, extra_le
 /// Extra fields that contain times: those of Info-ZIP and of NTFS.
 const TIMES: [u16; 3] = [0x5455, 0x5855, 0x000a];
 
-/// Returns the total size of the files in an archive, or none if the content is no archive.
+/// Returns the total size of the files in an archive, or none if the content is not an archive.
 pub fn unpacked_size(content: &Region) -> Option<u64> {
     let mut archive = ZipArchive::new(Reader { region: content, at: 0 }).ok()?;
     (0..archive.len()).map(|index| Some(archive.by_index_raw(index).ok()?.size())).sum()
@@ -37,19 +36,19 @@ struct Header {
     extra_length: usize,
 }
 
-/// Bytes that replace those of a content.
+/// Replacements of bytes at positions of a file's content.
 #[derive(Debug, Default)]
 pub struct Patches(Vec<(u64, Vec<u8>)>);
 
 impl Patches {
-    /// Returns the patches that remove the times of folders from an archive. Returns none for
-    /// content that is no archive.
+    /// Returns the patches that remove the times of folders from an archive. Content that is not an
+    /// archive gets no patches.
     pub fn of_archive(content: &Spooled) -> Self {
         let mut patches = Self::default();
         match patches.add_all(&mut Reader { region: content.content(), at: 0 }) {
             Ok(()) => patches,
             Err(error) => {
-                log::debug!("the times in the archive of a package stay as they are: {error}");
+                log::debug!("the times in the archive of a package are not replaced: {error}");
                 Self::default()
             }
         }
@@ -108,7 +107,7 @@ impl Patches {
     }
 }
 
-/// Reads a spooled content.
+/// A cursor over spooled content.
 struct Reader<'a> {
     region: &'a Region,
     at: u64,

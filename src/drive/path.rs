@@ -20,7 +20,7 @@ impl DrivePath {
         Self(String::new())
     }
 
-    /// Parses a path from the top. Slashes may be doubled and may stand at either end.
+    /// Parses a path from the top. Extra slashes, also at the start and the end, are ignored.
     ///
     /// # Errors
     /// Fails if a part is `.` or `..` or contains a NUL.
@@ -107,7 +107,7 @@ impl fmt::Display for DrivePath {
 }
 
 /// Reports whether two names differ at most in their Unicode form.
-pub fn are_one(name: &str, other: &str) -> bool {
+pub fn are_equivalent(name: &str, other: &str) -> bool {
     name.nfc().eq(other.nfc())
 }
 
@@ -120,7 +120,8 @@ pub fn are_alike(name: &str, other: &str) -> bool {
 /// is equal for more names than a service treats as equal: \u{df} and ss, for example.
 pub fn folded(name: &str) -> String {
     let composed: String = name.nfc().collect();
-    // The upper case of some characters has several, which their lower case does not have.
+    // Characters such as \u{df} have several characters as their upper case, so lower case alone
+    // would not be equal.
     composed.to_uppercase().to_lowercase().nfc().collect()
 }
 
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slashes_do_not_matter_and_names_do() {
+    fn extra_slashes_are_removed_and_names_are_not_changed() {
         let path = DrivePath::parse("/a// b /c%20d/").unwrap();
         assert_eq!(path.to_string(), "/a/ b /c%20d");
         assert_eq!(path.name(), "c%20d");
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_folder_of_two_paths() {
+    fn common_with_returns_the_deepest_common_path() {
         let path = |path| DrivePath::parse(path).unwrap();
         for (one, other, common) in [
             ("/a/b/c", "/a/b/d", "/a/b"),
@@ -156,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn no_way_out() {
+    fn paths_that_lead_out_of_the_drive_are_refused() {
         for path in ["..", "a/../b", "a/.", "a\0b"] {
-            assert!(DrivePath::parse(path).is_err(), "{path:?} was taken");
+            assert!(DrivePath::parse(path).is_err(), "{path:?} was accepted");
         }
         for name in ["", "a/b", ".", ".."] {
-            assert!(DrivePath::top().child(name).is_err(), "{name:?} was taken");
+            assert!(DrivePath::top().child(name).is_err(), "{name:?} was accepted");
         }
     }
 }

@@ -8,11 +8,11 @@ use crate::rclone::Error;
 const ATTEMPTS: u32 = 5;
 /// The pause before the second attempt. It doubles before each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest wait that a service may ask for while a user is waiting. If it asks for a longer
-/// one, the operation fails, and a later run is the better retry.
+/// The longest wait that a service may request. If it requests a longer one, the operation fails,
+/// so that the user can run the command later.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// The pause from which on the user is told why nothing happens.
+/// The shortest pause that is logged as a warning, so that the user sees why nothing happens.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// A counter of the attempts at an operation.
@@ -51,7 +51,8 @@ fn level(pause: Duration) -> log::Level {
     if pause < LONG_PAUSE { log::Level::Info } else { log::Level::Warn }
 }
 
-/// Runs `operation` until it succeeds or fails with an error that a retry cannot cure.
+/// Runs `operation` until it succeeds, fails with an error that a retry cannot fix, or has no
+/// attempts left.
 ///
 /// # Errors
 /// Returns the error of the last attempt.
@@ -70,9 +71,9 @@ where
     }
 }
 
-/// Runs `operation` on a number of items until each has succeeded or failed with an error that a
-/// retry cannot cure. `operation` gets the indices of the items that are left and returns one
-/// result for each of them, in order.
+/// Runs `operation` on a number of items, as [`retried`] does, until none has to be tried again.
+/// `operation` gets the indices of the items that are left and returns one result for each, in
+/// order.
 pub async fn retried_each<T, F>(
     mut attempts: Attempts,
     items: usize,
@@ -91,7 +92,7 @@ where
             Err(error) => left.iter().for_each(|&i| results[i] = Err(error.clone())),
         }
         let failures = results.iter().filter_map(|result| result.as_ref().err());
-        // The next attempt waits as long as the longest wait that any item asks for.
+        // The pause is the longest one that the errors request.
         let retryable = failures.filter(|error| error.retry).max_by_key(|error| error.retry_after);
         match retryable.and_then(|error| attempts.pause_after(error)) {
             Some(pause) => tokio::time::sleep(pause).await,
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_wait_is_told() {
+    fn long_pauses_are_logged_as_warnings() {
         assert_eq!(level(Duration::from_secs(8)), log::Level::Info);
         assert_eq!(level(Duration::from_secs(60)), log::Level::Warn);
     }

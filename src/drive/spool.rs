@@ -149,8 +149,8 @@ impl Spool {
     }
 }
 
-/// Reserves room on the disk. So a full disk is detected before content is written that does not
-/// fit, and several spools do not count on the same room.
+/// Reserves room on the disk, so that a full disk is detected before content that does not fit is
+/// written, and so that several spools do not count on the same room.
 fn reserve(file: &File, room: Range<u64>) -> io::Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, room.start, room.end - room.start) {
         // Not every file system can reserve room. A full disk is then detected by the write.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_budget_does_not_hold_goes_to_a_file_without_a_name() {
+    async fn content_beyond_the_memory_limit_goes_to_an_unnamed_file() {
         let folder = tempfile::tempdir().unwrap();
         let spools = Spools::new(UNIT, folder.path());
         let first = spooled(&spools, &[b"one ", b"two"]).await;

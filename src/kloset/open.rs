@@ -244,7 +244,7 @@ impl Kloset {
                 entries => entries?,
             };
             let folders = || entries.iter().filter(|entry| matches!(entry.item, Item::Folder)).map(Entry::name);
-            let found = match folders().any(|folder| drive::are_one(folder, name)) {
+            let found = match folders().any(|folder| drive::are_equivalent(folder, name)) {
                 true => None,
                 false => folders().find(|folder| drive::are_alike(folder, name)),
             };

@@ -49,7 +49,7 @@ impl Scope {
 
 impl File {
     /// Lets the backend prepare the opening of files, if it can. Does not wait for the network.
-    pub fn expect<'a>(files: impl IntoIterator<Item = &'a Self>) {
+    pub fn announce<'a>(files: impl IntoIterator<Item = &'a Self>) {
         let objects = files.into_iter().map(|file| file.object.id()).collect();
         let request = methods::ExpectObjects { objects };
         let result = encode(ENDLESS, &request).and_then(|input| call_blocking(&input, methods::ExpectObjects::PATH));
