@@ -3,13 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 use elf::{ElfBytes, abi, endian::AnyEndian};
 
 use crate::{
-    cargo, dependencies, root, run,
+    cargo, dependencies, output, root, run,
     target::{Target, sysroot},
 };
 
@@ -22,6 +23,7 @@ pub fn build(target: &Target, profile: &str, all_backends: bool) -> Result<PathB
     let folder = metadata.target_directory.as_std_path();
     let mut build = cargo();
     build.args(["build", "--locked", "--bin", NAME, "--target", &target.triple, "--profile", profile]);
+    build.arg("--no-default-features");
     if all_backends {
         build.args(["--features", "all-backends"]);
     }
@@ -34,12 +36,20 @@ pub fn build(target: &Target, profile: &str, all_backends: bool) -> Result<PathB
     let kind = if profile == "dev" { "debug" } else { profile };
     let executable = folder.join(&target.triple).join(kind).join(NAME);
     check_static(&executable)?;
+    if target.is_native()? {
+        // A C library older than glibc 2.36 does not support packed relocations.
+        output(Command::new(&executable).arg("--version"))?;
+    }
     Ok(executable)
 }
 
 /// Returns the flags of rustc: static linking, and names in place of the folders of this machine.
 fn flags(target_folder: &Path) -> Result<Vec<String>> {
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    // Relocations that are not packed take 2 MB. A build id would depend on the target folder.
+    let mut flags: Vec<String> =
+        ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs", "-Clink-arg=-Wl,--build-id=none"]
+            .map(str::to_owned)
+            .to_vec();
     let mut replace = |folder: &Path, name: &str| {
         flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
     };

@@ -36,10 +36,15 @@ impl Target {
         self.triple.ends_with("-gnu")
     }
 
+    /// Reports whether this machine runs programs for the target.
+    pub fn is_native(&self) -> Result<bool> {
+        Ok(host()?.split('-').next() == self.triple.split('-').next())
+    }
+
     /// Returns the variable that names the target's linker to cargo, and a cross compiler for it,
     /// if this machine needs one and has it.
     pub fn linker(&self) -> Result<Option<(String, &'static str)>> {
-        if host()?.split('-').next() == self.triple.split('-').next() {
+        if self.is_native()? {
             return Ok(None);
         }
         let compiler = if self.goarch == "arm64" { "aarch64-linux-gnu-gcc" } else { "x86_64-linux-gnu-gcc" };
