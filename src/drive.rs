@@ -10,6 +10,7 @@ mod outage;
 mod package;
 mod path;
 mod retry;
+mod room;
 mod spool;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -184,6 +185,11 @@ impl Drive {
     /// [`Replacement::Refused`] succeeds and the others fail.
     pub fn creates_exclusively(&self) -> bool {
         self.remote.creates_exclusively
+    }
+
+    /// Reports whether the old version of a replaced file is in the Trash of the service.
+    pub fn trashes_replaced(&self) -> bool {
+        self.remote.trashes_replaced
     }
 
     /// Reports whether names that differ only in case are known to name the same file.

@@ -89,6 +89,7 @@ impl Rclone {
             sets_folder_times: opened.sets_folder_times,
             merges_names: opened.merges_names,
             creates_exclusively: opened.creates_exclusively,
+            trashes_replaced: opened.trashes_replaced,
             folds_case: opened.folds_case,
             precision: (precision < Duration::from_hours(24)).then_some(precision),
         })
@@ -139,6 +140,8 @@ pub struct Remote {
     /// Whether one of several concurrent uploads of the same name with [`Replacement::Refused`]
     /// succeeds and the others fail.
     pub creates_exclusively: bool,
+    /// Whether the old version of a replaced file is in the Trash of the service.
+    pub trashes_replaced: bool,
     /// Whether names that differ in case are known to be equal.
     pub folds_case: bool,
     /// The precision of modification times, or none if the service keeps none.

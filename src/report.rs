@@ -54,6 +54,8 @@ pub struct Summary {
     pub identical: u64,
     /// The number of files that a restore has replaced.
     pub replaced: u64,
+    /// The number of them whose old versions are in the Trash of the service.
+    pub trashed: u64,
     /// The number of files that a restore has stored beside others that have their names.
     pub kept_both: u64,
     /// The number of items that a restore has left out because others have their names.
@@ -94,21 +96,22 @@ impl Summary {
         }
         groups.join("; ")
     }
-}
 
-/// Writes the counts that are not zero, and the causes of the failures.
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns the counts of a run that are not zero, and the causes of the failures.
+    pub fn text(&self, kind: Kind) -> String {
         let (files, folders) = (counted(self.files, "file"), counted(self.folders, "folder"));
-        write!(f, "{files} and {folders}, {} transferred", Bytes(self.bytes))?;
+        let mut text = format!("{files} and {folders}, {} transferred", Bytes(self.bytes));
+        let packages = if kind == Kind::Restore { "stored as packages" } else { "recognised as packages" };
+        let replaced =
+            if self.trashed == self.replaced { "replaced (old versions are in the Trash)" } else { "replaced" };
         let parts = [
             (self.unchanged, "unchanged"),
             (self.read, "read"),
-            (self.packages, "recognised as packages"),
+            (self.packages, packages),
             (self.shared, "shared by others"),
             (self.excluded, "left out"),
             (self.identical, "there already"),
-            (self.replaced, "replaced"),
+            (self.replaced, replaced),
             (self.kept_both, "restored beside others"),
             (self.skipped, "skipped because others have their names"),
             (self.renamed, "restored under another name"),
@@ -117,11 +120,11 @@ impl fmt::Display for Summary {
             (self.missing, "counted by the service but not listed"),
         ];
         for (count, what) in parts.into_iter().filter(|&(count, _)| count > 0) {
-            write!(f, ", {count} {what}")?;
+            text += &format!(", {count} {what}");
         }
         match self.failed {
-            0 => write!(f, ", none failed"),
-            failed => write!(f, ", {failed} failed: {}", self.grouped_causes()),
+            0 => text + ", none failed",
+            failed => format!("{text}, {failed} failed: {}", self.grouped_causes()),
         }
     }
 }
@@ -195,7 +198,7 @@ impl Reporter {
             return;
         }
         let run = self.ended(summary, None);
-        crate::log::notice(format_args!("{}: {summary}; {}", self.kind.name(), run.effort()));
+        crate::log::notice(format_args!("{}: {}; {}", self.kind.name(), summary.text(self.kind), run.effort()));
         self.keep(&run);
         if let Some(event) = partial.filter(|_| summary.failed > 0) {
             let reason = format!(
@@ -258,7 +261,8 @@ impl Reporter {
         }
         if let Some(ping) = &self.to.ping {
             let signal = if run.result == Outcome::Complete { Signal::Success } else { Signal::Failure };
-            let text = run.reason.clone().unwrap_or_else(|| format!("{}: {}", run.kind.name(), run.summary));
+            let text =
+                run.reason.clone().unwrap_or_else(|| format!("{}: {}", run.kind.name(), run.summary.text(run.kind)));
             ping.send(signal, &text);
         }
         if let Some(runs) = &self.to.runs
@@ -295,16 +299,16 @@ mod tests {
     #[test]
     fn a_summary_is_one_line_with_the_most_frequent_causes_first() {
         let mut summary = Summary { files: 40, folders: 1, bytes: 1_250_000, ..Summary::default() };
-        assert_eq!(summary.to_string(), "40 files and 1 folder, 1.2 MB transferred, none failed");
+        assert_eq!(summary.text(Kind::Backup), "40 files and 1 folder, 1.2 MB transferred, none failed");
         for (cause, count) in [("a", 1), ("b", 3), ("c", 2), ("d", 1), ("e", 1), ("f", 1)] {
             (0..count).for_each(|_| summary.fail(cause));
         }
-        let shown = summary.to_string();
+        let shown = summary.text(Kind::Backup);
         assert!(shown.ends_with("9 failed: 3 × b; 2 × c; 1 × a; 1 × d; 2 × other causes"), "{shown}");
         (summary.renamed, summary.unchanged) = (1, 30);
-        let shown = summary.to_string();
+        let shown = summary.text(Kind::Backup);
         assert!(shown.contains("transferred, 30 unchanged, 1 restored under another name, 9 failed"), "{shown}");
         summary.bytes = 999;
-        assert!(summary.to_string().contains("999 bytes"));
+        assert!(summary.text(Kind::Backup).contains("999 bytes"));
     }
 }

@@ -5,15 +5,18 @@ mod derived;
 mod destination;
 mod digest;
 mod folders;
+mod item;
 mod names;
 mod policy;
 mod renames;
+mod room;
 mod run;
 mod store;
 mod uploads;
 
+pub use item::{Item, Wanted};
 pub use policy::{Links, OnBadName, OnConflict, Packages, Policy, Verify};
-pub use run::{Error, Incoming, Item, Outcome, Restore, Wanted};
+pub use run::{Error, Incoming, Outcome, Restore};
 
 use crate::{
     drive::{self, DrivePath},
@@ -42,6 +45,8 @@ pub struct Restored {
     identical: u64,
     /// 1 if the file replaced another one.
     replaced: u64,
+    /// 1 if the file that it replaced is in the Trash.
+    trashed: u64,
     /// 1 if the file was stored beside another one that has its name.
     kept_both: u64,
     /// 1 if the file was left out because another one has its name.

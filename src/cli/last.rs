@@ -51,7 +51,7 @@ fn line(run: &Run) -> String {
     };
     let what = match &run.reason {
         Some(reason) => reason.clone(),
-        None => format!("{}; {}", run.summary, run.effort()),
+        None => format!("{}; {}", run.summary.text(run.kind), run.effort()),
     };
     let label = format!("{}  {:<7} {result:<8}", output::minute(&run.began), run.kind.name());
     output::row(&label, label.len(), &format!("{}: {what}", run.location))

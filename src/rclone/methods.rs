@@ -82,6 +82,7 @@ pub struct Opened {
     pub sets_folder_times: bool,
     pub merges_names: bool,
     pub creates_exclusively: bool,
+    pub trashes_replaced: bool,
     pub folds_case: bool,
     pub precision_ns: u64,
 }
@@ -92,6 +93,18 @@ pub struct Close {
     pub remote: u64,
 }
 method!("remote/close", Close, Nothing);
+
+/// Asks for the free room of the storage.
+#[derive(Serialize)]
+pub struct Room {
+    pub remote: u64,
+}
+method!("remote/room", Room, FreeRoom);
+
+#[derive(Deserialize)]
+pub struct FreeRoom {
+    pub free: Option<u64>,
+}
 
 /// Lists folders, with one request to the service if the backend can.
 #[derive(Serialize)]

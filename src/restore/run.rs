@@ -12,8 +12,9 @@ use super::{
     destination::Folders,
     digest::Digest,
     folders::Moved,
+    item::{Item, Wanted},
     names::{Case, Taken},
-    renames::Renames,
+    renames::{self, Renames},
     store::{self, Job, Name, Shared},
     uploads::Uploads,
 };
@@ -22,38 +23,6 @@ use crate::{
     rclone::{Time, Trail},
     report::Summary,
 };
-
-/// A record of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// What the record creates.
-    pub wanted: Wanted,
-    /// The modification time.
-    pub modified: Time,
-    /// Whether the permissions differ from those that a new file or folder gets.
-    pub has_permissions: bool,
-    /// Whether it has extended attributes.
-    pub has_attributes: bool,
-    /// Whether content follows.
-    pub has_content: bool,
-}
-
-/// What a record creates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// A folder.
-    Folder,
-    /// A file whose content follows.
-    File,
-    /// A symbolic link to this path.
-    Symlink(String),
-    /// A device, a pipe, a socket.
-    Special,
-    /// An extended attribute of a file.
-    Attribute,
-    /// Nothing.
-    Nothing,
-}
 
 /// The outcome of a record.
 #[derive(Debug)]
@@ -104,6 +73,9 @@ pub struct Restore<R> {
     /// The folders whose times are set when all their content is restored.
     pub(super) times: Vec<(DrivePath, Time)>,
     renames: Renames,
+    /// The list of renames in the snapshot, which is stored at the end together with those of this
+    /// restore.
+    list: Option<((R, String), Job)>,
     summary: Summary,
     /// The first link or special file that was left out.
     first_left_out: Option<String>,
@@ -167,9 +139,11 @@ impl<R> Restore<R> {
         limit: u32,
         outcomes: mpsc::Sender<Outcome<R>>,
     ) -> Result<Self, Error> {
-        drive.make_folder(top, Trail::Dropped).await?;
+        let shared = Arc::new(Shared::new(drive, policy, Time::now()));
+        let (made, ()) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask());
+        made?;
         Ok(Self {
-            shared: Arc::new(Shared::new(drive, policy, Time::now())),
+            shared,
             top: top.clone(),
             outcomes,
             limit,
@@ -178,6 +152,7 @@ impl<R> Restore<R> {
             moved: Vec::new(),
             times: Vec::new(),
             renames: Renames::default(),
+            list: None,
             summary: Summary::default(),
             first_left_out: None,
             last_odd: None,
@@ -302,11 +277,17 @@ impl<R> Restore<R> {
         // Derived names depend on the names that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
         let content = target.spool.finish();
+        let is_list = name.strip_prefix('/') == Some(renames::FILE_NAME)
+            && content.in_memory().is_some_and(|list| self.renames.add_earlier(&list));
         let weight = self.shared.drive.weight(content.size());
         while self.uploads.weight() > 0 && self.uploads.weight() + weight > self.limit {
             self.settle_next().await;
         }
         let job = self.job(target.path, target.time, content, target.digest, target.name);
+        if is_list {
+            self.list = Some(((ticket, name), job));
+            return;
+        }
         if in_order {
             let result = job.run().await;
             return self.settle((ticket, name), result).await;
@@ -340,8 +321,11 @@ impl<R> Restore<R> {
             Err(failure) => {
                 self.summary.fail(&failure.cause);
                 if failure.ends_everything {
-                    // The first cause is the one that is reported.
-                    self.over.get_or_insert_with(|| failure.text.clone());
+                    // Only the first file is reported: the others were not restored for the same reason.
+                    if self.over.is_some() {
+                        return;
+                    }
+                    self.over = Some(failure.text.clone());
                 }
                 Some(failure)
             }
@@ -354,6 +338,7 @@ impl<R> Restore<R> {
         self.summary.bytes += restored.bytes;
         self.summary.identical += restored.identical;
         self.summary.replaced += restored.replaced;
+        self.summary.trashed += restored.trashed;
         self.summary.kept_both += restored.kept_both;
         self.summary.skipped += restored.skipped;
         self.summary.packages += restored.packages;

@@ -11,6 +11,7 @@ use super::{
     digest::Digest,
     names::{Case, Names},
     policy::{OnBadName, Packages, Policy},
+    room::Room,
 };
 use crate::{
     drive::{self, Drive, DrivePath, Slot, Spooled},
@@ -24,6 +25,8 @@ pub struct Shared {
     pub policy: Policy,
     /// The date of the restore, for the names of files that are stored beside others.
     pub date: String,
+    /// The room of the destination.
+    pub room: Room,
     names: Mutex<Names>,
 }
 
@@ -32,6 +35,7 @@ impl Shared {
     pub fn new(drive: &Drive, policy: Policy, now: Time) -> Self {
         let now = prost_types::Timestamp { seconds: now.seconds, nanos: 0 }.to_string();
         Self {
+            room: Room::new(drive),
             names: Mutex::new(Names::new(drive.merges_names(), drive.folds_case())),
             drive: drive.clone(),
             policy,
@@ -65,6 +69,7 @@ impl Shared {
 }
 
 /// A file to be stored.
+#[derive(Debug)]
 pub struct Job {
     pub shared: Arc<Shared>,
     pub policy: Policy,
@@ -163,7 +168,8 @@ impl Job {
             Decision::Refuse(why) => Err(Failure::new(format!("cannot restore {}: {why}", self.path), why)),
             Decision::Replace => {
                 let restored = self.upload(&self.path, Replacement::Deferred).await?;
-                Ok(Restored { replaced: 1, ..restored })
+                let trashed = u64::from(self.shared.drive.trashes_replaced());
+                Ok(Restored { replaced: 1, trashed, ..restored })
             }
             Decision::Beside => {
                 if self.is_beside_already(contents, own).await? {
@@ -253,9 +259,13 @@ impl Job {
     }
 
     async fn upload(&self, path: &DrivePath, replacement: Replacement) -> Result<Restored, Failure> {
-        let Shared { drive, .. } = &*self.shared;
+        let Shared { drive, room, .. } = &*self.shared;
         let form = if self.policy.packages == Packages::Auto { Form::Package } else { Form::File };
-        let file = drive.upload_as(path, self.time, &self.content, replacement, Slot::Awaited, form).await?.file;
+        room.reserve(path, self.content.size()).await?;
+        let stored = drive.upload_as(path, self.time, &self.content, replacement, Slot::Awaited, form).await;
+        let stored = stored.map_err(Failure::from);
+        room.release(self.content.size(), stored.as_ref().err());
+        let file = stored?.file;
         // The backend verifies packages itself: their archives have different bytes in each
         // download.
         if let Some(digest) = self.digest

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use super::{Error, Incoming, Restore};
 use crate::{
-    drive::Spooled,
+    drive::{DrivePath, Spooled},
     rclone::Time,
-    restore::{OnConflict, Policy, names::Taken, renames, store::Name},
+    restore::{
+        Failure, OnConflict, Policy,
+        names::Taken,
+        renames,
+        store::{Job, Name},
+    },
 };
 
 /// How long a restore waits for replacements in the background. A move to iCloud's Trash takes 20
@@ -22,9 +27,7 @@ impl<R> Restore<R> {
     /// Fails if not everything was restored.
     pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
         while self.settle_next().await {}
-        if !self.renames.is_empty() && self.over.is_none() {
-            self.store_renames().await;
-        }
+        self.store_renames().await;
         for error in self.shared.drive.finish(FINISHING).await {
             log::error!("{error}");
             self.summary.fail(&error.cause().text);
@@ -45,19 +48,45 @@ impl<R> Restore<R> {
         Ok(())
     }
 
-    /// Stores the list of renames beside the restored tree.
+    /// Stores the list of renames beside the restored tree. A list that the snapshot contains is
+    /// continued.
     async fn store_renames(&mut self) {
-        let Ok(path) = self.top.child(renames::FILE_NAME) else { return };
-        let content = self.renames.content();
-        let name = match self.shared.names().take(&path, false) {
-            Taken::Free | Taken::Alike => Name::Own,
-            Taken::Twin => Name::Twin, // the snapshot has a list of an earlier restore
-        };
-        let mut job = self.job(path, Time::now(), Spooled::from(content), None, name);
-        job.policy = Policy { on_conflict: OnConflict::Replace, ..job.policy };
-        if let Err(failure) = job.run_unless_stored().await {
-            log::warn!("{}", failure.text);
+        let list = self.list.take();
+        if let Some(why) = &self.over {
+            let failure = Failure { ends_everything: true, ..Failure::of(why.clone()) };
+            return match list {
+                Some((ticket, _)) => self.settle(ticket, Err(failure)).await,
+                None => {}
+            };
         }
+        match list {
+            Some((ticket, job)) if self.renames.is_empty() => {
+                let result = job.run().await;
+                self.settle(ticket, result).await;
+            }
+            Some((ticket, job)) => {
+                let job = self.list_job(job.path, job.name);
+                let result = job.run_unless_stored().await;
+                self.settle(ticket, result).await;
+            }
+            None if self.renames.is_empty() => {}
+            None => {
+                let Ok(path) = self.top.child(renames::FILE_NAME) else { return };
+                let name = match self.shared.names().take(&path, false) {
+                    Taken::Free | Taken::Alike => Name::Own,
+                    Taken::Twin => Name::Twin, // the snapshot has another file of this name
+                };
+                if let Err(failure) = self.list_job(path, name).run_unless_stored().await {
+                    log::warn!("{}", failure.text);
+                }
+            }
+        }
+    }
+
+    fn list_job(&mut self, path: DrivePath, name: Name) -> Job {
+        let content = self.renames.content();
+        let job = self.job(path, Time::now(), Spooled::from(content), None, name);
+        Job { policy: Policy { on_conflict: OnConflict::Replace, ..job.policy }, ..job }
     }
 
     /// Tells the user how the destination differs from the snapshot.

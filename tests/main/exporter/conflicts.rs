@@ -51,8 +51,8 @@ async fn a_file_that_is_in_the_way_is_replaced_kept_or_kept_beside() {
     let beside = format!("a (restored {}).txt", today());
     let all = [("a.txt", "new"), ("sub/b.txt", "b")];
     for (choice, files, counted, fails) in [
-        ("replace", vec![all[0], all[1]], "1 replaced", false),
-        ("newer", vec![all[0], all[1]], "1 replaced", false),
+        ("replace", vec![all[0], all[1]], "1 replaced (old versions are in the Trash)", false),
+        ("newer", vec![all[0], all[1]], "1 replaced (old versions are in the Trash)", false),
         ("skip", vec![("a.txt", "old"), all[1]], "1 skipped", false),
         ("keep-both", vec![(&*beside, "new"), ("a.txt", "old"), all[1]], "1 restored beside others", false),
         ("fail", vec![("a.txt", "old"), all[1]], "1 failed", true),
@@ -206,7 +206,7 @@ async fn contents_are_verified_on_request() {
     icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(&b"nex"[..]), 1_715_947_200_000);
     let (exported, summary) = restore(&icloud, &settings, &tree()).await;
     exported.end.unwrap();
-    assert!(summary.contains("1 there already, 1 replaced"), "{summary}");
+    assert!(summary.contains("1 there already, 1 replaced (old versions are in the Trash)"), "{summary}");
     assert_eq!(texts(&icloud), expected(&[("a.txt", "new"), ("sub/b.txt", "b")]));
     let flip = icloud_simulator::FaultAction::WrongByte { offset: 0 };
     icloud.simulator.add_fault(icloud_simulator::FaultRule::new(RequestKind::ContentGet, flip));

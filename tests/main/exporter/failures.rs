@@ -128,15 +128,63 @@ async fn a_destination_that_cannot_be_written_fails_each_file() {
     assert!(end.starts_with("3 of "), "{end}");
 }
 
-/// A full drive ends a restore with one clear message.
+/// Returns a tree of files of 1,000 bytes each.
+fn many(count: usize) -> Tree {
+    (0..count).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n:05}"), vec![b'x'; 1_000]))
+}
+
+/// A drive that is too small ends the restore before the first file that does not fit is sent.
 #[tokio::test]
-async fn a_full_drive_is_said_to_be_full() {
+async fn a_drive_that_is_too_small_refuses_no_upload() {
     let icloud = ICloud::new();
-    icloud.simulator.rules(|rules| rules.drive.quota = 10);
-    let content = vec![1; 100_000];
-    let exported = restore(&icloud, &Tree::new().folder("/").file("/a", content)).await;
-    let reason = exported.errors()["/a"];
-    assert!(reason.contains("free some space in iCloud"), "{reason} {:?}", exported.end);
+    icloud.simulator.rules(|rules| rules.drive.quota = 50_500);
+    let exported = restore(&icloud, &many(400)).await;
+    let end = exported.end.as_ref().unwrap_err().message();
+    assert!(end.contains("it has 1.0 kB, and the destination has 500 bytes free"), "{end}");
+    assert!(end.starts_with("the restore ended after 51 files and folders: cannot restore /to/"), "{end}");
+    assert_eq!(exported.errors().len(), 1, "{:?}", exported.errors());
+    assert_eq!((icloud.count(RequestKind::UploadWeb), icloud.contents().len()), (50, 50));
+
+    // The files that are there need no room.
+    icloud.simulator.rules(|rules| rules.drive.quota = 60_500);
+    let exported = restore(&icloud, &many(60)).await;
+    exported.end.unwrap();
+    assert_eq!((icloud.count(RequestKind::UploadWeb), icloud.contents().len()), (60, 60));
+}
+
+/// Room that becomes free during a restore is used.
+#[tokio::test]
+async fn room_that_becomes_free_is_used() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| rules.drive.quota = 1_500);
+    icloud.hold(RequestKind::ContentPost, "uploads");
+    let (tree, settings, options) = (many(3), icloud.settings("icloud:///to"), Options::default());
+    let (exported, ()) = tokio::join!(icloud.host.restore(&settings, &options, &tree), async {
+        icloud.until(RequestKind::ContentPost, 1).await;
+        icloud.simulator.rules(|rules| rules.drive.quota = 10_000);
+        icloud.simulator.release("uploads");
+    });
+    exported.unwrap().end.unwrap();
+    assert_eq!(icloud.contents().len(), 3);
+}
+
+/// A drive that becomes full in the middle is one error, and not one for each file.
+#[tokio::test]
+async fn a_drive_that_becomes_full_is_one_error() {
+    let icloud = ICloud::new();
+    icloud.simulator.add_fault(icloud.fail(RequestKind::StorageUsage, 400));
+    icloud.simulator.rules(|rules| rules.drive.quota = 50_500);
+    icloud.put("to/00000", b"old");
+    let exported = restore(&icloud, &many(400)).await;
+    let end = exported.end.as_ref().unwrap_err().message();
+    assert!(end.contains("free some space in iCloud") && end.contains("the restore ended after"), "{end}");
+    assert_eq!(exported.errors().len(), 1, "{:?}", exported.errors());
+    // The replaced file is in the Trash and takes room. Uploads under way are refused, too.
+    assert!(icloud.count(RequestKind::UploadWeb) < 200, "{}", icloud.count(RequestKind::UploadWeb));
+    let contents = icloud.contents();
+    assert!(contents.len() <= 50, "{contents:?}");
+    let whole = Content::from(&[b'x'; 1_000][..]).sha256();
+    assert!(contents.values().all(|digest| *digest == whole), "{contents:?}");
 }
 
 /// Close after a failure returns at once.

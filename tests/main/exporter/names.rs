@@ -76,6 +76,31 @@ async fn twins_are_restored_under_names_of_their_own() {
     }
 }
 
+/// A snapshot of a restored tree contains the list of its renames. A restore that renames further
+/// items continues that list, and one that renames nothing restores it.
+#[tokio::test]
+async fn the_list_of_renames_is_continued() {
+    let icloud = ICloud::new();
+    let tree = Tree::new().folder("/").file("/cafe\u{301}.txt", "1").file("/caf\u{e9}.txt", "2");
+    restored(&icloud, &tree).await;
+    let list = text(&icloud, LIST);
+    let tree = Tree::new().folder("/").file("/plakar-icloud-renames.txt", list.clone());
+    restored(&icloud, &tree).await;
+    assert_eq!(text(&icloud, LIST), list);
+    let tree = tree.file("/o\u{308}", "1").file("/\u{f6}", "2");
+    for _ in 0..2 {
+        restored(&icloud, &tree).await;
+        assert_eq!(text(&icloud, LIST), list.replacen("here.\n", "here.\n/\u{f6}\t/\u{f6}~2\n", 1));
+        assert_eq!(icloud.contents().keys().filter(|path| path.contains("renames")).count(), 1);
+    }
+    // A file of the user that has this name is not a list.
+    let icloud = ICloud::new();
+    let tree = tree.file("/plakar-icloud-renames.txt", "of the user");
+    restored(&icloud, &tree).await;
+    assert_eq!(text(&icloud, LIST), "of the user");
+    assert!(text(&icloud, "/to/plakar-icloud-renames~2.txt").contains("/\u{f6}\t/\u{f6}~2\n"));
+}
+
 /// plakar sends names in the order of their bytes. In another order, nothing is lost either.
 #[tokio::test]
 async fn twins_in_another_order_are_all_restored() {

@@ -54,7 +54,7 @@ async fn a_package_is_restored_as_a_package() {
     let original = files(&icloud, "from/song.band");
     assert_eq!(original.len(), 3);
     for (place, uploads, says) in [
-        ("icloud:///to", 2, "1 recognised as packages"),
+        ("icloud:///to", 2, "1 stored as packages"),
         ("icloud:///to", 0, "2 there already"),
         ("icloud:///from", 0, "2 there already"),
     ] {

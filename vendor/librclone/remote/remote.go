@@ -46,6 +46,7 @@ type openAnswer struct {
 	// Of several concurrent uploads of one name with the member "new", one
 	// succeeds.
 	CreatesExclusively bool `json:"creates_exclusively"`
+	TrashesReplaced    bool `json:"trashes_replaced"` // the old version of a replaced file is in the Trash
 }
 
 // opening serialises writing the sections and opening the remote. It is held
@@ -68,11 +69,13 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 		return nil, err
 	}
 	creator, ok := f.(interface{ CreatesExclusively() bool })
+	trasher, trashes := f.(interface{ TrashesReplaced() bool })
 	return &openAnswer{
 		Remote:             remotes.add(f),
 		SetsFolderTimes:    f.Features().DirSetModTime != nil,
 		MergesNames:        mergesNames(f),
 		CreatesExclusively: ok && creator.CreatesExclusively(),
+		TrashesReplaced:    trashes && trasher.TrashesReplaced(),
 		FoldsCase:          f.Features().CaseInsensitive,
 		PrecisionNS:        int64(f.Precision()),
 	}, nil
@@ -167,6 +170,34 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
+type roomAnswer struct {
+	Free *int64 `json:"free"` // in bytes; null if the service does not report it
+}
+
+// room returns the free room of the storage.
+func room(ctx context.Context, in struct {
+	Remote uint64 `json:"remote"`
+}) (*roomAnswer, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	about := f.Features().About
+	if about == nil {
+		return &roomAnswer{}, nil
+	}
+	usage, err := about(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// WebDAV servers report an unknown or unlimited room as a negative number
+	// (RFC 4331 and Nextcloud).
+	if usage.Free == nil || *usage.Free < 0 {
+		return &roomAnswer{}, nil
+	}
+	return &roomAnswer{Free: usage.Free}, nil
+}
+
 // closeRemote closes a remote, which saves the unsaved state of its backend.
 func closeRemote(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
@@ -188,6 +219,7 @@ func init() {
 	Method("remote/check", check)
 	Method("remote/open", open)
 	Method("remote/close", closeRemote)
+	Method("remote/room", room)
 	Method("remote/list", list)
 	Method("remote/stat", stat)
 	Method("remote/mkdir", mkdir)

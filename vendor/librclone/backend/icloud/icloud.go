@@ -88,6 +88,10 @@ func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 // Unicode form as equal; see nameKey.
 func (f *Fs) MergesNames() bool { return true }
 
+// TrashesReplaced returns true: the old version of a replaced file is moved to
+// the Trash.
+func (f *Fs) TrashesReplaced() bool { return true }
+
 // CreatesExclusively returns true: of several uploads of one name under a
 // context of ExpectNew, one succeeds. The service keeps names unique ("Uniqueness
 // constraint violation").
