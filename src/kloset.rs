@@ -41,6 +41,10 @@ use crate::{
     rclone::{self, File, Kind},
 };
 
+/// The first pause before a folder is listed again because its listing lags behind a change of this
+/// machine. Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Limits of the caches of a kloset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheLimits {
@@ -55,7 +59,7 @@ pub struct CacheLimits {
 /// A failed operation on a kloset.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The drive failed.
+    /// An operation on the drive failed.
     #[error(transparent)]
     Drive(#[from] drive::Error),
     /// A kloset was to be created in a folder that already holds one.
@@ -65,7 +69,7 @@ pub enum Error {
     #[error(
         "another process is creating a kloset here: it has stored {path}; try again when it has finished, or in {seconds} seconds if it was killed"
     )]
-    BeingMade {
+    BeingCreated {
         /// The claim of the other process.
         path: DrivePath,
         /// The seconds until the claim expires.
@@ -98,8 +102,8 @@ pub struct Kloset {
     blocks: Blocks,
     copies: LocalCopies,
     journal: Journal,
-    /// Whether plakar has requested any object or listing of a folder.
-    asked: Arc<AtomicBool>,
+    /// Whether plakar has requested any object or listing.
+    requested: Arc<AtomicBool>,
     /// Whether this process has created the kloset.
     is_created: AtomicBool,
     /// Claims that are being withdrawn.
@@ -117,13 +121,13 @@ struct OwnLock {
 }
 
 impl Kloset {
-    /// Returns the kloset in a folder, which need not exist yet. `origin` distinguishes
-    /// the drive from those of other accounts in shared cache folders.
+    /// Returns the kloset in a folder, which need not exist yet. `origin` distinguishes the drive
+    /// from those of other accounts in shared cache folders.
     pub fn new(drive: &Drive, top: &DrivePath, origin: &str, limits: &CacheLimits) -> Self {
         let records = limits.copies_dir.as_deref();
         let folder = |resource: Resource| {
             let path = inside(top, resource.folder());
-            // A listing of the locks shows those of other machines, so it is always made.
+            // The locks of other machines are not in a record, so locks are always listed.
             let record = Record::new(records.filter(|_| resource.is_immutable()), origin, &path);
             Arc::new(Folder::new(drive.clone(), path, record))
         };
@@ -136,7 +140,7 @@ impl Kloset {
             blocks: Blocks::new(limits.memory, limits.disk.clone(), origin),
             copies: LocalCopies::new(limits.copies_dir.as_deref(), origin),
             journal: Journal::new(limits.copies_dir.as_deref(), origin, top),
-            asked: Arc::default(),
+            requested: Arc::default(),
             is_created: AtomicBool::new(false),
             withdrawals: TaskTracker::new(),
             own_locks: Mutex::default(),
@@ -148,7 +152,7 @@ impl Kloset {
     /// # Errors
     /// Fails if the listing fails.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>, Error> {
-        let mut pause = FIRST_LAG;
+        let mut pause = FIRST_PAUSE;
         loop {
             let files = self.folder(resource).list().await?;
             let listed: HashSet<Mac> = files.iter().filter_map(|(name, _)| Mac::from_name(name)).collect();
@@ -203,8 +207,9 @@ impl Kloset {
         let (folder, name) = (self.folder(resource), mac.to_string());
         if resource == Resource::Lock {
             self.own_locks().insert(mac, None);
-            // The note precedes the upload because the process may be killed between the two.
-            self.journal.note(vec![Change::Locked(mac)]).await;
+            // The lock is recorded before the upload because the process may be killed between the
+            // two.
+            self.journal.append(vec![Change::Locked(mac)]).await;
             // plakar refreshes its lock every 5 minutes and ignores locks that are 10 minutes old,
             // so a lock must not wait for the uploads of packfiles over a slow link.
             let version = folder.put(&name, content, Slot::NotNeeded).await?.version;
@@ -216,7 +221,7 @@ impl Kloset {
             self.blocks.forget(&self.path(resource, mac));
             result?;
         }
-        self.journal.note(vec![Change::Stored(resource, mac)]).await;
+        self.journal.append(vec![Change::Stored(resource, mac)]).await;
         Ok(())
     }
 
@@ -239,7 +244,7 @@ impl Kloset {
         };
         let file = folder.file(&name).await?.ok_or_else(no_object)?;
         if resource == Resource::Lock && part.is_none() {
-            // plakar also reads its own lock before it begins.
+            // plakar reads its own lock back before it begins. That needs no request.
             if let Some(Some(lock)) = self.own_locks().get(&mac)
                 && lock.version == file.version
             {
@@ -254,13 +259,13 @@ impl Kloset {
         if !matches!(error.kind, Kind::NotFound | Kind::Changed) {
             return Ok(content);
         }
-        // Another process has deleted the object or stored it again, as it does with its lock.
+        // Another process has deleted the object or stored it again, as plakar does with a lock.
         let instead = folder.file_instead_of(&name, &file).await?.ok_or_else(no_object)?;
         Ok(if instead.version == file.version { content } else { read(&instead) })
     }
 
-    /// Returns the error for an object that could not be read. The error says whether the run is
-    /// over.
+    /// Returns the error for an object that could not be read. The error says whether it ends the
+    /// run.
     pub async fn unreadable(&self, resource: Resource, mac: Mac, cause: rclone::Error) -> drive::Error {
         self.drive.unreadable(&self.path(resource, mac), cause).await
     }
@@ -279,9 +284,9 @@ impl Kloset {
         if resource == Resource::Lock {
             self.own_locks().remove(&mac);
         }
-        // The journal may still name a lock that is gone as one of a killed process.
+        // The journal may list a lock of a killed process that no longer exists.
         if existed || resource == Resource::Lock {
-            self.journal.note(vec![Change::Deleted(resource, mac)]).await;
+            self.journal.append(vec![Change::Deleted(resource, mac)]).await;
         }
         folder.deletions_have_room().await;
         Ok(())
@@ -334,7 +339,7 @@ impl Kloset {
     }
 
     fn folder(&self, resource: Resource) -> &Arc<Folder> {
-        self.asked.store(true, Ordering::Relaxed);
+        self.requested.store(true, Ordering::Relaxed);
         match resource {
             Resource::Packfile => &self.packfiles,
             Resource::State => &self.states,
@@ -346,10 +351,6 @@ impl Kloset {
         inside(&inside(&self.top, resource.folder()), &mac.to_string())
     }
 }
-
-/// The first pause before a folder is listed again because its listing lags behind a change of this
-/// machine. Each further pause is twice as long.
-const FIRST_LAG: Duration = Duration::from_millis(500);
 
 /// Returns the path of a file of the layout inside a folder. All names of the layout are valid.
 fn inside(folder: &DrivePath, name: &str) -> DrivePath {

@@ -12,12 +12,12 @@ use tokio::sync::watch;
 const GATHER: Duration = Duration::from_millis(100);
 /// The maximum number of items in a batch.
 const BATCH: usize = 100;
-/// The number of items from which [`Batches::have_room`] waits. The items that are left when plakar
+/// The number of items at which [`Batches::have_room`] waits. The items that are left when plakar
 /// closes the connection must be done within the shutdown timeout.
 const MOST: usize = 2 * BATCH;
 
 /// A queue whose items are taken in batches. plakar makes one call at a time and waits for its
-/// response, and the service takes long for some calls.
+/// response, but some requests to the service take long.
 #[derive(Debug)]
 pub struct Batches<T> {
     waiting: Mutex<Vec<T>>,
@@ -94,7 +94,7 @@ mod tests {
         let first = batches.next().await.unwrap();
         assert_eq!(first, (0..BATCH).collect::<Vec<_>>());
         batches.finish(&first);
-        assert!(!batches.add(0), "one is left");
+        assert!(!batches.add(0), "one item is left");
         let second = batches.next().await.unwrap();
         assert_eq!(second, [BATCH, 0]);
         batches.finish(&second);

@@ -32,20 +32,20 @@ use crate::{
 };
 use file::CachedFile;
 
-/// Bytes of a block. On average, a read that misses fetches half a block too much.
+/// The size of a block in bytes. On average, a read that misses fetches half a block too much.
 const BLOCK: usize = 256 * 1024;
 /// The maximum number of concurrent runs in the process. For each run, Go buffers up to 4 MiB that
 /// arrive faster than they are read (net/http, HTTP/2 transport).
 const RUNS: usize = 4;
 /// Percentage of the memory limit that cached blocks may use. The rest is for Go and gRPC, which
 /// hold the same content before and after it is cached. `benches/kloset/memory.rs` checks the sum.
-const KEPT: u64 = 50;
+const CACHED: u64 = 50;
 /// Percentage of the memory limit that the blocks of all concurrent runs may use.
-const ON_THEIR_WAY: u64 = 25;
-/// The fraction of the cache for blocks that are used often. The rest is for new blocks: they were
+const FETCHED: u64 = 25;
+/// The fraction of the cache for blocks that are used often. The rest is for new blocks, which were
 /// prefetched and must not be evicted before they are used.
 const OFTEN_USED: f64 = 0.25;
-/// The number of files whose read-ahead windows are kept. plakar reads from a few packfiles at a
+/// The number of files whose read-ahead windows are stored. plakar reads from a few packfiles at a
 /// time.
 const FILES: usize = 512;
 /// The capacity, in pieces, of the channel to the reader of a part.
@@ -66,9 +66,10 @@ struct Shared {
     origin: String,
     /// The number of blocks that all concurrent runs may still fetch.
     room: Semaphore,
-    rooms: usize,
+    /// The number of blocks that all concurrent runs may fetch.
+    capacity: usize,
     /// The number of runs that have begun or wait to begin.
-    wanted: AtomicUsize,
+    runs: AtomicUsize,
 }
 
 /// The key of a block: the identity of a version of a file, and the number of the block.
@@ -87,13 +88,13 @@ impl Blocks {
     /// Returns a cache with `memory` bytes of memory and, if `disk` is given, a folder with its own
     /// limit in bytes. `origin` distinguishes the drive from others in the same folder.
     pub fn new(memory: u64, disk: Option<(PathBuf, u64)>, origin: &str) -> Self {
-        let kept = memory / 100 * KEPT;
-        let blocks = in_blocks(kept);
-        let rooms = in_blocks(memory / 100 * ON_THEIR_WAY).max(1);
+        let cached = memory / 100 * CACHED;
+        let blocks = in_blocks(cached);
+        let capacity = in_blocks(memory / 100 * FETCHED).max(1);
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(blocks.max(1))
-            .weight_capacity(kept)
+            .weight_capacity(cached)
             .hot_allocation(OFTEN_USED)
             .build();
         let blocks = match options {
@@ -101,16 +102,16 @@ impl Blocks {
                 Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default())
             }
             // Fails only for options that are not set here.
-            Err(_) => Cache::with_weighter(blocks.max(1), kept, Size),
+            Err(_) => Cache::with_weighter(blocks.max(1), cached, Size),
         };
         Self(Arc::new(Shared {
             files: Cache::new(FILES),
             blocks,
             disk: disk.map(|(folder, size)| Arc::new(Disk::new(&folder, size))),
             origin: origin.to_owned(),
-            room: Semaphore::new(rooms),
-            rooms,
-            wanted: AtomicUsize::default(),
+            room: Semaphore::new(capacity),
+            capacity,
+            runs: AtomicUsize::default(),
         }))
     }
 
@@ -125,7 +126,7 @@ impl Blocks {
         let part = part.start.min(size)..part.end.min(size);
         let cached = self.file(path, file, size);
         let (sender, pieces) = mpsc::channel(PIECES);
-        let rest = cached.send_at_hand(part, &sender);
+        let rest = cached.send_cached(part, &sender);
         if !rest.is_empty() {
             tokio::spawn(cached.send(rest, sender));
         }
@@ -151,7 +152,7 @@ impl Blocks {
     fn file(&self, path: &DrivePath, file: File, size: u64) -> Arc<CachedFile> {
         let files = &self.0.files;
         match files.get(path) {
-            Some(known) if known.is(&file) => known,
+            Some(known) if known.is_version_of(&file) => known,
             other => {
                 if let Some(other) = other {
                     self.0.drop_blocks(&other);
@@ -167,14 +168,14 @@ impl Blocks {
 impl Shared {
     /// Returns the number of blocks that a further run may fetch beyond those that were requested.
     fn share(&self) -> usize {
-        self.rooms / (self.wanted.load(Ordering::Relaxed) + 1)
+        self.capacity / (self.runs.load(Ordering::Relaxed) + 1)
     }
 
     /// Waits until a run of this many blocks may begin.
     async fn room_for(&self, blocks: usize) -> Option<SemaphorePermit<'_>> {
-        let rooms = blocks.max(self.rooms / RUNS).clamp(1, self.rooms);
+        let permits = blocks.max(self.capacity / RUNS).clamp(1, self.capacity);
         // None only if the semaphore is closed, which never happens.
-        self.room.acquire_many(u32::try_from(rooms).unwrap_or(u32::MAX)).await.ok()
+        self.room.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await.ok()
     }
 
     fn drop_blocks(&self, file: &CachedFile) {

@@ -6,17 +6,18 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Error, Kloset, inside, layout::CONFIG, process::ProcessId};
-use crate::drive::Slot;
-use crate::rclone::{Deletion, File, Item, Replacement, Time};
+use crate::{
+    drive::Slot,
+    rclone::{Deletion, File, Item, Replacement, Time},
+};
 
 /// A file that announces that a process is creating a kloset in a folder.
 ///
-/// rclone has no operation that creates a file only if there is none. So a process
-/// stores a claim first and then lists the folder. Of two processes that overlap, at
-/// least one sees the claim of the other. A process that sees another claim withdraws
-/// its own and tries again after a pause whose length differs between processes. The
-/// name of a claim contains the process, so that the claim of a killed process is
-/// recognised.
+/// rclone has no operation that creates a file only if it does not exist. So a process stores a
+/// claim first and then lists the folder. Of two concurrent processes, at least one sees the claim
+/// of the other. A process that sees another claim withdraws its own and tries again after a pause
+/// whose length differs between processes. The name of a claim identifies the process, so that the
+/// claim of a killed process is recognised.
 pub struct Claim {
     name: String,
     id: u64,
@@ -24,20 +25,19 @@ pub struct Claim {
 }
 
 const CLAIM: &str = "plakar-claim-";
-/// An older claim is ignored: it was left by a process that was killed, possibly on
-/// another machine.
+/// The age at which a claim is ignored: its process was killed, possibly on another machine.
 const CLAIM_LIFE_SECONDS: i64 = 300;
 
 impl Claim {
     /// Stores a claim.
     ///
     /// # Errors
-    /// If it cannot be stored.
-    pub async fn make(kloset: &Kloset) -> Result<Self, Error> {
+    /// Fails if the claim cannot be stored.
+    pub async fn store(kloset: &Kloset) -> Result<Self, Error> {
         let process = ProcessId::own();
         let id = xxh3_64(format!("{:?} {process}", Time::now()).as_bytes());
         let name = format!("{CLAIM}{process}-{id:016x}");
-        let content = Bytes::from_static(b"a kloset is being made here").into();
+        let content = Bytes::from_static(b"a kloset is being created here").into();
         let path = inside(&kloset.top, &name);
         let stored = kloset.drive.upload(&path, Time::now(), &content, Replacement::Awaited, Slot::Awaited).await?;
         Ok(Self { name, id, file: stored.file })
@@ -52,8 +52,8 @@ impl Claim {
     /// of killed processes.
     ///
     /// # Errors
-    /// Returns [`Error::BeingMade`] or [`Error::Exists`], or fails if the folder cannot be listed.
-    pub async fn must_be_alone(&self, kloset: &Kloset) -> Result<(), Error> {
+    /// Returns [`Error::BeingCreated`] or [`Error::Exists`], or fails if the folder cannot be listed.
+    pub async fn check_alone(&self, kloset: &Kloset) -> Result<(), Error> {
         for entry in kloset.drive.list_usable(&kloset.top).await? {
             let name = entry.name();
             if name == CONFIG {
@@ -65,7 +65,7 @@ impl Claim {
             let age = Time::now().seconds - entry.modified.seconds;
             if age < CLAIM_LIFE_SECONDS && !is_abandoned(name) {
                 let path = inside(&kloset.top, name);
-                return Err(Error::BeingMade { path, seconds: CLAIM_LIFE_SECONDS - age });
+                return Err(Error::BeingCreated { path, seconds: CLAIM_LIFE_SECONDS - age });
             }
             if let Item::File(file) = &entry.item {
                 kloset.drive.delete(&inside(&kloset.top, name), Some(file), Deletion::Permanent).await?;

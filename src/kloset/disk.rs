@@ -16,11 +16,12 @@ use std::{
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Bytes of the checksum at the end of a file.
+/// The size in bytes of the checksum at the end of a file.
 const CHECKSUM: usize = 16;
 /// The suffix of the files of blocks. Other files in the folder are left alone.
 const SUFFIX: &str = ".block";
-/// A divisor of the limit: a `SLACK`th of it may be written before the folder is checked again.
+/// A process writes at most this fraction (1 / `SLACK`) of the limit before it checks the size of
+/// the folder again.
 const SLACK: u64 = 16;
 
 /// A folder of blocks that processes share.
@@ -39,8 +40,8 @@ impl Disk {
     /// Returns a cache of at most `budget` bytes in a folder, which is created when the first block
     /// is stored.
     pub fn new(folder: &Path, budget: u64) -> Self {
-        // The full count makes the first block check the folder: files of other processes count
-        // too.
+        // With this initial count, the first block makes the process check the folder, which may
+        // have files of other processes.
         Self { folder: folder.to_owned(), budget, written: AtomicU64::new(budget), warned: AtomicBool::new(false) }
     }
 
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_comes_back_as_it_was_or_not_at_all() {
+    fn a_damaged_block_is_not_returned() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::new(folder.path(), 1 << 20);
         disk.put(1, b"content").unwrap();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_stays_within_its_budget_and_foreign_files_stay() {
+    fn the_folder_stays_within_its_limit_and_other_files_are_not_deleted() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("notes"), "mine").unwrap();
         let disks = [Disk::new(folder.path(), 64_000), Disk::new(folder.path(), 64_000)];

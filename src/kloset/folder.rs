@@ -18,11 +18,11 @@ use crate::{
     rclone::{Deletion, Entry, File, Item, Kind, Replacement, Time},
 };
 
-/// How long a listing is used that was made together with another one. plakar's cache daemon lists
-/// the states right after it has opened the kloset.
+/// How long a prefetched listing is used. plakar's cache daemon lists the states right after it has
+/// opened the kloset.
 const PREFETCH_LIFE: Duration = Duration::from_secs(10);
 
-/// How often a file is stored whose name is taken unexpectedly.
+/// The maximum number of attempts to store a file whose name is unexpectedly taken.
 const PUT_TRIES: usize = 3;
 
 /// The files of a folder, as last listed and as changed by this process since then.
@@ -54,7 +54,7 @@ struct Known {
     stored: HashMap<Arc<str>, (File, Instant)>,
     /// The files that this process has deleted within [`LAG`] or is deleting.
     tombstones: HashMap<Arc<str>, Tombstone>,
-    /// When the folder was listed before anything in it was requested.
+    /// When the folder was listed, if nothing in it was requested since.
     prefetched: Option<Instant>,
     /// How often the folder was listed. A caller that waited for the listing of another caller need
     /// not list again.
@@ -72,8 +72,8 @@ struct Tombstone {
 }
 
 impl Known {
-    /// Adopts a listing. Changes of this process that it may not show yet are kept.
-    fn take(&mut self, entries: &[Entry]) {
+    /// Adopts a listing, with the changes of this process that it may not show yet.
+    fn adopt(&mut self, entries: &[Entry]) {
         self.files = entries.iter().filter_map(file_of).collect();
         self.listings += 1;
         self.is_changed = false;
@@ -117,7 +117,7 @@ impl Folder {
         }
         match self.entries().await {
             Ok(entries) => {
-                self.known().take(&entries);
+                self.known().adopt(&entries);
                 entries
             }
             Err(error) => {
@@ -132,15 +132,15 @@ impl Folder {
         self.record.read().await
     }
 
-    /// Adopts a record instead of a listing and returns its entries. Returns none if the folder has
-    /// another number of items: another machine has changed it.
+    /// Adopts a record instead of a listing and returns its entries. Returns none if `items`, the
+    /// number of items in the folder, differs: then another machine has changed the folder.
     pub async fn adopt(&self, recorded: Vec<Described>, items: Option<u64>) -> Option<Vec<Entry>> {
         if items != Some(recorded.len() as u64) {
             return None;
         }
         match self.drive.saved(&self.path, recorded, false).await {
             Ok(entries) => {
-                self.prefetched(&entries);
+                self.adopt_prefetched(&entries);
                 Some(entries)
             }
             Err(error) => {
@@ -177,9 +177,9 @@ impl Folder {
 
     /// Adopts a listing that was made together with another one. The next call of [`Self::list`]
     /// uses it if it is made within [`PREFETCH_LIFE`].
-    pub fn prefetched(&self, entries: &[Entry]) {
+    pub fn adopt_prefetched(&self, entries: &[Entry]) {
         let mut known = self.known();
-        known.take(entries);
+        known.adopt(entries);
         known.prefetched = Some(Instant::now());
     }
 
@@ -233,7 +233,7 @@ impl Folder {
 
     async fn refresh(&self) -> Result<(), Error> {
         let entries = self.entries().await?;
-        self.known().take(&entries);
+        self.known().adopt(&entries);
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Folder {
                 stored => break stored?.file,
             }
         };
-        self.keep(name, file.clone());
+        self.add_stored(name, file.clone());
         self.write_record().await;
         Ok(file)
     }
@@ -278,7 +278,7 @@ impl Folder {
         self.child(name)
     }
 
-    fn keep(&self, name: &str, file: File) {
+    fn add_stored(&self, name: &str, file: File) {
         let (name, mut known) = (Arc::<str>::from(name), self.known());
         known.tombstones.remove(&name);
         known.stored.insert(Arc::clone(&name), (file.clone(), Instant::now()));

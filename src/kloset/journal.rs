@@ -2,8 +2,8 @@
 //!
 //! A listing may lag behind a change, and a deletion may continue after plakar has been told that
 //! it is done. The journal is a file in the state folder that every process reads and appends to,
-//! so that later processes know of these changes. A process that cannot use it works as if it were
-//! the only one on the machine.
+//! so that later processes take these changes into account. A process that cannot use it works as
+//! if it were the only process on the machine.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -134,7 +134,7 @@ impl Journal {
     }
 
     /// Appends changes. If that fails, later processes rely on the listings alone.
-    pub async fn note(&self, changes: Vec<Change>) {
+    pub async fn append(&self, changes: Vec<Change>) {
         let Some(path) = self.0.clone().filter(|_| !changes.is_empty()) else {
             return;
         };
@@ -215,7 +215,8 @@ fn line(change: &Change, now: Duration) -> String {
     }
 }
 
-fn now() -> Duration {
+/// Returns the time since 1970.
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_expire_and_deleted_locks_later() {
+    fn changes_expire_and_deletions_of_locks_expire_later() {
         let created = Created { configuration: Bytes::from_static(b"config"), file: "a file".to_owned() };
         let text = line(&Change::Created(created.clone()), at(0))
             + &line(&Change::Deleted(PACKFILE.0, PACKFILE.1), at(0))
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_skipped() {
+    fn malformed_lines_are_skipped() {
         let name = Mac::of(1).to_string();
         for text in ["", "x", "1000000 stored", "1000000 stored x y", &format!("1000000 stored packfiles {name}0")] {
             let (recent, fresh) = parse(text, at(0));
@@ -282,7 +283,7 @@ mod tests {
         let journal = |origin| Journal::new(Some(folder.path()), origin, &DrivePath::top());
         for _ in 0..20 {
             let changes = (0..100).map(|n| Change::Stored(Resource::Packfile, Mac::of(n))).collect();
-            journal("a").note(changes).await;
+            journal("a").append(changes).await;
         }
         let recent = journal("a").recent().await;
         assert_eq!(recent.stored.len(), 100);

@@ -15,7 +15,7 @@ pub enum Resource {
     Packfile,
     /// The index of packfiles, one object for each change.
     State,
-    /// A lock of a running command, which plakar stores again every 5 minutes.
+    /// The lock of a running command, which plakar stores again every 5 minutes.
     Lock,
 }
 
@@ -50,7 +50,7 @@ pub fn is_kloset(entries: &[Entry]) -> bool {
         && folder(Resource::Lock) != Some(false)
 }
 
-/// Bytes of a MAC.
+/// The size of a MAC in bytes.
 const SIZE: usize = 32;
 
 /// The identity of an object, which gives it its file name.
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mac_and_its_name() {
+    fn a_mac_is_parsed_from_its_name() {
         let bytes: Vec<u8> = (0..32).map(|i| i * 7).collect();
         let mac = Mac::from_bytes(&bytes).unwrap();
         assert_eq!(Mac::from_name(&mac.to_string()), Some(mac));

@@ -59,7 +59,7 @@ impl LocalCopies {
     }
 
     /// Stores the content of a file that this process has uploaded.
-    pub async fn keep(&self, path: &DrivePath, file: &File, modified: Time, content: Bytes) {
+    pub async fn store(&self, path: &DrivePath, file: &File, modified: Time, content: Bytes) {
         if let Some(disk) = self.disk.clone() {
             let key = self.key(path, file, content.len(), modified);
             put(disk, key, content).await;
@@ -71,7 +71,7 @@ impl LocalCopies {
     }
 }
 
-/// Stores a copy. Without it the next process downloads the file.
+/// Stores a copy. If that fails, the next process downloads the file.
 async fn put(disk: Arc<Disk>, key: u128, copy: Bytes) {
     let _ = spawn_blocking(move || disk.put(key, &copy)).await;
 }

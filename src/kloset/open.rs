@@ -17,9 +17,9 @@ use crate::{
     rclone::{Entry, File, Item, Kind, Listing, Replacement, Time, Trail},
 };
 
-/// The largest number of packfiles whose listing is prefetched. Not every process needs the
+/// The number of packfiles from which their listing is not prefetched. Not every process needs the
 /// listing, and iCloud sends about 600 bytes for each file.
-const FEW: u64 = 1000;
+const MANY: u64 = 1000;
 /// The number of newest packfiles that are prefetched. plakar first reads the header of the latest
 /// snapshot, at the end of the last packfile, and the index of its files, at the end of the
 /// packfile before.
@@ -47,18 +47,18 @@ impl Kloset {
         }
         let mut tries = 0;
         loop {
-            let claim = Claim::make(self).await?;
+            let claim = Claim::store(self).await?;
             let result = self.create_under(&claim, &configuration).await;
             let pause = claim.pause();
             let withdrawal = claim.withdraw(self);
             if result.is_ok() {
-                // iCloud takes 20 s, and a claim beside a kloset means nothing.
+                // A deletion takes iCloud 20 s, and a claim beside a kloset has no effect.
                 self.withdrawals.spawn(withdrawal);
                 return result;
             }
             withdrawal.await;
             match result {
-                Err(Error::BeingMade { .. }) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
+                Err(Error::BeingCreated { .. }) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
                 result => return result,
             }
             tries += 1;
@@ -66,10 +66,10 @@ impl Kloset {
     }
 
     async fn create_under(&self, claim: &Claim, configuration: &Bytes) -> Result<(), Error> {
-        claim.must_be_alone(self).await?;
+        claim.check_alone(self).await?;
         self.make_folders().await?;
         let stored = self.upload_configuration(configuration, Replacement::Awaited).await?;
-        self.note_creation(configuration, Some(&stored)).await;
+        self.record_creation(configuration, Some(&stored)).await;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Kloset {
             }
             stored => Some(stored?),
         };
-        self.note_creation(&configuration, stored.as_ref()).await;
+        self.record_creation(&configuration, stored.as_ref()).await;
         Ok(())
     }
 
@@ -117,22 +117,22 @@ impl Kloset {
         content.map_err(|cause| drive::Error::new("cannot read", &inside(&self.top, CONFIG), cause))
     }
 
-    async fn note_creation(&self, configuration: &Bytes, stored: Option<&Stored>) {
+    async fn record_creation(&self, configuration: &Bytes, stored: Option<&Stored>) {
         self.is_created.store(true, Ordering::Relaxed);
         let saved = match stored {
             Some(stored) => File::save(&[&stored.file]).await.unwrap_or_default().pop().flatten(),
             None => None,
         };
         if let Some(Stored { file, modified, .. }) = stored {
-            self.copies.keep(&inside(&self.top, CONFIG), file, *modified, configuration.clone()).await;
+            self.copies.store(&inside(&self.top, CONFIG), file, *modified, configuration.clone()).await;
         }
         let created = Created { configuration: configuration.clone(), file: saved.unwrap_or_default() };
-        self.journal.note(vec![Change::Created(created)]).await;
+        self.journal.append(vec![Change::Created(created)]).await;
     }
 
-    /// Returns the bytes that [`Self::create`] was given. Starts to prefetch the ends of the newest
-    /// packfiles: between this call and its first read of a packfile, plakar waits for its cache
-    /// daemon, which opens the kloset too.
+    /// Returns the configuration that [`Self::create`] has stored. Starts to prefetch the ends of
+    /// the newest packfiles: between this call and its first read of a packfile, plakar waits for
+    /// its cache daemon, which opens the kloset, too.
     ///
     /// # Errors
     /// Fails if there is no kloset.
@@ -147,7 +147,7 @@ impl Kloset {
         let mut configuration = None;
         for entry in entries {
             match (entry.name(), entry.children) {
-                (name, Some(items @ ..FEW)) if name == Resource::Packfile.folder() => {
+                (name, Some(items @ ..MANY)) if name == Resource::Packfile.folder() => {
                     let recorded = match self.packfiles.recorded().await {
                         Some(recorded) => self.packfiles.adopt(recorded, Some(items)).await,
                         None => None,
@@ -186,7 +186,7 @@ impl Kloset {
         let (found, mut listed) = tokio::join!(self.drive.saved(&self.top, file, true), self.drive.list(&states));
         match listed.pop() {
             _ if found.is_err() => return Ok(None),
-            Some(Ok(listing)) => self.states.prefetched(&drive::all_of(&states[0], listing)?),
+            Some(Ok(listing)) => self.states.adopt_prefetched(&drive::all_of(&states[0], listing)?),
             Some(Err(error)) if error.kind() != Kind::NotFound => return Err(error.into()),
             _ => return Ok(None),
         }
@@ -217,7 +217,7 @@ impl Kloset {
             Some(Ok(listing)) => drive::all_of(self.states.path(), listing)?,
             _ => Vec::new(),
         };
-        self.states.prefetched(&states);
+        self.states.adopt_prefetched(&states);
         Ok(entries)
     }
 
@@ -257,12 +257,14 @@ impl Kloset {
     }
 
     /// Lists the packfiles, unless their entries are given, and reads the ends of the newest ones,
-    /// unless plakar has already made a request. The cache daemon reads no packfile.
+    /// unless plakar has already made a request. Does nothing in the cache daemon, which reads no
+    /// packfile.
     fn prefetch(&self, recorded: Option<Vec<Entry>>) {
         if env::var_os(DAEMON_VARIABLE).is_some() {
             return;
         }
-        let (folder, blocks, asked) = (Arc::clone(&self.packfiles), self.blocks.clone(), Arc::clone(&self.asked));
+        let (folder, blocks) = (Arc::clone(&self.packfiles), self.blocks.clone());
+        let requested = Arc::clone(&self.requested);
         tokio::spawn(async move {
             let mut entries = match recorded {
                 Some(entries) => entries,
@@ -271,7 +273,7 @@ impl Kloset {
             entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
             for entry in entries.into_iter().take(NEWEST) {
                 if let Item::File(file) = &entry.item
-                    && !asked.load(Ordering::Relaxed)
+                    && !requested.load(Ordering::Relaxed)
                 {
                     blocks.prefetch_end(&inside(folder.path(), entry.name()), file.clone());
                 }

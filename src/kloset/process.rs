@@ -23,14 +23,14 @@ impl ProcessId {
         Self { place, number: std::process::id() }
     }
 
-    /// Reads what `Display` writes.
+    /// Parses the text that `Display` writes.
     pub fn parse(text: &str) -> Option<Self> {
         let (place, number) = text.split_once('-')?;
         Some(Self { place: u32::from_str_radix(place, 16).ok()?, number: number.parse().ok()? })
     }
 
     /// Reports whether the process is known to have ended. This is never known of a process of
-    /// another place, nor if its number is in use again.
+    /// another place, nor if another process now has the number.
     pub fn has_ended(&self) -> bool {
         let number = i32::try_from(self.number).ok().and_then(Pid::from_raw);
         self.place == Self::own().place
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_read_back_and_lives() {
+    fn an_identity_is_parsed_and_shows_whether_the_process_has_ended() {
         let own = ProcessId::own();
         assert_eq!(ProcessId::parse(&own.to_string()), Some(own.clone()));
         assert!(!own.has_ended());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_process() {
+    fn malformed_text_is_not_a_process() {
         for text in ["", "-", "1-", "-1", "x-1", "1-x", "1-1-1"] {
             assert_eq!(ProcessId::parse(text), None, "{text}");
         }

@@ -8,13 +8,13 @@ use std::{
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::task::spawn_blocking;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::journal::LAG;
+use super::journal::{LAG, now};
 use crate::drive::DrivePath;
 
 /// The maximum number of files of a record, because each change writes the whole record.
@@ -92,10 +92,6 @@ fn files_of(text: &str, now: Duration) -> Option<Vec<Described>> {
     let described = |line: &str| line.split_once(' ').map(|(name, text)| (name.to_owned(), text.to_owned()));
     let files: Vec<Described> = lines.map(described).collect::<Option<_>>()?;
     (is_readable && age < LAG && files.len() == count).then_some(files)
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Run {
         self.blocks.clone()
     }
 
-    pub fn has(&self, block: usize) -> bool {
+    pub fn contains(&self, block: usize) -> bool {
         self.blocks.contains(&block)
     }
 
@@ -57,22 +57,22 @@ impl Run {
         match (self.arrived().get(position), failure) {
             (Some(content), None) => Ok(content.clone()),
             (_, Some(error)) => Err(error),
-            (None, None) => Err(Error::unexpected("a block was lost on its way")),
+            (None, None) => Err(Error::unexpected("a fetched block is missing")),
         }
     }
 
     /// Fetches the next blocks of the run from a file of `size` bytes, and passes each one to
-    /// `keep`.
+    /// `store`.
     ///
     /// # Errors
-    /// Fails if the response has fewer or more bytes than requested. All waiting readers get the
+    /// Fails if the response contains fewer or more bytes than requested. All waiting readers get the
     /// error.
     pub async fn fetch(
         &self,
         blocks: Range<usize>,
         file: &File,
         size: u64,
-        keep: impl Fn(usize, &Bytes),
+        store: impl Fn(usize, &Bytes),
     ) -> Result<(), ()> {
         let start = (blocks.start * BLOCK) as u64;
         let end = size.min((blocks.end * BLOCK) as u64);
@@ -84,7 +84,7 @@ impl Run {
             let piece = match content.next().await {
                 Some(Ok(piece)) => piece,
                 Some(Err(error)) => return self.fail(error),
-                None => return self.fail(Error::unexpected("content ended without a reason")),
+                None => return self.fail(Error::unexpected("the content ended early without an error")),
             };
             // Each piece is a block, except after a broken connection.
             let whole = if block.is_empty() && piece.len() == wanted {
@@ -97,18 +97,18 @@ impl Run {
                 std::mem::take(&mut block).freeze()
             };
             if whole.len() != wanted {
-                return self.fail(Error::unexpected("pieces of content do not fit its blocks"));
+                return self.fail(Error::unexpected("the pieces of the content do not match its blocks"));
             }
             at += wanted as u64;
-            self.add(whole, &keep);
+            self.add(whole, &store);
         }
         Ok(())
     }
 
-    /// Adds the next block and passes it to `keep`.
-    pub fn add(&self, content: Bytes, keep: impl Fn(usize, &Bytes)) {
+    /// Adds the next block and passes it to `store`.
+    pub fn add(&self, content: Bytes, store: impl Fn(usize, &Bytes)) {
         let mut arrived = self.arrived();
-        keep(self.blocks.start + arrived.len(), &content);
+        store(self.blocks.start + arrived.len(), &content);
         arrived.push(content);
         let count = arrived.len();
         drop(arrived);

@@ -18,8 +18,8 @@ use crate::{
     rclone::{Error, File},
 };
 
-/// The maximum number of concurrent runs of a file. A reader that misses a block beyond them waits
-/// until a run has ended: by then it is known how large the next run should be.
+/// The maximum number of concurrent runs of a file. At this number, a reader that misses a block
+/// waits until a run has ended, because the reads until then show how large the next run should be.
 const RUNS: usize = 4;
 
 /// A version of a file and the state of its cached blocks.
@@ -42,7 +42,7 @@ struct Reading {
 
 enum Found {
     Block(Bytes),
-    OnItsWay(Arc<Run>),
+    UnderWay(Arc<Run>),
     TooManyRuns,
 }
 
@@ -57,7 +57,7 @@ impl CachedFile {
     }
 
     /// Reports whether this is the version of the file that a listing returned.
-    pub fn is(&self, file: &File) -> bool {
+    pub fn is_version_of(&self, file: &File) -> bool {
         self.file.version == file.version && Some(self.size) == file.size
     }
 
@@ -68,7 +68,7 @@ impl CachedFile {
 
     /// Sends the bytes of a part that are in memory, as far as the channel has room, and returns
     /// the rest of the part. Most of plakar's reads are completed here, without a task.
-    pub fn send_at_hand(
+    pub fn send_cached(
         self: &Arc<Self>,
         mut part: Range<u64>,
         pieces: &mpsc::Sender<Result<Bytes, Error>>,
@@ -101,7 +101,7 @@ impl CachedFile {
         }
     }
 
-    /// Returns the bytes of a part that its first block holds.
+    /// Returns the bytes of a part that are in its first block.
     async fn piece(self: &Arc<Self>, part: Range<u64>) -> Result<Bytes, Error> {
         let first = block_of(part.start);
         let content = self.block(first, block_of(part.end - 1) + 1 - first).await?;
@@ -109,58 +109,59 @@ impl CachedFile {
         Ok(piece_of(&content, &part))
     }
 
-    /// Returns a block, for a part that needs `asked` blocks from this one on.
-    async fn block(self: &Arc<Self>, block: usize, asked: usize) -> Result<Bytes, Error> {
+    /// Returns a block. `requested` is the number of blocks of the part, from this one on.
+    async fn block(self: &Arc<Self>, block: usize, requested: usize) -> Result<Bytes, Error> {
         loop {
             let run_ended = self.run_ended.notified();
-            let found = self.find(block, asked);
+            let found = self.find(block, requested);
             match found {
                 Found::Block(content) => return Ok(content),
-                Found::OnItsWay(run) => return run.block(block).await,
+                Found::UnderWay(run) => return run.block(block).await,
                 Found::TooManyRuns => run_ended.await,
             }
         }
     }
 
-    fn find(self: &Arc<Self>, block: usize, asked: usize) -> Found {
+    fn find(self: &Arc<Self>, block: usize, requested: usize) -> Found {
         let mut reading = self.reading();
         if let Some(content) = self.shared.blocks.get(&(self.identity, block)) {
             return Found::Block(content);
         }
-        if let Some(run) = reading.runs.iter().find(|run| run.has(block)) {
-            return Found::OnItsWay(Arc::clone(run));
+        if let Some(run) = reading.runs.iter().find(|run| run.contains(block)) {
+            return Found::UnderWay(Arc::clone(run));
         }
         if reading.runs.len() >= RUNS {
             return Found::TooManyRuns;
         }
-        let blocks = reading.window.run(block, asked, self.shared.share(), |block| self.is_there(&reading, block));
-        Found::OnItsWay(self.start(&mut reading, blocks))
+        let blocks =
+            reading.window.run(block, requested, self.shared.share(), |block| self.is_available(&reading, block));
+        Found::UnderWay(self.start(&mut reading, blocks))
     }
 
     /// Records that a block was read, and prefetches the blocks that are likely to be read next.
     fn read_ahead(self: &Arc<Self>, block: usize) {
         let mut reading = self.reading();
-        reading.window.note_read(block);
+        reading.window.mark_read(block);
         let share = self.shared.share().min(self.shared.room.available_permits());
         if reading.runs.len() >= RUNS {
             return;
         }
-        let is_there = |block| self.is_there(&reading, block);
-        if let Some(next) = reading.window.next(block, share, is_there) {
-            let blocks = reading.window.run(next, 1, share, is_there);
+        let is_available = |block| self.is_available(&reading, block);
+        if let Some(next) = reading.window.next(block, share, is_available) {
+            let blocks = reading.window.run(next, 1, share, is_available);
             self.start(&mut reading, blocks);
         }
     }
 
-    fn is_there(&self, reading: &Reading, block: usize) -> bool {
-        reading.runs.iter().any(|run| run.has(block)) || self.shared.blocks.contains_key(&(self.identity, block))
+    fn is_available(&self, reading: &Reading, block: usize) -> bool {
+        reading.runs.iter().any(|run| run.contains(block)) || self.shared.blocks.contains_key(&(self.identity, block))
     }
 
     fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Run> {
-        reading.window.note_fetched(blocks.clone());
+        reading.window.mark_fetched(blocks.clone());
         let run = Arc::new(Run::new(blocks));
         reading.runs.push(Arc::clone(&run));
-        self.shared.wanted.fetch_add(1, Ordering::Relaxed);
+        self.shared.runs.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(Arc::clone(self).fetch(Arc::clone(&run)));
         run
     }
@@ -170,7 +171,7 @@ impl CachedFile {
         let keep = |block, content: &Bytes| self.shared.blocks.insert((self.identity, block), content.clone());
         let mut next = run.blocks().start;
         while next < run.blocks().end {
-            if let Some(content) = self.on_disk(next).await {
+            if let Some(content) = self.read_from_disk(next).await {
                 run.add(content, keep);
                 next += 1;
                 continue;
@@ -185,15 +186,15 @@ impl CachedFile {
                 break;
             }
             next = missing.end;
-            self.to_disk(missing.start, run.arrived_of(missing)).await;
+            self.write_to_disk(missing.start, run.arrived_of(missing)).await;
         }
         drop(room);
-        self.shared.wanted.fetch_sub(1, Ordering::Relaxed);
+        self.shared.runs.fetch_sub(1, Ordering::Relaxed);
         self.reading().runs.retain(|other| !Arc::ptr_eq(other, &run));
         self.run_ended.notify_waiters();
     }
 
-    async fn on_disk(&self, block: usize) -> Option<Bytes> {
+    async fn read_from_disk(&self, block: usize) -> Option<Bytes> {
         let disk = Arc::clone(self.shared.disk.as_ref()?);
         let key = self.key(block);
         let start = (block * BLOCK) as u64;
@@ -214,7 +215,7 @@ impl CachedFile {
         found.ok().flatten().map_or(end, |position| next + position)
     }
 
-    async fn to_disk(&self, first: usize, contents: Vec<Bytes>) {
+    async fn write_to_disk(&self, first: usize, contents: Vec<Bytes>) {
         let Some(disk) = self.shared.disk.clone() else {
             return;
         };

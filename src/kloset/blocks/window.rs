@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::BLOCK;
 
-/// The first window. At 20 to 50 MB/s, this many bytes arrive in the time that a request takes (40
-/// ms and more), so they double the cost at most.
+/// The initial window. At 20 to 50 MB/s, this many bytes arrive in the time that a request takes
+/// (40 ms or more), so they at most double its cost.
 const FIRST: usize = 2 * 1024 * 1024 / BLOCK;
 /// Files up to this size are fetched whole. plakar's packfiles of a small backup have 0.5 to 1.5
 /// MiB, most of it padding that is never read.
@@ -13,12 +13,13 @@ const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
 /// The largest window. A larger one makes a transfer no faster and a wrong guess more expensive.
 /// The largest range that plakar requests, about 12 MiB, is one run.
 const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
-/// How far ahead of the reader blocks are fetched in a sequential read, as a minimum; half a run if
-/// runs are large. plakar requests 5 MB and then processes them for a while, during which the link
-/// must not be idle.
+/// The minimum number of blocks after the one being read that a sequential read prefetches. If runs
+/// are large, it prefetches half a run. plakar requests 5 MB and then processes them for a while,
+/// during which the link must not be idle.
 const LEAD: usize = 1024 * 1024 / BLOCK;
-/// How many blocks before the first requested one are also fetched if only a few follow it: plakar
-/// reads a few small blobs near the end of a packfile before it reads the packfile from the start.
+/// The number of blocks before a missing one that are also fetched if it is near the end of the
+/// file. plakar reads a few small blobs near the end of a packfile before it reads the packfile
+/// from the start.
 const BEFORE_END: usize = 512 * 1024 / BLOCK;
 /// The number of preceding blocks that must have been read for a read to count as sequential.
 const BEFORE: usize = 4;
@@ -48,7 +49,7 @@ impl Window {
     }
 
     /// Records that a block was read.
-    pub fn note_read(&mut self, block: usize) {
+    pub fn mark_read(&mut self, block: usize) {
         if self.blocks[block] == Block::Fetched {
             self.unread -= 1;
         }
@@ -59,7 +60,7 @@ impl Window {
     }
 
     /// Records that blocks are being fetched, possibly again.
-    pub fn note_fetched(&mut self, run: Range<usize>) {
+    pub fn mark_fetched(&mut self, run: Range<usize>) {
         for block in &mut self.blocks[run] {
             match block {
                 Block::Unknown => self.unread += 1,
@@ -73,8 +74,8 @@ impl Window {
         }
     }
 
-    /// Returns the number of blocks to fetch at once. It is limited so that the blocks fetched in
-    /// vain, if all guesses turn out wrong, are at most twice the useful ones.
+    /// Returns the number of blocks to fetch at once. Its limit ensures that at most twice as many
+    /// blocks are fetched in vain as are read.
     fn size(&self, share: usize) -> usize {
         let size = match self.blocks.len() {
             ..=WHOLE => WHOLE,
@@ -83,25 +84,31 @@ impl Window {
         size.min(share).max(1)
     }
 
-    /// Returns the blocks to fetch when `missing` is needed by a part of `asked` blocks from there
-    /// on: at least those, then the blocks that follow, then those before, up to blocks that are
-    /// cached or under way. The run may have `share` blocks that were not requested.
-    pub fn run(&self, missing: usize, asked: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Range<usize> {
-        let most = self.size(share).max(asked.min(LARGEST));
+    /// Returns the blocks to fetch for a part of `requested` blocks, the first of which is
+    /// `missing`: these blocks, then the blocks that follow, then those before, up to blocks that
+    /// are cached or under way. The run may have `share` blocks that were not requested.
+    pub fn run(
+        &self,
+        missing: usize,
+        requested: usize,
+        share: usize,
+        is_available: impl Fn(usize) -> bool,
+    ) -> Range<usize> {
+        let most = self.size(share).max(requested.min(LARGEST));
         let mut run = missing..missing + 1;
-        while run.len() < most && run.end < self.blocks.len() && !is_there(run.end) {
+        while run.len() < most && run.end < self.blocks.len() && !is_available(run.end) {
             run.end += 1;
         }
-        // A short rest, up to the end or to a cached block, is not worth a request of its own. It
-        // is added only if the limit allows it, because a run that waits for the limit leaves the
+        // A few blocks up to the end or to a cached block are not worth a separate request. They
+        // are added only if the limit allows it, because a run that waits for the limit leaves the
         // link idle.
-        let rest = (run.end..self.blocks.len()).take_while(|&block| !is_there(block)).count();
+        let rest = (run.end..self.blocks.len()).take_while(|&block| !is_available(block)).count();
         if rest <= most / 2 && run.len() + rest <= share.max(most) {
             run.end += rest;
         }
         let ends_the_file = run.end == self.blocks.len() && run.end > WHOLE;
         let first = if ends_the_file { missing.saturating_sub(BEFORE_END) } else { 0 };
-        while run.len() < most && run.start > first && !is_there(run.start - 1) {
+        while run.len() < most && run.start > first && !is_available(run.start - 1) {
             run.start -= 1;
         }
         run
@@ -109,14 +116,14 @@ impl Window {
 
     /// Returns the block to prefetch next while `block` is being read: a missing block a little
     /// ahead, if the read is sequential.
-    pub fn next(&self, block: usize, share: usize, is_there: impl Fn(usize) -> bool) -> Option<usize> {
+    pub fn next(&self, block: usize, share: usize, is_available: impl Fn(usize) -> bool) -> Option<usize> {
         let in_sequence =
             block >= BEFORE && self.blocks[block - BEFORE..block].iter().all(|&before| before == Block::Read);
         if !in_sequence || share < FIRST {
             return None;
         }
         let lead = LEAD.max(self.size(share) / 2);
-        (block + 1..self.blocks.len().min(block + 1 + lead)).find(|&block| !is_there(block))
+        (block + 1..self.blocks.len().min(block + 1 + lead)).find(|&block| !is_available(block))
     }
 }
 
@@ -136,17 +143,17 @@ mod tests {
             if !there[block] {
                 let run = window.run(block, 1, PLENTY, |block| there[block]);
                 assert!(run.contains(&block) && !run.clone().any(|block| there[block]), "{run:?} for {block}");
-                window.note_fetched(run.clone());
+                window.mark_fetched(run.clone());
                 there[run.clone()].fill(true);
                 runs.push(run);
             }
-            window.note_read(block);
+            window.mark_read(block);
         }
         runs
     }
 
     #[test]
-    fn a_walk_through_a_file_takes_few_runs_in_either_direction() {
+    fn sequential_reads_take_few_runs_in_either_direction() {
         assert!(read(0..FILE).len() <= 10);
         assert!(read((0..FILE).rev()).len() <= 10);
     }
@@ -158,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_shrink_when_they_stop_to_pay() {
+    fn runs_shrink_when_reads_become_scattered() {
         let walk = 0..FILE / 4;
         let scattered = (FILE / 4 + LARGEST..FILE).step_by(LARGEST);
         let runs = read(walk.clone().chain(scattered));
@@ -174,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_rest_comes_along() {
+    fn a_short_rest_of_a_file_is_fetched_with_the_run() {
         let window = Window::new(FILE);
         assert_eq!(window.run(FILE - FIRST - FIRST / 2, 1, PLENTY, |_| false).end, FILE);
         assert_eq!(window.run(FILE - 2 * FIRST, 1, PLENTY, |_| false).end, FILE - FIRST);
@@ -182,40 +189,40 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_file_is_had_without_what_is_far_before_it() {
+    fn a_read_at_the_end_fetches_few_blocks_before_it() {
         let window = Window::new(FILE);
         assert_eq!(window.run(FILE - 1, 1, PLENTY, |_| false), FILE - 1 - BEFORE_END..FILE);
-        let is_there = |block| block >= FILE - 1;
-        assert_eq!(window.run(FILE - 2, 1, PLENTY, is_there), FILE - 1 - FIRST..FILE - 1, "read backwards");
+        let is_available = |block| block >= FILE - 1;
+        assert_eq!(window.run(FILE - 2, 1, PLENTY, is_available), FILE - 1 - FIRST..FILE - 1, "read backwards");
     }
 
     #[test]
-    fn what_is_asked_for_is_one_run_even_where_memory_is_short() {
+    fn requested_blocks_are_one_run_even_if_memory_is_short() {
         let window = Window::new(FILE);
         assert_eq!(window.run(10, 20, 1, |_| false), 10..30);
         assert_eq!(window.run(10, 1, 1, |_| false), 10..11);
     }
 
     #[test]
-    fn a_long_sequence_is_read_ahead_further() {
+    fn long_sequential_reads_prefetch_further_ahead() {
         let mut window = Window::new(FILE);
         let fetched = FILE / 2;
-        window.note_fetched(0..fetched);
-        (0..fetched).for_each(|block| window.note_read(block));
+        window.mark_fetched(0..fetched);
+        (0..fetched).for_each(|block| window.mark_read(block));
         let far = fetched - LARGEST / 2;
         assert_eq!(window.next(far, PLENTY, |block| block < fetched), Some(fetched));
         assert_eq!(window.next(far, FIRST, |block| block < fetched), None, "memory is short");
     }
 
     #[test]
-    fn only_a_sequence_is_read_ahead() {
+    fn only_sequential_reads_prefetch() {
         let mut window = Window::new(FILE);
-        window.note_fetched(0..8);
-        let is_there = |block| block < 8;
-        window.note_read(6);
-        assert_eq!(window.next(6, PLENTY, is_there), None);
-        (0..6).for_each(|block| window.note_read(block));
-        assert_eq!(window.next(6, PLENTY, is_there), Some(8));
-        assert_eq!(window.next(2, PLENTY, is_there), None);
+        window.mark_fetched(0..8);
+        let is_available = |block| block < 8;
+        window.mark_read(6);
+        assert_eq!(window.next(6, PLENTY, is_available), None);
+        (0..6).for_each(|block| window.mark_read(block));
+        assert_eq!(window.next(6, PLENTY, is_available), Some(8));
+        assert_eq!(window.next(2, PLENTY, is_available), None);
     }
 }
