@@ -22,8 +22,8 @@ pub use methods::{BackendOption, Sections};
 pub use read::{Reader, Scope, ScopeId, Version};
 pub use rules::Rules;
 
-use call::{call, call_plain};
-use methods::{Method, Nothing};
+use call::{ENDLESS, call, call_blocking, call_plain};
+use methods::Nothing;
 
 use crate::log::Verbosity;
 
@@ -40,14 +40,14 @@ impl Rclone {
     pub fn start() -> Self {
         *STARTED.get_or_init(|| {
             ffi::start(ffi::environment());
-            ffi::set_log(Verbosity::of_process() == Verbosity::Complete);
+            ffi::set_log(Verbosity::from_env() == Verbosity::Complete);
             Self(())
         })
     }
 
     /// Checks the sections of a configuration, of which `name` is to be opened, without using the
     /// network. `others` are the options of the caller, which the error about an unknown option
-    /// lists as well.
+    /// lists, too.
     ///
     /// # Errors
     /// Returns [`Kind::BadConfig`] for a backend that is not in this build and for an option that
@@ -56,8 +56,7 @@ impl Rclone {
         call(methods::Check { name: name.to_owned(), sections, others }).await.map(|Nothing {}| ())
     }
 
-    /// Posts a text to a monitor, repeatedly if it does not accept it. The error does not contain the
-    /// address.
+    /// Posts a text to a monitor, with retries. The error does not contain the address.
     ///
     /// # Errors
     /// Fails if the monitor does not accept the text.
@@ -99,8 +98,7 @@ impl Rclone {
     /// how long it waited. Returns none if there were no requests.
     pub fn traffic() -> Option<Traffic> {
         STARTED.get()?;
-        let input = call::encode(read::ENDLESS, &methods::CountTraffic {}).ok()?;
-        let counted = call::call_blocking::<methods::Traffic>(&input, methods::CountTraffic::PATH).ok()?;
+        let counted = call_blocking(ENDLESS, &methods::CountTraffic {}).ok()?;
         let methods::Traffic { requests, waits, waited_ms } = counted;
         (requests > 0).then(|| Traffic { requests, waits, waited: Duration::from_millis(waited_ms) })
     }
@@ -160,9 +158,10 @@ pub enum Deletion {
 /// Whether the path to a new folder is stored for other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trail {
-    /// It is, if the backend can. For a minute, they do not list the folders on the path.
+    /// It is stored, if the backend can. For a minute, other processes do not list the folders on
+    /// the path.
     Kept,
-    /// It is not.
+    /// It is not stored.
     Dropped,
 }
 
@@ -185,8 +184,8 @@ pub enum Replacement {
 pub enum Form {
     /// As a file.
     File,
-    /// As a package, if the service has packages, the content is the archive of one and the name
-    /// that of one. If the service refuses that, the error has the kind [`Kind::RefusedPackage`].
+    /// As a package, if the service has packages and the content and the name are those of a
+    /// package. If the service refuses it, the error has the kind [`Kind::RefusedPackage`].
     Package,
 }
 
@@ -243,9 +242,9 @@ pub struct Listing {
     pub invalid: Vec<InvalidEntry>,
     /// Why the listing may be incomplete, if the service contradicts itself.
     pub incomplete: Option<Error>,
-    /// The same, by counters of the service whose meaning is not certain.
+    /// Why the listing may be incomplete, by counters of the service whose meaning is uncertain.
     pub doubt: Option<Error>,
-    /// The number of items that the service counts and does not list.
+    /// The number of items that the service counts but does not list.
     pub missing: u64,
     /// The number of items that were left out by rules.
     pub excluded: u64,
@@ -285,10 +284,10 @@ pub struct File {
     object: Arc<ffi::Object>,
     /// The size in bytes, or none if the backend cannot tell.
     pub size: Option<u64>,
-    /// The size that the service lists, if it may be another one than that of the content: that of
-    /// a package is the total size of its files.
+    /// The size that the service lists, if it may differ from that of the content. For a package,
+    /// it is the total size of its files.
     pub listed_size: Option<u64>,
-    /// A value that changes whenever the file does.
+    /// A value that changes whenever the file changes.
     pub version: Arc<str>,
     /// Whether the file is known to be a package.
     pub is_package: bool,
@@ -309,7 +308,7 @@ impl TryFrom<methods::Entry> for Entry {
                 is_package: entry.package,
             }),
             (false, None) => {
-                let cause = Error::unexpected("rclone keeps no object for the file");
+                let cause = Error::unexpected("rclone holds no object for the file");
                 return Err(InvalidEntry { path: entry.path, cause });
             }
         };

@@ -136,7 +136,7 @@ struct ReadOptions {
 struct Transfer {
     file: File,
     sender: mpsc::Sender<Result<Bytes, Error>>,
-    under: ScopeId,
+    scope: ScopeId,
     options: ReadOptions,
     buffer: BytesMut,
 }
@@ -151,7 +151,7 @@ impl Transfer {
     fn start(file: File, part: Option<Range<u64>>, options: ReadOptions) -> Content {
         let scope = Scope::of(&file);
         let (sender, pieces) = mpsc::channel(AHEAD);
-        let transfer = Self { file, sender, under: scope.id(), options, buffer: BytesMut::new() };
+        let transfer = Self { file, sender, scope: scope.id(), options, buffer: BytesMut::new() };
         tokio::task::spawn_blocking(move || transfer.run(part));
         Content { first: None, pieces, _scope: Some(scope) }
     }
@@ -201,7 +201,7 @@ impl Transfer {
         // The whole file is requested without an end, so that content longer than listed is
         // detected.
         let length = (!whole).then_some(wanted.end - *at);
-        let (mut reader, size) = self.file.open(*at, length, version, self.under).map_err(Stop::Failed)?;
+        let (mut reader, size) = self.file.open(*at, length, version, self.scope).map_err(Stop::Failed)?;
         if version == Version::Latest {
             match size {
                 Some(size) => wanted.end = size,

@@ -1,6 +1,6 @@
 //! Sign-ins and sessions of Apple Accounts through rclone.
 //!
-//! The Go side (package icloud) owns the session file. This module only passes its path.
+//! The Go side (package session) owns the session file. This module only passes its path.
 
 use std::{
     collections::BTreeMap,
@@ -38,15 +38,15 @@ pub enum Step {
     Code(Question),
     /// The approval of the access on a device of the account.
     Approval,
-    /// Nothing: the session is stored.
+    /// Nothing, because the session is stored.
     Done,
-    /// Nothing: the sign-in has failed.
+    /// Nothing, because the sign-in has failed.
     Stopped {
         /// The cause.
         cause: Cause,
         /// Apple's message, on one line.
         text: String,
-        /// The wait that Apple asked for, in seconds.
+        /// The wait that Apple requested, in seconds.
         retry_after: Option<u64>,
     },
 }
@@ -70,12 +70,12 @@ pub enum Password<'a> {
 /// The question for a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What was wrong with the previous answer, or with sending the code.
-    pub said: Option<String>,
+    /// What was wrong with the previous answer, or with the delivery of the code.
+    pub problem: Option<String>,
     /// How the code is delivered.
-    pub how: String,
+    pub delivery: String,
     /// The alternatives to a code: the word to answer, and what it does.
-    pub ways: Vec<(String, String)>,
+    pub alternatives: Vec<(String, String)>,
 }
 
 /// rclone's `fs.ConfigOut`.
@@ -109,9 +109,14 @@ impl From<ConfigOut> for Step {
             ("", _) => Self::Done,
             ("approve", _) => Self::Approval,
             ("code", Some(option)) => Self::Code(Question {
-                said: (!out.error.is_empty()).then_some(out.error),
-                how: option.help,
-                ways: option.examples.unwrap_or_default().into_iter().map(|way| (way.value, way.help)).collect(),
+                problem: (!out.error.is_empty()).then_some(out.error),
+                delivery: option.help,
+                alternatives: option
+                    .examples
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|example| (example.value, example.help))
+                    .collect(),
             }),
             _ => Self::Stopped {
                 cause: serde_json::from_value(cause.into()).unwrap_or(Cause::Other),
@@ -140,7 +145,7 @@ struct Options<'a> {
     result: &'a str,
 }
 
-/// The stored state of a session. No request to Apple is needed for it.
+/// The stored state of a session, which is read without a request to Apple.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Description {
     /// Whether there is a trust token.
@@ -151,24 +156,25 @@ pub struct Description {
     pub trusted_at: Option<String>,
     /// When Apple is expected to ask for a code again, RFC 3339.
     pub trust_until: Option<String>,
-    /// Seconds until then: 0 when the time is over, none if it is unknown.
+    /// The seconds until then: 0 if the time has passed, none if it is unknown.
     pub trust_left: Option<u64>,
     /// When the cookies were last renewed, RFC 3339.
     pub renewed_at: Option<String>,
-    /// The number of sign-ins with the present trust.
+    /// The number of sign-ins with the current trust.
     pub sign_ins: u64,
     /// Whether Advanced Data Protection is on.
     pub protected: bool,
-    /// When the access to protected data that a device has approved ends, RFC 3339.
+    /// When the access to protected data ends, which a device has approved, RFC 3339.
     pub consent_until: Option<String>,
     /// Whether a person has to sign in.
     pub needs_login: bool,
-    /// The reason, in words.
+    /// The reason, as text.
     #[serde(default)]
     pub reason: String,
     cause: Option<Cause>,
     /// Until when a sign-in waits for its code, RFC 3339.
-    pub waits_till: Option<String>,
+    #[serde(rename = "waits_till")]
+    pub waits_until: Option<String>,
 }
 
 /// Seconds of a day.
@@ -191,7 +197,7 @@ impl Description {
     }
 }
 
-/// The result of reaching Apple's hosts.
+/// The result of a check that Apple's hosts can be reached.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Reached {
     /// The time for all hosts, in milliseconds.
@@ -203,9 +209,9 @@ pub struct Reached {
 /// What iCloud reports about an account.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Available {
-    /// "alive", or the cause why the session is not.
+    /// "alive", or the cause for which the session is not alive.
     pub session: String,
-    /// The state of each service by name: "active", "none" or a word of Apple's.
+    /// The state of each service by name: "active", "none" or another value of Apple's.
     pub services: BTreeMap<String, String>,
     /// Whether the owner of the account has to accept changed terms.
     pub terms_pending: bool,
@@ -235,7 +241,7 @@ method!("account/describe", Describe, Description);
 #[derive(Serialize)]
 struct Adopt {
     #[serde(flatten)]
-    who: Identity,
+    identity: Identity,
     trust_token: String,
     cookies: String,
 }
@@ -255,7 +261,7 @@ struct Forget {
 }
 method!("account/forget", Forget, Nothing);
 
-/// Reaches Apple's hosts without an account.
+/// Checks that Apple's hosts can be reached, without an account.
 #[derive(Serialize)]
 struct Reach {}
 method!("account/reach", Reach, Reached);
@@ -268,14 +274,20 @@ struct Services {
 method!("account/services", Services, Available);
 
 impl Rclone {
-    /// Begins a sign-in: proves the password once and has a code sent. `via` says how: empty for
-    /// Apple's choice, or "sms" or "voice" and the index of a phone in the list.
+    /// Begins a sign-in: proves the password once and has a code sent. `via` says how the code is
+    /// sent: empty for Apple's choice, or "sms" or "voice" and the index of a phone in the list.
     ///
     /// # Errors
     /// Fails if the call cannot be made. A refusal by Apple is a [`Step::Stopped`].
-    pub async fn sign_in(self, name: &str, who: &Identity, password: Password<'_>, via: &str) -> Result<Step, Error> {
+    pub async fn sign_in(
+        self,
+        name: &str,
+        identity: &Identity,
+        password: Password<'_>,
+        via: &str,
+    ) -> Result<Step, Error> {
         let options = Options { non_interactive: true, obscure: true, result: via, ..Options::default() };
-        self.configure(name, who, Some(password), options).await
+        self.configure(name, identity, Some(password), options).await
     }
 
     /// Continues a sign-in, even one that another process began. The answer is a code or one of the
@@ -283,39 +295,41 @@ impl Rclone {
     ///
     /// # Errors
     /// Fails as [`Self::sign_in`] does.
-    pub async fn answer_code(self, name: &str, who: &Identity, answer: &str) -> Result<Step, Error> {
+    pub async fn answer_code(self, name: &str, identity: &Identity, answer: &str) -> Result<Step, Error> {
         let options = Options { non_interactive: true, state: "code", result: answer, ..Options::default() };
-        self.configure(name, who, None, options).await
+        self.configure(name, identity, None, options).await
     }
 
     /// Checks whether the access was approved on a device.
     ///
     /// # Errors
     /// Fails as [`Self::sign_in`] does.
-    pub async fn look_for_approval(self, name: &str, who: &Identity) -> Result<Step, Error> {
+    pub async fn check_approval(self, name: &str, identity: &Identity) -> Result<Step, Error> {
         let options = Options { non_interactive: true, state: "approve", ..Options::default() };
-        self.configure(name, who, None, options).await
+        self.configure(name, identity, None, options).await
     }
 
     async fn configure(
         self,
         name: &str,
-        who: &Identity,
+        identity: &Identity,
         password: Option<Password<'_>>,
         opt: Options<'_>,
     ) -> Result<Step, Error> {
-        let mut parameters =
-            BTreeMap::from([("apple_id", who.apple_id.as_str()), ("session_file", who.session_file.as_str())]);
-        if !who.client_id.is_empty() {
-            parameters.insert("client_id", &who.client_id);
+        let mut parameters = BTreeMap::from([
+            ("apple_id", identity.apple_id.as_str()),
+            ("session_file", identity.session_file.as_str()),
+        ]);
+        if !identity.client_id.is_empty() {
+            parameters.insert("client_id", &identity.client_id);
         }
         match password {
-            Some(Password::Typed(password)) => drop(parameters.insert("password", password)),
-            Some(Password::Command(command)) => drop(parameters.insert("password_command", command)),
-            None => {}
-        }
-        // Without "continue", which requires a section that this process created. The state of the
-        // sign-in is in the file beside the session.
+            Some(Password::Typed(password)) => parameters.insert("password", password),
+            Some(Password::Command(command)) => parameters.insert("password_command", command),
+            None => None,
+        };
+        // "continue" is not set, because it requires a section that this process created. The state
+        // of the sign-in is in the file beside the session.
         let out: ConfigOut =
             call_plain("config/create", &Configure { name, backend: BACKEND, parameters, opt }).await?;
         Ok(out.into())
@@ -359,8 +373,9 @@ impl Rclone {
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub async fn adopt(self, who: &Identity, trust_token: &str, cookies: &str) -> Result<(), Error> {
-        let request = Adopt { who: who.clone(), trust_token: trust_token.to_owned(), cookies: cookies.to_owned() };
+    pub async fn adopt(self, identity: &Identity, trust_token: &str, cookies: &str) -> Result<(), Error> {
+        let request =
+            Adopt { identity: identity.clone(), trust_token: trust_token.to_owned(), cookies: cookies.to_owned() };
         call(request).await.map(|Nothing {}| ())
     }
 

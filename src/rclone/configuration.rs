@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_goes_to_the_end_of_its_line() {
+    fn a_value_extends_to_the_end_of_its_line() {
         let text = "# mine\n[a]\ntype = iclouddrive\ncookies = A=\"v=1\"; B=2\n\n[b]\ntype = local\n";
         let found = sections(text);
         assert_eq!(found["a"]["cookies"], "A=\"v=1\"; B=2");
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_is_read() {
+    fn the_output_of_config_dump_is_parsed() {
         let found = sections(r#"{"a":{"type":"iclouddrive","apple_id":"user@example.com"}}"#);
         assert_eq!(found["a"]["apple_id"], "user@example.com");
     }

@@ -22,11 +22,11 @@ pub enum Kind {
     NeedsLogin,
     /// The storage is full.
     Quota,
-    /// The service asks for fewer requests.
+    /// The service limits the number of requests.
     Throttled,
     /// The service was not reached, or the connection broke.
     Network,
-    /// The content arrived incomplete or not as announced.
+    /// The received content is incomplete or not as announced.
     Damaged,
     /// The item has changed since it was listed.
     Changed,
@@ -60,7 +60,7 @@ pub enum Cause {
     TrustOver,
     /// The password was rejected.
     WrongPassword,
-    /// The session has ended, and no password is stored to begin another.
+    /// The session has ended, and there is no password for a new one.
     NoPassword,
     /// Proofs of the password were sent whose outcome is unknown.
     SignInUnclear,
@@ -78,7 +78,7 @@ pub enum Cause {
     SecurityKeys,
     /// The account belongs to mainland China, whose iCloud is another service.
     MainlandChina,
-    /// Apple asks to try again later.
+    /// Apple limits the number of requests.
     Throttled,
     /// Apple's service has a failure.
     ServiceTrouble,
@@ -134,8 +134,8 @@ impl Error {
     /// Reports whether the cause may be an outage of the service, in general or for this account,
     /// rather than the item.
     pub fn may_be_outage(&self) -> bool {
-        let is_passing_elsewhere = self.kind == Kind::Other && self.retry;
-        self.fatal || is_passing_elsewhere || matches!(self.kind, Kind::Network | Kind::Throttled | Kind::NeedsLogin)
+        let is_temporary = self.kind == Kind::Other && self.retry;
+        self.fatal || is_temporary || matches!(self.kind, Kind::Network | Kind::Throttled | Kind::NeedsLogin)
     }
 
     /// Returns the error for a bug in this program or in rclone.

@@ -24,7 +24,7 @@ use bytes::BytesMut;
 
 pub use start::{environment, start};
 
-/// A string that the Go side allocated.
+/// A string that the Go side has allocated.
 pub struct GoString(NonNull<c_char>);
 
 impl GoString {

@@ -16,15 +16,15 @@ pub trait Method: Serialize + Send + 'static {
     /// The name under which it is registered in rclone.
     const PATH: &'static str;
     /// The result.
-    type Answer: DeserializeOwned + Send + 'static;
+    type Output: DeserializeOwned + Send + 'static;
 }
 
 /// Implements [`Method`] for the type of an input.
 macro_rules! method {
-    ($path:literal, $input:ty, $answer:ty) => {
+    ($path:literal, $input:ty, $output:ty) => {
         impl Method for $input {
             const PATH: &'static str = $path;
-            type Answer = $answer;
+            type Output = $output;
         }
     };
 }
@@ -113,7 +113,7 @@ pub struct List {
     pub paths: Vec<String>,
     /// The rules of items to leave out, or 0.
     pub rules: u64,
-    /// Whether a listing that the backend has in memory suffices.
+    /// Whether a listing that the backend has in memory may be returned.
     pub known: bool,
 }
 method!("remote/list", List, Listed);
@@ -150,7 +150,8 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A file, a folder or a symbolic link. The Go side holds the object of a file. Go omits members that are zero.
+/// A file, a folder or a symbolic link. The Go side holds the object of a file. Go omits members
+/// that are zero.
 #[derive(Debug, Deserialize)]
 pub struct Entry {
     pub path: String,
@@ -199,7 +200,7 @@ pub struct Stat {
 }
 method!("remote/stat", Stat, Entry);
 
-/// Makes a folder and its parents.
+/// Creates a folder and its parents.
 #[derive(Serialize)]
 pub struct Mkdir {
     pub remote: u64,
@@ -276,26 +277,26 @@ pub struct OpenedObject {
     pub size: i64,
 }
 
-/// Describes a held object by what is known now, without the network.
+/// Returns what is known of a held object, without the network.
 #[derive(Serialize)]
-pub struct LookAtObject {
+pub struct DescribeObject {
     pub object: u64,
 }
-method!("object/look", LookAtObject, LookedAt);
+method!("object/look", DescribeObject, DescribedObject);
 
 #[derive(Deserialize)]
-pub struct LookedAt {
+pub struct DescribedObject {
     pub package: bool,
 }
 
-/// Prepares the opening of held objects, without waiting for the network.
+/// Announces held objects that will be opened, without waiting for the network.
 #[derive(Serialize)]
-pub struct ExpectObjects {
+pub struct AnnounceObjects {
     pub objects: Vec<u64>,
 }
-method!("object/expect", ExpectObjects, Nothing);
+method!("object/expect", AnnounceObjects, Nothing);
 
-/// Describes held objects for later processes. An empty description stands for none.
+/// Returns descriptions of held objects for later processes. An empty description stands for none.
 #[derive(Serialize)]
 pub struct SaveObjects {
     pub objects: Vec<u64>,
@@ -307,7 +308,7 @@ pub struct SavedObjects {
     pub saved: Vec<String>,
 }
 
-/// Returns the files that an earlier process has described. Uses the network only to check that they
+/// Returns files from descriptions of an earlier process. Uses the network only to check that they
 /// are unchanged.
 #[derive(Serialize)]
 pub struct UseSaved {

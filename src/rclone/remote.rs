@@ -4,7 +4,7 @@ use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
     Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
-    call::{blocking, call, decode, encode, nul_in_input},
+    call::{blocking, call, check_count, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
 };
@@ -36,7 +36,7 @@ impl Remote {
         self.list_folders(paths, rules, false).await
     }
 
-    /// Lists a folder. A listing that the backend has in memory suffices.
+    /// Lists a folder, or returns a listing that the backend has in memory.
     ///
     /// # Errors
     /// Returns [`Kind::NotFound`](super::Kind::NotFound) if the folder does not exist.
@@ -50,14 +50,9 @@ impl Remote {
         rules: Option<Rules>,
         known: bool,
     ) -> Result<Vec<Result<Listing, Error>>, Error> {
-        let asked = paths.len();
+        let requested = paths.len();
         let listed = call(methods::List { remote: self.id, paths, rules: Rules::handle(rules), known }).await?;
-        if listed.folders.len() != asked {
-            return Err(Error::unexpected(format!(
-                "{asked} folders were listed but {} answered",
-                listed.folders.len()
-            )));
-        }
+        check_count("folders to list", requested, listed.folders.len())?;
         let folder = |mut folder: methods::ListedFolder| match folder.failure.take() {
             Some(failure) => Err(Error::from(failure)),
             None => Ok(Listing::from(folder)),
@@ -84,9 +79,9 @@ impl Remote {
             .map(|Nothing {}| ())
     }
 
-    /// Deletes files: of each, the listed object if it is given, else the file at the path. Returns
-    /// one result for each file, in order: [`Kind::NotFound`](super::Kind::NotFound) if it did not
-    /// exist.
+    /// Deletes files: for each, the listed object if it is given, otherwise the file at the path.
+    /// Returns one result for each file, in order: [`Kind::NotFound`](super::Kind::NotFound) if it
+    /// did not exist.
     ///
     /// # Errors
     /// Fails if the call could not be made.
@@ -95,9 +90,9 @@ impl Remote {
         files: &[(&str, Option<&File>)],
         deletion: Deletion,
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        let deleted = |(path, kept): &(&str, Option<&File>)| methods::Deleted {
+        let deleted = |(path, listed): &(&str, Option<&File>)| methods::Deleted {
             path: (*path).to_owned(),
-            object: kept.map_or(0, |file| file.object.id()),
+            object: listed.map_or(0, |file| file.object.id()),
         };
         let request = methods::Delete {
             remote: self.id,
@@ -105,10 +100,7 @@ impl Remote {
             permanent: deletion == Deletion::Permanent,
         };
         let failures = call(request).await?.failures;
-        if failures.len() != files.len() {
-            let (asked, answered) = (files.len(), failures.len());
-            return Err(Error::unexpected(format!("{asked} files were to be deleted but {answered} answered")));
-        }
+        check_count("files to delete", files.len(), failures.len())?;
         Ok(failures.into_iter().map(|failure| failure.map_or(Ok(()), |failure| Err(failure.into()))).collect())
     }
 
@@ -122,19 +114,17 @@ impl Remote {
         call(request).await.map(|Nothing {}| ())
     }
 
-    /// Returns files that [`File::save`] has described. With `check`, all of them are unchanged.
-    /// Without it, the network is not used, and a file that was changed or deleted since fails when
-    /// it is opened.
+    /// Returns files that [`File::save`] has described. With `check`, the service confirms that all
+    /// of them are unchanged. Without it, the network is not used, and a file that was changed or
+    /// deleted since fails when it is opened.
     ///
     /// # Errors
     /// Fails if a description cannot be read or a file is not known to be unchanged.
     pub async fn saved(self, files: Vec<(String, String)>, check: bool) -> Result<Vec<Entry>, Error> {
-        let asked = files.len();
+        let requested = files.len();
         let files = files.into_iter().map(|(path, saved)| methods::SavedFile { path, saved }).collect();
         let entries = call(methods::UseSaved { remote: self.id, files, check }).await?.entries;
-        if entries.len() != asked {
-            return Err(Error::unexpected(format!("{asked} files were described but {} answered", entries.len())));
-        }
+        check_count("described files", requested, entries.len())?;
         entries.into_iter().map(|entry| Entry::try_from(entry).map_err(|invalid| invalid.cause)).collect()
     }
 
@@ -142,8 +132,8 @@ impl Remote {
     /// at all.
     ///
     /// # Errors
-    /// Returns the error of the service. The path then holds what it held before, or nothing if the
-    /// service kept less than it was sent.
+    /// Returns the error of the service. The path then has its previous file, or none if the
+    /// service has stored only a part of the content.
     pub async fn upload(
         self,
         path: &str,
@@ -165,11 +155,12 @@ impl Remote {
             file: None,
         };
         let entry: methods::Entry = blocking(scope, move || {
-            let no_descriptor = |error| Error::unexpected(format!("the spool cannot be lent: {error}"));
+            let no_descriptor =
+                |error| Error::unexpected(format!("the file of the spool cannot be passed to rclone: {error}"));
             let descriptor = content.descriptor().map_err(no_descriptor)?.map(IntoRawFd::into_raw_fd);
             request.file = descriptor.map(|descriptor| methods::SpoolFile { descriptor, size: content.size() });
-            let answer = ffi::upload(&encode(id, &request)?, content.memory()).map_err(|_| nul_in_input("upload"))?;
-            decode(answer.as_bytes())
+            let result = ffi::upload(&encode(id, &request)?, content.memory()).map_err(|_| nul_in_input("upload"))?;
+            decode(result.as_bytes())
         })
         .await?;
         Entry::try_from(entry).map_err(|invalid| invalid.cause)

@@ -20,10 +20,10 @@ unsafe extern "C" {
 const AUXILIARY: [c_ulong; 6] =
     [libc::AT_PAGESZ, libc::AT_HWCAP, libc::AT_HWCAP2, libc::AT_SECURE, libc::AT_RANDOM, libc::AT_SYSINFO_EHDR];
 
-/// Starts Go and rclone, once in a process. Later calls only wait until they are started.
+/// Starts Go and rclone, once in a process. Later calls only wait until both are started.
 ///
-/// Go sees nothing of the environment but `environment`. Variables with a NUL cannot exist in a
-/// real environment and are left out.
+/// Go's environment is `environment`. Variables with a NUL cannot exist in a real environment and
+/// are left out.
 pub fn start(environment: impl IntoIterator<Item = (OsString, OsString)>) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -51,7 +51,7 @@ fn leak_argument_block(environment: impl IntoIterator<Item = (OsString, OsString
     }
     words.push(ptr::null());
     for entry in AUXILIARY {
-        // SAFETY: getauxval takes any number and answers 0 for an unknown one.
+        // SAFETY: getauxval takes any number and returns 0 for an unknown one.
         let value = unsafe { libc::getauxval(entry) };
         if value != 0 {
             words.push(ptr::without_provenance(entry as usize));
@@ -71,9 +71,9 @@ fn leak(bytes: Vec<u8>) -> *const c_char {
 /// behaviour without a trace in its configuration.
 const PASSED_ON: [&str; 1] = ["RCLONE_CA_CERT"];
 
-/// Returns the environment for Go: that of the process without rclone's own variables. It names no
-/// configuration file, which rclone would otherwise look for in the home folder and create a folder
-/// for.
+/// Returns the environment for Go: that of the process without rclone's own variables.
+/// `RCLONE_CONFIG` keeps rclone from looking for a configuration file in the home folder, for which
+/// it would create a folder.
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os()
         .filter(|(name, _)| {
@@ -84,7 +84,7 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
         .chain(proxy_for_all(|name| env::var_os(name)))
 }
 
-/// Returns the variables that stand for `ALL_PROXY`, which curl honours and Go does not
+/// Returns the variables that replace `ALL_PROXY`, which curl uses and Go ignores
 /// (golang.org/x/net/http/httpproxy). A protocol that has its own variable, even an empty one, gets
 /// none.
 fn proxy_for_all(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_proxy_stands_for_the_proxies_that_are_not_set() {
+    fn all_proxy_replaces_the_proxies_that_are_not_set() {
         let with = |set: &'static [(&str, &str)]| {
             proxy_for_all(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
         };
