@@ -2,8 +2,8 @@
 //! plakar's configuration contains no secret.
 //!
 //! The state folder has one file for each account, which this module owns. It holds the Apple ID
-//! and the source of the password. The sessions are separate files below `sessions`, owned by the
-//! Go side (package icloud): any process that shares a session may renew it, and accounts and
+//! and the source of the password. The sessions are separate files below `sessions`, which the Go
+//! side owns (package session): any process that shares a session may renew it, and accounts and
 //! configurations imported from rclone use the same files.
 
 pub mod advice;
@@ -32,12 +32,12 @@ use crate::rclone::{Sections, account::Identity};
 pub enum Error {
     /// The location of the state folder is unknown.
     #[error("there is no folder for the accounts: neither XDG_STATE_HOME nor HOME is set; set state_dir=/a/folder")]
-    Homeless,
+    NoStateFolder,
     /// A file or folder cannot be used.
-    #[error("{doing} {}: {error}; the accounts need a folder that this user can read and write", path.display())]
+    #[error("{operation} {}: {error}; the accounts need a folder that this user can read and write", path.display())]
     File {
         /// The operation.
-        doing: &'static str,
+        operation: &'static str,
         /// The path of the file or folder.
         path: PathBuf,
         /// The cause.
@@ -52,7 +52,7 @@ pub enum Error {
         why: String,
     },
     /// A file of an account is malformed.
-    #[error("{} is no account file: {why}; remove it and sign in again", path.display())]
+    #[error("{} is not an account file: {why}; remove it and sign in again", path.display())]
     Damaged {
         /// The path of the file.
         path: PathBuf,
@@ -76,11 +76,11 @@ pub enum Error {
     },
     /// There is no account.
     #[error("not signed in (no account in {}): run plakar-icloud login, or set apple_id", .0.display())]
-    None(PathBuf),
+    NoAccount(PathBuf),
     /// There are several accounts, and none is named.
     #[error("there are several accounts ({0}): choose one by its name or with account=NAME in plakar's configuration")]
     Several(String),
-    /// The account has another Apple ID than the configuration.
+    /// The account's Apple ID differs from that of the configuration.
     #[error("account {0:?} belongs to another Apple ID than option apple_id: remove one of the two options")]
     OtherAppleId(String),
 }

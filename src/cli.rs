@@ -57,16 +57,15 @@ pub struct Cli {
     command: Command,
 }
 
-/// The version of this program and that of rclone, on which it depends whether a sign-in is
-/// possible.
+/// The versions of this program and of rclone. Whether a sign-in is possible depends on the latter.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut lines = include_str!("../vendor/librclone/go.mod").lines();
     let rclone = lines.find_map(|line| line.trim().strip_prefix("github.com/rclone/rclone v")).unwrap_or("?");
     format!("{} (rclone {rclone})", env!("CARGO_PKG_VERSION"))
 });
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 failure, 2 wrong usage, \
-    10 somebody has to sign in or to enter a code, 11 the trust ends soon";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 invalid usage, \
+    10 a sign-in or a code is needed, 11 the trust ends soon";
 
 /// A command.
 #[derive(Debug, Subcommand)]
@@ -83,7 +82,7 @@ enum Command {
     Completions(reference::Completions),
     /// Print the manual page
     Man,
-    /// Inform the monitor of ping_url (a connector starts this)
+    /// Send a ping to the monitor of ping_url (a connector starts this)
     #[command(hide = true)]
     Ping,
     /// Serve plakar as a source of backups (plakar starts this)
@@ -97,7 +96,7 @@ enum Command {
 /// The choice of an account.
 #[derive(Debug, Args)]
 struct Which {
-    /// Name of the account; it may be left out where there is only one
+    /// Name of the account; optional if there is only one
     name: Option<String>,
 }
 
@@ -108,7 +107,7 @@ enum Section {
     Source,
     /// Where restores go
     Destination,
-    /// Where backups are kept
+    /// Where klosets are stored
     Store,
 }
 
@@ -127,7 +126,7 @@ impl Section {
 pub enum Ending {
     /// Success.
     Success,
-    /// The check that was asked for has failed.
+    /// The requested check has failed.
     Failure,
     /// A person has to sign in or to enter a code.
     NeedsLogin,
@@ -202,7 +201,7 @@ impl Error {
 }
 
 impl Cli {
-    /// Returns the connector that plakar asks for, unless this is a command for users.
+    /// Returns the connector that the command serves, or none for a command for users.
     pub fn role(&self) -> Option<Role> {
         match self.command {
             Command::Importer => Some(Role::Importer),

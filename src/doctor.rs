@@ -1,4 +1,4 @@
-//! Finds the one thing that is wrong.
+//! Checks an account and the connection to it, and finds the first problem.
 //!
 //! The checks proceed from this machine outward, and each relies on those before it. The first
 //! check that fails shows the cause: later checks would fail for the same reason.
@@ -18,12 +18,12 @@ use crate::rclone::{
     account::{Available, Description, Reached},
 };
 
-/// By how many seconds the clock may be off. Apple's limit is unknown; its signed addresses and TLS
-/// certificates are valid longer.
+/// The tolerated error of the clock, in seconds. Apple's limit is unknown. Its signed addresses and
+/// TLS certificates are valid for longer.
 const CLOCK_TOLERANCE: u64 = 300;
 
 /// The time limit of a check that only needs a response.
-const ANSWER: Duration = Duration::from_secs(15);
+const RESPONSE: Duration = Duration::from_secs(15);
 /// The time limit of a check that works in the drive. Apple was measured to take up to 32 s for a
 /// listing after a write, and 20 s to move a file to the Trash.
 const WORK: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub struct Check {
     pub what: &'static str,
     /// What was found.
     pub seen: String,
-    /// How long it took, if a service was asked.
+    /// How long it took, if it sent requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
     /// The cause, if the check failed.
@@ -78,12 +78,12 @@ impl Report {
 pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
     let mut report = Report::default();
     let account = state.choose(name);
-    if !machine(&mut report, state) || !network(&mut report, within(ANSWER, Rclone::start().reach()).await) {
+    if !machine(&mut report, state) || !network(&mut report, within(RESPONSE, Rclone::start().reach()).await) {
         return report;
     }
     let (name, account) = match account {
         Ok(found) => found,
-        Err(error @ (AccountError::None(_) | AccountError::Unknown { .. })) => {
+        Err(error @ (AccountError::NoAccount(_) | AccountError::Unknown { .. })) => {
             report.bad("account", error.to_string(), Cause::NotSignedIn);
             return report;
         }
@@ -99,7 +99,7 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
         return report;
     }
     let begun = Instant::now();
-    let remote = match look(state, &name, &account).await {
+    let remote = match list_top(state, &name, &account).await {
         Ok((remote, entries)) => {
             report.timed("list", format!("{entries} entries in the top folder"), begun);
             remote
@@ -120,7 +120,7 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
 ///
 /// # Errors
 /// Returns the cause and the message.
-pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
+pub async fn list_top(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
     let (section, sections) =
         account::sections(state, name, Patience::Diagnosis).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
@@ -134,7 +134,7 @@ pub async fn look(state: &State, name: &str, account: &Account) -> Result<(Remot
         Ok(found) => Ok(found),
         Err(error) => {
             let session_file = state.session_file(&account.apple_id, &account.client_id);
-            let available = within(ANSWER, rclone.services(&session_file)).await.ok();
+            let available = within(RESPONSE, rclone.services(&session_file)).await.ok();
             Err((cause_of(&error, available.as_ref()), error.text))
         }
     }
@@ -154,7 +154,7 @@ fn machine(report: &mut Report, state: &State) -> bool {
     report.good("state folder", state.path().display().to_string());
     match plakar_version() {
         None => report.good("plakar", "not on PATH, so not checked"),
-        Some(version) if goes_with_us(&version) => report.good("plakar", version),
+        Some(version) if is_supported(&version) => report.good("plakar", version),
         Some(version) => {
             report.bad("plakar", version, Cause::PlakarVersion);
             return false;
@@ -171,8 +171,8 @@ pub fn plakar_version() -> Option<String> {
 }
 
 /// Reports whether a version of plakar is supported. The protocol of connectors is that of plakar
-/// 1.1, which 1.0 does not support: plakar does not even look for plugins of another API version.
-fn goes_with_us(version: &str) -> bool {
+/// 1.1. plakar 1.0 does not find plugins of this API version.
+fn is_supported(version: &str) -> bool {
     let numbers = version.trim_start_matches("plakar/").trim_start_matches('v');
     let mut numbers = numbers.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
@@ -190,10 +190,10 @@ fn network(report: &mut Report, reached: Result<Reached, Error>) -> bool {
         }
         Ok(reached) => reached,
     };
-    report.good("network", format!("Apple's hosts answer within {} ms", reached.milliseconds));
+    report.good("network", format!("Apple's hosts respond within {} ms", reached.milliseconds));
     match reached.clock_ahead {
-        None => report.good("clock", "Apple named no time"),
-        Some(ahead) if ahead.unsigned_abs() <= CLOCK_TOLERANCE => report.good("clock", "right"),
+        None => report.good("clock", "Apple's response has no time"),
+        Some(ahead) if ahead.unsigned_abs() <= CLOCK_TOLERANCE => report.good("clock", "correct"),
         Some(ahead) => {
             let way = if ahead > 0 { "ahead of" } else { "behind" };
             report.bad("clock", format!("{} seconds {way} Apple's", ahead.unsigned_abs()), Cause::Clock);
@@ -211,11 +211,9 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
             report.bad("session", described.reason, cause);
         }
         Ok(described) => {
-            let until = described
-                .trust_until
-                .as_deref()
-                .map_or("a time that is not known", |until| &until[..until.len().min(10)]);
-            report.good("session", format!("there, trusted until {until}"));
+            let until =
+                described.trust_until.as_deref().map_or("an unknown time", |until| &until[..until.len().min(10)]);
+            report.good("session", format!("present, trusted until {until}"));
             return true;
         }
     }
@@ -259,7 +257,7 @@ async fn round_trip(report: &mut Report, remote: Remote) {
         Ok(entry) => match entry.item {
             Item::File(file) => file,
             Item::Folder | Item::Link(_) => {
-                return report.bad("write", "a folder is there afterwards", Cause::Other);
+                return report.bad("write", "the service stored something else than a file", Cause::Other);
             }
         },
     };
@@ -267,13 +265,13 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     let begun = Instant::now();
     match within(WORK, read_back(file.clone())).await {
         Ok(content) if content == TRIAL => report.timed("read", "the same bytes", begun),
-        Ok(content) => report.bad("read", format!("{} other bytes", content.len()), Cause::Other),
+        Ok(content) => report.bad("read", format!("{} bytes, which differ", content.len()), Cause::Other),
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
     }
     let begun = Instant::now();
     let deleted = within(WORK, remote.delete(&[(&path, Some(&file))], Deletion::Recoverable)).await;
     match deleted.and_then(|mut outcomes| outcomes.swap_remove(0)) {
-        Ok(()) => report.timed("remove", "gone (it is in the Trash of iCloud Drive)", begun),
+        Ok(()) => report.timed("remove", "removed (it is in the Trash of iCloud Drive)", begun),
         Err(error) => report.bad("remove", error.text.clone(), cause_of(&error, None)),
     }
 }
@@ -287,7 +285,7 @@ async fn read_back(file: File) -> Result<Vec<u8>, Error> {
         Ok(content.to_vec())
     };
     let read = tokio::task::spawn_blocking(read).await;
-    read.unwrap_or_else(|error| Err(Error::unexpected(format!("the reading did not end: {error}"))))
+    read.unwrap_or_else(|error| Err(Error::unexpected(format!("the task that reads the file failed: {error}"))))
 }
 
 #[cfg(test)]
@@ -295,12 +293,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plakars_that_speak_our_protocol() {
+    fn plakar_is_supported_from_version_1_1_on() {
         for version in ["plakar/v1.1.4", "plakar/v1.2.0-beta.1", "v1.1.0", "plakar/devel"] {
-            assert!(goes_with_us(version), "{version}");
+            assert!(is_supported(version), "{version}");
         }
         for version in ["plakar/v1.0.6", "plakar/v2.0.0", "v0.9.1"] {
-            assert!(!goes_with_us(version), "{version}");
+            assert!(!is_supported(version), "{version}");
         }
     }
 }

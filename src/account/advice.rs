@@ -38,7 +38,8 @@ pub fn needs_login(cause: Cause) -> bool {
     )
 }
 
-/// Returns the advice for a cause and the account `name`, which is empty if no account is meant.
+/// Returns the advice for a cause and the account `name`, which is empty if the cause concerns no
+/// account.
 pub fn of(cause: Cause, name: &str) -> Advice {
     let command = format!("plakar-icloud login {name}").trim_end().to_owned();
     let login = format!("run {command}");
@@ -49,7 +50,7 @@ pub fn of(cause: Cause, name: &str) -> Advice {
         }
         Cause::SessionOver => ("The session has ended and could not be renewed.", login),
         Cause::TrustOver => {
-            ("Apple no longer trusts this machine and wants a code, as it does about every 30 days.", login)
+            ("Apple no longer trusts this machine and requires a code, as it does about every 30 days.", login)
         }
         Cause::WrongPassword => (
             "Apple rejected the password.",
@@ -85,7 +86,7 @@ pub fn of(cause: Cause, name: &str) -> Advice {
             ),
         ),
         Cause::TermsPending => (
-            "Apple has changed its terms and waits for them to be accepted.",
+            "Apple has changed its terms, and they have to be accepted.",
             format!("sign in at https://www.icloud.com and accept them; then {login}"),
         ),
         Cause::SecurityKeys => (
@@ -152,14 +153,14 @@ pub fn of(cause: Cause, name: &str) -> Advice {
 }
 
 impl Advice {
-    /// Returns the advice on one line. If `said` adds information, it is inserted between the
+    /// Returns the advice on one line. If `message` adds information, it is inserted between the
     /// explanation and the next step.
-    pub fn line(&self, said: &str) -> String {
-        let (what, said) = (self.what.trim_end_matches('.'), said.trim_end_matches('.'));
-        if said.eq_ignore_ascii_case(what) {
+    pub fn line(&self, message: &str) -> String {
+        let (what, message) = (self.what.trim_end_matches('.'), message.trim_end_matches('.'));
+        if message.eq_ignore_ascii_case(what) {
             format!("{what}. Next: {}", self.next)
         } else {
-            format!("{what} ({said}). Next: {}", self.next)
+            format!("{what} ({message}). Next: {}", self.next)
         }
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use super::State;
 use crate::message;
 
-/// Equal events of one configuration within this time belong to one run, even if plakar's cache
-/// daemon has started one of the processes.
+/// Equal events of one configuration within this time belong to the same run, even if plakar's
+/// cache daemon has started one of the processes.
 const SAME_RUN: Duration = Duration::from_secs(30);
 
 /// A run that failed in part or in full.
@@ -43,7 +43,7 @@ impl RunEvent {
 /// The number of files of a run, and the number of those that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// All files of the run that are known.
+    /// All known files of the run.
     pub files: u64,
     /// The files that were not saved or not restored.
     pub failed: u64,
@@ -111,7 +111,7 @@ impl OnEvent {
         self.spawn(&Event { name: event.name(), reason, days_left: None, counts });
     }
 
-    /// Reports whether an event was already reported for this run, and records that it is.
+    /// Reports whether an event was already reported for this run, and records it as reported.
     fn was_reported(&self, event: RunEvent) -> bool {
         static REPORTED: Mutex<Vec<RunEvent>> = Mutex::new(Vec::new());
         let mut reported = REPORTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -45,7 +45,7 @@ impl Account {
     }
 
     /// Sets the stored password, in rclone's obscured form.
-    pub fn keep_password(&mut self, obscured: String) {
+    pub fn set_password(&mut self, obscured: String) {
         secret::conceal(&obscured);
         self.password = Some(obscured);
     }
@@ -57,9 +57,9 @@ impl Account {
 
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         // The parser's error could quote the text, so it is dropped.
-        let account: Self = serde_json::from_slice(text).map_err(|_| "it cannot be read".to_owned())?;
+        let account: Self = serde_json::from_slice(text).map_err(|_| "its content is malformed".to_owned())?;
         if account.version > VERSION {
-            return Err(format!("it has format {}, and this version knows {VERSION}", account.version));
+            return Err(format!("it has format {}, and this program supports only {VERSION}", account.version));
         }
         account.password.as_deref().map(secret::conceal);
         Ok(account)

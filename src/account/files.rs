@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{fs::OFlags, process::geteuid};
 
-/// The maximum size of the file of an account. Those of this program have less than 1 KiB.
+/// The maximum size of a file that is read. Files that this program has written are smaller.
 const LARGEST: u64 = 64 * 1024;
 
 /// Reads a file. Refuses anything but a regular file of at most [`LARGEST`] bytes: a FIFO would
@@ -22,7 +22,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    if let Some(why) = path.parent().and_then(|folder| foreign(&metadata, fs::metadata(folder).ok().as_ref())) {
+    if let Some(why) = path.parent().and_then(|folder| untrusted_owner(&metadata, fs::metadata(folder).ok().as_ref())) {
         return Err(io::Error::other(why));
     }
     let mut content = Vec::new();
@@ -80,20 +80,20 @@ pub fn unsafe_folder(folder: &Path) -> Option<String> {
     if metadata.mode() & 0o002 != 0 {
         return Some("every user can write to it: run chmod o-w on it".to_owned());
     }
-    foreign(&metadata, None)
+    untrusted_owner(&metadata, None)
 }
 
-/// Returns the owner of a file or folder if that user is not trusted. Trusted are this user and
-/// root, and, if this user is root, the owner of the folder.
-fn foreign(metadata: &fs::Metadata, folder: Option<&fs::Metadata>) -> Option<String> {
+/// Returns the reason why the owner of a file or folder is not trusted, if so. This user and root
+/// are trusted. If this user is root, the owner of the folder is trusted, too.
+fn untrusted_owner(metadata: &fs::Metadata, folder: Option<&fs::Metadata>) -> Option<String> {
     let (own, owner) = (geteuid().as_raw(), metadata.uid());
-    let believed = match folder {
+    let is_trusted = match folder {
         _ if owner == own || owner == 0 => true,
         Some(folder) => own == 0 && folder.uid() == owner,
-        // A folder of another user that root works in.
+        // Root may use a folder of another user.
         None => own == 0,
     };
-    (!believed).then(|| format!("it belongs to another user (uid {owner})"))
+    (!is_trusted).then(|| format!("it belongs to another user (uid {owner})"))
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_of_sane_size_are_read() {
+    fn only_small_regular_files_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();

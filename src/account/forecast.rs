@@ -11,13 +11,13 @@ use crate::rclone::{Rclone, account::Description};
 /// When to warn, and the command to run in addition to the message on stderr.
 #[derive(Debug, Clone)]
 pub struct Forecast {
-    /// Days of trust below which a warning is given.
+    /// The days of trust below which the user is warned.
     pub warn_days: u64,
     /// The command to run, at most once for each event.
     pub on_event: OnEvent,
 }
 
-/// Returns the event that the state of a session calls for, if any.
+/// Returns the event for the state of a session, if there is one.
 fn event_of(described: &Description, warn_days: u64) -> Option<Event> {
     let days_left = described.days_left();
     if described.needs_login {
@@ -56,7 +56,7 @@ impl Forecast {
             return;
         };
         let account = access.name.as_deref().unwrap_or_default();
-        // It is unknown when the trust of an imported session began.
+        // For an imported session, the time when the trust began is unknown.
         let of_session =
             || format!("{:?}-{}", described.cause(), described.renewed_at.as_deref().unwrap_or("never renewed"));
         let episode = described.trusted_at.clone().unwrap_or_else(of_session);
@@ -79,11 +79,11 @@ fn mark_key(session_file: &Path) -> String {
 
 impl State {
     /// Ends the episodes of a session, so that the next event is reported again.
-    pub fn forget_marks_of(&self, session_file: &Path) {
+    pub fn remove_marks_of(&self, session_file: &Path) {
         let key = mark_key(session_file) + "-";
         let marks = std::fs::read_dir(self.path().join("marks")).into_iter().flatten().flatten();
         for mark in marks.filter(|mark| mark.file_name().to_string_lossy().starts_with(&key)) {
-            // A mark that cannot be removed belongs to a trust that no longer exists.
+            // A mark that cannot be removed has no effect: it names a trust that has ended.
             let _ = std::fs::remove_file(mark.path());
         }
     }

@@ -36,11 +36,11 @@ pub fn resolve(
     let state = match State::locate(state_dir) {
         Ok(state) => state,
         // A complete configuration works without a state folder.
-        Err(Error::Homeless) if given.is_some() && account.is_none() => return Ok(None),
+        Err(Error::NoStateFolder) if given.is_some() && account.is_none() => return Ok(None),
         Err(error) => return Err(error),
     };
     let (name, account) = match (account, &given) {
-        (None, Some(apple_id)) => named_alike(&state, apple_id, options.get("client_id")),
+        (None, Some(apple_id)) => account_of(&state, apple_id, options.get("client_id")),
         (name, _) => {
             let (name, account) = state.choose(name)?;
             (Some(name), Some(account))
@@ -71,8 +71,8 @@ pub fn resolve(
 
 /// Returns the account of an Apple ID, to supply the password that a configuration lacks. An
 /// account file that cannot be read is ignored, because the configuration does not name it.
-fn named_alike(state: &State, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
+fn account_of(state: &State, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
     let client_id = client_id.map(String::as_str).unwrap_or_default();
-    let alike = |account: &Account| account.apple_id.eq_ignore_ascii_case(apple_id) && account.client_id == client_id;
-    state.accounts().ok().and_then(|accounts| accounts.into_iter().find(|(_, account)| alike(account))).unzip()
+    let matches = |account: &Account| account.apple_id.eq_ignore_ascii_case(apple_id) && account.client_id == client_id;
+    state.accounts().ok().and_then(|accounts| accounts.into_iter().find(|(_, account)| matches(account))).unzip()
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{State, files};
 
-/// The number of runs that are kept for each account.
+/// The number of runs that are stored for each account.
 const MOST: usize = 100;
 
 /// The folder of the last runs of an account: a file for each, which is named after the time when
@@ -55,7 +55,7 @@ impl Runs {
     ///
     /// # Errors
     /// Fails if they cannot be removed.
-    pub fn forget(&self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_runs_are_kept_in_order() {
+    fn the_last_runs_are_stored_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs(folder.path().join("runs/key"));
         assert_eq!(runs.all().unwrap(), Vec::<Vec<u8>>::new());
@@ -92,7 +92,7 @@ mod tests {
         }
         let kept = runs.all().unwrap();
         assert_eq!((kept.len(), kept[0].as_slice(), kept[MOST - 1].as_slice()), (MOST, &b"5"[..], &b"104"[..]));
-        runs.forget().unwrap();
+        runs.remove().unwrap();
         assert_eq!(runs.all().unwrap().len(), 0);
     }
 }

@@ -22,14 +22,14 @@ pub struct State(PathBuf);
 
 /// An account and its name.
 type Named = (String, Account);
-/// A file in the folder of the accounts that is no account, and why.
+/// A file in the folder of the accounts that is not an account, and the reason.
 type Damaged = (PathBuf, Error);
 
 impl State {
-    /// Returns the named folder, or else the one that the environment defines.
+    /// Returns the named folder, or otherwise the folder that the environment defines.
     ///
     /// # Errors
-    /// Returns [`Error::Homeless`] if there is none, and [`Error::Unsafe`] if other users can write
+    /// Returns [`Error::NoStateFolder`] if there is none, and [`Error::Unsafe`] if other users can write
     /// to it.
     pub fn locate(named: Option<&Path>) -> Result<Self, Error> {
         let of_variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -50,7 +50,7 @@ impl State {
             Some(path).filter(|path| path.is_absolute())
         };
         let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-        Self(base.ok_or(Error::Homeless)?.join("plakar-icloud")).checked()
+        Self(base.ok_or(Error::NoStateFolder)?.join("plakar-icloud")).checked()
     }
 
     /// Refuses a folder that other users could write to.
@@ -82,7 +82,7 @@ impl State {
         self.0.join("sessions").join(format!("{:032x}.json", xxhash_rust::xxh3::xxh3_128(key.as_bytes())))
     }
 
-    /// Returns the folder for small files that every process of a store reads first.
+    /// Returns the folder of small files that save requests: copies, journals, records and marks.
     pub fn kept_folder(&self) -> PathBuf {
         self.0.join("kept")
     }
@@ -96,7 +96,7 @@ impl State {
         Ok(self.0.join("accounts").join(format!("{name}.json")))
     }
 
-    /// Returns all accounts with their names. Files that are no accounts are skipped with a
+    /// Returns all accounts with their names. Files that are not accounts are skipped with a
     /// warning.
     ///
     /// # Errors
@@ -106,16 +106,16 @@ impl State {
         let (accounts, damaged) = self.scan()?;
         for (path, error) in damaged {
             if WARNED_OF.lock().unwrap_or_else(PoisonError::into_inner).insert(path) {
-                log::warn!("left out: {error}");
+                log::warn!("a file of the accounts is ignored: {error}");
             }
         }
         Ok(accounts)
     }
 
-    /// Reads the folder of the accounts. Returns the accounts, and the files that are no accounts.
+    /// Reads the folder of the accounts. Returns the accounts, and the files that are not accounts.
     fn scan(&self) -> Result<(Vec<Named>, Vec<Damaged>), Error> {
         let folder = self.0.join("accounts");
-        let failed = |error| Error::File { doing: "cannot list", path: folder.clone(), error };
+        let failed = |error| Error::File { operation: "cannot list", path: folder.clone(), error };
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
             entries => entries.map_err(failed)?,
@@ -125,14 +125,13 @@ impl State {
             let path = entry.map_err(failed)?.path();
             let Some(name) = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".json"))
             else {
-                // The file name is no account name, for example that of a file that is being
-                // written.
+                // For example, a temporary file that is being written.
                 continue;
             };
             match self.account_file(name).and_then(|path| read(&path)) {
                 Ok(account) => accounts.push((name.to_owned(), account)),
                 Err(Error::Name(_)) => {
-                    let why = "no account has such a name".to_owned();
+                    let why = "its name is not valid for an account".to_owned();
                     damaged.push((path.clone(), Error::Damaged { path, why }));
                 }
                 Err(error) => damaged.push((path, error)),
@@ -170,7 +169,7 @@ impl State {
         match accounts.len() {
             // If no account can be read, the error of a damaged one is more precise.
             0 if let Some((_, error)) = self.scan()?.1.into_iter().next() => Err(error),
-            0 => Err(Error::None(self.0.clone())),
+            0 => Err(Error::NoAccount(self.0.clone())),
             1 => Ok(accounts.remove(0)),
             _ => Err(Error::Several(accounts.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "))),
         }
@@ -182,7 +181,8 @@ impl State {
     /// Fails if it cannot be written.
     pub fn save(&self, name: &str, account: &Account) -> Result<(), Error> {
         let path = self.account_file(name)?;
-        let text = account.text().map_err(|error| Error::File { doing: "cannot write", path: path.clone(), error })?;
+        let text =
+            account.text().map_err(|error| Error::File { operation: "cannot write", path: path.clone(), error })?;
         self.replace(&path, text.as_bytes())
     }
 
@@ -194,7 +194,7 @@ impl State {
         let path = self.account_file(name)?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::File { doing: "cannot remove", path, error })
+                Err(Error::File { operation: "cannot remove", path, error })
             }
             _ => Ok(()),
         }
@@ -205,7 +205,7 @@ impl State {
     /// # Errors
     /// Fails if they cannot.
     pub fn check_writable(&self) -> Result<(), Error> {
-        let failed = |error| Error::File { doing: "cannot write to", path: self.0.clone(), error };
+        let failed = |error| Error::File { operation: "cannot write to", path: self.0.clone(), error };
         files::make_folder(&self.0).map_err(failed)?;
         // The file has a unique name, because several processes may check at once.
         let mut probe = tempfile::NamedTempFile::new_in(&self.0).map_err(failed)?;
@@ -215,12 +215,12 @@ impl State {
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), Error> {
         let folder = path.parent().unwrap_or(&self.0);
         files::make_folder(folder).map_err(|error| Error::File {
-            doing: "cannot make",
+            operation: "cannot create",
             path: folder.to_owned(),
             error,
         })?;
         files::replace(path, content).map_err(|error| Error::File {
-            doing: "cannot write",
+            operation: "cannot write",
             path: path.to_owned(),
             error,
         })
@@ -229,29 +229,29 @@ impl State {
     /// Sets a mark. Reports whether this call set it: a mark can be set only once.
     pub(super) fn mark(&self, name: &str) -> bool {
         let folder = self.0.join("marks");
-        // If nothing can be written, the event is reported again rather than never.
+        // If the mark cannot be written, the event is reported again rather than never.
         let _ = files::make_folder(&folder);
         let path = folder.join(name);
-        let put = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        if put.is_ok() {
+        let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        if created.is_ok() {
             let _ = files::inherit_owner(&folder, &path);
         }
-        !matches!(put, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
+        !matches!(created, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
 
-    /// Sets the mark of a run. Reports whether this call set it: it does not if the same run has
-    /// set it before, or any run has within `same_run`.
+    /// Sets the mark of a run. Reports whether this call has set it: it does not if the same run
+    /// has already set it, or any run has within the time `same_run`.
     pub(super) fn mark_of_run(&self, name: &str, run: &str, same_run: Duration) -> bool {
         let path = self.0.join("marks").join(name);
-        let put_by_this_run = || {
-            let put_at = fs::metadata(&path)?.modified()?;
-            let recent = put_at.elapsed().is_ok_and(|since| since < same_run);
+        let was_set_by_this_run = || {
+            let set_at = fs::metadata(&path)?.modified()?;
+            let recent = set_at.elapsed().is_ok_and(|since| since < same_run);
             io::Result::Ok(recent || (!run.is_empty() && fs::read_to_string(&path)? == run))
         };
-        if put_by_this_run().unwrap_or(false) {
+        if was_set_by_this_run().unwrap_or(false) {
             return false;
         }
-        // As above, the event is reported again rather than never.
+        // If the mark cannot be written, the event is reported again rather than never.
         let _ = self.replace(&path, run.as_bytes());
         true
     }
@@ -262,7 +262,7 @@ impl State {
         let path = self.0.join("on_event.log");
         self.replace(&path, b"")?;
         let opened = fs::OpenOptions::new().append(true).open(&path);
-        opened.map_err(|error| Error::File { doing: "cannot open", path, error })
+        opened.map_err(|error| Error::File { operation: "cannot open", path, error })
     }
 }
 
@@ -272,7 +272,7 @@ fn read(path: &Path) -> Result<Account, Error> {
     let text = files::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => damaged("it is a link to a file that is missing".to_owned()),
         io::ErrorKind::Other => damaged(error.to_string()),
-        _ => Error::File { doing: "cannot read", path: path.to_owned(), error },
+        _ => Error::File { operation: "cannot read", path: path.to_owned(), error },
     })?;
     Account::parse(&text).map_err(damaged)
 }
@@ -298,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stays_the_same_wherever_it_is_used_from() {
+    fn the_path_of_the_folder_is_absolute() {
         let here = env::current_dir().unwrap();
         assert_eq!(State::locate(Some(Path::new("state"))).unwrap().path(), here.join("state"));
         assert_eq!(State::locate(Some(Path::new("/state"))).unwrap().path(), Path::new("/state"));
     }
 
     #[test]
-    fn a_run_puts_a_mark_once() {
+    fn a_run_sets_a_mark_once() {
         let folder = tempfile::tempdir().unwrap();
         let state = State(folder.path().to_owned());
         let never = Duration::ZERO;
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_path() {
+    fn names_that_are_paths_are_refused() {
         let state = State(PathBuf::from("/state"));
         for name in ["", "../x", "a/b", ".hidden", "-flag", "a b"] {
             assert!(matches!(state.account_file(name), Err(Error::Name(_))), "{name}");

@@ -12,13 +12,13 @@ use crate::{
 /// List the accounts.
 #[derive(Debug, Args)]
 pub struct Accounts {
-    /// Print them as JSON
+    /// Print the accounts as JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
 impl Accounts {
-    /// Prints the accounts and the state that is known without asking Apple.
+    /// Prints the accounts, and their states as stored on this machine.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         let mut listed = Vec::new();
         for (name, account) in state.accounts()? {
@@ -54,7 +54,7 @@ impl Accounts {
 
 /// Remove an account with its session and password.
 ///
-/// Apple keeps this computer in its list of trusted browsers. It can be removed there, at
+/// Apple still lists this computer as a trusted browser. To remove it there, use
 /// https://account.apple.com.
 #[derive(Debug, Args)]
 pub struct Logout {
@@ -72,8 +72,8 @@ impl Logout {
                 (Some(name), account::Error::Damaged { .. } | account::Error::File { .. }) => {
                     state.remove(name)?;
                     return Err(Error::Failed(format!(
-                        "account {name} is removed, but its file did not tell its Apple ID ({error}): if a session of \
-                         it is left in {}, remove that as well",
+                        "account {name} was removed, but its session was not found, because its file could not be \
+                         read ({error}): if {} has its session, remove that file, too",
                         state.path().join("sessions").display()
                     )));
                 }
@@ -81,20 +81,20 @@ impl Logout {
             },
         };
         let session_file = state.session_file(&account.apple_id, &account.client_id);
-        // Another account may have the same Apple ID. An account that cannot be read is no reason
-        // to keep a secret.
+        // Another account may have the same Apple ID. Accounts that cannot be read are ignored, so
+        // that the session is removed in any case.
         let others = state.accounts().unwrap_or_default();
         let shared = others
             .iter()
             .filter(|(other, _)| *other != name)
             .any(|(_, other)| state.session_file(&other.apple_id, &other.client_id) == session_file);
         // Both files contain secrets. If one cannot be removed, the other still is.
-        let forgotten = if shared { Ok(()) } else { Rclone::start().forget(&session_file).await };
+        let removed = if shared { Ok(()) } else { Rclone::start().forget(&session_file).await };
         state.remove(&name)?;
-        forgotten?;
+        removed?;
         if !shared {
-            state.forget_marks_of(&session_file);
-            state.runs(&session_file).forget().map_err(Error::io("the last runs cannot be removed"))?;
+            state.remove_marks_of(&session_file);
+            state.runs(&session_file).remove().map_err(Error::io("the last runs cannot be removed"))?;
         }
         output::note(&format!("Removed account {name}; plakar's configuration may still refer to it."));
         Ok(Ending::Success)

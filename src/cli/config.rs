@@ -68,8 +68,9 @@ impl Show {
             let exported = Rclone::start().export(&session_file).await?;
             section.insert("apple_id", account.apple_id.clone());
             section.insert("trust_token", exported.trust_token);
-            // The trust and the password give new cookies, which plakar would show to everybody,
-            // because it does not treat them as secrets.
+            // With the trust token and the password, the other machine can get new cookies. The
+            // cookies are left out where possible, because plakar shows them: it does not treat
+            // them as secrets.
             match account.password() {
                 Some(password) => section.insert("password", password.to_owned()),
                 None => section.insert("cookies", exported.cookies),
@@ -89,8 +90,8 @@ impl Show {
 /// Create an account from a section of rclone's configuration.
 ///
 /// Reads a file such as rclone.conf, or the output of `rclone config dump`. The output of `rclone
-/// config show` lacks the password. The account then works as long as its session can be renewed
-/// without a password.
+/// config show` lacks the password: an account that is created from it works as long as its session
+/// can be renewed without a password.
 #[derive(Debug, Args)]
 struct Import {
     /// Name of the section [default: the only one of iCloud]
@@ -128,9 +129,11 @@ impl Import {
         let (section, options) = match (sections.pop_first(), sections.is_empty()) {
             (Some(one), true) => one,
             (Some(_), false) => {
-                return Err(Error::Usage(format!("there are several sections of iCloud ({names}): name one")));
+                return Err(Error::Usage(format!(
+                    "there are several sections of iCloud ({names}): choose one by its name"
+                )));
             }
-            (None, _) => return Err(Error::Failed("there is no section of type iclouddrive in it".to_owned())),
+            (None, _) => return Err(Error::Failed("the configuration has no section of type iclouddrive".to_owned())),
         };
         let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
         for key in ["password", "trust_token"] {
@@ -142,10 +145,10 @@ impl Import {
         }
         let mut account = Account::new(of("apple_id"), of("client_id"));
         if !matches!(of("password"), "" | HIDDEN_PASSWORD) {
-            account.keep_password(of("password").to_owned());
+            account.set_password(of("password").to_owned());
         }
         let name = self.name.unwrap_or(section);
-        may_be_called(state, &name, &account)?;
+        check_name(state, &name, &account)?;
         let identity = account.identity(state);
         let rclone = Rclone::start();
         if !of("trust_token").is_empty() || !of("cookies").is_empty() {
@@ -153,7 +156,7 @@ impl Import {
                 rclone.adopt(&identity, of("trust_token"), of("cookies")).await?;
             } else {
                 output::note(&format!(
-                    "Kept the session that {} has here; to use that of the file, first run plakar-icloud logout {name}",
+                    "Kept the existing session of {}; to use that of the file, first run plakar-icloud logout {name}",
                     account.apple_id
                 ));
             }
@@ -175,7 +178,7 @@ fn read_configuration(source: impl Read) -> io::Result<String> {
 }
 
 /// Refuses a name that is invalid or that belongs to an account of another Apple ID.
-fn may_be_called(state: &State, name: &str, account: &Account) -> Result<(), Error> {
+fn check_name(state: &State, name: &str, account: &Account) -> Result<(), Error> {
     match state.account(name) {
         Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(
             "account {name} belongs to another Apple ID, {}: choose another name with --name",

@@ -1,4 +1,4 @@
-//! The command `doctor`: the cause of a problem, and a report for developers.
+//! The command `doctor`: finds the cause of a problem, and writes a report for developers.
 
 use std::{
     env,
@@ -27,7 +27,7 @@ pub struct Doctor {
     /// Skip the round trip: write nothing to iCloud
     #[arg(long)]
     read_only: bool,
-    /// Write a report for a bug report, without secrets and without the Apple ID
+    /// Write a report for developers, without secrets and without the Apple ID
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Print the report as JSON

@@ -21,7 +21,7 @@ const FIRST_NAME: &str = "icloud";
 /// code has been sent, and the second with --code, within a quarter of an hour.
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Name of the account [default: the only one, else icloud]
+    /// Name of the account [default: the only one, or icloud]
     name: Option<String>,
     /// The Apple ID
     #[arg(long, value_name = "ID")]
@@ -32,13 +32,13 @@ pub struct Login {
     /// Get the password from a shell command, now and whenever it is needed
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
-    /// Store no password: the session ends when it cannot be renewed without one
+    /// Do not store the password: the session ends when it cannot be renewed without it
     #[arg(long)]
     no_store_password: bool,
     /// Exit with code 10 when the code has been sent
     #[arg(long, conflicts_with = "code")]
     no_wait: bool,
-    /// Enter the code for a sign-in that waits for it
+    /// Enter the code for a sign-in that is waiting for it
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
     /// Have the code sent again
@@ -53,7 +53,7 @@ pub struct Login {
     /// Number in the list of trusted phones, with --sms or --call [default: the first]
     #[arg(long, value_name = "N")]
     phone: Option<usize>,
-    /// Start again, even if a sign-in waits for its code
+    /// Start a new sign-in, even if one is waiting for its code
     #[arg(long)]
     restart: bool,
     /// Add a source, a destination and a store to plakar's configuration
@@ -89,15 +89,15 @@ impl Login {
                 Err(error) => return Err(error.into()),
             },
             (None, Ok((name, account))) => (name, Some(account)),
-            (None, Err(account::Error::None(_))) => (FIRST_NAME.to_owned(), None),
+            (None, Err(account::Error::NoAccount(_))) => (FIRST_NAME.to_owned(), None),
             (None, Err(error)) => return Err(error.into()),
         };
         let other =
             |known: &Account| self.apple_id.as_ref().is_some_and(|id| !id.trim().eq_ignore_ascii_case(&known.apple_id));
         match known {
             Some(known) if other(&known) => Err(Error::Usage(format!(
-                "account {name} is of another Apple ID, {}: give the new one a name of its own, as in plakar-icloud \
-                 login work, or forget the old one: plakar-icloud logout {name}",
+                "account {name} has another Apple ID, {}: choose another name for the new account, as in plakar-icloud \
+                 login work, or remove the old one: plakar-icloud logout {name}",
                 known.apple_id
             ))),
             known => Ok((name, known)),
@@ -114,7 +114,7 @@ impl Login {
             return Ok(false);
         }
         let identity = account.identity(state);
-        let waits = Rclone::start().describe(identity.session_file.as_ref()).await?.waits_till;
+        let waits = Rclone::start().describe(identity.session_file.as_ref()).await?.waits_until;
         if let Some(till) = &waits {
             output::note(&format!(
                 "A sign-in is waiting for its code until {} (--restart begins a new one).",
@@ -124,22 +124,26 @@ impl Login {
         Ok(waits.is_some())
     }
 
-    /// Returns how the code is to be delivered: the word for the method and the index of the phone.
+    /// Returns how the code is to be delivered, if the flags say so: the word for the method and the
+    /// index of the phone.
     fn delivery(&self) -> Option<(&'static str, usize)> {
         let word = if self.call { "voice" } else { "sms" };
         let wanted = self.sms || self.call || self.phone.is_some();
         wanted.then(|| (word, self.phone.unwrap_or(1)))
     }
 
-    /// Returns the answer to a question that does what the flags ask for.
-    fn way(&self, question: &Question) -> Result<Option<String>, Error> {
+    /// Returns the alternative of a question that the flags select, if they select one.
+    fn alternative(&self, question: &Question) -> Result<Option<String>, Error> {
         let Some((word, place)) = self.delivery() else {
             return Ok(self.resend.then(|| "resend".to_owned()));
         };
-        let ways: Vec<_> = question.ways.iter().filter(|(way, _)| way.split(' ').next() == Some(word)).collect();
-        match place.checked_sub(1).and_then(|index| ways.get(index)) {
-            Some((way, _)) => Ok(Some(way.clone())),
-            None => Err(Error::Usage(format!("Apple lists {} trusted phones; there is no number {place}", ways.len()))),
+        let alternatives = question.alternatives.iter();
+        let phones: Vec<_> = alternatives.filter(|(answer, _)| answer.split(' ').next() == Some(word)).collect();
+        match place.checked_sub(1).and_then(|index| phones.get(index)) {
+            Some((answer, _)) => Ok(Some(answer.clone())),
+            None => {
+                Err(Error::Usage(format!("Apple lists {} trusted phones; there is no number {place}", phones.len())))
+            }
         }
     }
 }

@@ -49,12 +49,11 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// Prints a message that is no result on stderr. It is one line, which is wrapped between words on
-/// a terminal.
+/// Prints a message on stderr. It is one line, which is wrapped between words on a terminal.
 pub fn note(text: &str) {
     let text = message::printable(text);
     if io::stderr().is_terminal() {
-        to_stderr(textwrap::fill(&text, between_words("")) + "\n");
+        to_stderr(textwrap::fill(&text, wrap_options("")) + "\n");
     } else {
         to_stderr(format_args!("{text}\n"));
     }
@@ -64,13 +63,13 @@ pub fn note(text: &str) {
 pub fn row(label: &str, width: usize, text: &str) -> String {
     let line = format!("{label:<width$} {}", message::printable(text));
     let line =
-        if io::stdout().is_terminal() { textwrap::fill(&line, between_words(&" ".repeat(width + 1))) } else { line };
+        if io::stdout().is_terminal() { textwrap::fill(&line, wrap_options(&" ".repeat(width + 1))) } else { line };
     line + "\n"
 }
 
 /// Returns the options for wrapping to the width of the terminal. Words are not broken, so that
 /// commands and addresses stay intact.
-fn between_words(indent: &str) -> Options<'_> {
+fn wrap_options(indent: &str) -> Options<'_> {
     Options::with_termwidth()
         .subsequent_indent(indent)
         .break_words(false)

@@ -32,7 +32,7 @@ pub fn line(question: &str) -> Result<String, Error> {
 /// the process.
 pub fn password(question: &str) -> Result<String, Error> {
     let ask = |mut terminal: File| {
-        // The mode is set before the question is shown, so that no typed character shows.
+        // The mode is set before the question is printed, so that no typed character is shown.
         let hidden = Hidden::begin(terminal.try_clone()?)?;
         terminal.write_all(message::printable(question).as_bytes())?;
         let typed = ConfigBuilder::new().input_reader(hidden).output_discard().build();
@@ -90,7 +90,7 @@ impl Drop for Hidden {
 }
 
 /// Reads a password from the first line of stdin.
-pub fn password_of_stdin() -> Result<String, Error> {
+pub fn password_from_stdin() -> Result<String, Error> {
     let mut password = String::new();
     io::stdin().lock().read_line(&mut password).map_err(Error::io("no password was read from stdin"))?;
     let password = password.trim_end_matches(['\n', '\r']).to_owned();

@@ -13,7 +13,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints them.
+    /// Prints the completions.
     pub fn run(self) -> Result<Ending, Error> {
         let mut command = Cli::command();
         let mut text = Vec::new();
@@ -28,7 +28,7 @@ pub fn man() -> Result<Ending, Error> {
     let mut text = Vec::new();
     let mut command = Cli::command();
     command.build();
-    let rendered = Error::io("the manual page cannot be made");
+    let rendered = Error::io("the manual page cannot be rendered");
     let pages = command.get_subcommands().filter(|command| command.get_name() != "help");
     let render = || {
         clap_mangen::Man::new(command.clone()).render(&mut text)?;

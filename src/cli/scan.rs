@@ -33,7 +33,7 @@ const ADDRESSES: u64 = 50;
 /// Lists all folders and downloads nothing. Exit codes: 0 success, 1 some folders could not be listed.
 #[derive(Debug, Args)]
 pub struct Scan {
-    /// Account and folder; the name may be left out where there is only one account
+    /// Account and folder; the name is optional if there is only one account
     #[arg(value_name = "NAME[:/FOLDER]", default_value = "")]
     place: String,
     /// Scan the photo library instead of the drive
@@ -47,7 +47,7 @@ pub struct Scan {
     pub(super) json: bool,
 }
 
-/// The effort of a backup, from the effort of the scan.
+/// The estimated effort of a backup.
 struct Estimate {
     requests: u64,
     seconds: u64,
@@ -90,8 +90,8 @@ impl Scan {
 }
 
 impl Estimate {
-    /// Returns the estimate for the files that a backup would read. The time is that of as many
-    /// requests at the rate of the scan, without the transfer of content.
+    /// Returns the estimate for the files that a backup would read. The time is that of its
+    /// requests at the rate of the scan's requests, without the transfer of content.
     fn of(scan: &backup::Scan, took: Duration) -> Self {
         let listing = Rclone::traffic().map_or(1, |traffic| traffic.requests);
         let files = scan.changes.map_or(scan.files, |changes| changes.new + changes.changed);
@@ -101,7 +101,7 @@ impl Estimate {
     }
 }
 
-/// The number of files after which a line is written where there is no terminal.
+/// The number of files after which a line is printed if stderr is not a terminal.
 const FILES_PER_LINE: u64 = 50_000;
 
 /// The progress on stderr: a line that changes on a terminal, and a few lines elsewhere.
@@ -172,7 +172,10 @@ fn text(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -
     ];
     if scan.packages > 0 {
         let packages = counted(scan.packages, "file");
-        rows.push(("packages", format!("{packages} that are or may be packages, of a size that only reading shows")));
+        rows.push((
+            "packages",
+            format!("{packages} that are or may be packages, whose size is known only after reading"),
+        ));
     }
     if scan.shared > 0 {
         rows.push(("shared", format!("{} of other accounts", counted(scan.shared, "item"))));

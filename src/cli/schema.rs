@@ -31,9 +31,9 @@ fn schema(backend: &[BackendOption]) -> Value {
     for option in backend {
         properties.insert(option.name.clone(), of_backend(option));
     }
-    // An option of this program takes the place of one with the same name.
+    // An option of this program replaces one of the backend with the same name.
     for option in &OPTIONS {
-        properties.insert(option.name.to_owned(), of_ours(option));
+        properties.insert(option.name.to_owned(), of_program(option));
     }
     for key in OF_PLAKAR {
         properties
@@ -50,7 +50,7 @@ fn schema(backend: &[BackendOption]) -> Value {
     })
 }
 
-fn of_ours(option: &Opt) -> Value {
+fn of_program(option: &Opt) -> Value {
     let default = option.default.trim_matches('`');
     let mut property = match option.kind {
         Kind::Text => json!({ "type": "string" }),

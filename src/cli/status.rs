@@ -16,8 +16,8 @@ use crate::{
 
 /// Show the state of a session, and what the services report.
 ///
-/// Asks iCloud, and renews the session if necessary. Never has a code sent. Exit codes: 0 success,
-/// 10 a sign-in is needed, 11 the trust ends within --warn-days.
+/// Sends requests to iCloud, and renews the session if necessary. Never has a code sent. Exit
+/// codes: 0 success, 1 failure, 10 a sign-in is needed, 11 the trust ends within --warn-days.
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub struct Status {
     /// Days of trust below which the exit code is 11
     #[arg(long, value_name = "N", default_value_t = u64::from(WARN_DAYS))]
     warn_days: u64,
-    /// Show what is known locally, without asking iCloud
+    /// Show the stored state, without a request to iCloud
     #[arg(long)]
     offline: bool,
     /// Print one line, for a monitor that reads it and the exit code
@@ -37,8 +37,8 @@ pub struct Status {
 }
 
 /// The response of iCloud.
-enum Answer {
-    NotAsked,
+enum Response {
+    NotRequested,
     Listed(Option<Available>),
     Refused(Cause, String),
 }
@@ -50,27 +50,27 @@ impl Status {
         let session_file = state.session_file(&account.apple_id, &account.client_id);
         let rclone = Rclone::start();
         let before = rclone.describe(&session_file).await?;
-        let answer = if self.offline || before.needs_login {
-            Answer::NotAsked
+        let response = if self.offline || before.needs_login {
+            Response::NotRequested
         } else {
-            match doctor::look(state, &name, &account).await {
-                Ok(_) => Answer::Listed(rclone.services(&session_file).await.ok()),
-                Err((cause, text)) => Answer::Refused(cause, text),
+            match doctor::list_top(state, &name, &account).await {
+                Ok(_) => Response::Listed(rclone.services(&session_file).await.ok()),
+                Err((cause, text)) => Response::Refused(cause, text),
             }
         };
         let described = rclone.describe(&session_file).await?;
         let days_left = described.days_left();
-        let ending = match &answer {
+        let ending = match &response {
             _ if described.needs_login => Ending::NeedsLogin,
-            Answer::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
-            Answer::Refused(..) => Ending::Failure,
+            Response::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
+            Response::Refused(..) => Ending::Failure,
             _ if described.ends_within(self.warn_days) => Ending::ExpiresSoon,
             _ => Ending::Success,
         };
         if self.json {
-            let (services, refused) = match &answer {
-                Answer::Listed(Some(available)) => (Some(&available.services), None),
-                Answer::Refused(cause, text) => (None, Some(json!({ "cause": cause, "text": text }))),
+            let (services, refused) = match &response {
+                Response::Listed(Some(available)) => (Some(&available.services), None),
+                Response::Refused(cause, text) => (None, Some(json!({ "cause": cause, "text": text }))),
                 _ => (None, None),
             };
             output::print_json(&json!({
@@ -86,22 +86,22 @@ impl Status {
                 "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
             }))?;
         } else if self.check {
-            output::print(&(checked(&name, ending, &described, &answer) + "\n"))?;
+            output::print(&(checked(&name, ending, &described, &response) + "\n"))?;
         } else {
-            output::print(&shown(&name, &account.apple_id, &described, &answer))?;
+            output::print(&shown(&name, &account.apple_id, &described, &response))?;
         }
         Ok(ending)
     }
 }
 
 /// Returns the line for a monitor, which begins with `ok`, `warning` or `critical`.
-fn checked(name: &str, ending: Ending, described: &Description, answer: &Answer) -> String {
+fn checked(name: &str, ending: Ending, described: &Description, response: &Response) -> String {
     let trust = match described.days_left() {
         Some(days) => format!("{days} days of trust left"),
-        None => "the days of trust left are not known".to_owned(),
+        None => "the days of trust left are unknown".to_owned(),
     };
-    let cause = match answer {
-        Answer::Refused(cause, _) => *cause,
+    let cause = match response {
+        Response::Refused(cause, _) => *cause,
         _ => described.cause(),
     };
     let advice = || {
@@ -115,19 +115,19 @@ fn checked(name: &str, ending: Ending, described: &Description, answer: &Answer)
     }
 }
 
-fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -> String {
+fn shown(name: &str, apple_id: &str, described: &Description, response: &Response) -> String {
     let mut lines = vec![("account", format!("{name} ({apple_id})"))];
-    // The backend's message tells a person what to do, in its own words.
+    // The advice replaces the message of the backend, which has its own advice.
     let needs_login = |cause| {
         let advice = advice::of(cause, name);
         format!("needs login. {} Next: {}", advice.what, advice.next)
     };
-    let session = match answer {
+    let session = match response {
         _ if described.needs_login => needs_login(described.cause()),
-        Answer::NotAsked => "there (iCloud was not asked)".to_owned(),
-        Answer::Listed(_) => "alive".to_owned(),
-        Answer::Refused(cause, _) if advice::needs_login(*cause) => needs_login(*cause),
-        Answer::Refused(cause, text) => advice::of(*cause, name).line(text),
+        Response::NotRequested => "present (no request was sent to iCloud)".to_owned(),
+        Response::Listed(_) => "alive".to_owned(),
+        Response::Refused(cause, _) if advice::needs_login(*cause) => needs_login(*cause),
+        Response::Refused(cause, text) => advice::of(*cause, name).line(text),
     };
     lines.push(("session", session));
     lines.push((
@@ -135,7 +135,7 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
         match (&described.trust_until, described.days_left()) {
             (Some(_), Some(0)) => "over".to_owned(),
             (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
-            _ => "for how long is not known".to_owned(),
+            _ => "the end is unknown".to_owned(),
         },
     ));
     if let Some(renewed) = &described.renewed_at {
@@ -154,13 +154,13 @@ fn shown(name: &str, apple_id: &str, described: &Description, answer: &Answer) -
     if !described.needs_login && !described.reason.is_empty() {
         lines.push(("note", described.reason.clone()));
     }
-    if let Some(till) = &described.waits_till {
+    if let Some(till) = &described.waits_until {
         lines.push(("sign-in", format!("waits for its code until {}", output::minute(till))));
     }
-    if let Answer::Listed(Some(available)) = answer {
+    if let Response::Listed(Some(available)) = response {
         let services = available.services.iter().map(|(name, state)| format!("{name} {state}"));
         let services = services.collect::<Vec<_>>().join(", ");
-        lines.push(("services", if services.is_empty() { "not known".to_owned() } else { services }));
+        lines.push(("services", if services.is_empty() { "unknown".to_owned() } else { services }));
         if available.terms_pending {
             lines.push(("terms", advice::of(Cause::TermsPending, name).what.to_owned()));
         }

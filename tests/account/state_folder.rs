@@ -66,7 +66,7 @@ fn a_damaged_account_is_not_nobody() {
     let file = person.state().join("accounts/icloud.json");
     fs::write(&file, "{").unwrap();
     let status = person.run(&["status"]).ends(1);
-    assert!(status.stderr.contains("is no account file"), "{status:?}");
+    assert!(status.stderr.contains("is not an account file"), "{status:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
 
 /// How long to wait for an approval on a device, in seconds.
 const APPROVAL_TIME: u64 = 5 * 60;
-/// How often Apple is asked whether the approval was given, in seconds.
+/// The interval between requests whether the approval was given, in seconds.
 const APPROVAL_POLL: u64 = 5;
 
 /// A sign-in in progress.
@@ -38,7 +38,7 @@ pub struct SignIn<'a> {
 }
 
 impl SignIn<'_> {
-    /// Asks for the password and proves it, whereupon Apple sends a code.
+    /// Asks for the password and proves it to Apple, which then sends a code.
     pub async fn begin(&mut self, known: Option<Account>) -> Result<Step, Error> {
         let login = self.login;
         if login.code.is_some() {
@@ -56,13 +56,13 @@ impl SignIn<'_> {
         }
         let client_id = known.as_ref().map(|known| known.client_id.clone()).unwrap_or_default();
         self.account = Account::new(&apple_id, &client_id);
-        // If the session cannot be stored, the sign-in would use up a code in vain.
+        // Fails early if the session could not be stored, so that no code is sent in vain.
         Rclone::start().describe(self.account.identity(self.state).session_file.as_ref()).await?;
         let command = login.password_command.clone().or_else(|| known.and_then(|known| known.password_command));
         let command = command.filter(|_| !login.password_stdin);
         let typed = match &command {
             Some(_) => String::new(),
-            None if login.password_stdin => prompt::password_of_stdin()?,
+            None if login.password_stdin => prompt::password_from_stdin()?,
             None => prompt::password(&format!("Password of {} (not shown): ", self.account.apple_id))?,
         };
         if command.is_none() && typed.is_empty() {
@@ -76,17 +76,17 @@ impl SignIn<'_> {
         let delivery = login.delivery().map(|(way, place)| format!("{way} {place}")).unwrap_or_default();
         let step = rclone.sign_in(&self.name, &self.account.identity(self.state), password, &delivery).await?;
         // The password is stored once Apple has accepted it, which is before the code.
-        if !matches!(step, Step::Stopped { .. }) || stored_anyway(&step) {
+        if !matches!(step, Step::Stopped { .. }) || has_accepted_password(&step) {
             match command {
                 Some(command) => self.account.password_command = Some(command),
                 None if login.no_store_password => {}
-                None => self.account.keep_password(rclone.obscure(&typed).await?),
+                None => self.account.set_password(rclone.obscure(&typed).await?),
             }
             self.state.save(&self.name, &self.account)?;
         }
         if matches!(step, Step::Code(_)) && !login.no_wait && !login.json {
             let session_file = self.state.session_file(&self.account.apple_id, &self.account.client_id);
-            if let Some(till) = rclone.describe(&session_file).await?.waits_till {
+            if let Some(till) = rclone.describe(&session_file).await?.waits_until {
                 output::note(&format!("The code can be entered until {}.", output::minute(&till)));
             }
         }
@@ -100,7 +100,7 @@ impl SignIn<'_> {
         }
         let step = Rclone::start().answer_code(&self.name, &self.account.identity(self.state), answer).await?;
         if let (Step::Code(question), true) = (&step, answer.is_empty() && self.login.code.is_none())
-            && let Some(way) = self.login.way(question)?
+            && let Some(way) = self.login.alternative(question)?
         {
             return Ok(Rclone::start().answer_code(&self.name, &self.account.identity(self.state), &way).await?);
         }
@@ -112,7 +112,7 @@ impl SignIn<'_> {
         loop {
             step = match step {
                 Step::Code(question) if self.login.no_wait || self.login.code.is_some() || self.login.json => {
-                    return self.leave(&question);
+                    return self.exit_before_code(&question);
                 }
                 Step::Code(question) => {
                     let answer = ask(&question)?;
@@ -120,7 +120,7 @@ impl SignIn<'_> {
                 }
                 Step::Approval => match self.wait_for_approval().await? {
                     Some(step) => step,
-                    None => Step::stopped(Cause::AdpNotApproved, "no approval came in time"),
+                    None => Step::stopped(Cause::AdpNotApproved, "the access was not approved in time"),
                 },
                 Step::Stopped { cause, text, retry_after } => return self.stopped(cause, &text, retry_after),
                 Step::Done => return self.done().await,
@@ -128,18 +128,16 @@ impl SignIn<'_> {
         }
     }
 
-    /// Exits while the code is being delivered.
-    fn leave(&self, question: &Question) -> Result<Ending, Error> {
-        let ways: Vec<_> = question.ways.iter().map(|(way, text)| json!({ "answer": way, "does": text })).collect();
+    /// Prints how to enter the code, and ends the command before the code is entered.
+    fn exit_before_code(&self, question: &Question) -> Result<Ending, Error> {
+        let alternatives = question.alternatives.iter();
+        let ways: Vec<_> = alternatives.map(|(answer, text)| json!({ "answer": answer, "does": text })).collect();
         if self.login.json {
             output::print_json(&json!({
-                "account": self.name, "state": "code", "said": question.said, "how": question.how, "ways": ways,
+                "account": self.name, "state": "code", "said": question.problem, "how": question.delivery, "ways": ways,
             }))?;
         } else {
-            if let Some(said) = &question.said {
-                output::note(&format!("{said}."));
-            }
-            output::note(&format!("{}.", question.how));
+            print_question(question);
             output::note(&format!("Enter the code within 15 minutes: plakar-icloud login {} --code CODE", self.name));
         }
         Ok(Ending::NeedsLogin)
@@ -157,7 +155,7 @@ impl SignIn<'_> {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             if left % APPROVAL_POLL == 0 {
-                let step = Rclone::start().look_for_approval(&self.name, &self.account.identity(self.state)).await?;
+                let step = Rclone::start().check_approval(&self.name, &self.account.identity(self.state)).await?;
                 if !matches!(
                     step,
                     Step::Approval | Step::Stopped { cause: Cause::NoNetwork | Cause::ServiceTrouble, .. }
@@ -194,14 +192,14 @@ impl SignIn<'_> {
     /// Prints the next steps, after a check that iCloud Drive responds: a sign-in may succeed for
     /// an account whose data is not accessible.
     async fn done(&self) -> Result<Ending, Error> {
-        if let Err((cause, text)) = doctor::look(self.state, &self.name, &self.account).await {
+        if let Err((cause, text)) = doctor::list_top(self.state, &self.name, &self.account).await {
             return self.stopped(cause, &text, None);
         }
         let lines: Vec<Vec<String>> = [Section::Source, Section::Destination, Section::Store]
             .map(|section| plakar::line(section, &self.name, self.state))
             .into();
         let session = self.state.session_file(&self.account.apple_id, &self.account.client_id);
-        self.state.forget_marks_of(&session);
+        self.state.remove_marks_of(&session);
         let shown: Vec<String> = lines.iter().map(|line| plakar::shown(line)).collect();
         if self.login.json {
             output::print_json(&json!({ "account": self.name, "state": "signed-in", "plakar": shown }))?;
@@ -224,20 +222,24 @@ impl SignIn<'_> {
     }
 }
 
-/// Reports whether the password was accepted although the sign-in stopped, for a reason that a
-/// person can resolve with Apple.
-fn stored_anyway(step: &Step) -> bool {
+/// Reports whether Apple has accepted the password although the sign-in stopped, for a reason that
+/// the user can resolve with Apple.
+fn has_accepted_password(step: &Step) -> bool {
     matches!(step, Step::Stopped { cause: Cause::TermsPending | Cause::WebAccessOff | Cause::AdpNotApproved, .. })
+}
+
+/// Prints what was wrong with the previous answer, and how the code is delivered.
+fn print_question(question: &Question) {
+    if let Some(problem) = &question.problem {
+        output::note(&format!("{problem}."));
+    }
+    output::note(&format!("{}.", question.delivery));
 }
 
 /// Asks for the code.
 fn ask(question: &Question) -> Result<String, Error> {
-    if let Some(said) = &question.said {
-        output::note(&format!("{said}."));
-    }
-    output::note(&format!("{}.", question.how));
-    let others = question.ways.iter().enumerate();
-    for (number, (_, does)) in others {
+    print_question(question);
+    for (number, (_, does)) in question.alternatives.iter().enumerate() {
         output::note(&format!("  {}: {does}", letter(number)));
     }
     loop {
@@ -248,19 +250,19 @@ fn ask(question: &Question) -> Result<String, Error> {
             ));
         }
         let chosen = question
-            .ways
+            .alternatives
             .iter()
             .enumerate()
             .find(|(number, _)| letter(*number).to_string().eq_ignore_ascii_case(&answer));
         match chosen {
-            Some((_, (way, _))) => return Ok(way.clone()),
+            Some((_, (alternative, _))) => return Ok(alternative.clone()),
             None if answer.bytes().any(|byte| byte.is_ascii_digit()) => return Ok(answer),
             None => output::note("A code has six digits."),
         }
     }
 }
 
-/// Returns a letter for a choice, because digits are codes.
+/// Returns the letter of a choice. Choices have letters because a code has digits.
 fn letter(number: usize) -> char {
     char::from(b'a' + u8::try_from(number % 26).unwrap_or_default())
 }
