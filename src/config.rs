@@ -29,7 +29,7 @@ use sections::OWN_SECTION;
 /// An invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The account that it names or needs cannot be used.
+    /// The account cannot be used.
     #[error(transparent)]
     Account(#[from] account::Error),
     /// The location is invalid.
@@ -108,7 +108,7 @@ pub struct Config {
     pub forecast: Forecast,
     /// Where the results of runs are reported.
     pub report: Destinations,
-    /// What happens to a backup that could not save every file.
+    /// What happens to a backup that could not back up every file.
     pub on_partial: OnPartial,
 }
 
@@ -118,7 +118,7 @@ impl Config {
     /// rclone's options have their own names, with or without the prefix `rclone_`, as `plakar
     /// source import [-rclone]` stores them. Options of another section NAME are called
     /// `remote.NAME.option`. rclone checks their names. An account (`account=NAME`, or the only
-    /// one) takes the place of the options of an Apple ID.
+    /// account) replaces the options of an Apple ID.
     ///
     /// # Errors
     /// Fails if an option is missing or an option of this program has an invalid value.
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_plain_or_prefixed() {
+    fn options_may_have_the_prefix_rclone() {
         for prefix in ["", "rclone_"] {
             let config =
                 read(&[("location", "icloud://"), (&format!("{prefix}apple_id"), "User@example.com")]).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_are_a_service_of_their_own() {
+    fn photos_are_a_separate_service() {
         let photos = |pairs: &[(&str, &str)]| {
             let config = read(&[pairs, &[("apple_id", "user@example.com")]].concat()).unwrap();
             (config.sections[OWN_SECTION].get("service").cloned(), config.top.to_string(), config.origin)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sections_are_carried_along() {
+    fn other_sections_are_passed_to_rclone() {
         let config = read(&[
             ("location", "rclone:///kloset"),
             ("rclone_type", "crypt"),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_option_is_left_out() {
+    fn empty_values_and_keys_of_plakar_are_not_passed_to_rclone() {
         let config = read(&[
             ("location", "icloud://"),
             ("apple_id", "user@example.com"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn errors_name_the_missing_or_invalid_option() {
         let message = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().to_string();
         assert!(message(&[("apple_id", "user@example.com")]).contains("location"));
         assert!(message(&[("location", "icloud://")]).contains("plakar-icloud login"));
@@ -285,7 +285,7 @@ mod tests {
     /// `rclone config show` hides the password, and plakar's import of its output ends a value at
     /// the first semicolon.
     #[test]
-    fn what_an_import_has_cut_off_is_told_with_the_commands_that_help() {
+    fn the_error_about_a_truncated_import_names_the_commands_that_help() {
         let imported = |cookies| {
             read(&[
                 ("location", "rclone://"),
@@ -302,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn an_account_of_another_service_is_its_own() {
+    fn the_option_account_of_other_backends_is_passed_to_rclone() {
         let config = read(&[("location", "rclone://"), ("rclone_type", "b2"), ("account", "key-id")]).unwrap();
         assert_eq!(config.sections[OWN_SECTION]["account"], "key-id");
         assert!(config.access.is_none());
     }
 
     #[test]
-    fn options_of_ours_are_not_passed_on() {
+    fn options_of_this_program_are_not_passed_to_rclone() {
         let own = names().into_iter().filter(|&key| key != "account" && key != "password_command");
         let value = |key: &str| match key {
             "on_partial" => "fail",
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_shows_no_value_of_rclone() {
+    fn debug_output_of_a_configuration_has_no_secrets() {
         let given = [
             ("location", "icloud://"),
             ("apple_id", "user@example.com"),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_plakar_are_no_options() {
+    fn keys_of_plakar_are_ignored() {
         let given = [("location", "icloud://"), ("apple_id", "user@example.com")];
         let own = |pairs: &[(&str, &str)]| read(pairs).unwrap().sections[OWN_SECTION].clone();
         for key in ["passphrase", "passphrase_cmd", "ignore", "ignore-file"] {
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_absolute() {
+    fn relative_folders_are_refused() {
         for key in ["state_dir", "cache_dir", "spool_dir"] {
             for folder in ["folder", "~/folder", "./folder"] {
                 let pairs = [("location", "icloud://"), ("apple_id", "user@example.com"), (key, folder)];
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_would_keep_nothing_is_refused() {
+    fn a_cache_too_small_for_a_block_is_refused() {
         let with = |size| {
             read(&[
                 ("location", "icloud://"),

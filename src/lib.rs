@@ -3,12 +3,12 @@
 //! The modules, from plakar and the users down to C; each uses only those below it:
 //!
 //! - [`cli`] has the commands for users: signing in, showing the state, diagnosis;
-//! - [`doctor`] finds the one thing that is wrong, for some of these commands;
-//! - [`connector`] speaks gRPC with plakar: importer, exporter, storage;
+//! - [`doctor`] finds the cause of a problem, for some of these commands;
+//! - [`connector`] has the gRPC services for plakar: importer, exporter, storage;
 //! - [`config`] reads the configuration that plakar passes to a connector;
 //! - [`account`] converts the name of an account into the sign-in that rclone needs;
 //! - [`backup`], [`restore`] and [`kloset`] are the three uses of a drive;
-//! - [`drive`] is what they share: paths, content, spools, retries;
+//! - [`drive`] is shared by these: paths, content, spools, retries;
 //! - [`rclone`] calls rclone in this process, with JSON for control and memory for content; only
 //!   its child `ffi` handles pointers.
 //!

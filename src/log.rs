@@ -1,7 +1,7 @@
 //! The log: lines on stderr, without secrets.
 //!
-//! plakar passes its own stderr to a connector, so a user sees these lines among plakar's. So only
-//! warnings and errors are logged by default.
+//! plakar passes its own stderr to a connector, so a user sees these lines among plakar's.
+//! Therefore only warnings and errors are logged by default.
 
 use std::{
     env,
@@ -28,7 +28,7 @@ pub enum Verbosity {
 impl Verbosity {
     /// Returns the verbosity that the environment selects: `PLAKAR_ICLOUD_LOG=debug` selects
     /// everything.
-    pub fn of_process() -> Self {
+    pub fn from_env() -> Self {
         if env::var_os(VARIABLE).is_some_and(|value| value == "debug") { Self::Complete } else { Self::Quiet }
     }
 }
@@ -53,8 +53,8 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         // The debug lines of the transport would hide those of rclone.
-        let ours = record.target().starts_with("plakar_icloud") || record.target() == "rclone";
-        if !ours || !self.enabled(record.metadata()) {
+        let is_shown = record.target().starts_with("plakar_icloud") || record.target() == "rclone";
+        if !is_shown || !self.enabled(record.metadata()) {
             return;
         }
         let text = record.args().to_string();
@@ -75,7 +75,7 @@ impl Log for Stderr {
 
 /// Installs the log, once in a process.
 pub fn install() {
-    log::set_max_level(match Verbosity::of_process() {
+    log::set_max_level(match Verbosity::from_env() {
         Verbosity::Quiet => LevelFilter::Warn,
         Verbosity::Complete => LevelFilter::Debug,
     });

@@ -1,4 +1,4 @@
-//! The program: a connector if plakar starts it, or else a command for users.
+//! The program: a connector if plakar starts it, otherwise a command for users.
 
 use std::{io, process::ExitCode};
 
@@ -11,8 +11,8 @@ use plakar_icloud::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime;
 
-/// musl's own allocator is slow if threads pass memory to each other, as happens to content on its
-/// way through gRPC. This allocator is fast with any libc.
+/// musl's own allocator is slow if one thread frees the memory of another, as happens with content
+/// that passes through gRPC. This allocator is fast with any libc.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -41,7 +41,7 @@ fn run(cli: Cli) -> Result<ExitCode, String> {
     Ok(code)
 }
 
-/// Serves a connector in a container, where stdout is that of the container's log.
+/// Serves a connector in a container, where stdout goes to the container's log.
 fn serve_socket(role: Role, socket: &Socket) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(connector::serve_socket(role, socket));
@@ -54,7 +54,7 @@ fn serve(role: Role) -> io::Result<()> {
     if let Some(socket) = Socket::from_env()? {
         return serve_socket(role, &socket);
     }
-    // This must happen before any other thread runs, so that no other code ever uses the real
+    // The pipes are taken before any other thread runs, so that no other code ever uses the real
     // stdout.
     let pipes = connector::StdioPipes::take()?;
     // gRPC has one thread: plakar makes thousands of requests of a few hundred bytes, and each
@@ -69,7 +69,7 @@ fn serve(role: Role) -> io::Result<()> {
     // Dropping the runtime would wait for blocking reads whose content is no longer needed.
     runtime.shutdown_background();
     result.map_err(|error| {
-        let advice = "plakar starts this command and speaks to it through pipes; see plakar-icloud --help";
+        let advice = "this command is started by plakar, which connects to it with pipes; see plakar-icloud --help";
         io::Error::new(error.kind(), format!("no connection to plakar: {error}; {advice}"))
     })
 }

@@ -10,28 +10,28 @@ use crate::secret;
 /// Returns a message on one line. Secrets are redacted, and line breaks and other control
 /// characters are escaped.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    escaped(secret::redact(text), is_obeyed, |escaped, character| escaped.extend(character.escape_default()))
+    escaped(secret::redact(text), is_control, |escaped, character| escaped.extend(character.escape_default()))
 }
 
 /// Returns a text of several lines. It is escaped as by [`printable`], except for line breaks and
 /// tabs.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    let obeyed = |character| is_obeyed(character) && !matches!(character, '\n' | '\t');
-    escaped(secret::redact(text), obeyed, |escaped, character| escaped.extend(character.escape_default()))
+    let is_escaped = |character| is_control(character) && !matches!(character, '\n' | '\t');
+    escaped(secret::redact(text), is_escaped, |escaped, character| escaped.extend(character.escape_default()))
 }
 
 /// Returns JSON with the same meaning, without control characters in its strings. Line breaks
 /// between its members stay.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
-    let obeyed = |character| is_obeyed(character) && character != '\n';
-    escaped(Cow::Borrowed(json), obeyed, |escaped, character| {
+    let is_escaped = |character| is_control(character) && character != '\n';
+    escaped(Cow::Borrowed(json), is_escaped, |escaped, character| {
         *escaped += &format!("\\u{:04x}", u32::from(character));
     })
 }
 
 /// Reports whether a character controls a terminal instead of being shown: C0, DEL and C1 controls,
 /// line separators, and characters that change the direction of writing.
-fn is_obeyed(character: char) -> bool {
+fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -52,17 +52,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_escaped() {
+    fn characters_that_control_a_terminal_are_escaped() {
         assert_eq!(printable("a\u{1b}[31m\u{7}\r\nb\u{9b}\u{202e}c"), "a\\u{1b}[31m\\u{7}\\r\\nb\\u{9b}\\u{202e}c");
         assert_eq!(printable_lines("a\n\tb\u{7f}"), "a\n\tb\\u{7f}");
         assert_eq!(printable("Dr\u{e9} \u{65e5}\u{672c} \u{1f600}"), "Dr\u{e9} \u{65e5}\u{672c} \u{1f600}");
     }
 
     #[test]
-    fn json_keeps_its_meaning() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({ "name": "a\u{9b}\u{202e}\u{7f}\nb" });
         let shown = printable_json(&serde_json::to_string_pretty(&value).unwrap()).into_owned();
-        assert!(shown.chars().all(|character| character == '\n' || !is_obeyed(character)), "{shown:?}");
+        assert!(shown.chars().all(|character| character == '\n' || !is_control(character)), "{shown:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }
 }

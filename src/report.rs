@@ -1,4 +1,4 @@
-//! The result of a run, for the user who started it and for programs.
+//! The result of a run, for users and for programs.
 
 mod first;
 mod metrics;
@@ -23,7 +23,7 @@ use crate::account::{self, Counts, OnEvent, RunEvent, Runs};
 /// The maximum number of causes in one line.
 const CAUSES: usize = 4;
 
-/// The result of a run: what became of its items.
+/// The counts of a run: what happened to its items.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
@@ -39,16 +39,16 @@ pub struct Summary {
     pub unchanged: u64,
     /// The number of files that were read.
     pub read: u64,
-    /// The number of packages among the files, as far as they are recognised.
+    /// The number of files that are known to be packages.
     pub packages: u64,
     /// The number of files and folders that other accounts share.
     pub shared: u64,
-    /// The number of items that were left out as configured. What a folder contains that was left
-    /// out is unknown and is not counted.
+    /// The number of items that were left out as configured. The items in a folder that was left
+    /// out are unknown and not counted.
     pub excluded: u64,
-    /// The number of items that the service counts and does not list.
+    /// The number of items that the service counts but does not list.
     pub missing: u64,
-    /// The number of items that have another name in the drive than in the snapshot.
+    /// The number of items whose name in the drive differs from that in the snapshot.
     pub renamed: u64,
     /// The number of files that a restore found in the destination with the same size and time.
     pub identical: u64,
@@ -64,9 +64,9 @@ pub struct Summary {
     pub archives: u64,
     /// The number of links and special files that a restore has left out.
     pub links: u64,
-    /// The number of items whose permissions a restore has not kept.
+    /// The number of items whose permissions a restore could not set.
     pub permissions: u64,
-    /// The number of items whose extended attributes a restore has not kept.
+    /// The number of items whose extended attributes a restore could not set.
     pub attributes: u64,
     /// The number of items that were not saved or not restored.
     pub failed: u64,
@@ -78,10 +78,7 @@ impl Summary {
     /// Counts an item that failed.
     pub fn fail(&mut self, cause: &str) {
         self.failed += 1;
-        match self.causes.get_mut(cause) {
-            Some(count) => *count += 1,
-            None => drop(self.causes.insert(cause.to_owned(), 1)),
-        }
+        *self.causes.entry(cause.to_owned()).or_default() += 1;
     }
 
     /// Returns the causes with their numbers, the most frequent first.
@@ -183,7 +180,7 @@ impl Reporter {
         format!("{} {}", self.to.origin, self.to.location)
     }
 
-    /// Tells the monitor that the run has begun, unless another process of the same plakar does.
+    /// Sends a start signal to the monitor, unless another process of the same plakar sends it.
     pub fn begun(&self) {
         if let Some(ping) = &self.to.ping
             && first::is_first_to_begin(&self.configuration())
@@ -199,7 +196,7 @@ impl Reporter {
         }
         let run = self.ended(summary, None);
         crate::log::notice(format_args!("{}: {}; {}", self.kind.name(), summary.text(self.kind), run.effort()));
-        self.keep(&run);
+        self.publish(&run);
         if let Some(event) = partial.filter(|_| summary.failed > 0) {
             let reason = format!(
                 "{} of {} failed: {}",
@@ -214,19 +211,19 @@ impl Reporter {
     /// Reports a run that succeeded, without a line on stderr.
     pub fn done_silently(&self, summary: &Summary) {
         if !self.was_reported() {
-            self.keep(&self.ended(summary, None));
+            self.publish(&self.ended(summary, None));
         }
     }
 
-    /// Reports why a run failed, once. plakar itself prints only "EOF" if a stream ends while
-    /// plakar is sending.
+    /// Reports why a run failed, once. If a stream ends while plakar is sending, plakar prints only
+    /// "EOF".
     pub fn failed(&self, event: RunEvent, reason: &str, summary: Option<&Summary>) {
         if self.was_reported() {
             return;
         }
         log::error!("{reason}");
         if self.claim() {
-            self.keep(&self.ended(&summary.cloned().unwrap_or_default(), Some(reason)));
+            self.publish(&self.ended(&summary.cloned().unwrap_or_default(), Some(reason)));
         }
         self.to.on_event.run_ended(event, reason, summary.map(Counts::from));
     }
@@ -234,7 +231,7 @@ impl Reporter {
     /// Reports a run that could not begin, without a line on stderr: plakar shows the reason.
     pub fn refused(&self, reason: &str) {
         if !self.was_reported() && self.claim() {
-            self.keep(&self.ended(&Summary::default(), Some(reason)));
+            self.publish(&self.ended(&Summary::default(), Some(reason)));
         }
     }
 
@@ -246,8 +243,8 @@ impl Reporter {
         Run::new(self.kind, &self.to, self.began, summary, reason)
     }
 
-    /// Stores the result. A failure to do so is no failure of the run.
-    fn keep(&self, run: &Run) {
+    /// Stores the result and sends it to the monitor. If that fails, the run has not failed.
+    fn publish(&self, run: &Run) {
         let text = run.to_json();
         if let Some(path) = &self.to.file
             && let Err(error) = account::replace_file(path, text.as_bytes())
@@ -273,7 +270,7 @@ impl Reporter {
     }
 }
 
-/// Writes a number of things, such as "1 file" or "2 files".
+/// Returns a number with a noun, such as "1 file" or "2 files".
 pub fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

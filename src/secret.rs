@@ -84,13 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn announced_values_disappear() {
+    fn concealed_values_are_redacted() {
         conceal_cookies("X-APPLE-WEBAUTH-USER=\"v=1:s=0:d=12345\"; other=abcdefgh");
         assert_eq!(redact("sent abcdefgh and v=1:s=0:d=12345."), "sent … and ….");
     }
 
     #[test]
-    fn no_part_of_a_value_is_left() {
+    fn overlapping_values_are_redacted_completely() {
         conceal("head=tail-of-a-password");
         conceal("begins-alike");
         conceal("begins-alike, and goes on");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_cookies_disappears_as_a_whole() {
+    fn lists_of_cookies_are_redacted_completely() {
         for text in [
             "Cookie: a=S1; b=S2",
             "cookies = a=\"S1\"; b=S2\n",
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_an_address_disappear() {
+    fn credentials_in_addresses_are_redacted() {
         assert_eq!(redact("get https://me:p@ss@h.example/a: refused"), "get https://…@h.example/a: refused");
         conceal_credentials("https://me:pa/ss word@h.example");
         assert_eq!(redact(r#"parse "//me:pa/ss word@h.example""#), r#"parse "//me:…@h.example""#);
     }
 
     #[test]
-    fn known_shapes_disappear() {
+    fn values_of_known_shapes_are_redacted() {
         let shown = redact(
             r#"GET https://user:pw@host.example/a?sig=abc X-Apple-Session-Token: tok; "trustTokens":["t1"] https://cvws.icloud-content.com/B/key"#,
         );

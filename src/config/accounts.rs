@@ -34,7 +34,7 @@ impl AccountKeys {
     }
 }
 
-/// Completes every iCloud section from its account, and replaces rclone's backend by that of this
+/// Completes every iCloud section from its account, and replaces rclone's backend with that of this
 /// program, which accepts the same options. Returns the access of the section to open or, if that
 /// is a wrapper such as crypt, of the section below it.
 pub fn of(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {

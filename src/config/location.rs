@@ -57,10 +57,11 @@ pub fn in_photos(location: &str, path: &DrivePath) -> Option<DrivePath> {
 
 /// Decodes exactly what plakar has percent-encoded.
 ///
-/// A connector gets `@name:path` as Go's `url.URL.String` writes it, but a full location as the
-/// user typed it (P/config/config.go:133-142). A path that Go would have encoded differently was
-/// typed: "100%41" stays as it is because Go never encodes an A, and "a b%20c" because Go would
-/// have encoded its space. A name like "a%20b" must therefore be typed as "a%2520b".
+/// plakar passes `@name:path` to a connector as Go's `url.URL.String` writes it, but a full
+/// location as the user typed it (P/config/config.go:133-142). A path that Go would have encoded
+/// differently was typed: "100%41" is not decoded because Go never encodes an A, and "a b%20c"
+/// because Go would have encoded its space. A name like "a%20b" must therefore be typed as
+/// "a%2520b".
 fn decoded(path: &str) -> String {
     match percent_decode_str(path).decode_utf8() {
         Ok(decoded) if encoded_as_go_does(&decoded) == path => decoded.into_owned(),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_path() {
+    fn a_path_may_follow_any_number_of_slashes() {
         for location in ["icloud://a/b", "icloud:///a/b", "icloud:a/b", "icloud:////a//b/"] {
             assert_eq!(path(location), "/a/b", "{location}");
         }
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_plakar_encoded_is_decoded_and_what_was_typed_is_not() {
+    fn only_what_plakar_has_encoded_is_decoded() {
         assert_eq!(path("icloud:///My%20Files/caf%C3%A9%25"), "/My Files/café%");
         assert_eq!(path("icloud:///My Files"), "/My Files");
         assert_eq!(path("icloud:///100%"), "/100%");
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_is_no_folder_of_the_drive() {
+    fn photos_as_host_names_the_photo_library() {
         let in_photos = |location| {
             let (_, path) = parse(location).unwrap();
             super::in_photos(location, &path).map(|path| path.to_string())
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_locations_say_why() {
+    fn errors_about_locations_name_the_cause() {
         assert!(parse("s3://x").unwrap_err().to_string().contains("icloud://"));
         assert!(parse("icloud:///a/../b").unwrap_err().to_string().contains(".."));
     }

@@ -21,7 +21,7 @@ pub struct Opt {
     pub name: &'static str,
     /// The default as the README shows it. The default of a number is parsed from it.
     pub default: &'static str,
-    /// The meaning in one phrase.
+    /// The meaning, as a phrase.
     pub meaning: &'static str,
     /// What the values are.
     pub kind: Kind,
@@ -233,10 +233,10 @@ pub fn names() -> Vec<&'static str> {
     OPTIONS.iter().map(|option| option.name).collect()
 }
 
-/// What happens to a backup that could not save every file.
+/// What happens to a backup that could not back up every file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnPartial {
-    /// The snapshot is kept, and the failed files are named.
+    /// The snapshot is kept, and the failed files are reported.
     #[default]
     Keep,
     /// The backup ends with an error, and no snapshot is kept.
@@ -249,9 +249,9 @@ impl Opt {
         map.remove(self.name).filter(|value| !value.is_empty())
     }
 
-    /// Removes the path of a folder or file from the map and returns it. Relative paths are refused:
-    /// plakar runs connectors in the folder in which it was started itself, so their meaning would
-    /// vary.
+    /// Removes the path of a folder or file from the map and returns it. Relative paths are
+    /// refused: plakar starts connectors in its own current folder, so the meaning of such a path
+    /// would vary.
     pub(super) fn path(self, map: &mut HashMap<String, String>) -> Result<Option<PathBuf>, Error> {
         match self.text(map) {
             Some(value) if !value.starts_with('/') => {
@@ -322,11 +322,7 @@ pub(super) fn excludes(map: &mut HashMap<String, String>) -> Result<ExcludeOptio
         lines.extend(text.lines().map(str::to_owned));
     }
     lines.extend(IGNORE.text(map).iter().flat_map(|text| text.lines()).map(str::to_owned));
-    let skip_shared = match SHARED.text(map).as_deref() {
-        None | Some("include") => false,
-        Some("skip") => true,
-        Some(other) => return Err(SHARED.refuse(other.to_owned(), "it must be include or skip")),
-    };
+    let skip_shared = SHARED.choice(map, &[("include", false), ("skip", true)])?;
     Ok(ExcludeOptions { lines, include_klosets: INCLUDE_KLOSETS.flag(map)?, skip_shared })
 }
 
@@ -382,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_of_warn_days_is_the_one_of_status() {
+    fn warn_days_has_the_same_default_as_the_command_status() {
         assert_eq!(WARN_DAYS_OPTION.default, WARN_DAYS.to_string());
     }
 }

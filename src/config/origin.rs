@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Error, sections};
 use crate::rclone::Sections;
 
-/// Returns what identifies the account or server of a section, without secrets. The sections must
-/// not contain a circle.
+/// Returns the identity of the account or server of a section, without secrets. The sections must
+/// not refer to each other in a circle.
 pub fn of(sections: &Sections, section: &str) -> String {
     let (mut before, mut after) = (String::new(), Vec::new());
     let mut section = section;
@@ -81,19 +81,19 @@ pub fn refuse_circles(sections: &Sections) -> Result<(), Error> {
     for start in sections.keys() {
         // The path from `start`: each section on it with the referenced sections that are still to
         // be followed.
-        let mut way = vec![(start.as_str(), below(sections, start))];
-        while let Some((section, rest)) = way.last_mut() {
+        let mut path = vec![(start.as_str(), below(sections, start))];
+        while let Some((section, rest)) = path.last_mut() {
             let Some(next) = rest.pop() else {
                 done.insert(*section);
-                way.pop();
+                path.pop();
                 continue;
             };
-            if let Some(begin) = way.iter().position(|(section, _)| *section == next) {
-                let circle: Vec<&str> = way[begin..].iter().map(|(section, _)| *section).chain([next]).collect();
+            if let Some(begin) = path.iter().position(|(section, _)| *section == next) {
+                let circle: Vec<&str> = path[begin..].iter().map(|(section, _)| *section).chain([next]).collect();
                 return Err(Error::Circle(next.to_owned(), circle.join(" -> ")));
             }
             if !done.contains(next) {
-                way.push((next, below(sections, next)));
+                path.push((next, below(sections, next)));
             }
         }
     }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn remotes_that_stand_on_themselves_are_refused() {
+    fn remotes_that_refer_to_themselves_are_refused() {
         let of = |pairs: &[(&str, &str)]| {
             let map: HashMap<_, _> = pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
             Config::read(map).map(|_| ()).map_err(|error| error.to_string())
@@ -161,9 +161,9 @@ mod tests {
         assert_eq!(drive("alias", "remote.drive.remote", "/tmp"), Ok(()));
     }
 
-    /// Two sections may refer to the same one, and a chain may be long.
+    /// Two sections may refer to the same section, and a chain of references may be long.
     #[test]
-    fn a_long_chain_is_no_circle() {
+    fn a_long_chain_of_remotes_is_accepted() {
         let mut map = HashMap::from([("location".to_owned(), "rclone://".to_owned())]);
         map.extend(
             [("rclone_type", "union"), ("rclone_upstreams", "r0:a r0:b r1:")].map(|(a, b)| (a.into(), b.into())),

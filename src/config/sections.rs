@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Error;
 use crate::{rclone::Sections, secret};
 
-/// The section of the remote that the location refers to. Users name the others.
+/// The section of the remote that the location refers to. The other sections have names that users
+/// chose.
 pub const OWN_SECTION: &str = "_plakar";
 
 /// The type of this program's backend for iCloud.
@@ -17,14 +18,14 @@ pub const PHOTOS: &str = "photos";
 /// The type of rclone's backend for iCloud Drive, whose configurations are accepted.
 const ICLOUD_OF_RCLONE: &str = "iclouddrive";
 
-/// What `rclone config show` prints instead of a password.
+/// The text that `rclone config show` prints instead of a password.
 pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// Keys that plakar itself uses and leaves in the map. `ignore` and its variants are options of a
 /// source since plakar 1.1.5.
 pub const OF_PLAKAR: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
 
-/// Reports whether a section has an iCloud type.
+/// Reports whether any section has an iCloud type.
 pub fn has_icloud(map: &HashMap<String, String>) -> bool {
     let is_type = |key: &str| matches!(key, "type" | "rclone_type") || key.ends_with(".type");
     map.iter().any(|(key, value)| is_type(key) && is_icloud(value))
@@ -46,7 +47,7 @@ pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
             secret::conceal(&value);
         }
         secret::conceal_credentials(&value);
-        // plakar drops empty values on import, and a hidden password is no value.
+        // plakar drops empty values on import, and a hidden password is not a password.
         if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
             continue;
         }
@@ -63,7 +64,7 @@ pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
     Ok(sections)
 }
 
-/// Reports whether an option is one in which backends of rclone take a secret.
+/// Reports whether an option of a backend of rclone contains a secret.
 fn is_secret(option: &str) -> bool {
     ["pass", "token", "secret", "key", "credential", "sas_url", "auth"]
         .iter()

@@ -1,4 +1,4 @@
-//! Selects the process of a plakar command that reports the result.
+//! Selects the process that reports the result of a plakar command.
 
 #[cfg(target_os = "linux")]
 use std::os::{
@@ -9,13 +9,13 @@ use std::{env, sync::OnceLock};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Reports whether this is the first process to begin, as [`is_first`] does for the end.
+/// Reports whether this process is the first to begin, as [`is_first`] does for the end.
 pub fn is_first_to_begin(configuration: &str) -> bool {
     static FIRST: OnceLock<Option<Claim>> = OnceLock::new();
     FIRST.get_or_init(|| Claim::new(&format!("begin {configuration}"))).is_some()
 }
 
-/// Reports whether this is the first process to report, of all running processes that the same
+/// Reports whether this process is the first to report, of all running processes that the same
 /// plakar has started with the same configuration. A backup has two importers, which see the same
 /// failures.
 ///

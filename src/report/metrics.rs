@@ -12,13 +12,13 @@ use std::{
 
 use super::{Outcome, Run};
 
-/// Everybody may read the file: the exporter runs as a user of its own.
+/// The mode of the file. Everybody may read it, because the exporter runs as another user.
 const MODE: u32 = 0o644;
 
-/// The metric whose value a failed run takes from the file of the last one.
+/// The metric whose value a failed run copies from the existing file.
 const LAST_SUCCESS: &str = "plakar_icloud_last_success_time_seconds";
 
-/// Replaces the file of the metrics, so that a reader sees the old one or the new one.
+/// Replaces the file of the metrics, so that a reader sees either the old one or the new one.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
@@ -31,7 +31,7 @@ pub fn replace(path: &Path, run: &Run) -> io::Result<()> {
     next.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Returns the text of the file. `last` is the text of the last run.
+/// Returns the new text of the file. `last` is the existing text.
 fn text(run: &Run, ended: SystemTime, last: &str) -> String {
     let ended = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let is_complete = run.result == Outcome::Complete;

@@ -1,4 +1,4 @@
-//! Pings: requests that tell a monitor, such as healthchecks.io, how runs begin and end.
+//! Pings: requests that inform a monitor, such as healthchecks.io, of the start and end of runs.
 
 use std::{
     env, fmt, io,
@@ -13,10 +13,10 @@ pub const URL_VARIABLE: &str = "PLAKAR_ICLOUD_PING_URL";
 /// The variable with the text.
 pub const TEXT_VARIABLE: &str = "PLAKAR_ICLOUD_PING_TEXT";
 
-/// A check of a monitor.
+/// A check at a monitor.
 #[derive(Clone)]
 pub struct Ping {
-    /// The address, which is a secret: whoever knows it can send pings.
+    /// The address. It is a secret, because everybody with the address can send pings.
     url: String,
 }
 
@@ -44,7 +44,7 @@ impl Ping {
         Self { url }
     }
 
-    /// Sends a signal and a text, without waiting. A process of its own sends them, because plakar
+    /// Sends a signal and a text, without waiting. A separate process sends them, because plakar
     /// kills this process when a backup fails.
     pub fn send(&self, signal: Signal, text: &str) {
         let sent = env::current_exe().and_then(|program| self.spawn(Command::new(program), signal, text));
@@ -60,7 +60,7 @@ impl Ping {
         command.spawn().map(drop)
     }
 
-    /// Returns the address of a signal, as healthchecks.io and its like define it.
+    /// Returns the address of a signal, as healthchecks.io and similar monitors define it.
     fn address(&self, signal: Signal) -> String {
         let ending = match signal {
             Signal::Start => "/start",
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_the_end_of_the_path() {
+    fn the_signal_is_appended_to_the_path() {
         let ping = Ping::new("https://monitor.example/check?create=1".to_owned());
         assert_eq!(ping.address(Signal::Start), "https://monitor.example/check/start?create=1");
         assert_eq!(ping.address(Signal::Success), "https://monitor.example/check?create=1");

@@ -47,7 +47,7 @@ impl Kind {
 pub enum Outcome {
     /// Nothing failed.
     Complete,
-    /// There is a result that lacks items.
+    /// The result lacks items.
     Partial,
     /// There is no result.
     Failed,
@@ -83,7 +83,7 @@ pub struct Run {
     /// How long it waited in total.
     #[serde(default)]
     pub waited_seconds: Option<f64>,
-    /// What became of its items.
+    /// What happened to its items.
     #[serde(flatten)]
     pub summary: Summary,
 }
@@ -121,7 +121,7 @@ impl Run {
         }
     }
 
-    /// Parses a document. Returns none for one of a later version.
+    /// Parses a document. Returns none if it is malformed or of a later version.
     pub fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(text).ok().filter(|run| run.version <= VERSION)
     }
