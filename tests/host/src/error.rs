@@ -18,7 +18,7 @@ pub enum Error {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// The connector responded to a call with an error, or is gone.
+    /// The connector responded to a call with an error, or has exited.
     #[error("{operation}: {message} ({code:?})")]
     Refused {
         /// The call.
@@ -29,7 +29,7 @@ pub enum Error {
         message: String,
     },
     /// The connector did something that plakar cannot handle.
-    #[error("{operation}: the connector broke the protocol: {violation}")]
+    #[error("{operation}: the connector violated the protocol: {violation}")]
     Protocol {
         /// The call.
         operation: &'static str,
@@ -37,7 +37,7 @@ pub enum Error {
         violation: String,
     },
     /// The connector did not respond in time.
-    #[error("{operation}: no answer within {limit:?}")]
+    #[error("{operation}: no response within {limit:?}")]
     Deadline {
         /// The call.
         operation: &'static str,
@@ -47,7 +47,7 @@ pub enum Error {
     /// The kloset differs from what the host wrote.
     #[error("kloset: {0}")]
     Kloset(String),
-    /// The machine the host runs on failed.
+    /// An operation of the host's system failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }

@@ -48,7 +48,7 @@ pub struct Ack {
 }
 
 impl Exported {
-    /// Returns the reasons of failed paths (`KO` lines).
+    /// Returns the failed paths with the reasons (`KO` lines).
     pub fn errors(&self) -> BTreeMap<&str, &str> {
         let failed = self.acks.iter().filter(|ack| !ack.error.is_empty());
         failed.map(|ack| (ack.record.pathname.as_str(), ack.error.as_str())).collect()
@@ -65,8 +65,7 @@ impl Exporter {
     /// Calls Init.
     ///
     /// # Errors
-    ///
-    /// The connector refuses the settings.
+    /// Fails if the connector refuses the settings.
     pub async fn init(connector: Connector, settings: &Settings, options: &Options) -> Result<Self> {
         let mut client = ExporterClient::new(connector.channel());
         let request = wire::InitRequest {
@@ -109,8 +108,7 @@ impl Exporter {
     /// Calls Ping.
     ///
     /// # Errors
-    ///
-    /// The remote cannot be reached.
+    /// Fails if the remote cannot be reached.
     pub async fn ping(&self) -> Result<()> {
         let mut client = self.client.clone();
         let ping = async { client.ping(wire::PingRequest {}).await.map_err(Error::refused("Ping")) };
@@ -120,8 +118,7 @@ impl Exporter {
     /// Calls Close.
     ///
     /// # Errors
-    ///
-    /// The connector failed or does not answer.
+    /// Fails if the connector failed or does not respond.
     pub async fn close(&self) -> Result<()> {
         let mut client = self.client.clone();
         let close = async { client.close(wire::CloseRequest {}).await.map_err(Error::refused("Close")) };
@@ -139,13 +136,12 @@ impl Exporter {
         (Outgoing(sender), Acks::Starting(call))
     }
 
-    /// Sends a tree and collects the acks. Half-closes in the middle of a file that plakar would
-    /// fail to read, and sends nothing more.
+    /// Sends a tree and collects the acks. Half-closes the call in the middle of a file whose read
+    /// fails in plakar, and sends nothing more.
     ///
     /// # Errors
-    ///
-    /// The connector sends a response that makes plakar crash, or none. Failures of the connector
-    /// itself are in the result.
+    /// Fails if the connector sends a response that makes plakar crash, or none. Failures of the
+    /// connector itself are in the result.
     pub async fn export(&self, tree: &Tree) -> Result<Exported> {
         let (mut outgoing, mut acks) = self.start();
         let send = async move {
@@ -178,12 +174,11 @@ impl Exporter {
 pub struct Outgoing(mpsc::Sender<wire::ExportRequest>);
 
 impl Outgoing {
-    /// Sends a record, its content and, unless plakar's read failed, the empty
-    /// chunk that ends it.
+    /// Sends a record, its content and, unless plakar's read fails, the empty chunk that ends the
+    /// content.
     ///
     /// # Errors
-    ///
-    /// The call has ended.
+    /// Fails if the call has ended.
     pub async fn send(&mut self, item: &Item) -> Result<()> {
         self.packet(Packet::Record(item.record.clone())).await?;
         let (Payload::Whole(content) | Payload::Broken(content)) = &item.payload else {
@@ -223,8 +218,7 @@ impl Acks {
     /// Returns the next ack, or none at the end of the call.
     ///
     /// # Errors
-    ///
-    /// The call ended with an error, or with a response that makes plakar crash.
+    /// Fails if the call ended with an error, or with a response that makes plakar crash.
     pub async fn next(&mut self) -> Result<Option<Ack>> {
         let operation = "Export";
         if let Self::Starting(call) = self {

@@ -17,7 +17,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Returns a host of this executable.
+    /// Returns a host that starts this executable.
     pub fn new(executable: Executable, surroundings: Surroundings) -> Self {
         Self { executable, surroundings }
     }
@@ -32,11 +32,10 @@ impl Host {
         &mut self.surroundings
     }
 
-    /// Starts a connector and calls nothing on it.
+    /// Starts a connector without a call.
     ///
     /// # Errors
-    ///
-    /// It does not start or does not speak HTTP/2.
+    /// Fails if it does not start or does not speak HTTP/2.
     pub async fn connect(&self, role: Role) -> Result<Connector> {
         Connector::spawn(&self.executable, role, &self.surroundings).await
     }
@@ -44,8 +43,7 @@ impl Host {
     /// Starts an importer up to Init.
     ///
     /// # Errors
-    ///
-    /// It does not start, or refuses the settings.
+    /// Fails if it does not start, or refuses the settings.
     pub async fn importer(&self, settings: &Settings, options: &Options) -> Result<Importer> {
         Importer::init(self.connect(Role::Importer).await?, settings, options).await
     }
@@ -53,8 +51,7 @@ impl Host {
     /// Starts an exporter up to Init.
     ///
     /// # Errors
-    ///
-    /// It does not start, or refuses the settings.
+    /// Fails if it does not start, or refuses the settings.
     pub async fn exporter(&self, settings: &Settings, options: &Options) -> Result<Exporter> {
         Exporter::init(self.connect(Role::Exporter).await?, settings, options).await
     }
@@ -62,17 +59,15 @@ impl Host {
     /// Starts a store up to Init.
     ///
     /// # Errors
-    ///
-    /// It does not start, or refuses the settings.
+    /// Fails if it does not start, or refuses the settings.
     pub async fn store(&self, settings: &Settings) -> Result<Store> {
         Store::init(self.connect(Role::Storage).await?, settings).await
     }
 
-    /// Runs a whole backup: with two importers, one of which only counts. Both are closed and gone
-    /// at the end.
+    /// Runs a whole backup with two importers, one of which only counts. Both have exited at the
+    /// end.
     ///
     /// # Errors
-    ///
     /// Returns the errors that would make `plakar backup` fail. Files that could not be read are in
     /// the errors of the snapshot.
     pub async fn backup(&self, settings: &Settings, options: &Options, backup: Backup<'_>) -> Result<Snapshot> {
@@ -90,9 +85,8 @@ impl Host {
     /// Runs a whole restore.
     ///
     /// # Errors
-    ///
-    /// The connector does not start, or refuses the settings. The outcome of the export is in the
-    /// result.
+    /// Fails if the connector does not start, or refuses the settings. The outcome of the export is
+    /// in the result.
     pub async fn restore(&self, settings: &Settings, options: &Options, tree: &Tree) -> Result<Exported> {
         let exporter = self.exporter(settings, options).await?;
         let exported = exporter.export(tree).await?;

@@ -25,8 +25,7 @@ impl Importer {
     /// Calls Init.
     ///
     /// # Errors
-    ///
-    /// The connector refuses the settings.
+    /// Fails if the connector refuses the settings.
     pub async fn init(connector: Connector, settings: &Settings, options: &Options) -> Result<Self> {
         let mut client = ImporterClient::new(connector.channel());
         let request = wire::InitRequest {
@@ -75,8 +74,7 @@ impl Importer {
     /// Calls Ping.
     ///
     /// # Errors
-    ///
-    /// The remote cannot be reached.
+    /// Fails if the remote cannot be reached.
     pub async fn ping(&self) -> Result<()> {
         let mut client = self.client();
         let ping = async { client.ping(wire::PingRequest {}).await.map_err(Error::refused("Ping")) };
@@ -86,8 +84,7 @@ impl Importer {
     /// Calls Close.
     ///
     /// # Errors
-    ///
-    /// The connector failed or does not answer.
+    /// Fails if the connector failed or does not respond.
     pub async fn close(&self) -> Result<()> {
         let mut client = self.client();
         let close = async { client.close(wire::CloseRequest {}).await.map_err(Error::refused("Close")) };

@@ -43,7 +43,7 @@ pub struct Kloset<'a> {
 pub struct Checked {
     /// The number of chunks, each of which matched its name.
     pub chunks: usize,
-    /// Bytes.
+    /// The total size of the chunks in bytes.
     pub bytes: u64,
 }
 
@@ -51,8 +51,7 @@ impl<'a> Kloset<'a> {
     /// Creates a kloset in the store.
     ///
     /// # Errors
-    ///
-    /// There is one already, or the store cannot be written.
+    /// Fails if there is one already, or the store cannot be written.
     pub async fn create(store: &'a Store) -> Result<Self> {
         let mut config = new_id().repeat(CONFIG / 32 + 1);
         config.truncate(CONFIG);
@@ -63,8 +62,7 @@ impl<'a> Kloset<'a> {
     /// Opens the kloset in the store.
     ///
     /// # Errors
-    ///
-    /// There is none, or it cannot be read.
+    /// Fails if there is none, or it cannot be read.
     pub async fn open(store: &'a Store) -> Result<Self> {
         Ok(Self { config: store.open().await?, store, packfile: PACKFILE })
     }
@@ -84,9 +82,8 @@ impl<'a> Kloset<'a> {
     /// Stores a snapshot, which must hold the bytes of its contents.
     ///
     /// # Errors
-    ///
-    /// The store is locked by a maintenance, or cannot be written. The lock is
-    /// left behind when something cannot be stored, as plakar leaves it.
+    /// Fails if the store is locked by a maintenance, or cannot be written. The lock is left behind
+    /// when something cannot be stored, as plakar leaves it.
     pub async fn backup(&self, snapshot: &Snapshot) -> Result<SnapshotId> {
         let id = new_id();
         lock::acquire(self.store, id).await?;
@@ -114,11 +111,10 @@ impl<'a> Kloset<'a> {
         Err(Error::protocol("Put", format!("{written} bytes written of {size}")))
     }
 
-    /// Stores a lock and leaves it, as a killed plakar does.
+    /// Stores a lock and does not delete it, as a killed plakar.
     ///
     /// # Errors
-    ///
-    /// The store cannot be written.
+    /// Fails if the store cannot be written.
     pub async fn leave_lock(&self, taken: SystemTime, exclusive: bool) -> Result<Mac> {
         let id = new_id();
         lock::put(self.store, id, taken, exclusive).await?;
@@ -128,8 +124,7 @@ impl<'a> Kloset<'a> {
     /// Returns the names of all snapshots.
     ///
     /// # Errors
-    ///
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotId>> {
         self.store.list(Resource::State).await
     }
@@ -149,8 +144,7 @@ impl<'a> Kloset<'a> {
     /// Reads each chunk of a snapshot separately and compares it with its name.
     ///
     /// # Errors
-    ///
-    /// A chunk cannot be read or is damaged.
+    /// Fails if a chunk cannot be read or is damaged.
     pub async fn check(&self, id: SnapshotId) -> Result<Checked> {
         let (state, places) = (self.state(id).await?, self.places().await?);
         let mut reads = stream::iter(state.chunks())
@@ -167,8 +161,7 @@ impl<'a> Kloset<'a> {
     /// Reads a snapshot with the bytes of its contents.
     ///
     /// # Errors
-    ///
-    /// The store cannot be read, or something in it is damaged.
+    /// Fails if the store cannot be read, or something in it is damaged.
     pub async fn load(&self, id: SnapshotId) -> Result<Snapshot> {
         let (state, places) = (self.state(id).await?, self.places().await?);
         let mut snapshot = state.header();
@@ -196,7 +189,7 @@ impl<'a> Kloset<'a> {
     }
 
     /// Reads consecutive chunks of a packfile with one call. The range is wider than the chunks, as
-    /// plakar's always is.
+    /// plakar's ranges always are.
     async fn read(&self, chunks: &[Mac], places: &HashMap<Mac, Place>) -> Result<Bytes> {
         let place = |mac| places.get(mac).ok_or_else(|| Error::Kloset("a chunk is missing".to_owned()));
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
@@ -210,7 +203,7 @@ impl<'a> Kloset<'a> {
         };
         let mut content = self.store.get(Resource::Packfile, start.packfile, Some(range)).await?;
         if content.len() != range.length as usize {
-            let short = format!("{} bytes came instead of {}", content.len(), range.length);
+            let short = format!("received {} bytes instead of {}", content.len(), range.length);
             return Err(Error::Kloset(short));
         }
         content.advance(usize::try_from(before).unwrap_or(usize::MAX));

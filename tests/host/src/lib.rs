@@ -1,5 +1,5 @@
-//! Uses a connector as plakar v1.1.4 does, without plakar: starts it, speaks HTTP/2 over its stdin
-//! and stdout, and makes the calls of a backup, a restore and a kloset in plakar's order and with
+//! A stand-in for plakar v1.1.4: starts a connector, connects to it with HTTP/2 over its stdin and
+//! stdout, and makes the calls of a backup, a restore and a kloset in plakar's order and with
 //! plakar's limits. It can also behave like a failing plakar: stop in the middle, kill the
 //! connector, or close the connection.
 //!

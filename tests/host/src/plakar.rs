@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::handshake::Settings;
 use crate::process::{Surroundings, within};
 
-/// A plakar with its own configuration and without a terminal to ask questions on.
+/// A plakar with its own configuration and without a terminal.
 #[derive(Debug)]
 pub struct Plakar {
     executable: PathBuf,
@@ -28,7 +28,7 @@ impl Version {
     /// The first version that installs unsigned packages only with `-allow-unsigned`.
     const VERIFIES: Self = Self([1, 1, 5]);
 
-    /// Reads the output of `plakar version`, such as `plakar/v1.1.4`.
+    /// Parses the output of `plakar version`, such as `plakar/v1.1.4`.
     fn read(text: &str) -> Option<Self> {
         let numbers = text.trim().strip_prefix("plakar/v")?.split(['-', '+']).next()?;
         let numbers: Vec<u32> = numbers.split('.').map_while(|number| number.parse().ok()).collect();
@@ -62,11 +62,10 @@ impl Plakar {
         found
     }
 
-    /// Prepares plakar's folders, so that it neither greets nor looks for updates.
+    /// Prepares plakar's folders, so that it neither prints a greeting nor checks for updates.
     ///
     /// # Errors
-    ///
-    /// It cannot be started.
+    /// Fails if it cannot be started.
     pub async fn new(executable: PathBuf, surroundings: Surroundings) -> Result<Self> {
         let mut surroundings = surroundings;
         surroundings.set("TERM", "dumb");
@@ -100,8 +99,7 @@ impl Plakar {
     /// Starts a command, whose output is read when it is waited for.
     ///
     /// # Errors
-    ///
-    /// It cannot be started.
+    /// Fails if it cannot be started.
     pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Child> {
         let failed = |source| Error::Start { executable: self.executable.display().to_string(), source };
         self.command(arguments).spawn().map_err(failed)
@@ -110,8 +108,7 @@ impl Plakar {
     /// Runs a command to its end.
     ///
     /// # Errors
-    ///
-    /// It cannot be started, or does not end.
+    /// Fails if it cannot be started, or does not end.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Outcome> {
         let child = self.start(arguments)?;
         let output = within("plakar", async { Ok(child.wait_with_output().await?) }).await?;
@@ -122,8 +119,7 @@ impl Plakar {
     /// Runs a command that must succeed, and returns what it printed.
     ///
     /// # Errors
-    ///
-    /// It fails.
+    /// Fails if the command fails.
     pub async fn must<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
         let outcome = self.run(arguments).await?;
         if outcome.status == Some(0) {
@@ -136,8 +132,7 @@ impl Plakar {
     /// Creates a package of a program and a manifest that names it, in the working folder.
     ///
     /// # Errors
-    ///
-    /// plakar refuses the manifest, or a file cannot be copied.
+    /// Fails if plakar refuses the manifest, or a file cannot be copied.
     pub async fn pack(&self, manifest: &Path, program: &Path) -> Result<PathBuf> {
         let folder = self.surroundings.cwd();
         let text = std::fs::read_to_string(manifest)?;
@@ -164,8 +159,7 @@ impl Plakar {
     /// Installs a package.
     ///
     /// # Errors
-    ///
-    /// plakar refuses it.
+    /// Fails if plakar refuses it.
     pub async fn install(&self, package: &Path) -> Result<()> {
         // plakar parses the name, version, system and architecture from the name of the file.
         let name = format!("icloud_{VERSION}_{}_{}.ptar", SYSTEM, ARCHITECTURE);
@@ -181,8 +175,7 @@ impl Plakar {
     /// Defines a `source`, a `destination` or a `store` with a name.
     ///
     /// # Errors
-    ///
-    /// plakar refuses the settings.
+    /// Fails if plakar refuses the settings.
     pub async fn define(&self, role: &str, name: &str, settings: &Settings) -> Result<()> {
         let parameters = settings.parameters();
         let location = parameters.get("location").cloned().unwrap_or_default();
@@ -225,9 +218,10 @@ mod tests {
         assert!(read("plakar/v1.1.4") < Some(Version::VERIFIES) && read("plakar/v1.1.10") > Some(Version::VERIFIES));
     }
 
-    /// A stand-in for plakar, which records its arguments, gets the flag only where plakar has it.
+    /// A script in place of plakar records its arguments. It gets the flag only as a version that
+    /// has it.
     #[tokio::test]
-    async fn an_unsigned_package_is_allowed_where_plakar_checks_signatures() {
+    async fn unsigned_packages_are_allowed_if_plakar_checks_signatures() {
         for (version, flag) in [("v1.1.4", ""), ("v1.1.5", "-allow-unsigned "), ("v1.2.0-rc.1", "-allow-unsigned ")] {
             let surroundings = Surroundings::new().unwrap();
             let executable = surroundings.root().join("plakar");

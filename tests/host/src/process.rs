@@ -21,11 +21,10 @@ use pipes::Pipes;
 pub use pipes::channel;
 pub use surroundings::{Running, Surroundings};
 
-/// How long the host waits for a response before it treats a connector as dead. plakar itself waits
-/// without a limit.
+/// How long the host waits for a response. plakar itself waits without a limit.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How often the host tries to connect to a socket, as plakar does.
+/// The interval at which the host tries to connect to a socket, as plakar does.
 const DIAL: Duration = Duration::from_millis(50);
 
 /// The role in which a connector is started.
@@ -96,8 +95,7 @@ impl Connector {
     /// Starts the executable in a role and connects to it.
     ///
     /// # Errors
-    ///
-    /// The executable cannot be started, or it does not speak HTTP/2.
+    /// Fails if the executable cannot be started, or it does not speak HTTP/2.
     pub async fn spawn(executable: &Executable, role: Role, surroundings: &Surroundings) -> Result<Self> {
         let mut command = executable.command(role);
         surroundings.apply(&mut command);
@@ -107,8 +105,7 @@ impl Connector {
     /// Starts a command that serves gRPC over its stdin and stdout.
     ///
     /// # Errors
-    ///
-    /// As for [`Connector::spawn`].
+    /// Fails as [`Connector::spawn`] does.
     pub async fn start(command: Command) -> Result<Self> {
         let (mut child, pid) = spawn(command)?;
         let pipes = match (child.stdin.take(), child.stdout.take()) {
@@ -122,8 +119,7 @@ impl Connector {
     /// plakar 1.2 does for a connector in a container.
     ///
     /// # Errors
-    ///
-    /// As for [`Connector::spawn`].
+    /// Fails as [`Connector::spawn`] does.
     pub async fn listening(
         executable: &Executable,
         role: Role,
@@ -186,7 +182,7 @@ impl Connector {
         self.pipes.end_input();
     }
 
-    /// Closes both pipes, as the death of plakar does.
+    /// Closes both pipes, as when plakar dies.
     pub fn hang_up(&self) {
         self.pipes.hang_up();
     }
@@ -194,8 +190,7 @@ impl Connector {
     /// Sends a signal; plakar sends SIGKILL when it is interrupted.
     ///
     /// # Errors
-    ///
-    /// The process is gone.
+    /// Fails if the process is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid, signal).map_err(|errno| Error::Io(errno.into()))
     }
@@ -203,8 +198,7 @@ impl Connector {
     /// Waits until the process and all holders of its stderr are gone.
     ///
     /// # Errors
-    ///
-    /// They still exist after the limit.
+    /// Fails if they still exist after the limit.
     pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let operation = "exit";
         let end = async {
@@ -223,8 +217,7 @@ impl Connector {
     /// Ends stdin and waits for the exit.
     ///
     /// # Errors
-    ///
-    /// The process does not end within [`PATIENCE`], or not with success.
+    /// Fails if the process does not end within [`PATIENCE`], or not with success.
     pub async fn leave(mut self) -> Result<()> {
         self.hang_up();
         let status = self.wait(PATIENCE).await?;
@@ -278,7 +271,7 @@ fn spawn(mut command: Command) -> Result<(Child, Pid)> {
 }
 
 fn gone() -> Error {
-    Error::from(std::io::Error::other("the connector ended at once"))
+    Error::from(std::io::Error::other("the connector has exited"))
 }
 
 /// Waits for a response, up to a limit.

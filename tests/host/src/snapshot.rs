@@ -12,7 +12,7 @@ use crate::store::Mac;
 pub(crate) const MODE_DIR: u32 = 1 << 31;
 /// Go's `fs.ModeSymlink`.
 pub(crate) const MODE_SYMLINK: u32 = 1 << 27;
-/// Go's `fs.ModeType`: the bits that a regular file has none of.
+/// Go's `fs.ModeType`: the bits of which a regular file has none.
 const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | (1 << 26) | (1 << 25) | (1 << 24) | (1 << 21) | (1 << 19);
 
 /// The files of a source at one time.
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub opened: BTreeSet<String>,
     /// The maximum number of contents that were read concurrently.
     pub most_open: usize,
-    /// Violations that plakar would not report and that would harm a user.
+    /// Violations of the protocol that plakar does not report but that harm users.
     pub violations: Vec<String>,
 }
 
@@ -54,11 +54,11 @@ pub struct Entry {
 /// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// SHA-256.
+    /// The SHA-256 digest.
     pub digest: Mac,
-    /// The bytes, if they were to be stored.
+    /// The bytes, if the snapshot stores them.
     pub bytes: Option<Bytes>,
 }
 
@@ -99,7 +99,7 @@ impl Snapshot {
         };
         let entry = Entry { info, target: record.target.clone(), xattrs: record.extended_attributes.clone(), content };
         if self.entries.insert(path, entry).is_some() {
-            self.violations.push(format!("{:?} came twice", record.pathname));
+            self.violations.push(format!("{:?} was received twice", record.pathname));
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_the_same_when_kloset_says_so() {
+    fn files_are_compared_as_kloset_does() {
         let old = info("a");
         let with = |change: fn(&mut FileInfo)| {
             let mut new = old.clone();
@@ -207,19 +207,19 @@ mod tests {
     }
 
     #[test]
-    fn records_that_would_damage_a_snapshot_are_noted() {
-        let noted = |pathname: &str, name: &str| {
+    fn records_that_would_damage_a_snapshot_are_violations() {
+        let is_violation = |pathname: &str, name: &str| {
             let record = Record { pathname: pathname.to_owned(), file_info: Some(info(name)), ..Record::default() };
             violation(&record, "/docs").is_some()
         };
-        assert!(!noted("/", "/"));
-        assert!(!noted("/docs", "docs"));
-        assert!(!noted("/docs/a", "a"));
-        assert!(noted("docs/a", "a"));
-        assert!(noted("/docs/", "docs"));
-        assert!(noted("/docs/../a", "a"));
-        assert!(noted("/docs/a", "b"));
-        assert!(noted("/other/a", "a"));
-        assert!(noted("/docsx", "docsx"));
+        assert!(!is_violation("/", "/"));
+        assert!(!is_violation("/docs", "docs"));
+        assert!(!is_violation("/docs/a", "a"));
+        assert!(is_violation("docs/a", "a"));
+        assert!(is_violation("/docs/", "docs"));
+        assert!(is_violation("/docs/../a", "a"));
+        assert!(is_violation("/docs/a", "b"));
+        assert!(is_violation("/other/a", "a"));
+        assert!(is_violation("/docsx", "docsx"));
     }
 }

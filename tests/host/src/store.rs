@@ -80,8 +80,7 @@ impl Store {
     /// Calls Init.
     ///
     /// # Errors
-    ///
-    /// The connector refuses the settings.
+    /// Fails if the connector refuses the settings.
     pub async fn init(connector: Connector, settings: &Settings) -> Result<Self> {
         let mut store = Self {
             client: StoreClient::new(connector.channel()),
@@ -96,8 +95,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Returns the store with the flag of plakar 1.2 in its requests, which asks for the tier of
-    /// the storage with the fastest access.
+    /// Returns the store with the flag of plakar 1.2 in its requests, which selects the tier of the
+    /// storage with the fastest access.
     #[must_use]
     pub fn hot(self) -> Self {
         Self { flags: wire::StorageFlags::Hot.into(), ..self }
@@ -121,8 +120,7 @@ impl Store {
     /// Creates a kloset.
     ///
     /// # Errors
-    ///
-    /// There is one, or the remote cannot be written.
+    /// Fails if there is one, or the remote cannot be written.
     pub async fn create(&self, config: impl Into<Bytes>) -> Result<()> {
         let config = config.into();
         call!(self, "Create", create(wire::CreateRequest { config })).map(drop)
@@ -131,8 +129,7 @@ impl Store {
     /// Returns the configuration that the kloset was created with.
     ///
     /// # Errors
-    ///
-    /// There is no kloset, or it cannot be read.
+    /// Fails if there is no kloset, or it cannot be read.
     pub async fn open(&self) -> Result<Bytes> {
         Ok(call!(self, "Open", open(wire::OpenRequest {}))?.config)
     }
@@ -140,8 +137,7 @@ impl Store {
     /// Calls Ping.
     ///
     /// # Errors
-    ///
-    /// The remote cannot be reached.
+    /// Fails if the remote cannot be reached.
     pub async fn ping(&self) -> Result<()> {
         call!(self, "Ping", ping(wire::PingRequest {})).map(drop)
     }
@@ -149,8 +145,7 @@ impl Store {
     /// Returns a bit mask: 4 readable, 2 writable.
     ///
     /// # Errors
-    ///
-    /// The connector fails.
+    /// Fails if the connector fails.
     pub async fn mode(&self) -> Result<i32> {
         Ok(call!(self, "Mode", mode(wire::ModeRequest {}))?.mode)
     }
@@ -158,8 +153,7 @@ impl Store {
     /// Returns the total size of the kloset in bytes.
     ///
     /// # Errors
-    ///
-    /// The remote cannot be read.
+    /// Fails if the remote cannot be read.
     pub async fn size(&self) -> Result<i64> {
         Ok(call!(self, "Size", size(wire::SizeRequest {}))?.size)
     }
@@ -167,8 +161,7 @@ impl Store {
     /// Returns the names of all objects of a kind.
     ///
     /// # Errors
-    ///
-    /// The remote cannot be read, or there is a name that plakar cannot handle.
+    /// Fails if the remote cannot be read, or there is a name that plakar cannot handle.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>> {
         let r#type = resource.number();
         let answer = call!(self, "List", list(wire::ListRequest { r#type, flags: self.flags }))?;
@@ -183,8 +176,7 @@ impl Store {
     /// the connector reports.
     ///
     /// # Errors
-    ///
-    /// The object is not stored.
+    /// Fails if the object is not stored.
     pub async fn put(&self, resource: Resource, mac: Mac, content: Bytes) -> Result<i64> {
         let mut put = self.start_put(resource, mac).await?;
         let mut rest = content;
@@ -201,8 +193,7 @@ impl Store {
     /// Starts to store an object and sends only its name.
     ///
     /// # Errors
-    ///
-    /// The connector does not accept the call.
+    /// Fails if the connector does not accept the call.
     pub async fn start_put(&self, resource: Resource, mac: Mac) -> Result<Put> {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = self.client.clone();
@@ -221,8 +212,7 @@ impl Store {
     /// Reads an object or a part of it, to the end of the response.
     ///
     /// # Errors
-    ///
-    /// It cannot be read, or the response is longer than requested.
+    /// Fails if it cannot be read, or the response is longer than requested.
     pub async fn get(&self, resource: Resource, mac: Mac, range: Option<Range>) -> Result<Bytes> {
         let operation = "Get";
         let request = wire::GetRequest {
@@ -239,7 +229,7 @@ impl Store {
             content.extend_from_slice(&answer.chunk);
         }
         if range.is_some_and(|range| content.len() > range.length as usize) {
-            return Err(Error::protocol(operation, "more bytes than were asked for"));
+            return Err(Error::protocol(operation, "more bytes than requested"));
         }
         Ok(content.freeze())
     }
@@ -247,8 +237,7 @@ impl Store {
     /// Deletes an object.
     ///
     /// # Errors
-    ///
-    /// It is still there.
+    /// Fails if it is still there.
     pub async fn delete(&self, resource: Resource, mac: Mac) -> Result<()> {
         let (mac, r#type) = (Bytes::copy_from_slice(&mac), resource.number());
         let request = wire::DeleteRequest { mac, r#type, flags: self.flags };
@@ -258,8 +247,7 @@ impl Store {
     /// Calls Close.
     ///
     /// # Errors
-    ///
-    /// The connector failed or does not answer.
+    /// Fails if the connector failed or does not respond.
     pub async fn close(&self) -> Result<()> {
         call!(self, "Close", close(wire::CloseRequest {})).map(drop)
     }
@@ -276,8 +264,7 @@ impl Put {
     /// Sends a chunk.
     ///
     /// # Errors
-    ///
-    /// The call has ended; [`Put::finish`] tells why.
+    /// Fails if the call has ended; [`Put::finish`] returns the reason.
     pub async fn send(&mut self, chunk: Bytes) -> Result<()> {
         let chunk = wire::PutRequest { chunk, ..wire::PutRequest::default() };
         self.message(chunk).await
@@ -295,8 +282,7 @@ impl Put {
     /// Half-closes and waits for the number of bytes written.
     ///
     /// # Errors
-    ///
-    /// The object is not stored.
+    /// Fails if the object is not stored.
     pub async fn finish(self) -> Result<i64> {
         drop(self.sender);
         let answer = async {
@@ -310,7 +296,7 @@ impl Put {
     pub async fn cancel(self) {
         self.call.abort();
         let _ = self.call.await;
-        // If the sender were dropped before the reset is sent, that would be a half-close.
+        // If the sender were dropped before the reset is sent, the call would be half-closed.
         self.sender.closed().await;
     }
 }

@@ -54,7 +54,7 @@ impl Tree {
         self.item(path, 0o644, Payload::Whole(content.into()))
     }
 
-    /// Returns the tree with a file added that plakar fails to read to its end.
+    /// Returns the tree with a file added that plakar cannot read to its end.
     #[must_use]
     pub fn broken(self, path: &str, start: impl Into<Bytes>) -> Self {
         self.item(path, 0o644, Payload::Broken(start.into()))
@@ -139,8 +139,8 @@ impl Tree {
 
 impl Snapshot {
     /// Returns the items for a restore of `SNAP:path`, with paths relative to it. For a whole
-    /// snapshot, they are relative to its root; a file is placed below a made-up folder. Requires
-    /// the bytes of the contents.
+    /// snapshot, they are relative to its root. A single file is placed below a generated folder.
+    /// The snapshot must have the bytes of the contents.
     pub fn restore(&self, path: &str) -> Tree {
         let mut tree = Tree::new();
         if let Some(entry) = self.entries.get(path).filter(|entry| !entry.is_dir()) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_before_what_is_in_them_and_names_in_the_order_of_their_bytes() {
+    fn folders_precede_their_content_and_names_are_in_bytewise_order() {
         let tree = Tree::new().file("/a.txt", "").file("/a/b", "").folder("/a").folder("/").file("/B", "");
         assert_eq!(paths(&tree), ["/", "/B", "/a", "/a/b", "/a.txt"]);
     }

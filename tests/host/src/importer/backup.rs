@@ -11,16 +11,16 @@ use crate::snapshot::{MODE_DIR, Snapshot, is_regular, violation};
 /// The options of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backup<'a> {
-    /// The newest snapshot of the store: files that have not changed since are not read. It is
-    /// ignored if it is of another source.
+    /// The newest snapshot of the store: files that have not changed since are not read. A snapshot
+    /// of another source is ignored.
     pub parent: Option<&'a Snapshot>,
-    /// What is stored of the contents.
+    /// Which parts of the contents the snapshot stores.
     pub keep: Keep,
-    /// Lines in the form of a gitignore file, which kloset applies by itself.
+    /// Lines in the form of a gitignore file, which kloset applies itself.
     pub excludes: &'a [String],
 }
 
-/// What a snapshot stores of each content besides its size.
+/// What a snapshot stores of each content, besides its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// Its SHA-256 and the bytes.
@@ -64,7 +64,6 @@ impl Importer {
     /// is free, and acknowledges each record when it is no longer needed.
     ///
     /// # Errors
-    ///
     /// Returns the errors that make `plakar backup` fail. A file that cannot be read is not one of
     /// them.
     pub async fn import(&self, backup: Backup<'_>) -> Result<Snapshot> {
@@ -77,12 +76,11 @@ impl Importer {
         Ok(snapshot)
     }
 
-    /// Imports the source as the second importer of a backup does: counts the
-    /// records and reads nothing.
+    /// Imports the source as the second importer of a backup does: counts the records and reads
+    /// nothing.
     ///
     /// # Errors
-    ///
-    /// As for [`Importer::import`].
+    /// Fails as [`Importer::import`] does.
     pub async fn count(&self) -> Result<Counts> {
         let mut counts = Counts::default();
         self.exchange(None, |done| match &done.record.file_info {
@@ -113,8 +111,8 @@ fn add(snapshot: &mut Snapshot, parent: Option<&Snapshot>, done: Done) {
     }
 }
 
-/// Checks that no entry is taken from the parent snapshot although it has changed: it could not be
-/// found again, and every later maintenance of the store would fail.
+/// Reports an entry that would be taken from the parent snapshot although it has changed. The entry
+/// could not be found again, and every later maintenance of the store would fail.
 fn dangling(record: &Record, parent: &Snapshot) -> Option<String> {
     let entry = parent.unchanged(record)?;
     let changed = entry.target != record.target || entry.xattrs != record.extended_attributes;

@@ -98,13 +98,13 @@ impl Importer {
         }
         drop(workers);
         if let Some(end) = stream.message().now_or_never() {
-            return Err(Error::protocol(operation, format!("after `finished` came {end:?}")));
+            return Err(Error::protocol(operation, format!("received {end:?} after `finished`")));
         }
         drop(acknowledgements);
         let end = async { stream.message().await.map_err(Error::refused(operation)) };
         match within(operation, end).await? {
             None => Ok(()),
-            Some(more) => Err(Error::protocol(operation, format!("after `finished` came {more:?}"))),
+            Some(more) => Err(Error::protocol(operation, format!("received {more:?} after `finished`"))),
         }
     }
 
@@ -151,11 +151,10 @@ impl Importer {
     /// Reads a content to its end.
     ///
     /// # Errors
-    ///
-    /// The connector failed, or sent an empty chunk.
+    /// Fails if the connector failed, or sent an empty chunk.
     pub async fn read(&self, record: &Record, keep: Keep) -> Result<Content> {
         let operation = "Open";
-        let asked = Record {
+        let requested = Record {
             pathname: record.pathname.clone(),
             is_xattr: record.is_xattr,
             xattr_name: record.xattr_name.clone(),
@@ -164,7 +163,7 @@ impl Importer {
             ..Record::default()
         };
         let mut client = self.client();
-        let request = OpenRequest { record: Some(asked) };
+        let request = OpenRequest { record: Some(requested) };
         let open = async { client.open(request).await.map_err(Error::refused(operation)) };
         let mut stream = within(operation, open).await?.into_inner();
         let (mut size, mut hash, mut kept) = (0, Sha256::new(), BytesMut::new());
@@ -191,7 +190,7 @@ async fn ended(stream: &mut Streaming<ImportResponse>) -> Error {
     let operation = "Import";
     let status = async {
         while stream.message().await.map_err(Error::refused(operation))?.is_some() {}
-        Err(Error::protocol(operation, "the stream ended before all was acknowledged"))
+        Err(Error::protocol(operation, "the stream ended before all records were acknowledged"))
     };
     let Err(error) = within::<std::convert::Infallible>(operation, status).await;
     error

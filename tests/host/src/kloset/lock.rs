@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::store::{Mac, Resource, Store};
 
-/// How long a lock is valid that is not refreshed.
+/// The age at which a lock is stale if it was not refreshed.
 const STALE: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub(super) struct Packfile {
     pub content: Bytes,
 }
 
-/// The packfiles of a backup. A chunk that the kloset contains already is left out.
+/// The packfiles of a backup. A chunk that is already in the kloset is left out.
 pub(super) struct Packing<'a> {
     limit: usize,
     known: &'a HashMap<Mac, Place>,

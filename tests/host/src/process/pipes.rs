@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 /// The `:authority` of every call that plakar makes.
 const AUTHORITY: &str = "http://127.0.0.1:0";
 
-/// About the final window of grpc-go on a local pipe. Its measurement by pings is not copied,
-/// because Go servers treat hyper's pings as abuse.
+/// The window that grpc-go reaches on a local pipe, roughly. grpc-go measures it with pings. This
+/// is not copied, because Go servers treat hyper's pings as abuse.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// grpc-go reads everything from the connection, whether or not it is consumed.
 const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
@@ -97,16 +97,15 @@ impl AsyncWrite for Pipes {
     }
 }
 
-/// Connects to the process behind the pipes. Answers of more than 4 MiB are
-/// refused, by default as in grpc-go.
+/// Connects to the process behind the pipes. Responses of more than 4 MiB are refused, as by
+/// default in grpc-go.
 ///
 /// # Errors
-///
-/// The process does not speak HTTP/2.
+/// Fails if the process does not speak HTTP/2.
 pub async fn channel(pipes: Pipes) -> Result<Channel> {
     let used = AtomicBool::new(false);
     let connector = service_fn(move |_: Uri| {
-        // A connection over pipes cannot be made a second time.
+        // Pipes can be connected only once.
         let first = !used.swap(true, Ordering::Relaxed);
         let connection = first.then(|| TokioIo::new(pipes.clone()));
         async move { connection.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }

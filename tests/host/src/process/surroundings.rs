@@ -37,19 +37,17 @@ impl Running {
     /// Sends a signal.
     ///
     /// # Errors
-    ///
-    /// The process is gone.
+    /// Fails if the process is gone.
     pub fn signal(&self, signal: Signal) -> std::io::Result<()> {
         Ok(kill_process(self.pid, signal)?)
     }
 }
 
 impl Surroundings {
-    /// Makes the folders.
+    /// Creates the folders.
     ///
     /// # Errors
-    ///
-    /// The system's folder for temporary files cannot be written.
+    /// Fails if the system's folder for temporary files cannot be written.
     pub fn new() -> std::io::Result<Self> {
         let root = TempDir::new()?;
         let mut surroundings = Self { variables: BTreeMap::new(), root };
@@ -120,11 +118,10 @@ impl Surroundings {
         pids.filter(|pid| strings(*pid, "environ").contains(&home)).map(running).collect()
     }
 
-    /// Waits until none of these processes is left.
+    /// Waits until all of these processes have exited.
     ///
     /// # Errors
-    ///
-    /// A process is left after [`PATIENCE`](crate::PATIENCE).
+    /// Fails if a process is left after [`PATIENCE`](crate::PATIENCE).
     pub async fn deserted(&self) -> Result<()> {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         within("exit of all processes", async {
@@ -136,11 +133,10 @@ impl Surroundings {
         .await
     }
 
-    /// Returns everything that has appeared in the three folders.
+    /// Returns all files and folders that were created in the three folders.
     ///
     /// # Errors
-    ///
-    /// A folder cannot be read.
+    /// Fails if a folder cannot be read.
     pub fn traces(&self) -> std::io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         let mut folders = vec![self.home(), self.tmp(), self.cwd()];
