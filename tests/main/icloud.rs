@@ -19,7 +19,7 @@ pub async fn until(mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
 }
 
-/// A separate drive, a signed-in account, and a host whose connectors can reach nothing else.
+/// A separate drive, a signed-in account, and a host whose connectors can reach only that drive.
 pub struct ICloud {
     pub simulator: Simulator,
     pub host: Host,
@@ -117,8 +117,8 @@ impl ICloud {
         self.host.backup(&self.settings(location), &Options::default(), Backup::after(parent)).await.unwrap()
     }
 
-    /// Returns the files and folders that are left behind, except the session and the copy of the
-    /// kloset's configuration, which are kept intentionally.
+    /// Returns the files and folders that are left behind, except the sessions, the last runs and
+    /// the small caches of the state folder.
     pub fn traces(&self) -> Vec<PathBuf> {
         let surroundings = self.host.surroundings();
         let state = surroundings.home().join(".local/state/plakar-icloud");

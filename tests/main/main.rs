@@ -1,5 +1,5 @@
-//! What plakar relies on, tried on the program as plakar starts it. No test
-//! shares a process, a remote or a home with another.
+//! Tests of the program as plakar starts it. No test shares a process, a remote or a home with
+//! another.
 //!
 //! - [`importer`]: unchanged files, names, roots, failures, the order of calls
 //! - [`exporter`]: trees, names, failures
@@ -8,10 +8,9 @@
 //! - [`process`]: start, end, environment, silence
 //! - [`monitor`]: pings and metrics
 //! - [`provider`]: all three on a WebDAV server
-//! - [`plakar`]: the same through the real plakar, where it is on PATH
+//! - [`plakar`]: the same through the real plakar, if it is on PATH
 //!
-//! They run against a simulated iCloud ([`icloud`]) or folders of this machine
-//! ([`disk`]), both of which rclone takes for what they are.
+//! They run against a simulated iCloud ([`icloud`]) or folders of this machine ([`disk`]).
 
 mod disk;
 mod exporter;

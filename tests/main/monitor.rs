@@ -1,4 +1,4 @@
-//! What monitors learn of a run: pings, and metrics for Prometheus.
+//! Pings to monitors, and metrics for Prometheus.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -26,16 +26,16 @@ impl Monitor {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/check", listener.local_addr().unwrap());
         let pings = Arc::<Mutex<Vec<(String, String)>>>::default();
-        let kept = Arc::clone(&pings);
+        let received = Arc::clone(&pings);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let kept = Arc::clone(&kept);
+                let received = Arc::clone(&received);
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let kept = Arc::clone(&kept);
+                    let received = Arc::clone(&received);
                     async move {
                         let path = request.uri().path().to_owned();
                         let text = request.into_body().collect().await.unwrap().to_bytes();
-                        kept.lock().unwrap().push((path, String::from_utf8(text.to_vec()).unwrap()));
+                        received.lock().unwrap().push((path, String::from_utf8(text.to_vec()).unwrap()));
                         Ok::<_, Infallible>(Response::new(String::new()))
                     }
                 });
@@ -62,7 +62,7 @@ fn monitored(icloud: &ICloud, monitor: &Monitor, location: &str) -> (Settings, s
 }
 
 #[tokio::test]
-async fn a_monitor_learns_of_the_start_and_the_end_of_a_run() {
+async fn a_monitor_is_informed_of_the_start_and_the_end_of_a_run() {
     // Requests to addresses of this machine do not pass the proxy of the simulator.
     let (icloud, monitor) = (ICloud::new(), Monitor::start().await);
     icloud.furnish();
@@ -95,7 +95,7 @@ async fn a_monitor_learns_of_the_start_and_the_end_of_a_run() {
 
 /// The monitor gets the reason of a failure, and the address stays out of all messages.
 #[tokio::test]
-async fn a_monitor_learns_why_a_run_failed() {
+async fn a_monitor_is_informed_why_a_run_failed() {
     let (icloud, monitor) = (ICloud::new(), Monitor::start().await);
     icloud.simulator.end_sessions(421);
     icloud.simulator.end_trust();

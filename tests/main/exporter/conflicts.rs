@@ -1,4 +1,4 @@
-//! Files of a snapshot that find others in their places.
+//! Files of a snapshot whose names are taken in the destination.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use plakar_host::{Exported, Options, Settings, Tree};
 
 use crate::icloud::{ICloud, MODIFIED};
 
-/// Restores a tree and returns the last line on stderr too.
+/// Restores a tree. Also returns the last line on stderr.
 async fn restore(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (Exported, String) {
     let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
     let exported = exporter.export(tree).await.unwrap();
@@ -47,7 +47,7 @@ fn tree() -> Tree {
 }
 
 #[tokio::test]
-async fn a_file_that_is_in_the_way_is_replaced_kept_or_kept_beside() {
+async fn a_file_with_the_same_name_is_treated_as_on_conflict_says() {
     let beside = format!("a (restored {}).txt", today());
     let all = [("a.txt", "new"), ("sub/b.txt", "b")];
     for (choice, files, counted, fails) in [
@@ -84,9 +84,9 @@ async fn a_newer_file_of_the_destination_stays() {
     assert_eq!(texts(&icloud), expected(&[("a.txt", "later"), ("sub/b.txt", "b")]));
 }
 
-/// Files that are there are neither uploaded nor requested one by one.
+/// Files that are there already are neither uploaded nor looked up one by one.
 #[tokio::test]
-async fn a_second_restore_uploads_what_is_missing() {
+async fn a_second_restore_uploads_only_missing_files() {
     let icloud = ICloud::new();
     let tree = (0..30).fold(Tree::new().folder("/").folder("/sub"), |tree, n| {
         tree.file(&format!("/{n}.txt"), format!("{n}")).file(&format!("/sub/{n}.txt"), format!("sub {n}"))
@@ -105,7 +105,8 @@ async fn a_second_restore_uploads_what_is_missing() {
     assert_eq!(icloud.count(RequestKind::ContentPost) - before, 60);
 }
 
-/// After a restore that plakar left, or whose process was killed, another one uploads what is missing.
+/// After a restore whose connection was closed or whose process was killed, the next restore
+/// uploads only the missing files.
 #[tokio::test]
 async fn an_interrupted_restore_continues_where_it_ended() {
     let tree = (0..40).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}.txt"), format!("content {n}")));
@@ -137,7 +138,7 @@ async fn an_interrupted_restore_continues_where_it_ended() {
 
 /// A restore into an empty folder lists only the folders on the path to it.
 #[tokio::test]
-async fn a_restore_into_an_empty_place_costs_no_more_listings() {
+async fn a_restore_into_an_empty_folder_does_not_list_its_subfolders() {
     let icloud = ICloud::new();
     let tree = (0..5).fold(Tree::new().folder("/"), |tree, n| {
         tree.folder(&format!("/{n}")).file(&format!("/{n}/a"), "a").file(&format!("/{n}/b"), "b")
@@ -146,9 +147,10 @@ async fn a_restore_into_an_empty_place_costs_no_more_listings() {
     assert_eq!(icloud.count(RequestKind::List), 1);
 }
 
-/// A name of the destination that differs in case is in the way if the service says so.
+/// A name of the destination that differs only in case is a conflict if the service treats it as
+/// equal.
 #[tokio::test]
-async fn another_case_is_in_the_way_where_the_service_says_so() {
+async fn another_case_is_a_conflict_if_the_service_ignores_case() {
     for (matching, files) in [
         (NameMatching::CaseSensitive, vec![("A.txt", "old"), ("a.txt", "new"), ("sub/b.txt", "b")]),
         (NameMatching::IgnoringCase, vec![("A.txt", "old"), ("sub/b.txt", "b")]),
@@ -162,7 +164,7 @@ async fn another_case_is_in_the_way_where_the_service_says_so() {
     }
 }
 
-/// A file in the place of a folder, and a folder in the place of a file, are never removed.
+/// A file with the path of a folder, and a folder with the path of a file, are never removed.
 #[tokio::test]
 async fn files_and_folders_do_not_replace_each_other() {
     for choice in ["replace", "skip", "keep-both", "fail"] {
@@ -196,7 +198,8 @@ async fn links_are_counted_or_restored_as_texts() {
     assert_eq!(texts(&icloud), expected(&[("a.txt", "new"), ("link.symlink.txt", "a.txt\n"), ("sub/b.txt", "b")]));
 }
 
-/// Each restored file is read back, and one that is there already is not believed to be the same.
+/// Each restored file is read back, and so is a file that is there already with the same size and
+/// time.
 #[tokio::test]
 async fn contents_are_verified_on_request() {
     let icloud = ICloud::new();

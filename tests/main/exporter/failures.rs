@@ -23,7 +23,8 @@ async fn restore(icloud: &ICloud, tree: &Tree) -> Exported {
     icloud.host.restore(&icloud.settings("icloud:///to"), &Options::default(), tree).await.unwrap()
 }
 
-/// A file that cannot be stored is an error, the others are restored, and the restore fails at its end.
+/// A file that cannot be stored is an error, the others are restored, and the restore fails at its
+/// end.
 #[tokio::test]
 async fn one_failed_upload_does_not_stop_the_others() {
     let icloud = ICloud::new();
@@ -35,11 +36,9 @@ async fn one_failed_upload_does_not_stop_the_others() {
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/c.txt"]);
 }
 
-/// An upload that fails is retried from the start of its content. A file that cannot be stored is
-/// an error, the others are restored, and the restore fails at its end. Temporary failures are not
-/// reported.
+/// A failed upload is retried from the start of its content. Temporary failures are not reported.
 #[tokio::test]
-async fn an_upload_is_tried_again_from_its_start() {
+async fn a_failed_upload_is_retried_from_its_start() {
     let icloud = ICloud::new();
     let content = Content::Generated { seed: 5, size: 2_500_000 };
     let tree = tree().file("/large.bin", content.read(0, content.size()));
@@ -53,7 +52,7 @@ async fn an_upload_is_tried_again_from_its_start() {
 /// Content that ends early leaves no partial file under the file's name. A call that ends in the
 /// middle of a file is an error and stores nothing.
 #[tokio::test]
-async fn a_content_that_plakar_cannot_read_to_its_end_is_discarded() {
+async fn content_that_plakar_cannot_read_to_its_end_is_discarded() {
     let icloud = ICloud::new();
     let start = Content::Generated { seed: 5, size: 2_500_000 };
     let tree = tree().broken("/sub/z.bin", start.read(0, start.size()));
@@ -64,10 +63,9 @@ async fn a_content_that_plakar_cannot_read_to_its_end_is_discarded() {
     assert_eq!(paths(&icloud), ["/to/a.txt", "/to/sub/b.txt", "/to/sub/c.txt"]);
 }
 
-/// Content that ends early leaves no partial file under the file's name. A replacement that plakar
-/// cannot complete leaves the old file unchanged.
+/// A replacement whose content ends early leaves the old file unchanged.
 #[tokio::test]
-async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
+async fn an_incomplete_replacement_leaves_the_old_content() {
     let icloud = ICloud::new();
     icloud.put("to/z.bin", b"old");
     let before = icloud.contents();
@@ -75,9 +73,9 @@ async fn an_overwrite_that_breaks_off_keeps_the_old_content() {
     assert_eq!(icloud.contents(), before);
 }
 
-/// An item that the drive cannot hold is a separate error and does not end the restore.
+/// An item that the drive cannot store is a separate error and does not end the restore.
 #[tokio::test]
-async fn what_icloud_cannot_hold_is_refused_one_by_one() {
+async fn items_that_icloud_cannot_store_fail_one_by_one() {
     let icloud = ICloud::new();
     let tree = tree().link("/link", "a.txt").special("/device", DEVICE | 0o600).special("/pipe", PIPE | 0o600);
     let settings = icloud.settings("icloud:///to").with("links", "error");
@@ -100,7 +98,7 @@ async fn no_path_leads_out_of_the_destination() {
 
 /// An interrupted restore leaves no partial file under a file's name.
 #[tokio::test]
-async fn the_exporter_ends_with_plakar_and_leaves_whole_files_only() {
+async fn the_exporter_ends_with_plakar_and_leaves_no_partial_files() {
     let icloud = ICloud::new();
     icloud.hold(RequestKind::ContentPost, "uploads");
     let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
@@ -200,7 +198,7 @@ async fn close_after_a_failure_returns() {
 
 /// If plakar does not read the acks, the connector accepts no further files and can still end.
 #[tokio::test]
-async fn unread_acknowledgements_do_not_keep_the_process() {
+async fn the_process_ends_although_acks_are_not_read() {
     let icloud = ICloud::new();
     let exporter = icloud.host.exporter(&icloud.settings("icloud:///to"), &Options::default()).await.unwrap();
     let tree = tree();

@@ -9,7 +9,7 @@ use crate::icloud::ICloud;
 
 const LIST: &str = "/to/plakar-icloud-renames.txt";
 
-/// Restores a tree and returns the lines on stderr too.
+/// Restores a tree. Also returns the lines on stderr.
 async fn restore(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (Exported, Vec<String>) {
     let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
     let exported = exporter.export(tree).await.unwrap();
@@ -41,10 +41,10 @@ fn expected(files: &[(&str, &str)]) -> BTreeMap<String, String> {
     files.iter().map(|&(path, text)| (format!("/to/{path}"), text.to_owned())).collect()
 }
 
-/// Four names of which the service treats two or all pairs as equal are four files in the drive,
-/// and nothing is moved to the Trash. A second restore stores nothing again.
+/// Four files whose names the service treats as equal, in one pair or in both, are four files in
+/// the drive, and nothing is moved to the Trash. A second restore stores nothing again.
 #[tokio::test]
-async fn twins_are_restored_under_names_of_their_own() {
+async fn files_with_equal_names_are_restored_under_different_names() {
     let twins =
         [("Report.txt", "A"), ("report.txt", "b"), ("caf\u{e9}.txt", "composed"), ("cafe\u{301}.txt", "decomposed")];
     let tree = twins.iter().fold(Tree::new().folder("/"), |tree, (name, text)| tree.file(&format!("/{name}"), *text));
@@ -55,7 +55,7 @@ async fn twins_are_restored_under_names_of_their_own() {
         let files = [
             ("Report.txt", "A"),
             (small, "b"),
-            // "cafe\u{301}" comes first in the order of bytes.
+            // "cafe\u{301}" is first in bytewise order.
             ("caf\u{e9}.txt", "decomposed"),
             ("caf\u{e9}~2.txt", "composed"),
         ];
@@ -101,9 +101,9 @@ async fn the_list_of_renames_is_continued() {
     assert!(text(&icloud, "/to/plakar-icloud-renames~2.txt").contains("/\u{f6}\t/\u{f6}~2\n"));
 }
 
-/// plakar sends names in the order of their bytes. In another order, nothing is lost either.
+/// plakar sends names in bytewise order. In another order, nothing is lost either.
 #[tokio::test]
-async fn twins_in_another_order_are_all_restored() {
+async fn files_with_equal_names_are_restored_in_any_order() {
     let names = [
         "Report.txt",
         "report.txt",
@@ -140,9 +140,9 @@ async fn twins_in_another_order_are_all_restored() {
     }
 }
 
-/// Folders that are equal for the service are restored as two, with their content.
+/// Two folders whose names the service treats as equal are restored as two, with their content.
 #[tokio::test]
-async fn twin_folders_keep_their_content() {
+async fn folders_with_equal_names_are_not_merged() {
     let tree = Tree::new()
         .folder("/")
         .folder("/Docs")
@@ -173,7 +173,7 @@ async fn twin_folders_keep_their_content() {
 
 /// A derived name is never that of another item of the snapshot or of the destination.
 #[tokio::test]
-async fn derived_names_collide_with_nothing() {
+async fn derived_names_differ_from_all_others() {
     let icloud = ICloud::new();
     icloud.put("to/caf\u{e9}~2.txt", b"of the user");
     let tree = Tree::new()
@@ -199,7 +199,7 @@ async fn derived_names_collide_with_nothing() {
 /// Names that the service refuses, for a character, their length or their form, are restored under
 /// readable names, files and folders alike.
 #[tokio::test]
-async fn refused_names_are_replaced_and_told() {
+async fn refused_names_are_replaced_and_reported() {
     let icloud = ICloud::new();
     icloud.simulator.rules(|rules| {
         for rule in [NameRule::Backslash, NameRule::Control, NameRule::TooLong, NameRule::TrailingDot] {

@@ -9,7 +9,7 @@ use plakar_host::{Exported, Exporter, Options, PATIENCE, Settings, Tree};
 
 use crate::icloud::ICloud;
 
-/// Few attempts, so that a file fails soon. Their number does not matter here.
+/// Returns settings with few attempts, so that a file fails soon.
 fn settings(icloud: &ICloud) -> Settings {
     icloud.settings("icloud:///to").with("tries", "2").with("uploads", "2")
 }
@@ -44,7 +44,7 @@ async fn stderr_of(exporter: Exporter) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_network_that_is_gone_ends_the_restore_with_one_line() {
+async fn the_loss_of_the_network_ends_the_restore_with_one_line() {
     let icloud = ICloud::new();
     icloud.hold(RequestKind::ContentPost, "uploads");
     let (exported, lines) = restore(&icloud, &tree_of_forty(), async {
@@ -61,7 +61,7 @@ async fn a_network_that_is_gone_ends_the_restore_with_one_line() {
 }
 
 #[tokio::test]
-async fn a_folder_that_takes_nothing_costs_what_is_in_it() {
+async fn a_folder_that_refuses_files_fails_only_its_files() {
     let icloud = ICloud::new();
     icloud.simulator.make_folders("to/2");
     let drive_id = icloud.drive_id("to/2");
@@ -77,7 +77,7 @@ async fn a_folder_that_takes_nothing_costs_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
+async fn a_restore_prints_its_result_and_runs_the_command_if_it_failed() {
     let icloud = ICloud::new();
     let events = icloud.host.surroundings().root().join("events");
     let command =
@@ -102,7 +102,7 @@ async fn a_restore_tells_what_it_did_and_runs_the_command_if_it_failed() {
 /// While the replacement is under way, the old file is in the Trash and the new one has another
 /// name.
 #[tokio::test]
-async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
+async fn a_replacement_under_way_is_completed_after_plakar_has_exited() {
     let icloud = ICloud::new();
     icloud.put("to/a.txt", b"old");
     let hold = FaultAction::Hold { gate: "trash".to_owned(), at: HoldAt::Arrival };
@@ -122,9 +122,9 @@ async fn a_replacement_that_has_begun_is_completed_when_plakar_goes() {
     assert_eq!(&*content.read(0, content.size()), b"new");
 }
 
-/// plakar does not send extended attributes at present.
+/// Current versions of plakar do not send extended attributes.
 #[tokio::test]
-async fn an_extended_attribute_does_not_become_the_file() {
+async fn an_extended_attribute_is_not_stored_as_the_file() {
     let icloud = ICloud::new();
     let tree = Tree::new().folder("/").file("/a.txt", "content");
     let mut item = tree.iter().last().unwrap().clone();

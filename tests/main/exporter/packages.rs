@@ -46,8 +46,8 @@ async fn restore(icloud: &ICloud, settings: &Settings) -> String {
     last
 }
 
-/// A package of the drive comes back as a package with the same files. A second restore stores
-/// nothing again, neither there nor over the original.
+/// A package is restored as a package with the same files. A second restore stores nothing, neither
+/// there nor in the folder of the original.
 #[tokio::test]
 async fn a_package_is_restored_as_a_package() {
     let icloud = with_package();
@@ -96,7 +96,7 @@ async fn a_refused_package_is_restored_as_an_archive() {
     assert_eq!(to, ["/to/file.txt", "/to/plakar-icloud-renames.txt", "/to/song.band.zip"]);
 }
 
-/// With `packages=archive`, the archive is a file.
+/// With `packages=archive`, the archive is stored as a file.
 #[tokio::test]
 async fn packages_are_restored_as_archives_on_request() {
     let icloud = with_package();

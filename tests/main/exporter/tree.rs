@@ -39,8 +39,7 @@ async fn a_whole_snapshot_is_restored() {
     assert!(again.entries["/new/place/nothing"].is_dir());
 }
 
-/// A restore stores each path below the destination, and folders before their content, also on a
-/// disk.
+/// A restore onto a disk stores each path below the destination, too.
 #[tokio::test]
 async fn a_whole_snapshot_is_restored_onto_a_disk() {
     let icloud = ICloud::new();
@@ -84,9 +83,8 @@ async fn a_second_restore_overwrites_the_first() {
     assert_eq!(folders, 2, "a folder was made twice");
 }
 
-/// Modification times are restored.
 #[tokio::test]
-async fn a_file_gets_its_time_back() {
+async fn modification_times_are_restored() {
     let icloud = ICloud::new();
     icloud.simulator.put_file("from/a.txt", Content::from(&b"a"[..]), MODIFIED - 86_400_000);
     let snapshot = icloud.backup("icloud:///from").await;
@@ -98,7 +96,7 @@ async fn a_file_gets_its_time_back() {
 
 /// A disk keeps the nanoseconds of modification times, and those of folders.
 #[tokio::test]
-async fn files_and_folders_on_a_disk_get_their_times_back() {
+async fn times_of_files_and_folders_are_restored_on_a_disk() {
     let disk = Disk::new();
     disk.put("from/sub/a", "a");
     disk.set_modified("from/sub/a", 1_234_567_890, 123_456_789);
@@ -115,7 +113,7 @@ async fn files_and_folders_on_a_disk_get_their_times_back() {
 
 /// Deep folders are created, and existing ones are used.
 #[tokio::test]
-async fn folders_that_are_there_are_used() {
+async fn existing_folders_are_used() {
     let icloud = ICloud::new();
     icloud.put("to/a/b/old.txt", b"old");
     let mut tree = Tree::new().folder("/");
@@ -130,7 +128,7 @@ async fn folders_that_are_there_are_used() {
 
 /// iCloud must get the size before the content.
 #[tokio::test]
-async fn content_waits_in_a_spool_that_leaves_nothing() {
+async fn a_spool_on_disk_leaves_no_files() {
     let icloud = ICloud::new();
     let settings = icloud.settings("icloud:///to").with("spool_memory", "0");
     let content = Content::Generated { seed: 1, size: 5_000_000 };
@@ -140,10 +138,10 @@ async fn content_waits_in_a_spool_that_leaves_nothing() {
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
-/// An option of the command overrides the stored setting. A folder after the name of the
+/// A location on the command line overrides the stored one. A folder after the name of the
 /// destination is used as it is written.
 #[tokio::test]
-async fn the_location_that_comes_last_counts() {
+async fn the_last_location_is_used() {
     let icloud = ICloud::new();
     let settings = icloud.settings("icloud:///wrong").at("icloud:///sub%20dir");
     restore(&icloud, &settings, &Tree::new().folder("/").file("/a", "a")).await;
@@ -160,7 +158,7 @@ async fn a_restore_of_nothing_succeeds() {
 
 /// Many small files are uploaded concurrently. Files of one folder do not wait for each other.
 #[tokio::test]
-async fn small_files_are_uploaded_at_the_same_time() {
+async fn small_files_are_uploaded_concurrently() {
     let icloud = ICloud::new();
     let tree = (0..40).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}"), format!("{n}")));
     let uploads = icloud_simulator::RequestKind::ContentPost;

@@ -9,7 +9,7 @@ use crate::icloud::{ICloud, digests};
 const FILES: u64 = 200;
 
 #[tokio::test]
-async fn a_backup_of_many_small_files_asks_for_many_addresses_at_once() {
+async fn a_backup_requests_the_addresses_of_many_small_files_together() {
     let icloud = ICloud::new();
     for n in 0..FILES {
         icloud.put(&format!("{:02}/{n:03}.txt", n % 10), format!("content {n}").as_bytes());

@@ -20,9 +20,9 @@ async fn counting_downloads_nothing() {
     importer.into_connector().leave().await.unwrap();
 }
 
-/// A check of a source needs few requests. Checking the configuration needs none.
+/// A check of the configuration sends no requests to the service.
 #[tokio::test]
-async fn a_look_at_the_configuration_asks_nobody() {
+async fn init_sends_no_requests() {
     let icloud = ICloud::new();
     icloud.furnish();
     let importer = icloud.host.importer(&icloud.settings("icloud:///docs"), &Options::default()).await.unwrap();
@@ -49,9 +49,9 @@ async fn ping_reaches_the_account() {
     revoked.ping().await.unwrap_err();
 }
 
-/// No more files are open at once than plakar requests.
+/// At most as many files are open concurrently as plakar requests.
 #[tokio::test]
-async fn eight_large_downloads_at_once_stay_small_in_memory() {
+async fn eight_concurrent_large_downloads_need_little_memory() {
     const SIZE: u64 = 12 * 1024 * 1024;
     let icloud = ICloud::new();
     for seed in 0..24 {
@@ -83,12 +83,12 @@ async fn close_does_not_wait_for_a_running_import() {
         importer.close().await.unwrap();
         importer.connector().hang_up();
     });
-    assert!(count.is_err(), "a listing that was never answered ended: {count:?}");
+    assert!(count.is_err(), "a listing without a response ended: {count:?}");
     importer.into_connector().leave().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_path_that_was_never_announced_cannot_be_opened() {
+async fn a_path_that_was_not_listed_cannot_be_opened() {
     let icloud = ICloud::new();
     icloud.furnish();
     let importer = icloud.host.importer(&icloud.settings("icloud:///docs"), &Options::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Listings that lack items, while the counters of the service tell of them.
+//! Listings that lack items which the counters of the service include.
 
 use icloud_simulator::{Counters, FaultAction, FaultRule, OddListing, RequestKind};
 use plakar_host::{Backup, Options, Snapshot};
@@ -28,7 +28,7 @@ async fn run(icloud: &ICloud, backup: Backup<'_>) -> (Snapshot, Value) {
 }
 
 #[tokio::test]
-async fn items_that_are_counted_and_not_listed_are_missing() {
+async fn items_that_are_counted_but_not_listed_are_reported_as_missing() {
     for hidden in [1, 10, 1000] {
         for counters in [Counters::All, Counters::OfTheFolder, Counters::Files] {
             let icloud = ICloud::new();
@@ -47,7 +47,7 @@ async fn items_that_are_counted_and_not_listed_are_missing() {
     }
 }
 
-/// The listing is right when it is requested again.
+/// The repeated listing is complete.
 #[tokio::test]
 async fn a_listing_that_lacks_items_once_is_repeated() {
     for counters in [Counters::All, Counters::OfTheFolder, Counters::Files] {
@@ -65,7 +65,7 @@ async fn a_listing_that_lacks_items_once_is_repeated() {
 
 /// The folders of two apps may have the same display name. Their names are the same in each backup.
 #[tokio::test]
-async fn folders_of_apps_with_one_name_are_kept_apart() {
+async fn folders_of_apps_with_equal_names_get_different_names() {
     let icloud = ICloud::new();
     for zone in ["com.example.one", "com.example.two"] {
         icloud.simulator.add_app_library("Notes", zone);
@@ -80,7 +80,7 @@ async fn folders_of_apps_with_one_name_are_kept_apart() {
 
 /// Packages, shared folders and the folders of apps, whose counters are unknown.
 #[tokio::test]
-async fn nothing_is_missing_in_a_drive_of_all_kinds() {
+async fn nothing_is_reported_as_missing_in_a_complete_drive() {
     let icloud = ICloud::new();
     icloud.furnish();
     icloud.simulator.add_app_library("Pages", "com.apple.Pages");

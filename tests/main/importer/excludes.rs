@@ -1,4 +1,4 @@
-//! What patterns and options leave out of a backup.
+//! Items that patterns and options leave out of a backup.
 
 use plakar_host::{Backup, Options, Snapshot};
 
@@ -63,7 +63,7 @@ async fn patterns_leave_out_files_and_folders() {
 
 /// The lines of plakar precede those of the configuration, and patterns match whole paths.
 #[tokio::test]
-async fn the_last_pattern_wins_and_paths_begin_at_the_drive() {
+async fn the_last_pattern_takes_precedence_and_paths_begin_at_the_drive() {
     let icloud = furnished();
     let options = [("ignore", "!keep.tmp\n/docs/deep")];
     assert_eq!(files(&backup(&icloud, "icloud://", &options, &["*.tmp"]).await).len(), 8);
@@ -86,9 +86,9 @@ async fn shared_folders_can_be_left_out() {
     assert!(!icloud.simulator.requests().iter().any(|request| request.subjects.contains(&theirs)));
 }
 
-/// A mistake must not look like a backup of everything.
+/// Otherwise a mistake would be ignored, and the backup would include everything.
 #[tokio::test]
-async fn options_that_cannot_be_meant_are_refused() {
+async fn invalid_options_about_excludes_are_refused() {
     let icloud = furnished();
     for (key, value, why) in [
         ("shared", "no", "include or skip"),

@@ -8,8 +8,8 @@ use plakar_host::{Backup, Error, Options, PATIENCE, Signal};
 
 use crate::icloud::{ICloud, MODIFIED, digests};
 
-/// How long a connector may outlive plakar.
-const OUTLIVES: Duration = Duration::from_secs(2);
+/// The time within which a connector must exit after plakar has died.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 async fn backup_with_spoiled_content(fault: FaultAction) {
     let icloud = ICloud::new();
@@ -21,7 +21,7 @@ async fn backup_with_spoiled_content(fault: FaultAction) {
     assert!(icloud.simulator.faults_applied()[&document] > 0);
     assert_eq!(second.errors.keys().collect::<Vec<_>>(), ["/spoiled.bin"]);
     assert!(!second.errors["/spoiled.bin"].is_empty());
-    assert!(!second.entries.contains_key("/spoiled.bin"), "a damaged content was kept");
+    assert!(!second.entries.contains_key("/spoiled.bin"), "damaged content was stored");
     assert_eq!(digests(&second), digests(&first));
     icloud.simulator.clear_faults();
     let third = icloud.backup_after("icloud://", &second).await;
@@ -32,13 +32,13 @@ async fn backup_with_spoiled_content(fault: FaultAction) {
 
 /// A file that is shorter than it was listed is an error and not in the snapshot.
 #[tokio::test]
-async fn a_content_shorter_than_listed_is_an_error() {
+async fn content_shorter_than_listed_is_an_error() {
     backup_with_spoiled_content(FaultAction::Truncate { bytes: 0, clean: true }).await;
 }
 
 /// A file that is longer than it was listed is not downloaded again and again.
 #[tokio::test]
-async fn a_content_longer_than_listed_is_an_error() {
+async fn content_longer_than_listed_is_an_error() {
     backup_with_spoiled_content(FaultAction::Overlong { bytes: 100_000 }).await;
 }
 
@@ -71,7 +71,7 @@ async fn a_folder_that_cannot_be_listed_is_one_error() {
 }
 
 #[tokio::test]
-async fn a_listing_with_less_than_the_service_counts_is_saved_and_is_an_error() {
+async fn an_incomplete_listing_is_backed_up_and_is_an_error() {
     let icloud = ICloud::new();
     icloud.furnish();
     icloud.put("part/seen.txt", b"seen");
@@ -103,9 +103,9 @@ async fn a_missing_root_ends_the_backup() {
     assert!(error.message().contains("/no/such/folder"), "{error}");
 }
 
-/// A refused sign-in ends the backup with one clear line.
+/// A refused sign-in ends the backup with one line that says what to do.
 #[tokio::test]
-async fn a_dead_session_ends_the_backup_with_one_clear_line() {
+async fn an_ended_session_ends_the_backup_with_one_line() {
     let icloud = ICloud::new();
     icloud.furnish();
     icloud.simulator.end_sessions(421);
@@ -118,8 +118,8 @@ async fn a_dead_session_ends_the_backup_with_one_clear_line() {
     assert!(!message.contains(settings.parameters()["trust_token"].as_str()), "{message}");
 }
 
-/// The listing has ended and files are being read: plakar would keep an incomplete snapshot and
-/// exit with 0.
+/// The session ends after the listing, while files are read. Without this check, plakar would keep
+/// an incomplete snapshot and exit with 0.
 #[tokio::test]
 async fn a_session_that_ends_while_files_are_read_ends_the_backup() {
     let icloud = ICloud::new();
@@ -168,5 +168,5 @@ async fn the_importer_ends_with_plakar() {
         importer.connector().hang_up();
     });
     import.unwrap_err();
-    importer.into_connector().wait(OUTLIVES).await.unwrap();
+    importer.into_connector().wait(EXIT_LIMIT).await.unwrap();
 }

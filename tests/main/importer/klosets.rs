@@ -21,7 +21,7 @@ async fn backup(host: &Host, settings: &Settings) -> (Snapshot, String) {
 }
 
 #[tokio::test]
-async fn a_kloset_is_left_out_unless_it_is_asked_for() {
+async fn a_kloset_is_left_out_unless_include_klosets_is_set() {
     let (icloud, disk) = (ICloud::new(), Disk::new());
     for path in KLOSET {
         icloud.put(path, b"content");
@@ -47,7 +47,7 @@ async fn a_kloset_is_left_out_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_location_that_names_a_kloset_backs_it_up() {
+async fn a_kloset_at_the_location_is_backed_up() {
     let icloud = ICloud::new();
     for path in KLOSET {
         icloud.put(path, b"content");
@@ -56,9 +56,9 @@ async fn a_location_that_names_a_kloset_backs_it_up() {
     assert_eq!(contents(&snapshot), ["/CONFIG", "/packfiles/p", "/states/s"]);
 }
 
-/// Folders that only resemble a part of a kloset.
+/// The folders resemble a kloset in part.
 #[tokio::test]
-async fn what_is_no_kloset_is_backed_up() {
+async fn folders_that_resemble_a_kloset_are_backed_up() {
     let icloud = ICloud::new();
     for path in [
         "a/CONFIG/x",

@@ -1,4 +1,4 @@
-//! Names of every kind.
+//! Unusual names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,8 @@ use plakar_host::{Options, digest};
 use crate::disk::Disk;
 use crate::icloud::{ICloud, assert_sound, digests, hex};
 
-/// Strange names are the same after a backup and a restore.
 #[tokio::test]
-async fn strange_names_make_the_round_trip() {
+async fn unusual_names_are_the_same_after_a_backup_and_a_restore() {
     let disk = Disk::new();
     let long = "n".repeat(255);
     let names = [
@@ -50,9 +49,8 @@ async fn strange_names_make_the_round_trip() {
     }
 }
 
-/// Names that iCloud accepts are restored unchanged.
 #[tokio::test]
-async fn strange_names_make_the_round_trip_through_icloud() {
+async fn unusual_names_that_icloud_accepts_are_restored_unchanged() {
     let icloud = ICloud::new();
     icloud.simulator.rules(|rules| {
         rules.drive.refuse_names.extend([(NameRule::Backslash, false), (NameRule::Control, false)]);
@@ -88,8 +86,8 @@ async fn strange_names_make_the_round_trip_through_icloud() {
     assert_eq!(icloud.contents(), expected);
 }
 
-/// A name that could lead out of its folder is left out or is an error. rclone replaces characters
-/// that cannot occur in names by similar ones.
+/// A name that could lead out of its folder is left out or is an error. rclone replaces similar
+/// characters with the characters `/` and `.` in names.
 #[tokio::test]
 async fn no_name_leads_out_of_its_folder() {
     let icloud = ICloud::new();
@@ -106,7 +104,7 @@ async fn no_name_leads_out_of_its_folder() {
 /// A name that is not UTF-8 is an error or encoded, and the backup goes on.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_name_that_is_no_text_does_not_end_the_backup() {
+async fn a_name_that_is_not_utf8_does_not_end_the_backup() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -120,9 +118,9 @@ async fn a_name_that_is_no_text_does_not_end_the_backup() {
     assert!(disk.backup_after(&snapshot).await.opened.is_empty());
 }
 
-/// Two items of one name in a folder are handled in the same way each time.
+/// Two items with the same name in a folder are treated in the same way in each backup.
 #[tokio::test]
-async fn two_items_of_one_name_are_told_apart_or_named_in_an_error() {
+async fn two_items_with_the_same_name_are_both_saved_or_one_is_an_error() {
     let icloud = ICloud::new();
     icloud.put("docs/one.txt", b"one");
     icloud.put("docs/two.txt", b"two");

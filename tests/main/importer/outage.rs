@@ -7,7 +7,7 @@ use plakar_host::{Backup, Error, Importer, Options, PATIENCE, Settings, Snapshot
 
 use crate::icloud::ICloud;
 
-/// Few attempts, so that a file fails soon. Their number does not matter here.
+/// Returns settings with few attempts, so that a file fails soon.
 fn settings(icloud: &ICloud) -> Settings {
     icloud.settings("icloud://").with("tries", "2")
 }
@@ -47,7 +47,7 @@ fn ends(lines: &[String]) -> Vec<&String> {
 
 /// Otherwise plakar would keep a snapshot without most of the files, and exit with 0.
 #[tokio::test]
-async fn a_network_that_is_gone_ends_the_backup() {
+async fn the_loss_of_the_network_ends_the_backup() {
     let icloud = drive_of_forty();
     icloud.hold(RequestKind::ById, "downloads");
     let (import, lines) = backup(&icloud, &settings(&icloud), async {
@@ -65,7 +65,7 @@ async fn a_network_that_is_gone_ends_the_backup() {
 
 /// The other hosts respond, so only requests for content show the outage.
 #[tokio::test]
-async fn a_content_host_that_is_gone_ends_the_backup() {
+async fn an_outage_of_the_content_host_ends_the_backup() {
     let icloud = drive_of_forty();
     icloud.simulator.add_fault(icloud.fail(RequestKind::ContentGet, 500).skip(3));
     let (import, _) = backup(&icloud, &settings(&icloud), async {}).await;
@@ -74,16 +74,16 @@ async fn a_content_host_that_is_gone_ends_the_backup() {
 }
 
 #[tokio::test]
-async fn content_that_never_comes_ends_the_backup() {
+async fn a_backup_that_can_read_no_content_fails() {
     let icloud = drive_of_forty();
     icloud.simulator.add_fault(FaultRule::new(RequestKind::ContentGet, FaultAction::ResetBefore));
     let (import, _) = backup(&icloud, &settings(&icloud), async {}).await;
     import.unwrap_err();
 }
 
-/// A file that the service cannot deliver is no outage of the service.
+/// The service cannot deliver one file, but it is available.
 #[tokio::test]
-async fn one_file_that_cannot_be_had_costs_that_file() {
+async fn a_file_that_cannot_be_read_fails_alone() {
     let icloud = drive_of_forty();
     icloud.fail_content("2/10.txt", 500);
     let (import, lines) = backup(&icloud, &settings(&icloud), async {}).await;
@@ -94,7 +94,7 @@ async fn one_file_that_cannot_be_had_costs_that_file() {
 }
 
 #[tokio::test]
-async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
+async fn a_backup_that_lacks_files_fails_with_on_partial_fail() {
     let icloud = drive_of_forty();
     icloud.fail_content("2/10.txt", 404);
     let events = icloud.host.surroundings().root().join("events");
@@ -115,7 +115,7 @@ async fn a_backup_that_lacks_files_is_refused_where_the_user_wants_that() {
 
 /// plakar starts two importers for a backup. The one that only counts reports nothing.
 #[tokio::test]
-async fn two_importers_of_one_backup_tell_it_once() {
+async fn two_importers_of_a_backup_report_it_once() {
     let icloud = drive_of_forty();
     let settings = settings(&icloud);
     let options = Options::concurrency(2);

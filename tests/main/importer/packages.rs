@@ -22,7 +22,7 @@ fn cut(bytes: u64, clean: bool) -> FaultRule {
 }
 
 #[tokio::test]
-async fn a_package_whose_download_breaks_is_read_again_from_its_start() {
+async fn a_broken_download_of_a_package_is_repeated_from_its_start() {
     let icloud = with_package();
     let broken = icloud.simulator.add_fault(cut(2_500_000, false).times(2));
     let snapshot = icloud.backup("icloud://").await;
@@ -51,7 +51,7 @@ async fn two_backups_of_a_package_are_equal() {
     assert_eq!(std::io::read_to_string(&mut media).unwrap(), "a");
 }
 
-/// What was found to be a package is remembered by its id, whatever its extension.
+/// Packages that were recognised are stored by their ids, whatever their extensions.
 #[tokio::test]
 async fn an_unchanged_package_is_not_downloaded_again() {
     let icloud = ICloud::new();
@@ -68,7 +68,7 @@ async fn an_unchanged_package_is_not_downloaded_again() {
 }
 
 #[tokio::test]
-async fn a_package_that_is_no_complete_archive_is_an_error() {
+async fn an_incomplete_archive_of_a_package_is_an_error() {
     let icloud = with_package();
     icloud.simulator.add_fault(cut(20_000, true));
     let snapshot = icloud.backup("icloud://").await;

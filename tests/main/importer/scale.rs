@@ -8,7 +8,7 @@ use crate::icloud::{ICloud, MODIFIED};
 const FOLDERS: u64 = 500;
 const FILES: u64 = 20_000;
 
-/// Plakar opens no file of a drive that has not changed, as the importer that only counts does.
+/// The importer that only counts opens no file, as in a backup of an unchanged drive.
 #[tokio::test]
 async fn a_large_drive_takes_few_requests() {
     let icloud = ICloud::new();

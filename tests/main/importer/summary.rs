@@ -39,7 +39,7 @@ fn members(summary: &Value, names: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn the_summary_has_the_numbers_of_the_backup() {
+async fn the_summary_has_the_counts_of_the_backup() {
     let source = Source::new();
     let names = ["kind", "result", "files", "folders", "read", "unchanged", "bytes", "failed", "missing"];
     let (first, summary) = source.backup(None).await;
@@ -68,7 +68,7 @@ async fn the_summary_has_the_numbers_of_the_backup() {
     assert!(causes.len() == 1 && causes.values().all(|count| count == 1), "{causes:?}");
 }
 
-/// Either of the two importers of a backup may be the one that reports it.
+/// With one importer, because either importer of a backup may report it.
 #[tokio::test]
 async fn the_requests_are_those_that_the_service_counts() {
     let source = Source::new();
@@ -81,7 +81,7 @@ async fn the_requests_are_those_that_the_service_counts() {
 }
 
 #[tokio::test]
-async fn a_backup_that_failed_says_why() {
+async fn the_summary_of_a_failed_backup_has_the_reason() {
     let source = Source::new();
     source.icloud.simulator.end_sessions(421);
     source.icloud.simulator.end_trust();
@@ -91,9 +91,8 @@ async fn a_backup_that_failed_says_why() {
     assert!(summary["reason"].as_str().unwrap().contains("plakar-icloud login"), "{summary}");
 }
 
-/// A summary that cannot be written is no reason to fail.
 #[tokio::test]
-async fn a_backup_does_not_need_its_summary() {
+async fn a_backup_succeeds_even_if_its_summary_cannot_be_written() {
     let source = Source::new();
     let settings = source.settings.clone().with("summary", "/nowhere/summary.json");
     let snapshot = source.icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();

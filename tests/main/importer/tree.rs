@@ -1,4 +1,4 @@
-//! The records of an import: which there are, their form and their root.
+//! The records of an import: their number, their form and their root.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
 
 /// The snapshot contains empty folders and the metadata of folders.
 #[tokio::test]
-async fn folders_come_with_their_parents_and_even_when_empty() {
+async fn empty_folders_and_parent_folders_are_backed_up() {
     let icloud = ICloud::new();
     icloud.furnish();
     let snapshot = icloud.backup("icloud:///docs").await;
@@ -63,7 +63,7 @@ async fn every_form_of_a_location_gives_a_clean_root() {
 
 /// Every record of 20,000 empty files is acknowledged.
 #[tokio::test]
-async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
+async fn twenty_thousand_files_are_acknowledged() {
     let disk = Disk::new();
     for folder in 0..20 {
         let folder = disk.path(&format!("folder-{folder}"));
@@ -81,7 +81,7 @@ async fn twenty_thousand_files_do_not_fill_up_the_acknowledgements() {
 /// A file `a` and a folder `a/` of an object store are both restored, or one of them is an error.
 /// On a disk, the test uses names that differ by characters next to the slash.
 #[tokio::test]
-async fn a_name_may_be_the_start_of_another() {
+async fn names_that_are_prefixes_of_others_are_backed_up() {
     let disk = Disk::new();
     for path in ["a.txt", "a/b", "a b", "a-/c", "ab"] {
         disk.put(path, path);
@@ -91,9 +91,9 @@ async fn a_name_may_be_the_start_of_another() {
     assert_eq!(snapshot.contents().len(), 5);
 }
 
-/// An excluded file that cannot be read is no error.
+/// A failure in an excluded folder is not an error.
 #[tokio::test]
-async fn an_excluded_folder_is_not_looked_into() {
+async fn an_excluded_folder_is_not_listed() {
     let icloud = ICloud::new();
     icloud.furnish();
     icloud.put("docs/build/out.bin", b"built");
@@ -104,8 +104,8 @@ async fn an_excluded_folder_is_not_looked_into() {
     let backup = Backup { excludes: &options.excludes, ..Backup::first() };
     let snapshot = icloud.host.backup(&settings, &options, backup).await.unwrap();
     assert_sound(&snapshot);
-    let asked = icloud.simulator.requests().iter().any(|request| request.subjects.contains(&build));
-    assert!(!asked, "an excluded folder was listed");
+    let was_listed = icloud.simulator.requests().iter().any(|request| request.subjects.contains(&build));
+    assert!(!was_listed, "an excluded folder was listed");
     let mut expected = icloud.contents();
     expected.remove("/docs/build/out.bin");
     assert_eq!(digests(&snapshot), expected);
@@ -115,7 +115,7 @@ async fn an_excluded_folder_is_not_looked_into() {
 /// The host interprets rules as the importer does, so it gets none: every item that is left out was
 /// left out by the importer.
 #[tokio::test]
-async fn a_folder_that_plakar_keeps_is_looked_into() {
+async fn folders_that_plakar_does_not_exclude_are_listed() {
     let icloud = ICloud::new();
     for folder in ["caf\u{e9}", "tab", "space", "b", "build"] {
         icloud.put(&format!("{folder}/kept.txt"), folder.as_bytes());

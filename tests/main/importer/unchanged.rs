@@ -6,9 +6,8 @@ use plakar_host::{Backup, Options};
 use crate::disk::Disk;
 use crate::icloud::{ICloud, MODIFIED, assert_sound, digests};
 
-/// A second backup of an unchanged source opens no file.
 #[tokio::test]
-async fn nothing_is_downloaded_when_nothing_changed() {
+async fn a_second_backup_of_an_unchanged_source_downloads_nothing() {
     let icloud = ICloud::new();
     icloud.furnish();
     let first = icloud.backup("icloud://").await;
@@ -24,7 +23,7 @@ async fn nothing_is_downloaded_when_nothing_changed() {
 
 /// A file of which only the modification time has changed is opened again, and no other file is.
 #[tokio::test]
-async fn a_change_of_one_nanosecond_is_seen() {
+async fn a_time_that_differs_by_one_nanosecond_is_a_change() {
     let disk = Disk::new();
     for name in ["a", "b", "c"] {
         disk.put(name, name);
@@ -38,7 +37,7 @@ async fn a_change_of_one_nanosecond_is_seen() {
 /// A file of which only the modification time or the version has changed is opened again, and no
 /// other file is.
 #[tokio::test]
-async fn a_changed_time_etag_or_size_is_seen() {
+async fn files_with_another_time_etag_or_size_are_read_again() {
     let icloud = ICloud::new();
     for name in ["etag", "same", "size", "time"] {
         icloud.put(name, name.as_bytes());
@@ -121,10 +120,10 @@ async fn another_account_is_another_source() {
     assert_eq!(digests(&snapshot), other.contents());
 }
 
-/// A link with another target, at the same time and size, is stored again.
+/// The link has the same time and size as before.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_that_points_elsewhere_leaves_nothing_dangling() {
+async fn a_link_with_another_target_is_stored_again() {
     use std::os::unix::fs::symlink;
 
     let disk = Disk::new();
