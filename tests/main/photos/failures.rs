@@ -10,7 +10,7 @@ use crate::icloud::assert_sound;
 
 const SHARED: &str = "SharedSync-12345678-ABCD";
 
-fn refusal(status: u16, code: &str, reason: &str) -> FaultAction {
+pub(super) fn refusal(status: u16, code: &str, reason: &str) -> FaultAction {
     let body = format!(r#"{{"uuid":"0","serverErrorCode":"{code}","reason":"{reason}"}}"#);
     FaultAction::Status { status, body, headers: BTreeMap::new() }
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod failures;
 mod library;
+mod shared_albums;
 
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ impl Photos {
         self.icloud.count(RequestKind::ContentGet)
     }
 
-    /// Returns the number of requests to the database of Photos.
+    /// Returns the number of requests to the hosts of Photos.
     fn calls(&self) -> u64 {
         [
             RequestKind::PhotosQuery,
@@ -83,6 +84,9 @@ impl Photos {
             RequestKind::PhotosCount,
             RequestKind::PhotosZones,
             RequestKind::PhotosChanges,
+            RequestKind::SharedAlbums,
+            RequestKind::SharedAlbumPhotos,
+            RequestKind::SharedAlbumCount,
         ]
         .into_iter()
         .map(|kind| self.icloud.count(kind))

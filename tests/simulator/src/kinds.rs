@@ -87,6 +87,12 @@ pub enum RequestKind {
     PhotosZones,
     /// `changes/zone`: what has changed in zones of Photos.
     PhotosChanges,
+    /// `webgetalbumslist`: the shared albums.
+    SharedAlbums,
+    /// `webgetassets`: photos of a shared album.
+    SharedAlbumPhotos,
+    /// `webgetassetcount`: how many photos a shared album has.
+    SharedAlbumCount,
     /// Bytes from a content host.
     ContentGet,
     /// Bytes to an upload host.
@@ -106,6 +112,7 @@ impl RequestKind {
             _ if host.ends_with("-drivews.icloud.com") => of_drivews(path),
             _ if host.ends_with("-docws.icloud.com") => of_docws(path),
             _ if host.ends_with("-ckdatabasews.icloud.com") => of_photos(path),
+            _ if host.ends_with("-sharedstreams.icloud.com") => of_shared_albums(path),
             _ if host.ends_with(".icloud-content.com") || host.ends_with("-contentws.icloud.com") => {
                 if method == Method::POST { Self::ContentPost } else { Self::ContentGet }
             }
@@ -128,11 +135,18 @@ impl RequestKind {
         )
     }
 
-    /// Whether the request goes to the database host of Photos.
+    /// Whether the request goes to a host of Photos.
     pub(crate) fn is_of_photos(self) -> bool {
         matches!(
             self,
-            Self::PhotosQuery | Self::PhotosLookup | Self::PhotosCount | Self::PhotosZones | Self::PhotosChanges
+            Self::PhotosQuery
+                | Self::PhotosLookup
+                | Self::PhotosCount
+                | Self::PhotosZones
+                | Self::PhotosChanges
+                | Self::SharedAlbums
+                | Self::SharedAlbumPhotos
+                | Self::SharedAlbumCount
         )
     }
 
@@ -176,6 +190,15 @@ fn of_signin(method: &Method, path: &str) -> RequestKind {
         Some("/verify/phone") => RequestKind::SendSms,
         Some("/verify/phone/securitycode") => RequestKind::VerifySms,
         Some("/2sv/trust") => RequestKind::Trust,
+        _ => RequestKind::Unknown,
+    }
+}
+
+fn of_shared_albums(path: &str) -> RequestKind {
+    match path.rsplit_once("/sharedstreams/").map(|(_, operation)| operation) {
+        Some("webgetalbumslist") => RequestKind::SharedAlbums,
+        Some("webgetassets") => RequestKind::SharedAlbumPhotos,
+        Some("webgetassetcount") => RequestKind::SharedAlbumCount,
         _ => RequestKind::Unknown,
     }
 }

@@ -164,6 +164,9 @@ impl State {
             | RequestKind::PhotosCount
             | RequestKind::PhotosZones
             | RequestKind::PhotosChanges => photos::answer(photos, &rules.photos, now, message),
+            RequestKind::SharedAlbums | RequestKind::SharedAlbumPhotos | RequestKind::SharedAlbumCount => {
+                photos::shared::answer(photos, &rules.photos, now, message)
+            }
             RequestKind::ContentGet => Ok(content_host::get(drive, photos, drive_rules, now, message)),
             RequestKind::ContentPost => Ok(posted.map_or_else(
                 || Answer::service_error(400, "Bad Request"),

@@ -159,6 +159,7 @@ fn account_info(rules: &AccountRules, challenge: bool) -> Value {
             "drivews": service("drivews"),
             "docws": service("docws"),
             "ckdatabasews": service("ckdatabasews"),
+            "sharedstreams": service("sharedstreams"),
             "account": { "iCloudEnv": { "shortId": "p", "vipSuffix": "prod" },
                 "url": format!("https://p123-setup.{domain}:443"), "status": "active" },
         },

@@ -198,7 +198,7 @@ pub(crate) fn subjects(body: &Value, subjects: &mut Vec<String>) {
                 match inner {
                     // The value of a filter is an album's id.
                     Value::String(text)
-                        if ["zoneName", "recordName", "recordType", "value"].contains(&key.as_str()) =>
+                        if ["zoneName", "recordName", "recordType", "value", "albumguid"].contains(&key.as_str()) =>
                     {
                         subjects.push(text.clone());
                     }

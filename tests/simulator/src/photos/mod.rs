@@ -3,6 +3,7 @@
 mod changes;
 mod fields;
 mod query;
+pub(crate) mod shared;
 
 use std::collections::HashMap;
 
@@ -115,8 +116,10 @@ pub(crate) enum Changed {
 #[derive(Debug)]
 pub(crate) struct Zone {
     pub(crate) name: String,
-    /// `private` or `shared`.
+    /// `private`, `shared`, or that of shared albums.
     pub(crate) area: &'static str,
+    /// The title of a shared album.
+    title: String,
     pub(crate) assets: HashMap<String, Asset>,
     /// An asset of each master.
     masters: HashMap<String, String>,
@@ -146,10 +149,21 @@ impl Default for Photos {
 impl Photos {
     /// Adds a zone: `SharedSync-…` is a shared library. `of_others` puts it into the shared database.
     pub fn add_zone(&mut self, name: &str, of_others: bool) {
-        let area = if of_others { "shared" } else { "private" };
+        self.push_zone(name, if of_others { "shared" } else { "private" }, "");
+    }
+
+    /// Adds a shared album and returns its id, which is the zone of its photos.
+    pub fn add_shared_album(&mut self, title: &str) -> String {
+        let id = self.new_id();
+        self.push_zone(&id, shared::AREA, title);
+        id
+    }
+
+    fn push_zone(&mut self, name: &str, area: &'static str, title: &str) {
         self.zones.push(Zone {
             name: name.to_owned(),
             area,
+            title: title.to_owned(),
             assets: HashMap::new(),
             masters: HashMap::new(),
             albums: Vec::new(),

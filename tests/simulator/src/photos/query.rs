@@ -156,7 +156,7 @@ impl Zone {
     }
 
     /// Fills `sorted` for an index.
-    fn sort(&mut self, index: &str) {
+    pub(super) fn sort(&mut self, index: &str) {
         if self.sorted.contains_key(index) {
             return;
         }

@@ -20,6 +20,8 @@ pub struct PhotosRules {
     pub empty_pages: u64,
     /// What the counts are off by, in the service's own lookup of counts.
     pub miscount: i64,
+    /// The limit of a page of a shared album is the position at which it ends; else it is a number of records.
+    pub shared_limit_is_position: bool,
     /// Life of the URL of a content, in seconds.
     pub url_lifetime_seconds: i64,
 }
@@ -34,6 +36,7 @@ impl Default for PhotosRules {
             accepts_tokens: true,
             empty_pages: 0,
             miscount: 0,
+            shared_limit_is_position: true,
             url_lifetime_seconds: 3600,
         }
     }

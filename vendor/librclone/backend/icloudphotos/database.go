@@ -3,7 +3,6 @@ package icloudphotos
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,7 +15,6 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 	"plakar-icloud/librclone/backend/icloud/service"
-	"plakar-icloud/librclone/backend/icloud/signin"
 	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -27,7 +25,8 @@ import (
 type database struct {
 	service  *service.Service
 	contents *drive.Reader
-	index    string // the file for what is known of the libraries; "" for none
+	index    string                 // the file for what is known of the libraries; "" for none
+	albums   map[string]sharedAlbum // by their ids
 
 	mu    sync.Mutex
 	zones map[string]zoneID // of the contents that were opened, by their key
@@ -44,7 +43,7 @@ type zoneID struct {
 func (z zoneID) key() string { return z.Area + "/" + z.Name }
 
 func newDatabase(service *service.Service, sessionFile string) *database {
-	s := &database{service: service, zones: map[string]zoneID{}}
+	s := &database{service: service, zones: map[string]zoneID{}, albums: map[string]sharedAlbum{}}
 	if sessionFile != "" {
 		s.index = sessionFile + ".photos"
 	}
@@ -128,10 +127,16 @@ func callDatabase[T any](ctx context.Context, s *database, area, operation strin
 	if err := s.reach(ctx); err != nil {
 		return nil, err
 	}
+	return call(ctx, s, r, explainRefusal, check)
+}
+
+// call sends a request and checks its response, and repeats it after a temporary
+// failure. explain is called with each error.
+func call[T any](ctx context.Context, s *database, r service.Request, explain func(error) error, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
 		answer := new(T)
 		err := s.service.Send(transport.WithTry(ctx, try), r, answer)
-		if err == nil {
+		if err == nil && check != nil {
 			err = check(answer)
 		}
 		if err == nil {
@@ -140,7 +145,7 @@ func callDatabase[T any](ctx context.Context, s *database, area, operation strin
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		err = explainRefusal(err)
+		err = explain(err)
 		if !worthAnotherCall(err, try) {
 			return nil, err
 		}
@@ -157,8 +162,7 @@ func (s *database) reach(ctx context.Context) error {
 	if err != nil || access.Endpoint(hosts.Photos) != "" {
 		return err
 	}
-	alive := service.Request{Host: hosts.Setup, Method: http.MethodPost, Path: hosts.ValidatePath, Repeatable: true}
-	account, err := service.Fetch[signin.Account](ctx, s.service, alive, nil)
+	account, err := s.account(ctx)
 	if err != nil {
 		return err
 	}
@@ -243,44 +247,33 @@ func (s *database) Expect(ctx context.Context, expected []content) {
 // addresses requests the addresses of contents of one zone with one call. An
 // address that the service does not return is nil.
 func (s *database) addresses(ctx context.Context, items []*drive.Item) ([]*drive.Address, error) {
-	type wanted struct {
-		Name string `json:"recordName"`
-	}
-	type resource struct {
-		Value struct {
-			Address  string          `json:"downloadURL"`
-			Checksum json.RawMessage `json:"fileChecksum"`
-		} `json:"value"`
-	}
-	type answered struct {
-		fault
-		Records []struct {
-			Name   string              `json:"recordName"`
-			Fields map[string]resource `json:"fields"`
-		} `json:"records"`
-	}
 	s.mu.Lock()
 	zone := s.zones[api.ZoneFromDriveID(items[0].ID)]
 	s.mu.Unlock()
-	records := make(map[string]map[string]resource, len(items))
+	if zone.Area == sharedAlbumArea {
+		return s.sharedAddresses(ctx, zone, items)
+	}
+	type wanted struct {
+		Name string `json:"recordName"`
+	}
+	records := make(map[string]*record, len(items))
 	var asked []wanted
 	var fields []string
 	for _, it := range items {
-		record, field := path.Split(api.GetDocIDFromDriveID(it.ID))
-		record = strings.TrimSuffix(record, "/")
-		if _, ok := records[record]; !ok {
-			records[record] = nil
-			asked = append(asked, wanted{record})
+		name, field := recordOf(it)
+		if _, ok := records[name]; !ok {
+			records[name] = nil
+			asked = append(asked, wanted{name})
 		}
 		fields = append(fields, field)
 	}
-	answer, err := callDatabase(ctx, s, zone.Area, "records/lookup", map[string]any{
+	response, err := callDatabase(ctx, s, zone.Area, "records/lookup", map[string]any{
 		"records": asked, "zoneID": zone, "desiredKeys": fields,
-	}, func(answer *answered) error {
-		if err := answer.Err(); err != nil {
+	}, func(p *page) error {
+		if err := p.Err(); err != nil {
 			return err
 		}
-		if len(answer.Records) == 0 {
+		if len(p.Records) == 0 {
 			return apierr.Damaged("no record for any of the contents")
 		}
 		return nil
@@ -288,16 +281,20 @@ func (s *database) addresses(ctx context.Context, items []*drive.Item) ([]*drive
 	if err != nil {
 		return nil, err
 	}
-	for _, record := range answer.Records {
-		records[record.Name] = record.Fields
+	for i := range response.Records {
+		records[response.Records[i].Name] = &response.Records[i]
 	}
 	found := make([]*drive.Address, len(items))
 	for i, it := range items {
-		record, field := path.Split(api.GetDocIDFromDriveID(it.ID))
-		value := records[strings.TrimSuffix(record, "/")][field].Value
-		if hosts.TakeContents(value.Address) {
-			found[i] = &drive.Address{URL: value.Address, Mark: string(value.Checksum)}
+		if name, field := recordOf(it); records[name] != nil {
+			found[i] = records[name].address(field)
 		}
 	}
 	return found, nil
+}
+
+// recordOf returns the record and the field of a content in the form of an item.
+func recordOf(it *drive.Item) (name, field string) {
+	name, field = path.Split(api.GetDocIDFromDriveID(it.ID))
+	return strings.TrimSuffix(name, "/"), field
 }

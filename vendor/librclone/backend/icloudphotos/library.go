@@ -8,6 +8,8 @@ import (
 // index.
 type library struct {
 	Area, Name string
+	Title      string               // of a shared album
+	Given      string               // the folder of a shared album, "" if none was given
 	Token      string               // of the state that the library has; "" if it was not listed
 	Assets     map[string]*asset    // by record name
 	Masters    map[string]*master   // by record name

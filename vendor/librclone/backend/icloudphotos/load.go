@@ -99,9 +99,10 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 			libraries[i].failed = err
 		}
 	}
+	nameSharedAlbums(c.service.albums, libraries)
 	for _, l := range libraries {
 		if l.failed == nil {
-			l.nameAssets(c.layout)
+			l.nameAssets(c.layoutOf(l))
 			l.nameAlbums()
 			known[l.Name] = l
 		}
@@ -112,10 +113,22 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 	return libraries, nil
 }
 
+// layoutOf returns the layout of the folders of a library. A shared album is one
+// folder.
+func (c *loader) layoutOf(l *library) string {
+	if l.Area == sharedAlbumArea {
+		return flat
+	}
+	return c.layout
+}
+
 // library returns the present state of a library: from a known state by what has
 // changed since, or by a complete listing. The counts of the service decide
 // whether the former is enough.
 func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*library, error) {
+	if zone.Area == sharedAlbumArea {
+		return c.sharedAlbum(ctx, zone, known)
+	}
 	if known != nil {
 		known.zone, known.albumErr = zone.zoneID, map[string]error{}
 	}

@@ -162,7 +162,7 @@ func (a *asset) contents(id string, m *master, versions string) []named {
 // folder returns the folder of an asset in its library: the month in which it
 // was taken, at the place where it was taken.
 func (a *asset) folder(layout string) string {
-	if layout == "flat" {
+	if layout == flat {
 		return ""
 	}
 	return a.taken().Format("2006/01")
@@ -238,13 +238,19 @@ func (l *library) nameAlbums() {
 	slices.Sort(unnamed)
 	for _, id := range unnamed {
 		a := l.Albums[id]
-		name := cmp.Or(clean(a.Name), "_")
-		if taken[key(a, name)] {
-			name = withID(name, id, func(longer string) bool { return taken[key(a, longer)] })
-		}
-		a.Given = name
-		taken[key(a, name)] = true
+		a.Given = unused(a.Name, id, func(name string) bool { return taken[key(a, name)] })
+		taken[key(a, a.Given)] = true
 	}
+}
+
+// unused returns the name of a folder for an album: that of the album, or the
+// name with the id if it is taken.
+func unused(name, id string, taken func(string) bool) string {
+	name = cmp.Or(clean(name), "_")
+	if taken(name) {
+		return withID(name, id, taken)
+	}
+	return name
 }
 
 // withID adds the beginning of an id to a name, or the whole id if the result is
@@ -258,11 +264,13 @@ func withID(name, id string, taken func(string) bool) string {
 	return name + " (" + id + ")"
 }
 
-// libraryNames returns the top folder of each library.
+// libraryNames returns the top folder of each library. Shared albums have none
+// of their own.
 func libraryNames(found []foundZone) map[string]string {
 	names := map[string]string{}
 	for _, zone := range found {
 		switch name := "Shared Library"; {
+		case zone.Area == sharedAlbumArea:
 		case zone.Name == primaryZone:
 			names[zone.Name] = "Library"
 		case slices.Contains(slices.Collect(maps.Values(names)), name):

@@ -5,6 +5,7 @@
 //	/Library/2026/11/IMG_0001.HEIC.xmp   its metadata
 //	/Library/2026/11/IMG_0001.MOV        the video of a live photo
 //	/Albums/Travel/Rome/0001 IMG_0001.HEIC   a symbolic link to it
+//	/Shared Albums/Wedding/IMG_0002.JPG  a copy in an album that people share
 //
 // What is known of a library is stored in a file, with the names of the photos.
 // So a photo keeps its name, and the next process requests only what has changed.
@@ -28,6 +29,9 @@ import (
 // The values of the option photos_deleted.
 const includeDeleted = "include"
 
+// The value of the option photos_layout for one folder.
+const flat = "flat"
+
 // unknownTime is the time of folders, which have none.
 var unknownTime = time.Unix(0, 0)
 
@@ -39,10 +43,11 @@ type Fs struct {
 	service  *database
 	features *fs.Features
 
-	turn   chan struct{} // held by the caller that loads
-	found  []foundZone
-	tree   *tree
-	failed error // why nothing can be loaded
+	turn     chan struct{} // held by the caller that loads
+	found    []foundZone
+	noShared error // why there are no shared albums
+	tree     *tree
+	failed   error // why nothing can be loaded
 }
 
 func init() { icloud.RegisterPhotos(newFs) }
@@ -85,8 +90,21 @@ func (f *Fs) zones(ctx context.Context) ([]foundZone, error) {
 			return nil, ctx.Err()
 		}
 		f.found, f.failed = found, err
+		if err == nil {
+			f.found, f.noShared, f.failed = f.withSharedAlbums(ctx, found)
+		}
 	}
 	return f.found, f.failed
+}
+
+// withSharedAlbums adds the shared albums of the account to zones. An error of
+// their service alone is none of the libraries.
+func (f *Fs) withSharedAlbums(ctx context.Context, found []foundZone) (all []foundZone, noShared, failed error) {
+	albums, err := sharedAlbums(ctx, f.service)
+	if err != nil && endsRun(err) {
+		return nil, nil, err
+	}
+	return append(found, albums...), err, nil
 }
 
 // loaded returns the tree of the libraries, which is loaded once.
@@ -206,7 +224,7 @@ func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 
 // readOnly is the error of every operation that would change something.
 func readOnly() error {
-	return finalError(apierr.KindUnsupported, "iCloud Photos can only be read: Apple provides no way to store photos there",
+	return finalError(apierr.KindUnsupported, "iCloud Photos can only be read",
 		"restore to a folder, and import it in Photos on a device")
 }
 

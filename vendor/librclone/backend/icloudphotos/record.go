@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"strings"
 
+	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -114,4 +117,17 @@ func (r *record) file(kind fileKind) (file, bool) {
 		return file{}, false
 	}
 	return file{Kind: kind, Size: *resource.Size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
+}
+
+// address returns the address of the content in a field, or nil if there is none
+// at which contents may be read.
+func (r *record) address(field string) *drive.Address {
+	var resource struct {
+		Address  string          `json:"downloadURL"`
+		Checksum json.RawMessage `json:"fileChecksum"`
+	}
+	if !r.decode(field, &resource) || !hosts.TakeContents(resource.Address) {
+		return nil
+	}
+	return &drive.Address{URL: resource.Address, Mark: string(resource.Checksum)}
 }

@@ -18,6 +18,8 @@ const (
 	favoritesFolder = "Favorites"
 	hiddenFolder    = "Hidden"
 	deletedFolder   = "Recently Deleted"
+
+	sharedAlbumsFolder = "Shared Albums"
 )
 
 // manifest is the file in the folder of an album that lists its photos, for
@@ -71,6 +73,9 @@ func (f *Fs) topFolders(found []foundZone) []string {
 	if f.opt.Deleted == includeDeleted {
 		names = append(names, deletedFolder)
 	}
+	if f.noShared != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
+		names = append(names, sharedAlbumsFolder)
+	}
 	slices.Sort(names)
 	return names
 }
@@ -80,9 +85,15 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 	for _, name := range f.topFolders(found) {
 		t.at(name)
 	}
+	if f.noShared != nil {
+		t.at(sharedAlbumsFolder).failed = f.noShared
+	}
 	tops := libraryNames(found)
 	for _, l := range libraries {
 		top := tops[l.Name]
+		if l.Area == sharedAlbumArea {
+			top = path.Join(sharedAlbumsFolder, l.Given)
+		}
 		if l.failed != nil {
 			t.at(top).failed = l.failed
 			continue

@@ -16,6 +16,8 @@ const (
 	Drive  = api.WsDrive
 	Docs   = api.WsDocs
 	Photos = api.WsPhotos
+
+	SharedAlbums = "sharedstreams"
 )
 
 // Setup is the name of the host that is known without the list.

@@ -31,6 +31,7 @@ func New(client *transport.Client, session *session.Session) *Service {
 // Request is one request to a service.
 type Request struct {
 	Host   string // the name of the service, see package hosts
+	Root   string // the address to use instead of that of Host, "" for none
 	Method string
 	Path   string
 	Params url.Values
@@ -108,9 +109,11 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 		if err != nil {
 			return err
 		}
-		root, err := access.Root(r.Host)
-		if err != nil {
-			return err
+		root := r.Root
+		if root == "" {
+			if root, err = access.Root(r.Host); err != nil {
+				return err
+			}
 		}
 		leave, err := s.zones.enter(ctx, r.Zone)
 		if err != nil {

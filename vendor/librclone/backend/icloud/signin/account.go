@@ -2,8 +2,10 @@ package signin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -34,6 +36,9 @@ type Account struct {
 		FactorVersion  int   `json:"hsaVersion"`
 		WebAccess      *bool `json:"isWebAccessAllowed"`
 		DataProtection bool  `json:"iCDPEnabled"`
+		// Number is the number of the account. Its type is not known to be the
+		// same in all responses.
+		Number json.RawMessage `json:"dsid"`
 	} `json:"dsInfo"`
 }
 
@@ -43,8 +48,9 @@ func (a *Account) WantsCode() bool {
 	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
-// Endpoints returns the addresses of Drive and, if the account has it, of
-// Photos, in the form of a session file, or nil for an account without Drive.
+// Endpoints returns the addresses of Drive and, if the account has them, of
+// Photos and shared albums, in the form of a session file, or nil for an account
+// without Drive.
 func (a *Account) Endpoints() map[string]string {
 	drive, docs := a.Webservices[hosts.Drive].URL, a.Webservices[hosts.Docs].URL
 	if drive == "" || docs == "" {
@@ -54,7 +60,20 @@ func (a *Account) Endpoints() map[string]string {
 	if photos := a.Webservices[hosts.Photos].URL; photos != "" {
 		endpoints[hosts.Photos] = photos
 	}
+	if shared := a.SharedAlbums(); shared != "" {
+		endpoints[hosts.SharedAlbums] = shared
+	}
 	return endpoints
+}
+
+// SharedAlbums returns the address of the shared albums of the account, or "" if
+// it has none.
+func (a *Account) SharedAlbums() string {
+	address := a.Webservices[hosts.SharedAlbums].URL
+	if address == "" || a.Info == nil || len(a.Info.Number) == 0 {
+		return ""
+	}
+	return address + "/" + strings.Trim(string(a.Info.Number), `"`)
 }
 
 // Protected reports whether Advanced Data Protection is on. The member
