@@ -13,7 +13,7 @@ pub struct Drive {
     pub simulator: Simulator,
     session: MintedSession,
     authority: TempDir,
-    /// The homes of processes, which must outlive them.
+    /// The hosts of the processes. A host removes the home of its processes on drop.
     hosts: Mutex<Vec<Host>>,
 }
 
@@ -59,7 +59,7 @@ impl Drive {
         self.simulator.counts().of(kind)
     }
 
-    /// Returns the bytes of content that came from the service.
+    /// Returns the number of bytes of content that the service has sent.
     pub fn fetched(&self) -> u64 {
         self.simulator.counts().kinds.get(&RequestKind::ContentGet).map_or(0, |count| count.bytes_out)
     }
@@ -78,8 +78,7 @@ pub fn bytes(seed: u8, size: u64) -> Bytes {
 }
 
 pub fn path(folder: &str, mac: Mac) -> String {
-    let name: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("kloset/{folder}/{name}")
+    format!("kloset/{folder}/{}", hex::encode(mac))
 }
 
 pub async fn get(store: &Store, mac: Mac, offset: u64, length: u64) -> plakar_host::Result<Bytes> {
@@ -89,15 +88,4 @@ pub async fn get(store: &Store, mac: Mac, offset: u64, length: u64) -> plakar_ho
 
 pub fn status(status: u16) -> FaultAction {
     FaultAction::Status { status, body: String::new(), headers: BTreeMap::new() }
-}
-
-/// Waits until a condition holds that must eventually hold.
-pub async fn until(mut is_so: impl FnMut() -> bool) {
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
-    let wait = async {
-        while !is_so() {
-            ticks.tick().await;
-        }
-    };
-    tokio::time::timeout(plakar_host::PATIENCE, wait).await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! A kloset in the drive from the point of view of a user of plakar: how much is fetched, how much
-//! memory is used, and what happens when requests fail.
+//! A kloset in the drive: how much is fetched, how much memory is used, and what happens if requests
+//! fail.
 //!
 //! - [`start`]: the requests of a process before its first byte
 //! - [`reads`]: requests and bytes of reads, and wrong responses

@@ -10,7 +10,7 @@ use crate::drive::{Drive, MIB, bytes, get};
 const MOST_KIB: u64 = (128 + 128) * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixteen_gets_at_once_stay_within_bounds() {
+async fn sixteen_concurrent_gets_stay_within_the_memory_limit() {
     const PACKFILE: u64 = 24 * MIB;
     let drive = Drive::new();
     let macs: Vec<_> = (0..16).map(|number| drive.packfile(number, PACKFILE)).collect();
@@ -21,22 +21,22 @@ async fn sixteen_gets_at_once_stay_within_bounds() {
         }
     };
     join_all(macs.into_iter().map(walk)).await;
-    must_be_within(&store, MOST_KIB);
+    assert_peak_within(&store, MOST_KIB);
 }
 
 /// Content of 72 MiB, while little of the cache is in use.
 #[tokio::test(flavor = "multi_thread")]
-async fn nine_puts_at_once_stay_within_bounds() {
+async fn nine_concurrent_puts_stay_within_the_memory_limit() {
     let drive = Drive::new();
     let store = drive.store(&drive.settings()).await;
     store.create("config").await.unwrap();
     let contents = (0..9).map(|number| (number, bytes(number, 8 * MIB))).collect::<Vec<_>>();
     let put = async |(number, content)| store.put(Resource::Packfile, [number; 32], content).await.unwrap();
     join_all(contents.into_iter().map(put)).await;
-    must_be_within(&store, MOST_KIB - 96 * 1024);
+    assert_peak_within(&store, MOST_KIB - 96 * 1024);
 }
 
-fn must_be_within(store: &Store, most: u64) {
+fn assert_peak_within(store: &Store, most: u64) {
     let resident = store.connector().resident().unwrap();
     eprintln!("{resident:?}");
     assert!(resident.most <= most, "{resident:?}");

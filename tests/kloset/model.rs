@@ -11,7 +11,9 @@ use proptest::{
     test_runner::{Config, RngSeed},
 };
 
-use crate::drive::{Drive, bytes, path, status, until};
+use plakar_host::until;
+
+use crate::drive::{Drive, bytes, path, status};
 
 const OBJECTS: u8 = 4;
 
@@ -89,8 +91,8 @@ fn action() -> impl Strategy<Value = FaultAction> {
     ])
 }
 
-/// Returns the content of a packfile: some are empty, some small, and some larger than the limit
-/// for fetching a file whole.
+/// Returns the content of a packfile: one is empty, one is small, and one is larger than the limit
+/// up to which a file is fetched whole.
 fn packed(object: u8) -> Bytes {
     bytes(object, [0, 1_000, 700_001, 5_300_000][usize::from(object)])
 }
@@ -133,7 +135,7 @@ fn mac(resource: Resource, object: u8) -> Mac {
 impl Run {
     async fn new() -> Self {
         let drive = Drive::new();
-        // The cache is so small that blocks are evicted all the time.
+        // The cache is so small that blocks are evicted constantly.
         let settings = drive.settings().with("cache_memory", "2");
         let stores = [drive.store(&settings).await, drive.store(&settings).await];
         stores[0].create("config").await.unwrap();
@@ -213,9 +215,10 @@ impl Run {
             Step::List { resource } => {
                 let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
                 let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
-                // A listing of iCloud may lag behind. So a process lists what it stored in the last
-                // minute even if the other has deleted it, and hides what it deleted in the last
-                // minute even if the other has stored it again.
+                // A listing of iCloud may lag behind. So a process lists an object that it has
+                // stored in the last minute even if the other process has deleted it, and hides an
+                // object that it has deleted in the last minute even if the other process has
+                // stored it again.
                 listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
                 let is_there = |key: &&(u8, Mac)| {
                     key.0 == folder(resource) && (listed.contains(*key) || !self.deleted[self.acting].contains(*key))
@@ -241,7 +244,7 @@ impl Run {
         match (got, expected) {
             (Ok(got), Some(expected)) => assert_eq!(got, expected, "{step:?}"),
             (Err(error), Some(_)) => panic!("{step:?}: {}", error.message()),
-            (Ok(got), None) => assert!(past.contains(&got), "{step:?}: {} bytes that nobody stored", got.len()),
+            (Ok(got), None) => assert!(past.contains(&got), "{step:?}: {} bytes that were never stored", got.len()),
             (Err(_), None) => {}
         }
     }
@@ -251,7 +254,7 @@ proptest! {
     #![proptest_config(Config { cases: cases(), rng_seed: seed(), failure_persistence: None, max_shrink_iters: 40, ..Config::default() })]
 
     #[test]
-    fn a_kloset_is_what_a_store_in_memory_is(steps in steps()) {
+    fn a_kloset_behaves_as_a_store_in_memory(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut run = Run::new().await;

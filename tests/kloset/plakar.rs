@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use icloud_simulator::{FaultAction, FaultRule, HoldAt};
-use plakar_host::{Plakar, Signal, digest};
+use plakar_host::{Plakar, Signal, digest, until};
 use tempfile::TempDir;
 
-use crate::drive::{Drive, program_path, status, until};
+use crate::drive::{Drive, program_path, status};
 
 struct Installed {
     drive: Drive,
@@ -46,7 +46,7 @@ impl Installed {
             .unwrap()
     }
 
-    async fn restored_is_the_source(&self) {
+    async fn assert_restored(&self) {
         let target = TempDir::new().unwrap();
         let to = target.path().join("to");
         self.plakar.must(["at", "@there", "restore", "-to", &to.to_string_lossy()]).await.unwrap();
@@ -72,7 +72,7 @@ fn files(top: &Path) -> BTreeMap<String, [u8; 32]> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_request_in_twenty_may_fail() {
+async fn backups_succeed_if_one_request_in_twenty_fails() {
     let Some(installed) = Installed::new().await else { return };
     installed.furnish(1);
     for action in [
@@ -88,13 +88,13 @@ async fn one_request_in_twenty_may_fail() {
         let outcome = installed.backup().await;
         assert_eq!(outcome.status, Some(0), "{}", outcome.output);
         installed.plakar.must(["at", "@there", "check"]).await.unwrap();
-        installed.restored_is_the_source().await;
+        installed.assert_restored().await;
         installed.furnish(seed);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_request_of_a_backup_leaves_a_kloset_that_is_whole() {
+async fn a_kill_at_any_request_of_a_backup_does_not_damage_the_kloset() {
     let Some(installed) = Installed::new().await else { return };
     let simulator = &installed.drive.simulator;
     installed.furnish(0);
@@ -131,7 +131,7 @@ async fn a_kill_at_any_request_of_a_backup_leaves_a_kloset_that_is_whole() {
     }
     let outcome = installed.backup().await;
     assert_eq!(outcome.status, Some(0), "{}", outcome.output);
-    installed.restored_is_the_source().await;
+    installed.assert_restored().await;
 }
 
 /// Returns the number of kills, which are spread evenly over the backup. 50 are run before a
@@ -149,7 +149,7 @@ fn kill_children(parent: u32) {
         if fields.split_whitespace().nth(1) == Some(&parent.to_string())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
-            // The process may have ended by itself.
+            // Fails if the process has already ended.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }

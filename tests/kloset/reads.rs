@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind};
-use plakar_host::{Resource, digest};
+use plakar_host::{Resource, digest, until};
 
-use crate::drive::{Drive, MIB, bytes, get, path, status, until};
+use crate::drive::{Drive, MIB, bytes, get, path, status};
 
 #[tokio::test]
 async fn small_reads_of_a_small_packfile_are_one_transfer() {
@@ -23,7 +23,7 @@ async fn small_reads_of_a_small_packfile_are_one_transfer() {
 }
 
 #[tokio::test]
-async fn a_walk_through_a_large_packfile_takes_few_large_requests() {
+async fn a_sequential_read_of_a_large_packfile_takes_few_requests() {
     let drive = Drive::new();
     let size = 64 * MIB + 12_345;
     let mac = drive.packfile(2, size);
@@ -40,7 +40,7 @@ async fn a_walk_through_a_large_packfile_takes_few_large_requests() {
 }
 
 #[tokio::test]
-async fn a_file_in_the_midst_of_a_packfile_is_fetched_with_little_around_it() {
+async fn large_ranges_in_a_packfile_are_fetched_with_little_around_them() {
     let drive = Drive::new();
     let mac = drive.packfile(3, 64 * MIB);
     let store = drive.store(&drive.settings()).await;
@@ -52,7 +52,7 @@ async fn a_file_in_the_midst_of_a_packfile_is_fetched_with_little_around_it() {
 }
 
 #[tokio::test]
-async fn scattered_reads_do_not_fetch_a_large_packfile() {
+async fn scattered_reads_do_not_fetch_a_whole_large_packfile() {
     let drive = Drive::new();
     let mac = drive.packfile(4, 64 * MIB);
     let store = drive.store(&drive.settings()).await;
@@ -63,7 +63,7 @@ async fn scattered_reads_do_not_fetch_a_large_packfile() {
 }
 
 #[tokio::test]
-async fn who_misses_the_same_at_once_shares_one_transfer() {
+async fn concurrent_reads_of_missing_blocks_share_a_transfer() {
     let drive = Drive::new();
     let mac = drive.packfile(5, 2 * MIB);
     let content = bytes(5, 2 * MIB);
@@ -78,12 +78,12 @@ async fn who_misses_the_same_at_once_shares_one_transfer() {
 
 /// plakar reads each new state twice (K/repository/repository.go RebuildState).
 #[tokio::test]
-async fn a_state_that_is_read_again_costs_nothing() {
+async fn a_state_that_is_read_again_needs_no_request() {
     let drive = Drive::new();
     let content = bytes(6, 20 * MIB);
     let mac = digest(&content);
     drive.simulator.put_file(&path("states", mac), Content::Generated { seed: 6, size: 20 * MIB }, 1_700_000_000_000);
-    // Half of it is for content, which is just enough.
+    // Half of the memory is for content, which is just enough.
     let store = drive.store(&drive.settings().with("cache_memory", "41")).await;
     assert_eq!(store.get(Resource::State, mac, None).await.unwrap(), content);
     let once = drive.simulator.counts().total.requests;
@@ -91,9 +91,8 @@ async fn a_state_that_is_read_again_costs_nothing() {
     assert_eq!(drive.simulator.counts().total.requests, once);
 }
 
-/// The memory is for content that is read again soon. It does not limit what can be read.
 #[tokio::test]
-async fn what_does_not_fit_into_memory_is_read_all_the_same() {
+async fn packfiles_larger_than_the_memory_limit_are_read() {
     let drive = Drive::new();
     let mac = drive.packfile(12, 9 * MIB + 1);
     for memory in ["0", "1", "4"] {
@@ -109,7 +108,7 @@ async fn what_does_not_fit_into_memory_is_read_all_the_same() {
 
 /// plakar lists locks and then reads each of them, while others refresh theirs.
 #[tokio::test]
-async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() {
+async fn a_lock_that_was_stored_again_since_the_listing_is_read_in_its_new_version() {
     let drive = Drive::new();
     // Otherwise, the listed version could still be read.
     drive.simulator.rules(|rules| rules.drive.trashed_content = false);
@@ -128,9 +127,9 @@ async fn what_another_process_has_stored_again_since_the_listing_is_read_anew() 
     assert!(message.contains("does not exist"), "{message}");
 }
 
-/// plakar lists the locks after it has stored its own, and reads that lock too.
+/// plakar lists the locks after it has stored its own lock, and reads this lock, too.
 #[tokio::test]
-async fn a_lock_of_ones_own_costs_no_request() {
+async fn reading_its_own_lock_needs_no_request() {
     let drive = Drive::new();
     let (store, other) = (drive.store(&drive.settings()).await, drive.store(&drive.settings()).await);
     store.create("config").await.unwrap();
@@ -142,7 +141,7 @@ async fn a_lock_of_ones_own_costs_no_request() {
     assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "own");
     assert_eq!(drive.requests(RequestKind::ContentGet), before);
     assert_eq!(store.get(Resource::Lock, others, None).await.unwrap(), "the other's");
-    // Once the lock is listed, the current version of the service is used.
+    // After a listing, the version that the service lists is read.
     other.put(Resource::Lock, own, Bytes::from("not its own")).await.unwrap();
     store.list(Resource::Lock).await.unwrap();
     assert_eq!(store.get(Resource::Lock, own, None).await.unwrap(), "not its own");
@@ -151,7 +150,7 @@ async fn a_lock_of_ones_own_costs_no_request() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_or_stored_again_is_not_served_from_memory() {
+async fn deleted_and_replaced_objects_are_not_read_from_the_cache() {
     let drive = Drive::new();
     let store = drive.store(&drive.settings()).await;
     store.create("config").await.unwrap();
@@ -171,7 +170,7 @@ async fn what_is_deleted_or_stored_again_is_not_served_from_memory() {
 }
 
 #[tokio::test]
-async fn answers_that_are_short_overlong_or_refused_are_asked_for_again() {
+async fn requests_with_short_overlong_or_refused_responses_are_repeated() {
     let faults = [
         FaultAction::Truncate { bytes: 300_000, clean: false },
         FaultAction::Truncate { bytes: 300_000, clean: true },
@@ -202,7 +201,7 @@ async fn answers_that_are_short_overlong_or_refused_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_read_that_keeps_failing_says_why_and_a_later_one_works() {
+async fn a_failed_read_has_an_error_and_a_later_read_succeeds() {
     let drive = Drive::new();
     let mac = drive.packfile(8, MIB);
     let store = drive.store(&drive.settings().with("tries", "2")).await;
@@ -215,7 +214,7 @@ async fn a_read_that_keeps_failing_says_why_and_a_later_one_works() {
 }
 
 #[tokio::test]
-async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
+async fn later_processes_read_blocks_from_the_disk_cache() {
     let drive = Drive::new();
     let size = 9 * MIB + 4321;
     let mac = drive.packfile(11, size);
@@ -225,8 +224,8 @@ async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
     let first = drive.store(&settings).await;
     assert_eq!(get(&first, mac, 0, size).await.unwrap(), content);
     // Blocks are written to disk after they were passed on.
-    let kept = || std::fs::read_dir(folder.path().join("blocks")).map_or(0, Iterator::count);
-    until(|| kept() == 37).await;
+    let stored = || std::fs::read_dir(folder.path().join("blocks")).map_or(0, Iterator::count);
+    until(|| stored() == 37).await;
     first.into_connector().leave().await.unwrap();
     drive.simulator.reset_counts();
     for damaged in [false, true] {
@@ -242,7 +241,7 @@ async fn a_folder_of_blocks_spares_the_next_process_what_was_fetched() {
 }
 
 #[tokio::test]
-async fn processes_that_share_a_folder_of_blocks_get_what_the_packfile_holds() {
+async fn processes_that_share_a_disk_cache_read_the_right_content() {
     let drive = Drive::new();
     let size = 9 * MIB + 4321;
     let mac = drive.packfile(13, size);
@@ -261,24 +260,24 @@ async fn processes_that_share_a_folder_of_blocks_get_what_the_packfile_holds() {
     for store in [one, other] {
         store.into_connector().leave().await.unwrap();
     }
-    let kept: u64 =
+    let stored: u64 =
         std::fs::read_dir(folder.path()).unwrap().map(|block| block.unwrap().metadata().unwrap().len()).sum();
-    assert!(kept > 0 && kept <= 8 * MIB, "{kept}");
+    assert!(stored > 0 && stored <= 8 * MIB, "{stored}");
     let next = drive.store(&settings).await;
     assert_eq!(get(&next, mac, 0, size).await.unwrap(), content);
 }
 
 #[tokio::test]
-async fn a_folder_of_blocks_that_cannot_be_written_is_told_once_and_reads_go_on() {
+async fn a_disk_cache_that_cannot_be_written_causes_one_warning_and_no_failure() {
     let drive = Drive::new();
     let size = 9 * MIB;
     let mac = drive.packfile(14, size);
     let settings = drive.settings().with("cache_dir", "/dev/null/blocks");
     let store = drive.store(&settings).await;
-    let told = || store.connector().stderr().matches("cannot be stored in cache_dir=/dev/null/blocks").count();
+    let warnings = || store.connector().stderr().matches("cannot be stored in cache_dir=/dev/null/blocks").count();
     for at in (0..9).rev().map(|n| n * MIB) {
         assert_eq!(get(&store, mac, at, MIB).await.unwrap(), bytes(14, size).slice(at as usize..(at + MIB) as usize));
     }
-    until(|| told() > 0).await;
-    assert_eq!(told(), 1, "{}", store.connector().stderr());
+    until(|| warnings() > 0).await;
+    assert_eq!(warnings(), 1, "{}", store.connector().stderr());
 }

@@ -1,10 +1,10 @@
-//! What a process does not ask for because this machine has just made it.
+//! Requests that a process saves because this machine has just changed the kloset.
 
 use icloud_simulator::{Content, FaultAction, FaultRule, RequestKind, Simulator};
-use plakar_host::{Resource, Settings, Store};
+use plakar_host::{Resource, Settings, Store, until};
 use tempfile::TempDir;
 
-use crate::drive::{Drive, bytes, content, path, until};
+use crate::drive::{Drive, bytes, content, path};
 
 const WHEN: i64 = 1_700_000_000_000;
 const STATE: [u8; 32] = [7; 32];
@@ -68,7 +68,7 @@ fn listings(drive: &Drive, folder: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_this_machine_has_just_stored_is_read_without_a_listing() {
+async fn objects_that_this_machine_has_just_stored_are_read_without_a_listing() {
     let machine = Machine::after_a_backup().await;
     let store = machine.opened().await;
     assert_eq!(store.list(Resource::State).await.unwrap(), [STATE]);
@@ -78,7 +78,7 @@ async fn what_this_machine_has_just_stored_is_read_without_a_listing() {
 }
 
 #[tokio::test]
-async fn what_another_machine_stores_contradicts_the_record() {
+async fn a_record_is_not_used_after_another_machine_has_stored_objects() {
     let machine = Machine::after_a_backup().await;
     for folder in ["states", "packfiles"] {
         machine.simulator().put_file(&path(folder, [9; 32]), content(9, SIZE), WHEN);
@@ -91,10 +91,9 @@ async fn what_another_machine_stores_contradicts_the_record() {
     assert_eq!(machine.listings("kloset/states"), 1);
 }
 
-/// The number of objects is the same, so the record is used, and the objects themselves contradict
-/// it.
+/// The number of objects is the same, so the record is used, but opening the recorded objects fails.
 #[tokio::test]
-async fn what_another_machine_has_put_in_place_of_a_recorded_object_is_found() {
+async fn objects_that_another_machine_has_replaced_are_found_despite_the_record() {
     let machine = Machine::after_a_backup().await;
     machine.simulator().put_file(&path("packfiles", OTHER), content(5, 2 * SIZE), WHEN);
     let store = machine.opened().await;
@@ -123,7 +122,7 @@ async fn the_locks_are_listed_each_time() {
 }
 
 #[tokio::test]
-async fn a_new_kloset_is_used_without_listing_what_was_just_made() {
+async fn a_new_kloset_is_used_without_listing_its_folder() {
     let machine = Machine::new();
     let store = machine.drive.store(&machine.settings).await;
     store.create(&b"config"[..]).await.unwrap();
@@ -135,12 +134,12 @@ async fn a_new_kloset_is_used_without_listing_what_was_just_made() {
     next.put(Resource::Packfile, OTHER, bytes(8, SIZE)).await.unwrap();
     next.put(Resource::State, STATE, bytes(7, SIZE)).await.unwrap();
     assert_eq!((machine.listings("kloset"), machine.listings("kloset/locks")), (0, 0));
-    assert_eq!(machine.listings("kloset/states"), 1, "which shows that the service is there");
+    assert_eq!(machine.listings("kloset/states"), 1, "which shows that the service responds");
     assert!(machine.drive.requests(RequestKind::List) <= created + 2, "the states and the packfiles");
     assert_eq!(next.list(Resource::Lock).await.unwrap(), [[1; 32]]);
 }
 
-/// The ids that are assumed to lead to a new folder lead to none.
+/// The stored ids of the folders no longer exist.
 #[tokio::test]
 async fn a_new_kloset_that_another_device_replaces_is_found() {
     let machine = Machine::new();
@@ -154,10 +153,9 @@ async fn a_new_kloset_that_another_device_replaces_is_found() {
     assert!(machine.simulator().content(&path("states", STATE)).is_ok());
 }
 
-/// The folders that a process has changed are listed when plakar has left, so that the next command
-/// is not the one that waits for the first listing after a change.
+/// The next command does not have to wait for the slow first listing after a change.
 #[tokio::test]
-async fn changed_folders_are_listed_once_plakar_has_left() {
+async fn changed_folders_are_listed_after_plakar_has_exited() {
     let machine = Machine::new();
     let store = machine.drive.store(&machine.settings).await;
     store.create(&b"config"[..]).await.unwrap();
@@ -171,9 +169,9 @@ async fn changed_folders_are_listed_once_plakar_has_left() {
     assert_eq!(machine.listings("kloset/states"), before + 1);
 }
 
-/// A name that is taken all the same: an earlier process has stored the object.
+/// Another process has stored the object since the last listing.
 #[tokio::test]
-async fn an_object_that_is_there_unexpectedly_is_replaced() {
+async fn an_unexpected_object_of_the_same_name_is_replaced() {
     let machine = Machine::after_a_backup().await;
     let store = machine.opened().await;
     machine.simulator().put_file(&path("locks", [1; 32]), content(2, 10), WHEN);
@@ -182,9 +180,8 @@ async fn an_object_that_is_there_unexpectedly_is_replaced() {
     assert_eq!(store.get(Resource::Lock, [1; 32], None).await.unwrap(), "own");
 }
 
-/// The response to the registration is lost, and the file is there.
 #[tokio::test]
-async fn a_creation_whose_answer_is_lost_has_succeeded() {
+async fn a_creation_succeeds_even_if_the_response_is_lost() {
     let machine = Machine::new();
     let lost = FaultRule::new(RequestKind::UpdateDocuments, FaultAction::ResetAfter).times(1);
     machine.simulator().add_fault(lost);

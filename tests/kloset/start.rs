@@ -1,10 +1,10 @@
 //! The requests of a process before it serves the first byte.
 
 use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
-use plakar_host::{Executable, Host, Resource, Settings};
+use plakar_host::{Executable, Host, Resource, Settings, until};
 use tempfile::TempDir;
 
-use crate::drive::{Drive, MIB, bytes, content, get, path, program_path, until};
+use crate::drive::{Drive, MIB, bytes, content, get, path, program_path};
 
 const WHEN: i64 = 1_700_000_000_000;
 
@@ -37,9 +37,9 @@ async fn a_later_process_opens_a_kloset_with_one_request() {
     }
 }
 
-/// plakar is then waiting for its daemon, and will usually read the latest snapshot.
+/// While plakar waits for its daemon. Most commands then read the latest snapshot.
 #[tokio::test]
-async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() {
+async fn the_ends_of_the_newest_packfiles_are_prefetched() {
     let (drive, settings, _state) = kloset(b"the first");
     let packfiles = [(2, 6 * MIB), (3, 6 * MIB), (4, MIB)];
     for (number, size) in packfiles {
@@ -64,9 +64,9 @@ async fn the_ends_of_the_newest_packfiles_are_read_while_nothing_is_asked_for() 
     assert_eq!(drive.requests(RequestKind::ContentGet), 4);
 }
 
-/// plakar's daemon behaves like this: it reads no packfile.
+/// plakar's daemon requests the states and reads no packfile.
 #[tokio::test]
-async fn no_end_is_read_ahead_for_who_asks_for_states() {
+async fn nothing_is_prefetched_after_the_states_were_requested() {
     let (drive, settings, _state) = kloset(b"the first");
     drive.packfile(2, MIB);
     let id = drive.simulator.snapshot().into_iter().find(|item| item.path == "kloset/packfiles").unwrap().drive_id;
@@ -78,7 +78,7 @@ async fn no_end_is_read_ahead_for_who_asks_for_states() {
     drive.simulator.release("packfiles");
     // The read follows the prefetch, which has listed the packfiles.
     assert_eq!(get(&store, [1; 32], 0, 10).await.unwrap(), bytes(1, MIB).slice(..10));
-    assert_eq!(drive.requests(RequestKind::ContentGet), 2, "CONFIG and what was asked for");
+    assert_eq!(drive.requests(RequestKind::ContentGet), 2, "CONFIG and the requested range");
 }
 
 /// plakar's daemon and its connectors have this variable in their environment.
@@ -94,7 +94,7 @@ async fn the_daemon_lists_no_packfiles() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_was_replaced_is_read_anew() {
+async fn a_replaced_configuration_is_read_again() {
     let (drive, settings, _state) = kloset(b"the first");
     assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the first");
     // The new file has the same length as the other one, and a time in the same second.

@@ -3,21 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use icloud_simulator::{Config, Content, FaultAction, FaultRule, HoldAt, MintedSession, RequestKind, Simulator};
-use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Snapshot, Surroundings};
+use plakar_host::{Backup, Executable, Host, Mac, Options, PATIENCE, Settings, Snapshot, Surroundings, until};
 
 /// The creation time of files, in milliseconds since 1970. iCloud stores whole seconds.
 pub const MODIFIED: i64 = 1_700_000_000_000;
-
-/// Waits until a condition holds that must eventually hold.
-pub async fn until(mut is_so: impl FnMut() -> bool) {
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
-    let wait = async {
-        while !is_so() {
-            ticks.tick().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap();
-}
 
 /// A separate drive, a signed-in account, and a host whose connectors can reach only that drive.
 pub struct ICloud {
@@ -176,7 +165,7 @@ pub fn digests(snapshot: &Snapshot) -> BTreeMap<String, String> {
 }
 
 pub fn hex(mac: &Mac) -> String {
-    mac.iter().map(|byte| format!("{byte:02x}")).collect()
+    ::hex::encode(mac)
 }
 
 /// Asserts that nothing failed and that there was no violation that plakar would not report.

@@ -10,10 +10,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use icloud_simulator::RequestKind;
-use plakar_host::{Backup, Options, Settings};
+use plakar_host::{Backup, Options, Settings, until};
 use tokio::net::TcpListener;
 
-use crate::icloud::{ICloud, until};
+use crate::icloud::ICloud;
 
 /// A monitor on this machine, which records the paths and texts of its pings.
 struct Monitor {

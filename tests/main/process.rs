@@ -12,8 +12,8 @@ use plakar_host::{
 use crate::disk::Disk;
 use crate::icloud::{ICloud, program};
 
-/// How long a connector may outlive plakar.
-const OUTLIVES: Duration = Duration::from_secs(2);
+/// The time within which a connector must exit after plakar has died.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// rclone's obscured form of "correct horse".
 const OBSCURED: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
 const ROLES: [Role; 3] = [Role::Importer, Role::Exporter, Role::Storage];
@@ -24,7 +24,7 @@ async fn the_end_of_stdin_ends_the_process() {
     for role in ROLES {
         let mut connector = disk.host.connect(role).await.unwrap();
         connector.end_input();
-        assert!(connector.wait(OUTLIVES).await.unwrap().success(), "{role:?}");
+        assert!(connector.wait(EXIT_LIMIT).await.unwrap().success(), "{role:?}");
         assert_eq!(connector.stderr(), "", "{role:?}");
     }
 }
@@ -55,7 +55,7 @@ async fn a_connector_listens_on_the_socket_that_plakar_names() {
 /// If plakar's log is on a full disk, messages are lost, but nothing else fails.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_log_that_cannot_be_written_ends_nothing() {
+async fn a_log_that_cannot_be_written_causes_no_failure() {
     let disk = Disk::new();
     disk.put("a.txt", "a");
     let full = disk.path("full");
@@ -81,7 +81,7 @@ async fn an_interrupt_is_ignored() {
 }
 
 #[tokio::test]
-async fn no_file_is_left_that_was_not_asked_for() {
+async fn no_other_file_is_left_behind() {
     let icloud = ICloud::new();
     icloud.furnish();
     let snapshot = icloud.backup("icloud:///docs").await;
@@ -96,7 +96,7 @@ async fn no_file_is_left_that_was_not_asked_for() {
 }
 
 #[tokio::test]
-async fn what_the_service_replaces_in_a_session_is_there_for_the_next_process() {
+async fn cookies_that_the_service_replaces_are_stored() {
     let icloud = ICloud::new();
     let body = r#"[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]"#;
     let headers = [("set-cookie".to_owned(), "X-APPLE-NEW=replaced".to_owned())].into();
@@ -109,9 +109,8 @@ async fn what_the_service_replaces_in_a_session_is_there_for_the_next_process() 
     assert!(std::fs::read_to_string(session).unwrap().contains("X-APPLE-NEW"));
 }
 
-/// The debug log is written only to stderr and contains no secret.
 #[tokio::test]
-async fn the_debug_log_goes_to_stderr_and_holds_no_secret() {
+async fn the_debug_log_is_on_stderr_and_contains_no_secret() {
     let mut icloud = ICloud::new();
     icloud.furnish();
     icloud.host.surroundings_mut().set("PLAKAR_ICLOUD_LOG", "debug");
@@ -140,7 +139,7 @@ fn assert_no_secret(text: &str, settings: &Settings) {
 /// The proxy and the certificate authority are taken from the environment. The variables that
 /// configure rclone's own program have no effect.
 #[tokio::test]
-async fn only_the_variables_of_the_network_are_honoured() {
+async fn only_the_variables_of_the_network_have_an_effect() {
     let mut icloud = ICloud::new();
     icloud.furnish();
     let surroundings = icloud.host.surroundings_mut();
@@ -166,7 +165,7 @@ async fn only_the_variables_of_the_network_are_honoured() {
 }
 
 #[tokio::test]
-async fn the_certificate_authority_may_come_by_the_name_that_rclone_uses() {
+async fn rclones_variable_for_the_certificate_authority_is_used() {
     let icloud = ICloud::new();
     icloud.put("a", b"a");
     let surroundings = Surroundings::new().unwrap();
@@ -179,7 +178,7 @@ async fn the_certificate_authority_may_come_by_the_name_that_rclone_uses() {
 }
 
 #[tokio::test]
-async fn an_unknown_authority_is_named_as_the_cause() {
+async fn the_error_about_an_unknown_authority_names_the_certificate() {
     let icloud = ICloud::new();
     let surroundings = Surroundings::new().unwrap().with("HTTPS_PROXY", icloud.simulator.proxy_url());
     let host = Host::new(program(), surroundings);
@@ -189,7 +188,7 @@ async fn an_unknown_authority_is_named_as_the_cause() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_used_are_named() {
+async fn errors_name_the_invalid_setting() {
     let icloud = ICloud::new();
     let disk = Disk::new();
     for (settings, named) in [
@@ -211,9 +210,8 @@ async fn settings_that_cannot_be_used_are_named() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
-/// The error about an unknown option lists all known ones.
 #[tokio::test]
-async fn an_unknown_option_is_answered_with_all_that_there_are() {
+async fn the_error_about_an_unknown_option_lists_all_options() {
     let disk = Disk::new();
     let settings = disk.settings().with("read_ahed", "3");
     let message = disk.host.importer(&settings, &Options::default()).await.unwrap_err().message();
@@ -223,7 +221,7 @@ async fn an_unknown_option_is_answered_with_all_that_there_are() {
 }
 
 #[tokio::test]
-async fn a_remote_that_is_missing_below_another_is_named() {
+async fn the_error_about_a_missing_remote_names_it() {
     let disk = Disk::new();
     let settings = Settings::new("rclone://")
         .with("rclone_type", "crypt")
@@ -236,7 +234,7 @@ async fn a_remote_that_is_missing_below_another_is_named() {
 
 /// The text that `rclone config show` prints for a password is not used as a password.
 #[tokio::test]
-async fn a_password_that_was_not_shown_is_no_password() {
+async fn a_hidden_password_is_ignored() {
     let icloud = ICloud::new();
     icloud.put("a", b"a");
     let settings = icloud.settings("icloud://").with("password", "*** ENCRYPTED ***");
@@ -246,7 +244,7 @@ async fn a_password_that_was_not_shown_is_no_password() {
 
 /// Options may have the prefix that `plakar source import -rclone` adds.
 #[tokio::test]
-async fn settings_from_rclone_work_as_they_are() {
+async fn settings_imported_from_rclone_work_unchanged() {
     let icloud = ICloud::new();
     icloud.put("a", b"a");
     let plain = icloud.settings("icloud://");
@@ -261,7 +259,7 @@ async fn settings_from_rclone_work_as_they_are() {
 
 /// `crypt` over iCloud: two remotes in one configuration.
 #[tokio::test]
-async fn a_remote_may_stand_on_another() {
+async fn a_remote_may_refer_to_another() {
     let icloud = ICloud::new();
     let plain = icloud.settings("icloud://");
     let below = plain.parameters().iter().filter(|(key, _)| *key != "location");

@@ -27,18 +27,18 @@ async fn serve_folder(folder: &TempDir) -> String {
 }
 
 /// Serves requests until the test ends.
-async fn serve<A>(answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static) -> String
+async fn serve<R>(respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static) -> String
 where
-    A: Future<Output = Response<Body>> + Send + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
-            let answer = answer.clone();
+            let respond = respond.clone();
             let service = service_fn(move |request| {
-                let answer = answer(request);
-                async move { Ok::<_, Infallible>(answer.await) }
+                let response = respond(request);
+                async move { Ok::<_, Infallible>(response.await) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
@@ -83,10 +83,10 @@ async fn all_three_connectors_work_on_webdav() {
     store.into_connector().leave().await.unwrap();
 }
 
-/// Two items of one name in a folder are handled in the same way each time. Google Drive has such
-/// files. plakar acknowledges the record of the second one before it opens the first.
+/// Google Drive may have two files with the same name. plakar acknowledges the record of the second
+/// file before it opens the first.
 #[tokio::test]
-async fn of_two_files_with_one_name_one_is_kept_and_the_other_is_named() {
+async fn of_two_files_with_the_same_name_one_is_saved_and_the_other_is_an_error() {
     let url = serve(|request| async move {
         let file = "<d:response><d:href>/a.txt</d:href><d:propstat><d:prop><d:getcontentlength>5</d:getcontentlength>\
             <d:resourcetype/></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>";

@@ -28,7 +28,7 @@ pub use host::Host;
 pub use importer::{Backup, Counts, Importer, Keep};
 pub use kloset::{Checked, Kloset, SnapshotId};
 pub use plakar::{Outcome, Plakar, skipped};
-pub use process::{Connector, Executable, PATIENCE, Resident, Role, Running, Surroundings};
+pub use process::{Connector, Executable, PATIENCE, Resident, Role, Running, Surroundings, until};
 pub use rustix::process::Signal;
 pub use snapshot::{Content, Entry, Snapshot};
 pub use store::{Mac, Put, Range, Resource, Store, digest};

@@ -96,7 +96,7 @@ impl Plakar {
         command
     }
 
-    /// Starts a command, whose output is read when it is waited for.
+    /// Starts a command, whose output [`Self::finish`] reads.
     ///
     /// # Errors
     /// Fails if it cannot be started.
@@ -110,8 +110,16 @@ impl Plakar {
     /// # Errors
     /// Fails if it cannot be started, or does not end.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Outcome> {
-        let child = self.start(arguments)?;
-        let output = within("plakar", async { Ok(child.wait_with_output().await?) }).await?;
+        self.finish(self.start(arguments)?).await
+    }
+
+    /// Waits for the end of a command.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it does not end.
+    pub async fn finish(&self, running: Child) -> Result<Outcome> {
+        let output = within("plakar", async { Ok(running.wait_with_output().await?) }).await?;
         let text = [output.stdout, output.stderr].concat();
         Ok(Outcome { status: output.status.code(), output: String::from_utf8_lossy(&text).into_owned() })
     }

@@ -280,6 +280,22 @@ pub(crate) async fn within<T>(operation: &'static str, answer: impl Future<Outpu
     tokio::time::timeout(limit, answer).await.unwrap_or(Err(Error::Deadline { operation, limit }))
 }
 
+/// Waits until a condition holds.
+///
+/// # Panics
+///
+/// Panics if it does not hold within [`PATIENCE`].
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let wait = async {
+        while !holds() {
+            ticks.tick().await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
+    assert!(in_time, "a condition does not hold after {PATIENCE:?}");
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

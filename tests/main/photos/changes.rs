@@ -5,9 +5,9 @@ use icloud_simulator::{FaultAction, FaultRule, HoldAt, NewAsset, PRIMARY_ZONE, R
 use super::{DAY, NOVEMBER, Photos, media};
 use crate::icloud::assert_sound;
 
-/// An unchanged library is neither listed nor read again. After changes, exactly the changed files are read.
+/// An unchanged library is neither listed nor read again.
 #[tokio::test]
-async fn only_what_has_changed_is_read() {
+async fn only_changed_files_are_read() {
     let mut photos = Photos::new();
     let ids: Vec<String> =
         (0..300).map(|n| photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n)).collect();
@@ -53,10 +53,10 @@ async fn only_what_has_changed_is_read() {
     assert!(photos.calls() <= 14, "{} calls", photos.calls());
 }
 
-/// Of two photos with one name, the one that was added first has the plain name. The other one keeps its name when
-/// the first goes, also if everything has to be listed again.
+/// Of two photos with the same name, the first has the plain name. The name of the second does not
+/// change when the first is deleted, even if the whole library is listed again.
 #[tokio::test]
-async fn names_stay() {
+async fn names_do_not_change() {
     let mut photos = Photos::new();
     let first = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
     let content = photos.content(50);
@@ -78,9 +78,8 @@ async fn names_stay() {
     assert!(again.opened.is_empty(), "opened {:?}", again.opened);
 }
 
-/// If the service refuses the sync token, everything is listed again, and nothing is read again.
 #[tokio::test]
-async fn a_refused_token_costs_a_listing() {
+async fn a_refused_sync_token_causes_a_listing_but_no_reads() {
     let mut photos = Photos::new();
     for n in 0..450 {
         photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);
@@ -92,11 +91,11 @@ async fn a_refused_token_costs_a_listing() {
     assert_sound(&second);
     assert!(second.opened.is_empty(), "opened {:?}", second.opened);
     assert_eq!(media(&second), photos.expected);
-    // Assets alone are listed, because their masters are known: three pages instead of five.
+    // Only assets are listed, because their masters are known: three pages instead of five.
     assert!(photos.calls() <= 24, "{} calls", photos.calls());
 }
 
-/// If a photo goes while the library is listed, the ones behind it move to other pages. None is missed.
+/// If a photo is deleted while the library is listed, later photos move to other pages.
 #[tokio::test]
 async fn photos_that_move_during_the_listing_are_found() {
     let mut photos = Photos::new();
@@ -119,9 +118,9 @@ async fn photos_that_move_during_the_listing_are_found() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
-/// A photo that is duplicated on a phone is two photos with the same original.
+/// A duplicate that was made on a phone has the same original.
 #[tokio::test]
-async fn a_duplicate_is_a_photo_of_its_own() {
+async fn a_duplicate_is_a_separate_photo() {
     let mut photos = Photos::new();
     let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
     let first = photos.backup().await;

@@ -15,7 +15,7 @@ pub(super) fn refusal(status: u16, code: &str, reason: &str) -> FaultAction {
     FaultAction::Status { status, body, headers: BTreeMap::new() }
 }
 
-/// A library that always fails is one error, after a few requests, and the other one is saved.
+/// A library that always fails is one error, after a few requests. The other library is saved.
 #[tokio::test]
 async fn a_library_that_fails_is_one_error() {
     let mut photos = Photos::new();
@@ -117,9 +117,9 @@ async fn an_album_that_fails_is_one_error() {
     assert_eq!(links(&later).len(), 2);
 }
 
-/// A message in place of a content is an error of that photo alone.
+/// Only the photo fails.
 #[tokio::test]
-async fn a_message_is_no_photo() {
+async fn a_message_in_place_of_content_is_an_error() {
     let mut photos = Photos::new();
     photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
     photos.add("/Library/2026/11/IMG_2.HEIC", NOVEMBER);
@@ -131,9 +131,9 @@ async fn a_message_is_no_photo() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
-/// Addresses that expire and sessions that end are renewed, and broken downloads are resumed.
+/// Expired addresses and ended sessions are renewed, and broken downloads are resumed.
 #[tokio::test]
-async fn faults_that_pass_cost_nothing() {
+async fn temporary_faults_cause_no_errors() {
     let mut photos = Photos::new();
     for n in 0..60 {
         photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);

@@ -1,11 +1,12 @@
-//! What a backup of a library has.
+//! The files of a backup of a library.
 
 use icloud_simulator::{NewAsset, PRIMARY_ZONE};
 
 use super::{DAY, NOVEMBER, Photos, links, media, text};
 use crate::icloud::assert_sound;
 
-/// Every kind of content is a file of its own, at the month in which the photo was taken at its place.
+/// Every kind of content is a separate file, in the folder of the month in which the photo was
+/// taken, in local time.
 #[tokio::test]
 async fn every_content_is_a_file() {
     let mut photos = Photos::new();
@@ -54,7 +55,6 @@ async fn every_content_is_a_file() {
     assert_eq!(photos.contents(), photos.expected.len() as u64);
 }
 
-/// The versions that are not wanted are left out.
 #[tokio::test]
 async fn versions_and_layout_are_options() {
     let mut photos = Photos::new();
@@ -83,7 +83,8 @@ async fn versions_and_layout_are_options() {
     }
 }
 
-/// Albums are links into the library, in the order of the album, and lists of paths. Nothing is read twice.
+/// Albums are links into the library, in the order of the album, and lists of paths. No content is
+/// read twice.
 #[tokio::test]
 async fn albums_are_links() {
     let mut photos = Photos::new();
@@ -143,9 +144,10 @@ async fn a_sidecar_has_the_metadata() {
     }
 }
 
-/// A library of another account is a folder of its own, and a library of more than one page is complete.
+/// A library of another account is a separate folder, and a library of more than one page is
+/// complete.
 #[tokio::test]
-async fn shared_libraries_are_beside_the_own_one() {
+async fn shared_libraries_are_separate_folders() {
     let mut photos = Photos::new();
     for n in 0..450 {
         photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n);
@@ -162,9 +164,8 @@ async fn shared_libraries_are_beside_the_own_one() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
-/// Nothing can be stored in Photos, and the message says so.
 #[tokio::test]
-async fn photos_can_only_be_read() {
+async fn the_error_of_a_restore_to_photos_says_that_they_can_only_be_read() {
     let photos = Photos::new();
     let settings = photos.icloud.settings("icloud://photos/Library");
     let tree = plakar_host::Tree::new().folder("/").file("/a.jpg", "a");

@@ -28,7 +28,7 @@ impl Photos {
         Self { icloud: ICloud::new(), expected: BTreeMap::new(), made: 0 }
     }
 
-    /// Returns a content that no other file has.
+    /// Returns content that no other file has.
     fn content(&mut self, size: u64) -> Content {
         self.made += 1;
         Content::Generated { seed: 1_000 + self.made, size }
@@ -94,7 +94,7 @@ impl Photos {
     }
 }
 
-/// Returns the digests of the photos and videos, without the files that the program makes.
+/// Returns the digests of the photos and videos, without the files that the program generates.
 fn media(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let files = snapshot.files().filter(|(path, _)| !path.ends_with(".xmp") && !path.ends_with("/album.txt"));
     files.map(|(path, content)| (path.to_owned(), hex(&content.digest))).collect()

@@ -9,9 +9,8 @@ fn downloads(installed: &Installed) -> u64 {
     installed.icloud.count(RequestKind::ById) + installed.icloud.count(RequestKind::ContentGet)
 }
 
-/// A second backup of an unchanged source opens no file. A file whose modification time alone has changed is opened
-/// again, and no other. Strange names are the same after a backup and a restore. A restore puts each path below the
-/// destination, and folders before what they hold. There are 300 files, compared byte for byte.
+/// A second backup of an unchanged source opens no file. If only the modification time of a file
+/// has changed, only this file is opened again. Unusual names are the same after a restore.
 #[tokio::test]
 async fn three_hundred_files_are_backed_up_once_and_restored() {
     let Some(installed) = Installed::new().await else { return };
@@ -45,9 +44,8 @@ async fn three_hundred_files_are_backed_up_once_and_restored() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// An empty folder is in the snapshot. The root of a snapshot is an absolute, clean path.
 #[tokio::test]
-async fn every_way_to_name_a_folder_leads_to_it() {
+async fn every_form_of_a_location_names_the_same_folder() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -80,10 +78,10 @@ fn composed(name: &str) -> String {
     name.replace("e\u{301}", "\u{e9}")
 }
 
-/// A file that is shorter than it was listed is an error and not in the snapshot. A file that fails in the middle
-/// is an error, and the others are saved. A folder that cannot be listed is one error, and the others are saved.
+/// A folder that cannot be listed is one error, and so is a file that cannot be read. The others are
+/// saved.
 #[tokio::test]
-async fn what_cannot_be_read_is_counted_and_named() {
+async fn items_that_cannot_be_read_are_counted() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -102,10 +100,8 @@ async fn what_cannot_be_read_is_counted_and_named() {
     assert_eq!(files(target.as_ref()), expected);
 }
 
-/// A root that cannot be listed ends the backup, and no snapshot is kept. A refused sign-in ends the backup with
-/// one clear line.
 #[tokio::test]
-async fn a_dead_session_fails_the_backup() {
+async fn an_ended_session_fails_the_backup() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -120,10 +116,10 @@ async fn a_dead_session_fails_the_backup() {
     assert_eq!(outcome.status, Some(1), "{}", outcome.output);
 }
 
-/// All kinds of records that plakar acknowledges in special ways. The backup ends only when the
-/// last one is acknowledged.
+/// The records are of all kinds that plakar acknowledges in special ways. A backup ends only when
+/// the last record is acknowledged.
 #[tokio::test]
-async fn a_backup_ends_whatever_its_records_are() {
+async fn a_backup_with_all_kinds_of_records_ends() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.simulator.seed(&SeedTree {
@@ -164,9 +160,9 @@ async fn a_backup_ends_whatever_its_records_are() {
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// If a session ends during a backup, there must be no snapshot without most of its files.
+/// plakar must not keep a snapshot that lacks most files.
 #[tokio::test]
-async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
+async fn a_session_that_ends_during_a_backup_fails_the_backup() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     for n in 0..300 {
@@ -181,19 +177,15 @@ async fn a_session_that_ends_in_mid_backup_fails_it_and_keeps_nothing() {
     icloud.simulator.end_sessions(421);
     icloud.simulator.end_trust();
     icloud.simulator.release("downloads");
-    let ended = running.wait_with_output().await.unwrap();
-    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{output}");
-    assert!(output.contains("plakar-icloud login"), "{output}");
+    let ended = plakar.finish(running).await.unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("plakar-icloud login"), "{}", ended.output);
     assert_eq!(installed.at_plain(&["ls"]).await, "");
     plakar.surroundings().deserted().await.unwrap();
 }
 
-/// An excluded file that cannot be read is no error. A dry run opens no file. A check of a source
-/// needs few requests, and a ping under a revoked trust fails. Extended attributes are marked as
-/// plakar expects them.
 #[tokio::test]
-async fn a_look_at_a_source_downloads_nothing() {
+async fn a_check_a_ping_and_a_dry_run_download_nothing() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -209,16 +201,14 @@ async fn a_look_at_a_source_downloads_nothing() {
     assert_eq!(icloud.count(RequestKind::ById), 1);
 }
 
-/// A killed importer ends the backup, and no snapshot is kept. The importer ends within two seconds of plakar's
-/// death. A terminated plakar leaves no process, and the next backup works beside its lock.
+/// The next backup ignores the lock of the terminated or killed plakar.
 #[tokio::test]
-async fn nothing_outlives_a_plakar_that_is_ended() {
+async fn no_process_is_left_after_plakar_was_terminated_or_killed() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
     installed.define("source", "drive", "icloud:///docs").await;
-    installed.define("store", "there", "icloud:///kloset").await;
-    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    installed.create_kloset("icloud:///kloset").await;
     for signal in [Signal::TERM, Signal::KILL] {
         icloud.simulator.reset_counts();
         icloud.hold(RequestKind::ById, "downloads");
@@ -234,9 +224,8 @@ async fn nothing_outlives_a_plakar_that_is_ended() {
     plakar.must(["at", "@there", "check"]).await.unwrap();
 }
 
-/// A backup shows its progress, and both importers are gone at its end.
 #[tokio::test]
-async fn a_backup_runs_two_importers_and_both_end_with_it() {
+async fn a_backup_runs_two_importers_which_exit_at_its_end() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -254,7 +243,7 @@ async fn a_backup_runs_two_importers_and_both_end_with_it() {
 /// The cause is reported once, although plakar prints only "EOF" if the stream of records ends
 /// while it is sending.
 #[tokio::test]
-async fn a_network_that_is_gone_fails_the_backup_with_one_line() {
+async fn the_loss_of_the_network_fails_the_backup_with_one_line() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     for n in 0..40 {
@@ -268,18 +257,18 @@ async fn a_network_that_is_gone_fails_the_backup_with_one_line() {
     icloud.until(RequestKind::ContentGet, 6).await;
     icloud.simulator.add_fault(FaultRule::any(FaultAction::ResetBefore));
     icloud.simulator.release("downloads");
-    let ended = running.wait_with_output().await.unwrap();
-    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{output}");
-    let causes = output.lines().filter(|line| line.starts_with("plakar-icloud: error: the backup ended")).count();
-    assert_eq!(causes, 1, "{output}");
+    let ended = plakar.finish(running).await.unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.output);
+    let lines = ended.output.lines();
+    let causes = lines.filter(|line| line.starts_with("plakar-icloud: error: the backup ended")).count();
+    assert_eq!(causes, 1, "{}", ended.output);
     assert_eq!(installed.at_plain(&["ls"]).await, "");
     plakar.surroundings().deserted().await.unwrap();
 }
 
 /// One of the two importers prints a line at the end.
 #[tokio::test]
-async fn a_backup_tells_once_what_it_saved() {
+async fn a_backup_prints_its_summary_once() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -298,10 +287,9 @@ async fn a_backup_tells_once_what_it_saved() {
     assert_eq!(installed.at_plain(&["ls"]).await.lines().count(), 2);
 }
 
-/// The summary, the list of the last runs and the simulator have the same numbers, although plakar
-/// starts two importers.
+/// plakar starts two importers, but the summary file and the list of the last runs have one result.
 #[tokio::test]
-async fn a_backup_is_summed_up_once() {
+async fn a_backup_is_counted_once() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -322,10 +310,10 @@ async fn a_backup_is_summed_up_once() {
     assert_eq!(std::fs::read_dir(&accounts[0]).unwrap().count(), 2);
 }
 
-/// Patterns leave out what they leave out of a folder on a disk. They match whole paths, which are
-/// longer there, so these patterns fit at any depth.
+/// The patterns leave out the same items as in a backup of a folder on a disk. They match at any
+/// depth, because the paths on the disk are longer.
 #[tokio::test]
-async fn patterns_mean_what_they_mean_for_a_disk() {
+async fn patterns_have_the_same_meaning_as_for_a_disk() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     let paths = [
@@ -362,16 +350,16 @@ async fn patterns_mean_what_they_mean_for_a_disk() {
             .await
             .unwrap();
         installed.at_plain(&["backup", &format!("@drive{number}")]).await;
-        let ours = plakar.path(&format!("ours{number}"));
-        installed.at_plain(&["restore", "-to", &ours]).await;
+        let from_drive = plakar.path(&format!("from drive {number}"));
+        installed.at_plain(&["restore", "-to", &from_drive]).await;
         let mut backup = vec!["backup"];
         backup.extend(rules.iter().flat_map(|rule| ["-ignore", rule]));
         let source = tree.to_str().unwrap();
         backup.push(source);
         installed.at_plain(&backup).await;
-        let theirs = plakar.path(&format!("theirs{number}"));
-        installed.at_plain(&["restore", "-to", &theirs]).await;
+        let from_disk = plakar.path(&format!("from disk {number}"));
+        installed.at_plain(&["restore", "-to", &from_disk]).await;
         let names = |folder: &str| files(folder.as_ref()).into_keys().map(|path| composed(&path)).collect::<Vec<_>>();
-        assert_eq!(names(&ours), names(&theirs), "{rules:?}");
+        assert_eq!(names(&from_drive), names(&from_disk), "{rules:?}");
     }
 }

@@ -6,12 +6,9 @@ use plakar_host::{Role, Signal};
 use super::{Installed, files};
 use crate::icloud::MODIFIED;
 
-/// A new kloset has its configuration. A second creation is refused and leaves the configuration alone. Opening a
-/// kloset that does not exist fails with a readable message. A kloset gives back what it was given. A folder
-/// without objects is listed as empty. A deletion that takes longer than plakar waits is finished. The size of a
-/// kloset is that of its objects. A passphrase among the settings is ignored and never shown.
+/// A second creation is refused and does not change the configuration. No lock is left at the end.
 #[tokio::test]
-async fn a_kloset_in_the_drive_is_made_used_checked_and_restored() {
+async fn a_kloset_in_the_drive_is_created_used_checked_and_restored() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -46,10 +43,9 @@ async fn a_kloset_in_the_drive_is_made_used_checked_and_restored() {
     assert_eq!(locks, 0, "a lock was left");
 }
 
-/// A drive that is backed up five times into a kloset in itself does not grow by the content of the
-/// kloset.
+/// The kloset is left out of the five backups.
 #[tokio::test]
-async fn a_drive_backed_up_into_itself_does_not_swallow_itself() {
+async fn a_drive_that_is_backed_up_into_itself_does_not_grow_by_its_kloset() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     for n in 0..4 {
@@ -57,8 +53,7 @@ async fn a_drive_backed_up_into_itself_does_not_swallow_itself() {
         icloud.simulator.put_file(&format!("documents/{n}.bin"), content, MODIFIED);
     }
     installed.define("source", "drive", "icloud://").await;
-    installed.define("store", "there", "icloud:///Backups/kloset").await;
-    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    installed.create_kloset("icloud:///Backups/kloset").await;
     let size = || -> u64 {
         let stored = icloud.simulator.snapshot().into_iter();
         stored.filter(|item| !item.folder && item.path.starts_with("Backups/")).map(|item| item.size).sum()
@@ -72,10 +67,9 @@ async fn a_drive_backed_up_into_itself_does_not_swallow_itself() {
     assert!(size() * 2 <= first * 5, "{first} bytes after the first backup, {} after the fifth", size());
 }
 
-/// A passphrase among the settings is ignored and never shown. A snapshot is the same after it was copied from or
-/// into another kloset. Both klosets have one.
+/// Both klosets have a passphrase, which is never shown.
 #[tokio::test]
-async fn klosets_are_synchronised_both_ways() {
+async fn klosets_are_synchronised_in_both_directions() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -102,9 +96,8 @@ async fn klosets_are_synchronised_both_ways() {
     assert_eq!(files(target.as_ref()), expected.collect());
 }
 
-/// A full drive fails the command and is named as the cause.
 #[tokio::test]
-async fn a_full_drive_fails_the_backup_and_leaves_the_kloset_whole() {
+async fn a_full_drive_fails_the_backup_but_does_not_damage_the_kloset() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -112,8 +105,7 @@ async fn a_full_drive_fails_the_backup_and_leaves_the_kloset_whole() {
     installed.define("source", "drive", "icloud:///docs").await;
     installed.at_plain(&["backup", "@drive"]).await;
     installed.at_plain(&["restore", "-to", &from]).await;
-    installed.define("store", "there", "icloud:///kloset").await;
-    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    installed.create_kloset("icloud:///kloset").await;
     icloud.simulator.rules(|rules| rules.drive.quota = 3_500_000);
     let outcome = plakar.run(["at", "@there", "backup", &from]).await.unwrap();
     assert_eq!(outcome.status, Some(1), "{}", outcome.output);
@@ -125,7 +117,7 @@ async fn a_full_drive_fails_the_backup_and_leaves_the_kloset_whole() {
 
 /// Temporary failures of the service, at every kind of request, are not visible to plakar.
 #[tokio::test]
-async fn passing_trouble_is_not_seen() {
+async fn temporary_failures_are_retried() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
@@ -146,15 +138,13 @@ async fn passing_trouble_is_not_seen() {
     plakar.must(["at", "@there", "check"]).await.unwrap();
 }
 
-/// The connector of plakar's background process can end, and the next command works.
 #[tokio::test]
-async fn a_connector_that_dies_in_the_background_is_started_again() {
+async fn commands_work_after_the_connector_of_plakars_daemon_was_killed() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.furnish();
     installed.define("source", "drive", "icloud:///docs").await;
-    installed.define("store", "there", "icloud:///kloset").await;
-    plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
+    installed.create_kloset("icloud:///kloset").await;
     plakar.must(["at", "@there", "backup", "@drive"]).await.unwrap();
     let left = plakar.surroundings().processes();
     let connectors: Vec<_> = left.iter().filter(|process| process.serves(Role::Storage)).collect();

@@ -23,10 +23,10 @@ async fn package(plakar: &Path) -> &'static Path {
         let maker = Plakar::new(plakar.to_owned(), Surroundings::new().unwrap()).await.unwrap();
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");
         let made = maker.pack(&manifest, Path::new(env!("CARGO_BIN_EXE_plakar-icloud"))).await.unwrap();
-        let kept = TempDir::new().unwrap();
-        let package = kept.path().join("package.ptar");
+        let folder = TempDir::new().unwrap();
+        let package = folder.path().join("package.ptar");
         std::fs::copy(made, &package).unwrap();
-        (kept, package)
+        (folder, package)
     };
     &PACKAGE.get_or_init(pack).await.1
 }
@@ -52,6 +52,12 @@ impl Installed {
     async fn define(&self, role: &str, name: &str, location: &str) {
         let settings: Settings = self.icloud.settings(location);
         self.plakar.define(role, name, &settings).await.unwrap();
+    }
+
+    /// Creates a kloset in the drive, the store `there` of plakar.
+    async fn create_kloset(&self, location: &str) {
+        self.define("store", "there", location).await;
+        self.plakar.must(["at", "@there", "create", "-plaintext"]).await.unwrap();
     }
 
     /// Runs a command on the plain kloset.

@@ -14,7 +14,8 @@ fn content(number: u64) -> Content {
     Content::Generated { seed: 7_000 + number, size: 1_000 + number }
 }
 
-/// Fills the library: 300 assets, of which 30 are live, 20 edited, 10 RAW and 30 videos, three of each name.
+/// Fills the library with 300 assets, three of each name. 30 are live photos, 20 are edited, 10 are
+/// RAW and 30 are videos.
 fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<String> {
     installed.icloud.simulator.photos(|library| {
         let ids: Vec<String> = (0..300_u64)
@@ -62,15 +63,15 @@ fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<S
     })
 }
 
-/// Returns the restored photos and videos, without links and the files that the program makes.
+/// Returns the restored photos and videos, without links and the files that the program generates.
 fn media(folder: &Path) -> BTreeMap<String, String> {
     let mut found = files(folder);
     found.retain(|path, _| path.starts_with("/Library/") && !path.ends_with(".xmp"));
     found
 }
 
-/// Every file of a library is the same after a backup and a restore, each content is read once, and the albums are
-/// there. An unchanged library is not read again, and of a changed one only the changes.
+/// Every file of a library is the same after a backup and a restore, each content is read once, and
+/// the albums are restored. Later backups read only changed files.
 #[tokio::test]
 async fn a_library_is_backed_up_once_and_restored() {
     let Some(installed) = Installed::new().await else { return };

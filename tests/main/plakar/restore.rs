@@ -25,11 +25,9 @@ fn paths(installed: &Installed) -> Vec<String> {
     installed.icloud.contents().into_keys().collect()
 }
 
-/// A restore puts each path below the destination, and folders before what they hold. A folder or a file of a
-/// snapshot can be restored alone. A second restore replaces files and leaves no duplicates. A missing destination
-/// folder is made. An option of the command replaces the stored setting. A folder that is given after the name of
-/// the destination is taken as it is written. A link, which iCloud cannot hold, makes the command fail, and the
-/// rest is there.
+/// A second restore leaves no duplicates. A missing destination folder is created. A location on the
+/// command line overrides the stored one. A folder after the name of the destination is used as it
+/// is written.
 #[tokio::test]
 async fn snapshots_are_restored_into_the_drive() {
     let Some(installed) = Installed::new().await else { return };
@@ -48,9 +46,8 @@ async fn snapshots_are_restored_into_the_drive() {
     assert!(paths(&installed).contains(&"/else where/a.txt".to_owned()), "{:?}", paths(&installed));
 }
 
-/// A file that cannot be stored is an error, the others are restored, and the restore fails at its end. What the
-/// drive cannot hold is an error of its own and does not end the restore. A drive that refuses writes gives an
-/// error for each file, and the restore fails.
+/// A file that cannot be stored and a link, which the drive cannot store, are errors. The others are
+/// restored, and the restore fails at its end.
 #[tokio::test]
 async fn a_restore_with_failed_files_fails() {
     let Some(installed) = Installed::new().await else { return };
@@ -66,7 +63,7 @@ async fn a_restore_with_failed_files_fails() {
     assert_eq!(paths(&installed), ["/to/a.txt", "/to/sub/deep/c d.txt", "/to/sub/empty"]);
 }
 
-/// Content that ends early leaves no partial file under the file's name. Here a packfile is damaged.
+/// A packfile is damaged, so plakar cannot read the file to its end.
 #[tokio::test]
 async fn a_file_that_plakar_cannot_read_is_not_restored_in_part() {
     let Some(installed) = Installed::new().await else { return };
@@ -101,10 +98,10 @@ fn damage_largest(folder: &std::path::Path) {
     std::fs::write(&largest.1, bytes).unwrap();
 }
 
-/// Names with characters that the drive refuses, twins, and names of the greatest length are restored
-/// under other names, once: a backup and a restore of the restored tree changes no name again.
+/// Names with characters that the drive refuses, equal names, and names of the maximum length are
+/// restored under other names. A backup and a restore of the restored tree changes no name again.
 #[tokio::test]
-async fn two_hundred_odd_names_go_round() {
+async fn two_hundred_unusual_names_are_restored() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     icloud.simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
@@ -164,7 +161,7 @@ fn below(installed: &Installed, folder: &str) -> BTreeMap<String, String> {
 
 /// plakar prints only "EOF" if the stream of records ends while it is sending.
 #[tokio::test]
-async fn the_cause_of_a_restore_that_ends_early_is_told_once() {
+async fn the_cause_of_a_restore_that_ends_early_is_printed_once() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     let from = plakar.path("many");
@@ -181,10 +178,9 @@ async fn the_cause_of_a_restore_that_ends_early_is_told_once() {
     icloud.simulator.end_sessions(421);
     icloud.simulator.end_trust();
     icloud.simulator.release("uploads");
-    let ended = running.wait_with_output().await.unwrap();
-    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{output}");
+    let ended = plakar.finish(running).await.unwrap();
+    assert_eq!(ended.status, Some(1), "{}", ended.output);
     let causes: Vec<&str> =
-        output.lines().filter(|line| line.starts_with("plakar-icloud: error: the restore ended")).collect();
-    assert!(matches!(causes[..], [line] if line.contains("plakar-icloud login")), "{output}");
+        ended.output.lines().filter(|line| line.starts_with("plakar-icloud: error: the restore ended")).collect();
+    assert!(matches!(causes[..], [line] if line.contains("plakar-icloud login")), "{}", ended.output);
 }

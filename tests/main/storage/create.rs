@@ -9,8 +9,8 @@ use plakar_host::{Resource, Settings, Signal, digest};
 use crate::disk::Disk;
 use crate::icloud::ICloud;
 
-/// Returns the settings of a remote that encrypts contents, but not names, and stores them in iCloud. It does not refuse
-/// to create a file whose name is taken, so a process claims the folder.
+/// Returns the settings of a remote that encrypts contents, but not names, and stores them in
+/// iCloud. It replaces a file whose name is taken, so a process needs a claim.
 fn claimed(icloud: &ICloud) -> Settings {
     let plain = icloud.settings("icloud://");
     let below = plain.parameters().iter().filter(|(key, _)| *key != "location");
@@ -28,9 +28,8 @@ fn claimed(icloud: &ICloud) -> Settings {
     below.fold(settings, |settings, (key, value)| settings.with(&format!("remote.drive.{key}"), value))
 }
 
-/// A new kloset has its configuration.
 #[tokio::test]
-async fn create_leaves_the_configuration_byte_for_byte() {
+async fn create_stores_the_configuration_byte_for_byte() {
     let icloud = ICloud::new();
     let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
     let config: Vec<u8> = (0..=255).chain(0..=113).collect();
@@ -42,7 +41,7 @@ async fn create_leaves_the_configuration_byte_for_byte() {
     store.into_connector().leave().await.unwrap();
 }
 
-/// plakar does not wait for a deletion, and the process outlives it.
+/// plakar does not wait for the deletion, and the process continues after plakar has exited.
 #[tokio::test]
 async fn create_does_not_wait_until_its_claim_is_deleted() {
     let icloud = ICloud::new();
@@ -57,9 +56,8 @@ async fn create_does_not_wait_until_its_claim_is_deleted() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
 }
 
-/// A second creation is refused and leaves the configuration alone.
 #[tokio::test]
-async fn a_kloset_is_never_made_over_another() {
+async fn a_second_creation_is_refused_and_changes_nothing() {
     let icloud = ICloud::new();
     let settings = icloud.settings("icloud:///kloset");
     icloud.host.store(&settings).await.unwrap().create(&b"first"[..]).await.unwrap();
@@ -69,9 +67,8 @@ async fn a_kloset_is_never_made_over_another() {
     assert_eq!(store.open().await.unwrap(), "first");
 }
 
-/// Opening a kloset that does not exist fails with a readable message.
 #[tokio::test]
-async fn a_missing_kloset_is_said_to_be_missing() {
+async fn the_error_about_a_missing_kloset_is_readable() {
     let icloud = ICloud::new();
     icloud.simulator.make_folders("empty");
     for folder in ["/empty", "/none"] {
@@ -103,7 +100,7 @@ async fn a_location_in_another_case_is_refused_by_every_command() {
 
 /// A backup right after `create`, on a service whose listings lag behind.
 #[tokio::test]
-async fn a_kloset_that_no_listing_shows_yet_is_opened() {
+async fn a_new_kloset_is_opened_even_if_no_listing_shows_it() {
     let icloud = ICloud::new();
     let settings = icloud.settings("icloud:///kloset");
     icloud.simulator.make_folders("kloset");
@@ -128,9 +125,8 @@ async fn a_kloset_whose_states_cannot_be_listed_is_not_opened() {
     assert_eq!(store.open().await.unwrap(), "config");
 }
 
-/// Of two processes that create a kloset at the same time, one succeeds.
 #[tokio::test]
-async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
+async fn of_two_concurrent_creations_one_succeeds() {
     for is_claimed in [false, true] {
         let icloud = ICloud::new();
         let settings = if is_claimed { claimed(&icloud) } else { icloud.settings("icloud:///kloset") };
@@ -147,10 +143,10 @@ async fn of_two_that_make_a_kloset_at_the_same_time_one_wins() {
     }
 }
 
-/// The service decides which of several processes creates a kloset. If it gives the file of the others another name, that
-/// file is withdrawn.
+/// The service decides which of several processes creates a kloset. If it stores the files of the
+/// others under other names, these files are withdrawn.
 #[tokio::test]
-async fn of_many_whose_configurations_arrive_together_one_wins() {
+async fn of_many_concurrent_creations_one_succeeds() {
     for keeps_both in [false, true] {
         let icloud = ICloud::new();
         icloud.simulator.make_folders("kloset");
@@ -178,22 +174,20 @@ async fn of_many_whose_configurations_arrive_together_one_wins() {
     }
 }
 
-/// Of two processes that create a kloset at the same time, one succeeds. The claim of a process
-/// that was killed expires.
+/// The process of the claim was killed on another machine.
 #[tokio::test]
-async fn who_was_killed_while_making_a_kloset_is_not_waited_for() {
+async fn an_expired_claim_is_removed() {
     let icloud = ICloud::new();
     let left = "kloset/plakar-claim-00000000-1-0000000000000001";
-    icloud.put(left, b"a kloset is being made here");
+    icloud.put(left, b"a kloset is being created here");
     let store = icloud.host.store(&claimed(&icloud)).await.unwrap();
     store.create(&b"config"[..]).await.unwrap();
     assert!(icloud.simulator.content(left).is_err());
 }
 
-/// Of two processes that create a kloset at the same time, one succeeds. A process that was killed
-/// on this machine is known to have ended.
+/// A process that was killed on this machine is known to have ended, so its claim need not expire.
 #[tokio::test]
-async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
+async fn the_claim_of_a_process_killed_on_this_machine_is_removed() {
     let icloud = ICloud::new();
     icloud.simulator.make_folders("kloset");
     let settings = claimed(&icloud);
@@ -214,10 +208,8 @@ async fn who_was_killed_on_this_machine_is_known_to_be_gone() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), ["/kloset/CONFIG"]);
 }
 
-/// Of two processes that create a kloset at the same time, one succeeds. The error names the claim
-/// of the other one.
 #[tokio::test]
-async fn who_makes_a_kloset_right_now_is_named() {
+async fn the_error_about_a_concurrent_creation_names_the_claim() {
     let icloud = ICloud::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let claim = "kloset/plakar-claim-00000000-1-0000000000000001";
@@ -228,9 +220,8 @@ async fn who_makes_a_kloset_right_now_is_named() {
     assert_eq!(icloud.contents().into_keys().collect::<Vec<_>>(), [format!("/{claim}")]);
 }
 
-/// A folder without objects is listed as empty.
 #[tokio::test]
-async fn what_was_never_stored_is_listed_as_nothing() {
+async fn folders_without_objects_are_listed_as_empty() {
     let icloud = ICloud::new();
     icloud.put("kloset/CONFIG", b"config");
     let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
@@ -240,9 +231,8 @@ async fn what_was_never_stored_is_listed_as_nothing() {
     assert_eq!(store.size().await.unwrap(), 0);
 }
 
-/// The size of a kloset is that of its objects.
 #[tokio::test]
-async fn the_size_is_that_of_the_objects() {
+async fn the_size_of_a_kloset_is_that_of_its_objects() {
     let icloud = ICloud::new();
     let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
     store.create(&b"config"[..]).await.unwrap();
@@ -253,9 +243,8 @@ async fn the_size_is_that_of_the_objects() {
     assert_eq!(store.size().await.unwrap(), 100_000 + 17 + 1000);
 }
 
-/// The mode is known without the network.
 #[tokio::test]
-async fn the_mode_needs_no_network() {
+async fn mode_sends_no_request() {
     let icloud = ICloud::new();
     let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
     assert_eq!(store.mode().await.unwrap(), 6);
@@ -263,9 +252,8 @@ async fn the_mode_needs_no_network() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
 }
 
-/// A passphrase among the settings is ignored and never shown.
 #[tokio::test]
-async fn the_passphrase_of_the_kloset_is_passed_over_in_silence() {
+async fn a_passphrase_in_the_settings_is_ignored_and_not_shown() {
     let icloud = ICloud::new();
     let settings =
         icloud.settings("icloud:///kloset").with("passphrase", "horse battery").with("passphrase_cmd", "cat");
@@ -278,8 +266,7 @@ async fn the_passphrase_of_the_kloset_is_passed_over_in_silence() {
     assert!(!connector.stderr().contains("horse"), "{}", connector.stderr());
 }
 
-/// Foreign files in the folders of a kloset are ignored. A lock that is stored twice is listed
-/// once, and both are deleted. The foreign files are those that other programs leave.
+/// The foreign files are those that other programs leave in the folders of a kloset.
 #[tokio::test]
 async fn foreign_files_are_not_listed() {
     let icloud = ICloud::new();
@@ -297,9 +284,9 @@ async fn foreign_files_are_not_listed() {
     assert_eq!(store.list(Resource::Lock).await.unwrap().len(), 0);
 }
 
-/// The layout is that of plakar's Go plugin, so that each can open the stores of the other.
+/// The Go plugin and this program can open each other's stores.
 #[tokio::test]
-async fn objects_are_where_the_go_plugin_has_them() {
+async fn the_layout_is_that_of_the_go_plugin() {
     let disk = Disk::new();
     let store = disk.host.store(&disk.settings_at("kloset")).await.unwrap();
     store.create(&b"config"[..]).await.unwrap();
@@ -315,9 +302,8 @@ async fn objects_are_where_the_go_plugin_has_them() {
     assert_eq!(std::fs::read(disk.path("kloset/CONFIG")).unwrap(), b"config");
 }
 
-/// A terminated plakar leaves no process, and the next backup works beside its lock.
 #[tokio::test]
-async fn a_signal_to_end_ends_the_process() {
+async fn sigterm_ends_the_process() {
     let icloud = ICloud::new();
     let store = icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap();
     icloud.hold(RequestKind::List, "listings");

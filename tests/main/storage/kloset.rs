@@ -7,9 +7,8 @@ use plakar_host::{Backup, Executable, Host, Kloset, Options, Resource, Surroundi
 use crate::disk::Disk;
 use crate::icloud::{ICloud, assert_sound, digests};
 
-/// A kloset gives back what it was given.
 #[tokio::test]
-async fn a_kloset_in_icloud_gives_back_what_it_was_given() {
+async fn a_snapshot_in_a_kloset_has_the_same_contents() {
     let icloud = ICloud::new();
     icloud.furnish();
     let snapshot = icloud.backup("icloud:///docs").await;
@@ -52,9 +51,8 @@ async fn a_kloset_accepts_the_flags_of_newer_plakars() {
     store.into_connector().leave().await.unwrap();
 }
 
-/// A snapshot is the same after it was copied from or into another kloset.
 #[tokio::test]
-async fn a_snapshot_moves_between_a_disk_and_icloud() {
+async fn a_snapshot_that_is_copied_from_a_disk_to_icloud_is_the_same() {
     let (icloud, disk) = (ICloud::new(), Disk::new());
     for (path, content) in [("from/a", "a"), ("from/sub/b", "b"), ("from/empty", "")] {
         disk.put(path, content);
@@ -71,7 +69,7 @@ async fn a_snapshot_moves_between_a_disk_and_icloud() {
     assert_eq!(digests(&remote.load(id).await.unwrap()), digests(&snapshot));
 }
 
-/// A lock older than ten minutes is removed by the next backup.
+/// A lock that is older than ten minutes is removed by the next backup.
 #[tokio::test]
 async fn locks_of_others_are_respected_until_they_are_stale() {
     let icloud = ICloud::new();

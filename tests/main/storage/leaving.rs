@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
-use plakar_host::{Connector, PATIENCE, Resource, Signal, Store};
+use plakar_host::{Connector, PATIENCE, Resource, Signal, Store, until};
 
-use crate::icloud::{ICloud, until};
+use crate::icloud::ICloud;
 
 const LOCK: [u8; 32] = [1; 32];
 const NONE: [[u8; 32]; 0] = [];
 
-async fn another(icloud: &ICloud) -> Store {
+async fn open_store(icloud: &ICloud) -> Store {
     icloud.host.store(&icloud.settings("icloud:///kloset")).await.unwrap()
 }
 
 async fn locked(icloud: &ICloud) -> Store {
     icloud.put("kloset/CONFIG", b"config");
-    let store = another(icloud).await;
+    let store = open_store(icloud).await;
     store.put(Resource::Lock, LOCK, "lock".into()).await.unwrap();
     store
 }
@@ -36,10 +36,9 @@ async fn leave_while_held(icloud: &ICloud) -> Connector {
     store.into_connector()
 }
 
-/// A deletion that takes longer than plakar waits is finished. A pipeline that plakar is part of ends before the
-/// deletion does.
+/// A pipeline that contains plakar ends before the deletion.
 #[tokio::test]
-async fn a_slow_delete_is_finished_in_silence_after_plakar_has_left() {
+async fn a_slow_deletion_is_completed_without_output_after_plakar_has_exited() {
     let icloud = ICloud::new();
     let mut connector = leave_while_held(&icloud).await;
     until(|| connector.is_silent()).await;
@@ -53,12 +52,12 @@ async fn a_slow_delete_is_finished_in_silence_after_plakar_has_left() {
 
 /// Maintenance runs right after a backup, on the same machine.
 #[tokio::test]
-async fn a_lock_that_is_being_deleted_locks_nobody_out() {
+async fn a_lock_that_is_being_deleted_is_not_listed() {
     let icloud = ICloud::new();
     let foreign = [0xee; 32];
     icloud.put(&format!("kloset/locks/{}", "ee".repeat(32)), b"of another machine");
     let mut connector = leave_while_held(&icloud).await;
-    let next = another(&icloud).await;
+    let next = open_store(&icloud).await;
     assert_eq!(locks(&icloud).len(), 2);
     assert_eq!(next.list(Resource::Lock).await.unwrap(), [foreign]);
     icloud.simulator.release("deletions");
@@ -67,22 +66,22 @@ async fn a_lock_that_is_being_deleted_locks_nobody_out() {
 
 /// plakar kills its connectors when a command fails or is interrupted.
 #[tokio::test]
-async fn the_lock_of_a_killed_process_goes_with_the_next_one() {
+async fn the_next_process_deletes_the_lock_of_a_killed_process() {
     let icloud = ICloud::new();
-    let (daemon, store) = (another(&icloud).await, locked(&icloud).await);
+    let (daemon, store) = (open_store(&icloud).await, locked(&icloud).await);
     assert_eq!(daemon.list(Resource::Lock).await.unwrap(), [LOCK]);
     store.connector().signal(Signal::KILL).unwrap();
     store.into_connector().wait(PATIENCE).await.unwrap();
-    let next = another(&icloud).await;
+    let next = open_store(&icloud).await;
     assert_eq!(next.list(Resource::Lock).await.unwrap(), NONE);
     icloud.until_gone("/locks/").await;
 }
 
 /// plakar's cache daemon ends soon after the command, and there may be no further command.
 #[tokio::test]
-async fn the_lock_of_a_killed_process_goes_with_the_daemon() {
+async fn the_daemon_deletes_the_lock_of_a_killed_process_at_its_end() {
     let icloud = ICloud::new();
-    let (daemon, store) = (another(&icloud).await, locked(&icloud).await);
+    let (daemon, store) = (open_store(&icloud).await, locked(&icloud).await);
     daemon.open().await.unwrap();
     store.connector().signal(Signal::KILL).unwrap();
     store.into_connector().wait(PATIENCE).await.unwrap();
@@ -105,7 +104,7 @@ async fn a_lock_that_cannot_be_deleted_is_reported() {
 }
 
 #[tokio::test]
-async fn close_waits_for_packfiles_but_for_no_lock() {
+async fn close_waits_for_deletions_of_packfiles_but_not_of_locks() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
     store.put(Resource::Packfile, [2; 32], "packfile".into()).await.unwrap();
@@ -125,10 +124,9 @@ async fn close_waits_for_packfiles_but_for_no_lock() {
     assert_eq!(locks(&icloud), BTreeMap::new());
 }
 
-/// A deletion that takes longer than plakar waits is completed, even if no listing shows the lock
-/// yet.
+/// The listings do not show the lock yet.
 #[tokio::test]
-async fn a_lock_is_deleted_though_no_listing_shows_it() {
+async fn a_lock_is_deleted_even_if_no_listing_shows_it() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
     let folder = icloud.simulator.snapshot().into_iter().find(|item| item.path == "kloset/locks").unwrap();
@@ -144,9 +142,8 @@ async fn a_lock_is_deleted_though_no_listing_shows_it() {
     icloud.until_gone("/locks/").await;
 }
 
-/// A deletion that is requested after Close is carried out.
 #[tokio::test]
-async fn a_delete_after_close_is_carried_out() {
+async fn a_deletion_that_is_requested_after_close_is_carried_out() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
     store.close().await.unwrap();
@@ -157,7 +154,7 @@ async fn a_delete_after_close_is_carried_out() {
 
 /// The lock is deleted even if plakar never requests it.
 #[tokio::test]
-async fn a_lock_goes_with_the_plakar_that_took_it() {
+async fn a_lock_is_deleted_when_its_plakar_has_exited() {
     let icloud = ICloud::new();
     let foreign = "e".repeat(64);
     icloud.put(&format!("kloset/locks/{foreign}"), b"of another machine");
@@ -169,7 +166,7 @@ async fn a_lock_goes_with_the_plakar_that_took_it() {
 
 /// A process is told to end when the system shuts down.
 #[tokio::test]
-async fn a_lock_goes_with_a_process_that_is_told_to_end() {
+async fn a_terminated_process_deletes_its_lock() {
     let icloud = ICloud::new();
     let store = locked(&icloud).await;
     store.connector().signal(Signal::TERM).unwrap();

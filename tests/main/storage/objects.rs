@@ -24,7 +24,7 @@ fn packfile(icloud: &ICloud, size: u64) -> (Mac, Bytes) {
 
 /// A range beyond the end returns the bytes that exist. Any other range returns exactly its length.
 #[tokio::test]
-async fn a_range_is_answered_exactly() {
+async fn a_get_returns_exactly_the_range() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, content) = packfile(&icloud, 13 * MIB + 7);
@@ -53,9 +53,8 @@ async fn a_range_is_answered_exactly() {
     assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
 }
 
-/// An object that does not exist is an error.
 #[tokio::test]
-async fn a_missing_object_is_named() {
+async fn the_error_about_a_missing_object_names_it() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     for resource in [Resource::Packfile, Resource::State, Resource::Lock] {
@@ -68,7 +67,7 @@ async fn a_missing_object_is_named() {
 
 /// Temporary failures of the service are not visible to plakar.
 #[tokio::test]
-async fn a_passing_failure_of_a_get_is_not_seen() {
+async fn a_temporary_failure_of_a_get_is_retried() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, content) = packfile(&icloud, 300_000);
@@ -80,9 +79,9 @@ async fn a_passing_failure_of_a_get_is_not_seen() {
     }
 }
 
-/// Temporary failures of the service are not visible to plakar: a broken download is resumed.
+/// plakar gets the whole content.
 #[tokio::test]
-async fn a_download_that_breaks_goes_on_where_it_broke() {
+async fn a_broken_download_is_resumed() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, content) = packfile(&icloud, 3 * MIB);
@@ -93,7 +92,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
 
 /// A lock that is stored again has its new content, once.
 #[tokio::test]
-async fn a_lock_is_overwritten_in_place() {
+async fn a_lock_that_is_stored_again_is_replaced() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     for content in ["first", "second and longer", "3rd"] {
@@ -106,10 +105,9 @@ async fn a_lock_is_overwritten_in_place() {
     icloud.until_gone("/locks/").await;
 }
 
-/// A listing that is older than a deletion does not bring the object back, in this
-/// process and in the next one.
+/// The listings show the object even after its deletion, in this process and in the next one.
 #[tokio::test]
-async fn a_deleted_object_stays_deleted_when_listings_lag() {
+async fn a_deleted_object_is_not_listed_even_if_listings_lag() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, _) = packfile(&icloud, 10);
@@ -126,7 +124,7 @@ async fn a_deleted_object_stays_deleted_when_listings_lag() {
 
 /// The content of the Trash counts against the quota.
 #[tokio::test]
-async fn deleted_objects_take_no_room_and_go_together() {
+async fn deletions_are_permanent_and_made_together() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let macs: Vec<Mac> = (1..60).map(|size| packfile(&icloud, size).0).collect();
@@ -144,9 +142,8 @@ async fn deleted_objects_take_no_room_and_go_together() {
     assert_eq!(icloud.simulator.trash().len(), 0);
 }
 
-/// The deletion of an object that does not exist succeeds.
 #[tokio::test]
-async fn deleting_what_is_not_there_succeeds() {
+async fn the_deletion_of_a_missing_object_succeeds() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, _) = packfile(&icloud, 10);
@@ -171,7 +168,7 @@ async fn an_object_that_another_process_stores_after_a_deletion_is_listed() {
 
 /// Objects that another machine stores and deletes while this process runs.
 #[tokio::test]
-async fn changes_by_others_are_seen() {
+async fn changes_by_other_machines_are_seen() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (first, _) = packfile(&icloud, 10);
@@ -184,9 +181,8 @@ async fn changes_by_others_are_seen() {
     store.get(Resource::Packfile, first, None).await.unwrap_err();
 }
 
-/// Sixty-four reads at the same time are all served.
 #[tokio::test]
-async fn sixty_four_small_ranges_at_once_are_all_answered() {
+async fn sixty_four_concurrent_reads_succeed() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, content) = packfile(&icloud, MIB);
@@ -202,7 +198,7 @@ async fn sixty_four_small_ranges_at_once_are_all_answered() {
 
 /// If contents cannot be read, nor a packfile that was read before, nothing more is requested.
 #[tokio::test]
-async fn a_store_whose_contents_are_out_of_reach_ends() {
+async fn an_outage_of_the_content_host_ends_a_store() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let macs: Vec<Mac> = [1000, 2000, 3000].map(|size| packfile(&icloud, size).0).into();
@@ -215,7 +211,7 @@ async fn a_store_whose_contents_are_out_of_reach_ends() {
     super::assert_ends_with_one_cause(store).await;
 }
 
-/// The command of `on_event` runs, because nobody may see plakar's own message.
+/// The command of `on_event` runs, because plakar's own message may not be read.
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_is_reported() {
     let icloud = ICloud::new();
@@ -227,5 +223,5 @@ async fn a_store_that_cannot_be_opened_is_reported() {
     let store = icloud.host.store(&icloud.settings("icloud:///kloset").with("on_event", &command)).await.unwrap();
     store.open().await.unwrap_err();
     let told = || std::fs::read_to_string(&events).unwrap_or_default();
-    crate::icloud::until(|| told().lines().any(|event| event == "store-failed")).await;
+    plakar_host::until(|| told().lines().any(|event| event == "store-failed")).await;
 }

@@ -34,7 +34,7 @@ async fn objects_of_every_size_are_stored() {
     }
 }
 
-/// A packfile is stored a second time after an interrupted backup.
+/// After an interrupted backup, packfiles are stored a second time.
 #[tokio::test]
 async fn an_object_can_be_stored_again() {
     let icloud = ICloud::new();
@@ -100,11 +100,10 @@ async fn a_put_that_is_reset_is_not_stored() {
     assert_eq!(icloud.traces(), Vec::<std::path::PathBuf>::new());
 }
 
-/// An object whose end plakar did not send is not stored. The reset arrives while a chunk is being
-/// written to the disk. Storing on a disk takes so little time that a faulty connector would store
-/// one Put in many.
+/// Each reset arrives while a chunk is being written to the disk. Storing on a disk is so fast that
+/// a faulty connector would store some of the objects.
 #[tokio::test]
-async fn no_put_of_many_that_are_reset_is_stored() {
+async fn none_of_many_reset_puts_is_stored() {
     let disk = Disk::new();
     disk.put("CONFIG", "config");
     let store = disk.host.store(&disk.settings().with("spool_memory", "0")).await.unwrap();
@@ -121,8 +120,8 @@ async fn no_put_of_many_that_are_reset_is_stored() {
     assert!(!disk.path("packfiles").exists(), "something was uploaded");
 }
 
-/// plakar refreshes its lock during a backup, while packfiles use all uploads. A lock of ten
-/// minutes ago is ignored.
+/// plakar refreshes its lock during a backup, while packfiles use all uploads. It ignores a lock
+/// that was not refreshed for ten minutes.
 #[tokio::test]
 async fn a_lock_does_not_wait_for_packfiles() {
     let icloud = ICloud::new();
@@ -141,7 +140,7 @@ async fn a_lock_does_not_wait_for_packfiles() {
 
 /// Temporary failures of the service are not visible to plakar.
 #[tokio::test]
-async fn a_passing_failure_of_a_put_is_not_seen() {
+async fn a_temporary_failure_of_a_put_is_retried() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     for (size, kind, status) in [
@@ -157,9 +156,8 @@ async fn a_passing_failure_of_a_put_is_not_seen() {
     }
 }
 
-/// A full drive fails the command and is named as the cause.
 #[tokio::test]
-async fn a_full_drive_is_said_to_be_full() {
+async fn the_error_of_a_full_drive_says_what_to_do() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     icloud.simulator.rules(|rules| rules.drive.quota = 1000);
@@ -182,9 +180,8 @@ async fn a_spool_folder_that_cannot_be_written_is_named_and_nothing_is_stored() 
     assert_eq!(objects(&icloud), Vec::<String>::new());
 }
 
-/// A stalled Put does not block other calls.
 #[tokio::test]
-async fn a_put_that_stalls_holds_up_nobody() {
+async fn stalled_puts_do_not_block_other_calls() {
     let icloud = ICloud::new();
     let store = kloset(&icloud).await;
     let (mac, content) = packfile(40_000_000);
@@ -206,10 +203,9 @@ async fn a_put_that_stalls_holds_up_nobody() {
     store.close().await.unwrap();
 }
 
-/// Nine large concurrent objects stay within the memory limit. The service does not respond
-/// meanwhile.
+/// The service does not respond during the uploads.
 #[tokio::test]
-async fn nine_packfiles_at_once_stay_small_in_memory() {
+async fn nine_concurrent_puts_need_little_memory() {
     let icloud = ICloud::new();
     icloud.put("kloset/CONFIG", b"config");
     let settings = icloud.settings("icloud:///kloset").with("spool_memory", "8");
@@ -237,9 +233,9 @@ async fn nine_packfiles_at_once_stay_small_in_memory() {
     assert!(grown < 72, "{grown} MiB for nine packfiles of 8 MiB and a spool of 8 MiB");
 }
 
-/// plakar reports "EOF" or "context canceled" for a Put that fails while it is sending.
+/// If a Put fails while plakar is sending, plakar reports "EOF" or "context canceled".
 #[tokio::test]
-async fn the_cause_of_a_put_that_fails_is_told_once() {
+async fn the_cause_of_a_failed_put_is_printed_once() {
     let icloud = ICloud::new();
     icloud.put("kloset/CONFIG", b"config");
     let missing = icloud.host.surroundings().root().join("missing").display().to_string();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::icloud::ICloud;
 
 #[tokio::test]
-async fn a_store_that_has_stored_something_is_summed_up() {
+async fn a_store_has_a_summary_if_it_has_stored_something() {
     let icloud = ICloud::new();
     icloud.put("kloset/CONFIG", b"config");
     let file = icloud.host.surroundings().root().join("summary.json");
@@ -16,7 +16,7 @@ async fn a_store_that_has_stored_something_is_summed_up() {
     reads.open().await.unwrap();
     reads.close().await.unwrap();
     reads.into_connector().leave().await.unwrap();
-    assert!(!file.exists(), "a command that only read is no run");
+    assert!(!file.exists(), "a command that only reads is not a run");
     let store = icloud.host.store(&settings).await.unwrap();
     store.open().await.unwrap();
     for (resource, size) in [(Resource::Packfile, 5_000), (Resource::State, 100), (Resource::Lock, 10)] {
