@@ -1,5 +1,5 @@
-//! Runs the tests of the Go module, so that `cargo test` runs everything: our backend for iCloud
-//! with rclone's own suite for backends, under the race detector, and the questions of a sign-in.
+//! Runs the tests of the Go module under the race detector, so that `cargo test` runs all tests.
+//! They include rclone's own suite for backends.
 
 use std::process::Command;
 

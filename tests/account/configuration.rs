@@ -1,4 +1,4 @@
-//! The configuration written for plakar, and the configurations read from rclone.
+//! Configurations that are written for plakar, and configurations that are read from rclone.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use icloud_simulator::RequestKind;
 use crate::person::{APPLE_ID, PASSWORD, Person};
 
 #[test]
-fn a_section_names_the_account_and_holds_no_secret() {
+fn a_section_for_plakar_names_the_account_and_has_no_secret() {
     let person = Person::signed_in();
     for role in ["source", "destination", "store"] {
         let shown = person.run(&["config", "show", "--role", role]).ends(0).json();
@@ -17,7 +17,7 @@ fn a_section_names_the_account_and_holds_no_secret() {
 }
 
 #[test]
-fn a_session_moves_to_another_machine() {
+fn a_session_can_be_exported_and_imported() {
     let person = Person::signed_in();
     let secrets = person.run(&["config", "show", "--secrets"]).ends(0).json();
     let mut section = secrets["icloud"].clone();
@@ -32,7 +32,7 @@ fn a_session_moves_to_another_machine() {
 }
 
 #[test]
-fn a_file_of_rclone_is_read_and_its_hidden_password_is_none() {
+fn a_file_of_rclone_is_imported_without_its_hidden_password() {
     let person = Person::new();
     let session = person.simulator.mint_session();
     let file = person.file("rclone.conf");
@@ -50,7 +50,7 @@ fn a_file_of_rclone_is_read_and_its_hidden_password_is_none() {
 }
 
 #[test]
-fn an_encrypted_file_of_rclone_is_told_as_such() {
+fn the_error_about_an_encrypted_file_of_rclone_says_what_to_do() {
     let person = Person::new();
     let file = "# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAAAA\n";
     let refused = person.run_with(&["config", "import"], file).ends(1);
@@ -59,18 +59,18 @@ fn an_encrypted_file_of_rclone_is_told_as_such() {
 
 /// A refused import changes nothing.
 #[test]
-fn an_import_takes_nothing_away() {
+fn an_import_replaces_no_account_and_no_working_session() {
     let person = Person::signed_in();
     let before = (person.session(), person.run(&["accounts"]).ends(0).stdout);
     let section =
         |apple_id: &str| serde_json::json!({ "type": "iclouddrive", "apple_id": apple_id, "trust_token": "old" });
-    for (dump, arguments, said) in [
+    for (dump, arguments, advice) in [
         (serde_json::json!({ "my drive": section(APPLE_ID) }), &["config", "import"][..], "--name"),
         (serde_json::json!({ "icloud": section("other@example.com") }), &["config", "import"], "--name"),
         (serde_json::json!({ "a": section("other@example.com") }), &["config", "import", "--name", "icloud"], "--name"),
     ] {
         let refused = person.run_with(arguments, &dump.to_string()).ends(2);
-        assert!(refused.stderr.contains(said), "{refused:?}");
+        assert!(refused.stderr.contains(advice), "{refused:?}");
         assert_eq!((person.session(), person.run(&["accounts"]).ends(0).stdout), before);
     }
     // A working session takes precedence over that of a file.
@@ -82,7 +82,7 @@ fn an_import_takes_nothing_away() {
 }
 
 #[test]
-fn a_relative_state_folder_is_written_down_in_full() {
+fn a_relative_state_folder_is_written_as_an_absolute_path() {
     let person = Person::signed_in();
     let state = person.state();
     let relative = std::env::current_dir().unwrap().ancestors().skip(1).fold(String::new(), |path, _| path + "../")
@@ -96,12 +96,12 @@ fn a_relative_state_folder_is_written_down_in_full() {
 #[test]
 fn the_schema_of_the_packages_has_every_option() {
     let printed = Person::new().run(&["config", "schema"]).ends(0).stdout;
-    let kept = include_str!("../../packaging/options.schema.json");
-    assert!(printed == kept, "run: plakar-icloud config schema > packaging/options.schema.json");
+    let stored = include_str!("../../packaging/options.schema.json");
+    assert!(printed == stored, "run: plakar-icloud config schema > packaging/options.schema.json");
 }
 
 #[test]
-fn the_reference_has_every_command() {
+fn the_help_the_manual_page_and_the_completions_have_every_command() {
     let person = Person::new();
     let help = person.run(&["--help"]).ends(0).stdout;
     let commands = ["login", "accounts", "status", "logout", "config", "doctor", "notify-test", "completions", "man"];

@@ -19,7 +19,7 @@ fn examine(person: &Person, code: i32) -> String {
 }
 
 #[test]
-fn all_is_well_and_nothing_is_left_behind() {
+fn a_successful_check_leaves_nothing_behind() {
     let person = Person::signed_in();
     let report = person.run(&["doctor"]).ends(0);
     for step in ["list", "write", "read", "remove"] {
@@ -32,13 +32,13 @@ fn all_is_well_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn the_account() {
+fn causes_of_the_account_are_found() {
     assert_eq!(examine(&Person::new(), 10), "not-signed-in");
 
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.end_trust();
-    // The first time, Apple reports it; then it is stored here.
+    // The first time, Apple reports it. Then it is stored on this machine.
     for _ in 0..2 {
         assert_eq!(examine(&person, 10), "trust-over");
     }
@@ -65,7 +65,7 @@ fn the_account() {
 }
 
 #[test]
-fn what_the_owner_has_to_allow() {
+fn causes_that_the_owner_has_to_resolve_with_apple_are_found() {
     let person = Person::signed_in();
     person.simulator.rules(|rules| rules.account.web_access = false);
     assert_eq!(examine(&person, 10), "web-access-off");
@@ -89,7 +89,7 @@ fn what_the_owner_has_to_allow() {
 }
 
 #[test]
-fn the_way_to_apple() {
+fn causes_of_the_connection_are_found() {
     let mut person = Person::signed_in();
     person.variables.remove("SSL_CERT_FILE");
     assert_eq!(examine(&person, 1), "certificate");
@@ -103,22 +103,21 @@ fn the_way_to_apple() {
     assert_eq!(examine(&person, 1), "no-network");
 
     let person = Person::signed_in();
-    person.answer(RequestKind::Unknown, 200, &[("date", "Sat, 01 Jan 2022 00:00:00 GMT")]);
+    person.respond(RequestKind::Unknown, 200, &[("date", "Sat, 01 Jan 2022 00:00:00 GMT")]);
     assert_eq!(examine(&person, 1), "clock");
 }
 
 #[test]
-fn throttling() {
+fn throttling_is_found_without_a_second_attempt() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
-    person.answer(RequestKind::SigninInit, 503, &[("Retry-After", "600")]);
+    person.respond(RequestKind::SigninInit, 503, &[("Retry-After", "600")]);
     assert_eq!(examine(&person, 1), "throttled");
     assert_eq!(person.count(RequestKind::SigninInit), 1);
 }
 
-/// A failure of the whole service: each check ends and reports what it found.
 #[test]
-fn a_service_that_answers_nothing_else() {
+fn a_failure_of_the_whole_service_is_reported_after_few_requests() {
     for session_over in [false, true] {
         let person = Person::signed_in();
         if session_over {
@@ -129,12 +128,12 @@ fn a_service_that_answers_nothing_else() {
         let found = person.run(&["doctor"]);
         assert_eq!(found.code, 1, "{found:?}");
         assert!(found.stdout.contains("503"), "{found:?}");
-        assert!(person.simulator.counts().total.requests < 40, "it went on and on");
+        assert!(person.simulator.counts().total.requests < 40, "too many requests");
     }
 }
 
 #[test]
-fn the_machine() {
+fn causes_of_the_machine_are_found() {
     let mut person = Person::signed_in();
     let file = person.file("no-folder");
     fs::write(&file, "").unwrap();

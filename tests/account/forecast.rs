@@ -23,8 +23,8 @@ fn days_ago(days: i64) -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
-/// Thirty days of daily backups. Instead of the clock, the test moves the beginning of the trust
-/// and the simulator's clock, so that its sessions end.
+/// Instead of the clock of the machine, the test changes the start of the trust and the clock of the
+/// simulator, so that its sessions end.
 #[tokio::test]
 async fn a_month_of_daily_backups_needs_no_code() {
     let person = Person::signed_in();
@@ -55,7 +55,7 @@ async fn a_month_of_daily_backups_needs_no_code() {
         assert_eq!(status.json()["state"], state, "day {day}");
         person.simulator.advance_clock(DAY);
     }
-    assert_eq!(told, (23..30).collect::<Vec<_>>(), "a line a day, from the right one on");
+    assert_eq!(told, (23..30).collect::<Vec<_>>(), "one line a day, from day 23 on");
     assert_eq!(person.count(RequestKind::PushCode) + person.count(RequestKind::VerifyCode), 0);
     assert!(person.count(RequestKind::AccountLogin) >= 20, "the sessions of a day were renewed");
     person.change_session(|session| session["trusted_at"] = days_ago(30).into());
@@ -75,7 +75,7 @@ fn recorder(person: &Person) -> (String, PathBuf) {
 }
 
 #[test]
-fn a_command_can_be_tried() {
+fn notify_test_runs_the_command() {
     let person = Person::new();
     let (command, record) = recorder(&person);
     person.run(&["notify-test", &command, "--account", "icloud"]).ends(0);
@@ -84,7 +84,7 @@ fn a_command_can_be_tried() {
 }
 
 #[tokio::test]
-async fn a_connector_tells_once_an_episode() {
+async fn the_command_runs_once_in_an_episode() {
     let person = Person::signed_in();
     person.change_session(|session| session["trusted_at"] = days_ago(26).into());
     let (command, record) = recorder(&person);
@@ -125,7 +125,7 @@ async fn the_command_of_an_event_does_not_hold_stderr() {
 }
 
 #[tokio::test]
-async fn a_session_that_needs_a_login_is_told_and_named() {
+async fn the_command_runs_once_if_a_login_is_needed() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.end_trust();
@@ -143,10 +143,10 @@ async fn a_session_that_needs_a_login_is_told_and_named() {
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
-/// The first connector of an imported configuration finds no session file yet, and it is never
-/// known when the trust began.
+/// For the first connector of an imported configuration, there is no session file yet. The time
+/// when the trust began is never known.
 #[tokio::test]
-async fn an_imported_session_is_told_when_it_ends_and_each_time() {
+async fn the_command_runs_each_time_an_imported_session_ends() {
     let person = Person::new();
     let minted = person.simulator.mint_session();
     let settings = Settings::new("icloud://")

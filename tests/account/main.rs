@@ -1,14 +1,14 @@
 //! Accounts from the point of view of users and scripts: each test runs the program itself, with a
 //! separate home and a separate simulated iCloud.
 //!
-//! - [`sign_in`]: the ways to a session
-//! - [`refusals`]: Apple's refusals, and the single cause that is named
-//! - [`variants`]: equivalent responses in other words
+//! - [`sign_in`]: signing in
+//! - [`refusals`]: Apple's refusals, and the cause that is reported for each
+//! - [`variants`]: responses that differ from those of the simulator
 //! - [`terminal`]: a sign-in at a real terminal
 //! - [`password`]: stored, printed by a command, or missing
 //! - [`session`]: renewing, sharing, ending
 //! - [`runs`]: the last runs of an account
-//! - [`scan`]: what a drive holds
+//! - [`scan`]: the contents of a drive, and what a backup would read
 //! - [`forecast`]: early warnings
 //! - [`doctor`]: the diagnosis of a single cause, and the round trip
 //! - [`state_folder`]: unusual files, owners and permissions

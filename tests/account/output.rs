@@ -8,7 +8,7 @@ use plakar_host::{Backup, Options, PATIENCE, Settings};
 use crate::person::{APPLE_ID, Person};
 
 /// ESC, BEL, CR, DEL, a C1 control and a change of the direction of writing.
-const OBEYED: &str = "\u{1b}]0;x\u{7}\r\u{7f}\u{9b}31m\u{202e}";
+const CONTROLS: &str = "\u{1b}]0;x\u{7}\r\u{7f}\u{9b}31m\u{202e}";
 
 /// Returns a control character of a text, if it has one.
 fn raw(text: &str) -> Option<char> {
@@ -18,7 +18,7 @@ fn raw(text: &str) -> Option<char> {
 }
 
 #[test]
-fn an_early_error_is_json_where_json_was_asked_for() {
+fn early_errors_are_json_with_the_flag_json() {
     let person = Person::new();
     for command in [&["status", "--json"][..], &["login", "nobody/here", "--json"]] {
         let failed = person.run(command);
@@ -30,7 +30,7 @@ fn an_early_error_is_json_where_json_was_asked_for() {
 }
 
 #[test]
-fn wrong_usage_has_an_exit_code_of_its_own() {
+fn invalid_usage_has_exit_code_2() {
     let person = Person::signed_in();
     person.run(&["status", "a/b"]).ends(2);
     person.run(&["login", "--apple-id", "other@example.com", "--password-stdin"]).ends(2);
@@ -41,21 +41,21 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
 }
 
 #[test]
-fn nothing_that_a_terminal_obeys_comes_from_an_account() {
+fn control_characters_of_accounts_are_escaped() {
     let person = Person::signed_in();
     let file = person.state().join("accounts/icloud.json");
     let text = fs::read_to_string(&file).unwrap();
-    let odd = format!("odd{OBEYED}@example.com");
+    let odd = format!("odd{CONTROLS}@example.com");
     fs::write(&file, text.replace(APPLE_ID, serde_json::to_string(&odd).unwrap().trim_matches('"'))).unwrap();
-    fs::write(person.state().join(format!("accounts/{OBEYED}.json")), "").unwrap();
+    fs::write(person.state().join(format!("accounts/{CONTROLS}.json")), "").unwrap();
     for command in [
         &["accounts"][..],
         &["accounts", "--json"],
         &["status"],
         &["status", "--json"],
         &["doctor", "--json"],
-        &["status", OBEYED],
-        &["login", "--apple-id", OBEYED],
+        &["status", CONTROLS],
+        &["login", "--apple-id", CONTROLS],
     ] {
         let shown = person.run(command).text();
         assert_eq!(raw(&shown), None, "{command:?}: {shown:?}");
@@ -66,15 +66,16 @@ fn nothing_that_a_terminal_obeys_comes_from_an_account() {
 /// The messages of a connector about files and folders with unusual names, at the highest log
 /// level.
 #[tokio::test]
-async fn nothing_that_a_terminal_obeys_comes_from_a_name() {
+async fn control_characters_of_names_are_escaped() {
     let mut person = Person::signed_in();
     person.variables.insert("PLAKAR_ICLOUD_LOG", "debug".to_owned());
-    let name = format!("a{OBEYED}b");
+    let name = format!("a{CONTROLS}b");
     person.simulator.put_file(&name, Content::from(&b"a"[..]), 1_700_000_000_000);
-    person.simulator.put_file(&format!("folder{OBEYED}/{name}"), Content::from(&b"a"[..]), 1_700_000_000_000);
+    person.simulator.put_file(&format!("folder{CONTROLS}/{name}"), Content::from(&b"a"[..]), 1_700_000_000_000);
     let host = person.host();
     let mut seen = Vec::new();
-    for location in ["icloud://".to_owned(), format!("icloud:///folder{OBEYED}"), format!("icloud:///none{OBEYED}")] {
+    for location in ["icloud://".to_owned(), format!("icloud:///folder{CONTROLS}"), format!("icloud:///none{CONTROLS}")]
+    {
         let settings = Settings::new(&location).with("account", "icloud");
         let importer = host.importer(&settings, &Options::default()).await.unwrap();
         let outcome = importer.import(Backup::first()).await;
@@ -89,10 +90,10 @@ async fn nothing_that_a_terminal_obeys_comes_from_a_name() {
         seen.push(connector.stderr());
     }
     for settings in [
-        Settings::new("icloud://").with("account", OBEYED),
-        Settings::new("icloud://").with(OBEYED, "x"),
-        Settings::new(&format!("{OBEYED}://")),
-        Settings::new("icloud://").with("uploads", OBEYED),
+        Settings::new("icloud://").with("account", CONTROLS),
+        Settings::new("icloud://").with(CONTROLS, "x"),
+        Settings::new(&format!("{CONTROLS}://")),
+        Settings::new("icloud://").with("uploads", CONTROLS),
     ] {
         seen.push(host.importer(&settings, &Options::default()).await.unwrap_err().message());
     }
@@ -102,7 +103,7 @@ async fn nothing_that_a_terminal_obeys_comes_from_a_name() {
     }
 }
 
-/// Passwords are in memory, and a core dump would write them to a disk.
+/// The memory contains passwords, which a core dump would write to a disk.
 #[tokio::test]
 async fn a_connector_leaves_no_core_dump() {
     let person = Person::signed_in();

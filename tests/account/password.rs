@@ -31,7 +31,7 @@ fn sign_in_by_command(person: &Person, command: &str) {
 }
 
 #[test]
-fn a_command_runs_when_a_sign_in_needs_it_and_once_for_all() {
+fn a_password_command_runs_once_for_each_sign_in() {
     let person = Person::new();
     let (command, runs) = counting_command(&person);
     sign_in_by_command(&person, &command);
@@ -52,7 +52,7 @@ fn a_command_runs_when_a_sign_in_needs_it_and_once_for_all() {
 }
 
 #[tokio::test]
-async fn a_configuration_may_bring_the_command() {
+async fn the_password_command_of_a_configuration_is_used() {
     let person = Person::new();
     person.begin(&["--no-store-password"]).ends(10);
     person.run(&["login", "--code", CODE]).ends(0);
@@ -67,7 +67,7 @@ async fn a_configuration_may_bring_the_command() {
 }
 
 #[test]
-fn a_command_that_fails_is_named() {
+fn the_failure_of_a_password_command_is_reported() {
     for (command, why) in [("exit 3", "exit status 3"), ("true", "printed nothing")] {
         let person = signed_in_by_command(&format!("echo '{PASSWORD}'"));
         let account = account_file(&person);
@@ -85,7 +85,7 @@ fn a_command_that_fails_is_named() {
 }
 
 #[test]
-fn none_need_be_kept() {
+fn no_password_is_stored_with_no_store_password() {
     let person = Person::new();
     person.begin(&["--no-store-password"]).ends(10);
     person.run(&["login", "--code", CODE]).ends(0);
@@ -94,7 +94,7 @@ fn none_need_be_kept() {
 }
 
 #[test]
-fn an_app_specific_one_is_not_sent() {
+fn an_app_specific_password_is_not_sent() {
     let refused = |person: &Person, arguments: &[&str], stdin: &str| {
         let ran = person.run_with(&[&["login", "--apple-id", APPLE_ID, "--json"], arguments].concat(), stdin);
         assert_eq!(ran.ends(10).json()["cause"], "app-specific-password");
@@ -106,9 +106,9 @@ fn an_app_specific_one_is_not_sent() {
     assert_eq!(person.run(&["accounts"]).ends(0).stdout, "");
 }
 
-/// The app-specific password came from another source, such as a configuration of rclone.
+/// The app-specific password is from another source, such as a configuration of rclone.
 #[tokio::test]
-async fn an_app_specific_one_is_not_sent_at_a_renewal() {
+async fn an_app_specific_password_is_not_sent_for_a_renewal() {
     let person = Person::new();
     let minted = person.simulator.mint_session();
     let settings = Settings::new("icloud://")

@@ -18,7 +18,7 @@ pub const APPLE_ID: &str = "user@example.com";
 pub const PASSWORD: &str = "correct horse";
 pub const CODE: &str = "123456";
 
-/// The user id that owns no files.
+/// The id of a user who owns no files.
 const NOBODY: u32 = 65534;
 
 /// The output and the exit status of a command.
@@ -68,7 +68,7 @@ impl Person {
         Self { simulator, home, variables }
     }
 
-    /// Returns a signed-in user. The simulator has counted no request yet.
+    /// Returns a signed-in user. The simulator counts the requests from then on.
     pub fn signed_in() -> Self {
         let person = Self::new();
         person.sign_in();
@@ -193,7 +193,7 @@ impl Person {
         self.simulator.counts().of(kind)
     }
 
-    pub fn answer(&self, kind: RequestKind, status: u16, headers: &[(&str, &str)]) {
+    pub fn respond(&self, kind: RequestKind, status: u16, headers: &[(&str, &str)]) {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         self.simulator.add_fault(FaultRule::new(kind, FaultAction::Status { status, body: String::new(), headers }));
     }

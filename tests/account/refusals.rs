@@ -28,7 +28,7 @@ fn refused_after_the_code(change: impl FnOnce(&mut AccountRules), code: i32) -> 
 }
 
 #[test]
-fn a_wrong_password_is_tried_once_and_not_kept() {
+fn a_wrong_password_is_sent_once_and_not_stored() {
     let person = Person::new();
     let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait", "--json"];
     assert_eq!(cause(person.run_with(&arguments, "wrong battery"), 10), "wrong-password");
@@ -37,14 +37,14 @@ fn a_wrong_password_is_tried_once_and_not_kept() {
 }
 
 #[test]
-fn a_locked_account() {
+fn a_locked_account_is_reported() {
     let (person, cause) = refused_at_once(|rules| rules.locked = true, 10);
     assert_eq!(cause, "locked");
     assert_eq!(person.count(RequestKind::SigninComplete), 1);
 }
 
 #[test]
-fn security_keys_are_named() {
+fn security_keys_are_reported_with_their_names() {
     let (person, cause) = refused_at_once(|rules| rules.security_keys = vec!["blue key".to_owned()], 10);
     assert_eq!(cause, "security-keys");
     assert_eq!(person.count(RequestKind::PushCode), 0);
@@ -53,11 +53,11 @@ fn security_keys_are_named() {
 }
 
 #[test]
-fn a_sign_in_is_not_repeated_where_apple_throttles() {
+fn a_throttled_sign_in_is_not_repeated() {
     use RequestKind::{Authorize, Federate, SigninComplete, SigninInit};
     for (status, kind) in [(503, Authorize), (429, Federate), (503, SigninInit), (429, SigninComplete)] {
         let person = Person::new();
-        person.answer(kind, status, &[("Retry-After", "600")]);
+        person.respond(kind, status, &[("Retry-After", "600")]);
         let refused = person.begin(&["--json"]).ends(1).json();
         assert_eq!(refused["cause"], "throttled");
         assert_eq!(refused["retry_after"], 600);
@@ -68,7 +68,7 @@ fn a_sign_in_is_not_repeated_where_apple_throttles() {
 
 /// The response to an old client or a stale configuration.
 #[test]
-fn a_session_token_that_is_not_valid() {
+fn an_invalid_session_token_does_not_cause_repeated_proofs() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     let body = r#"{"success":false,"error":"Invalid Session Token"}"#.to_owned();
@@ -91,7 +91,7 @@ fn a_session_token_that_is_not_valid() {
 
 /// A configuration of rclone that was completed without the code.
 #[test]
-fn a_configuration_without_a_trust_token() {
+fn a_configuration_without_a_trust_token_needs_a_login() {
     let person = Person::new();
     let section = format!("[drive]\ntype = iclouddrive\napple_id = {APPLE_ID}\n");
     person.run_with(&["config", "import"], &section).ends(0);
@@ -102,7 +102,7 @@ fn a_configuration_without_a_trust_token() {
 }
 
 #[test]
-fn too_many_wrong_codes() {
+fn too_many_wrong_codes_are_reported() {
     let person = Person::new();
     person.simulator.rules(|rules| rules.account.code_tries = 2);
     person.begin(&[]).ends(10);
@@ -113,14 +113,14 @@ fn too_many_wrong_codes() {
 }
 
 #[test]
-fn a_code_for_nothing() {
+fn a_code_without_a_pending_sign_in_is_refused() {
     let person = Person::new();
     assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 10), "no-challenge");
     assert_eq!(person.simulator.counts().total.requests, 0);
 }
 
 #[test]
-fn a_challenge_expires() {
+fn an_expired_challenge_is_refused() {
     let person = Person::new();
     person.begin(&[]).ends(10);
     let mut path = None;
@@ -142,12 +142,12 @@ fn mainland_china() {
 }
 
 #[test]
-fn terms_that_wait() {
+fn pending_terms_are_reported() {
     assert_eq!(refused_after_the_code(|rules| rules.terms_pending = true, 10).1, "terms-pending");
 }
 
 #[test]
-fn web_access_that_is_off() {
+fn disabled_web_access_is_reported() {
     for protected in [false, true] {
         let refused = refused_after_the_code(
             |rules| {

@@ -1,4 +1,4 @@
-//! What a drive holds, and what the next backup would read.
+//! The command `scan`: the contents of a drive, and what the next backup would read.
 
 use icloud_simulator::{Content, FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
 use plakar_host::{Backup, Options, Settings};
@@ -50,7 +50,7 @@ async fn a_scan_of_the_photo_library_downloads_nothing() {
 }
 
 #[tokio::test]
-async fn a_scan_knows_what_the_last_backup_listed() {
+async fn a_scan_shows_the_changes_since_the_last_backup() {
     let person = furnished();
     let backup =
         async || person.host().backup(&Settings::new("icloud://"), &Options::default(), Backup::first()).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_scan_knows_what_the_last_backup_listed() {
     person.simulator.put_file("docs/new.txt", Content::from(&b"new"[..]), MODIFIED);
     person.simulator.mutate("docs/large.bin", icloud_simulator::Mutation::Erase).unwrap();
     assert_eq!(changes(), json!({ "new": 1, "changed": 1, "gone": 1, "bytes": 10 }));
-    // A file that could not be read is not known.
+    // A file that could not be read counts as new.
     let refusal = FaultAction::Status { status: 404, body: String::new(), headers: Default::default() };
     for kind in [RequestKind::ById, RequestKind::DownloadBatch] {
         person.simulator.add_fault(FaultRule::new(kind, refusal.clone()));
@@ -71,7 +71,7 @@ async fn a_scan_knows_what_the_last_backup_listed() {
 }
 
 #[tokio::test]
-async fn a_scan_tells_what_it_could_not_list() {
+async fn a_scan_shows_the_folders_that_could_not_be_listed() {
     let person = furnished();
     let docs = person.simulator.snapshot().into_iter().find(|item| item.path == "docs").unwrap().drive_id;
     let refusal = FaultAction::Status { status: 400, body: String::new(), headers: Default::default() };

@@ -6,7 +6,7 @@ use plakar_host::{Backup, Options, PATIENCE, Plakar, Settings};
 
 use crate::person::{APPLE_ID, CODE, PASSWORD, Person};
 
-/// Returns all secrets: those of the state folder, and those that were typed.
+/// Returns all secrets: those in the state folder, and those that the user has typed.
 fn secrets(person: &Person) -> Vec<String> {
     let session = person.session();
     let mut secrets = vec![PASSWORD.to_owned(), CODE.to_owned()];
@@ -26,7 +26,7 @@ fn secrets(person: &Person) -> Vec<String> {
 }
 
 #[test]
-fn no_output_shows_one_even_at_the_highest_level() {
+fn no_output_has_a_secret_even_with_the_debug_log() {
     let mut person = Person::new();
     person.variables.insert("PLAKAR_ICLOUD_LOG", "debug".to_owned());
     let mut seen = vec![person.begin(&[]).text(), person.run(&["login", "--code", CODE]).ends(0).text()];
@@ -48,11 +48,11 @@ fn no_output_shows_one_even_at_the_highest_level() {
     let bundle = fs::read_to_string(bundle).unwrap();
     assert!(!bundle.contains(APPLE_ID), "{bundle}");
     seen.push(bundle);
-    none_shows(&seen, first.iter().chain(&last));
+    assert_no_secret(&seen, first.iter().chain(&last));
 }
 
 #[track_caller]
-fn none_shows<'a>(seen: &[String], secrets: impl Iterator<Item = &'a String>) {
+fn assert_no_secret<'a>(seen: &[String], secrets: impl Iterator<Item = &'a String>) {
     assert!(seen.iter().any(|text| text.contains("debug")), "the log was on");
     for secret in secrets {
         for text in seen {
@@ -63,7 +63,7 @@ fn none_shows<'a>(seen: &[String], secrets: impl Iterator<Item = &'a String>) {
 
 /// Checks the log of a backup whose session is renewed during it and ends afterwards.
 #[tokio::test]
-async fn no_connector_logs_one() {
+async fn no_connector_logs_a_secret() {
     let mut person = Person::new();
     person.variables.insert("PLAKAR_ICLOUD_LOG", "debug".to_owned());
     let minted = person.simulator.mint_session();
@@ -95,12 +95,12 @@ async fn no_connector_logs_one() {
         connector.wait(PATIENCE).await.unwrap();
         seen.push(connector.stderr());
     }
-    none_shows(&seen, known.iter());
+    assert_no_secret(&seen, known.iter());
 }
 
 /// plakar's configuration contains only the name of the account.
 #[test]
-fn plakar_has_none_to_show() {
+fn plakars_configuration_has_no_secret() {
     let Some(executable) = Plakar::for_test() else { return };
     let mut person = Person::signed_in();
     person.variables.insert("PATH", format!("{}:/usr/bin:/bin", executable.parent().unwrap().display()));

@@ -8,7 +8,7 @@ use plakar_host::{Backup, Options, Settings};
 use crate::person::{Person, finished};
 
 #[test]
-fn a_dead_session_is_renewed_without_a_code() {
+fn an_ended_session_is_renewed_without_a_code() {
     for status in [401, 421] {
         let person = Person::signed_in();
         person.simulator.end_sessions(status);
@@ -34,7 +34,7 @@ fn six_processes_sign_in_once() {
 }
 
 #[test]
-fn protected_data_gets_fresh_cookies_by_itself() {
+fn the_cookies_for_protected_data_are_renewed() {
     let person = Person::new();
     person.simulator.rules(|rules| rules.account.advanced_data_protection = true);
     person.sign_in();
@@ -43,7 +43,7 @@ fn protected_data_gets_fresh_cookies_by_itself() {
 }
 
 #[test]
-fn trust_that_is_over_needs_a_person_and_pushes_nothing() {
+fn ended_trust_needs_a_login_and_pushes_no_code() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.end_trust();
@@ -58,7 +58,7 @@ fn trust_that_is_over_needs_a_person_and_pushes_nothing() {
 }
 
 #[test]
-fn a_password_that_was_changed_is_tried_once() {
+fn a_changed_password_is_sent_once() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     person.simulator.rules(|rules| rules.account.password = "another".to_owned());
@@ -69,7 +69,7 @@ fn a_password_that_was_changed_is_tried_once() {
 }
 
 #[test]
-fn a_session_file_that_is_none_is_named() {
+fn the_error_about_a_malformed_session_file_names_it() {
     let person = Person::signed_in();
     let file = person.session_file();
     fs::write(&file, "{").unwrap();
@@ -79,7 +79,7 @@ fn a_session_file_that_is_none_is_named() {
         let ran = person.run_with(command, crate::person::PASSWORD).ends(1);
         assert!(ran.stderr.contains(file.to_str().unwrap()) && ran.stderr.contains("sign in again"), "{ran:?}");
     }
-    assert_eq!(person.count(RequestKind::PushCode), 0, "a code that leads nowhere");
+    assert_eq!(person.count(RequestKind::PushCode), 0, "a code that could not be used");
     let report = person.run(&["doctor"]).ends(1);
     assert!(report.text().contains(file.to_str().unwrap()), "{report:?}");
     assert!(!report.text().contains("--state-dir"), "{report:?}");
@@ -88,10 +88,10 @@ fn a_session_file_that_is_none_is_named() {
     person.run(&["status"]).ends(0);
 }
 
-/// Files of another user stand for a read-only file system, because root can write to its own files
-/// regardless of their mode.
+/// The files belong to another user, as in a read-only file system, because root can write to its
+/// own files regardless of their mode.
 #[test]
-fn nothing_is_signed_in_to_from_a_read_only_state_folder() {
+fn no_sign_in_is_made_with_a_read_only_state_folder() {
     let person = Person::signed_in();
     person.let_everybody_read();
     finished(person.spawn_as_nobody(&["status"])).ends(0);
@@ -115,7 +115,7 @@ fn furnish(simulator: &Simulator) {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
+async fn a_session_that_ends_during_a_backup_is_renewed_and_no_file_is_missing() {
     let person = Person::signed_in();
     furnish(&person.simulator);
     let host = person.host();
@@ -135,7 +135,7 @@ async fn a_session_that_ends_in_mid_run_is_renewed_and_no_file_is_missing() {
 
 /// A sign-in host fails once during the renewal of the session.
 #[tokio::test]
-async fn a_failure_while_the_session_is_renewed_costs_no_file() {
+async fn no_file_is_missing_after_a_failed_attempt_at_a_renewal() {
     let person = Person::signed_in();
     furnish(&person.simulator);
     let host = person.host();
@@ -189,7 +189,7 @@ async fn six_connectors_share_a_renewal() {
 
 /// Photos use the session of the account, which is renewed as for the drive.
 #[tokio::test]
-async fn photos_open_on_the_session_of_an_account() {
+async fn photos_use_the_session_of_the_account() {
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
     let settings = Settings::new("icloud://").with("account", "icloud").with("service", "photos");
@@ -208,7 +208,7 @@ async fn photos_open_on_the_session_of_an_account() {
 }
 
 #[tokio::test]
-async fn a_session_imported_from_rclone_is_adopted_and_its_renewal_kept() {
+async fn the_renewal_of_a_session_imported_from_rclone_is_stored() {
     let person = Person::new();
     furnish(&person.simulator);
     let minted = person.simulator.mint_session();

@@ -1,4 +1,4 @@
-//! The ways to a session.
+//! Signing in.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -7,7 +7,7 @@ use icloud_simulator::{CodeAnswer, RequestKind, SrpProtocol, TrustedPhone};
 use crate::person::{APPLE_ID, CODE, PASSWORD, Person, finished};
 
 #[test]
-fn two_calls_sign_in() {
+fn a_script_signs_in_with_two_calls() {
     for protocol in [SrpProtocol::S2k, SrpProtocol::S2kFo] {
         let person = Person::new();
         person.simulator.rules(|rules| rules.account.protocol = protocol);
@@ -30,7 +30,7 @@ fn only_the_owner_can_read_the_state() {
     let files = |folder: &str| {
         fs::read_dir(person.state().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
     };
-    // The challenge contains tokens too.
+    // The challenge contains tokens, too.
     assert!(files("sessions").iter().any(|path| path.to_string_lossy().ends_with(".challenge")));
     let check = || {
         for folder in ["accounts", "sessions"] {
@@ -45,7 +45,7 @@ fn only_the_owner_can_read_the_state() {
 }
 
 #[test]
-fn a_wrong_code_asks_again_without_a_new_sign_in() {
+fn a_wrong_code_does_not_end_the_sign_in() {
     for status in [401, 400, 412] {
         let person = Person::new();
         person.simulator.rules(|rules| rules.account.wrong_code_status = status);
@@ -59,7 +59,7 @@ fn a_wrong_code_asks_again_without_a_new_sign_in() {
 }
 
 #[test]
-fn a_right_code_is_right_however_it_is_answered() {
+fn a_right_code_is_accepted_with_any_known_response() {
     for answer in [
         CodeAnswer::NoContent,
         CodeAnswer::ConflictWithToken,
@@ -74,7 +74,7 @@ fn a_right_code_is_right_however_it_is_answered() {
 }
 
 #[test]
-fn a_code_that_was_not_pushed_is_not_waited_for() {
+fn a_refused_push_is_reported_with_alternatives() {
     let person = Person::new();
     person.simulator.rules(|rules| rules.account.push_refused = true);
     let begun = person.begin(&["--json"]).ends(10).json();
@@ -112,7 +112,7 @@ fn the_phone_can_be_chosen() {
 
 /// The requested code would invalidate a code that was pushed before.
 #[test]
-fn a_code_comes_once_the_way_that_was_asked_for() {
+fn the_code_is_sent_only_as_requested() {
     let person = Person::new();
     let begun = person.begin(&["--sms"]).ends(10);
     assert!(begun.stderr.contains("SMS to +00"), "{begun:?}");
@@ -125,7 +125,7 @@ fn a_code_comes_once_the_way_that_was_asked_for() {
 }
 
 #[test]
-fn a_code_is_sent_again_only_when_asked() {
+fn a_code_is_sent_again_only_on_request() {
     let person = Person::new();
     person.simulator.rules(|rules| rules.account.push_renews_code = true);
     person.begin(&[]).ends(10);
@@ -165,14 +165,14 @@ fn protected_data_is_approved_at_the_login() {
     assert_eq!(person.count(RequestKind::RequestPcs), 2);
     person.run(&["status"]).ends(0);
     assert_eq!(person.count(RequestKind::RequestPcs), 2);
-    assert_eq!(person.count(RequestKind::DeviceConsent), 1, "the devices are made to ask once");
+    assert_eq!(person.count(RequestKind::DeviceConsent), 1, "the devices show one request");
 }
 
 #[test]
-fn a_sign_in_ends_when_the_drive_answers() {
+fn a_sign_in_succeeds_only_if_the_drive_responds() {
     let person = Person::new();
     person.begin(&[]).ends(10);
-    person.answer(RequestKind::List, 503, &[("Retry-After", "3600")]);
+    person.respond(RequestKind::List, 503, &[("Retry-After", "3600")]);
     let refused = person.run(&["login", "--code", CODE, "--json"]).ends(1).json();
     assert_eq!(refused["cause"], "throttled");
     person.simulator.clear_faults();
@@ -182,7 +182,7 @@ fn a_sign_in_ends_when_the_drive_answers() {
 }
 
 #[test]
-fn a_name_belongs_to_one_apple_id() {
+fn an_account_name_belongs_to_one_apple_id() {
     let person = Person::signed_in();
     for name in [&["icloud"][..], &[]] {
         let arguments = [&["login", "--apple-id", "other@example.com", "--password-stdin"], name].concat();
@@ -197,7 +197,7 @@ fn a_name_belongs_to_one_apple_id() {
 }
 
 #[test]
-fn two_sign_ins_at_once_leave_one_that_can_be_completed() {
+fn one_of_two_concurrent_sign_ins_can_be_completed() {
     let person = Person::new();
     let arguments = ["login", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait"];
     let begun: Vec<_> = (0..2).map(|_| person.spawn(&arguments)).collect();
@@ -210,7 +210,7 @@ fn two_sign_ins_at_once_leave_one_that_can_be_completed() {
 }
 
 #[test]
-fn the_lines_for_plakar_are_run_with_add() {
+fn add_runs_the_command_lines_for_plakar() {
     let mut person = Person::new();
     let record = person.file("ran");
     let plakar = person.file("plakar");
@@ -224,11 +224,11 @@ fn the_lines_for_plakar_are_run_with_add() {
     let expected = "source add icloud icloud:// account=icloud\n\
                     destination add icloud icloud:// account=icloud\n\
                     store add icloud icloud:///plakar account=icloud\n";
-    assert_eq!(ran, expected, "names, and no secret");
+    assert_eq!(ran, expected, "the name, and no secret");
 }
 
 #[test]
-fn accounts_have_names_and_are_forgotten() {
+fn accounts_that_share_an_apple_id_are_removed_one_by_one() {
     let person = Person::signed_in();
     person.run_with(&["login", "work", "--apple-id", APPLE_ID, "--password-stdin", "--no-wait"], PASSWORD).ends(10);
     person.run(&["login", "work", "--code", CODE]).ends(0);
@@ -251,7 +251,7 @@ fn accounts_have_names_and_are_forgotten() {
 }
 
 #[test]
-fn a_script_without_a_terminal_is_told_what_to_give() {
+fn without_a_terminal_the_error_names_the_required_flags() {
     let person = Person::new();
     let ran = person.run(&["login", "--apple-id", APPLE_ID]).ends(2);
     assert!(ran.stderr.contains("--password-stdin"), "{ran:?}");

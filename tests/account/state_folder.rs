@@ -9,7 +9,7 @@ use std::{
 
 use crate::person::{CODE, Person};
 
-/// Puts files that are no accounts beside the account.
+/// Creates files that are not accounts beside the account.
 fn litter(person: &Person) {
     let accounts = person.state().join("accounts");
     let file = |name: &str| accounts.join(name);
@@ -25,7 +25,7 @@ fn litter(person: &Person) {
 }
 
 #[test]
-fn what_is_no_account_is_left_out_with_a_warning() {
+fn files_that_are_not_accounts_are_ignored_with_a_warning() {
     let person = Person::signed_in();
     litter(&person);
     let listed = person.run(&["accounts"]).ends(0);
@@ -45,7 +45,7 @@ fn what_is_no_account_is_left_out_with_a_warning() {
 }
 
 #[test]
-fn a_logout_removes_the_secrets_whatever_else_is_there() {
+fn a_logout_removes_the_secrets_despite_damaged_files() {
     let person = Person::signed_in();
     litter(&person);
     let session = person.session_file();
@@ -59,9 +59,9 @@ fn a_logout_removes_the_secrets_whatever_else_is_there() {
     }
 }
 
-/// If the only account is damaged, "not signed in" would mislead its owner.
+/// The message "not signed in" would mislead the owner.
 #[test]
-fn a_damaged_account_is_not_nobody() {
+fn the_error_about_the_only_account_says_that_its_file_is_damaged() {
     let person = Person::signed_in();
     let file = person.state().join("accounts/icloud.json");
     fs::write(&file, "{").unwrap();
@@ -83,7 +83,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 
 /// A run with sudo must not lock the user out of the accounts.
 #[test]
-fn what_root_writes_belongs_to_the_owner_of_the_folder() {
+fn files_that_root_creates_belong_to_the_owner_of_the_folder() {
     const SOMEBODY: u32 = 1234;
     let person = Person::new();
     let home = person.state().ancestors().nth(3).unwrap().to_owned();

@@ -17,7 +17,7 @@ use crate::person::{APPLE_ID, CODE, Person};
 
 /// A command on a separate terminal.
 struct Terminal {
-    /// The other end: it sends keys and receives the output.
+    /// The other end, which sends keys and receives the output.
     end: File,
     child: Child,
     shown: String,
@@ -86,7 +86,7 @@ impl Terminal {
 }
 
 #[test]
-fn somebody_signs_in_after_some_mistakes() {
+fn a_sign_in_succeeds_after_a_wrong_code_and_a_typing_error() {
     let person = Person::new();
     person.simulator.rules(|rules| {
         let second = TrustedPhone { id: 7, number: "+00 34".to_owned(), mode: "sms".to_owned() };
@@ -117,13 +117,13 @@ fn somebody_signs_in_after_some_mistakes() {
 }
 
 #[test]
-fn what_is_typed_as_a_password_does_not_show_and_ctrl_c_leaves_the_terminal_as_it_was() {
+fn a_password_is_not_shown_and_ctrl_c_restores_the_terminal() {
     let person = Person::new();
     let mut terminal = Terminal::start(&person, 80, &["login", "--apple-id", APPLE_ID]);
     terminal.shows("(not shown): ");
     terminal.types("corr\x03");
     let (status, rest) = terminal.ends_with_echo();
-    assert_eq!(status.signal(), Some(2), "as a shell expects it of Ctrl-C");
+    assert_eq!(status.signal(), Some(2), "the status that a shell expects after Ctrl-C");
     assert!(!rest.contains("corr"), "{rest}");
     assert_eq!(person.simulator.counts().total.requests, 0);
 }

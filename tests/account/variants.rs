@@ -1,5 +1,5 @@
-//! Responses of Apple that differ from those of the simulator. If rclone's client accepts them, so
-//! does a sign-in here.
+//! Responses of Apple that differ from those of the simulator. A sign-in accepts them if rclone's
+//! client does.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use icloud_simulator::{FaultAction, FaultRule, RequestKind};
 
 use crate::person::{CODE, Person, Ran};
 
-fn say(person: &Person, kind: RequestKind, status: u16, headers: &[(&str, &str)], body: &str) {
+fn respond_with(person: &Person, kind: RequestKind, status: u16, headers: &[(&str, &str)], body: &str) {
     let headers: BTreeMap<_, _> = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     person.simulator.add_fault(FaultRule::new(kind, FaultAction::Status { status, body: body.to_owned(), headers }));
 }
@@ -17,12 +17,11 @@ fn cause(ran: Ran, code: i32) -> String {
     ran.ends(code).json()["cause"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A code can be entered without this information.
 #[test]
-fn what_the_second_factor_is_need_not_be_told() {
+fn the_description_of_the_second_factor_may_be_missing() {
     for (status, body) in [(404, ""), (500, "{}"), (200, "<html>"), (200, "{}"), (204, "")] {
         let person = Person::new();
-        say(&person, RequestKind::AuthState, status, &[], body);
+        respond_with(&person, RequestKind::AuthState, status, &[], body);
         person.sign_in();
     }
 }
@@ -31,7 +30,7 @@ fn what_the_second_factor_is_need_not_be_told() {
 fn a_push_may_be_refused_or_unknown() {
     for status in [404, 409, 412, 500] {
         let person = Person::new();
-        say(&person, RequestKind::PushCode, status, &[], "");
+        respond_with(&person, RequestKind::PushCode, status, &[], "");
         let begun = person.begin(&[]).ends(10);
         assert!(begun.stderr.contains("did not send a code"), "{begun:?}");
         person.run(&["login", "--code", CODE]).ends(0);
@@ -39,27 +38,27 @@ fn a_push_may_be_refused_or_unknown() {
 }
 
 #[test]
-fn security_keys_may_be_told_with_the_password() {
+fn security_keys_may_be_reported_in_the_response_to_the_password() {
     let person = Person::new();
     let body = r#"{"authType":"hsa2","fsaChallenge":{"challenge":"c2ltdWxhdGVk"},"keyNames":["blue key"]}"#;
-    say(&person, RequestKind::SigninComplete, 409, &[], body);
+    respond_with(&person, RequestKind::SigninComplete, 409, &[], body);
     assert_eq!(cause(person.begin(&["--json"]), 10), "security-keys");
     assert_eq!(person.count(RequestKind::PushCode), 0);
 }
 
 #[test]
-fn a_failed_proof_may_look_like_a_success() {
+fn a_failed_proof_may_have_the_status_200() {
     let person = Person::new();
-    say(&person, RequestKind::SigninComplete, 200, &[("X-Apple-I-Rscd", "401")], "{}");
+    respond_with(&person, RequestKind::SigninComplete, 200, &[("X-Apple-I-Rscd", "401")], "{}");
     assert_eq!(cause(person.begin(&["--json"]), 10), "wrong-password");
 }
 
 #[test]
-fn a_conflict_without_a_word_is_a_wrong_code() {
+fn a_conflict_without_details_is_a_wrong_code() {
     for body in ["", "{}", r#"{"securityCode":{"valid":false}}"#] {
         let person = Person::new();
         person.begin(&[]).ends(10);
-        say(&person, RequestKind::VerifyCode, 409, &[], body);
+        respond_with(&person, RequestKind::VerifyCode, 409, &[], body);
         let wrong = person.run(&["login", "--code", CODE]).ends(10);
         assert!(wrong.stderr.contains("not the code"), "{wrong:?}");
         person.simulator.clear_faults();
@@ -73,29 +72,28 @@ fn trust_may_be_refused() {
     for (status, body) in [(412, "{}"), (204, "")] {
         let person = Person::new();
         person.begin(&[]).ends(10);
-        say(&person, RequestKind::Trust, status, &[], body);
+        respond_with(&person, RequestKind::Trust, status, &[], body);
         person.run(&["login", "--code", CODE]).ends(0);
         person.run(&["status"]).ends(0);
     }
 }
 
 #[test]
-fn mainland_china_may_be_an_address_alone() {
+fn mainland_china_may_be_reported_as_a_redirect() {
     let location = [("Location", "https://setup.icloud.com.cn/setup/ws/1/accountLogin")];
     let person = Person::new();
     person.begin(&[]).ends(10);
-    say(&person, RequestKind::AccountLogin, 302, &location, "");
+    respond_with(&person, RequestKind::AccountLogin, 302, &location, "");
     assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 1), "mainland-china");
 
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
-    say(&person, RequestKind::AccountLogin, 302, &location, "");
+    respond_with(&person, RequestKind::AccountLogin, 302, &location, "");
     assert_eq!(person.run(&["status", "--json"]).ends(1).json()["refused"]["cause"], "mainland-china");
 }
 
-/// The facts about an account that the response to its sign-in may contain.
 #[test]
-fn accounts_say_more_or_less_of_themselves() {
+fn facts_about_the_account_may_be_missing_in_the_response_to_a_sign_in() {
     let services = r#""webservices":{
         "drivews":{"url":"https://p123-drivews.icloud.com:443"},
         "docws":{"url":"https://p123-docws.icloud.com:443"}}"#;
@@ -121,19 +119,25 @@ fn accounts_say_more_or_less_of_themselves() {
             let over = FaultAction::Status { status: 421, body: String::new(), headers: BTreeMap::new() };
             person.simulator.add_fault(FaultRule::new(kind, over).times(1));
         }
-        say(&person, RequestKind::AccountLogin, 200, &[("Set-Cookie", &cookie)], &format!("{{{services}{rest}}}"));
+        respond_with(
+            &person,
+            RequestKind::AccountLogin,
+            200,
+            &[("Set-Cookie", &cookie)],
+            &format!("{{{services}{rest}}}"),
+        );
         person.run(&["status"]).ends(code);
     }
 }
 
 #[test]
-fn the_state_of_web_access_need_not_be_told() {
+fn the_state_of_web_access_may_be_missing() {
     let person = Person::new();
     person.simulator.rules(|rules| {
         rules.account.advanced_data_protection = true;
         rules.account.pcs_approval_after = 1;
     });
-    say(&person, RequestKind::WebAccessState, 404, &[], "");
+    respond_with(&person, RequestKind::WebAccessState, 404, &[], "");
     person.sign_in();
 
     let person = Person::new();
@@ -141,7 +145,7 @@ fn the_state_of_web_access_need_not_be_told() {
         rules.account.advanced_data_protection = true;
         rules.account.pcs_approval_after = 1;
     });
-    say(&person, RequestKind::DeviceConsent, 404, &[], "");
+    respond_with(&person, RequestKind::DeviceConsent, 404, &[], "");
     person.sign_in();
 }
 
@@ -149,6 +153,6 @@ fn the_state_of_web_access_need_not_be_told() {
 fn services_may_be_missing() {
     let person = Person::new();
     person.begin(&[]).ends(10);
-    say(&person, RequestKind::AccountLogin, 200, &[], r#"{"dsInfo":{"hsaVersion":2},"webservices":{}}"#);
+    respond_with(&person, RequestKind::AccountLogin, 200, &[], r#"{"dsInfo":{"hsaVersion":2},"webservices":{}}"#);
     assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 1), "no-drive");
 }

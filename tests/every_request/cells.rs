@@ -44,15 +44,15 @@ pub fn cells(requests: &Counts) -> Vec<Cell> {
 fn faults() -> Vec<(String, FaultAction)> {
     let mut faults = vec![
         (String::from("reset"), FaultAction::ResetBefore),
-        (String::from("lost answer"), FaultAction::ResetAfter),
+        (String::from("lost response"), FaultAction::ResetAfter),
         (String::from("stall"), FaultAction::Stall { at: HoldAt::Arrival }),
     ];
     for status in STATUSES {
         let body = format!(r#"{{"errorReason":"simulated","errorCode":{status}}}"#);
-        let answer = |body: String| FaultAction::Status { status, body, headers: BTreeMap::new() };
-        faults.push((format!("{status} JSON"), answer(body)));
+        let response = |body: String| FaultAction::Status { status, body, headers: BTreeMap::new() };
+        faults.push((format!("{status} JSON"), response(body)));
         faults.push((format!("{status} HTML"), FaultAction::HtmlPage { status }));
-        faults.push((format!("{status} empty"), answer(String::new())));
+        faults.push((format!("{status} empty"), response(String::new())));
     }
     faults
 }

@@ -3,7 +3,7 @@
 //! existing data is unchanged.
 //!
 //! `cargo test` runs a fixed sample. `PLAKAR_ICLOUD_EVERY_FAULT=1` runs each fault at each request,
-//! which takes twenty minutes; a part of a cell's name as its value selects the cells that have it.
+//! which takes twenty minutes. Any other value selects the cells whose names contain it.
 
 mod cells;
 #[path = "../main/icloud.rs"]
@@ -16,24 +16,24 @@ use futures_util::{StreamExt, stream};
 use cells::{Cell, cells};
 use work::Work;
 
-/// The number of cells that run concurrently. Most of the time, they wait.
+/// The number of cells that run concurrently. They mostly wait.
 const AT_ONCE: usize = 6;
 
 /// The number of cells of each work that `cargo test` runs.
 const SAMPLE: usize = 14;
 
 #[tokio::test]
-async fn a_backup_survives_or_tells_every_fault() {
+async fn a_backup_survives_or_reports_every_fault() {
     try_all(Work::Backup).await;
 }
 
 #[tokio::test]
-async fn a_restore_survives_or_tells_every_fault() {
+async fn a_restore_survives_or_reports_every_fault() {
     try_all(Work::Restore).await;
 }
 
 #[tokio::test]
-async fn a_backup_into_a_kloset_survives_or_tells_every_fault() {
+async fn a_backup_into_a_kloset_survives_or_reports_every_fault() {
     try_all(Work::Kloset).await;
 }
 

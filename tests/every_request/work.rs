@@ -12,7 +12,7 @@ use crate::icloud::{ICloud, digests};
 /// rclone's obscured form of the account's password.
 const PASSWORD: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
 
-/// How long nothing may arrive before a request is cancelled.
+/// The option `silence`: how long a response may stall before the request is cancelled.
 const SILENCE: &str = "3s";
 
 /// The use of an account.
@@ -72,14 +72,14 @@ async fn backup(
     begin(icloud);
     let outcome = icloud.host.backup(settings, &Options::default(), Backup::first()).await;
     end(icloud);
-    let Some(snapshot) = told(outcome)? else { return Ok(()) };
-    no(&snapshot.violations, "violations of the protocol")?;
+    let Some(snapshot) = acceptable(outcome)? else { return Ok(()) };
+    require_empty(&snapshot.violations, "violations of the protocol")?;
     let saved = digests(&snapshot);
     for (path, digest) in icloud.contents() {
         let failed = snapshot.errors.keys().any(|failed| path == *failed || path.starts_with(&format!("{failed}/")));
         match saved.get(&path) {
             Some(saved) if *saved == digest => {}
-            Some(_) => return Err(format!("{path} was saved as something else")),
+            Some(_) => return Err(format!("{path} was saved with other content")),
             None if failed => {}
             None => return Err(format!("{path} was lost without an error")),
         }
@@ -109,17 +109,17 @@ async fn restore(
     icloud.simulator.reset_counts();
     begin(icloud);
     let settings = settings.clone().at("icloud:///to");
-    let (outcome, stderr) = restore_telling(icloud, &settings, &tree).await;
+    let (outcome, stderr) = restore_with_stderr(icloud, &settings, &tree).await;
     end(icloud);
     icloud.simulator.clear_faults();
 
     let trashed = icloud.simulator.trash().into_iter().filter_map(|item| item.sha256);
     let kept: BTreeSet<String> = icloud.contents().into_values().chain(trashed).collect();
-    no(&before.difference(&kept).collect::<Vec<_>>(), "contents of before that are gone")?;
-    let Some(exported) = told(outcome)? else { return Ok(()) };
+    require_empty(&before.difference(&kept).collect::<Vec<_>>(), "contents that are lost")?;
+    let Some(exported) = acceptable(outcome)? else { return Ok(()) };
     let failed = exported.errors().into_keys().map(str::to_owned).collect::<BTreeSet<_>>();
     if exported.end.is_ok() && !failed.is_empty() {
-        return Err(format!("the restore ended well although {failed:?} failed"));
+        return Err(format!("the restore succeeded although {failed:?} failed"));
     }
     let mut stored = icloud.contents();
     for (path, content) in tree.contents() {
@@ -131,13 +131,17 @@ async fn restore(
     }
     stored.remove("/to/sub/untouched.txt");
     if exported.end.is_ok() {
-        no(&stored.into_keys().collect::<Vec<_>>(), "names of its own that it left")?;
+        require_empty(&stored.into_keys().collect::<Vec<_>>(), "files that the restore left behind")?;
     }
     Ok(())
 }
 
 /// Runs a whole restore. Returns its outcome and what the connector wrote to stderr.
-async fn restore_telling(icloud: &ICloud, settings: &Settings, tree: &Tree) -> (plakar_host::Result<Exported>, String) {
+async fn restore_with_stderr(
+    icloud: &ICloud,
+    settings: &Settings,
+    tree: &Tree,
+) -> (plakar_host::Result<Exported>, String) {
     let exporter = match icloud.host.exporter(settings, &Options::default()).await {
         Ok(exporter) => exporter,
         Err(error) => return (Err(error), String::new()),
@@ -170,7 +174,7 @@ async fn kloset(
     end(icloud);
     icloud.simulator.clear_faults();
 
-    let added = told(outcome)?;
+    let added = acceptable(outcome)?;
     let store = icloud.host.store(&clean).await.map_err(text)?;
     let kloset = Kloset::open(&store).await.map_err(text)?;
     for (id, snapshot) in [(Some(created), &first), (added, &second)] {
@@ -203,20 +207,21 @@ async fn snapshot_of(icloud: &ICloud, files: &[(&str, &str)]) -> Snapshot {
     icloud.backup("icloud:///from").await
 }
 
-/// Returns the result of a run that succeeded, or none for a run that failed with an error that
-/// plakar shows, which is acceptable. A run that broke the protocol or never ended is not.
-fn told<T>(outcome: plakar_host::Result<T>) -> Result<Option<T>, String> {
+/// Returns the result of a run that succeeded, or none if it failed with an error that plakar
+/// shows, which is acceptable. Violations of the protocol and runs that do not end are not
+/// acceptable.
+fn acceptable<T>(outcome: plakar_host::Result<T>) -> Result<Option<T>, String> {
     match outcome {
         Ok(value) => Ok(Some(value)),
         Err(error @ plakar_host::Error::Refused { .. }) if error.message().is_empty() => {
-            Err(String::from("it failed without a word"))
+            Err(String::from("it failed without a message"))
         }
         Err(plakar_host::Error::Refused { .. }) => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn no<T: std::fmt::Debug>(found: &[T], what: &str) -> Verdict {
+fn require_empty<T: std::fmt::Debug>(found: &[T], what: &str) -> Verdict {
     if found.is_empty() { Ok(()) } else { Err(format!("{what}: {found:?}")) }
 }
 

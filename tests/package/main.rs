@@ -1,5 +1,5 @@
-//! The package that `cargo package-plugin` makes: a static executable that needs no other file, with
-//! everything that plakar and the licences want beside it.
+//! The package that `cargo package-plugin` builds: a static executable that needs no other file, and
+//! the files that plakar and the licences require.
 
 mod seed;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Makes the package with the profile of the tests, which saves minutes. Returns its folder.
+/// Builds the package with the profile of the tests, which saves minutes. Returns its folder.
 fn package(out: &TempDir, arguments: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["package-plugin", "--profile", "dev", "--out"]).arg(out.path()).args(arguments).current_dir(PROJECT);
@@ -27,7 +27,7 @@ fn package(out: &TempDir, arguments: &[&str]) -> PathBuf {
     folder
 }
 
-/// A command that runs in a folder as its root folder, without privileges.
+/// Returns a command that runs with a folder as its root folder, without privileges.
 fn in_root(root: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--root"]).arg(root);
@@ -35,7 +35,7 @@ fn in_root(root: &Path) -> Command {
 }
 
 #[tokio::test]
-async fn the_package_needs_nothing_else() {
+async fn the_package_is_complete_and_needs_no_other_file() {
     let out = TempDir::new().unwrap();
     let keys = TempDir::new().unwrap();
     let signify = on_path("signify-openbsd").or_else(|| on_path("signify")).filter(|_| on_path("plakar").is_some());
@@ -63,8 +63,8 @@ async fn the_package_needs_nothing_else() {
     }
 }
 
-/// The executable is the only file of its root folder, except for the certificate of the simulated
-/// iCloud and an empty folder for its state.
+/// Checks that a backup works if the root folder has only the executable, the certificate of the
+/// simulated iCloud and an empty state folder.
 async fn backs_up_in(root: &TempDir) {
     let simulator = Simulator::start(Config::default()).unwrap();
     simulator.put_file("docs/a.bin", Content::Generated { seed: 1, size: 100_000 }, 1_700_000_000_000);
@@ -89,15 +89,15 @@ async fn backs_up_in(root: &TempDir) {
     );
 }
 
-/// The files of the folder are complete and have the noted checksums.
+/// Checks that the folder has all files, with the recorded checksums.
 fn has_its_files(folder: &Path) {
     let mut sums = Command::new("sha256sum");
     sums.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder);
     let Output { status, stderr, .. } = sums.output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    let noted = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     for file in ["plakar-icloud", "manifest.yaml", "README.md", "LICENSE", "NOTICE", "assets/icon.svg"] {
-        assert!(noted.contains(&format!("({file})")), "{file} is not in {noted}");
+        assert!(sums.contains(&format!("({file})")), "{file} is not in {sums}");
     }
     let licenses = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
     let sbom: Value = serde_json::from_slice(&fs::read(folder.join("sbom.cdx.json")).unwrap()).unwrap();
@@ -120,14 +120,15 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Makes a pair of keys, and returns the path of the secret one.
+/// Creates a pair of keys. Returns the path of the secret key.
 fn new_key(signify: &Path, folder: &Path) -> String {
     let mut make = Command::new(signify);
     assert!(make.args(["-G", "-n", "-p", "key.pub", "-s", "key.sec"]).current_dir(folder).status().unwrap().success());
     folder.join("key.sec").display().to_string()
 }
 
-/// The signature beside the package is one of its checksum, in the form in which plakar reads it.
+/// Checks that the signature beside the package is that of its checksum, in the form that plakar
+/// requires.
 fn is_signed(signify: &Path, keys: &Path, folder: &Path) {
     let signature = format!("{}.sum.sig", ptar(folder).display());
     let mut verify = Command::new(signify);
@@ -135,7 +136,7 @@ fn is_signed(signify: &Path, keys: &Path, folder: &Path) {
     assert!(verify.status().unwrap().success(), "{signature}");
 }
 
-/// plakar installs the package, starts its connectors, and removes it.
+/// Checks that plakar installs the package, starts its connectors, and removes it.
 async fn is_accepted_by_plakar(executable: &Path, folder: &Path) {
     let plakar = Plakar::new(executable.to_owned(), Surroundings::new().unwrap()).await.unwrap();
     plakar.install(&ptar(folder)).await.unwrap();

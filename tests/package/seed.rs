@@ -1,5 +1,5 @@
-//! The way of a user of rclone: its configuration is imported into plakar, and backups, restores and
-//! klosets work. rclone itself prints the configuration.
+//! The first steps of a user of rclone: the configuration that rclone prints is imported into plakar,
+//! and backups, restores and klosets work.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ async fn the_commands_of_a_user_of_rclone_work() {
     let restored = user.simulator.snapshot().into_iter().any(|item| item.path == "Restored/a.txt");
     assert!(restored, "{:?}", user.simulator.snapshot());
 
-    // What the import of `config show` lacks, this machine now has: a session of the Apple ID.
+    // The import of `config show` lacks a session, but this machine has one now.
     user.shell("rclone config show drive | plakar source import -rclone -overwrite").await;
     user.plakar.must(["at", &user.kloset, "backup", "@drive:docs"]).await.unwrap();
 
