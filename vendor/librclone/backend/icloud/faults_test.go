@@ -102,7 +102,7 @@ func assertWorkday(t *testing.T, c *fakeCloud, err error) {
 
 // patientDrive waits as a real one does, in the time of the test.
 func patientDrive(next http.RoundTripper) *Fs {
-	f := driveBy(&transport.Attentive{Next: next, Silence: defaultSilence}, "")
+	f := driveBy(&transport.SilenceTransport{Next: next, Silence: defaultSilence}, "")
 	f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait}
 	return f
 }

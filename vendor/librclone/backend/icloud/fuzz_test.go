@@ -220,10 +220,20 @@ func driveBy(next http.RoundTripper, password session.Secret) *Fs {
 	return processBy(next, password, simtest.NewSessionFile())
 }
 
+// clientOver returns a client that sends its requests through a round tripper,
+// without a limit on their rate.
+func clientOver(next http.RoundTripper, retries transport.Retries, slots int) *transport.Client {
+	return &transport.Client{
+		HTTP:    transport.NewRESTClient(&http.Client{Transport: next}),
+		Limiter: transport.NewLimiter(0, slots),
+		Retries: retries,
+	}
+}
+
 // processBy opens it with a session file that others may use. changes are made
 // to the session that it begins with.
 func processBy(next http.RoundTripper, password session.Secret, path string, changes ...func(*session.File)) *Fs {
-	client := transport.NewOver(next, transport.Retries{Tries: 4, Longest: time.Millisecond}, 8)
+	client := clientOver(next, transport.Retries{Tries: 4, Longest: time.Millisecond}, 8)
 	web := session.New("fuzz", path, 250*time.Millisecond, signin.New(client, "fuzz").Renew)
 	web.Base = time.Millisecond
 	state := session.File{

@@ -212,6 +212,9 @@ func (o *Options) drive() drive.Config {
 	}
 }
 
+// accounts has the accounts of all remotes in this process.
+var accounts = service.NewAccounts()
+
 // drives has the drive of each account, so that all remotes of an account in
 // this process share a cache.
 var drives = struct {
@@ -221,7 +224,7 @@ var drives = struct {
 
 // openDrive returns the drive of the account that a configuration names.
 func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*drive.Drive, error) {
-	s, err := service.Open(ctx, name, m, &opt.Options)
+	s, err := accounts.Open(ctx, name, m, &opt.Options)
 	if err != nil {
 		return nil, err
 	}

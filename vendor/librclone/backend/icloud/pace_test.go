@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
-	"plakar-icloud/librclone/backend/icloud/transport"
 	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs/config/configmap"
@@ -27,7 +26,7 @@ func TestCallsAtOnce(t *testing.T) {
 		c.cloud.limit = 1000
 		c.cloud.add("root", "folder", nil)
 		f := c.cloud.drive("")
-		f.drive.Service.Client = transport.NewOver(c, f.drive.Service.Retries, 3)
+		f.drive.Service.Client = clientOver(c, f.drive.Service.Retries, 3)
 		simtest.InParallel(16, 64, func(i int) {
 			_, err := tryPut(f, fmt.Sprintf("folder/%d", i), "content")
 			assert.NoError(t, err)

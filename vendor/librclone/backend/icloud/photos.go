@@ -44,7 +44,7 @@ func openPhotos(ctx context.Context, name, root string, m configmap.Mapper) (fs.
 				Advise("the values are " + choice.allowed)
 		}
 	}
-	s, err := service.Open(ctx, name, m, &opt.Options)
+	s, err := accounts.Open(ctx, name, m, &opt.Options)
 	if err != nil {
 		return nil, err
 	}

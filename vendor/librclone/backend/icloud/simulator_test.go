@@ -110,7 +110,7 @@ func forgetAccounts() {
 	drives.Lock()
 	defer drives.Unlock()
 	clear(drives.of)
-	service.ForgetAll()
+	accounts = service.NewAccounts()
 }
 
 // modified is the time of uploads in tests.

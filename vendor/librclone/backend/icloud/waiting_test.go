@@ -25,7 +25,7 @@ import (
 
 // patientProcess opens a drive with the pauses of a real process.
 func patientProcess(next http.RoundTripper, password session.Secret, path string, changes ...func(*session.File)) *Fs {
-	f := processBy(&transport.Attentive{Next: next, Silence: time.Minute}, password, path, changes...)
+	f := processBy(&transport.SilenceTransport{Next: next, Silence: time.Minute}, password, path, changes...)
 	f.drive.Service.Session.Base, f.drive.Service.Session.Longest = transport.FirstPause, defaultLongestWait
 	return f
 }

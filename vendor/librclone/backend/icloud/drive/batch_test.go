@@ -38,7 +38,7 @@ func TestBatchesThatAreRefused(t *testing.T) {
 		return count
 	}
 	first := true
-	client := transport.NewOver(respond(func(req *http.Request) (*http.Response, error) {
+	host := respond(func(req *http.Request) (*http.Response, error) {
 		one.Lock()
 		defer one.Unlock()
 		for first && waiting() < items-b.eager {
@@ -55,19 +55,30 @@ func TestBatchesThatAreRefused(t *testing.T) {
 			trashed[body.Items[0].Drivewsid] = true
 		}
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
-	}), transport.Retries{Tries: 4, Longest: time.Millisecond}, 8)
-	web := session.New("remote", "", 0, nil)
-	require.NoError(t, web.Configure(session.File{
-		AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "alive"}},
-		Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"},
-	}, "", ""))
-	b = newBatcher(service.New(client, web), "/moveItemsToTrash", 2)
+	})
+	b = newBatcher(newService(t, host), "/moveItemsToTrash", 2)
 	simtest.InParallel(items, items, func(i int) {
 		answer, err := b.change(context.Background(), &Item{ID: fmt.Sprintf("FILE::zone::%d", i), ETag: "1"}, nil)
 		assert.NoError(t, err)
 		assert.True(t, answer.inTrash())
 	})
 	assert.Len(t, trashed, items)
+}
+
+// newService returns a service with a valid session that sends its requests
+// through a round tripper.
+func newService(t *testing.T, next http.RoundTripper) *service.Service {
+	client := &transport.Client{
+		HTTP:    transport.NewRESTClient(&http.Client{Transport: next}),
+		Limiter: transport.NewLimiter(0, 8),
+		Retries: transport.Retries{Tries: 4, Longest: time.Millisecond},
+	}
+	web := session.New("remote", "", 0, nil)
+	require.NoError(t, web.Configure(session.File{
+		AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "alive"}},
+		Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com", hosts.Docs: "https://p1-docws.icloud.com"},
+	}, "", ""))
+	return service.New(client, web)
 }
 
 // respond is a function as an http.RoundTripper.

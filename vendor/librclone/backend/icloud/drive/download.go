@@ -304,7 +304,7 @@ func (r *contentReader) request(address string, headers map[string]string) (*htt
 	var refused *apierr.Refusal
 	switch {
 	case err == nil:
-		gate.Answered("content", time.Since(began))
+		gate.Responded("content", time.Since(began))
 	case errors.As(err, &refused) && refused.Kind() == apierr.KindThrottled:
 		gate.Throttled(began)
 	}

@@ -86,17 +86,23 @@ func SessionOf(opt *Options) *session.File {
 	return state
 }
 
-// services has the service of each account, so that all remotes of an account in
-// this process share a session and a limiter.
-var services = struct {
-	sync.Mutex
-	of map[string]*Service
-}{of: map[string]*Service{}}
+// Accounts has the services of the accounts that a process uses. All remotes of
+// an account share a session and a limiter.
+type Accounts struct {
+	mu       sync.Mutex
+	services map[string]*Service
+	limiters map[string]*transport.Limiter // by the Apple ID in lower case
+}
+
+// NewAccounts returns Accounts without services.
+func NewAccounts() *Accounts {
+	return &Accounts{services: map[string]*Service{}, limiters: map[string]*transport.Limiter{}}
+}
 
 // Open returns the service of the account that the options of a remote name. It
 // does not use the network. A renewed session is stored in the session file or,
 // without one, in the configuration m of the remote.
-func Open(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*Service, error) {
+func (a *Accounts) Open(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*Service, error) {
 	password, err := opt.password(name)
 	if err != nil {
 		return nil, err
@@ -104,17 +110,17 @@ func Open(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*
 	if opt.ClientID == "" {
 		opt.ClientID = DefaultClientID
 	}
-	services.Lock()
-	defer services.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	key := strings.ToLower(opt.AppleID) + "\x00" + opt.SessionFile
-	s, known := services.of[key]
+	s, known := a.services[key]
 	if !known {
-		s = connect(ctx, name, opt)
+		s = a.connect(ctx, name, opt)
 	}
 	if err := s.Session.Configure(*SessionOf(opt), password, opt.PasswordCommand); err != nil {
 		return nil, err
 	}
-	services.of[key] = s
+	a.services[key] = s
 	if opt.SessionFile == "" {
 		s.Session.SaveTo(name, func(state *session.File) {
 			m.Set(OptCookies, session.CookieHeader(state.Cookies))
@@ -124,20 +130,24 @@ func Open(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*
 	return s, nil
 }
 
-// connect returns a new service with an empty session.
-func connect(ctx context.Context, name string, opt *Options) *Service {
+// connect returns a new service with an empty session. a.mu must be held.
+func (a *Accounts) connect(ctx context.Context, name string, opt *Options) *Service {
 	client := transport.New(ctx, transport.Config{
-		AppleID: opt.AppleID, CallsPerSecond: opt.CallsPerSecond, CallsAtOnce: opt.CallsAtOnce,
-		Tries: opt.Tries, LongestWait: time.Duration(opt.LongestWait), Silence: time.Duration(opt.Silence),
+		Limiter: a.limiter(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
+		Tries:   opt.Tries, LongestWait: time.Duration(opt.LongestWait), Silence: time.Duration(opt.Silence),
 	})
 	return New(client, session.New(name, opt.SessionFile, time.Duration(opt.LongestWait), signin.New(client, name).Renew))
 }
 
-// ForgetAll forgets the services of all accounts, so that the next remotes share
-// nothing with earlier ones, as in a new process. It is for tests.
-func ForgetAll() {
-	services.Lock()
-	defer services.Unlock()
-	clear(services.of)
-	transport.ForgetLimiters()
+// limiter returns the limiter of an Apple ID, with the lowest limits of all of
+// its remotes. a.mu must be held.
+func (a *Accounts) limiter(appleID string, perSecond float64, slots int) *transport.Limiter {
+	key := strings.ToLower(appleID)
+	known, ok := a.limiters[key]
+	if !ok {
+		known = transport.NewLimiter(perSecond, slots)
+		a.limiters[key] = known
+	}
+	known.Tighten(perSecond, slots)
+	return known
 }

@@ -39,8 +39,8 @@ func asRefused(err error) (*Refused, error) {
 	}, nil
 }
 
-func signerOf(ctx context.Context, appleID string) *Signer {
-	return New(transport.New(ctx, transport.Config{AppleID: appleID, CallsPerSecond: transport.DefaultRate, CallsAtOnce: transport.DefaultSlots}), "")
+func newSigner(ctx context.Context) *Signer {
+	return New(transport.New(ctx, transport.Config{Limiter: transport.NewLimiter(transport.DefaultRate, transport.DefaultSlots)}), "")
 }
 
 // Prove proves to Apple, once, that a person knows the password of an account.
@@ -48,7 +48,7 @@ func signerOf(ctx context.Context, appleID string) *Signer {
 // the sign-in needs. The response is nil for a success. Its status is 409 if
 // Apple requires the second factor. err says why no response arrived.
 func Prove(ctx context.Context, session *api.Session, appleID string, password session.Secret) (*Refused, error) {
-	return asRefused(signerOf(ctx, appleID).prove(ctx, session, appleID, password, func() error { return nil }))
+	return asRefused(newSigner(ctx).prove(ctx, session, appleID, password, func() error { return nil }))
 }
 
 // AccountLogin begins a session with the result of a sign-in and stores its
@@ -132,7 +132,7 @@ func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *
 // request sends one request to the setup host.
 func request[T any](ctx context.Context, file *session.File, path string, body any) (*T, *Refused, error) {
 	answer := new(T)
-	if err := signerOf(ctx, file.AppleID).setup(ctx, file, path, body, answer); err != nil {
+	if err := newSigner(ctx).setup(ctx, file, path, body, answer); err != nil {
 		refused, err := asRefused(err)
 		return nil, refused, err
 	}

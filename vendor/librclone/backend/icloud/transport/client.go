@@ -1,5 +1,6 @@
-// Package transport sends requests to Apple's hosts: with rclone's settings, at
-// the pace that the service accepts, and with retries. It knows no session.
+// Package transport sends requests to Apple's hosts with rclone's settings, at a
+// pace that the service accepts, and with retries. Sessions are in package
+// session.
 package transport
 
 import (
@@ -23,26 +24,24 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// Client sends requests to Apple's hosts, without a session. All clients of an
-// Apple Account share a limiter.
+// Client sends requests to Apple's hosts. All clients of an Apple Account share
+// a limiter.
 type Client struct {
 	HTTP     *rest.Client
-	Parallel *rest.Client // for parts of contents, with a connection for each request
+	Parallel *rest.Client // for parts of contents; uses a connection for each request
 	Retries  Retries
-	limiter  *limiter
+	Limiter  *Limiter
 }
 
 // Config is the configuration of a client.
 type Config struct {
-	AppleID        string
-	CallsPerSecond float64       // 0 for no limit
-	CallsAtOnce    int           // at least 1
-	Tries          int           // of a step that fails temporarily, at least 1
-	LongestWait    time.Duration // for the service, if it asks to wait
-	Silence        time.Duration // without a byte until a request is cancelled, 0 for no limit
+	Limiter     *Limiter
+	Tries       int           // attempts at a step that fails temporarily, at least 1
+	LongestWait time.Duration // the longest wait that the service may ask for
+	Silence     time.Duration // a request is cancelled after this time without a byte; 0 for no limit
 }
 
-// New returns a client with the limiter of the account.
+// New returns a client with its own connections.
 func New(ctx context.Context, config Config) *Client {
 	outages := new(Outages)
 	silence := config.Silence
@@ -52,34 +51,29 @@ func New(ctx context.Context, config Config) *Client {
 	return &Client{
 		HTTP:     NewRESTClient(newHTTPClient(ctx, silence, outages)),
 		Parallel: NewRESTClient(newParallelClient(ctx, silence, outages)),
-		limiter:  limiterOf(config.AppleID, config.CallsPerSecond, config.CallsAtOnce),
+		Limiter:  config.Limiter,
 		Retries:  Retries{Tries: max(1, config.Tries), Base: FirstPause, Longest: config.LongestWait, Outages: outages},
 	}
 }
 
-// NewOver returns a client that sends its requests through a round tripper
-// and has a limiter of its own, without a limit on the rate. It is for tests.
-func NewOver(next http.RoundTripper, retries Retries, callsAtOnce int) *Client {
-	return &Client{HTTP: NewRESTClient(&http.Client{Transport: next}), limiter: newLimiter(0, callsAtOnce), Retries: retries}
-}
-
-// MaxRedirects limits the number of redirects that a request follows.
+// MaxRedirects is the maximum number of redirects that a request follows.
 const MaxRedirects = 5
 
 // FirstPause is the pause before the second attempt of a step.
 const FirstPause = 250 * time.Millisecond
 
-// userAgent is the browser that rclone's client identifies as.
+// userAgent is the header with which rclone's client identifies as a browser.
 var userAgent = api.GetCommonHeaders(nil)["User-Agent"]
 
 // newHTTPClient returns a client with rclone's proxy, certificate and timeout
-// settings. It cancels requests on which no byte moves for longer than silence.
+// settings. It cancels a request if no byte is sent or received for longer than
+// silence.
 func newHTTPClient(ctx context.Context, silence time.Duration, outages *Outages) *http.Client {
 	return customHTTPClient(ctx, silence, outages, nil)
 }
 
-// newParallelClient returns the same client with HTTP/1.1 only, so that
-// concurrent requests use separate connections.
+// newParallelClient returns a client like that of newHTTPClient that uses only
+// HTTP/1.1, so that concurrent requests use separate connections.
 func newParallelClient(ctx context.Context, silence time.Duration, outages *Outages) *http.Client {
 	return customHTTPClient(ctx, silence, outages, func(transport *http.Transport) {
 		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
@@ -94,14 +88,14 @@ func customHTTPClient(ctx context.Context, silence time.Duration, outages *Outag
 		})
 	}
 	if silence > 0 {
-		client.Transport = &Attentive{Next: client.Transport, Silence: silence}
+		client.Transport = &SilenceTransport{Next: client.Transport, Silence: silence}
 	}
 	client.Transport = &Observer{Next: client.Transport, Outages: outages}
 	return client
 }
 
-// NewRESTClient returns a client that converts each status other than success
-// into an *apierr.Refusal.
+// NewRESTClient returns a client that returns an *apierr.Refusal for every
+// status other than success.
 func NewRESTClient(client *http.Client) *rest.Client {
 	return rest.NewClient(client).SetErrorHandler(func(resp *http.Response) error {
 		return apierr.NewRefusal(resp)
@@ -114,11 +108,12 @@ type Call struct {
 	Path   string
 	Params url.Values
 	Body   any
-	SignIn bool // its refusals do not slow the calls of the account down
+	SignIn bool // the call is part of a sign-in, so a refusal of it does not slow other calls down
 }
 
-// Do waits for the limiter and returns the response with its body open,
-// or the refusal.
+// Do sends a request as soon as the limiter admits it. It returns the response
+// with its body open. For a status other than success, the error is an
+// *apierr.Refusal.
 func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string]string) (*http.Response, error) {
 	opts := rest.Opts{
 		Method:       r.Method,
@@ -138,24 +133,24 @@ func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string
 		var none int64
 		opts.ContentLength = &none
 	}
-	mine, err := c.limiter.begin(ctx, c.Retries.Longest)
+	admitted, err := c.Limiter.begin(ctx, c.Retries.Longest)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.follow(ctx, &opts, body)
 	if err != nil {
-		defer c.limiter.end(mine)
+		defer c.Limiter.end(admitted)
 	}
 	var refused *apierr.Refusal
 	switch {
 	case err == nil:
-		c.limiter.accepted()
-		c.limiter.slots.Answered(path.Base(r.Path), time.Since(mine.begun))
-		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: c.limiter, turn: mine}
+		c.Limiter.accepted()
+		c.Limiter.slots.Responded(path.Base(r.Path), time.Since(admitted.begun))
+		resp.Body = &slotBody{ReadCloser: resp.Body, limiter: c.Limiter, turn: admitted}
 		return resp, nil
 	case errors.As(err, &refused):
 		if refused.Kind() == apierr.KindThrottled && !refused.Busy() && !r.SignIn {
-			c.limiter.refused(mine, refused.RetryAfter)
+			c.Limiter.refused(admitted, refused.RetryAfter)
 		}
 		return nil, refused
 	default:
@@ -163,10 +158,10 @@ func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string
 	}
 }
 
-// follow sends a request to the address that the service redirects it to.
-// rclone's client does so too, but follow keeps the method, where rclone's
-// makes a GET of a POST after a 302, and stays within the domain of the
-// request, because the request contains the secrets of that domain.
+// follow sends a request and follows redirects. Unlike rclone's client, which
+// turns a POST into a GET after a 302, it keeps the method. It does not leave
+// the domain of the request, because the request contains the secrets of that
+// domain.
 func (c *Client) follow(ctx context.Context, opts *rest.Opts, body []byte) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		if body != nil {
@@ -181,10 +176,11 @@ func (c *Client) follow(ctx context.Context, opts *rest.Opts, body []byte) (*htt
 	}
 }
 
-// slotBody holds the slot of a call until its response has been read.
+// slotBody is the body of a response. It keeps the slot of the call until it is
+// closed.
 type slotBody struct {
 	io.ReadCloser
-	limiter *limiter
+	limiter *Limiter
 	turn    turn
 	once    sync.Once
 }

@@ -11,8 +11,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 )
 
-// maxResponse is how many bytes of a response are read. A listing takes about
-// 600 bytes for each item and is one response.
+// maxResponse is the maximum size of a response in bytes. A listing is one
+// response and takes about 600 bytes for each item.
 const maxResponse = 1 << 30
 
 // StreamDecoder is a response that decodes itself from a stream.
@@ -53,7 +53,8 @@ func Decode(ctx context.Context, resp *http.Response, answer any) error {
 	}
 }
 
-// maxSmallResponse limits the bytes of a response that is known to be short.
+// maxSmallResponse is the maximum size in bytes of a response that is known to
+// be short.
 const maxSmallResponse = 64 << 10
 
 // ReadSmall reads the body of a response that is known to be short.

@@ -16,25 +16,24 @@ type Gate struct {
 	limit   float64
 	most    float64 // the maximum of limit
 	active  int
-	waiting []chan struct{}    // the longest first
-	usual   map[string]float64 // time to the answer in seconds by the kind of request, averaged over many
-	cut     time.Time          // when the limit was halved
+	waiting []chan struct{}    // in the order of their arrival
+	usual   map[string]float64 // average time to the response in seconds, by the kind of request
+	cut     time.Time          // when the limit was last halved
 }
 
 const (
 	initialAdmitted = 16
 	maxAdmitted     = 64
 
-	usualSamples  = 200 // that the usual time is the average of, about
-	toleratedTime = 1.5 // times the usual time
-	adaptation    = 2   // how far the answers to as many requests as are admitted move the limit
+	usualSamples  = 200 // approximate number of responses that the usual time is averaged over
+	toleratedTime = 1.5 // as a multiple of the usual time; the limit falls when responses take longer
+	adaptation    = 2   // how fast the limit changes; 1 applies a change within as many responses as the limit
 )
 
-// NewGate returns a gate for the requests for contents.
+// NewGate returns a gate for requests for contents.
 func NewGate() *Gate { return newGate(maxAdmitted) }
 
-// newGate returns a gate with the initial limit, or with the maximum of the
-// limit if that is lower.
+// newGate returns a gate whose limit never exceeds most.
 func newGate(most int) *Gate {
 	return &Gate{limit: float64(min(initialAdmitted, most)), most: float64(most), usual: map[string]float64{}}
 }
@@ -63,12 +62,12 @@ func (g *Gate) Enter(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	g.active-- // it was admitted at the same moment
+	g.active-- // this request was admitted as ctx ended
 	g.admit()
 	return ctx.Err()
 }
 
-// Leave ends an admission.
+// Leave ends the admission of a request.
 func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,16 +82,18 @@ func (g *Gate) Idle() bool {
 	return g.active == 0
 }
 
-// Answered records the response to a request of a kind, before Leave.
-func (g *Gate) Answered(kind string, took time.Duration) {
+// Responded records how long the response to a request of a kind took. It must
+// be called before Leave.
+func (g *Gate) Responded(kind string, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.learn(kind, max(took, time.Microsecond).Seconds()) // the clock may not have advanced, and learn divides by it
+	g.learn(kind, max(took, time.Microsecond).Seconds()) // learn divides by it, and a coarse clock may give 0
 	g.admit()
 }
 
-// Throttled records that the service refused a request because of its load,
-// which began at a time. The limit is halved once for all that were under way.
+// Throttled records that the service, because of its load, refused a request
+// that was sent at began. The limit is halved once for all requests that were
+// under way.
 func (g *Gate) Throttled(began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,26 +110,26 @@ func (g *Gate) tighten(most int) {
 	g.limit = min(g.limit, g.most)
 }
 
-// learn adapts the limit to the time that a response took. mu must be held.
+// learn adapts the limit to the seconds that a response took. mu must be held.
 func (g *Gate) learn(kind string, took float64) {
 	usual, known := g.usual[kind]
 	if !known {
 		usual = took
 	}
 	usual += (took - usual) / usualSamples
-	if usual > 2*took { // it was slow temporarily
+	if usual > 2*took { // a slow period has ended
 		usual *= 0.95
 	}
 	g.usual[kind] = usual
 	if 2*g.active < int(g.limit) {
-		return // an unused limit gives no information
+		return // while few requests are under way, their times say nothing about the limit
 	}
 	gradient := min(1, max(0.5, toleratedTime*usual/took))
 	wanted := g.limit*gradient + math.Sqrt(g.limit)
 	g.limit = min(g.most, max(1, g.limit+min(1, adaptation/g.limit)*(wanted-g.limit)))
 }
 
-// admit admits those that wait. mu must be held.
+// admit admits waiting requests up to the limit. mu must be held.
 func (g *Gate) admit() {
 	for g.active < int(g.limit) && len(g.waiting) > 0 {
 		close(g.waiting[0])

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The gate admits more while answers come fast, half after a refusal, and fewer
-// when they slow down.
-func TestGate(t *testing.T) {
+// The limit of a gate rises while responses are fast, is halved by a refusal,
+// and falls when responses slow down.
+func TestGateAdaptsToResponseTimes(t *testing.T) {
 	g := NewGate()
 	turn := func(took time.Duration, throttled bool) {
 		for range int(g.limit) {
@@ -22,7 +22,7 @@ func TestGate(t *testing.T) {
 			if throttled {
 				g.Throttled(began)
 			} else {
-				g.Answered("list", took)
+				g.Responded("list", took)
 			}
 		}
 		for g.active > 0 {
@@ -45,7 +45,7 @@ func TestGate(t *testing.T) {
 		turn(400*time.Millisecond, false)
 	}
 	rising := g.limit
-	g.Answered("trash", 20*time.Second) // each kind of request has its own usual time
+	g.Responded("trash", 20*time.Second) // each kind of request has its own usual time
 	assert.GreaterOrEqual(t, g.limit, rising)
 	g.tighten(2)
 	assert.Equal(t, 2, int(g.limit))

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,55 +10,57 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter limits the calls to the service's API: their rate, and how many are
-// under way. It reduces both after the service asked for it, and raises them
-// again later. A limiter serves one Apple Account with all its remotes.
+// Limiter limits the rate and the concurrency of calls to the service's API. It
+// lowers both limits when the service refuses calls because of its load, and
+// raises them again later. All remotes of an Apple Account share a limiter.
 // Transfers of contents do not count as calls.
 //
-// After several consecutive refusals, there are no calls for a while, and then
-// one at a time until one is accepted: if the service refuses everything for a
-// minute, other calls would be refused as well.
-type limiter struct {
+// After several consecutive refusals, no call is made for a while, and then one
+// at a time until one is accepted. A service that refuses everything for a
+// minute would refuse any other call, too.
+type Limiter struct {
 	tokens *rate.Limiter
 	slots  *Gate
 
 	mu      sync.Mutex
 	highest rate.Limit
 	now     rate.Limit
-	good    rate.Limit // a rate that was not refused, or not for long
-	row     int        // refusals in a row
-	run     int        // calls accepted since the last refusal
-	broke   time.Time  // when the last break began
-	until   time.Time  // no call before
-	strikes int        // breaks in a row
-	probing bool       // a call is under way that finds out whether calls are accepted again
-	changed chan struct{}
-	recent  []time.Time // when the calls of the last second were accepted, the oldest first
+	good    rate.Limit    // the highest rate that the service is assumed to accept
+	row     int           // consecutive refusals
+	run     int           // calls accepted since the last refusal
+	broke   time.Time     // when the last break began
+	until   time.Time     // no call is made before this time
+	strikes int           // consecutive breaks
+	probing bool          // a call is under way that tests whether calls are accepted again
+	changed chan struct{} // closed and replaced when a waiting call may be admitted
+	recent  []time.Time   // when the calls of the last second were accepted, the oldest first
 }
 
 const (
-	minRate      = rate.Limit(0.5) // calls a second
-	slowDown     = 0.5             // on a refusal
-	speedUp      = 1.25            // on each success up to the good rate; rclone's pacer has 1.33
-	creepUp      = 0.004           // calls a second more on each success beyond the good rate
-	inARow       = 3               // refusals that make a break
-	goodRun      = 50              // accepted calls after which a single refusal says nothing about the rate
-	lessGood     = 0.93            // of the good rate, on a single refusal after fewer
-	minGoodRate  = rate.Limit(25)  // to which single refusals lower the good rate; they may be random
-	goodPart     = 0.8             // of the rate that was accepted before a break
-	firstBreak   = time.Second     // without calls after a refusal that names no time; doubled for each further one
-	maxBreak     = 30 * time.Second
-	burst        = 1 // no bursts: this is what rclone's pacer does too
+	minRate      = rate.Limit(0.5)  // calls a second
+	slowDown     = 0.5              // factor of the rate on a refusal
+	speedUp      = 1.25             // factor of the rate on each success below the good rate; rclone's pacer has 1.33
+	creepUp      = 0.004            // increase of the rate, in calls a second, on each success at the good rate
+	inARow       = 3                // consecutive refusals that begin a break
+	goodRun      = 50               // accepted calls after which a single refusal does not lower the good rate
+	lessGood     = 0.93             // factor of the good rate on a single refusal after fewer accepted calls
+	minGoodRate  = rate.Limit(25)   // single refusals do not lower the good rate below this, because they may be random
+	goodPart     = 0.8              // the good rate after a break, as a part of the rate that was accepted before it
+	firstBreak   = time.Second      // length of a break if the service asked for none; doubled for each further break
+	maxBreak     = 30 * time.Second // longest break that the service did not ask for
+	burst        = 1                // no bursts, as in rclone's pacer
 	DefaultRate  = 100
 	DefaultSlots = 64
 )
 
-func newLimiter(perSecond float64, slots int) *limiter {
+// NewLimiter returns a limiter of perSecond calls a second, or of any number if
+// that is 0, with at most slots calls under way.
+func NewLimiter(perSecond float64, slots int) *Limiter {
 	highest := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		highest = rate.Inf
 	}
-	return &limiter{
+	return &Limiter{
 		tokens:  rate.NewLimiter(highest, burst),
 		slots:   newGate(max(1, slots)),
 		highest: highest,
@@ -73,41 +74,42 @@ func newLimiter(perSecond float64, slots int) *limiter {
 // turn is a call that the limiter has admitted.
 type turn struct {
 	begun time.Time
-	probe bool
+	probe bool // the call tests whether calls are accepted again
 }
 
-// begin waits until a call is admitted. It must be followed by end. If the
-// service asked for more than the longest wait, begin fails at once.
-func (l *limiter) begin(ctx context.Context, longest time.Duration) (turn, error) {
+// begin waits until a call is admitted. If it succeeds, it must be followed by
+// end. It fails at once if the service asked for a wait longer than longest.
+func (l *Limiter) begin(ctx context.Context, longest time.Duration) (turn, error) {
 	if err := l.slots.Enter(ctx); err != nil {
 		return turn{}, err
 	}
-	mine, err := l.pass(ctx, longest)
+	admitted, err := l.pass(ctx, longest)
 	if err == nil {
 		if err = l.tokens.Wait(ctx); err == nil {
-			mine.begun = time.Now()
-			return mine, nil
+			admitted.begun = time.Now()
+			return admitted, nil
 		}
 		if ctx.Err() == nil {
-			err = context.DeadlineExceeded // the deadline comes before the turn
+			err = context.DeadlineExceeded // ctx would end before the call is due
 		}
 	}
-	l.end(mine)
+	l.end(admitted)
 	return turn{}, err
 }
 
-// pass waits while the service accepts no calls.
-func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error) {
+// pass waits for the end of a break. One call at a time passes as a probe until
+// a call is accepted.
+func (l *Limiter) pass(ctx context.Context, longest time.Duration) (turn, error) {
 	for {
 		l.mu.Lock()
 		left, changed := time.Until(l.until), l.changed
-		mine := turn{probe: left <= 0 && l.strikes > 0 && !l.probing}
-		free := left <= 0 && (l.strikes == 0 || mine.probe)
-		l.probing = l.probing || mine.probe
+		admitted := turn{probe: left <= 0 && l.strikes > 0 && !l.probing}
+		free := left <= 0 && (l.strikes == 0 || admitted.probe)
+		l.probing = l.probing || admitted.probe
 		l.mu.Unlock()
 		switch {
 		case free:
-			return mine, nil
+			return admitted, nil
 		case left > longest:
 			e := apierr.New(apierr.KindThrottled, "", "", "iCloud asked to wait with further requests")
 			e.Wait, e.Final = left, true
@@ -127,9 +129,9 @@ func (l *limiter) pass(ctx context.Context, longest time.Duration) (turn, error)
 }
 
 // end releases the slot of a call.
-func (l *limiter) end(mine turn) {
+func (l *Limiter) end(admitted turn) {
 	l.mu.Lock()
-	if mine.probe && l.probing {
+	if admitted.probe && l.probing {
 		l.probing = false
 		l.wake()
 	}
@@ -137,18 +139,19 @@ func (l *limiter) end(mine turn) {
 	l.slots.Leave()
 }
 
-// wake wakes the callers that wait for a probe. mu must be held.
-func (l *limiter) wake() {
+// wake wakes the calls that wait for the result of a probe. mu must be held.
+func (l *Limiter) wake() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// refused records a 429 or 503: there are no calls for as long as the service
-// asked, and fewer afterwards. After several consecutive refusals there is a
-// break, and then the rate is a fraction of the rate that was accepted before.
-// The results of calls that were under way when the break began are ignored.
-func (l *limiter) refused(mine turn, asked time.Duration) {
-	l.slots.Throttled(mine.begun)
+// refused records that the service refused a call because of its load and asked
+// for a wait, or for none if that is 0. No call is made during the wait, and the
+// rate is lower afterwards. Several consecutive refusals begin a break, after
+// which the rate is a fraction of the rate that was accepted before it. Further
+// refusals of calls that were made before the break do not begin another one.
+func (l *Limiter) refused(admitted turn, asked time.Duration) {
+	l.slots.Throttled(admitted.begun)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -168,7 +171,7 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 		}
 		return
 	}
-	if mine.begun.Before(l.broke) {
+	if admitted.begun.Before(l.broke) {
 		return
 	}
 	l.broke = now
@@ -189,7 +192,7 @@ func (l *limiter) refused(mine turn, asked time.Duration) {
 }
 
 // accepted records a call that succeeded.
-func (l *limiter) accepted() {
+func (l *Limiter) accepted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.row = 0
@@ -214,21 +217,21 @@ func (l *limiter) accepted() {
 	}
 }
 
-// forget removes the calls that were accepted more than a second ago. mu must
-// be held.
-func (l *limiter) forget(now time.Time) {
+// forget removes the calls from recent that were accepted more than a second
+// before now. mu must be held.
+func (l *Limiter) forget(now time.Time) {
 	for len(l.recent) > 0 && now.Sub(l.recent[0]) > time.Second {
 		l.recent = l.recent[1:]
 	}
 }
 
-func (l *limiter) setRate(to rate.Limit) {
+func (l *Limiter) setRate(to rate.Limit) {
 	l.now = to
 	l.tokens.SetLimit(to)
 }
 
-// tighten applies the stricter limits of another remote of the account.
-func (l *limiter) tighten(perSecond float64, slots int) {
+// Tighten lowers the limits to those of another remote of the account.
+func (l *Limiter) Tighten(perSecond float64, slots int) {
 	l.slots.tighten(slots)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,32 +240,4 @@ func (l *limiter) tighten(perSecond float64, slots int) {
 		l.good = min(l.good, wanted)
 		l.setRate(min(l.now, wanted))
 	}
-}
-
-// limiters has the limiter of each Apple Account.
-var limiters = struct {
-	sync.Mutex
-	of map[string]*limiter
-}{of: map[string]*limiter{}}
-
-func limiterOf(appleID string, perSecond float64, slots int) *limiter {
-	limiters.Lock()
-	defer limiters.Unlock()
-	key := strings.ToLower(appleID)
-	known, ok := limiters.of[key]
-	if !ok {
-		known = newLimiter(perSecond, slots)
-		limiters.of[key] = known
-		return known
-	}
-	known.tighten(perSecond, slots)
-	return known
-}
-
-// ForgetLimiters forgets the limiters of all accounts, so that the next remotes
-// are limited as in a new process. It is for tests.
-func ForgetLimiters() {
-	limiters.Lock()
-	defer limiters.Unlock()
-	clear(limiters.of)
 }

@@ -16,17 +16,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The limiter keeps to its rate, slows down when it is told to, and speeds up
-// again. The time in these tests is not that of the clock.
-func TestLimiter(t *testing.T) {
+// The limiter keeps to its rate, slows down after refusals, and speeds up again
+// afterwards. These tests run on the clock of synctest.
+func TestLimiterAdaptsItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(100, 4)
+		l := NewLimiter(100, 4)
 		calls := func(n int) time.Duration {
 			start := time.Now()
 			for range n {
-				mine, err := l.begin(context.Background(), time.Hour)
+				admitted, err := l.begin(context.Background(), time.Hour)
 				require.NoError(t, err)
-				l.end(mine)
+				l.end(admitted)
 			}
 			return time.Since(start)
 		}
@@ -46,7 +46,7 @@ func TestLimiter(t *testing.T) {
 		}
 		assert.InDelta(t, 100, float64(l.now), 10)
 
-		for call := range 1000 { // one in ten that is turned away at random is no reason to crawl
+		for call := range 1000 { // one refusal in ten calls does not slow the limiter down for long
 			if call%10 == 0 {
 				refuse(0)
 			} else {
@@ -64,8 +64,9 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-// Of a service that accepts so many calls a second, or that refuses all for a minute
-// after a burst, at most two in a hundred calls are refused.
+// At most 2 % of the calls are refused by a service that accepts a certain number
+// of calls a second, and by a service that refuses all calls for a minute after
+// too many.
 func TestFewCallsAreRefused(t *testing.T) {
 	for name, busy := range map[string]struct {
 		perSecond int           // more are refused
@@ -77,11 +78,11 @@ func TestFewCallsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLimiter(DefaultRate, DefaultSlots)
+				l := NewLimiter(DefaultRate, DefaultSlots)
 				var mu sync.Mutex
 				var second, closed time.Time
 				inSecond, refused, accepted := 0, 0, 0
-				answer := func() bool {
+				accept := func() bool {
 					mu.Lock()
 					defer mu.Unlock()
 					now := time.Now()
@@ -101,16 +102,16 @@ func TestFewCallsAreRefused(t *testing.T) {
 				}
 				simtest.InParallel(DefaultSlots, 4000, func(int) {
 					for {
-						mine, err := l.begin(context.Background(), time.Hour)
+						admitted, err := l.begin(context.Background(), time.Hour)
 						require.NoError(t, err)
 						time.Sleep(40 * time.Millisecond)
-						good := answer()
+						good := accept()
 						if good {
 							l.accepted()
 						} else {
-							l.refused(mine, 0)
+							l.refused(admitted, 0)
 						}
-						l.end(mine)
+						l.end(admitted)
 						if good {
 							return
 						}
@@ -124,9 +125,11 @@ func TestFewCallsAreRefused(t *testing.T) {
 	}
 }
 
-func TestLimiterOfSlots(t *testing.T) {
+// A call waits for a slot until its context ends, and gets a slot that another
+// call releases.
+func TestLimiterLimitsCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(0, 2)
+		l := NewLimiter(0, 2)
 		begin := func(ctx context.Context) error { _, err := l.begin(ctx, 0); return err }
 		require.NoError(t, begin(context.Background()))
 		require.NoError(t, begin(context.Background()))
@@ -138,27 +141,25 @@ func TestLimiterOfSlots(t *testing.T) {
 	})
 }
 
-// One limiter serves an account, as strict as its strictest remote wants.
-func TestLimiterOfAnAccount(t *testing.T) {
-	a := limiterOf("Limited@example.com", 100, 4)
-	assert.Same(t, a, limiterOf("limited@EXAMPLE.com", 50, 4))
-	assert.Equal(t, rate.Limit(50), a.highest)
-	limiterOf("limited@example.com", 80, 4)
-	assert.Equal(t, rate.Limit(50), a.highest)
-	assert.NotSame(t, a, limiterOf("other@example.com", 80, 4))
+// A second remote of an account can lower the rate, but cannot raise it.
+func TestLowestRateApplies(t *testing.T) {
+	l := NewLimiter(100, 4)
+	l.Tighten(50, 4)
+	l.Tighten(80, 4)
+	assert.Equal(t, rate.Limit(50), l.highest)
 }
 
-// A second remote of an account that wants fewer calls at once gets that, also
-// while more are under way; one that wants more gets no more.
-func TestSlotsOfAnAccount(t *testing.T) {
+// A second remote of an account can lower the number of concurrent calls, even
+// while more are under way, but cannot raise it.
+func TestLowestNumberOfSlotsApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(0, 4)
+		l := NewLimiter(0, 4)
 		begin := func(ctx context.Context) error { _, err := l.begin(ctx, time.Hour); return err }
 		for range 4 {
 			require.NoError(t, begin(context.Background()))
 		}
-		l.tighten(0, 2)
-		l.tighten(0, 9)
+		l.Tighten(0, 2)
+		l.Tighten(0, 9)
 		synctest.Wait()
 		for range 4 {
 			l.end(turn{})
@@ -172,7 +173,9 @@ func TestSlotsOfAnAccount(t *testing.T) {
 	})
 }
 
-func TestPauses(t *testing.T) {
+// Pauses double from the base, vary by half, and are at least what the service
+// asked for. The number of attempts depends on the failure.
+func TestPausesAndTriesOfRetries(t *testing.T) {
 	r := Retries{Tries: 5, Base: time.Second, Longest: 10 * time.Second}
 	for next, longest := range map[int]time.Duration{2: time.Second, 3: 2 * time.Second, 4: 4 * time.Second, 5: 8 * time.Second} {
 		for range 50 {
@@ -190,7 +193,6 @@ func TestPauses(t *testing.T) {
 	_, ok = r.Pause(2, 11*time.Second)
 	assert.False(t, ok)
 
-	// What kind of failure it is decides how often it is worth it.
 	status := func(code int) error {
 		return (&apierr.Refusal{Status: code}).Err()
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Observer logs every request at the debug level, and reports its result to the
-// outages of the account.
+// Observer logs every request at the debug level and reports its result to
+// Outages.
 type Observer struct {
 	Next    http.RoundTripper
 	Outages *Outages
@@ -47,11 +47,12 @@ type observation struct {
 	progress sync.Once
 }
 
-// progressBytes is how many bytes of a response show that the host works before
-// the response has ended.
+// progressBytes is how many bytes of a response have to arrive before the host
+// counts as working, even if the response has not ended.
 const progressBytes = 64 << 10
 
-// end is called when the response was read or closed or has failed.
+// end logs and reports the result of the request, once: when the response has
+// been read or closed, or has failed.
 func (s *observation) end(received int64, err error) {
 	s.once.Do(func() {
 		host := s.req.URL.Hostname()
@@ -79,7 +80,7 @@ func (s *observation) end(received int64, err error) {
 	})
 }
 
-// moved records that a large part of a response has arrived.
+// moved reports a success to Outages after progressBytes of a response.
 func (s *observation) moved() {
 	if s.resp.StatusCode < 400 {
 		s.progress.Do(func() { s.outages.succeeded(s.req.URL.Hostname()) })
@@ -90,7 +91,8 @@ func isThrottling(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 }
 
-// observedBody reports the end of a response.
+// observedBody is the body of a response. It counts the received bytes and
+// calls observation.end.
 type observedBody struct {
 	io.ReadCloser
 	seen     *observation
@@ -119,12 +121,12 @@ func (b *observedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// maxLoggedPart is the longest part of a path that is logged, unless it is a
-// word. Longer parts are ids.
+// maxLoggedPart is the maximum length of a part of a path that contains digits
+// and is logged. Longer parts with digits are ids.
 const maxLoggedPart = 20
 
-// loggedPath returns the path of a request without parts that may be secret:
-// the query, ids and, on content hosts, the whole path, which is a signature.
+// loggedPath returns the path of a request for the log, without its secrets: the
+// query, ids and, on content hosts, the whole path, which contains a signature.
 func loggedPath(req *http.Request) string {
 	if !strings.HasSuffix(req.URL.Hostname(), ".icloud.com") && !strings.HasSuffix(req.URL.Hostname(), ".apple.com") {
 		return "/…"
@@ -138,7 +140,7 @@ func loggedPath(req *http.Request) string {
 	return strings.Join(parts, "/")
 }
 
-// LongWait is the shortest wait whose reason is logged as a warning.
+// LongWait is the length from which a wait is logged as a warning.
 const LongWait = 10 * time.Second
 
 type tryKey struct{}
@@ -155,14 +157,14 @@ func tryOf(ctx context.Context) int {
 	return 1
 }
 
-// loggedWaits stores until when a reason to wait is not logged again, because many
-// calls wait for the same thing at once.
+// loggedWaits stores, for each reason to wait, until when it is not logged again
+// as a warning. Many calls wait for the same reason at once.
 var loggedWaits = struct {
 	sync.Mutex
 	until map[string]time.Time
 }{until: map[string]time.Time{}}
 
-// wait sleeps and logs the reason, as a warning if the wait is long.
+// wait sleeps for d and logs the reason, as a warning if the wait is long.
 func wait(ctx context.Context, d time.Duration, why string) error {
 	level := fs.LogLevelDebug
 	if d > LongWait && isFirst(d, why) {
@@ -175,7 +177,8 @@ func wait(ctx context.Context, d time.Duration, why string) error {
 	return Sleep(ctx, d)
 }
 
-// isFirst reports whether no other call has logged this wait.
+// isFirst reports whether no other call logs the same reason to wait at present,
+// and stores that this call does.
 func isFirst(d time.Duration, why string) bool {
 	loggedWaits.Lock()
 	defer loggedWaits.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A log line has no query, no id and no address of a content.
-func TestLoggedPath(t *testing.T) {
+// A logged path has no query, no id and no signature of a content.
+func TestLoggedPathHasNoSecrets(t *testing.T) {
 	for address, want := range map[string]string{
 		"https://p1-docws.icloud.com/ws/com.apple.CloudDocs/download/by_id?document_id=x&token=y": "/ws/com.apple.CloudDocs/download/by_id",
 		"https://p1-drivews.icloud.com/retrieveItemDetailsInFolders?clientId=1":                   "/retrieveItemDetailsInFolders",
@@ -27,9 +27,10 @@ func TestLoggedPath(t *testing.T) {
 	}
 }
 
-// The bytes of an answer are counted and pass unchanged.
-func TestObservedAnswer(t *testing.T) {
-	host := answering("[")
+// A response that was read ends the outage of its host, and its bytes are
+// unchanged.
+func TestObservedResponse(t *testing.T) {
+	host := responding("[")
 	outages := new(Outages)
 	outages.failed("p1-docws.icloud.com", time.Now(), false, 0)
 	req, err := http.NewRequest(http.MethodGet, "https://p1-docws.icloud.com/x", nil)
@@ -43,9 +44,9 @@ func TestObservedAnswer(t *testing.T) {
 	assert.Empty(t, outages.host)
 }
 
-// answering is a host that answers every request with a text.
-type answering string
+// responding is a host that responds to every request with a text.
+type responding string
 
-func (h answering) RoundTrip(req *http.Request) (*http.Response, error) {
+func (h responding) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(h))), Request: req}, nil
 }

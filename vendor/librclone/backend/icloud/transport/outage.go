@@ -9,10 +9,9 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// Outages records, for one Apple Account, which hosts have failed at every
-// request for a while. A call to such a host is attempted once, without pauses,
-// until one succeeds. Otherwise each of a thousand files would wait as long as
-// the first.
+// Outages records, for one Apple Account, which hosts have failed every request
+// for a while. Until a call to such a host succeeds, each call is attempted only
+// once. Otherwise each of a thousand files would wait as long as the first one.
 type Outages struct {
 	mu   sync.Mutex
 	host map[string]*outage
@@ -22,13 +21,14 @@ type Outages struct {
 type outage struct {
 	failures  int
 	begun     time.Time // of the first request that failed
-	throttled bool      // the last failure was a request for patience
-	until     time.Time // of the time that the host asked for
+	throttled bool      // the last failure was a refusal because of load
+	until     time.Time // the end of the wait that the host asked for
 }
 
-// A host is out of service after this many consecutive failures within this
-// time. A silent host fails seldom, each time after the option silence. A
-// throttling host gets more time, because throttling ends after about a minute.
+// A host is out of service if it has failed for this long, with at least this
+// many consecutive failures. A silent host fails seldom, because each request to
+// it lasts as long as the option silence allows. A throttling host gets more
+// time, because throttling ends after about a minute.
 const (
 	outageFailures    = 4
 	outageAfter       = 30 * time.Second
@@ -37,8 +37,8 @@ const (
 	throttledAfter    = 2 * time.Minute
 )
 
-// failed records the failure of a request that was sent at begun. wait is what
-// the host asked for, if it throttles.
+// failed records the failure of a request that was sent at begun. wait is the
+// wait that the host asked for, or 0.
 func (o *Outages) failed(host string, begun time.Time, throttled bool, wait time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +64,7 @@ func (o *Outages) succeeded(host string) {
 	delete(o.host, host)
 }
 
-// since returns for how long a host has been out of service, 0 if it is not.
+// since returns how long a host has been out of service, or 0 if it is not.
 func (o *Outages) since(host string) time.Duration {
 	if o == nil {
 		return 0
@@ -86,8 +86,8 @@ func (o *Outages) since(host string) time.Duration {
 	return 0
 }
 
-// duringOutage makes the failure of a call final if the host was out of service
-// when the call was made.
+// duringOutage makes the failure of a call final, because its host has been out
+// of service for length.
 func duringOutage(err error, length time.Duration) error {
 	var typed *apierr.Error
 	if !errors.As(err, &typed) || typed.Final {
@@ -95,6 +95,6 @@ func duringOutage(err error, length time.Duration) error {
 	}
 	marked := *typed
 	marked.Final = true
-	marked.Advice = fmt.Sprintf("%s has failed at everything for %v; run the command again when it works", typed.Host, length.Round(time.Second))
+	marked.Advice = fmt.Sprintf("%s has failed every request for %v; run the command again when it works", typed.Host, length.Round(time.Second))
 	return &marked
 }

@@ -12,14 +12,14 @@ import (
 // Retries defines how often and how fast a failed step is retried.
 type Retries struct {
 	Tries   int           // of one step, including the first
-	Base    time.Duration // before the second try; doubled for each further one
-	Longest time.Duration // the longest wait that is worthwhile
-	Outages *Outages      // of the account, if they are remembered
+	Base    time.Duration // the pause before the second try; doubled for each further one
+	Longest time.Duration // the longest wait that the service may ask for
+	Outages *Outages      // of the account; nil for none
 }
 
 // Pause returns how long to wait before attempt number next (2 is the first
-// retry). asked is the wait that the service asked for. A wait longer than the
-// longest one is not worthwhile.
+// retry), and whether to make this attempt. asked is the wait that the service
+// asked for, or 0.
 func (r Retries) Pause(next int, asked time.Duration) (time.Duration, bool) {
 	if next > r.Tries || asked > r.Longest {
 		return 0, false
@@ -27,20 +27,20 @@ func (r Retries) Pause(next int, asked time.Duration) (time.Duration, bool) {
 	return r.Delay(next, asked), true
 }
 
-// Delay returns how long to wait before attempt number next.
+// Delay returns how long to wait before attempt number next, at least asked.
 func (r Retries) Delay(next int, asked time.Duration) time.Duration {
 	wait := min(r.Base<<min(next-2, 16), r.Longest, MaxPause)
 	if wait > 0 {
-		wait = wait/2 + rand.N(wait/2+1) // jitter, so that parallel calls are not retried together
+		wait = wait/2 + rand.N(wait/2+1) // jitter, so that concurrent calls are not retried together
 	}
 	return max(wait, asked)
 }
 
-// MaxPause limits the pauses that the service did not ask for.
+// MaxPause is the longest pause that the service did not ask for.
 const MaxPause = 30 * time.Second
 
-// Wait waits before attempt number next of a failed step. It returns the
-// failure if the step was attempted often enough.
+// Wait waits before attempt number next of a step that failed with err. If the
+// step is not to be attempted again, Wait returns err at once.
 func (r Retries) Wait(ctx context.Context, next int, err error) error {
 	if away := r.Outages.since(apierr.HostOf(err)); away > 0 {
 		return duringOutage(err, away)
@@ -52,10 +52,10 @@ func (r Retries) Wait(ctx context.Context, next int, err error) error {
 	return wait(ctx, pause, "trying again: "+apierr.ReasonOf(err))
 }
 
-// How often failures of some kinds are retried. Writes of several processes to
-// one zone block each other for about a second each. A throttling service gets
-// more time. A refusal as invalid is usually correct. A silent service has
-// already been waited for.
+// The numbers of attempts for some kinds of failure. Writes of several processes
+// to one zone block each other for about a second each. A throttling service
+// gets more time. A doubtful refusal is usually correct. Every attempt at a
+// silent host takes as long as the option silence allows.
 const (
 	busyTries      = 4 // times the usual number
 	silentTries    = 3
@@ -63,7 +63,7 @@ const (
 	DoubtfulTries  = 3
 )
 
-// forError adapts the retries to a failure.
+// forError returns the retries with the number of attempts for a failure.
 func (r Retries) forError(err error) Retries {
 	var typed *apierr.Error
 	switch {

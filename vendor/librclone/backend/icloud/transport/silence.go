@@ -9,37 +9,37 @@ import (
 	"time"
 )
 
-// ErrSilent is the reason for cancelling a request on which no byte moves.
-// rclone's own time limit (--timeout) applies to the connection, which other
-// requests keep active over HTTP/2.
+// ErrSilent is the reason for cancelling a request on which no byte is sent or
+// received. rclone's own time limit (--timeout) applies to the connection, which
+// other requests keep active over HTTP/2.
 var ErrSilent = errors.New("nothing arrived for too long")
 
-// minSilence is the minimum of the option silence. The first listing after
-// a change takes Apple about 30 seconds.
+// minSilence is the minimum value of the option silence. The first listing after
+// a change takes the service about 30 seconds.
 // https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
 const minSilence = 45 * time.Second
 
 // receiptRate is the assumed rate, in bytes a second, at which a content host
-// stores what it has received before it responds.
+// stores an upload after it has received it and before it responds.
 const receiptRate = 10 << 20
 
-// Attentive cancels requests on which no byte moves for a while. The time
-// during which the caller provides or reads the next part of a content does not
-// count.
-type Attentive struct {
+// SilenceTransport cancels a request with ErrSilent if no byte is sent or
+// received for Silence. The time that the caller takes to provide or to read
+// the next part of a content does not count.
+type SilenceTransport struct {
 	Next    http.RoundTripper
 	Silence time.Duration
 }
 
 // RoundTrip implements http.RoundTripper.
-func (a *Attentive) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watch := &watch{silence: a.Silence, timer: time.AfterFunc(a.Silence, func() { cancel(ErrSilent) })}
+	watch := &watch{silence: t.Silence, timer: time.AfterFunc(t.Silence, func() { cancel(ErrSilent) })}
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
 	}
-	resp, err := a.Next.RoundTrip(req)
+	resp, err := t.Next.RoundTrip(req)
 	watch.responded()
 	if err != nil {
 		err = watch.reason(ctx, err)
@@ -50,16 +50,16 @@ func (a *Attentive) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// watch cancels a request on which no byte moves in time.
+// watch is the timer that cancels a silent request.
 type watch struct {
 	silence time.Duration
 
 	mu          sync.Mutex
 	timer       *time.Timer
-	hasResponse bool // the time of the request is over, that of the answer begins
+	hasResponse bool // from then on, receivedBody alone uses the timer
 }
 
-// pause stops the clock while a request waits for the caller.
+// pause stops the timer while a request waits for the caller.
 func (w *watch) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,7 +68,7 @@ func (w *watch) pause() {
 	}
 }
 
-// resume restarts the clock and adds some time.
+// resume restarts the timer with silence and more.
 func (w *watch) resume(more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +84,7 @@ func (w *watch) responded() {
 	w.timer.Stop()
 }
 
-// reason returns the reason of a failure under the watch.
+// reason returns ErrSilent if the watch has cancelled the request, or else err.
 func (w *watch) reason(ctx context.Context, err error) error {
 	if err != io.EOF && context.Cause(ctx) == ErrSilent {
 		return ErrSilent
@@ -92,7 +92,8 @@ func (w *watch) reason(ctx context.Context, err error) error {
 	return err
 }
 
-// sentBody is the body of a request. The time of its reader does not count.
+// sentBody is the body of a request. The timer is stopped while the body is read
+// from the caller.
 type sentBody struct {
 	io.ReadCloser
 	watch *watch
@@ -108,7 +109,8 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// receivedBody is the body of a response. Only the time of its reads counts.
+// receivedBody is the body of a response. The timer runs only while the body is
+// read.
 type receivedBody struct {
 	io.ReadCloser
 	watch  *watch
