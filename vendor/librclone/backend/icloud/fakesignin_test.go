@@ -2,6 +2,7 @@ package icloud
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,29 @@ import (
 	"plakar-icloud/librclone/internal/simtest"
 )
 
+// The group of SRP, and the hashes of its values.
+var (
+	srpPrime, _ = new(big.Int).SetString(""+
+		"AC6BDB41324A9A9BF166DE5E1389582FAF72B6651987EE07FC3192943DB56050"+
+		"A37329CBB4A099ED8193E0757767A13DD52312AB4B03310DCD7F48A9DA04FD50"+
+		"E8083969EDB767B0CF6095179A163AB3661A05FBD5FAAAE82918A9962F0B93B8"+
+		"55F97993EC975EEAA80D740ADBF4FF747359D041D5C33EA71D281E446B14773B"+
+		"CA97B43A23FB801676BD207A436C6481F1D2B9078717461A5B9D32E688F87748"+
+		"544523B524B0D57D5EA77A2775D2ECFA032CFBDBF52FB3786160279004E57AE6"+
+		"AF874E7303CE53299CCC041C7BC308D82A5698F3A8D0C38271AE35F8E9DBFBB6"+
+		"94B5C803D89F7AE435DE236D525F54759B65E372FCD68EF20FA7111F9E4AFF73", 16)
+	srpGenerator = big.NewInt(2)
+)
+
+func srpPad(n *big.Int) []byte { return n.FillBytes(make([]byte, 256)) }
+
+func srpHash(parts ...[]byte) []byte {
+	hash := sha256.Sum256(bytes.Join(parts, nil))
+	return hash[:]
+}
+
+func srpNumber(parts ...[]byte) *big.Int { return new(big.Int).SetBytes(srpHash(parts...)) }
+
 // fakeSRP is the server's side of a sign-in.
 type fakeSRP struct {
 	salt     []byte
@@ -24,17 +48,17 @@ type fakeSRP struct {
 	client   *big.Int // A
 }
 
-// accepts reports whether a proof is right.
+// accepts reports whether a proof is correct.
 func (s *fakeSRP) accepts(m1 []byte) bool {
-	scramble := srp.HashNumber(srp.Pad(s.client), srp.Pad(s.public))
-	base := new(big.Int).Exp(s.verifier, scramble, srp.Prime)
+	scramble := srpNumber(srpPad(s.client), srpPad(s.public))
+	base := new(big.Int).Exp(s.verifier, scramble, srpPrime)
 	base.Mul(base, s.client)
-	session := srp.Hash(srp.Pad(base.Exp(base, s.secret, srp.Prime)))
-	mixed := srp.Hash(srp.Pad(srp.Generator))
-	for i, b := range srp.Hash(srp.Prime.Bytes()) {
+	session := srpHash(srpPad(base.Exp(base, s.secret, srpPrime)))
+	mixed := srpHash(srpPad(srpGenerator))
+	for i, b := range srpHash(srpPrime.Bytes()) {
 		mixed[i] ^= b
 	}
-	return bytes.Equal(m1, srp.Hash(mixed, srp.Hash([]byte(s.account)), s.salt, srp.Pad(s.client), srp.Pad(s.public), session))
+	return bytes.Equal(m1, srpHash(mixed, srpHash([]byte(s.account)), s.salt, srpPad(s.client), srpPad(s.public), session))
 }
 
 func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
@@ -60,7 +84,7 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 		_ = json.Unmarshal(sent, &asked)
 		c.srp.account, c.srp.client = asked.Account, new(big.Int).SetBytes(asked.A)
 		return say(200, simtest.JSON{"iteration": 2, "salt": base64.StdEncoding.EncodeToString(c.srp.salt),
-			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(srp.Pad(c.srp.public)), "c": "c"})
+			"protocol": "s2k", "b": base64.StdEncoding.EncodeToString(srpPad(c.srp.public)), "c": "c"})
 	case "accountLogin":
 		if wanted := `"dsWebAuthToken":"` + c.token() + `"`; !bytes.Contains(sent, []byte(wanted)) {
 			return say(421, simtest.JSON{})
@@ -98,11 +122,11 @@ func (c *fakeCloud) token() string {
 func newFakeSRP(password string) *fakeSRP {
 	s := &fakeSRP{salt: []byte("salt"), secret: big.NewInt(123456789)}
 	key, _ := srp.DeriveKey(password, s.salt, 2, "s2k")
-	x := srp.HashNumber(s.salt, srp.Hash([]byte(":"), key))
-	s.verifier = new(big.Int).Exp(srp.Generator, x, srp.Prime)
-	s.public = new(big.Int).Mul(srp.HashNumber(srp.Prime.Bytes(), srp.Pad(srp.Generator)), s.verifier)
-	s.public.Add(s.public, new(big.Int).Exp(srp.Generator, s.secret, srp.Prime))
-	s.public.Mod(s.public, srp.Prime)
+	x := srpNumber(s.salt, srpHash([]byte(":"), key))
+	s.verifier = new(big.Int).Exp(srpGenerator, x, srpPrime)
+	s.public = new(big.Int).Mul(srpNumber(srpPrime.Bytes(), srpPad(srpGenerator)), s.verifier)
+	s.public.Add(s.public, new(big.Int).Exp(srpGenerator, s.secret, srpPrime))
+	s.public.Mod(s.public, srpPrime)
 	return s
 }
 

@@ -126,7 +126,7 @@ func (r *record) address(field string) *drive.Address {
 		Address  string          `json:"downloadURL"`
 		Checksum json.RawMessage `json:"fileChecksum"`
 	}
-	if !r.decode(field, &resource) || !hosts.TakeContents(resource.Address) {
+	if !r.decode(field, &resource) || !hosts.MayHaveContents(resource.Address) {
 		return nil
 	}
 	return &drive.Address{URL: resource.Address, Mark: string(resource.Checksum)}

@@ -15,19 +15,19 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-// The kinds of failure, as Error.Kind and KindOf return them, by what a caller
-// can do about them.
+// The kinds of failure that Error.Kind and KindOf return. A caller can react to
+// each kind in a different way.
 const (
 	KindNeedsLogin  = "needs-login"  // a person has to sign in or to approve something
 	KindDenied      = "denied"       // the account may not do this
 	KindNotFound    = "not-found"    // no such file or folder
-	KindExists      = "exists"       // the name is taken by something else
+	KindExists      = "exists"       // another item has the name
 	KindQuota       = "quota"        // the storage is full
-	KindThrottled   = "throttled"    // the service asks to come back later
-	KindNetwork     = "network"      // no answer, or the service itself is in trouble
-	KindDamaged     = "damaged"      // an answer or a content that cannot be right
-	KindChanged     = "changed"      // somebody else changed the item in the meantime
-	KindBadConfig   = "bad-config"   // the configuration cannot work
+	KindThrottled   = "throttled"    // the service refuses requests because of its load
+	KindNetwork     = "network"      // no response, or a failure of the service itself
+	KindDamaged     = "damaged"      // a response or a content that is not valid
+	KindChanged     = "changed"      // another device has changed the item in the meantime
+	KindBadConfig   = "bad-config"   // the configuration is not valid
 	KindUnsupported = "unsupported"  // the service cannot do this
 	KindRefusedName = "refused-name" // the service does not accept the name
 
@@ -48,7 +48,7 @@ const (
 	CauseADPNotApproved = "adp-not-approved"      // access with Advanced Data Protection is not approved
 	CauseWebAccessOff   = "web-access-off"        // a fresh session is refused, as when web access is off
 	CauseNoPassword     = "no-password"           // the session has ended and no password is stored
-	CauseThrottled      = "throttled"             // Apple asked to come back later
+	CauseThrottled      = "throttled"             // Apple refuses requests because of its load
 	CauseNoDrive        = "no-drive"              // the account has no iCloud Drive
 	CauseUnclear        = "sign-in-unclear"       // the outcome of the last proofs of the password is unknown
 	CauseServiceTrouble = "service-trouble"       // Apple's service fails
@@ -58,16 +58,16 @@ const (
 	CauseSessionOver    = "session-over"          // another reason to sign in again
 )
 
-// Error is the error of every operation of the iCloud backends, except where
-// rclone compares with one of its own errors by identity (fs.ErrorObjectNotFound
-// from NewObject, fs.ErrorDirNotFound from List, and similar ones).
+// Error is the error of every operation of the iCloud backends. The exceptions
+// are those errors of its own that rclone compares by identity, such as
+// fs.ErrorObjectNotFound from NewObject and fs.ErrorDirNotFound from List.
 //
 // Its text is one line: what failed, on what, why, and what to do next. It
 // never contains a URL, a cookie, a token or a password.
 type Error struct {
-	Op     string // the operation, "" if the caller adds it
+	Op     string // the operation, or "" if the caller adds it
 	On     string // the path or the name that the operation concerns
-	Why    string
+	Why    string // the reason
 	Advice string // what to do next, or ""
 	Host   string // the host at which the call failed, or ""
 
@@ -75,9 +75,11 @@ type Error struct {
 	Wait time.Duration
 	// Busy is set if another write to the same zone was under way.
 	Busy bool
-	// Doubtful is set for a refusal that may be withdrawn a moment later.
+	// Doubtful is set for a refusal that may be temporary although its status
+	// says otherwise.
 	Doubtful bool
-	// Answered is set if the service reported the failure by a status.
+	// Answered is set if the service responded, and reported the failure by a
+	// status.
 	Answered bool
 	// Unexplained is set for a refusal, by a status below 500, without a reason of
 	// Apple's. Any host in between can send it.
@@ -91,11 +93,11 @@ type Error struct {
 	EndsRun bool
 
 	kind      string
-	cause     string // one of the causes, or ""
-	code      string // of the service for a refusal, or ""
+	cause     string // one of the Cause constants, or ""
+	code      string // the service's code for a refusal, or ""
 	sentinel  error  // rclone's own error for the case, or nil
 	inner     error  // the underlying error, if its text is safe to show
-	startOver bool   // a content that cannot be continued may be read again from its start
+	startOver bool   // the content cannot be continued, but may be read again from its start
 	missing   int64  // how many items a listing lacks
 }
 
@@ -166,19 +168,19 @@ func (e *Error) Retry() bool {
 // NoRetry implements fserrors.NoRetrier.
 func (e *Error) NoRetry() bool { return !e.Retry() }
 
-// NoLowLevelRetry implements fserrors.NoLowLevelRetrier. This backend has
-// already retried whatever a retry can cure, unless the caller has a part of a
-// content that must be read again from its start.
+// NoLowLevelRetry implements fserrors.NoLowLevelRetrier. The backend itself has
+// already retried the operation, unless the caller has to read a content again
+// from its start.
 func (e *Error) NoLowLevelRetry() bool { return !e.startOver }
 
 // Fatal implements fserrors.Fataler. It reports whether no other call of the
-// account can succeed either, as without a session.
+// account can succeed either.
 func (e *Error) Fatal() bool { return e.EndsRun || e.kind == KindNeedsLogin }
 
-// Code returns the code of the service for a refusal, or "".
+// Code returns the service's code for a refusal, or "".
 func (e *Error) Code() string { return e.code }
 
-// WithCode sets the code of the service for a refusal, and returns e.
+// WithCode sets the service's code for a refusal, and returns e.
 func (e *Error) WithCode(code string) *Error {
 	e.code = code
 	return e
@@ -193,9 +195,9 @@ func (e *Error) Lacking(missing int64) *Error {
 	return e
 }
 
-// KindOf returns the kind of any error of this backend, including rclone's own
-// errors that some methods have to return unwrapped. It returns "" for any
-// other error and for the end of a context.
+// KindOf returns the kind of an error of the iCloud backends, including rclone's
+// own errors, which some methods have to return. It returns "" for any other
+// error, such as that of a cancelled context.
 func KindOf(err error) string {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -213,8 +215,8 @@ func KindOf(err error) string {
 	return ""
 }
 
-// sentinels maps a kind to the error of rclone that an error of the kind also
-// is, unless it has a more specific one.
+// sentinels maps a kind to the error of rclone that errors.Is finds in errors of
+// the kind, unless they have a more specific one.
 var sentinels = map[string]error{
 	KindNotFound:    fs.ErrorObjectNotFound,
 	KindDenied:      fs.ErrorPermissionDenied,
@@ -231,7 +233,7 @@ func Newf(kind, op, on, format string, args ...any) *Error {
 	return New(kind, op, on, fmt.Sprintf(format, args...))
 }
 
-// Damaged returns the error for a response that fails a check.
+// Damaged returns the error for a response that is not valid.
 func Damaged(why string) error { return New(KindDamaged, "", "", why) }
 
 // Advise sets what to do next, and returns e.
@@ -260,36 +262,36 @@ func (e *Error) Matching(sentinel error) *Error {
 }
 
 // FromStart marks a failure after which a content has to be read again from its
-// start.
+// start, and returns e.
 func (e *Error) FromStart() *Error {
 	e.startOver = true
 	return e.Advise("read it again from the start")
 }
 
-// HasKind reports whether err is a failure of that kind.
+// HasKind reports whether err is of a kind.
 func HasKind(err error, kind string) bool { return KindOf(err) == kind }
 
-// IsFinal reports whether no retry can cure a failure.
+// IsFinal reports whether a retry after err cannot help.
 func IsFinal(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.Final
 }
 
-// IsDoubtful reports whether a failure is a refusal that may be withdrawn a
-// moment later.
+// IsDoubtful reports whether err is a refusal that may be temporary although its
+// status says otherwise.
 func IsDoubtful(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.Doubtful && !typed.Final
 }
 
-// IsAnswered reports whether a failure is one that the service reported.
+// IsAnswered reports whether err is a failure that the service itself reported.
 func IsAnswered(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.Answered
 }
 
-// OutcomeUnknown reports whether a call that failed in this way may have been
-// carried out, or may be when it is repeated.
+// OutcomeUnknown reports whether a change that failed with err may have been made
+// nevertheless, or may succeed when it is repeated.
 func OutcomeUnknown(err error) bool {
 	if IsFinal(err) {
 		return false
@@ -301,7 +303,7 @@ func OutcomeUnknown(err error) bool {
 	return IsDoubtful(err)
 }
 
-// Finally marks a failure as retried often enough.
+// Finally returns err marked as final.
 func Finally(err error) error {
 	var typed *Error
 	if !errors.As(err, &typed) || typed.Final {
@@ -312,8 +314,8 @@ func Finally(err error) error {
 	return &marked
 }
 
-// About adds the operation and the file to an error that has neither. It
-// returns any other error unchanged.
+// About returns err with an operation and the path or name that it concerns. An
+// error that has an operation is returned unchanged.
 func About(err error, op, on string) error {
 	var typed *Error
 	if !errors.As(err, &typed) || typed.Op != "" {
@@ -333,7 +335,7 @@ func RetryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// HostOf returns the host at which a call has failed, if it is known.
+// HostOf returns the host at which a call failed, or "".
 func HostOf(err error) string {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -342,20 +344,20 @@ func HostOf(err error) string {
 	return ""
 }
 
-// ReasonOf returns why a call has failed, for the log.
+// ReasonOf returns why a call failed, for the log.
 func ReasonOf(err error) string {
 	var typed *Error
 	if errors.As(err, &typed) {
 		return typed.Reason()
 	}
-	return "the call has failed"
+	return "the call failed"
 }
 
-// Transport converts an error of net/http into a network failure. A
-// *url.Error is unwrapped, because its text contains the whole address with the
-// signature that grants access to the content.
+// Transport converts an error of net/http into a network failure. It removes a
+// *url.Error, because its text contains the address with the signature that
+// grants access to a content.
 func Transport(ctx context.Context, host string, err error) error {
-	if ctxErr := ctx.Err(); ctxErr != nil {
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	var inURL *url.Error
@@ -369,7 +371,7 @@ func Transport(ctx context.Context, host string, err error) error {
 		why = "the name " + host + " cannot be resolved"
 		advice = "check the network connection"
 	}
-	// No repetition makes a certificate trusted.
+	// A retry does not make a certificate trusted.
 	var untrusted *tls.CertificateVerificationError
 	isUntrusted := errors.As(err, &untrusted)
 	if isUntrusted {

@@ -12,7 +12,7 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 )
 
-// maxRefusalBody is how many bytes of the body of a failed call are read.
+// maxRefusalBody is how many bytes of the body of a refusal are read.
 const maxRefusalBody = 64 << 10
 
 // Refusal is a response with a status other than success.
@@ -46,7 +46,7 @@ func NewRefusal(resp *http.Response) *Refusal {
 	if to, err := resp.Location(); err == nil {
 		r.Location = to.String()
 	}
-	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody)) // what cannot be read explains nothing
+	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody)) // an incomplete body only lacks details
 	r.Reason = reasonIn(r.Body)
 	var said struct {
 		Code string `json:"serverErrorCode"`
@@ -57,7 +57,8 @@ func NewRefusal(resp *http.Response) *Refusal {
 	return r
 }
 
-// RefusalOf returns the refusal that a response with another status contains.
+// RefusalOf returns the refusal for a status that is not that of the HTTP
+// response but is contained in it.
 func RefusalOf(status int, body []byte) *Refusal {
 	return &Refusal{Status: status, Reason: reasonIn(body), Body: body}
 }
@@ -65,7 +66,7 @@ func RefusalOf(status int, body []byte) *Refusal {
 // plainPattern matches text that can contain neither an address nor a token.
 var plainPattern = regexp.MustCompile(`^[A-Za-z0-9_.,:'()-]{1,28}(?: [A-Za-z0-9_.,:'()-]{1,28}){0,19}$`)
 
-// PlainText returns a text of the service if it is safe to show, and else "".
+// PlainText returns a text of the service, or "" if it may not be safe to show.
 func PlainText(text string) string {
 	if !plainPattern.MatchString(text) {
 		return ""
@@ -73,7 +74,8 @@ func PlainText(text string) string {
 	return text
 }
 
-// reasonIn returns the service's message about a failure.
+// reasonIn returns the service's message about a failure, or "" if the body has
+// none that is safe to show.
 func reasonIn(body []byte) string {
 	var said struct {
 		Reason       string `json:"reason"`
@@ -93,8 +95,8 @@ func reasonIn(body []byte) string {
 	return ""
 }
 
-// RetryAfter parses the header of that name, which contains seconds or a date.
-// It returns 0 if there is none.
+// RetryAfter returns the wait that the header Retry-After asks for, in seconds or
+// by a date. It returns 0 if there is no valid header.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value == "" {
@@ -109,15 +111,15 @@ func RetryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Codes and texts of the service that users have seen. The member that contains
-// them differs from host to host.
+// Codes and texts of the service that users have seen. They are in different
+// members of the responses of different hosts.
 var (
 	saysZoneBusy  = []string{"ZONE_BUSY", "OP-LOCK"}
 	saysNameTaken = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
 )
 
-// says reports whether the response contains one of the texts, which are in
-// capitals.
+// says reports whether the response contains one of the texts, in any case. The
+// texts must be in upper case.
 func (r *Refusal) says(texts []string) bool {
 	said := strings.ToUpper(r.Code + " " + r.Reason + " " + string(r.Body))
 	for _, text := range texts {
@@ -134,11 +136,10 @@ func (r *Refusal) Busy() bool {
 	return r.Status == http.StatusConflict && r.says(saysZoneBusy)
 }
 
-// doubtful reports whether the same call may be accepted a moment later
-// although the status says that it is wrong. rclone's backend retries after 400
-// and 409: "icloud is a mess, sometimes returns 400 on a perfectly fine
-// request". It is a guess that 404 and 410 can be temporary, because any host
-// in between can send them.
+// doubtful reports whether the refusal may be temporary although its status says
+// that the call is wrong. rclone's backend retries after 400 and 409: "icloud is
+// a mess, sometimes returns 400 on a perfectly fine request". That 404 and 410
+// can be temporary is a guess, because any host in between can send them.
 func (r *Refusal) doubtful() bool {
 	switch r.Status {
 	case http.StatusBadRequest:
@@ -151,8 +152,8 @@ func (r *Refusal) doubtful() bool {
 	return false
 }
 
-// Redirects reports whether the service has not processed the request because
-// another host is responsible for it.
+// Redirects reports whether the response redirects the request to another
+// address.
 func (r *Refusal) Redirects() bool {
 	switch r.Status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -161,8 +162,8 @@ func (r *Refusal) Redirects() bool {
 	return false
 }
 
-// Explained reports whether a 500 is no failure of the service but contains the
-// reason why the setup host refuses the request.
+// Explained reports whether a 500 of the setup host has a reason. It is then a
+// refusal of the request and not a failure of the service.
 func (r *Refusal) Explained() bool {
 	return r.Status == http.StatusInternalServerError && r.Reason != ""
 }
@@ -209,9 +210,8 @@ func (r *Refusal) Kind() string {
 	return KindUnsupported
 }
 
-// Temporary returns the error for a refusal that says nothing about the account:
-// a failure of the service, or the response of a host in between, such as the
-// page of a proxy.
+// Temporary returns the error for a refusal that says nothing about the account,
+// such as a failure of the service or the page of a proxy.
 func (r *Refusal) Temporary() *Error {
 	e := r.Err()
 	if e.kind != KindThrottled && e.kind != KindNetwork {
@@ -222,8 +222,8 @@ func (r *Refusal) Temporary() *Error {
 	return e
 }
 
-// Retryable returns the error for a refusal after which the operation is worth
-// another attempt, whatever the status says.
+// Retryable returns the error for a refusal after which the operation should be
+// attempted again, regardless of the status.
 func (r *Refusal) Retryable(why string) *Error {
 	e := New(KindNetwork, "", "", why)
 	e.Wait, e.Answered, e.Host = r.RetryAfter, true, r.Host
@@ -245,26 +245,27 @@ func (r *Refusal) Err() *Error {
 	e.Doubtful = r.doubtful()
 	e.Answered, e.Host, e.code = true, r.Host, r.Code
 	if e.kind == KindQuota {
-		e.Advice = "free some space in iCloud (what is in Recently Deleted counts too) or extend the storage plan"
+		e.Advice = "free some space in iCloud (Recently Deleted counts, too) or extend the storage plan"
 	}
 	return e
 }
 
-// Elsewhere returns the domain of the other iCloud that a response refers an
-// account to, or "".
+// Elsewhere returns the domain of the other iCloud that an account belongs to, or
+// "" if the response does not refer to one.
 func (r *Refusal) Elsewhere() string {
 	var said struct {
 		Domain string `json:"domainToUse"`
 	}
-	_ = json.Unmarshal(r.Body, &said) // then where it sends on to decides
+	_ = json.Unmarshal(r.Body, &said) // if this fails, only the redirect counts
 	if host := hosts.Of(r.Location); said.Domain == "" && strings.HasSuffix(host, ".com.cn") {
 		return host
 	}
 	return said.Domain
 }
 
-// EndsSession reports whether the setup host refuses a session and not the
-// request. A refusal without a reason may come from any host in between.
+// EndsSession reports whether the setup host refuses the session and not just the
+// request. A refusal without a reason does not count, because any host in between
+// can send one.
 func (r *Refusal) EndsSession() bool {
 	switch {
 	case r.Kind() == KindThrottled, r.Status >= http.StatusInternalServerError:

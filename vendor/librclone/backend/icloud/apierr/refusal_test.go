@@ -10,9 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The words of an answer count for more than its status where they say what is
-// wrong.
-func TestRefusalsThatSayWhatIsWrong(t *testing.T) {
+// The reason of a refusal takes precedence over its status.
+func TestKindByReason(t *testing.T) {
 	for reason, kind := range map[string]string{
 		"Missing X-APPLE-WEBAUTH-TOKEN cookie": KindNeedsLogin,
 		"OVER_QUOTA":                           KindQuota,
@@ -23,8 +22,8 @@ func TestRefusalsThatSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-// Refusals are recognised by what they say, in whatever member they say it.
-func TestRefusalsInOtherWords(t *testing.T) {
+// Known codes and texts are found in every member of a response.
+func TestKindByTextInAnyMember(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"serverErrorCode":"ZONE_BUSY","reason":"x"}`:     KindThrottled,
 		`{"errorCode":"ZONE_BUSY"}`:                        KindThrottled,
@@ -43,6 +42,7 @@ func TestRefusalsInOtherWords(t *testing.T) {
 	}
 }
 
+// Retry-After has seconds or a date; anything else counts as no header.
 func TestRetryAfterHeader(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{

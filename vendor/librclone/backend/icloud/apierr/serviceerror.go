@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 )
 
-// Error codes of Apple's sign-in (from the threads that user reports link to).
+// Error codes of Apple's sign-in, as seen in reports of users.
 const (
 	CodeWrongPassword = "-20101"
 	CodeLocked        = "-20209"
@@ -19,12 +19,12 @@ type ServiceError struct {
 	Message string `json:"message"`
 }
 
-// ServiceErrorIn returns the first error in a response. It is empty if there is
-// none; then the status decides.
+// ServiceErrorIn returns the first error in a response, or an empty one if the
+// response has none.
 func ServiceErrorIn(body []byte) ServiceError {
 	var said struct {
 		Errors []ServiceError `json:"serviceErrors"`
-		Other  []ServiceError `json:"service_errors"` // both are seen, mostly together
+		Other  []ServiceError `json:"service_errors"` // most responses have both members
 	}
 	_ = json.Unmarshal(body, &said)
 	if all := append(said.Errors, said.Other...); len(all) > 0 {

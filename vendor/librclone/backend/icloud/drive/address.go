@@ -197,10 +197,10 @@ type contentToken struct {
 // tokenOf returns the usable token of a response, which is that of a file or
 // that of a package.
 func tokenOf(answer *addressResponse) (token *contentToken, packaged bool) {
-	if token := answer.Data; token != nil && hosts.TakeContents(token.URL) {
+	if token := answer.Data; token != nil && hosts.MayHaveContents(token.URL) {
 		return token, false
 	}
-	if token := answer.Package; token != nil && hosts.TakeContents(token.URL) {
+	if token := answer.Package; token != nil && hosts.MayHaveContents(token.URL) {
 		return token, true
 	}
 	return nil, false

@@ -281,7 +281,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 		if refused.Status < 300 || refused.Status >= 400 || refused.Location == "" {
 			return nil, refused
 		}
-		if !hosts.TakeContents(refused.Location) {
+		if !hosts.MayHaveContents(refused.Location) {
 			return nil, apierr.Damaged("the service redirects to an address that is not secure or not Apple's")
 		}
 		address = refused.Location

@@ -101,7 +101,7 @@ func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error
 	raw, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/item/" + url.PathEscape(it.itemID), Repeatable: true,
 	}, func(raw *documentItem) error {
-		if raw.Info == nil || !hosts.TakeContents(raw.Info.URLs.Download) {
+		if raw.Info == nil || !hosts.MayHaveContents(raw.Info.URLs.Download) {
 			return apierr.Damaged("no address on a host of Apple's for the content")
 		}
 		return nil

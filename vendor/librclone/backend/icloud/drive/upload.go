@@ -178,7 +178,7 @@ func (d *Drive) ticket(ctx context.Context, in place, name string, body map[stri
 		Host: hosts.Docs, Method: http.MethodPost, Path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
 		Repeatable: true, Body: body,
 	}, func(tickets *[]api.UploadResponse) error {
-		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !hosts.TakeContents((*tickets)[0].URL) {
+		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !hosts.MayHaveContents((*tickets)[0].URL) {
 			return apierr.Damaged("no address on a host of Apple's for an upload")
 		}
 		return nil

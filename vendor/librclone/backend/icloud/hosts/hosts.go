@@ -1,5 +1,5 @@
-// Package hosts decides which hosts may receive the secrets and the contents of
-// an account.
+// Package hosts has the names and addresses of Apple's hosts, and decides which
+// hosts may receive the secrets and the contents of an account.
 package hosts
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// The names of the services in the list of an account.
+// The names of the services, as in the list of services of an account.
 const (
 	Drive  = api.WsDrive
 	Docs   = api.WsDocs
@@ -20,7 +20,7 @@ const (
 	SharedAlbums = "sharedstreams"
 )
 
-// Setup is the name of the host that is known without the list.
+// Setup is the name of the setup host. The list of services does not have it.
 const Setup = "setup"
 
 // ValidatePath is the path of the request at the setup host that confirms a
@@ -60,16 +60,16 @@ func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(ho
 // to. The accounts of mainland China have the same ones with ".cn" added.
 var appleDomains = []string{".icloud-content.com", ".icloud.com", ".apple.com"}
 
-// TakeContents reports whether contents may be read from an address or sent to
-// it: it is safe, and on a host of Apple's or of this machine.
-func TakeContents(address string) bool {
+// MayHaveContents reports whether contents may be read from an address or sent
+// to it: the address is safe, and its host is Apple's or this machine.
+func MayHaveContents(address string) bool {
 	host := strings.ToLower(Of(address))
 	ofApple := func(domain string) bool { return strings.HasSuffix(strings.TrimSuffix(host, ".cn"), domain) }
 	return IsSafe(address) && (isLoopback(host) || slices.ContainsFunc(appleDomains, ofApple))
 }
 
-// SameDomain reports whether two addresses are in the same domain of Apple and
-// the second is protected against eavesdropping.
+// SameDomain reports whether two addresses are in the same domain of Apple, and
+// requests to the second one are protected against eavesdropping.
 func SameDomain(from, to string) bool {
 	for _, domain := range []string{".icloud.com", ".apple.com"} {
 		if strings.HasSuffix(Of(from), domain) {

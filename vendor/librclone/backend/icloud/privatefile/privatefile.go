@@ -1,5 +1,5 @@
-// Package privatefile reads, replaces and locks files with secrets, which only
-// their owner may read.
+// Package privatefile reads, replaces, removes and locks files with secrets, which
+// only their owner may read.
 package privatefile
 
 import (
@@ -17,12 +17,11 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// maxSize is the maximum size of a file with secrets, in bytes. A
-// session takes about 10 KB.
+// maxSize is the maximum size of a file in bytes. A session takes about 10 KB.
 const maxSize = 1 << 20
 
-// Read reads a file that ReplaceFile has written. It refuses
-// anything but a regular file of limited size, without blocking on it.
+// Read returns the content of a file that Replace has written. It refuses
+// anything but a regular file of limited size, without blocking.
 func Read(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -106,14 +105,15 @@ func makeFolder(path string) error {
 }
 
 // lockPoll is the interval between attempts to take a lock that another process
-// holds. A renewal, during which it is held, takes five requests.
+// holds. The lock is held during a renewal, which takes five requests.
 const lockPoll = 20 * time.Millisecond
 
-// Lock takes the lock of a file, which is a file beside it with the
-// suffix ".lock". It creates the folder if there is none.
+// Lock locks the file beside path with the suffix ".lock". It creates the file
+// and its folder if they are missing, and waits until ctx ends if another process
+// holds the lock.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("its folder cannot be made: %w", WithoutPath(err))
+		return nil, fmt.Errorf("its folder cannot be created: %w", WithoutPath(err))
 	}
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
@@ -126,10 +126,9 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
-// Replace replaces a file of mode 0600 so that readers see either the old
-// or the new one. It creates the folder, of mode 0700, if there is none. A file
-// written by root gets the owner of the folder, so that a run as root does not
-// lock out the user.
+// Replace creates or replaces a file of mode 0600. Readers see either the old or
+// the new content. A missing folder is created with mode 0700. A file that root
+// writes gets the owner of its folder, so that the user can still read it.
 func Replace(path string, data []byte) error {
 	folder := filepath.Dir(path)
 	if err := makeFolder(folder); err != nil {
@@ -158,8 +157,8 @@ func Replace(path string, data []byte) error {
 	return err
 }
 
-// Remove removes a file that ReplaceFile writes, if it exists, and the
-// temporary files that killed writers have left beside it.
+// Remove removes a file that Replace writes, if it exists, and the temporary files
+// that killed writers have left beside it.
 func Remove(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -178,7 +177,8 @@ func Remove(path string) error {
 	return nil
 }
 
-// WithoutPath removes the path from a file error whose message already has it.
+// WithoutPath returns the underlying error of a file error, without the path. It
+// is for messages that have the path already.
 func WithoutPath(err error) error {
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {

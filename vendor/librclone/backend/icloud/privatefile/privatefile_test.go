@@ -10,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What root writes belongs to the owner of the folder.
-func TestRootLeavesFilesToTheUser(t *testing.T) {
+// Files and folders that root writes belong to the owner of the folder above
+// them. Files of other users are refused.
+func TestFilesOfRootBelongToTheOwnerOfTheFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
-		assert.NoError(t, inherit("/none", "/none"), "others change no owner")
+		assert.NoError(t, inherit("/none", "/none"), "only root changes owners")
 		return
 	}
 	const user = 65534

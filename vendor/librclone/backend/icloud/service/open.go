@@ -29,8 +29,8 @@ const (
 // DefaultClientID is the client id of icloud.com, which is rclone's default too.
 const DefaultClientID = "d39ba9916b7251055b22c7f910e2ea796ee65e98b2ddecea8f5dde8d9d1a815d"
 
-// hiddenPassword is what rclone's "config show" prints for a password. In a
-// configuration made from its output, it stands for no password.
+// hiddenPassword is the text that rclone's "config show" prints instead of a
+// password. In a configuration made from its output, it means no password.
 const hiddenPassword = "*** ENCRYPTED ***"
 
 // Options are the options of a remote that concern its account.
@@ -50,12 +50,13 @@ type Options struct {
 	Silence         fs.Duration `config:"silence"`
 }
 
-// Format implements fmt.Formatter, so that no verb prints a secret: cookies and
-// tokens are there in the clear, and a command may hold a password.
+// Format implements fmt.Formatter, so that no verb prints a secret. Cookies and
+// tokens are plain texts, and a command may contain a password.
 func (Options) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "service.Options{…}") }
 
-// password checks the options and returns the password, or "" if there is none.
-// name is the name of the remote, for messages.
+// password returns the password, or "" if there is none. It fails if the options
+// have no Apple ID or an invalid password. name is the name of the remote in
+// messages.
 func (o *Options) password(name string) (session.Secret, error) {
 	if o.AppleID == "" {
 		return "", apierr.New(apierr.KindBadConfig, "open", name, "apple_id is missing").Advise("add the Apple ID to the configuration")
@@ -65,15 +66,15 @@ func (o *Options) password(name string) (session.Secret, error) {
 	}
 	password, err := obscure.Reveal(o.Password)
 	if err != nil {
-		return "", apierr.New(apierr.KindBadConfig, "open", name, "the password is not in the form that rclone keeps passwords in").
+		return "", apierr.New(apierr.KindBadConfig, "open", name, "the password is not in the form in which rclone stores passwords").
 			Advise("write it with \"rclone obscure\", or leave it out to use the session alone")
 	}
 	redact.Conceal(password)
 	return session.Secret(password), nil
 }
 
-// SessionOf returns the session that options contain, as for an account that was
-// set up with rclone.
+// SessionOf returns the session that options contain, as those of an account
+// that was set up with rclone do.
 func SessionOf(opt *Options) *session.File {
 	state := &session.File{
 		AppleID:    opt.AppleID,

@@ -1,5 +1,5 @@
 // Package service sends requests to the services of an Apple Account, such as
-// Drive, with its session, which is renewed when it ends.
+// Drive, with the session of the account, which it renews when that has ended.
 package service
 
 import (
@@ -41,19 +41,21 @@ type Request struct {
 
 	// Zone is the zone that the request writes to, or "" if it only reads.
 	Zone string
-	// Repeatable is set if performing the request twice does no harm. It is
-	// repeated if its response is lost or cannot be decoded.
+	// Repeatable is set if sending the request twice does no harm. The request
+	// is then repeated if its response is lost or cannot be decoded.
 	Repeatable bool
-	// TrustRefusals is set if a failure that the service reports is returned
-	// after TrustedTries attempts.
+	// TrustRefusals is set if a failure that the service reports, other than
+	// throttling, is returned after TrustedTries attempts.
 	TrustRefusals bool
 }
 
-// TrustedTries is how often a request is sent whose refusals are trusted.
+// TrustedTries is how often a request with TrustRefusals is sent that the service
+// refuses.
 const TrustedTries = 2
 
-// Fetch performs a request and checks its response. A response that check
-// refuses is treated like one that cannot be decoded.
+// Fetch sends a request, decodes its response and checks it. Failures are retried
+// if that is worthwhile. A response for which check fails is treated like one that
+// cannot be decoded. check may be nil.
 func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
 		answer := new(T)
@@ -79,9 +81,9 @@ func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) err
 	}
 }
 
-// worthRepeating reports whether a call is worth repeating. A refused call was
-// not carried out. After any other temporary failure, only calls that may be
-// repeated are.
+// worthRepeating reports whether to send a request again that failed with err. A
+// request that was refused because of load has had no effect. After any other
+// temporary failure, only repeatable requests are sent again.
 func (r Request) worthRepeating(err error) bool {
 	if apierr.IsFinal(err) {
 		return false
@@ -95,13 +97,13 @@ func (r Request) worthRepeating(err error) bool {
 	return r.Repeatable && apierr.IsDoubtful(err) && !r.TrustRefusals
 }
 
-// maxRenewals is the maximum number of renewals that one call waits for: new
-// cookies for protected data, a sign-in, Apple's confirmation that the session
-// is valid, and as many again by other calls and other processes.
+// maxRenewals is the maximum number of renewals that one request waits for: one
+// of the cookies for protected data, one sign-in, one check that the session is
+// valid, and as many again by other requests and other processes.
 const maxRenewals = 6
 
-// Send performs a request, and repeats it after each renewal of the session
-// that it needs.
+// Send sends a request and decodes its response. If the session is refused, Send
+// renews it and sends the request again.
 func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 	done := new(session.Attempts)
 	for renewals := 0; ; renewals++ {
@@ -147,8 +149,8 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 	}
 }
 
-// exchange sends a request and reads its response. A status other than success
-// is returned as a *refusal.
+// exchange sends a request once and decodes its response. For a status other than
+// success, the error is an *apierr.Refusal.
 func (s *Service) exchange(ctx context.Context, r Request, root string, access *session.Access, answer any) error {
 	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.CookieHeader()})
 	if r.ContentType != "" {

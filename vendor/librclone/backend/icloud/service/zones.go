@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// zones serialises the writes to a zone after the service has refused one
-// because another was under way. Users have seen such refusals, but their exact
-// condition is unknown, so writes are concurrent at first.
+// zones serialises the writes to a zone after the service has refused a write
+// because another one was under way. Users have seen such refusals, but their
+// exact condition is unknown, so writes are concurrent at first.
 type zones struct {
 	mu    sync.Mutex
-	turns map[string]chan struct{} // of the zones in which writes go one by one
+	turns map[string]chan struct{} // of the zones in which writes are serialised
 }
 
-// enter waits until a write may begin.
+// enter waits until a write to a zone may begin. leave must be called after it.
 func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error) {
 	z.mu.Lock()
 	turn := z.turns[zone]
@@ -29,7 +29,8 @@ func (z *zones) enter(ctx context.Context, zone string) (leave func(), err error
 	}
 }
 
-// crowded records that a write was refused.
+// crowded records that the service refused a write to a zone because of another
+// one, so that later writes to it are serialised.
 func (z *zones) crowded(zone string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()

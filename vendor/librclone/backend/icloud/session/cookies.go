@@ -11,10 +11,11 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// HeadersFor returns the headers for a content host. Cookies are sent to
-// iCloud's own domain only; on other hosts, the address itself grants access.
-// rclone's client sends them everywhere. So if an earlier address was refused
-// without cookies (denied), Apple's domain for contents gets them too.
+// HeadersFor returns the headers for a content host. Cookies are sent only to
+// iCloud's own domain, because elsewhere the address itself grants access.
+// rclone's client sends them everywhere. So if denied is set, which means that an
+// earlier address was refused without cookies, they are also sent to Apple's
+// domain for contents.
 func (s *Session) HeadersFor(address string, denied bool) map[string]string {
 	headers := api.GetCommonHeaders(nil)
 	host := strings.TrimSuffix(hosts.Of(address), ".cn")
@@ -38,20 +39,15 @@ func CookieHeader(cookies []Cookie) string {
 	return header.String()
 }
 
-// MergeCookies returns old with the cookies of a response. It does not modify
-// old, which other requests may be using.
-func MergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
-	merged := append([]Cookie(nil), old...)
-	for _, cookie := range answered {
-		at := -1
-		for i := range merged {
-			if merged[i].Name == cookie.Name {
-				at = i
-			}
-		}
+// MergeCookies returns the old cookies with the changes that a response makes.
+// It does not modify old, which other requests may be using.
+func MergeCookies(old []Cookie, received []*http.Cookie) []Cookie {
+	merged := slices.Clone(old)
+	for _, cookie := range received {
+		at := slices.IndexFunc(merged, func(c Cookie) bool { return c.Name == cookie.Name })
 		switch {
 		case deletes(cookie) && at >= 0:
-			merged = append(merged[:at], merged[at+1:]...)
+			merged = slices.Delete(merged, at, at+1)
 		case deletes(cookie):
 		case at >= 0:
 			merged[at].Value = Secret(cookie.Value)
@@ -62,8 +58,9 @@ func MergeCookies(old []Cookie, answered []*http.Cookie) []Cookie {
 	return merged
 }
 
-// deletes reports whether a response deletes a cookie: by an empty value or by
-// an expiry that has passed (RFC 6265, in which Max-Age takes precedence).
+// deletes reports whether a received cookie deletes the cookie of its name: by an
+// empty value, or by an expiry that has passed (RFC 6265, in which Max-Age takes
+// precedence).
 func deletes(cookie *http.Cookie) bool {
 	if cookie.Value == "" || cookie.MaxAge < 0 {
 		return true
@@ -71,29 +68,26 @@ func deletes(cookie *http.Cookie) bool {
 	return cookie.MaxAge == 0 && !cookie.Expires.IsZero() && !cookie.Expires.After(time.Now())
 }
 
-// HasCookie reports whether there is a cookie of a name.
+// HasCookie reports whether cookies has a cookie with a name.
 func HasCookie(cookies []Cookie, name string) bool {
-	for _, cookie := range cookies {
-		if cookie.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(cookies, func(c Cookie) bool { return c.Name == name })
 }
 
-// PCSCookie gives access to Drive's data when Advanced Data Protection is on.
+// PCSCookie is the name of the cookie that gives access to Drive's data when
+// Advanced Data Protection is on.
 const PCSCookie = pcsPrefix + "Documents"
 
-// pcsPrefix begins the names of all cookies for protected data.
+// pcsPrefix is the prefix of the names of all cookies for protected data.
 const pcsPrefix = "X-APPLE-WEBAUTH-PCS-"
 
 // CookieHeader returns the cookies of the session in the form of a request
 // header.
 func (f *File) CookieHeader() string { return CookieHeader(f.Cookies) }
 
-// TakePCS copies the cookies for protected data, and what is known of the
-// consent to them, from another state of the same session. It reports whether
-// the session is still the same.
+// TakePCS copies the cookies for protected data, and the consent to them, from
+// another state of the same session. before is the time of the renewal that this
+// other state was derived from. If f has been renewed since, TakePCS changes
+// nothing and returns false.
 func (f *File) TakePCS(from *File, before time.Time) bool {
 	if f.TrustToken != from.TrustToken || !f.RenewedAt.Equal(before) {
 		return false
@@ -107,8 +101,8 @@ func (f *File) TakePCS(from *File, before time.Time) bool {
 	return true
 }
 
-// DropPCS removes the cookie for protected data before a new one is requested,
-// because the old one would be taken for the new one.
+// DropPCS removes the cookie for protected data. It is called before a new one
+// is requested, so that the old one is not taken for the new one.
 func (f *File) DropPCS() {
 	f.Cookies = slices.DeleteFunc(slices.Clone(f.Cookies), func(c Cookie) bool { return c.Name == PCSCookie })
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An answer takes a cookie away by ending its life.
-func TestCookiesThatAnswersDelete(t *testing.T) {
+// A response deletes a cookie by an empty value or by an expiry in the past.
+func TestResponsesDeleteCookies(t *testing.T) {
 	later := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
 	for set, left := range map[string]string{
 		"A=":                   "",
@@ -20,13 +20,13 @@ func TestCookiesThatAnswersDelete(t *testing.T) {
 		"A=new":                                                    "A=new",
 		"B=deleted; Max-Age=0":                                     "A=old",
 	} {
-		answer := http.Response{Header: http.Header{"Set-Cookie": {set}}}
-		assert.Equal(t, left, CookieHeader(MergeCookies([]Cookie{{"A", "old"}}, answer.Cookies())), set)
+		resp := http.Response{Header: http.Header{"Set-Cookie": {set}}}
+		assert.Equal(t, left, CookieHeader(MergeCookies([]Cookie{{"A", "old"}}, resp.Cookies())), set)
 	}
 }
 
-// Cookies are sent to iCloud's own hosts and to no other.
-func TestCookiesStayAtHome(t *testing.T) {
+// Cookies are sent only to iCloud's own hosts.
+func TestCookiesAreSentToICloudOnly(t *testing.T) {
 	s := New("test", "", 0, nil)
 	s.state.Cookies = []Cookie{{"a", "secret"}}
 	for address, sent := range map[string]bool{
@@ -45,7 +45,8 @@ func TestCookiesStayAtHome(t *testing.T) {
 	assert.Equal(t, "a=secret", header.Get("Cookie"))
 }
 
-// Cookies for protected data go to the session that they are of.
+// Cookies for protected data are stored only in the session that they were
+// requested for.
 func TestPCSOfAnotherSession(t *testing.T) {
 	now := time.Now().UTC()
 	asked := &File{TrustToken: "trust", RenewedAt: now.Add(time.Minute), Cookies: []Cookie{{"WEB", "old"}, {PCSCookie, "fresh"}}}

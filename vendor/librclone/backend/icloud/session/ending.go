@@ -7,15 +7,15 @@ import (
 	"plakar-icloud/librclone/backend/icloud/transport"
 )
 
-// Final failures of renewals: for a while, or until a person acts.
+// The failures that end a renewal, for a while or until a person acts.
 
 // doubtfulProofPause is the pause after a proof of the password that was refused
 // without a reason. Apple may have counted it as a wrong password, and two wrong
 // passwords have locked an account.
 const doubtfulProofPause = time.Hour
 
-// giveUp records a failure that waiting cannot cure. It ends the run: all
-// callers get it, until a later renewal is due.
+// giveUp records a failure that no further wait can resolve, and returns it. The
+// failure ends the run: all callers get it until the next renewal may be tried.
 func (s *Session) giveUp(err *apierr.Error, state *File) error {
 	e := *err
 	if e.Op == "" {
@@ -40,13 +40,13 @@ func (s *Session) giveUp(err *apierr.Error, state *File) error {
 		state.Refused.NotBefore = until
 	}
 	state.note(e.Cause(), e.Why)
-	if e.Cause() != apierr.CauseStateFolder { // which says that nothing can be kept
+	if e.Cause() != apierr.CauseStateFolder { // then the file cannot be written
 		s.writeFile(state)
 	}
 	return s.fail(&e, wait)
 }
 
-// fail returns a failure to all callers for a while.
+// fail makes all callers get a failure for wait, and returns it.
 func (s *Session) fail(e *apierr.Error, wait time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,15 +69,15 @@ func troubleCause(e *apierr.Error) string {
 	return ""
 }
 
-// endWithoutCredentials does the same as end, for a session that cannot be renewed for lack of
-// credentials.
+// endWithoutCredentials is end for a session that cannot be renewed because
+// credentials are missing.
 func (s *Session) endWithoutCredentials(cause, why string, state *File) error {
 	state.RefuseSession(cause, why)
 	return s.end(NeedsLogin(s.name, why).Because(cause), state)
 }
 
-// end records that only a person can help. Later calls fail at once, until the
-// session file changes.
+// end ends the session, because only a person can resolve the failure why, and
+// returns why. Later calls fail at once until the session file changes.
 func (s *Session) end(why *apierr.Error, state *File) error {
 	state.Refused.Cause, state.Refused.Reason = why.Cause(), why.Why
 	s.writeFile(state)
@@ -86,8 +86,7 @@ func (s *Session) end(why *apierr.Error, state *File) error {
 	return s.stop(why)
 }
 
-// stop does the same as end, without a record in the session file. mu must be
-// held.
+// stop is end without a record in the session file. mu must be held.
 func (s *Session) stop(why *apierr.Error) error {
 	why.Final = true
 	s.ended = why

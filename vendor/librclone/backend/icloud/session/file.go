@@ -21,12 +21,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// FileVersion is the version of the format that this package writes. A
-// file of a higher version is refused.
+// FileVersion is the version of the format that this package writes. A file of
+// a higher version is refused.
 const FileVersion = 1
 
-// Secret is a text that prints as asterisks. Only its JSON form, in which
-// session files are written, contains it.
+// Secret is a text that prints as asterisks. Only its JSON form, which session
+// files need, contains the text.
 type Secret string
 
 // String implements fmt.Stringer.
@@ -40,17 +40,20 @@ func (s Secret) String() string {
 // GoString implements fmt.GoStringer.
 func (s Secret) GoString() string { return s.String() }
 
+// Format implements fmt.Formatter, so that no verb prints the text.
+func (s Secret) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(s.String())) }
+
 // Cookie is one cookie of a session.
 type Cookie struct {
 	Name  string `json:"name"`
 	Value Secret `json:"value"`
 }
 
-// File is the state that processes with the same Apple Account share: a
-// JSON object in a file of mode 0600, in a folder of mode 0700, replaced as a
-// whole. A process that changes it must hold a lock on the file beside it with
-// the suffix ".lock" (flock on Unix, LockFileEx on Windows); see
-// UpdateSessionFile.
+// File is the state of a session that all processes with the same Apple Account
+// share. It is stored as a JSON object in a file of mode 0600, which is replaced
+// as a whole, in a folder of mode 0700. A process that changes it must hold a
+// lock on the file beside it with the suffix ".lock" (flock on Unix, LockFileEx
+// on Windows); see UpdateFile.
 type File struct {
 	Version  int    `json:"version"`
 	AppleID  string `json:"apple_id"`
@@ -59,8 +62,8 @@ type File struct {
 	// TrustToken makes the second factor unnecessary at a sign-in, for about 30
 	// days.
 	TrustToken Secret `json:"trust_token,omitempty"`
-	// SessionToken is the proof of the last sign-in. Together with the trust
-	// token, it gives new cookies without the password as long as it is valid.
+	// SessionToken is the result of the last sign-in. As long as it is valid, it
+	// and the trust token give new cookies without the password.
 	SessionToken Secret   `json:"session_token,omitempty"`
 	Country      string   `json:"account_country,omitempty"`
 	Cookies      []Cookie `json:"cookies,omitempty"`
@@ -80,30 +83,30 @@ type File struct {
 	SignedInAt time.Time `json:"signed_in_at,omitzero"` // when the last sign-in was
 	SignIns    int       `json:"sign_ins,omitempty"`    // with this trust token
 
-	// Refused identifies the credentials that Apple has rejected and that are
-	// therefore not used again.
+	// Refused identifies the credentials that are not used again, because Apple
+	// has rejected them.
 	Refused Refusals `json:"refused,omitzero"`
 	// Proofs limits the sign-ins by password.
 	Proofs ProofLog `json:"proofs,omitzero"`
 }
 
-// Refusals are fingerprints of credentials that Apple has rejected. A
-// fingerprint consists of 3 bytes of a slow hash: enough to recognise the
-// credential, but too little to find it by trying.
+// Refusals has the fingerprints of credentials that Apple has rejected, and the
+// last failure of a renewal. A fingerprint is 3 bytes of a slow hash, which
+// suffices to recognise a credential but not to find it by trying.
 type Refusals struct {
 	Salt       string    `json:"salt,omitempty"`
 	Password   string    `json:"password,omitempty"`
 	TrustToken string    `json:"trust_token,omitempty"`
-	Session    string    `json:"session,omitempty"`   // one that is over, and nothing is there to renew it with
+	Session    string    `json:"session,omitempty"`   // a session that has ended and cannot be renewed for lack of credentials
 	Token      string    `json:"token,omitempty"`     // the session token
-	Cause      string    `json:"cause,omitempty"`     // why the last renewal failed, as of Error.Cause
-	Reason     string    `json:"reason,omitempty"`    // the same in words
-	NotBefore  time.Time `json:"not_before,omitzero"` // no renewal is tried before
-	Tries      int       `json:"tries,omitempty"`     // renewals in a row that failed for a passing reason
+	Cause      string    `json:"cause,omitempty"`     // why the last renewal failed, one of the Cause constants of apierr
+	Reason     string    `json:"reason,omitempty"`    // why the last renewal failed, as a text
+	NotBefore  time.Time `json:"not_before,omitzero"` // no renewal is tried before this time
+	Tries      int       `json:"tries,omitempty"`     // consecutive renewals with a temporary failure
 }
 
-// Refuse stores that the trust token or, if password is set, the password was
-// rejected, and why.
+// Refuse stores that Apple rejected the password or, if that is empty, the trust
+// token, and why.
 func (f *File) Refuse(password Secret, cause, why string) {
 	f.refuseFor(cause, why)
 	if password != "" {
@@ -113,8 +116,8 @@ func (f *File) Refuse(password Secret, cause, why string) {
 	}
 }
 
-// RefuseSession stores that the session cannot be renewed for lack of
-// credentials, and why.
+// RefuseSession stores that the session has ended and cannot be renewed, and
+// why.
 func (f *File) RefuseSession(cause, why string) {
 	f.refuseFor(cause, why)
 	f.Refused.Session = f.fingerprint(f.session())
@@ -126,26 +129,28 @@ func (f *File) refuseSessionToken(why string) {
 	f.Refused.Token = f.fingerprint(f.SessionToken)
 }
 
-// sessionTokenUsable reports whether the session token may give a session.
+// sessionTokenUsable reports whether there is a session token that Apple has not
+// rejected.
 func (f *File) sessionTokenUsable() bool {
 	return f.SessionToken != "" && !f.refuses(f.Refused.Token, f.SessionToken)
 }
 
-// aboutCredentials reports whether a credential is rejected, to which the cause
-// and the reason then refer.
+// aboutCredentials reports whether a credential is rejected. The cause and the
+// reason then refer to it.
 func (r *Refusals) aboutCredentials() bool {
 	return r.Password != "" || r.TrustToken != "" || r.Session != "" || r.Token != ""
 }
 
-// note stores why a renewal failed.
+// note stores why a renewal failed, unless a rejected credential is the cause
+// already.
 func (f *File) note(cause, why string) {
 	if !f.Refused.aboutCredentials() {
 		f.Refused.Cause, f.Refused.Reason = cause, why
 	}
 }
 
-// forgetTrouble removes the reason of earlier failures after a successful
-// renewal.
+// forgetTrouble removes the record of earlier failures. It is called after a
+// successful renewal.
 func (f *File) forgetTrouble() {
 	f.Refused.NotBefore, f.Refused.Tries = time.Time{}, 0
 	if f.Proofs.Sent == 0 {
@@ -160,10 +165,10 @@ func (f *File) refuseFor(cause, why string) {
 	f.Refused.Cause, f.Refused.Reason = cause, why
 }
 
-// session returns a value that identifies the session.
+// session returns a text that identifies the session.
 func (f *File) session() Secret { return f.TrustToken + Secret(f.CookieHeader()) }
 
-// refuses reports whether a fingerprint is that of a credential.
+// refuses reports whether a credential has a fingerprint.
 func (f *File) refuses(fingerprint string, credential Secret) bool {
 	return fingerprint != "" && credential != "" && fingerprint == f.fingerprint(credential)
 }
@@ -176,7 +181,7 @@ var FingerprintRounds = 100_000
 
 func (f *File) fingerprint(credential Secret) string {
 	hash, err := pbkdf2.Key(sha256.New, string(credential), []byte(f.Refused.Salt), FingerprintRounds, fingerprintBytes)
-	if err != nil { // only for parameters that are not these
+	if err != nil { // impossible with these parameters
 		return ""
 	}
 	return hex.EncodeToString(hash)
@@ -190,8 +195,8 @@ func (f *File) Clone() File {
 	return copied
 }
 
-// fileError returns the error for a session file. Its reason contains
-// the path, because callers show only the reason.
+// fileError returns the error for a session file. Its reason contains the path,
+// because callers show only the reason.
 func fileError(path, what string) *apierr.Error {
 	return apierr.Newf(apierr.KindBadConfig, "", "", "the session file %q %s", path, what).Because(apierr.CauseSessionFile)
 }
@@ -214,13 +219,13 @@ func LoadFile(path string) (*File, error) {
 }
 
 func newerFormat(path string, version int) error {
-	return fileError(path, fmt.Sprintf("has format %d and this version knows %d", version, FileVersion)).
-		Advise("use a newer version")
+	return fileError(path, fmt.Sprintf("has format %d, and this version knows only %d", version, FileVersion)).
+		Advise("use a newer version of plakar-icloud")
 }
 
-// SaveFile replaces a session file and creates its folder if there is
-// none. A file of a newer format is kept. Use UpdateSessionFile if other
-// processes may use the file.
+// SaveFile replaces a session file, and creates its folder if that is missing. A
+// file of a newer format is kept. If other processes may use the file, the caller
+// must hold its lock; see UpdateFile.
 func SaveFile(path string, file *File) error {
 	var present struct {
 		Version int `json:"version"`
@@ -253,9 +258,9 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// UpdateFile changes a session file under its lock: it reads the file
-// (an empty one if there is none), calls change and, unless that fails, writes
-// the file.
+// UpdateFile changes a session file under its lock. It reads the file, calls
+// change and, if that succeeds, writes the file. If there is no file, change
+// gets an empty File.
 func UpdateFile(ctx context.Context, path string, change func(*File) error) error {
 	unlock, err := lockFile(ctx, path)
 	if err != nil {
@@ -275,9 +280,9 @@ func UpdateFile(ctx context.Context, path string, change func(*File) error) erro
 	return SaveFile(path, file)
 }
 
-// ForgetFile removes a session file, so that processes that use it end
-// their session at the next renewal. The lock file is kept, because other
-// processes may be waiting for it.
+// ForgetFile removes a session file. Processes that use it end their session at
+// the next renewal. The lock file is kept, because other processes may be waiting
+// for it.
 func ForgetFile(ctx context.Context, path string) error {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -285,17 +290,18 @@ func ForgetFile(ctx context.Context, path string) error {
 	if unlock, err := lockFile(ctx, path); err == nil {
 		defer unlock()
 	} else if ctx.Err() != nil {
-		return ctx.Err() // where there are no locks, processes do without one too
+		return ctx.Err() // any other failure is ignored: without a lock, the file is removed all the same
 	}
 	if err := privatefile.Remove(path); err != nil {
 		return fileError(path, "cannot be removed").From(privatefile.WithoutPath(err)).
-			Advise("remove it by hand: it holds secrets")
+			Advise("remove it by hand, because it contains secrets")
 	}
 	return privatefile.Remove(SeenFile(path))
 }
 
-// SeenFile returns the path of the file beside a session file in which processes
-// store facts about the drive for later ones. It is removed with the session.
+// SeenFile returns the path of the file, beside a session file, in which
+// processes store facts about the drive for later processes. ForgetFile removes
+// it, too.
 func SeenFile(sessionFile string) string { return sessionFile + ".seen" }
 
 // TrustDays is how long a trust token is valid, by Apple's present practice.
@@ -304,23 +310,24 @@ const TrustDays = 30
 // Status describes a session without its secrets.
 type Status struct {
 	AppleID    string    `json:"apple_id"`
-	HasTrust   bool      `json:"has_trust"`   // a trust token is there
-	HasCookies bool      `json:"has_cookies"` // a session is there, alive or not
+	HasTrust   bool      `json:"has_trust"`   // there is a trust token
+	HasCookies bool      `json:"has_cookies"` // there is a session, valid or not
 	TrustedAt  time.Time `json:"trusted_at,omitzero"`
-	TrustUntil time.Time `json:"trust_until,omitzero"` // expected; zero when TrustedAt is not known
+	TrustUntil time.Time `json:"trust_until,omitzero"` // an estimate; zero if TrustedAt is unknown
 	RenewedAt  time.Time `json:"renewed_at,omitzero"`
 	SignIns    int       `json:"sign_ins"`
 	Protected  bool      `json:"protected"` // Advanced Data Protection is on
-	// ConsentUntil is when the access to protected data ends, if Apple tells.
+	// ConsentUntil is when the access to protected data ends, if Apple reports
+	// it.
 	ConsentUntil time.Time `json:"consent_until,omitzero"`
 	// NeedsLogin is true if a person has to sign in: there is no trust, it has
 	// ended, or Apple has rejected it or the password.
 	NeedsLogin bool   `json:"needs_login"`
-	Cause      string `json:"cause,omitempty"`  // why, as of Error.Cause
-	Reason     string `json:"reason,omitempty"` // the same in words
+	Cause      string `json:"cause,omitempty"`  // why, one of the Cause constants of apierr
+	Reason     string `json:"reason,omitempty"` // why, as a text
 }
 
-// Describe returns the state of the session at a time.
+// Describe returns the status of the session at the time now.
 func (f *File) Describe(now time.Time) Status {
 	status := Status{
 		AppleID:      f.AppleID,
@@ -346,20 +353,17 @@ func (f *File) Describe(now time.Time) Status {
 	if !status.NeedsLogin && f.Refused.Reason != "" {
 		status.Cause, status.Reason = f.Refused.Cause, "the last renewal of the session failed: "+f.Refused.Reason
 		if f.Refused.NotBefore.After(now) {
-			status.Reason += "; none is tried before " + f.Refused.NotBefore.UTC().Format(time.RFC3339)
+			status.Reason += "; the next one is not tried before " + f.Refused.NotBefore.UTC().Format(time.RFC3339)
 		}
 	}
 	return status
 }
 
-// TrustLeft returns how long the trust is expected to last from now on, and
-// whether that is known.
+// TrustLeft returns how long the trust is expected to last from now, and whether
+// that is known.
 func (s Status) TrustLeft(now time.Time) (time.Duration, bool) {
 	if s.TrustUntil.IsZero() {
 		return 0, false
 	}
 	return max(0, s.TrustUntil.Sub(now)), true
 }
-
-// Format implements fmt.Formatter, so that no verb prints the text.
-func (s Secret) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(s.String())) }

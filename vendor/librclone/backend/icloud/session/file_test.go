@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is no regular file of a sane size is refused at once, and the error names
-// the file.
-func TestFilesThatAreNoSession(t *testing.T) {
+// Anything but a regular file of a sane size is refused without blocking, and the
+// error contains the path.
+func TestFilesThatAreNoSessionAreRefused(t *testing.T) {
 	folder := t.TempDir()
 	made := func(name string, make func(path string) error) string {
 		path := filepath.Join(folder, name)
@@ -47,16 +47,17 @@ func TestFilesThatAreNoSession(t *testing.T) {
 	}
 }
 
-// A session file of a newer version is not replaced by one that lacks what that
-// version has put into it.
-func TestNewerSessionFileStays(t *testing.T) {
+// A session file of a newer format is not replaced, because the members that
+// this version does not know would be lost.
+func TestNewerSessionFileIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	newer := []byte(`{"version":2,"apple_id":"user@example.com","more":"x"}`)
 	require.NoError(t, os.WriteFile(path, newer, 0o600))
 	assert.ErrorContains(t, SaveFile(path, &File{AppleID: "user@example.com"}), "newer version")
 }
 
-func TestSessionStatus(t *testing.T) {
+// The status has the rest of the trust and any refusal, but no secret.
+func TestStatusOfASession(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	file := &File{AppleID: "user@example.com", TrustToken: "hunter2", TrustedAt: now.AddDate(0, 0, -25), SignIns: 3}
 	status := file.Describe(now)
@@ -72,8 +73,8 @@ func TestSessionStatus(t *testing.T) {
 	assert.NotContains(t, string(encoded), "hunter2")
 }
 
-// No way of printing shows a secret.
-func TestSecretsDoNotPrint(t *testing.T) {
+// No verb of package fmt prints a secret.
+func TestSecretsAreNotPrinted(t *testing.T) {
 	file := File{TrustToken: "hunter2", Cookies: []Cookie{{"name", "hunter2"}}}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		assert.NotContains(t, fmt.Sprintf(format, file), "hunter2", format)
@@ -81,6 +82,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	data, err := json.Marshal(file)
 	require.NoError(t, err)
-	assert.Contains(t, string(data), "hunter2", "or it could not be read again")
+	assert.Contains(t, string(data), "hunter2", "a session file contains the secrets")
 	assert.NotContains(t, errors.New(file.TrustToken.String()).Error(), "hunter2")
 }

@@ -13,15 +13,15 @@ import (
 	"plakar-icloud/librclone/redact"
 )
 
-// commandTime is how long a password command may take. It may have to ask a
-// person or another machine.
+// commandTime is how long a password command may take. It may ask a person or
+// another machine for the password.
 const commandTime = time.Minute
 
-// commandGrace is how long the children of the command may keep its output open
-// after that.
+// commandGrace is how long the output of the command may stay open after the
+// command has ended, which its child processes can cause.
 const commandGrace = time.Second
 
-// PasswordOf runs a shell command and returns the first line that it prints as
+// PasswordOf runs a shell command and returns the first line of its output as
 // the password. Its stderr is that of this process.
 func PasswordOf(ctx context.Context, command string) (Secret, error) {
 	limited, cancel := context.WithTimeout(ctx, commandTime)
@@ -34,13 +34,13 @@ func PasswordOf(ctx context.Context, command string) (Secret, error) {
 	password = strings.TrimSuffix(password, "\r")
 	failed := func(why string) error {
 		return apierr.New(apierr.KindNeedsLogin, "", "", "the password command gave no password: "+why).Because(apierr.CauseNoPassword).
-			Advise("run it by hand and see that it prints the password")
+			Advise("run it by hand and check that it prints the password")
 	}
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case errors.Is(limited.Err(), context.DeadlineExceeded):
-		return "", failed("it did not end within a minute")
+		return "", failed("it did not end within " + commandTime.String())
 	case err != nil:
 		return "", failed(err.Error())
 	case password == "":

@@ -14,11 +14,12 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// The part of a session that concerns its file, through which the processes of
-// an account share it.
+// The methods for the session file, through which the processes of an account
+// share a session.
 
-// writeFile writes the session file, if there is one. If that fails, writeFile
-// warns once, and the session continues.
+// writeFile makes the refusals and tokens of state the present ones and writes
+// the session file, if there is one. If that fails, it logs a warning once, and
+// the session continues.
 func (s *Session) writeFile(state *File) {
 	s.mu.Lock()
 	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
@@ -43,7 +44,7 @@ func (s *Session) warn(err error) {
 	s.warnLocked(err)
 }
 
-// warnLocked does the same as warn, with mu held.
+// warnLocked is warn with mu held.
 func (s *Session) warnLocked(err error) {
 	if !s.warned {
 		s.warned = true
@@ -52,8 +53,8 @@ func (s *Session) warnLocked(err error) {
 	}
 }
 
-// lock takes the lock of the session file. If there is no file, or if the lock
-// cannot be taken, which err reports, the process works alone.
+// lock takes the lock of the session file. If there is no file, it does nothing.
+// unlock may be called even if err is not nil.
 func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 	if s.path == "" {
 		return func() {}, nil
@@ -68,14 +69,14 @@ func (s *Session) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// flushWait is how long the end of a process waits to save replaced cookies.
-// Another process may hold the lock during a renewal, whose result is more
-// valuable.
+// flushWait is how long Flush waits for the lock of the session file. Another
+// process may hold it during a renewal, after which these cookies are out of
+// date.
 const flushWait = 2 * time.Second
 
-// Flush saves the cookies that responses have replaced. It saves only these,
-// because other processes save theirs, and only in the session that they belong
-// to.
+// Flush stores the cookies that responses have replaced. It changes no other
+// cookies in the session file, because other processes store theirs, and does
+// nothing if the file contains another session by now.
 func (s *Session) Flush(ctx context.Context) {
 	s.mu.Lock()
 	due := len(s.rotated) > 0 && s.ended == nil
@@ -115,7 +116,7 @@ func (s *Session) Flush(ctx context.Context) {
 }
 
 // revive adopts a login that was stored in the session file after the session
-// ended. mu must be held.
+// ended, and reports whether there is one. mu must be held.
 func (s *Session) revive() bool {
 	if s.path == "" || stampOf(s.path) == s.endedFile {
 		return false
@@ -130,8 +131,8 @@ func (s *Session) revive() bool {
 	return true
 }
 
-// differs reports whether a session file contains credentials of another
-// renewal. Cookies that responses replace are ignored.
+// differs reports whether a session file contains the credentials of another
+// renewal. Differences in cookies that responses have replaced are ignored.
 func (s *Session) differs(file *File) bool {
 	if file.RenewedAt.IsZero() && s.state.RenewedAt.IsZero() {
 		return CookieHeader(file.Cookies) != CookieHeader(s.state.Cookies)
@@ -139,8 +140,9 @@ func (s *Session) differs(file *File) bool {
 	return !file.RenewedAt.Equal(s.state.RenewedAt)
 }
 
-// adoptFile adopts a renewal by another process. It fails if the session was
-// removed from its file, that is, if the user has signed out.
+// adoptFile adopts a renewal by another process, and reports whether there is
+// one. It fails if the session was removed from its file, as by a logout. If it
+// adopts nothing, it updates state from the file.
 func (s *Session) adoptFile(state *File) (adopted bool, err error) {
 	if s.path == "" {
 		return false, nil
@@ -170,7 +172,7 @@ func (s *Session) adoptFile(state *File) (adopted bool, err error) {
 		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
 		state.Country = file.Country
 	}
-	if len(file.Cookies) > 0 && !s.differs(file) { // others save what answers replace, too
+	if len(file.Cookies) > 0 && !s.differs(file) { // other processes store replaced cookies, too
 		state.Cookies = MergeCookies(file.Cookies, slices.Collect(maps.Values(s.rotated)))
 	}
 	state.Refused, state.Proofs = file.Refused, file.Proofs

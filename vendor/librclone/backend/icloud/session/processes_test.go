@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// signedInFile writes the file of a session that works.
+// signedInFile writes the file of a valid session.
 func signedInFile(t *testing.T) (path string, file *File) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s.json")
@@ -31,7 +31,7 @@ func signedInFile(t *testing.T) (path string, file *File) {
 	return path, file
 }
 
-// process is a session as a process of its own has it.
+// process returns a session like that of another process.
 func process(t *testing.T, path string, signIn SignInFunc) *Session {
 	t.Helper()
 	s := New("remote", path, 5*time.Minute, signIn)
@@ -39,7 +39,8 @@ func process(t *testing.T, path string, signIn SignInFunc) *Session {
 	return s
 }
 
-func (s *Session) answered(name, value string) {
+// receive handles a response that sets a cookie.
+func (s *Session) receive(name, value string) {
 	s.Merge(s.Current(), []*http.Cookie{{Name: name, Value: value}})
 }
 
@@ -50,12 +51,12 @@ func present(t *testing.T, path string) *File {
 	return file
 }
 
-// The cookies that a process saves are all that it changes in the session file:
-// a refusal that another one met stays, and the session of a new login.
-func TestFlushLeavesWhatOthersWrote(t *testing.T) {
+// Flush changes only the replaced cookies in the session file. A refusal that
+// another process has stored is kept, and so is the session of a new login.
+func TestFlushKeepsChangesOfOtherProcesses(t *testing.T) {
 	path, _ := signedInFile(t)
 	s := process(t, path, nil)
-	s.answered("WEB", "2")
+	s.receive("WEB", "2")
 	require.NoError(t, UpdateFile(context.Background(), path, func(file *File) error {
 		file.Refuse("password", apierr.CauseWrongPassword, "no")
 		return nil
@@ -65,7 +66,7 @@ func TestFlushLeavesWhatOthersWrote(t *testing.T) {
 	assert.Equal(t, apierr.CauseWrongPassword, file.Refused.Cause)
 	assert.Equal(t, []Cookie{{"WEB", "2"}, {"OTHER", "1"}}, file.Cookies)
 
-	s.answered("WEB", "3")
+	s.receive("WEB", "3")
 	login := File{AppleID: "user@example.com", TrustToken: "new trust", Cookies: []Cookie{{"WEB", "new"}}}
 	require.NoError(t, UpdateFile(context.Background(), path, func(file *File) error {
 		*file = login
@@ -77,13 +78,14 @@ func TestFlushLeavesWhatOthersWrote(t *testing.T) {
 	assert.Equal(t, login.Cookies, file.Cookies)
 }
 
-// Processes that end at once save the cookies of each of them.
-func TestProcessesFlushAtOnce(t *testing.T) {
+// If several processes end at the same time, the cookies of all of them are
+// stored.
+func TestProcessesFlushConcurrently(t *testing.T) {
 	path, _ := signedInFile(t)
 	var processes []*Session
 	for i := range 12 {
 		s := process(t, path, nil)
-		s.answered(fmt.Sprint("ROTATED", i), "new")
+		s.receive(fmt.Sprint("ROTATED", i), "new")
 		processes = append(processes, s)
 	}
 	simtest.InParallel(len(processes), len(processes), func(i int) {
@@ -96,13 +98,12 @@ func TestProcessesFlushAtOnce(t *testing.T) {
 	assert.Len(t, file.Cookies, 2+len(processes))
 }
 
-// A process does not wait at its end for another one that renews, and leaves the
-// file to it.
-func TestFlushIsQuick(t *testing.T) {
+// Flush gives up after flushWait if another process holds the lock.
+func TestFlushDoesNotWaitForARenewal(t *testing.T) {
 	path, before := signedInFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := process(t, path, nil)
-		s.answered("WEB", "2")
+		s.receive("WEB", "2")
 		unlock, err := lockFile(context.Background(), path)
 		require.NoError(t, err)
 		begun := time.Now()
@@ -111,12 +112,12 @@ func TestFlushIsQuick(t *testing.T) {
 		assert.Equal(t, before.Cookies, present(t, path).Cookies)
 		unlock()
 		s.Flush(context.Background())
-		assert.NotEqual(t, before.Cookies, present(t, path).Cookies, "it is saved when there is another occasion")
+		assert.NotEqual(t, before.Cookies, present(t, path).Cookies, "the next Flush stores the cookie")
 	})
 }
 
-// A logout ends the sessions of running processes: none writes the file again,
-// and a renewal is no sign-in.
+// A logout ends the sessions of running processes: they neither write the file
+// again nor sign in again.
 func TestLogoutEndsRunningSessions(t *testing.T) {
 	for name, logout := range map[string]func(path string) error{
 		"removed": func(path string) error { return ForgetFile(context.Background(), path) },
@@ -133,7 +134,7 @@ func TestLogoutEndsRunningSessions(t *testing.T) {
 				t.Error("Apple was asked")
 				return nil
 			})
-			s.answered("WEB", "2")
+			s.receive("WEB", "2")
 			require.NoError(t, logout(path))
 			s.Flush(context.Background())
 			used := s.Current()
@@ -151,14 +152,14 @@ func TestLogoutEndsRunningSessions(t *testing.T) {
 			file.TrustToken, file.RenewedAt = "new trust", time.Now().UTC()
 			require.NoError(t, SaveFile(path, file))
 			_, err = s.Access(context.Background())
-			assert.NoError(t, err, "a new login is taken up")
+			assert.NoError(t, err, "a new login is adopted")
 		})
 	}
 }
 
-// A logout leaves nothing that holds a secret, also of writers that were killed,
-// and nothing else goes.
-func TestLogoutRemovesLeftovers(t *testing.T) {
+// A logout removes the session file and the temporary files that killed writers
+// have left, and no other files.
+func TestLogoutRemovesTemporaryFiles(t *testing.T) {
 	path, _ := signedInFile(t)
 	for _, end := range []string{".123", ".lock", ".bak", ".12a", "1", ".challenge"} {
 		require.NoError(t, os.WriteFile(path+end, nil, 0o600))
@@ -175,8 +176,8 @@ func TestLogoutRemovesLeftovers(t *testing.T) {
 	assert.NoError(t, ForgetFile(context.Background(), filepath.Join(filepath.Dir(path), "none", "s.json")))
 }
 
-// That Apple confirms a session that was refused goes to the file under its
-// lock, with what another process has written meanwhile.
+// A session that Apple confirms after a refusal is written under the lock of its
+// file, and keeps what another process has written meanwhile.
 func TestConfirmedSessionIsWrittenUnderTheLock(t *testing.T) {
 	path, _ := signedInFile(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestConfirmedSessionIsWrittenUnderTheLock(t *testing.T) {
 		require.NoError(t, err)
 		done := make(chan error)
 		go func() { done <- s.Renew(context.Background(), s.Current().Generation, &Attempts{Status: 421}) }()
-		time.Sleep(time.Second) // of the test's own time
+		time.Sleep(time.Second) // on the clock of synctest
 		file := present(t, path)
 		file.Refuse("password", apierr.CauseWrongPassword, "no")
 		require.NoError(t, SaveFile(path, file))

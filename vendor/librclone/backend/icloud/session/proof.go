@@ -9,24 +9,24 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// A sign-in by password sends a proof that Apple checks. Two wrong proofs have
-// locked an account, and the response to a proof can be lost. So proofs are
-// counted in the session file before they are sent.
+// A sign-in with the password sends a proof that Apple checks. Two wrong proofs
+// have locked an account, and the response to a proof can be lost. So each proof
+// is counted in the session file before it is sent.
 
 // MaxProofs is the maximum number of proofs that are sent with one trust token
 // until one of them has brought a session.
 const MaxProofs = 2
 
-// ProofLog counts the proofs of the password since the last sign-in that brought
-// a session.
+// ProofLog counts the proofs that were sent since the last sign-in that brought a
+// session.
 type ProofLog struct {
 	Sent     int       `json:"sent,omitempty"`
-	SentAt   time.Time `json:"sent_at,omitzero"`
+	SentAt   time.Time `json:"sent_at,omitzero"`   // when the last one was sent
 	Open     bool      `json:"open,omitempty"`     // the outcome of the last one is not recorded yet
-	Accepted bool      `json:"accepted,omitempty"` // the session token is of a proof that brought no session yet
+	Accepted bool      `json:"accepted,omitempty"` // Apple accepted the last one, and its session token has brought no session yet
 }
 
-// proofTime is how long after its proof a sign-in is assumed to be under way.
+// proofTime is how long after its proof a sign-in may still be under way.
 const proofTime = 2 * time.Minute
 
 // spent reports whether no further proof may be sent.
@@ -71,10 +71,11 @@ func unrecorded(name, path string, err error) *apierr.Error {
 	return e.From(err)
 }
 
-// UnclearPrefix begins the reason of a proof of unknown outcome.
+// UnclearPrefix is the start of the reason after a proof of unknown outcome.
 const UnclearPrefix = "the outcome of the sign-in is not known: "
 
-// whyUnclearTwice begins the reason after MaxProofs proofs of unknown outcome.
+// whyUnclearTwice is the start of the reason after MaxProofs proofs of unknown
+// outcome.
 const whyUnclearTwice = "the outcome of the last sign-ins is not known, and another one could lock the account"
 
 // unclearTwice returns the error after MaxProofs proofs of unknown outcome.
@@ -88,9 +89,8 @@ func unclearTwice(name, why string) *apierr.Error {
 	return NeedsLogin(name, why).Because(apierr.CauseUnclear)
 }
 
-// begin signs in: with the password, or with the session token of the last proof
-// that was accepted. unlocked says why the
-// session file is not locked.
+// begin signs in with the password or with the session token of the last
+// accepted proof. unlocked is why the session file is not locked, or nil.
 func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Duration, error) {
 	s := r.session
 	if err := s.mayTry(state); err != nil {
@@ -127,16 +127,15 @@ func (r *round) begin(ctx context.Context, state *File, unlocked error) (time.Du
 	return 0, nil
 }
 
-// maxSignIns is the maximum number of successful sign-ins of a process within
-// an hour. A session lasts for days, so more of them mean that something is
-// wrong.
+// maxSignIns is the maximum number of successful sign-ins of a process within an
+// hour. A session lasts for days, so more sign-ins show that something is wrong.
 const maxSignIns = 20
 
-// mayTry returns why no sign-in may be attempted: there are no credentials,
-// Apple has rejected them, or sessions end too often.
+// mayTry returns nil if a sign-in may be attempted. It returns an error if there
+// are no credentials, if Apple has rejected them, or if sessions end too often.
 func (s *Session) mayTry(state *File) error {
 	switch {
-	case state.TrustToken == "" && state.SessionToken == "": // without a second factor there is no trust token
+	case state.TrustToken == "" && state.SessionToken == "": // an account without a second factor has only a session token
 		return s.endWithoutCredentials(apierr.CauseNotSignedIn, "not signed in, or the sign-in was not completed", state)
 	case state.refuses(state.Refused.TrustToken, state.TrustToken):
 		return s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
@@ -156,18 +155,16 @@ func (s *Session) mayTry(state *File) error {
 	return nil
 }
 
-// credential chooses the credential of a sign-in: the password, or "" for the
-// session token. A process sends one proof, and none of a password that Apple
-// has rejected.
+// credential returns the password for a sign-in, or "" to sign in with the
+// session token. A process sends at most one proof, and never a proof of a
+// password that Apple has rejected.
 func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 	s := r.session
 	token := state.sessionTokenUsable()
-	if state.Proofs.Sent > 0 && state.Refused.Password == "" && token { // it may do, and spares the second proof
+	if state.Proofs.Sent > 0 && state.Refused.Password == "" && token { // the token may suffice, which saves the second proof
 		return "", nil
 	}
-	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MaxProofs, s.lastUnclear
-	s.mu.Unlock()
+	mayProve, unclear := s.proofsLeft(state)
 	switch {
 	case mayProve:
 	case state.Refused.Password != "":
@@ -176,10 +173,10 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 		return "", nil
 	case state.Proofs.Sent >= MaxProofs:
 		return "", s.end(unclearTwice(s.name, state.Refused.Reason), state)
-	case fruitless != nil:
-		return "", s.giveUp(fruitless, state)
+	case unclear != nil:
+		return "", s.giveUp(unclear, state)
 	}
-	password, err := r.givenPassword(ctx, state)
+	password, err := r.configuredPassword(ctx, state)
 	switch {
 	case err != nil:
 		return "", err
@@ -194,9 +191,17 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 	return password, nil
 }
 
-// givenPassword returns the configured password. Its command runs once in a
-// round.
-func (r *round) givenPassword(ctx context.Context, state *File) (Secret, error) {
+// proofsLeft reports whether this process may send a proof, and returns the
+// failure of its last proof if the outcome of that is unknown.
+func (s *Session) proofsLeft(state *File) (mayProve bool, unclear *apierr.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proofs == 0 && state.Proofs.Sent < MaxProofs, s.lastUnclear
+}
+
+// configuredPassword returns the configured password. A password command runs
+// once in a round.
+func (r *round) configuredPassword(ctx context.Context, state *File) (Secret, error) {
 	s := r.session
 	if r.password != nil {
 		return *r.password, nil
@@ -218,17 +223,15 @@ func (r *round) givenPassword(ctx context.Context, state *File) (Secret, error) 
 	return password, nil
 }
 
-// tokenRefused records that Apple grants no session for the session token. A
-// password that was not proven yet is tried next.
+// tokenRefused records that Apple gives no session for the session token. If a
+// proof may still be sent, the next pass tries the password.
 func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error) (time.Duration, error) {
 	s := r.session
 	fresh := state.Proofs.Accepted
 	state.Proofs.Accepted, state.Proofs.Open = false, false
 	state.refuseSessionToken(why.Why)
-	s.mu.Lock()
-	mayProve, fruitless := s.proofs == 0 && state.Proofs.Sent < MaxProofs, s.lastUnclear
-	s.mu.Unlock()
-	password, err := r.givenPassword(ctx, state)
+	mayProve, unclear := s.proofsLeft(state)
+	password, err := r.configuredPassword(ctx, state)
 	if err != nil {
 		return 0, err
 	}
@@ -239,8 +242,8 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	case state.Proofs.Sent >= MaxProofs, password == "":
 		state.RefuseSession(apierr.CauseSessionOver, why.Why)
 		return 0, s.end(NeedsLogin(s.name, why.Why), state)
-	case fruitless != nil && !fresh:
-		return 0, s.giveUp(fruitless, state)
+	case unclear != nil && !fresh:
+		return 0, s.giveUp(unclear, state)
 	}
 	// Another process may send one more proof.
 	e := apierr.New(apierr.KindDenied, "", "", why.Why).Because(apierr.CauseSessionOver)

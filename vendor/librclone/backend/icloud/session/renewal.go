@@ -24,7 +24,7 @@ func (s *Session) Proven(a *Access) {
 	}
 }
 
-// Attempts records what was done about the session because a call was refused.
+// Attempts records which renewals were made because a call was refused.
 type Attempts struct {
 	Status    int  // of the refusal
 	approved  bool // the cookies for protected data were requested
@@ -32,8 +32,8 @@ type Attempts struct {
 	signedIn  bool
 }
 
-// takeTurn waits until no other caller in this process renews or saves the
-// session.
+// takeTurn waits until no other caller in this process renews or stores the
+// session. leave ends the turn.
 func (s *Session) takeTurn(ctx context.Context) (leave func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -44,10 +44,11 @@ func (s *Session) takeTurn(ctx context.Context) (leave func(), err error) {
 }
 
 // Renew replaces credentials that are missing or with which a call was refused.
-// Of all callers with the same credentials, only one renews them. It retries
-// temporary failures for at most s.longest in total. The file lock is free
-// during the waits, so that a person can sign in. After a longer failure, or a
-// final one, all callers get the same error.
+// generation is that of these credentials. Only one caller renews them, and all
+// others wait for the outcome. Temporary failures are retried for at most
+// s.Longest in total. The lock of the session file is not held during the waits,
+// so that a person can sign in. After a longer or final failure, all callers get
+// the same error.
 func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) error {
 	s.mu.Lock()
 	failures := s.failures
@@ -80,8 +81,8 @@ func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) err
 	}
 }
 
-// settled reports whether the session was renewed, or a renewal failed, while a
-// caller waited for its turn. mu must be held.
+// settled reports whether no renewal is needed, or none is possible now: another
+// caller has renewed the session or failed to do so. mu must be held.
 func (s *Session) settled(generation, failures int) (bool, error) {
 	switch {
 	case s.generation != generation:
@@ -94,10 +95,10 @@ func (s *Session) settled(generation, failures int) (bool, error) {
 	return false, nil
 }
 
-// freshFor is how long after a sign-in a refused call causes no further one. A
-// session lasts for days, so it is more likely that the call itself is refused.
-// Otherwise, a document that the service always refuses in this way would cost
-// a sign-in each time it is read.
+// freshFor is how long after a sign-in a refused call does not cause another
+// sign-in. A session lasts for days, so it is more likely that the call itself is
+// refused. A document that the service always refuses in this way would otherwise
+// cause a sign-in each time it is read.
 const freshFor = time.Hour
 
 // round is one renewal. It consists of passes, each of which does the next
@@ -107,20 +108,20 @@ type round struct {
 	done    *Attempts
 
 	doubts     int     // consecutive refusals that may be temporary
-	over       bool    // only a sign-in helps
-	confirming bool    // the request checks whether a refused session is valid
-	password   *Secret // set once it is known, because its command runs once in a round
-	warned     bool    // a long wait was logged
+	over       bool    // only a sign-in can renew the session
+	confirming bool    // the present step checks whether a refused session is valid
+	password   *Secret // nil until it is known; its command runs once in a round
+	warned     bool    // a long wait was logged as a warning
 }
 
-// passing is a temporary failure, after which another pass is worthwhile.
+// passing is a temporary failure, after which another pass is tried.
 type passing struct{ why *apierr.Error }
 
 // Error implements error.
 func (p *passing) Error() string { return p.why.Error() }
 
-// pass takes the lock of the session file and does one step. If the error is a
-// *passing, wait is the time until the next pass.
+// pass takes the lock of the session file and makes the next step of the round.
+// If the error is a *passing, wait is the time until the next pass.
 func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 	s := r.session
 	s.mu.Lock()
@@ -154,8 +155,8 @@ func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 	return 0, nil
 }
 
-// next chooses what to renew. Cookies for protected data and the addresses of
-// the services need no sign-in.
+// next returns what to renew. Cookies for protected data and the addresses of the
+// services need no sign-in.
 func (r *round) next(state *File) (Renewal, error) {
 	s, done := r.session, r.done
 	s.mu.Lock()
@@ -169,9 +170,9 @@ func (r *round) next(state *File) (Renewal, error) {
 	case done.Status == http.StatusLocked && !done.approved:
 		return RenewPCS, nil
 	case usable(state) && s.now().Sub(state.SignedInAt) < freshFor:
-		// The refusal may be temporary, so Apple is asked once whether the
-		// session is valid. If it is and the call is refused again, only that
-		// call fails, unless no call was ever accepted.
+		// The refusal may be temporary, so one request checks whether the session
+		// is valid. If it is, and the call is refused again, only that call fails,
+		// unless no call was ever accepted.
 		switch {
 		case !done.confirmed:
 			r.confirming = true
@@ -188,14 +189,14 @@ func (r *round) next(state *File) (Renewal, error) {
 	return RenewAll, nil
 }
 
-// useless ends a session with which calls have been refused since its sign-in.
+// useless ends a session with which every call since its sign-in was refused.
 func (r *round) useless(state *File) error {
 	s := r.session
 	if state.TermsPending {
 		return s.end(TermsPending(s.name), state)
 	}
 	return s.end(NeedsLogin(s.name, "iCloud refuses the session that it has just given (status "+strconv.Itoa(r.done.Status)+")").
-		Because(apierr.CauseWebAccessOff).Advise("see on a device that "+WebAccessSetting+" is on, then sign in again"), state)
+		Because(apierr.CauseWebAccessOff).Advise("check on a device that "+WebAccessSetting+" is on, then sign in again"), state)
 }
 
 // WebAccessSetting is the setting of an iPhone without which Apple refuses
@@ -206,12 +207,12 @@ const WebAccessSetting = "Settings > your name > iCloud > Access iCloud Data on 
 // as if the session had ended.
 func RefusedAlways(status int) *apierr.Error {
 	e := apierr.Newf(apierr.KindDenied, "", "", "iCloud refuses this with every session (status %d)", status).
-		Advise("if it refuses all else too, see on a device that " + WebAccessSetting + " is on")
+		Advise("if it also refuses everything else, check on a device that " + WebAccessSetting + " is on")
 	e.Final = true
 	return e
 }
 
-// failed decides what the failure of a step means for the round.
+// failed handles the failure of a step. The result is that of pass.
 func (r *round) failed(ctx context.Context, state *File, how Renewal, err error) (time.Duration, error) {
 	s := r.session
 	var typed *apierr.Error
@@ -252,14 +253,13 @@ func (r *round) failed(ctx context.Context, state *File, how Renewal, err error)
 	return 0, &passing{typed}
 }
 
-// mostUnexplained is the maximum number of consecutive renewals, of all
+// maxUnexplained is the maximum number of consecutive renewals, of all
 // processes, that end with an unexplained refusal. With the pauses between them,
 // they take about 15 s. Unlike an outage, a refusal seldom ends by itself.
-const mostUnexplained = 7
+const maxUnexplained = 7
 
-// postpone makes all callers wait before the next pass; other processes read
-// the time from the session file. If the wait would be too long, the failure is
-// final.
+// postpone sets the time of the next pass, which other processes read from the
+// session file. If the wait would be too long, the failure is final.
 func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) {
 	s := r.session
 	tries := 1
@@ -267,7 +267,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 		tries += state.Refused.Tries
 	}
 	wait := transport.Retries{Base: s.Base, Longest: s.Longest}.Delay(tries+1, err.Wait)
-	if err.Unexplained && tries >= mostUnexplained {
+	if err.Unexplained && tries >= maxUnexplained {
 		state.Refused.Tries = tries // so that the next process tries once
 		return 0, s.giveUp(err, state)
 	}
@@ -285,7 +285,8 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 	return wait, &passing{err}
 }
 
-// waitFor waits for a time that this or another process has set before.
+// waitFor returns the result of a pass that another pass, in this or in another
+// process, has postponed.
 func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) {
 	s := r.session
 	e := apierr.New(apierr.KindThrottled, "sign in", s.name, cmp.Or(state.Refused.Reason, "no reason is recorded")).Because(apierr.CauseThrottled)
@@ -299,8 +300,8 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 	return 0, s.fail(e, wait)
 }
 
-// mayWait reports whether a wait ends within the longest wait, counted from the
-// first failure of the present series.
+// mayWait reports whether a wait ends within s.Longest of the first failure of
+// the present series.
 func (s *Session) mayWait(wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -319,7 +320,7 @@ func (r *round) logWait(why *passing, wait time.Duration) {
 		return
 	}
 	failure := *why.why
-	failure.Wait = 0 // the message contains the wait
+	failure.Wait = 0 // the message has the wait
 	name := r.session.name
 	if wait < transport.LongWait || r.warned {
 		fs.Debugf(nil, "icloud: the session of %q is renewed again in %v, because the last renewal failed: %s", name, wait.Round(time.Millisecond), failure.Reason())
@@ -329,7 +330,7 @@ func (r *round) logWait(why *passing, wait time.Duration) {
 	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the session of %q is renewed again within %v, because the last renewal failed: %s", name, r.session.Longest, failure.Reason())
 }
 
-// take uses the content of a file as the present credentials. mu must be held.
+// take makes the credentials of a file the present ones. mu must be held.
 func (s *Session) take(file *File) {
 	clientID := s.state.ClientID
 	s.state = file.Clone()

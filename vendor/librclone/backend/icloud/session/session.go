@@ -18,8 +18,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/transport"
 )
 
-// Session is the web session of an Apple Account in this process. It alone
-// holds, renews and shares the credentials.
+// Session is the web session of an Apple Account in this process. It holds the
+// credentials, renews them, and shares them with other processes.
 type Session struct {
 	name   string // of the remote, for messages
 	path   string // of the session file; "" when there is none
@@ -29,58 +29,60 @@ type Session struct {
 	Base    time.Duration // the first pause after a temporary failure
 	Longest time.Duration // the longest wait in total for temporary failures
 
-	// turn is held by the caller that renews; all others wait for the outcome.
+	// turn is held by the caller that renews the session, while all others wait
+	// for the outcome.
 	turn chan struct{}
 
 	mu          sync.Mutex
-	password    Secret        // "" when none is known
-	command     string        // that prints it, "" for none
-	given       string        // the credentials in the configuration that was read last
+	password    Secret        // "" if none is known
+	command     string        // the command that prints the password, or ""
+	given       string        // identifies the credentials in the configuration that was read last
 	state       File          // the shared state, whether or not a file is used
 	generation  int           // counts the changes of the credentials
-	own         bool          // the session was begun by this process
-	works       bool          // a call was accepted with it
-	worked      bool          // a call was accepted with any session, in this process
-	ended       *apierr.Error // why no renewal is possible any more
+	own         bool          // this process has signed in to get the session
+	works       bool          // a call with the session was accepted
+	worked      bool          // a call with any session was accepted in this process
+	ended       *apierr.Error // why the session can no longer be renewed, or nil
 	endedFile   fileStamp     // the session file at that time
-	failures    int           // counts the renewals that failed
-	failure     *apierr.Error // of the last renewal, nil after a success
-	retryAt     time.Time     // no renewal before, after a failure
+	failures    int           // counts the failed renewals
+	failure     *apierr.Error // the failure of the last renewal, nil after a success
+	retryAt     time.Time     // no renewal is tried before this time after a failure
 	trouble     time.Time     // when the present series of failures began
-	troubled    time.Time     // its last failure
-	signIns     []time.Time   // of this process, the recent ones
-	proofs      int           // of the password that this process has sent since its last sign-in
-	lastUnclear *apierr.Error // why the last proof brought no session
+	troubled    time.Time     // the last failure of the series
+	signIns     []time.Time   // the sign-ins of this process within the last hour
+	proofs      int           // the proofs that this process has sent since its last sign-in
+	lastUnclear *apierr.Error // the failure of the last proof if its outcome is unknown, or nil
 	savers      map[string]func(*File)
-	warned      bool                    // that the session file cannot be written
+	warned      bool                    // the warning that the session is not shared was logged
 	filed       bool                    // the session was in its file, so it ends when the file is removed
-	rotated     map[string]*http.Cookie // those that answers have replaced since the last save
+	rotated     map[string]*http.Cookie // the cookies that responses have replaced since the last Flush, by name
 }
 
 // SignInFunc renews credentials at Apple, once, and changes state accordingly.
-// A failure that is not final is temporary. announce is called before a proof
-// of the password is sent; if it fails, the proof is not sent. The type is a
-// function in order to separate the requests from the rules.
+// A failure that is not final is temporary. announce is called before a proof is
+// sent; if it fails, the proof is not sent. With this function, package signin
+// provides the requests, and this package decides when to send them.
 type SignInFunc func(ctx context.Context, state *File, password Secret, how Renewal, announce func(*File) error) error
 
-// Renewal is what has to be renewed.
+// Renewal is the part of the credentials that has to be renewed.
 type Renewal int
 
 const (
-	RenewEndpoints Renewal = iota // the cookies are there, the addresses are not
+	RenewEndpoints Renewal = iota // the addresses of the services, with the present cookies
 	RenewPCS                      // the cookies for protected data
 	RenewAll                      // everything, by a sign-in
 )
 
-// Access is the credentials for a call at one moment.
+// Access is the credentials for a call.
 type Access struct {
 	Generation int
 	cookies    []Cookie
 	endpoints  map[string]string
 }
 
-// New returns a session without credentials. It waits for temporary
-// failures for at most longest in total.
+// New returns a session without credentials. name is the name of the remote in
+// messages, path that of the session file, or "" for none. Temporary failures are
+// waited for for at most longest in total.
 func New(name, path string, longest time.Duration, signIn SignInFunc) *Session {
 	return &Session{
 		name:   name,
@@ -98,9 +100,9 @@ func New(name, path string, longest time.Duration, signIn SignInFunc) *Session {
 	}
 }
 
-// Configure adopts the credentials of a configuration: at the start, and if
-// they differ from those of the configuration that was read before, as after a
-// new login. The session file takes precedence over the configuration.
+// Configure adopts the credentials of a configuration, unless they are those of
+// the last call: they may be new, as after a login. The session file takes
+// precedence over the configuration.
 func (s *Session) Configure(state File, password Secret, command string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,14 +144,16 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 	return nil
 }
 
-// SaveTo registers the function that stores the session of a remote.
+// SaveTo registers a function that stores the session in the configuration of a
+// remote. It is called after each renewal.
 func (s *Session) SaveTo(remote string, save func(*File)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.savers[remote] = save
 }
 
-// Root returns the address of a service.
+// Root returns the address of a service, whose name is host. It fails if the
+// account does not have the service.
 func (a *Access) Root(host string) (string, error) {
 	if host == hosts.Setup {
 		return hosts.SetupEndpoint, nil
@@ -169,7 +173,7 @@ func (a *Access) Endpoint(host string) string { return a.endpoints[host] }
 func (s *Session) AddEndpoint(host, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	endpoints := maps.Clone(s.state.Endpoints) // calls under way have the present one
+	endpoints := maps.Clone(s.state.Endpoints) // calls under way use the present map
 	endpoints[host] = address
 	s.state.Endpoints = endpoints
 }
@@ -189,13 +193,13 @@ func (s *Session) Current() *Access {
 	return s.present()
 }
 
-// usable reports whether calls can be made with the present credentials.
+// usable reports whether state has the credentials for calls.
 func usable(state *File) bool {
 	return len(state.Cookies) > 0 && len(state.Endpoints) > 0
 }
 
-// Access returns the credentials for a call, after requesting those that are
-// missing.
+// Access returns the credentials for a call. Missing credentials are requested
+// first.
 func (s *Session) Access(ctx context.Context) (*Access, error) {
 	s.mu.Lock()
 	if s.ended != nil && !s.revive() {
@@ -216,7 +220,8 @@ func (s *Session) Access(ctx context.Context) (*Access, error) {
 	return s.present(), nil
 }
 
-// store makes renewed credentials the present ones and saves them at once.
+// store makes renewed credentials the present ones and saves them. signedIn is
+// set if they are the result of a sign-in.
 func (s *Session) store(state *File, signedIn bool) {
 	state.forgetTrouble()
 	s.mu.Lock()

@@ -16,8 +16,8 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// PCSTries is how often cookies for protected data are requested. The first
-// request makes a trusted device send them, which takes a moment.
+// PCSTries is how often cookies for protected data are requested. A trusted
+// device sends them some time after the first request.
 const PCSTries = 6
 
 // Account is the part of the responses to accountLogin and validate that
@@ -42,14 +42,15 @@ type Account struct {
 	} `json:"dsInfo"`
 }
 
-// WantsCode reports whether a code is missing. Accounts with an old kind of
-// second factor, or none, are reported as challenged too, although they work.
+// WantsCode reports whether Apple requires a code of the second factor. Apple
+// also sets hsaChallengeRequired for accounts with an old kind of second factor
+// or none, which need no code.
 func (a *Account) WantsCode() bool {
 	return a.ChallengeRequired && (a.Info == nil || a.Info.FactorVersion == 2)
 }
 
-// Endpoints returns the addresses of Drive and, if the account has them, of
-// Photos and shared albums, in the form of a session file, or nil for an account
+// Endpoints returns the addresses of Drive and, if the account has them, of Photos
+// and shared albums, in the form of a session file. It returns nil for an account
 // without Drive.
 func (a *Account) Endpoints() map[string]string {
 	drive, docs := a.Webservices[hosts.Drive].URL, a.Webservices[hosts.Docs].URL
@@ -77,18 +78,21 @@ func (a *Account) SharedAlbums() string {
 }
 
 // Protected reports whether Advanced Data Protection is on. The member
-// pcsRequired does not show this: services require cookies for protected data
-// for every account.
+// pcsRequired does not show this, because services require cookies for protected
+// data for every account.
 func (a *Account) Protected() bool {
 	return a.DataProtection || a.Info != nil && a.Info.DataProtection
 }
 
-// WantsPCS reports whether Drive requires cookies for protected data that a
-// session lacks.
+// WantsPCS reports whether a session needs new cookies for protected data:
+// Advanced Data Protection is on, or Drive requires such cookies and the session
+// has none.
 func (a *Account) WantsPCS(cookies []session.Cookie) bool {
 	return a.Protected() || a.Webservices[hosts.Drive].PCSRequired && !session.HasCookie(cookies, session.PCSCookie)
 }
 
+// elsewhere returns the error for an account that belongs to another iCloud with
+// this domain. It returns nil if the domain is empty.
 func (s *Signer) elsewhere(domain string) error {
 	if domain == "" {
 		return nil
@@ -154,18 +158,19 @@ func notAccepted(why string) error {
 	return e
 }
 
-// validate requests the addresses of the services with the present cookies.
+// validate checks the present cookies and requests the addresses of the services
+// with them.
 func (s *Signer) validate(ctx context.Context, state *session.File) error {
 	var account Account
 	err := s.setup(ctx, state, validatePath, nil, &account)
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) {
 		if refused.EndsSession() {
-			return apierr.New(apierr.KindNeedsLogin, "", "", refused.Error()) // not final: a sign-in follows
+			return apierr.New(apierr.KindNeedsLogin, "", "", refused.Error()) // not final, because a sign-in follows
 		}
 		e := refused.Temporary()
 		if refused.Status < http.StatusInternalServerError && e.Kind() == apierr.KindNetwork {
-			e.Doubtful = true // a sign-in is the other way
+			e.Doubtful = true // if it stays, a sign-in follows
 		}
 		return e
 	}
@@ -203,8 +208,8 @@ func (s *Signer) adopt(state *session.File, account *Account) error {
 }
 
 // requestPCS requests the cookies that Advanced Data Protection requires. A
-// trusted device sends them without asking if a person has approved web access
-// before. This function does not have a device ask.
+// trusted device sends them if a person has approved web access before. Unlike
+// RequestConsent, requestPCS does not make a device ask for the approval.
 func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	state.DropPCS()
 	for try := 1; ; try++ {
@@ -235,14 +240,15 @@ func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	}
 }
 
-// pcsResponse is the setup host's response to a request for cookies for protected
-// data.
+// pcsResponse is the response of the setup host to a request for cookies for
+// protected data.
 type pcsResponse struct {
 	WebAccess
 	Status string `json:"status"`
 }
 
-// setup sends a request to the setup host. A refusal is returned as a *refusal.
+// setup sends a request to the setup host. For a status other than success, the
+// error is an *apierr.Refusal.
 func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, answer any) error {
 	r := transport.Call{Method: http.MethodPost, Path: path, Body: body, SignIn: true}
 	headers := map[string]string{}

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// That the services want cookies for protected data is no data protection.
+// Advanced Data Protection is on if iCDPEnabled is set. That services require
+// cookies for protected data does not mean that it is on.
 func TestProtectionOfAnAccount(t *testing.T) {
 	for body, protected := range map[string]bool{
 		`{"webservices":{"drivews":{"pcsRequired":true}}}`:     false,

@@ -1,5 +1,5 @@
-// Package signin has the requests of a sign-in to an Apple Account, with a person
-// present and without, and those that renew a session.
+// Package signin has the requests that sign in to an Apple Account, with or
+// without a person present, and those that renew a session.
 package signin
 
 import (
@@ -24,20 +24,20 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// Signer renews the credentials of an account. rclone's api.Session provides
-// the headers, so that Apple sees the same client here and at the first
-// sign-in, which uses rclone's configuration questions.
+// Signer renews the credentials of an account. The headers of its requests come
+// from rclone's api.Session, so that Apple sees the same client as at the first
+// sign-in.
 type Signer struct {
 	client *transport.Client
-	name   string // of the account, for messages
+	name   string // of the account, in messages
 }
 
 // New returns a signer that sends its requests through a client. name is the
 // name of the account in messages.
 func New(client *transport.Client, name string) *Signer { return &Signer{client: client, name: name} }
 
-// Renew is a session.SignInFunc. If it fails, state keeps its cookies, which may still
-// be valid. The result of the sign-in, the proofs sent and the credentials
+// Renew is a session.SignInFunc. If it fails, state keeps its cookies, which may
+// still be valid, but the proofs that were sent and the credentials that were
 // rejected are stored in state.
 func (s *Signer) Renew(ctx context.Context, state *session.File, password session.Secret, how session.Renewal, announce func(*session.File) error) error {
 	attempt := state.Clone()
@@ -101,11 +101,11 @@ func (s *Signer) signIn(ctx context.Context, state *session.File, password sessi
 	return nil
 }
 
-// prove proves to Apple that the password is known, without sending it.
+// prove proves to Apple that the password is known, without sending the password.
 // announce is called before the proof is sent; if it fails, the proof is not
-// sent. A refusal by Apple is a *refusal.
+// sent. For a refusal by Apple, the error is an *apierr.Refusal.
 func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, password session.Secret, announce func() error) error {
-	account := strings.ToLower(appleID) // it is part of the proof, in this form
+	account := strings.ToLower(appleID) // the proof contains it in this form
 	frame := "auth-" + proof.FrameID
 	_, err := s.auth(ctx, proof, transport.Call{
 		Method: http.MethodGet,
@@ -128,14 +128,11 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	if err != nil {
 		return err
 	}
-	knowledge, err := srp.NewProof()
-	if err != nil {
-		return apierr.New(apierr.KindNetwork, "", "", "no random numbers").From(err)
-	}
+	client := srp.NewClient()
 	body, err := s.auth(ctx, proof, transport.Call{
 		Method: http.MethodPost, Path: "/signin/init",
 		Body: map[string]any{
-			"a":           base64.StdEncoding.EncodeToString(srp.Pad(knowledge.Public)),
+			"a":           base64.StdEncoding.EncodeToString(client.Public()),
 			"accountName": account,
 			"protocols":   []string{"s2k", "s2k_fo"},
 		},
@@ -145,7 +142,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	}
 	var challenge struct {
 		Rounds   int    `json:"iteration"`
-		Salt     []byte `json:"salt"` // base64, which encoding/json reads
+		Salt     []byte `json:"salt"` // encoding/json decodes the base64
 		Protocol string `json:"protocol"`
 		B        []byte `json:"b"`
 		C        string `json:"c"`
@@ -157,7 +154,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	if !ok {
 		return signInDamaged()
 	}
-	m1, m2, ok := knowledge.Answer(account, key, challenge.Salt, challenge.B)
+	m1, m2, ok := client.Prove(account, key, challenge.Salt, challenge.B)
 	if !ok {
 		return signInDamaged()
 	}
@@ -181,7 +178,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	})
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) && refused.Status == http.StatusPreconditionFailed && AuthType(refused.Body) != "" {
-		// An account without a second factor.
+		// The account has no second factor.
 		_, err = s.auth(ctx, proof, transport.Call{Method: http.MethodPost, Path: repairPath, Body: map[string]any{}})
 	}
 	return err
@@ -197,30 +194,30 @@ func signInDamaged() error {
 	return apierr.Damaged("the challenge of Apple's sign-in is invalid")
 }
 
-// AuthType returns the kind of sign-in that an account uses, from Apple's
-// response to a proof, or "" if the response is not Apple's.
+// AuthType returns the kind of sign-in of an account from Apple's response to a
+// proof. It returns "" if the response has none, as one that is not Apple's.
 func AuthType(body []byte) string {
-	var said struct {
+	var resp struct {
 		Type  string          `json:"authType"`
 		Other string          `json:"authenticationType"`
 		Key   json.RawMessage `json:"fsaChallenge"`
 	}
-	_ = json.Unmarshal(body, &said)
+	_ = json.Unmarshal(body, &resp)
 	switch {
-	case said.Type != "":
-		return said.Type
-	case said.Other != "":
-		return said.Other
-	case len(said.Key) > 0:
+	case resp.Type != "":
+		return resp.Type
+	case resp.Other != "":
+		return resp.Other
+	case len(resp.Key) > 0:
 		return "hsa2"
 	}
 	return ""
 }
 
-// auth sends one request of a sign-in and stores the headers that the next one
-// needs, even from a refusal, because the second factor follows one. The
-// cookies of this host are not part of an iCloud session, and rclone's client
-// does not send them.
+// auth sends one request of a sign-in and stores the headers of the response,
+// which the next request needs. It stores those of a refusal, too, because Apple
+// asks for the second factor with one. The cookies of this host are ignored:
+// they are not part of an iCloud session, and rclone's client does not send them.
 func (s *Signer) auth(ctx context.Context, proof *api.Session, r transport.Call) ([]byte, error) {
 	headers := proof.GetAuthHeaders(nil)
 	if r.Method == http.MethodGet { // the first request, which rclone sends with these alone
@@ -241,11 +238,11 @@ func (s *Signer) auth(ctx context.Context, proof *api.Session, r transport.Call)
 	if err != nil {
 		return nil, err
 	}
-	// A failed proof may have the status of a success. The real status is then
-	// in this header.
+	// The response to a failed proof may have the status of a success. Then this
+	// header has the real status.
 	if status, err := strconv.Atoi(resp.Header.Get("X-Apple-I-Rscd")); err == nil && status >= 400 && r.Path == proofPath {
 		if status == http.StatusUnauthorized && apierr.ServiceErrorIn(body).Code == "" {
-			body = []byte(`{"serviceErrors":[{"code":"` + apierr.CodeWrongPassword + `"}]}`) // the header is Apple's word for it
+			body = []byte(`{"serviceErrors":[{"code":"` + apierr.CodeWrongPassword + `"}]}`) // the header alone means this
 		}
 		return nil, apierr.RefusalOf(status, body)
 	}
@@ -269,11 +266,11 @@ func TakeHeaders(session *api.Session, header http.Header) {
 	}
 }
 
-// explain converts the error of a failed proof and stores the credentials that
-// must not be used again, the password only if the proof was sent. Apple
-// refuses with its own error codes. Any other response says nothing about the
-// account, and if it is the response to a proof, the outcome of the proof is
-// unknown.
+// explain converts the error of a failed proof, and stores in state the
+// credentials that must not be used again. The password is only stored if the
+// proof was sent. A refusal with one of Apple's error codes is definite. Any other
+// response says nothing about the account, and if it follows a proof, the outcome
+// of the proof is unknown.
 func (s *Signer) explain(state *session.File, password session.Secret, sent bool, err error) error {
 	var refused *apierr.Refusal
 	if !errors.As(err, &refused) {
@@ -285,10 +282,10 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 	if !sent {
 		password = ""
 	}
-	var said struct {
+	var resp struct {
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 	}
-	_ = json.Unmarshal(refused.Body, &said) // then it asks for none
+	_ = json.Unmarshal(refused.Body, &resp) // if this fails, Apple does not ask for a key
 	code := apierr.ServiceErrorIn(refused.Body).Code
 	switch {
 	case code == apierr.CodeLocked:
@@ -303,7 +300,7 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 			Advise("sign in again with the password of the Apple Account; app-specific passwords do not work here")
 	case code != "":
 		return s.turnedDown(state, password, apierr.CauseSessionOver, "Apple refuses the sign-in ("+refused.Error()+", code "+shownCode(code)+")")
-	case sent && refused.Status == http.StatusConflict && len(said.SecurityKey) > 0:
+	case sent && refused.Status == http.StatusConflict && len(resp.SecurityKey) > 0:
 		return s.turnedDown(state, "", apierr.CauseSecurityKeys, "Apple no longer trusts this device and asks for a security key")
 	case sent && refused.Status == http.StatusConflict && AuthType(refused.Body) != "":
 		return s.turnedDown(state, "", apierr.CauseTrustOver, "Apple no longer trusts this device and asks for a code")
@@ -311,7 +308,8 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 	return unclearIf(sent, refused.Temporary())
 }
 
-// unclearIf marks a failure after which the outcome of a proof is unknown.
+// unclearIf marks err as the failure of a proof of unknown outcome, if a proof
+// was sent.
 func unclearIf(sent bool, err error) error {
 	var typed *apierr.Error
 	if !sent || !errors.As(err, &typed) {
@@ -323,14 +321,14 @@ func unclearIf(sent bool, err error) error {
 	return &e
 }
 
-// shownCode returns an error code of Apple for a message, if it has the form of
-// one.
+// shownCode returns an error code of Apple for a message. A code of an unexpected
+// form is not shown.
 func shownCode(code string) string {
 	return cmp.Or(apierr.PlainText(code), "of another form")
 }
 
-// turnedDown stores which credential must not be sent again: the password or,
-// without one, the trust token.
+// turnedDown stores that Apple rejected the password or, if that is empty, the
+// trust token, and returns the error.
 func (s *Signer) turnedDown(state *session.File, password session.Secret, cause, why string) *apierr.Error {
 	state.Refuse(password, cause, why)
 	return session.NeedsLogin(s.name, why).Because(cause)
