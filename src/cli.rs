@@ -10,7 +10,9 @@ mod last;
 mod login;
 mod output;
 mod ping;
+mod place;
 mod plakar;
+mod plan;
 mod prompt;
 mod reference;
 mod scan;
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
 pub use output::note;
+use place::Place;
 
 use crate::{
     account::{self, State},
@@ -75,6 +78,7 @@ enum Command {
     Status(status::Status),
     Last(last::Last),
     Scan(scan::Scan),
+    Plan(plan::Command),
     Logout(accounts::Logout),
     Config(config::Config),
     Doctor(doctor::Doctor),
@@ -227,6 +231,7 @@ impl Cli {
             Command::Status(status) => status.json,
             Command::Last(last) => last.json,
             Command::Scan(scan) => scan.json,
+            Command::Plan(plan) => plan.json,
             Command::Doctor(doctor) => doctor.json,
             _ => false,
         }
@@ -240,6 +245,7 @@ impl Cli {
             Command::Status(status) => status.run(&state()?).await,
             Command::Last(last) => last.run(&state()?),
             Command::Scan(scan) => scan.run(&state()?).await,
+            Command::Plan(plan) => plan.run(&state()?).await,
             Command::Logout(logout) => logout.run(&state()?).await,
             Command::Config(config) => config.run(&state()?).await,
             Command::Doctor(doctor) => doctor.run(&state()?).await,

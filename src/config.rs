@@ -10,7 +10,7 @@ mod sections;
 use std::collections::HashMap;
 
 pub use location::Protocol;
-pub use options::{Kind, OPTIONS, OnPartial, Opt, WARN_DAYS, names};
+pub use options::{Kind, OPTIONS, OnPartial, Opt, WARN_DAYS, names, restore_policy};
 pub use origin::of_photos as origin_of_photos;
 pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR, PHOTOS, SERVICE};
 
@@ -62,6 +62,9 @@ pub enum Error {
         /// The Apple ID.
         apple_id: String,
     },
+    /// An option does not concern what a restore does with items.
+    #[error("option {0} is not one that changes what a restore does with files")]
+    NoRestoreOption(String),
     /// An option is given under both of its names, with different values.
     #[error("options {0} and rclone_{0} are the same option but have different values: remove one of them")]
     TwoValues(String),

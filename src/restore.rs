@@ -4,9 +4,11 @@ mod decision;
 mod derived;
 mod destination;
 mod digest;
+mod error;
 mod folders;
 mod item;
 mod names;
+mod plan;
 mod policy;
 mod renames;
 mod room;
@@ -14,9 +16,11 @@ mod run;
 mod store;
 mod uploads;
 
+pub use error::Error;
 pub use item::{Item, Wanted};
+pub use plan::{Decided, Fate, Plan, Planned};
 pub use policy::{Links, OnBadName, OnConflict, Packages, Policy, Verify};
-pub use run::{Error, Incoming, Outcome, Restore};
+pub use run::{Incoming, Outcome, Restore};
 
 use crate::{
     drive::{self, DrivePath},
@@ -51,12 +55,18 @@ pub struct Restored {
     kept_both: u64,
     /// 1 if the file was left out because another one has its name.
     skipped: u64,
+    /// 1 if the item is a link or special file that was left out.
+    left_out: u64,
     /// 1 if the file was stored as a package.
     packages: u64,
     /// 1 if the file is a package that was stored as an archive.
     archives: u64,
     /// The path in the destination, if it differs from that in the snapshot.
     renamed: Option<DrivePath>,
+    /// 1 if the restore is only planned and the folder exists.
+    there: u64,
+    /// 1 if the restore is only planned and the service may take the name for that of another item.
+    doubtful: u64,
 }
 
 impl Failure {

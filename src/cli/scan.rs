@@ -12,12 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Ending, Error, output};
+use super::{Ending, Error, Place, output};
 use crate::{
-    account::{self, Patience, State},
+    account::State,
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
     config::{PHOTOS, SERVICE, origin_of_photos},
-    drive::{Drive, DrivePath, Limits},
+    drive::{DrivePath, Limits},
     rclone::Rclone,
     report::{Bytes, counted},
 };
@@ -56,18 +56,17 @@ struct Estimate {
 impl Scan {
     /// Scans a drive and prints the result.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
-        let (name, folder) = self.place.split_once(':').unwrap_or((&self.place, "/"));
-        let (name, account) = state.choose(Some(name).filter(|name| !name.is_empty()))?;
-        let top = DrivePath::parse(folder).map_err(|bad| Error::Usage(bad.to_string()))?;
-        let (section, mut sections) = account::sections(state, &name, Patience::Backup)?;
-        let mut origin = account.apple_id.to_lowercase();
+        let mut place = Place::parse(state, &self.place)?;
+        let mut origin = place.account.apple_id.to_lowercase();
         if self.photos {
-            sections.entry(section.to_owned()).or_default().insert(SERVICE.to_owned(), PHOTOS.to_owned());
+            let section = place.sections.entry(place.section.to_owned()).or_default();
+            section.insert(SERVICE.to_owned(), PHOTOS.to_owned());
             origin = origin_of_photos(&origin);
         }
         let limits = Limits { uploads: 1, spool_memory: 0, spool_dir: env::temp_dir() };
         let began = Instant::now();
-        let drive = Drive::open(section, sections, &limits, &top).await?;
+        let drive = place.open(&limits).await?;
+        let Place { name, top, .. } = place;
         let options = ExcludeOptions { lines: self.ignore.clone(), ..ExcludeOptions::default() };
         let excludes = Excludes::new(&[], &options).await?;
         let last = VersionsFile::new(&state.kept_folder(), &origin, &top).load();

@@ -331,6 +331,18 @@ pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial,
     ON_PARTIAL.choice(map, &[("keep", OnPartial::Keep), ("fail", OnPartial::Fail)])
 }
 
+/// Returns the options of restores of a map that has no other options.
+///
+/// # Errors
+/// Fails if a value is invalid or an option is not one of restores.
+pub fn restore_policy(mut map: HashMap<String, String>) -> Result<Policy, Error> {
+    let policy = restore(&mut map)?;
+    match map.into_keys().min() {
+        Some(key) => Err(Error::NoRestoreOption(key)),
+        None => Ok(policy),
+    }
+}
+
 /// Removes the options of restores from the map and returns them.
 pub(super) fn restore(map: &mut HashMap<String, String>) -> Result<Policy, Error> {
     let on_conflict = [

@@ -161,8 +161,8 @@ async fn restore_all(
 
 /// Sends the acks, each with its complete record: plakar exits on an ack without a record.
 async fn acknowledge(mut settled: mpsc::Receiver<Outcome<Record>>, acks: mpsc::Sender<Result<ExportResponse, Status>>) {
-    while let Some(Outcome { ticket, failure }) = settled.recv().await {
-        let error = failure.map(|failure| status::text(failure.text)).unwrap_or_default();
+    while let Some(Outcome { ticket, result }) = settled.recv().await {
+        let error = result.err().map(|failure| status::text(failure.text)).unwrap_or_default();
         let ack = Ack { header: Some(ticket), error };
         if acks.send(Ok(ExportResponse { result: Some(ack) })).await.is_err() {
             return; // plakar has closed the connection

@@ -1,6 +1,6 @@
 //! The decision about a file whose name is taken in the destination.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::policy::{OnConflict, Policy};
 use crate::rclone::{Entry, File, Item, Time};
@@ -21,10 +21,10 @@ pub enum Decision {
 }
 
 /// The properties of a file of the snapshot that are compared with the destination.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Own {
-    /// The number of bytes.
-    pub size: u64,
+    /// The number of bytes, which is known exactly except in a plan.
+    pub size: RangeInclusive<u64>,
     /// The total size of the files in it, if it is an archive that may be a package.
     pub unpacked: Option<u64>,
     /// When it was modified.
@@ -61,8 +61,8 @@ impl Own {
             return None;
         };
         let has_size = match (file.size, file.listed_size) {
-            (Some(size), _) => size == self.size,
-            (None, Some(listed)) => listed == self.size || Some(listed) == self.unpacked,
+            (Some(size), _) => self.size.contains(&size),
+            (None, Some(listed)) => self.size.contains(&listed) || Some(listed) == self.unpacked,
             (None, None) => false,
         };
         let has_time = (nanos(self.time) - nanos(entry.modified)).abs() < nanoseconds(self.precision?);

@@ -8,7 +8,7 @@ use super::Failure;
 use crate::{drive::DrivePath, rclone::Kind};
 
 /// The maximum length of a derived name, in bytes: the limit of most file systems and services.
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
 
 /// Why an item cannot have its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl Reason<'_> {
                 forms
             }
         }
+    }
+
+    /// Returns the first derived name.
+    pub fn first_name(self, name: &str) -> Option<String> {
+        self.numbered(self.forms(name).first()?).next()
     }
 
     /// Returns the names of one form in the order in which they are tried: the form itself, unless

@@ -3,13 +3,14 @@
 use super::{
     Failure, OnBadName, OnConflict, Restored,
     derived::{Candidates, Reason},
+    destination::Found,
     names::{Case, Taken},
     run::Restore,
     store,
 };
 use crate::{
     drive::{self, DrivePath},
-    rclone::{Entry, Item, Kind, Time, Trail},
+    rclone::{self, Entry, Item, Kind, Time, Trail},
 };
 
 /// Where the content of a folder goes if the folder is not restored under its own path.
@@ -19,6 +20,9 @@ pub enum Moved {
     To(DrivePath),
     /// Nowhere, because an existing file has the path and stays.
     LeftOut,
+    /// Nowhere, because the folder cannot be created. Only a plan decides so: uploads may still
+    /// create the folder.
+    Refused,
 }
 
 impl<R> Restore<R> {
@@ -31,7 +35,7 @@ impl<R> Restore<R> {
         let made = match taken {
             Taken::Twin => return self.add_renamed(name, path, Reason::Twin, time).await,
             Taken::Free if *path == self.top => Ok(()),
-            Taken::Free => self.shared.drive.make_folder(path, Trail::Dropped).await,
+            Taken::Free => self.make_folder(path).await,
             Taken::Alike => match self.make_beside_twin(path).await {
                 Ok(true) => Ok(()),
                 Ok(false) => return self.add_renamed(name, path, Reason::Twin, time).await,
@@ -41,7 +45,8 @@ impl<R> Restore<R> {
         match (made, self.shared.policy.on_conflict) {
             (Ok(()), _) => {
                 self.keep_time(path, time);
-                Ok(Restored::default())
+                let there = u64::from(self.shared.is_plan && self.has_folder(path).await?);
+                Ok(Restored { there, ..Restored::default() })
             }
             (Err(error), _) if error.kind() == Kind::RefusedName && self.shared.policy.names == OnBadName::Rename => {
                 self.add_renamed(name, path, Reason::Refused, time).await
@@ -55,7 +60,12 @@ impl<R> Restore<R> {
                 let restored = self.add_renamed(name, path, Reason::Beside(&date), time).await?;
                 Ok(Restored { kept_both: 1, ..restored })
             }
-            (Err(error), _) => Err(error.into()),
+            (Err(error), _) => {
+                if self.shared.is_plan {
+                    self.move_to(name, Moved::Refused);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -74,7 +84,7 @@ impl<R> Restore<R> {
         let mut candidates = Candidates::new(path, reason);
         let is_folder = |entry: &Entry| matches!(entry.item, Item::Folder);
         while let Some(candidate) = self.shared.reserve(&mut candidates, &contents, true, is_folder) {
-            if let Err(error) = self.shared.drive.make_folder(&candidate, Trail::Dropped).await {
+            if let Err(error) = self.make_folder(&candidate).await {
                 candidates.reject(error.into())?;
                 continue;
             }
@@ -85,14 +95,41 @@ impl<R> Restore<R> {
         Err(candidates.into_failure())
     }
 
+    /// Creates a folder, or checks in a plan that no file is in its place.
+    async fn make_folder(&mut self, path: &DrivePath) -> Result<(), drive::Error> {
+        if !self.shared.is_plan {
+            return self.shared.drive.make_folder(path, Trail::Dropped).await;
+        }
+        let contents = self.folders.at(&path.parent()).contents().await?;
+        match contents.find(path.name()) {
+            Found::Same(entry) if !matches!(entry.item, Item::Folder) => {
+                let cause = rclone::Error::new(Kind::Exists, "a file has this name");
+                Err(drive::Error::new("cannot make the folder", path, cause))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports whether the destination had a folder before the restore.
+    async fn has_folder(&mut self, path: &DrivePath) -> Result<bool, drive::Error> {
+        if *path == self.top {
+            return Ok(true);
+        }
+        let contents = self.folders.at(&path.parent()).contents().await?;
+        Ok(matches!(contents.find(path.name()), Found::Same(entry) if matches!(entry.item, Item::Folder)))
+    }
+
     /// Creates a folder whose name differs only in case from that of another item. Reports whether
     /// the service then has a folder with exactly this name.
-    async fn make_beside_twin(&self, path: &DrivePath) -> Result<bool, drive::Error> {
-        match self.shared.drive.make_folder(path, Trail::Dropped).await {
+    async fn make_beside_twin(&mut self, path: &DrivePath) -> Result<bool, drive::Error> {
+        match self.make_folder(path).await {
             Ok(()) => {}
             // A file has the other name.
             Err(error) if error.kind() == Kind::Exists => return Ok(false),
             Err(error) => return Err(error),
+        }
+        if self.shared.is_plan {
+            return Ok(true);
         }
         let above = self.shared.drive.list_usable(&path.parent()).await?;
         let is_there = above.iter().any(|entry| drive::are_equivalent(entry.name(), path.name()));

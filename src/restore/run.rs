@@ -2,7 +2,7 @@
 
 mod end;
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -11,15 +11,16 @@ use super::{
     Failure, Links, OnBadName, Policy, Restored, Verify, derived,
     destination::Folders,
     digest::Digest,
+    error::Error,
     folders::Moved,
     item::{Item, Wanted},
     names::{Case, Taken},
     renames::{self, Renames},
-    store::{self, Job, Name, Shared},
+    store::{self, Content, Job, Name, Shared},
     uploads::Uploads,
 };
 use crate::{
-    drive::{self, BadName, Drive, DrivePath, Spool, Spooled},
+    drive::{self, Drive, DrivePath, Spool},
     rclone::{Time, Trail},
     report::Summary,
 };
@@ -29,33 +30,8 @@ use crate::{
 pub struct Outcome<R> {
     /// The value that the caller passed with the record.
     pub ticket: R,
-    /// Why the record was not restored, if it was not.
-    pub failure: Option<Failure>,
-}
-
-/// Why a restore failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The destination cannot be created.
-    #[error(transparent)]
-    Drive(#[from] drive::Error),
-    /// The content of a file ended early. plakar could not read it and reports that itself.
-    #[error("the content of {0} ended early, so it was not restored")]
-    CutOff(String),
-    /// A record arrived where content was expected, or the reverse.
-    #[error("the restore ended: plakar sent records and content in an invalid order")]
-    Protocol,
-    /// Nothing more could be restored.
-    #[error("the restore ended after {done} files and folders: {why}")]
-    Over {
-        /// The number of files and folders that were restored.
-        done: u64,
-        /// The cause.
-        why: String,
-    },
-    /// Files or folders failed.
-    #[error("{} of {} files and folders failed: {}", .0.failed, .0.files + .0.folders + .0.others, .0.grouped_causes())]
-    Failed(Box<Summary>),
+    /// What became of the record.
+    pub result: Result<Restored, Failure>,
 }
 
 /// A restore to a folder.
@@ -139,11 +115,24 @@ impl<R> Restore<R> {
         limit: u32,
         outcomes: mpsc::Sender<Outcome<R>>,
     ) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(drive, policy, Time::now()));
+        let mut restore = Self::plan(drive, top, policy, limit, outcomes);
+        let shared = Arc::new(Shared::new(drive, policy, Time::now(), false));
         let (made, ()) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask());
         made?;
-        Ok(Self {
-            shared,
+        restore.shared = shared;
+        Ok(restore)
+    }
+
+    /// Returns a restore that changes nothing in the destination.
+    pub(super) fn plan(
+        drive: &Drive,
+        top: &DrivePath,
+        policy: Policy,
+        limit: u32,
+        outcomes: mpsc::Sender<Outcome<R>>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(drive, policy, Time::now(), true)),
             top: top.clone(),
             outcomes,
             limit,
@@ -157,7 +146,7 @@ impl<R> Restore<R> {
             first_left_out: None,
             last_odd: None,
             over: None,
-        })
+        }
     }
 
     /// Reports whether nothing more can be restored.
@@ -181,7 +170,7 @@ impl<R> Restore<R> {
         self.summary.attributes += u64::from(item.has_attributes);
         let has_content = item.has_content;
         let destination = match self.place(name) {
-            Err(bad) => Destination::Ignored(Err(refused(name, &bad))),
+            Err(failure) => Destination::Ignored(Err(failure)),
             Ok(None) => Destination::Ignored(Ok(Restored { skipped: 1, ..Restored::default() })),
             Ok(Some(path)) => self.destination(name, path, item).await,
         };
@@ -211,9 +200,8 @@ impl<R> Restore<R> {
             (Wanted::Folder, _) => self.add_folder(name, &path, item.modified).await,
             (Wanted::Symlink(target), Links::Text) => return self.link_text(&path, item.modified, target).await,
             (Wanted::Symlink(_) | Wanted::Special, Links::Skip | Links::Text) => {
-                self.summary.links += 1;
                 self.first_left_out.get_or_insert_with(|| name.to_owned());
-                Ok(Restored::default())
+                Ok(Restored { left_out: 1, ..Restored::default() })
             }
             (Wanted::Symlink(_), Links::Error) => Err(refused(name, &"the destination cannot store symbolic links")),
             (Wanted::Special, Links::Error) => {
@@ -264,6 +252,11 @@ impl<R> Restore<R> {
 
     /// Uploads a file whose content is complete, in the background.
     pub async fn complete(&mut self, file: Incoming<R>) {
+        self.complete_as(file, None).await;
+    }
+
+    /// Completes a file. In a plan, `sizes` is the range of its size.
+    pub(super) async fn complete_as(&mut self, file: Incoming<R>, sizes: Option<RangeInclusive<u64>>) {
         let Incoming { ticket, name, destination } = file;
         let target = match destination {
             Destination::Stored(target) => *target,
@@ -276,7 +269,10 @@ impl<R> Restore<R> {
         }
         // Derived names depend on the names that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
-        let content = target.spool.finish();
+        let content = match sizes {
+            Some(sizes) => Content::Planned(sizes),
+            None => Content::Received(target.spool.finish()),
+        };
         let is_list = name.strip_prefix('/') == Some(renames::FILE_NAME)
             && content.in_memory().is_some_and(|list| self.renames.add_earlier(&list));
         let weight = self.shared.drive.weight(content.size());
@@ -295,8 +291,8 @@ impl<R> Restore<R> {
         self.uploads.start((ticket, name), weight, job.run());
     }
 
-    fn job(&mut self, path: DrivePath, time: Time, content: Spooled, digest: Option<Digest>, name: Name) -> Job {
-        let digest = digest.map(|digest| digest.value());
+    fn job(&mut self, path: DrivePath, time: Time, content: Content, digest: Option<Digest>, name: Name) -> Job {
+        let digest = digest.filter(|_| !self.shared.is_plan).map(|digest| digest.value());
         let folder = self.folders.at(&path.parent());
         let policy = self.shared.policy;
         Job { shared: Arc::clone(&self.shared), policy, folder, path, time, content, digest, name }
@@ -313,11 +309,8 @@ impl<R> Restore<R> {
 
     /// Counts and sends the outcome of a record.
     pub async fn settle(&mut self, (ticket, name): (R, String), result: Result<Restored, Failure>) {
-        let failure = match result {
-            Ok(restored) => {
-                self.count(&name, restored);
-                None
-            }
+        match &result {
+            Ok(restored) => self.count(&name, restored),
             Err(failure) => {
                 self.summary.fail(&failure.cause);
                 if failure.ends_everything {
@@ -327,31 +320,30 @@ impl<R> Restore<R> {
                     }
                     self.over = Some(failure.text.clone());
                 }
-                Some(failure)
             }
-        };
+        }
         // Fails if plakar has closed the connection; the stream of records then ends too.
-        let _ = self.outcomes.send(Outcome { ticket, failure }).await;
+        let _ = self.outcomes.send(Outcome { ticket, result }).await;
     }
 
-    fn count(&mut self, name: &str, restored: Restored) {
+    fn count(&mut self, name: &str, restored: &Restored) {
         self.summary.bytes += restored.bytes;
         self.summary.identical += restored.identical;
         self.summary.replaced += restored.replaced;
         self.summary.trashed += restored.trashed;
         self.summary.kept_both += restored.kept_both;
         self.summary.skipped += restored.skipped;
+        self.summary.links += restored.left_out;
         self.summary.packages += restored.packages;
         self.summary.archives += restored.archives;
-        if let Some(path) = restored.renamed {
+        if let Some(path) = &restored.renamed {
             self.summary.renamed += 1;
-            let below = path.as_str().strip_prefix(self.top.as_str()).unwrap_or(path.as_str());
-            self.renames.add(name, &format!("/{}", below.trim_start_matches('/')));
+            self.renames.add(name, &relative(path, &self.top));
         }
     }
 
     /// Waits for the end of an upload and settles it. Returns false if no upload is under way.
-    async fn settle_next(&mut self) -> bool {
+    pub(super) async fn settle_next(&mut self) -> bool {
         let Some((ticket, result)) = self.uploads.next().await else {
             return false;
         };
@@ -363,16 +355,26 @@ impl<R> Restore<R> {
     ///
     /// # Errors
     /// Fails if the path would lead out of the destination.
-    fn place(&self, name: &str) -> Result<Option<DrivePath>, BadName> {
-        let path = self.top.join(name)?;
+    fn place(&self, name: &str) -> Result<Option<DrivePath>, Failure> {
+        let path = self.top.join(name).map_err(|bad| refused(name, &bad))?;
         // The last folder that was moved is the deepest, because a folder comes before its content.
         let above = self.moved.iter().rev().find(|(folder, _)| path.is_below(folder));
         match above {
             None => Ok(Some(path)),
             Some((_, Moved::LeftOut)) => Ok(None),
-            Some((folder, Moved::To(moved))) => moved.join(&path.as_str()[folder.as_str().len()..]).map(Some),
+            Some((_, Moved::Refused)) => Err(refused(name, &"the folder above it cannot be created")),
+            Some((folder, Moved::To(moved))) => {
+                let path = moved.join(&path.as_str()[folder.as_str().len()..]);
+                path.map(Some).map_err(|bad| refused(name, &bad))
+            }
         }
     }
+}
+
+/// Returns a path of the destination relative to its top, with a leading slash.
+pub(super) fn relative(path: &DrivePath, top: &DrivePath) -> String {
+    let below = path.as_str().strip_prefix(top.as_str()).unwrap_or(path.as_str());
+    format!("/{}", below.trim_start_matches('/'))
 }
 
 fn refused(name: &str, why: &dyn std::fmt::Display) -> Failure {

@@ -1,7 +1,12 @@
 //! Stores one file of a restore: under its own name, in place of an existing file, or under a
 //! derived name.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
 
 use super::{
     Failure, Restored,
@@ -27,15 +32,18 @@ pub struct Shared {
     pub date: String,
     /// The room of the destination.
     pub room: Room,
+    /// Whether the restore is only planned: nothing is changed in the destination.
+    pub is_plan: bool,
     names: Mutex<Names>,
 }
 
 impl Shared {
     /// Returns the shared state of a restore at this time.
-    pub fn new(drive: &Drive, policy: Policy, now: Time) -> Self {
+    pub fn new(drive: &Drive, policy: Policy, now: Time, is_plan: bool) -> Self {
         let now = prost_types::Timestamp { seconds: now.seconds, nanos: 0 }.to_string();
         Self {
             room: Room::new(drive),
+            is_plan,
             names: Mutex::new(Names::new(drive.merges_names(), drive.folds_case())),
             drive: drive.clone(),
             policy,
@@ -76,11 +84,38 @@ pub struct Job {
     pub folder: Arc<Folder>,
     pub path: DrivePath,
     pub time: Time,
-    pub content: Spooled,
+    pub content: Content,
     /// The digest of the content, if it is to be verified.
     pub digest: Option<u128>,
     /// How the name relates to the other names of the restore.
     pub name: Name,
+}
+
+/// The content of a file to be stored.
+#[derive(Debug)]
+pub enum Content {
+    /// It is complete.
+    Received(Spooled),
+    /// The file is only planned. The number of its bytes is in this range.
+    Planned(RangeInclusive<u64>),
+}
+
+impl Content {
+    /// Returns the number of bytes, or the largest possible one.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Received(content) => content.size(),
+            Self::Planned(sizes) => *sizes.end(),
+        }
+    }
+
+    /// Returns the content if it is in memory and not in a file.
+    pub fn in_memory(&self) -> Option<Bytes> {
+        match self {
+            Self::Received(content) => content.in_memory(),
+            Self::Planned(_) => None,
+        }
+    }
 }
 
 /// How the name of a file relates to the other names of the restore.
@@ -193,7 +228,8 @@ impl Job {
                 if result.is_ok() {
                     self.shared.names().learn_case(Case::Distinct);
                 }
-                result
+                let doubtful = u64::from(self.shared.is_plan);
+                result.map(|restored| Restored { doubtful, ..restored })
             }
         }
     }
@@ -238,13 +274,18 @@ impl Job {
     /// Returns the properties that are compared with the destination. The sizes of the files in an
     /// archive are read only if the destination may have a package.
     async fn own(&self, contents: &Contents) -> Own {
+        let (time, precision) = (self.time, self.shared.drive.precision());
+        let content = match &self.content {
+            Content::Received(content) => content,
+            Content::Planned(size) => return Own { size: size.clone(), unpacked: None, time, precision },
+        };
         let unpacked = if contents.may_have_packages() {
-            let content = Arc::clone(self.content.content());
+            let content = Arc::clone(content.content());
             tokio::task::spawn_blocking(move || drive::unpacked_size(&content)).await.ok().flatten()
         } else {
             None
         };
-        Own { size: self.content.size(), unpacked, time: self.time, precision: self.shared.drive.precision() }
+        Own { size: content.size()..=content.size(), unpacked, time, precision }
     }
 
     /// Reports whether an entry has the same file. Contents are compared only if the restore
@@ -260,11 +301,15 @@ impl Job {
 
     async fn upload(&self, path: &DrivePath, replacement: Replacement) -> Result<Restored, Failure> {
         let Shared { drive, room, .. } = &*self.shared;
+        let content = match &self.content {
+            Content::Received(content) if !self.shared.is_plan => content,
+            _ => return Ok(Restored::default()),
+        };
         let form = if self.policy.packages == Packages::Auto { Form::Package } else { Form::File };
-        room.reserve(path, self.content.size()).await?;
-        let stored = drive.upload_as(path, self.time, &self.content, replacement, Slot::Awaited, form).await;
+        room.reserve(path, content.size()).await?;
+        let stored = drive.upload_as(path, self.time, content, replacement, Slot::Awaited, form).await;
         let stored = stored.map_err(Failure::from);
-        room.release(self.content.size(), stored.as_ref().err());
+        room.release(content.size(), stored.as_ref().err());
         let file = stored?.file;
         // The backend verifies packages itself: their archives have different bytes in each
         // download.
@@ -276,7 +321,7 @@ impl Job {
             return Err(Failure::new(format!("cannot verify {path}: {why}"), why));
         }
         let packages = u64::from(file.is_package);
-        Ok(Restored { bytes: self.content.size(), packages, ..Restored::default() })
+        Ok(Restored { bytes: content.size(), packages, ..Restored::default() })
     }
 
     /// Reads a file back and returns the digest of its content.

@@ -9,6 +9,7 @@
 //! - [`session`]: renewing, sharing, ending
 //! - [`runs`]: the last runs of an account
 //! - [`scan`]: the contents of a drive, and what a backup would read
+//! - [`plan`]: what a restore would do
 //! - [`forecast`]: early warnings
 //! - [`doctor`]: the diagnosis of a single cause, and the round trip
 //! - [`state_folder`]: unusual files, owners and permissions
@@ -22,6 +23,7 @@ mod forecast;
 mod output;
 mod password;
 mod person;
+mod plan;
 mod refusals;
 mod runs;
 mod scan;

@@ -11,7 +11,7 @@ use crate::{
         Failure, OnConflict, Policy,
         names::Taken,
         renames,
-        store::{Job, Name},
+        store::{Content, Job, Name},
     },
 };
 
@@ -46,6 +46,18 @@ impl<R> Restore<R> {
             return Err(Error::Failed(Box::new(self.summary.clone())));
         }
         Ok(())
+    }
+
+    /// Ends a plan.
+    ///
+    /// # Errors
+    /// Fails if not everything could be decided.
+    pub async fn end_plan(mut self) -> Result<(), Error> {
+        while self.settle_next().await {}
+        match self.over {
+            Some(why) => Err(Error::Over { done: self.summary.files + self.summary.folders, why }),
+            None => Ok(()),
+        }
     }
 
     /// Stores the list of renames beside the restored tree. A list that the snapshot contains is
@@ -85,7 +97,8 @@ impl<R> Restore<R> {
 
     fn list_job(&mut self, path: DrivePath, name: Name) -> Job {
         let content = self.renames.content();
-        let job = self.job(path, Time::now(), Spooled::from(content), None, name);
+        let content = Content::Received(Spooled::from(content));
+        let job = self.job(path, Time::now(), content, None, name);
         Job { policy: Policy { on_conflict: OnConflict::Replace, ..job.policy }, ..job }
     }
 
