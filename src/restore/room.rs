@@ -100,15 +100,8 @@ impl Room {
     /// Ends the reservation for an upload. If it failed because the storage is full, no other file is
     /// uploaded.
     pub fn release(&self, size: u64, failure: Option<&Failure>) {
+        self.state().end(size, failure);
         self.released.notify_one();
-        let mut state = self.state();
-        state.reserved -= size;
-        let Some(failure) = failure else { return };
-        state.free = state.free.map(|free| free + size);
-        if failure.kind == Some(Kind::Quota) {
-            let full = || Full { text: failure.text.clone(), cause: failure.cause.clone() };
-            state.full.get_or_insert_with(full);
-        }
     }
 
     fn full(&self, path: &DrivePath, size: u64, free: u64) -> Full {
@@ -125,6 +118,16 @@ impl Room {
 }
 
 impl State {
+    /// Ends a reservation, whose room is free again if the upload failed.
+    fn end(&mut self, size: u64, failure: Option<&Failure>) {
+        self.reserved -= size;
+        let Some(failure) = failure else { return };
+        self.free = self.free.map(|free| free + size);
+        if failure.kind == Some(Kind::Quota) {
+            self.full.get_or_insert_with(|| Full { text: failure.text.clone(), cause: failure.cause.clone() });
+        }
+    }
+
     /// Reserves room if there is enough or it is unknown. Reports whether it did.
     fn take(&mut self, size: u64) -> Result<bool, Failure> {
         if let Some(full) = &self.full {
