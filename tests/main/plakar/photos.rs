@@ -14,32 +14,43 @@ fn content(number: u64) -> Content {
     Content::Generated { seed: 7_000 + number, size: 1_000 + number }
 }
 
-/// Fills the library with 300 assets, three of each name. 30 are live photos, 20 are edited, 10 are
-/// RAW and 30 are videos.
+/// The shared library.
+const SHARED: &str = "SharedSync-12345678-ABCD";
+
+/// Returns the number of assets: 300, or that of the variable `PLAKAR_ICLOUD_PHOTOS`, at least 100.
+fn count() -> u64 {
+    std::env::var("PLAKAR_ICLOUD_PHOTOS").map_or(300, |count| count.parse().expect("PLAKAR_ICLOUD_PHOTOS is no number"))
+}
+
+/// Fills the library. Of 300 assets, 30 are live, 20 edited, 10 RAW and 30 videos, some are hidden, favourites or of
+/// bursts, and each name occurs once in each of three months. Albums are in folders. A shared library and two shared
+/// albums are beside it.
 fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<String> {
     installed.icloud.simulator.photos(|library| {
-        let ids: Vec<String> = (0..300_u64)
+        let ids: Vec<String> = (0..count())
             .map(|number| {
-                let name = format!("IMG_{:04}", number % 100);
-                let month = 9 + number / 100;
-                let mut path = format!("/Library/2026/{month:02}/{name}");
-                let taken = NOVEMBER - (11 - month as i64) * 31 * 24 * 3_600_000 + number as i64;
+                let (name, age) = (format!("IMG_{:04}", number % 100), number / 100);
+                let (years, months) = (age as i64 / 11, age as i64 % 11);
+                let mut path = format!("/Library/{}/{:02}/{name}", 2026 - years, 11 - months);
+                // Mean lengths: the days stay at the beginning of the month.
+                let hours = years * 8_766 + months * 730;
+                let taken = NOVEMBER - hours * 3_600_000 + number as i64;
                 let mut expect = |ending: &str, content: &Content| {
                     expected.insert(format!("{path}{ending}"), content.sha256());
                 };
                 let mut asset = NewAsset::image(&format!("{name}.HEIC"), taken, content(number));
                 expect(".HEIC", &asset.original);
                 if number % 10 == 1 {
-                    asset.live = Some(content(1_000 + number));
-                    expect(".MOV", &content(1_000 + number));
+                    asset.live = Some(content(10_000 + number));
+                    expect(".MOV", &content(10_000 + number));
                 }
                 if number % 15 == 2 {
-                    asset.edited = Some((content(2_000 + number), "public.jpeg".to_owned()));
-                    expect(" (edited).JPG", &content(2_000 + number));
+                    asset.edited = Some((content(20_000 + number), "public.jpeg".to_owned()));
+                    expect(" (edited).JPG", &content(20_000 + number));
                 }
                 if number % 30 == 3 {
-                    asset.alternative = Some((content(3_000 + number), "com.adobe.raw-image".to_owned()));
-                    expect(".DNG", &content(3_000 + number));
+                    asset.alternative = Some((content(30_000 + number), "com.adobe.raw-image".to_owned()));
+                    expect(".DNG", &content(30_000 + number));
                 }
                 if number % 10 == 4 {
                     asset.file_type = "com.apple.quicktime-movie".to_owned();
@@ -50,13 +61,30 @@ fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<S
                 }
                 asset.favorite = number % 50 == 5;
                 asset.hidden = number % 60 == 6;
+                asset.burst = (number % 40 > 36).then(|| (format!("burst {}", number / 40), number % 40 == 37));
                 library.add(PRIMARY_ZONE, asset)
             })
             .collect();
         for (number, part) in ids.chunks(25).enumerate() {
-            let album = library.add_album(PRIMARY_ZONE, &format!("Album {number}"), "", false);
+            let folder = match number {
+                0..6 => String::new(),
+                _ => library.add_album(PRIMARY_ZONE, &format!("Folder {number}"), "", true),
+            };
+            let album = library.add_album(PRIMARY_ZONE, &format!("Album {number}"), &folder, false);
             for id in part {
                 library.set_member(PRIMARY_ZONE, &album, id, true);
+            }
+        }
+        library.add_zone(SHARED, true);
+        let trip = library.add_shared_album("Trip");
+        let party = library.add_shared_album("Party");
+        for number in 0..20_u64 {
+            let places =
+                [(SHARED, "/Shared Library/2026/11"), (&trip, "/Shared Albums/Trip"), (&party, "/Shared Albums/Party")];
+            for (place, (zone, folder)) in (0..).zip(places) {
+                let content = content(40_000 + place * 1_000 + number);
+                expected.insert(format!("{folder}/{number}.JPG"), content.sha256());
+                library.add(zone, NewAsset::image(&format!("{number}.JPG"), NOVEMBER + number as i64, content));
             }
         }
         ids
@@ -66,7 +94,8 @@ fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<S
 /// Returns the restored photos and videos, without links and the files that the program generates.
 fn media(folder: &Path) -> BTreeMap<String, String> {
     let mut found = files(folder);
-    found.retain(|path, _| path.starts_with("/Library/") && !path.ends_with(".xmp"));
+    let tops = ["/Library/", "/Shared Library/", "/Shared Albums/"];
+    found.retain(|path, _| tops.iter().any(|top| path.starts_with(top)) && !path.ends_with(".xmp"));
     found
 }
 
@@ -88,9 +117,10 @@ async fn a_library_is_backed_up_once_and_restored() {
     let restored = files(target.as_ref());
     let linked: Vec<&String> = restored.keys().filter(|path| path.starts_with("/Albums/Album 3/")).collect();
     assert_eq!(linked.len(), 26, "{linked:?}"); // with the list of paths
-    assert_eq!(restored["/Albums/Album 0/0001 IMG_0000.HEIC"], expected["/Library/2026/09/IMG_0000.HEIC"]);
+    assert_eq!(restored["/Albums/Album 0/0001 IMG_0000.HEIC"], expected["/Library/2026/11/IMG_0000.HEIC"]);
+    assert_eq!(restored["/Albums/Folder 6/Album 6/0001 IMG_0050.HEIC"], expected["/Library/2026/10/IMG_0050.HEIC"]);
     let sidecars = restored.keys().filter(|path| path.ends_with(".xmp")).count();
-    assert_eq!(sidecars, ids.len());
+    assert_eq!(sidecars, ids.len() + 60);
 
     icloud.simulator.reset_counts();
     installed.at_plain(&["backup", "@photos"]).await;
