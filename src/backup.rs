@@ -2,7 +2,9 @@
 //! is prefetched while plakar opens files in order.
 
 mod excludes;
+mod forms;
 mod names;
+mod packages;
 mod read_ahead;
 mod root;
 mod run;
@@ -11,6 +13,8 @@ mod versions;
 mod walk;
 
 pub use excludes::{ExcludeOptions, Excludes};
+pub use forms::{Form, Forms, FormsFile};
+pub use packages::{Package, Packages, Unpacked};
 pub use read_ahead::ReadAhead;
 pub use root::Root;
 pub use run::{Backup, Error, Listed, Reading};

@@ -10,7 +10,7 @@ mod sections;
 use std::collections::HashMap;
 
 pub use location::Protocol;
-pub use options::{Kind, OPTIONS, OnPartial, Opt, WARN_DAYS, names, restore_policy};
+pub use options::{Kind, OPTIONS, OnPartial, Opt, SavedPackages, WARN_DAYS, names, restore_policy};
 pub use origin::of_photos as origin_of_photos;
 pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR, PHOTOS, SERVICE};
 
@@ -99,6 +99,8 @@ pub struct Config {
     pub read_ahead: usize,
     /// What a backup leaves out.
     pub excludes: ExcludeOptions,
+    /// How a backup saves packages.
+    pub saved_packages: SavedPackages,
     /// The choices about a restore.
     pub restore: Policy,
     /// The limits of the drive.
@@ -136,6 +138,7 @@ impl Config {
         let summary = options::SUMMARY.path(&mut map)?;
         let metrics = options::METRICS_FILE.path(&mut map)?;
         let ping = options::PING_URL.text(&mut map).map(Ping::new);
+        let saved_packages = options::saved_packages(&map);
         let restore = options::restore(&mut map)?;
         let limits = options::limits(&mut map)?;
         let mut cache = options::cache_limits(&mut map)?;
@@ -193,6 +196,7 @@ impl Config {
             listings,
             read_ahead,
             excludes,
+            saved_packages,
             restore,
             limits,
             cache,

@@ -4,6 +4,7 @@
 //! memory limits, and content of exactly the listed length. It has neither gRPC nor JSON, and
 //! nothing in it is specific to iCloud.
 
+mod archive;
 mod content;
 mod error;
 mod outage;
@@ -17,6 +18,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
+pub use archive::{Archive, Member, MemberKind, Refused};
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
 pub use package::unpacked_size;
@@ -164,6 +166,15 @@ impl Drive {
     /// Reads a whole file. Returns exactly the listed number of bytes, or an error.
     pub fn read(&self, file: File) -> Content {
         content::read_spooled(file, self.spools.clone())
+    }
+
+    /// Reads a whole file of unknown size into a spool.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read in full, and with [`Kind::Unsupported`] if it has more than a
+    /// gigabyte.
+    pub async fn download(&self, file: File) -> Result<Spooled, rclone::Error> {
+        content::download(file, self.spools.clone()).await
     }
 
     /// Creates a folder and its parents.

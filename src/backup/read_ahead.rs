@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::{Bound, RangeInclusive},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
-    drive::{Content, Drive},
+    drive::{Content, Drive, Spooled},
     rclone::File,
 };
 
@@ -67,6 +67,9 @@ struct Listed {
 enum Progress {
     Untouched,
     Ahead(Content),
+    /// The content was downloaded with the listing. The flag tells whether it is the archive of a
+    /// package.
+    Downloaded(Arc<Spooled>, bool),
     Opened,
 }
 
@@ -78,10 +81,19 @@ impl ReadAhead {
 
     /// Adds the next file of the listing.
     pub fn add(&self, path: String, file: File) {
+        self.insert(path, file, Progress::Untouched);
+    }
+
+    /// Adds the next file of the listing, whose content was downloaded.
+    pub fn add_downloaded(&self, path: String, file: File, content: Arc<Spooled>, is_package: bool) {
+        self.insert(path, file, Progress::Downloaded(content, is_package));
+    }
+
+    fn insert(&self, path: String, file: File, progress: Progress) {
         let mut state = self.state();
         state.listed += 1;
         let number = state.listed;
-        state.files.insert(number, Listed { file, progress: Progress::Untouched });
+        state.files.insert(number, Listed { file, progress });
         state.numbers.insert(path, number);
     }
 
@@ -98,6 +110,7 @@ impl ReadAhead {
                 state.waiting_bytes -= size;
                 content
             }
+            Progress::Downloaded(content, is_package) => Content::of_spooled(content, is_package),
             Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
         state.in_a_row += 1;
@@ -138,7 +151,7 @@ impl ReadAhead {
                 state.waiting -= 1;
                 state.waiting_bytes -= listed.file.size.unwrap_or_default();
             }
-            Progress::Untouched => {}
+            Progress::Untouched | Progress::Downloaded(..) => {}
         }
         state.in_a_row = 0;
         Some((listed.file, false))

@@ -1,5 +1,7 @@
 //! A backup: what is listed, what is read, and the result.
 
+mod sink;
+
 use std::{
     io,
     sync::{
@@ -11,12 +13,13 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use self::sink::Sink;
 use super::{
-    Excludes, Failed, Found, ReadAhead, Root, Versions, VersionsFile,
+    Excludes, FormsFile, Package, Packages, ReadAhead, Root, Versions, VersionsFile,
     walk::{FOLDERS_AHEAD, walk},
 };
 use crate::{
-    drive::{self, Content, Drive, DrivePath},
+    drive::{self, Content, Drive, DrivePath, Member},
     rclone::{self, Entry, File, Item, Time},
     report::Summary,
 };
@@ -51,6 +54,10 @@ pub enum Listed<'a> {
     Ancestor(&'a DrivePath, Time),
     /// A file or a folder.
     Entry(&'a DrivePath, &'a Entry),
+    /// A package that is saved as a folder.
+    Package(&'a Package),
+    /// An item of a package, and its path.
+    Member(&'a DrivePath, &'a Package, &'a Member),
     /// A path that could not be listed.
     Failed(&'a DrivePath, &'a drive::Error),
 }
@@ -63,6 +70,8 @@ pub struct Backup {
     excludes: Excludes,
     listings: usize,
     files: ReadAhead,
+    /// The packages, if they are saved as folders.
+    packages: Option<Arc<Packages>>,
     listed: Mutex<Versions>,
     failed: Mutex<Vec<DrivePath>>,
     summary: Mutex<Summary>,
@@ -86,13 +95,21 @@ pub struct Reading {
 
 impl Backup {
     /// Returns a backup of `top` with at most `listings` concurrent calls that list folders and at
-    /// most `read_ahead` files that are read ahead.
-    pub fn new(drive: Drive, top: &DrivePath, excludes: Excludes, listings: usize, read_ahead: usize) -> Self {
+    /// most `read_ahead` files that are read ahead. With `packages`, packages are saved as folders.
+    pub fn new(
+        drive: Drive,
+        top: &DrivePath,
+        excludes: Excludes,
+        packages: Option<Packages>,
+        listings: usize,
+        read_ahead: usize,
+    ) -> Self {
         Self {
             files: ReadAhead::new(drive.clone(), read_ahead),
             drive,
             top: top.clone(),
             excludes,
+            packages: packages.map(Arc::new),
             listings,
             listed: Mutex::default(),
             failed: Mutex::default(),
@@ -141,7 +158,7 @@ impl Backup {
         sink.send_entry(&self.top, &top).await?;
         if is_folder {
             let (sender, found) = mpsc::channel(FOLDERS_AHEAD);
-            let walking = walk(&self.drive, &self.top, &self.excludes, self.listings, sender);
+            let walking = walk(&self.drive, &self.top, &self.excludes, self.packages.as_ref(), self.listings, sender);
             let (walked, sent) = tokio::join!(walking, sink.send_all(found));
             walked?;
             sent?;
@@ -152,20 +169,29 @@ impl Backup {
     /// Opens a file that was listed and not released.
     pub fn open(self: &Arc<Self>, path: &str) -> Option<(Content, Reading)> {
         self.opened.store(true, Ordering::Relaxed);
-        let (content, file) = self.files.open(path)?;
+        let member = self.packages.as_ref().and_then(|packages| packages.open(path));
+        let (content, file) = member.or_else(|| self.files.open(path))?;
         let path = DrivePath::parse(path).ok()?;
         Some((content, Reading { backup: Arc::clone(self), path, file }))
     }
 
     /// Releases a file that plakar no longer needs, and counts it.
     pub fn release(&self, path: &str) {
+        if let Some(was_opened) = self.packages.as_ref().and_then(|packages| packages.release(path)) {
+            self.count_released(was_opened);
+            return;
+        }
         let Some((file, was_opened)) = self.files.release(path) else {
             return;
         };
         // Most packages are recognised only when they are opened.
         let is_package = file.is_package || was_opened && file.turned_out_to_be_package();
+        self.counts().packages += u64::from(is_package);
+        self.count_released(was_opened);
+    }
+
+    fn count_released(&self, was_opened: bool) {
         let mut summary = self.counts();
-        summary.packages += u64::from(is_package);
         match was_opened {
             true => summary.read += 1,
             false => summary.unchanged += 1,
@@ -175,6 +201,9 @@ impl Backup {
     /// Releases all files.
     pub fn release_all(&self) {
         self.files.release_all();
+        if let Some(packages) = &self.packages {
+            packages.release_all();
+        }
     }
 
     /// Returns the error after which nothing can be read, if there is one.
@@ -200,14 +229,19 @@ impl Backup {
         summary
     }
 
-    /// Stores the versions of the files that a successful backup has listed.
+    /// Stores the versions of the files that a successful backup has listed, and the forms of its
+    /// packages.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
-    pub fn store_versions(&self, file: &VersionsFile) -> io::Result<()> {
+    /// Fails if a file cannot be written.
+    pub fn store_versions(&self, versions: &VersionsFile, forms: &FormsFile) -> io::Result<()> {
         let mut listed = std::mem::take(&mut *lock(&self.listed));
         listed.finish_without(&lock(&self.failed));
-        file.store(&listed)
+        versions.store(&listed)?;
+        match &self.packages {
+            Some(packages) => forms.store(packages.take_forms()),
+            None => Ok(()),
+        }
     }
 
     /// Decides whether a backup whose records are all acknowledged has succeeded. With
@@ -228,6 +262,13 @@ impl Backup {
             return Err(Error::Nothing(Box::new(summary)));
         }
         Ok(())
+    }
+
+    fn count_package(&self, is_shared: bool) {
+        let mut summary = self.counts();
+        summary.folders += 1;
+        summary.packages += 1;
+        summary.shared += u64::from(is_shared);
     }
 
     fn count_failed(&self, error: &drive::Error, missing: u64) {
@@ -267,63 +308,5 @@ impl Reading {
                 Err(error)
             }
         }
-    }
-}
-
-/// Counts and sends the listed items.
-struct Sink<'a, R, F> {
-    backup: &'a Backup,
-    records: &'a mpsc::Sender<R>,
-    record_of: F,
-    sent: u64,
-}
-
-impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
-    /// Sends everything that a walk finds. The walk ends when the receiver is dropped.
-    async fn send_all(&mut self, mut found: mpsc::Receiver<Found>) -> Result<(), Error> {
-        while let Some(found) = found.recv().await {
-            self.send_found(found).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_found(&mut self, found: Found) -> Result<(), Error> {
-        match found {
-            Found::Folder(items) => {
-                for (path, entry) in items {
-                    self.send_entry(&path, &entry).await?;
-                }
-                Ok(())
-            }
-            Found::Failed(Failed { path, error, missing }) => {
-                self.backup.count_failed(&error, missing);
-                self.send(Listed::Failed(&path, &error)).await
-            }
-            Found::Excluded(items) => {
-                self.backup.counts().excluded += items;
-                Ok(())
-            }
-        }
-    }
-
-    async fn send_entry(&mut self, path: &DrivePath, entry: &Entry) -> Result<(), Error> {
-        self.backup.counts().shared += u64::from(entry.is_shared);
-        match &entry.item {
-            Item::Folder => self.backup.counts().folders += 1,
-            Item::File(file) => {
-                self.backup.counts().files += 1;
-                self.backup.files.add(path.to_string(), file.clone());
-                lock(&self.backup.listed).add(path, &file.version);
-            }
-            // A link has no content, so the summary does not count it.
-            Item::Link(_) => {}
-        }
-        self.send(Listed::Entry(path, entry)).await
-    }
-
-    async fn send(&mut self, listed: Listed<'_>) -> Result<(), Error> {
-        let record = (self.record_of)(listed);
-        self.sent += 1;
-        self.records.send(record).await.map_err(|_| Error::Disconnected)
     }
 }

@@ -81,7 +81,7 @@ impl Scan {
     ) -> Result<Self, Error> {
         let mut scan = Self { folders: 1, changes: last.as_ref().map(|_| Changes::default()), ..Self::default() };
         let (sender, mut found) = mpsc::channel(FOLDERS_AHEAD);
-        let walking = walk(drive, top, excludes, listings, sender);
+        let walking = walk(drive, top, excludes, None, listings, sender);
         let receiving = async {
             while let Some(found) = found.recv().await {
                 scan.add(found, last.as_ref());
@@ -114,6 +114,8 @@ impl Scan {
                     self.count(path, entry, last);
                 }
             }
+            // A scan does not unpack packages.
+            Found::Package(_) | Found::Members(..) | Found::Downloaded(..) => {}
             Found::Excluded(items) => self.excluded += items,
             Found::Failed(Failed { error, missing, .. }) => {
                 self.failed += 1;

@@ -1,16 +1,13 @@
 //! A walk of a tree that lists many folders concurrently and returns them in order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
-use super::Excludes;
+use super::{Excludes, Form, Package, Packages, Unpacked};
 use crate::{
-    drive::{Drive, DrivePath, Error},
-    rclone::{Entry, InvalidEntry, Item, Listing},
+    drive::{Drive, DrivePath, Error, Refused, Spooled},
+    rclone::{self, Entry, InvalidEntry, Item, Listing},
 };
 
 /// The maximum number of folders that one call lists. A larger number does not help backends that
@@ -28,6 +25,12 @@ pub(super) const FOLDERS_AHEAD: usize = 4;
 pub enum Found {
     /// All entries of a folder, sorted by name.
     Folder(Vec<(DrivePath, Entry)>),
+    /// A package that is saved as a folder.
+    Package(Arc<Package>),
+    /// The numbers of the items of a folder in a package.
+    Members(Arc<Package>, Range<usize>),
+    /// A file whose content was downloaded to see whether it is a package, and whether it is.
+    Downloaded(DrivePath, Box<Entry>, Arc<Spooled>, bool),
     /// A folder that cannot be listed in full, or an item that cannot be used.
     Failed(Failed),
     /// The number of items of a folder that were left out.
@@ -55,8 +58,8 @@ impl Failed {
 /// which plakar reads its parent snapshot. The items of a folder are sent together, sorted by name.
 ///
 /// Items that `excludes` leaves out are neither sent nor listed, and klosets below `top` are sent
-/// without their content. At most `calls` calls run concurrently. The walk waits for the receiver
-/// and ends when the receiver is dropped.
+/// without their content. With `packages`, packages are sent as folders. At most `calls` calls run
+/// concurrently. The walk waits for the receiver and ends when the receiver is dropped.
 ///
 /// # Errors
 /// Fails if the top cannot be listed or nothing can be listed any more. Any other failure is sent
@@ -65,10 +68,11 @@ pub async fn walk(
     drive: &Drive,
     top: &DrivePath,
     excludes: &Excludes,
+    packages: Option<&Arc<Packages>>,
     calls: usize,
     found: mpsc::Sender<Found>,
 ) -> Result<(), Error> {
-    let mut walk = Walk { drive, excludes, calls, folders: BTreeMap::new(), under_way: JoinSet::new() };
+    let mut walk = Walk { drive, excludes, packages, calls, folders: BTreeMap::new(), under_way: JoinSet::new() };
     walk.folders.insert(top.clone(), Folder::Waiting);
     while !walk.folders.is_empty() {
         walk.start_calls();
@@ -80,16 +84,17 @@ pub async fn walk(
                         return Ok(());
                     }
                 }
-                (_, Ok(items)) => {
-                    if found.send(Found::Folder(items)).await.is_err() {
+                (_, Ok(listed)) => {
+                    if found.send(listed).await.is_err() {
                         return Ok(());
                     }
                 }
             }
             walk.start_calls();
         }
-        if let Some(batch) = walk.under_way.join_next().await {
-            for finding in walk.store_listings(batch, top)? {
+        if let Some(done) = walk.under_way.join_next().await {
+            let done = done.map_err(|error| Error::interrupted(top, &error))?;
+            for finding in walk.store(done, top).await? {
                 if found.send(finding).await.is_err() {
                     return Ok(());
                 }
@@ -108,27 +113,41 @@ fn unusable(folder: &DrivePath, invalid: InvalidEntry) -> Found {
     Found::Failed(Failed::new(path, error))
 }
 
-type Listed = Result<Vec<(DrivePath, Entry)>, Error>;
-type Batch = (Vec<DrivePath>, Vec<Result<Listing, Error>>);
+/// Returns the failure of a package that is saved as an archive because it cannot be unpacked.
+fn refused(path: &DrivePath, refused: &Refused) -> Found {
+    let text = format!("it is saved as the archive that the service makes of it, because {refused}");
+    Found::Failed(Failed::new(path.clone(), Error::new("cannot unpack", path, rclone::Error::unexpected(text))))
+}
 
+/// A call that has ended.
+enum Done {
+    Listings(Vec<DrivePath>, Vec<Result<Listing, Error>>),
+    Package(DrivePath, Result<Unpacked, Error>),
+}
+
+/// A folder of the walk, or a file that may be a package.
 enum Folder {
     Waiting,
+    /// A file that has to be downloaded.
+    Package(Box<Entry>),
     UnderWay,
-    Listed(Listed),
+    Listed(Result<Found, Error>),
 }
 
 struct Walk<'a> {
     drive: &'a Drive,
     excludes: &'a Excludes,
+    packages: Option<&'a Arc<Packages>>,
     calls: usize,
     /// Folders that were found and not sent yet. The order of the map is the order of the walk.
     folders: BTreeMap<DrivePath, Folder>,
-    under_way: JoinSet<Batch>,
+    under_way: JoinSet<Done>,
 }
 
 impl Walk<'_> {
     /// Distributes the first waiting folders evenly among the free calls.
     fn start_calls(&mut self) {
+        self.start_downloads();
         let free = self.calls.saturating_sub(self.under_way.len());
         if free == 0 {
             return;
@@ -149,13 +168,45 @@ impl Walk<'_> {
             let (drive, rules) = (self.drive.clone(), self.excludes.rules());
             self.under_way.spawn(async move {
                 let listed = drive.list_without(&paths, rules).await;
-                (paths, listed)
+                Done::Listings(paths, listed)
+            });
+        }
+    }
+
+    /// Starts the download of files that may be packages, as far as there is room for them. The
+    /// first in order needs no room: the walk cannot go on without it, and plakar may still need the
+    /// ones that were sent before.
+    fn start_downloads(&mut self) {
+        let Some(packages) = self.packages else {
+            return;
+        };
+        let mut free = self.calls.saturating_sub(self.under_way.len());
+        for (number, (path, folder)) in self.folders.iter_mut().take(AHEAD * self.calls).enumerate() {
+            let Folder::Package(entry) = folder else {
+                continue;
+            };
+            let Item::File(file) = &entry.item else {
+                continue;
+            };
+            let file = file.clone();
+            let room = packages.room_for(&file);
+            if free == 0 || room.is_none() && number > 0 {
+                return;
+            }
+            free -= 1;
+            let Folder::Package(entry) = std::mem::replace(folder, Folder::UnderWay) else {
+                continue;
+            };
+            let (packages, path) = (Arc::clone(packages), path.clone());
+            self.under_way.spawn(async move {
+                let unpacked = packages.unpack(&path, entry, file, room).await;
+                Done::Package(path, unpacked)
             });
         }
     }
 
     /// Removes and returns the first folder in order, if it has been listed.
-    fn take_first_listed(&mut self) -> Option<(DrivePath, Listed)> {
+    fn take_first_listed(&mut self) -> Option<(DrivePath, Result<Found, Error>)> {
         let first = self.folders.first_entry()?;
         if !matches!(first.get(), Folder::Listed(_)) {
             return None;
@@ -166,33 +217,127 @@ impl Walk<'_> {
         }
     }
 
-    /// Stores the listings of a call. Returns the failures and excluded items in them.
-    fn store_listings(&mut self, batch: Result<Batch, JoinError>, top: &DrivePath) -> Result<Vec<Found>, Error> {
-        let (paths, listed) = batch.map_err(|error| Error::interrupted(top, &error))?;
+    /// Stores the result of a call. Returns what was found besides it.
+    async fn store(&mut self, done: Done, top: &DrivePath) -> Result<Vec<Found>, Error> {
         let mut findings = Vec::new();
-        for (path, listing) in paths.into_iter().zip(listed) {
-            let listed = listing.map(|listing| {
-                if let Some(cause) = listing.incomplete.or(listing.doubt) {
-                    let error = Error::new("cannot list all of", &path, cause);
-                    findings.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
+        match done {
+            Done::Listings(paths, listed) => {
+                for (path, listing) in paths.into_iter().zip(listed) {
+                    let listed = match listing {
+                        Ok(listing) => Ok(self.store_listing(&path, listing, top, &mut findings).await?),
+                        Err(error) => Err(error),
+                    };
+                    self.folders.insert(path, Folder::Listed(listed));
                 }
-                if listing.excluded > 0 {
-                    findings.push(Found::Excluded(listing.excluded));
-                }
-                if path != *top && self.excludes.leaves_out_kloset(&listing.entries) {
-                    log::warn!(
-                        "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
-                        path.to_string().escape_debug()
-                    );
-                    findings.push(Found::Excluded(listing.entries.len() as u64));
-                    return Vec::new();
-                }
-                findings.extend(listing.invalid.into_iter().map(|invalid| unusable(&path, invalid)));
-                self.accept(&path, listing.entries, &mut findings)
-            });
-            self.folders.insert(path, Folder::Listed(listed));
+            }
+            Done::Package(path, Ok(Unpacked::Tree(package))) => {
+                self.add_package(path, package, &mut findings).await?;
+            }
+            Done::Package(path, Ok(Unpacked::Archive(entry, reason, content))) => {
+                findings.push(refused(&path, &reason));
+                let listed = match content {
+                    Some(content) => Found::Downloaded(path.clone(), entry, content, true),
+                    None => Found::Folder(vec![(path.clone(), *entry)]),
+                };
+                self.folders.insert(path, Folder::Listed(Ok(listed)));
+            }
+            Done::Package(path, Ok(Unpacked::File(entry, content))) => {
+                let listed = Found::Downloaded(path.clone(), entry, content, false);
+                self.folders.insert(path, Folder::Listed(Ok(listed)));
+            }
+            Done::Package(path, Err(error)) => drop(self.folders.insert(path, Folder::Listed(Err(error)))),
         }
         Ok(findings)
+    }
+
+    /// Returns what is sent of a listing, and adds the rest to `findings`.
+    async fn store_listing(
+        &mut self,
+        path: &DrivePath,
+        listing: Listing,
+        top: &DrivePath,
+        findings: &mut Vec<Found>,
+    ) -> Result<Found, Error> {
+        if let Some(cause) = listing.incomplete.or(listing.doubt) {
+            let error = Error::new("cannot list all of", path, cause);
+            findings.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
+        }
+        if listing.excluded > 0 {
+            findings.push(Found::Excluded(listing.excluded));
+        }
+        if path != top && self.excludes.leaves_out_kloset(&listing.entries) {
+            log::warn!(
+                "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
+                path.to_string().escape_debug()
+            );
+            findings.push(Found::Excluded(listing.entries.len() as u64));
+            return Ok(Found::Folder(Vec::new()));
+        }
+        findings.extend(listing.invalid.into_iter().map(|invalid| unusable(path, invalid)));
+        let mut items = self.accept(path, listing.entries, findings);
+        if let Some(packages) = self.packages {
+            let mut rest = Vec::new();
+            for (path, entry) in items {
+                match self.take_package(packages, &path, entry, findings).await? {
+                    Some(entry) => rest.push((path, entry)),
+                    None => {}
+                }
+            }
+            items = rest;
+        }
+        Ok(Found::Folder(items))
+    }
+
+    /// Adds an entry to the walk if it is or may be a package that is saved as a folder. Returns any
+    /// other entry.
+    async fn take_package(
+        &mut self,
+        packages: &Packages,
+        path: &DrivePath,
+        entry: Entry,
+        findings: &mut Vec<Found>,
+    ) -> Result<Option<Entry>, Error> {
+        let file = match &entry.item {
+            Item::File(file) if Packages::may_be_package(&entry) => file.clone(),
+            _ => return Ok(Some(entry)),
+        };
+        match packages.known(path, &file) {
+            Some(Form::Tree(members)) => {
+                let package = Package::new(path, &entry, file, members);
+                self.add_package(path.clone(), package, findings).await?;
+                Ok(None)
+            }
+            Some(Form::Archive(reason)) => {
+                findings.push(refused(path, &Refused(reason)));
+                Ok(Some(entry))
+            }
+            Some(Form::File) => Ok(Some(entry)),
+            None => {
+                self.folders.insert(path.clone(), Folder::Package(Box::new(entry)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Adds the folders of a package to the walk.
+    async fn add_package(
+        &mut self,
+        path: DrivePath,
+        mut package: Package,
+        findings: &mut Vec<Found>,
+    ) -> Result<(), Error> {
+        let excluded = package.exclude(self.excludes).await;
+        match excluded.map_err(|cause| Error::new("cannot unpack", &path, cause))? {
+            0 => {}
+            excluded => findings.push(Found::Excluded(excluded)),
+        }
+        let package = Arc::new(package);
+        for (folder, numbers) in package.folders() {
+            let members = Found::Members(Arc::clone(&package), numbers);
+            self.folders.insert(folder, Folder::Listed(Ok(members)));
+        }
+        self.folders.insert(path, Folder::Listed(Ok(Found::Package(package))));
+        Ok(())
     }
 
     /// Returns the entries of a folder that are backed up, in order, and adds the folders among

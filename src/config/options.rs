@@ -153,12 +153,13 @@ const LINKS: Opt = one_of(
     ),
 );
 const PACKAGES: Opt = one_of(
-    &["auto", "archive"],
+    &["auto", "archive", "tree"],
     option(
         "packages",
         "`auto`",
-        "documents that a Mac stores as folders, in a restore into iCloud: as packages (`auto`), or as the archives that \
-         the backup contains (`archive`)",
+        "documents that a Mac stores as folders. `auto`: a backup saves the archives that iCloud makes of them, and a \
+         restore into iCloud makes packages of these. `archive`: the same backup, but a restore stores the archives as \
+         files. `tree`: a backup saves the files in them, as a folder",
     ),
 );
 const VERIFY: Opt = one_of(
@@ -241,6 +242,15 @@ pub enum OnPartial {
     Keep,
     /// The backup ends with an error, and no snapshot is kept.
     Fail,
+}
+
+/// How a backup saves packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavedPackages {
+    /// As the archives that the service makes of them.
+    Archive,
+    /// As folders.
+    Tree,
 }
 
 impl Opt {
@@ -331,6 +341,14 @@ pub(super) fn on_partial(map: &mut HashMap<String, String>) -> Result<OnPartial,
     ON_PARTIAL.choice(map, &[("keep", OnPartial::Keep), ("fail", OnPartial::Fail)])
 }
 
+/// Returns what `packages` means for a backup. [`restore`] checks and removes it.
+pub(super) fn saved_packages(map: &HashMap<String, String>) -> SavedPackages {
+    match map.get(PACKAGES.name).map(String::as_str) {
+        Some("tree") => SavedPackages::Tree,
+        _ => SavedPackages::Archive,
+    }
+}
+
 /// Returns the options of restores of a map that has no other options.
 ///
 /// # Errors
@@ -357,7 +375,8 @@ pub(super) fn restore(map: &mut HashMap<String, String>) -> Result<Policy, Error
         skip_identical: SKIP_IDENTICAL.flag(map)?,
         names: NAMES.choice(map, &[("rename", OnBadName::Rename), ("fail", OnBadName::Fail)])?,
         links: LINKS.choice(map, &[("skip", Links::Skip), ("error", Links::Error), ("text", Links::Text)])?,
-        packages: PACKAGES.choice(map, &[("auto", Packages::Auto), ("archive", Packages::Archive)])?,
+        packages: PACKAGES
+            .choice(map, &[("auto", Packages::Auto), ("archive", Packages::Archive), ("tree", Packages::Auto)])?,
         verify: VERIFY.choice(map, &[("size", Verify::Size), ("content", Verify::Content)])?,
     })
 }

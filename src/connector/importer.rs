@@ -25,13 +25,17 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{context::Context, record, status};
 use crate::{
     account::{RunEvent, State},
-    backup::{Backup, Error, Excludes, Listed, Root, VersionsFile},
-    config::{Config, OnPartial},
+    backup::{Backup, Error, Excludes, Forms, FormsFile, Listed, Packages, Root, VersionsFile},
+    config::{Config, OnPartial, SavedPackages},
     report::{Kind, Reporter},
 };
 
 /// The capacity of the channel of records to plakar, which takes them one at a time.
 const RECORDS_AHEAD: usize = 256;
+
+/// The flag of a source that plakar lists only once (K/location/location.go). plakar then starts no
+/// second importer, which would download the new packages too, and shows no percentage.
+const FLAG_STREAM: u32 = 4;
 
 /// The importer service. plakar calls Init first, then Import once and Open many times.
 #[derive(Debug)]
@@ -47,8 +51,8 @@ pub struct Importer {
 struct Run {
     backup: Arc<Backup>,
     reporter: Reporter,
-    /// Where the versions of the listed files are stored.
-    versions: Option<VersionsFile>,
+    /// Where the versions of the listed files and the forms of packages are stored.
+    files: Option<(VersionsFile, FormsFile)>,
     /// Whether the listing has ended without an error and plakar has opened no file.
     ended_unopened: AtomicBool,
 }
@@ -68,7 +72,7 @@ impl importer_server::Importer for Importer {
             origin: config.origin.clone(),
             r#type: config.protocol.name().to_owned(),
             root: root(config).path().to_string(),
-            flags: 0,
+            flags: if config.saved_packages == SavedPackages::Tree { FLAG_STREAM } else { 0 },
         };
         // The configuration can be set only once, so this succeeds.
         let _ = self.excludes.set(request.options.unwrap_or_default().excludes);
@@ -152,13 +156,20 @@ impl Importer {
             let drive = self.context.drive().await?.clone();
             let lines = self.excludes.get().map_or(&[][..], Vec::as_slice);
             let excludes = Excludes::new(lines, &config.excludes).await.map_err(status::of)?;
+            let files = config.access.as_ref().map(|access| {
+                let folder = access.state.kept_folder();
+                let versions = VersionsFile::new(&folder, &config.origin, &config.top);
+                (versions, FormsFile::new(&folder, &config.origin, &config.top))
+            });
+            let packages = (config.saved_packages == SavedPackages::Tree).then(|| {
+                let forms = files.as_ref().map_or_else(Forms::default, |(_, forms)| forms.load());
+                Packages::new(drive.clone(), forms)
+            });
+            let backup = Backup::new(drive, &config.top, excludes, packages, config.listings, config.read_ahead);
             Ok(Arc::new(Run {
-                backup: Arc::new(Backup::new(drive, &config.top, excludes, config.listings, config.read_ahead)),
+                backup: Arc::new(backup),
                 reporter: Reporter::new(Kind::Backup, &config.report),
-                versions: config
-                    .access
-                    .as_ref()
-                    .map(|access| VersionsFile::new(&access.state.kept_folder(), &config.origin, &config.top)),
+                files,
                 ended_unopened: AtomicBool::default(),
             }))
         };
@@ -170,10 +181,10 @@ impl Run {
     /// Reports a backup that succeeded.
     fn done(&self) {
         self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
-        if let Some(file) = &self.versions
-            && let Err(error) = self.backup.store_versions(file)
+        if let Some((versions, forms)) = &self.files
+            && let Err(error) = self.backup.store_versions(versions, forms)
         {
-            log::debug!("the command scan cannot compare with this backup: {error}");
+            log::debug!("later commands cannot compare with this backup: {error}");
         }
     }
 
@@ -205,6 +216,8 @@ fn response_of(listed: Listed<'_>) -> ImportResponse {
     let record = match listed {
         Listed::Ancestor(path, modified) => record::of_folder(path, modified),
         Listed::Entry(path, entry) => record::of_entry(path, entry),
+        Listed::Package(package) => record::of_folder(&package.path, package.modified),
+        Listed::Member(path, package, member) => record::of_member(path, package, member),
         Listed::Failed(path, error) => record::of_error(path, status::text(error)),
     };
     ImportResponse { record: Some(record), finished: false }

@@ -5,7 +5,8 @@ use prost_types::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    drive::DrivePath,
+    backup::Package,
+    drive::{DrivePath, Member, MemberKind},
     rclone::{self, Entry, File, Time},
     restore::{Item, Wanted},
 };
@@ -18,6 +19,7 @@ const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | 1 << 26 | 1 << 25 | 1 << 24 | 1
 
 /// The permissions of files, which a restore to a disk sets. rclone's remotes provide none.
 const FILE_PERMISSIONS: u32 = 0o644;
+const PROGRAM_PERMISSIONS: u32 = 0o755;
 const FOLDER_PERMISSIONS: u32 = 0o755;
 const LINK_PERMISSIONS: u32 = 0o777;
 
@@ -49,6 +51,26 @@ fn of_link(path: &DrivePath, modified: Time, target: &str) -> Record {
         ..constant(path)
     };
     Record { target: target.to_owned(), ..record(path, info) }
+}
+
+/// Returns the record of an item of a package. Its time is that of the package, because an archive may
+/// contain times of its download. Its digest covers the version of the package, because a checksum of
+/// the archive has only 32 bits.
+pub fn of_member(path: &DrivePath, package: &Package, member: &Member) -> Record {
+    let (size, crc, mode) = match &member.kind {
+        MemberKind::Folder => return of_folder(path, package.modified),
+        MemberKind::Link(target) => return of_link(path, package.modified, target),
+        MemberKind::File { size, crc, executable: false } => (size, crc, FILE_PERMISSIONS),
+        MemberKind::File { size, crc, executable: true } => (size, crc, PROGRAM_PERMISSIONS),
+    };
+    let info = FileInfo {
+        size: i64::try_from(*size).unwrap_or(i64::MAX),
+        mode,
+        mod_time: Some(timestamp(package.modified)),
+        ino: xxh3_64(format!("{crc:08x} {}", package.file.version).as_bytes()),
+        ..constant(path)
+    };
+    record(path, info)
 }
 
 /// Returns a record that reports an error for a path.

@@ -5,12 +5,16 @@ use std::{
     io,
     ops::Range,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     thread,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::Stream;
 
 use super::{
@@ -38,6 +42,25 @@ pub struct Content {
 }
 
 impl Content {
+    /// Returns content and the sender of its pieces, which has to check them.
+    pub fn channel() -> (mpsc::Sender<Result<Bytes, Error>>, Self) {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        (sender, Self::of(pieces))
+    }
+
+    /// Returns spooled content. Of the archive of a package, the times that differ between downloads
+    /// are removed.
+    pub fn of_spooled(spooled: Arc<Spooled>, is_package: bool) -> Self {
+        let (sender, content) = Self::channel();
+        tokio::task::spawn_blocking(move || {
+            let send = |piece| sender.blocking_send(Ok(piece)).map_err(|_| Stop::Disconnected);
+            if let Err(Stop::Failed(error)) = send_pieces(&spooled, is_package, PIECE, send) {
+                let _ = sender.blocking_send(Err(error)); // fails if the receiver was dropped
+            }
+        });
+        content
+    }
+
     /// Returns content whose pieces another source sends and has already checked.
     pub fn of(pieces: mpsc::Receiver<Result<Bytes, Error>>) -> Self {
         Self { first: None, pieces, _scope: None }
@@ -104,7 +127,7 @@ impl Stream for Content {
 /// listed end of the file; any other length is an error. A file that has changed since it was
 /// listed is read whole in its current version.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
-    Transfer::start(file, part, ReadOptions { piece: PIECE, may_change: true, spools: None })
+    Transfer::start(file, part, ReadOptions { piece: PIECE, may_change: true, spools: None, whole: None })
 }
 
 /// Reads a whole file, as [`read`] does.
@@ -113,13 +136,30 @@ pub fn read(file: File, part: Option<Range<u64>>) -> Content {
 /// iCloud package has different bytes. Such content is first written to a spool, up to a gigabyte,
 /// and returned when it is complete, without the times that differ.
 pub fn read_spooled(file: File, spools: Spools) -> Content {
-    Transfer::start(file, None, ReadOptions { piece: PIECE, may_change: true, spools: Some(spools) })
+    Transfer::start(file, None, ReadOptions { piece: PIECE, may_change: true, spools: Some(spools), whole: None })
+}
+
+/// Reads a whole file of unknown size into a spool.
+///
+/// # Errors
+/// Fails if the file cannot be read in full, and with [`Kind::Unsupported`] if it has more than a
+/// gigabyte.
+pub async fn download(file: File, spools: Spools) -> Result<Spooled, Error> {
+    let (sender, whole) = oneshot::channel();
+    let mut spool = spools.begin();
+    let options = ReadOptions { piece: PIECE, may_change: true, spools: Some(spools), whole: Some(sender) };
+    let mut content = Transfer::start(file, None, options);
+    // A file whose size turns out to be known arrives in pieces.
+    while let Some(piece) = content.next().await {
+        spool.add(piece?).await.map_err(|error| spool_failed(&error))?;
+    }
+    Ok(whole.await.unwrap_or_else(|_| spool.finish()))
 }
 
 /// Reads a part of a file that never changes. The part must lie within the file. The pieces have
 /// `piece` bytes, except the last one and those at which a connection broke.
 pub fn read_unchanging(file: File, part: Range<u64>, piece: usize) -> Content {
-    Transfer::start(file, Some(part), ReadOptions { piece, may_change: false, spools: None })
+    Transfer::start(file, Some(part), ReadOptions { piece, may_change: false, spools: None, whole: None })
 }
 
 /// How a file is read.
@@ -130,6 +170,8 @@ struct ReadOptions {
     may_change: bool,
     /// Where content of unknown size is spooled until it is complete. None if it is not spooled.
     spools: Option<Spools>,
+    /// The receiver of content of unknown size that is wanted as a whole.
+    whole: Option<oneshot::Sender<Spooled>>,
 }
 
 /// The sending half of a content.
@@ -251,27 +293,25 @@ impl Transfer {
             let piece = std::mem::take(&mut self.buffer).freeze();
             size += piece.len() as u64;
             runtime.block_on(spool.add(piece)).map_err(|error| Stop::Failed(spool_failed(&error)))?;
+            if size >= MOST_SPOOLED && self.options.whole.is_some() {
+                return Err(Stop::Failed(Error::new(Kind::Unsupported, "its content has more than a gigabyte")));
+            }
             if size >= MOST_SPOOLED {
                 self.send_spooled(&spool.finish())?;
                 return self.stream_to_the_end(reader);
             }
         }
-        self.send_spooled(&spool.finish())
+        let spooled = spool.finish();
+        match self.options.whole.take() {
+            Some(whole) => whole.send(spooled).map_err(|_| Stop::Disconnected),
+            None => self.send_spooled(&spooled),
+        }
     }
 
     fn send_spooled(&mut self, spooled: &Spooled) -> Result<(), Stop> {
         let is_package = self.file.turned_out_to_be_package();
-        let patches = if is_package { Patches::of_archive(spooled) } else { Patches::default() };
-        let piece = self.options.piece as u64;
-        for start in (0..spooled.size()).step_by(self.options.piece) {
-            let length = usize::try_from(piece.min(spooled.size() - start)).unwrap_or(self.options.piece);
-            self.buffer = BytesMut::zeroed(length);
-            let read = spooled.content().read_exact_at(start, &mut self.buffer);
-            read.map_err(|error| Stop::Failed(spool_failed(&error)))?;
-            patches.apply(start, &mut self.buffer);
-            self.send_buffer()?;
-        }
-        Ok(())
+        let send = |piece| self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Disconnected);
+        send_pieces(spooled, is_package, self.options.piece, send)
     }
 
     /// Sends content as it arrives, up to its end. A failure at this point cannot be resumed.
@@ -298,6 +338,26 @@ impl Transfer {
         }
         self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Disconnected)
     }
+}
+
+/// Sends spooled content in pieces. Of the archive of a package, the times that differ between
+/// downloads are removed.
+fn send_pieces(
+    spooled: &Spooled,
+    is_package: bool,
+    piece: usize,
+    send: impl Fn(Bytes) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let patches = if is_package { Patches::of_archive(spooled) } else { Patches::default() };
+    for start in (0..spooled.size()).step_by(piece) {
+        let length = usize::try_from(spooled.size() - start).map_or(piece, |left| left.min(piece));
+        let mut buffer = BytesMut::zeroed(length);
+        let read = spooled.content().read_exact_at(start, &mut buffer);
+        read.map_err(|error| Stop::Failed(spool_failed(&error)))?;
+        patches.apply(start, &mut buffer);
+        send(buffer.freeze())?;
+    }
+    Ok(())
 }
 
 /// Returns the error for content that could not be spooled.

@@ -5,7 +5,10 @@
 //! unchanged package has the same content in every snapshot. Nothing else is changed, so the files
 //! in the archive stay the same.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    ops::Deref,
+};
 
 use zip::{ZipArchive, result::ZipResult};
 
@@ -25,7 +28,7 @@ const TIMES: [u16; 3] = [0x5455, 0x5855, 0x000a];
 
 /// Returns the total size of the files in an archive, or none if the content is not an archive.
 pub fn unpacked_size(content: &Region) -> Option<u64> {
-    let mut archive = ZipArchive::new(Reader { region: content, at: 0 }).ok()?;
+    let mut archive = ZipArchive::new(Reader::new(content)).ok()?;
     (0..archive.len()).map(|index| Some(archive.by_index_raw(index).ok()?.size())).sum()
 }
 
@@ -45,7 +48,7 @@ impl Patches {
     /// archive gets no patches.
     pub fn of_archive(content: &Spooled) -> Self {
         let mut patches = Self::default();
-        match patches.add_all(&mut Reader { region: content.content(), at: 0 }) {
+        match patches.add_all(&mut Reader::new(&**content.content())) {
             Ok(()) => patches,
             Err(error) => {
                 log::debug!("the times in the archive of a package are not replaced: {error}");
@@ -54,7 +57,7 @@ impl Patches {
         }
     }
 
-    fn add_all(&mut self, reader: &mut Reader<'_>) -> ZipResult<()> {
+    fn add_all(&mut self, reader: &mut Reader<&Region>) -> ZipResult<()> {
         let mut headers = Vec::new();
         let mut archive = ZipArchive::new(&mut *reader)?;
         for index in 0..archive.len() {
@@ -72,7 +75,7 @@ impl Patches {
     }
 
     /// Adds the patches for a header of an entry.
-    fn add(&mut self, reader: &Reader<'_>, start: u64, header: &Header) -> io::Result<()> {
+    fn add(&mut self, reader: &Reader<&Region>, start: u64, header: &Header) -> io::Result<()> {
         let mut fixed = vec![0; header.length];
         reader.read_at(start, &mut fixed)?;
         let length = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
@@ -108,18 +111,24 @@ impl Patches {
 }
 
 /// A cursor over spooled content.
-struct Reader<'a> {
-    region: &'a Region,
+#[derive(Debug, Clone)]
+pub(super) struct Reader<R> {
+    region: R,
     at: u64,
 }
 
-impl Reader<'_> {
+impl<R: Deref<Target = Region>> Reader<R> {
+    /// Returns a reader at the start of the content.
+    pub fn new(region: R) -> Self {
+        Self { region, at: 0 }
+    }
+
     fn read_at(&self, start: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.region.read_exact_at(start, buffer)
     }
 }
 
-impl Read for Reader<'_> {
+impl<R: Deref<Target = Region>> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.region.read_at(self.at, buffer)?;
         self.at += count as u64;
@@ -127,7 +136,7 @@ impl Read for Reader<'_> {
     }
 }
 
-impl Seek for Reader<'_> {
+impl<R: Deref<Target = Region>> Seek for Reader<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let (base, offset) = match to {
             SeekFrom::Start(at) => (at, 0),

@@ -61,11 +61,11 @@ enum Held {
     File { file: File, size: u64, reserved: u64 },
 }
 
-/// Complete content. Its share of the memory limit is released on drop.
+/// Complete content. Its shares of limits are released on drop.
 #[derive(Debug)]
 pub struct Spooled {
     content: Arc<Region>,
-    _budget: Option<OwnedSemaphorePermit>,
+    budgets: Vec<OwnedSemaphorePermit>,
 }
 
 impl Spooled {
@@ -86,12 +86,18 @@ impl Spooled {
     pub fn size(&self) -> u64 {
         self.content.size()
     }
+
+    /// Returns the content with a share of another limit, which it holds until it is dropped.
+    pub fn holding(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        self.budgets.extend(permit);
+        self
+    }
 }
 
 impl From<Bytes> for Spooled {
     /// Returns content that is already in memory. It does not count towards the limit.
     fn from(bytes: Bytes) -> Self {
-        Self { content: Arc::new(Region::Memory(bytes)), _budget: None }
+        Self { content: Arc::new(Region::Memory(bytes)), budgets: Vec::new() }
     }
 }
 
@@ -145,7 +151,7 @@ impl Spool {
             Held::Memory { bytes, budget } => (Region::Memory(bytes.freeze()), budget),
             Held::File { file, size, .. } => (Region::File { file, size }, None),
         };
-        Spooled { content: Arc::new(content), _budget: budget }
+        Spooled { content: Arc::new(content), budgets: budget.into_iter().collect() }
     }
 }
 

@@ -102,3 +102,10 @@ pub struct Identity {
     /// Bits of kloset's `location.Flags`.
     pub flags: u32,
 }
+
+impl Identity {
+    /// Reports whether plakar lists the source only once.
+    pub fn is_stream(&self) -> bool {
+        self.flags & 4 != 0
+    }
+}

@@ -64,14 +64,20 @@ impl Host {
         Store::init(self.connect(Role::Storage).await?, settings).await
     }
 
-    /// Runs a whole backup with two importers, one of which only counts. Both have exited at the
-    /// end.
+    /// Runs a whole backup with two importers, one of which only counts, unless the source can be
+    /// listed only once. Both have exited at the end.
     ///
     /// # Errors
     /// Returns the errors that would make `plakar backup` fail. Files that could not be read are in
     /// the errors of the snapshot.
     pub async fn backup(&self, settings: &Settings, options: &Options, backup: Backup<'_>) -> Result<Snapshot> {
         let importer = self.importer(settings, options).await?;
+        if importer.identity().is_stream() {
+            let snapshot = importer.import(backup).await?;
+            importer.close().await?;
+            importer.into_connector().leave().await?;
+            return Ok(snapshot);
+        }
         let twin = self.importer(settings, options).await?;
         let (snapshot, _) = tokio::join!(importer.import(backup), twin.count());
         let snapshot = snapshot?;

@@ -13,4 +13,5 @@ mod packages;
 mod scale;
 mod summary;
 mod tree;
+mod trees;
 mod unchanged;

@@ -203,7 +203,7 @@ impl State {
         let item = self.drive.tree.item(self.find(path)?);
         match &item.body {
             Body::File(content) => Ok(content.clone()),
-            Body::Package(package) => Ok(package.archive(&item.name, 0)),
+            Body::Package(package) => Ok(package.archive(&item.name, 0, false)),
             Body::Folder { .. } => Err(NoSuchItem(path.to_owned())),
         }
     }

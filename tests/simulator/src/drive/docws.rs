@@ -142,7 +142,9 @@ pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message:
 fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<Content, Answer> {
     match &drive.tree.item(id).body {
         Body::File(content) if content.size() > 0 || rules.empty_content => Ok(content.clone()),
-        Body::Package(package) => Ok(package.archive(&drive.tree.item(id).name, drive.grants.len() as u64)),
+        Body::Package(package) => {
+            Ok(package.archive(&drive.tree.item(id).name, drive.grants.len() as u64, rules.package_varies))
+        }
         Body::Folder { .. } | Body::File(_) => Err(bad_request()),
     }
 }

@@ -52,17 +52,24 @@ impl Package {
     }
 
     /// The archive that a download gives. Its folders bear the time of the download, so two archives of one package
-    /// differ; writing one to memory fails for no entry of a legal size.
-    pub(crate) fn archive(&self, root: &str, download: u64) -> Content {
+    /// differ; if the archive `varies`, its files bear it too, and their order changes. Writing one to memory fails for
+    /// no entry of a legal size.
+    pub(crate) fn archive(&self, root: &str, download: u64, varies: bool) -> Content {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        let written = self.write(&mut writer, root, download);
+        let written = self.write(&mut writer, root, download, varies);
         match written.and_then(|()| writer.finish()) {
             Ok(archive) => Content::from(Bytes::from(archive.into_inner())),
             Err(_) => Content::from(Bytes::new()),
         }
     }
 
-    fn write(&self, writer: &mut ZipWriter<Cursor<Vec<u8>>>, root: &str, download: u64) -> zip::result::ZipResult<()> {
+    fn write(
+        &self,
+        writer: &mut ZipWriter<Cursor<Vec<u8>>>,
+        root: &str,
+        download: u64,
+        varies: bool,
+    ) -> zip::result::ZipResult<()> {
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         let mut folders = BTreeSet::from([format!("{root}/")]);
         for (name, _) in &self.entries {
@@ -71,8 +78,13 @@ impl Package {
         for folder in folders {
             writer.add_directory(folder, options.last_modified_time(downloaded_at(download)))?;
         }
-        for (name, bytes) in self.entries.iter().filter(|(name, _)| !name.ends_with('/')) {
-            writer.start_file(format!("{root}/{name}"), options.last_modified_time(DateTime::default()))?;
+        let time = if varies { downloaded_at(download) } else { DateTime::default() };
+        let mut files: Vec<&(String, Bytes)> = self.entries.iter().filter(|(name, _)| !name.ends_with('/')).collect();
+        if varies && download % 2 == 1 {
+            files.reverse();
+        }
+        for (name, bytes) in files {
+            writer.start_file(format!("{root}/{name}"), options.last_modified_time(time))?;
             writer.write_all(bytes)?;
         }
         Ok(())

@@ -122,6 +122,9 @@ pub struct DriveRules {
     pub download_batch_gap: BatchGap,
     /// Every n-th element of a `download/batch` has no token; 0 means none.
     pub download_batch_tokenless: usize,
+    /// The files in the archive of a package bear the time of the download too, and every second archive has them in
+    /// the opposite order.
+    pub package_varies: bool,
     /// Bytes; what the trash holds counts too.
     pub quota: u64,
     /// Life of a content URL.
@@ -158,6 +161,7 @@ impl Default for DriveRules {
             download_batch_refused: 0,
             download_batch_gap: BatchGap::WithoutToken,
             download_batch_tokenless: 0,
+            package_varies: false,
             quota: 5 * 1024 * 1024 * 1024,
             url_lifetime_seconds: 3600,
             url_uses: 0,

@@ -1,0 +1,399 @@
+//! The items in the archive of a package.
+//!
+//! The directory at the end of the archive decides what it contains, because only there are the
+//! sizes known for certain. So an archive is read from a spool that has all of it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
+
+use super::{DrivePath, content::Content, package::Reader, path::are_equivalent, spool::Spooled};
+use crate::rclone::{Error, Kind, Region};
+
+/// The maximum number of items in an archive that is unpacked.
+const MOST_ITEMS: usize = 100_000;
+/// The maximum size of its items in bytes.
+const MOST_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// The size of the items from which on they may be at most [`RATIO`] times as large as the archive,
+/// unless the service lists the package with about that size.
+const CHECKED_FROM: u64 = 64 * 1024 * 1024;
+const RATIO: u64 = 200;
+/// The longest path in an archive in bytes, as in most systems.
+const LONGEST_PATH: usize = 4096;
+/// The largest piece of content, as in plakar's own connectors.
+const PIECE: usize = 1024 * 1024;
+
+/// The bits of a Unix mode that tell the type of a file.
+const TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
+const FOLDER: u32 = 0o040_000;
+const LINK: u32 = 0o120_000;
+
+/// An item of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The path in the package, without a leading slash.
+    pub path: String,
+    /// What the item is.
+    pub kind: MemberKind,
+}
+
+/// What an item of a package is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File {
+        /// The size in bytes.
+        size: u64,
+        /// The CRC-32 of the content.
+        crc: u32,
+        /// Whether the file is a program.
+        executable: bool,
+    },
+    /// A symbolic link to this path, which lies in the package.
+    Link(String),
+}
+
+impl Member {
+    /// Returns the folder and the name, by which items are sorted.
+    pub fn place(&self) -> (&str, &str) {
+        place(&self.path)
+    }
+}
+
+/// The archive of a package, whose items can be read.
+#[derive(Debug)]
+pub struct Archive {
+    zip: ZipArchive<Reader<Arc<Region>>>,
+    members: Vec<Member>,
+    /// The number of each member in the directory of the archive. A folder may have none.
+    numbers: Vec<Option<usize>>,
+    /// Holds the content's share of limits.
+    _content: Arc<Spooled>,
+}
+
+/// Why an archive is not unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl From<ZipError> for Refused {
+    fn from(error: ZipError) -> Self {
+        Self(format!("its archive cannot be read: {error}"))
+    }
+}
+
+impl Archive {
+    /// Opens the archive of the package `name`, which the service lists with the size `listed`.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// Fails if the content is no archive, or if the archive is one that no package has: with items
+    /// that lead out of it, with two items of one name, or that is out of proportion when unpacked.
+    pub fn open(content: Arc<Spooled>, name: &str, listed: Option<u64>) -> Result<Self, Refused> {
+        let mut zip = ZipArchive::new(Reader::new(Arc::clone(content.content())))?;
+        check_proportions(&zip, content.size(), listed)?;
+        if zip.metadata().has_duplicate_names() {
+            return Err(Refused("two of its items have the same name".to_owned()));
+        }
+        if zip.has_overlapping_entries()? {
+            return Err(Refused("the contents of its items overlap".to_owned()));
+        }
+        let paths: Vec<String> = (0..zip.len()).map(|number| path_of(&zip, number)).collect::<Result<_, _>>()?;
+        let root = root_of(&paths, name).unwrap_or_default().to_owned();
+        let mut items = Items::default();
+        for (number, path) in paths.iter().enumerate() {
+            let path = path.strip_prefix(&root).unwrap_or(path);
+            if !path.is_empty() {
+                let kind = kind_of(&mut zip, number, path)?;
+                items.add(path.trim_end_matches('/'), kind, number)?;
+            }
+        }
+        let (members, numbers) = items.0.into_values().unzip();
+        Ok(Self { zip, members, numbers, _content: content })
+    }
+
+    /// Returns the items. Those of a folder follow each other, sorted by name.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Reads a file. The content is checked against its size and its checksum in the archive.
+    ///
+    /// # Errors
+    /// Fails with [`Kind::Changed`] if the archive has no such item.
+    pub fn read(self: &Arc<Self>, member: &Member) -> Result<Content, Error> {
+        let found = self.members.binary_search_by(|other| other.place().cmp(&member.place())).ok();
+        let found = found.filter(|&at| self.members[at] == *member).and_then(|at| self.numbers[at]);
+        let (Some(number), &MemberKind::File { size, .. }) = (found, &member.kind) else {
+            return Err(Error::new(Kind::Changed, "the package has changed since it was listed"));
+        };
+        let (sender, content) = Content::channel();
+        let archive = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = archive.send(number, size, &sender) {
+                let text = format!("the archive of the package is damaged: {error}");
+                let _ = sender.blocking_send(Err(Error::new(Kind::Damaged, text))); // fails if the receiver was dropped
+            }
+        });
+        Ok(content)
+    }
+
+    fn send(&self, number: usize, size: u64, sender: &mpsc::Sender<Result<Bytes, Error>>) -> Result<(), Refused> {
+        let mut zip = self.zip.clone();
+        let mut file = zip.by_index(number)?;
+        let mut left = size;
+        loop {
+            let mut piece = BytesMut::zeroed(usize::try_from(left).map_or(PIECE, |left| left.min(PIECE)).max(1));
+            let mut filled = 0;
+            while filled < piece.len() {
+                match file.read(&mut piece[filled..]).map_err(ZipError::from)? {
+                    // compares the checksum at the end
+                    0 => break,
+                    count => filled += count,
+                }
+            }
+            if filled as u64 > left || filled == 0 && left > 0 {
+                return Err(Refused("an item has another size than the directory says".to_owned()));
+            }
+            if filled == 0 {
+                return Ok(());
+            }
+            left -= filled as u64;
+            piece.truncate(filled);
+            if sender.blocking_send(Ok(piece.freeze())).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Items by their folder and name.
+#[derive(Default)]
+struct Items(BTreeMap<(String, String), (Member, Option<usize>)>);
+
+impl Items {
+    /// Adds an item and the folders above it.
+    fn add(&mut self, path: &str, kind: MemberKind, number: usize) -> Result<(), Refused> {
+        for (end, _) in path.match_indices('/') {
+            self.insert(&path[..end], MemberKind::Folder, None)?;
+        }
+        self.insert(path, kind, Some(number))
+    }
+
+    /// A folder may be there already, because its items name it too.
+    fn insert(&mut self, path: &str, kind: MemberKind, number: Option<usize>) -> Result<(), Refused> {
+        let (folder, name) = place(path);
+        let item = (Member { path: path.to_owned(), kind: kind.clone() }, number);
+        match self.0.insert((folder.to_owned(), name.to_owned()), item) {
+            None => Ok(()),
+            Some((Member { kind: MemberKind::Folder, .. }, _)) if kind == MemberKind::Folder => Ok(()),
+            Some(_) => Err(Refused(format!("two of its items are called {path:?}"))),
+        }
+    }
+}
+
+/// Returns the folder and the name of a path.
+fn place(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn check_proportions<R>(zip: &ZipArchive<R>, size: u64, listed: Option<u64>) -> Result<(), Refused>
+where
+    R: io::Read + io::Seek,
+{
+    if zip.len() > MOST_ITEMS {
+        return Err(Refused(format!("it has {} items, and at most {MOST_ITEMS} are unpacked", zip.len())));
+    }
+    let mut unpacked: u64 = 0;
+    for number in 0..zip.len() {
+        unpacked = unpacked.saturating_add(zip.by_index_data(number)?.size());
+    }
+    let is_listed = listed.is_some_and(|listed| unpacked / 2 <= listed);
+    if unpacked > MOST_BYTES || unpacked > CHECKED_FROM && unpacked / RATIO > size && !is_listed {
+        return Err(Refused(format!("its archive of {size} bytes would have {unpacked} bytes when unpacked")));
+    }
+    Ok(())
+}
+
+/// Returns the path of an entry: relative, and with a slash at the end for a folder.
+fn path_of<R>(zip: &ZipArchive<R>, number: usize) -> Result<String, Refused>
+where
+    R: io::Read + io::Seek,
+{
+    let entry = zip.by_index_data(number)?;
+    // Archives made by macOS have names in UTF-8 that are not marked so.
+    let path = match std::str::from_utf8(entry.name_raw()) {
+        Ok(path) => path.to_owned(),
+        Err(_) => entry.name()?.into_owned(),
+    };
+    let mut parts = path.strip_suffix('/').unwrap_or(&path).split('/');
+    if path.len() > LONGEST_PATH || parts.any(|part| DrivePath::top().child(part).is_err()) {
+        let shown: String = path.chars().take(100).collect();
+        return Err(Refused(format!("{shown:?} cannot be the path of one of its items")));
+    }
+    if entry.encrypted() || !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+        return Err(Refused(format!("{path:?} is encrypted or compressed in an unknown way")));
+    }
+    Ok(path)
+}
+
+/// Returns the folder of the package, in which all entries lie, with a slash. After a package was
+/// renamed, the folder may have another name with the same extension.
+fn root_of<'a>(paths: &'a [String], name: &str) -> Option<&'a str> {
+    let first = paths.first()?;
+    let root = &first[..=first.find('/')?];
+    let folder = root.trim_end_matches('/');
+    let extension = |name: &str| name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase());
+    let is_named_so = are_equivalent(folder, name) || extension(name).is_some() && extension(folder) == extension(name);
+    (is_named_so && paths.iter().all(|path| path.starts_with(root))).then_some(root)
+}
+
+fn kind_of(zip: &mut ZipArchive<Reader<Arc<Region>>>, number: usize, path: &str) -> Result<MemberKind, Refused> {
+    let entry = zip.by_index_data(number)?;
+    let mode = entry.unix_mode().unwrap_or_default();
+    let (size, crc) = (entry.size(), entry.crc32());
+    if path.ends_with('/') {
+        return Ok(MemberKind::Folder);
+    }
+    match mode & TYPE {
+        0 | REGULAR => Ok(MemberKind::File { size, crc, executable: mode & 0o111 != 0 }),
+        LINK if size <= LONGEST_PATH as u64 => {
+            let target = zip.by_index(number)?.take(LONGEST_PATH as u64);
+            let target = io::read_to_string(target).map_err(ZipError::from)?;
+            if leads_out(path, &target) {
+                return Err(Refused(format!("its link {path:?} leads out of it")));
+            }
+            Ok(MemberKind::Link(target))
+        }
+        FOLDER => Ok(MemberKind::Folder),
+        _ => Err(Refused(format!("{path:?} is neither a file nor a folder nor a link"))),
+    }
+}
+
+/// Reports whether a link may lead out of the package. A `..` behind a name does not count as inside,
+/// because the name may be that of another link.
+fn leads_out(path: &str, target: &str) -> bool {
+    let parts: Vec<&str> = target.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let up = parts.iter().take_while(|part| **part == "..").count();
+    target.is_empty() || target.starts_with('/') || up > path.matches('/').count() || parts[up..].contains(&"..")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    /// Returns an archive of files, folders (with a slash at the end) and links (`name -> target`).
+    fn archive(items: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        for (name, content) in items {
+            match name.split_once(" -> ") {
+                Some((name, target)) => writer.add_symlink(name, target, options).unwrap(),
+                None if name.ends_with('/') => writer.add_directory(*name, options).unwrap(),
+                None => {
+                    writer.start_file(*name, options).unwrap();
+                    writer.write_all(content).unwrap();
+                }
+            }
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn open(bytes: Vec<u8>, listed: Option<u64>) -> Result<Archive, Refused> {
+        Archive::open(Arc::new(Spooled::from(Bytes::from(bytes))), "a.band", listed)
+    }
+
+    fn paths(archive: &Archive) -> Vec<&str> {
+        archive.members().iter().map(|member| member.path.as_str()).collect()
+    }
+
+    #[test]
+    fn the_members_lie_below_the_folder_of_the_package() {
+        let items: [(&str, &[u8]); 3] = [("a.band/b/c", b"1"), ("a.band/", b""), ("a.band/d", b"2")];
+        assert_eq!(paths(&open(archive(&items), None).unwrap()), ["b", "d", "b/c"]);
+        let renamed: [(&str, &[u8]); 1] = [("old.band/d", b"2")];
+        assert_eq!(paths(&open(archive(&renamed), None).unwrap()), ["d"]);
+        for other in ["Data/d", "d"] {
+            assert!(paths(&open(archive(&[(other, b"2")]), None).unwrap()).contains(&other));
+        }
+    }
+
+    #[test]
+    fn an_archive_that_leads_out_of_its_package_is_refused() {
+        for name in [
+            "/etc/x",
+            "../x",
+            "a/../../x",
+            "a.band/../x",
+            "a//x",
+            "./x",
+            "l -> /etc",
+            "l -> ..",
+            "a/l -> ../../x",
+            "l -> b/../x",
+        ] {
+            assert!(open(archive(&[(name, b"x")]), None).is_err(), "{name}");
+        }
+        let inside: [(&str, &[u8]); 3] = [("v/1/x", b"x"), ("v/now -> 1", b""), ("x -> v/now/x", b"")];
+        assert_eq!(open(archive(&inside), None).unwrap().members().len(), 5);
+        assert!(open(archive(&[("l -> d", b""), ("l/x", b"x")]), None).is_err());
+        assert!(open(archive(&[("d", b""), ("d/x", b"x")]), None).is_err());
+    }
+
+    #[test]
+    fn two_items_of_one_name_are_refused() {
+        let mut twins = archive(&[("one", b"1"), ("two", b"2")]);
+        let at: Vec<usize> = (0..twins.len() - 3).filter(|&at| &twins[at..at + 3] == b"two").collect();
+        at.into_iter().for_each(|at| twins[at..at + 3].copy_from_slice(b"one"));
+        let refused = open(twins, None).unwrap_err();
+        assert!(refused.to_string().contains("same name"), "{refused}");
+        assert!(open(archive(&[("d/", b""), ("d", b"")]), None).is_err());
+        assert_eq!(paths(&open(archive(&[("A", b"1"), ("a", b"2")]), None).unwrap()), ["A", "a"]);
+    }
+
+    #[test]
+    fn an_archive_out_of_proportion_is_refused() {
+        let zeros = vec![0; 80 * 1024 * 1024];
+        let bomb = archive(&[("zeros", &zeros)]);
+        let refused = open(bomb.clone(), Some(1000)).unwrap_err();
+        assert!(refused.to_string().contains("83886080 bytes when unpacked"), "{refused}");
+        assert!(open(bomb, Some(zeros.len() as u64)).is_ok());
+        assert!(open(archive(&[("zeros", &zeros[..1 << 20])]), Some(1000)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_checked_while_it_is_read() {
+        let content: Vec<u8> = (0..2_500_000_u32).map(|n| (n % 251) as u8).collect();
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        for (name, bytes) in [("file", &content[..]), ("empty", b"")] {
+            writer.start_file(name, options.unix_permissions(0o755)).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        let mut bytes = writer.finish().unwrap().into_inner();
+        let whole = Arc::new(open(bytes.clone(), None).unwrap());
+        let [empty, file] = whole.members() else { panic!("{:?}", whole.members()) };
+        assert!(matches!(file.kind, MemberKind::File { executable: true, size: 2_500_000, .. }));
+        assert_eq!(whole.read(file).unwrap().collect().await.unwrap(), content);
+        assert_eq!(whole.read(empty).unwrap().collect().await.unwrap(), b"".as_slice());
+        bytes[1_000_000] ^= 1;
+        let damaged = Arc::new(open(bytes, None).unwrap());
+        assert_eq!(damaged.read(file).unwrap().collect().await.unwrap_err().kind, Kind::Damaged);
+        let other = Member { path: "other".to_owned(), ..file.clone() };
+        assert_eq!(damaged.read(&other).unwrap_err().kind, Kind::Changed);
+    }
+}
