@@ -264,7 +264,8 @@ func TestPassingRefusalOfANameThatDiffersByCase(t *testing.T) {
 		assert.Equal(t, stored, err == nil, "%d: %v", status, err)
 		assert.Equal(t, want, c.paths(), status)
 		assert.Equal(t, "precious", string(c.at("Case.md").content))
-		assert.False(t, f.drive.MergesCase())
+		_, err = f.NewObject(background, "CASE.MD")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters")
 	}
 }
 
@@ -291,7 +292,8 @@ func TestPassingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		_, err := tryPut(f, "foo/x.txt", "other")
 		require.NoError(t, err, name)
 		assert.Equal(t, []string{"Foo", "Foo/x.txt", "foo", "foo/x.txt"}, c.paths(), name)
-		assert.False(t, f.drive.MergesCase(), name)
+		_, err = f.NewObject(background, "FOO/x.txt")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters: %s", name)
 	}
 }
 
@@ -301,7 +303,7 @@ func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		refusing(200, `{"folders":[{"status":"ZONE_BUSY","clientId":"x"}]}`), refusing(409, "{}"),
 	} {
 		c := newFakeCloud()
-		c.add("root", "Foo", nil)
+		c.add(c.add("root", "Foo", nil).id, "x.txt", []byte("precious"))
 		c.instead = func(_ int, kind string) *fakeAnswer {
 			if kind == "createFolders" {
 				return refusal()
@@ -310,7 +312,8 @@ func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		}
 		f := c.drive("")
 		assert.Error(t, f.Mkdir(background, "foo"))
-		assert.False(t, f.drive.MergesCase())
+		_, err := f.NewObject(background, "foo/x.txt")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters")
 	}
 }
 
