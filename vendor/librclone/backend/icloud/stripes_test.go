@@ -16,7 +16,7 @@ import (
 
 const largeSize = 11<<22 + 12345
 
-// A large file comes in parts, whatever happens to their requests.
+// A large file is read in parts, despite faults of their requests.
 func TestLargeFileInParts(t *testing.T) {
 	content := numbered(largeSize)
 	sim := startSimulator(t)
@@ -51,7 +51,7 @@ func TestLargeFileInParts(t *testing.T) {
 	}
 }
 
-// Parts of two versions are never put together.
+// Parts of two versions of a file are never mixed.
 func TestLargeFileChanges(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("large.bin", numbered(largeSize))
@@ -67,7 +67,7 @@ func TestLargeFileChanges(t *testing.T) {
 	require.NoError(t, in.Close())
 }
 
-// A host that gives no parts gives the whole with the first request.
+// If a host does not return parts, the response to the first request is read to its end.
 func TestLargeFileWithoutParts(t *testing.T) {
 	content := numbered(largeSize)
 	requests := 0
@@ -84,7 +84,7 @@ func TestLargeFileWithoutParts(t *testing.T) {
 	assert.Equal(t, 1, requests)
 }
 
-// A large package of an unknown kind comes whole.
+// A large package with an unknown extension is read as a whole.
 func TestLargePackageIsNotInParts(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "package", simtest.JSON{
@@ -99,7 +99,7 @@ func TestLargePackageIsNotInParts(t *testing.T) {
 	assert.Equal(t, 1, sim.Counts()["content-get"])
 }
 
-// Closing a content in the middle ends its parts.
+// Closing a content cancels the requests for its parts.
 func TestLargeFileIsClosed(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("large.bin", numbered(largeSize))
