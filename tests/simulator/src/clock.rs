@@ -1,4 +1,4 @@
-//! The service's clock: the machine's time plus an offset that a test may move.
+//! The service's clock: the machine's time plus an offset that a test can change.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,7 +29,7 @@ impl Clock {
     }
 }
 
-/// `2026-01-31T12:00:00Z`: the service's listings carry whole seconds.
+/// Formats a time as `2026-01-31T12:00:00Z`: the service's listings have whole seconds.
 pub(crate) fn rfc3339_seconds(ms: i64) -> String {
     OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
         .ok()

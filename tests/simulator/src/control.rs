@@ -24,7 +24,7 @@ use crate::seed::{Mutation, SeedTree, Stored, hashed};
 use crate::state::State;
 use crate::transport::proxy::Proxy;
 
-/// Why a control request was refused: a status and one line.
+/// Why a control request was refused: a status and one line of text.
 struct Refusal(StatusCode, String);
 
 type Outcome = Result<Value, Refusal>;
@@ -35,7 +35,10 @@ pub(crate) async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>) -> Res
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let Some(verb) = parts.uri.path().strip_prefix("/control/") else {
-        return respond(StatusCode::FORBIDDEN, "this proxy takes CONNECT only; its control is under /control/");
+        return respond(
+            StatusCode::FORBIDDEN,
+            "this proxy supports only CONNECT; the control interface is under /control/",
+        );
     };
     match (&parts.method, verb) {
         (&Method::GET, "ca.pem") => return respond(StatusCode::OK, proxy.authority.pem().to_owned()),
@@ -207,7 +210,7 @@ struct ClockMove {
 #[derive(Deserialize)]
 struct End {
     status: Option<u16>,
-    /// Data requests that still pass.
+    /// The number of data requests that still pass.
     after: Option<u64>,
 }
 
@@ -222,9 +225,9 @@ struct Generated {
 #[derive(Deserialize)]
 struct NewPackage {
     path: String,
-    /// Texts by the name inside the package.
+    /// Texts by their path inside the package.
     entries: BTreeMap<String, String>,
-    /// The sum of the entries' sizes when it is missing.
+    /// The sum of the entries' sizes by default.
     listed_size: Option<u64>,
     modified_ms: Option<i64>,
 }
@@ -252,10 +255,10 @@ struct Change {
     path: String,
     /// `write`, `touch`, `etag`, `trash`, `erase` or `rename`.
     change: String,
-    /// New content in base64, for `write`.
+    /// The new content in base64, for `write`.
     #[serde(default)]
     base64: String,
-    /// New content as text, for `write`.
+    /// The new content as text, for `write`.
     #[serde(default)]
     text: String,
     modified_ms: Option<i64>,
@@ -298,7 +301,7 @@ async fn wait(proxy: &Proxy, body: &[u8]) -> Outcome {
     }
 }
 
-/// The SHA-256 of a file's content, if there is a file.
+/// Returns the SHA-256 of the content of the file at `path`, if there is a file.
 fn digest_at(state: &State, path: &str) -> Option<String> {
     state.content_at(path).ok().map(|content| content.sha256())
 }

@@ -1,4 +1,4 @@
-//! Faults: rules that spoil chosen requests.
+//! Faults: rules that make chosen requests fail or their responses wrong.
 
 use std::collections::BTreeMap;
 
@@ -9,64 +9,66 @@ use serde::{Deserialize, Serialize};
 use crate::drive::odd::OddListing;
 use crate::kinds::RequestKind;
 
-/// Which requests are spoiled, and how. Rules are tried in the order in which they were added; the first that applies
-/// decides, except that [`FaultAction::Hold`] lets a later rule decide too.
+/// A fault, and the requests that it applies to. Rules are tried in the order in which they were
+/// added. Only the first one that applies has an effect, but after a [`FaultAction::Hold`] a later
+/// rule can apply too.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FaultRule {
-    /// `None` is any kind.
+    /// The kind of request that the rule applies to; `None` for any kind.
     #[serde(default)]
     pub kind: Option<RequestKind>,
-    /// The rule applies only when an id, path or name of the request contains this.
+    /// The rule applies only if an id, path or name in the request contains this text.
     #[serde(default)]
     pub matching: Option<String>,
-    /// Matching requests that pass before the rule applies.
+    /// The number of matching requests that pass before the rule applies.
     #[serde(default)]
     pub skip: u64,
-    /// How often the rule applies; `None` is always.
+    /// How often the rule applies; `None` for no limit.
     #[serde(default)]
     pub times: Option<u64>,
-    /// Chance that the rule applies to a matching request, from the simulator's seed; `None` is 1.
+    /// The probability that the rule applies to a matching request, drawn from the simulator's
+    /// seed; `None` for 1.
     #[serde(default)]
     pub probability: Option<f64>,
-    /// What happens then.
+    /// What happens to the request.
     pub action: FaultAction,
 }
 
 impl FaultRule {
-    /// A rule for each request of a kind.
+    /// A rule for every request of a kind.
     #[must_use]
     pub fn new(kind: RequestKind, action: FaultAction) -> Self {
         Self { kind: Some(kind), action, ..Self::any(FaultAction::ResetBefore) }
     }
 
-    /// A rule for each request.
+    /// A rule for every request.
     #[must_use]
     pub fn any(action: FaultAction) -> Self {
         Self { kind: None, matching: None, skip: 0, times: None, probability: None, action }
     }
 
-    /// Only requests that speak of this text.
+    /// Applies the rule only to requests with an id, path or name that contains this text.
     #[must_use]
     pub fn matching(mut self, text: impl Into<String>) -> Self {
         self.matching = Some(text.into());
         self
     }
 
-    /// Lets so many matching requests pass first.
+    /// Lets this number of matching requests pass first.
     #[must_use]
     pub fn skip(mut self, requests: u64) -> Self {
         self.skip = requests;
         self
     }
 
-    /// Applies so often, then no more.
+    /// Applies the rule this number of times, and then never again.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Applies with this chance, from 0 to 1.
+    /// Applies the rule with this probability, from 0 to 1.
     #[must_use]
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = Some(probability);
@@ -78,79 +80,81 @@ impl FaultRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum FaultAction {
-    /// This answer instead; the request has no effect.
+    /// This is the response; the request has no effect.
     Status {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
-        /// Sent as JSON.
+        /// The body, with the content type of JSON.
         #[serde(default)]
         body: String,
-        /// Such as `retry-after`.
+        /// Headers such as `retry-after`.
         #[serde(default)]
         headers: BTreeMap<String, String>,
     },
     /// The TCP connection is reset; the request has no effect.
     ResetBefore,
-    /// The request takes effect, then the TCP connection is reset without an answer.
+    /// The request takes effect, then the TCP connection is reset without a response.
     ResetAfter,
-    /// Only this request's HTTP/2 stream is reset (over HTTP/1.1, its connection is closed); it has no effect.
+    /// Only this request's HTTP/2 stream is reset (over HTTP/1.1, its connection is closed); the
+    /// request has no effect.
     ResetStream,
-    /// The answer's body stops early.
+    /// The response's body stops early.
     Truncate {
-        /// Bytes that are still sent.
+        /// The number of bytes that are sent.
         bytes: u64,
-        /// The short length is announced; else the connection breaks in mid-body.
+        /// Whether the headers announce the short length; otherwise the connection breaks within
+        /// the body.
         #[serde(default)]
         clean: bool,
     },
-    /// The answer's body is longer than the truth, and announced so.
+    /// The response's body is too long, and the headers announce that length.
     Overlong {
-        /// Bytes behind the true end.
+        /// The number of bytes after the true end.
         bytes: u64,
     },
-    /// One byte of the answer's body is inverted.
+    /// One byte of the response's body is inverted.
     WrongByte {
-        /// Which, from 0.
+        /// The offset of the byte, from 0.
         offset: u64,
     },
-    /// The answer waits until [`crate::Simulator::release`] opens a gate.
+    /// The request waits until [`crate::Simulator::release`] opens a gate.
     Hold {
-        /// The gate's name, of the test's choice.
+        /// The name of the gate, which the test chooses.
         gate: String,
         /// Where the request waits.
         #[serde(default)]
         at: HoldAt,
     },
-    /// An HTML page; the request has no effect.
+    /// The response is an HTML page; the request has no effect.
     HtmlPage {
-        /// HTTP status.
+        /// The HTTP status.
         #[serde(default = "ok")]
         status: u16,
     },
-    /// No answer, until the client gives up.
+    /// There is no response, or the rest of it is missing, until the client gives up.
     Stall {
-        /// Where it stops.
+        /// Where the request stops.
         #[serde(default)]
         at: HoldAt,
     },
-    /// The answer's body comes slowly.
+    /// The response's body is sent slowly.
     Drip {
-        /// Its rate, from 1.
+        /// The rate, at least 1.
         bytes_per_second: u64,
     },
-    /// The listings of the answer are not what they should be.
+    /// The listings in the response are malformed.
     OddListing {
-        /// The listed folder's path; `None` is each.
+        /// The path of the listed folder; `None` for all listings.
         #[serde(default)]
         folder: Option<String>,
-        /// What is wrong.
+        /// What is wrong with the listing.
         odd: OddListing,
     },
-    /// Another body, with status 200.
+    /// The response has another body, and status 200.
     Replace {
         /// The body.
         text: String,
-        /// The request is carried out first.
+        /// Whether the request takes effect first.
         #[serde(default)]
         effect: bool,
     },
@@ -167,13 +171,13 @@ pub enum HoldAt {
     /// Before it takes effect.
     #[default]
     Arrival,
-    /// After it took effect, before the answer.
+    /// After it took effect, before the response.
     Answer,
-    /// After so many bytes of the answer's body.
+    /// After this number of bytes of the response's body.
     Body(u64),
 }
 
-/// What was decided for one request.
+/// The faults of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) holds: Vec<(String, HoldAt)>,
@@ -213,7 +217,7 @@ impl Faults {
         self.rules.clear();
     }
 
-    /// How often each rule has applied, by rule id.
+    /// Returns how often each rule has applied, by rule id.
     pub(crate) fn applied(&self) -> BTreeMap<u64, u64> {
         self.rules.iter().map(|active| (active.id, active.applied)).collect()
     }

@@ -1,4 +1,4 @@
-//! What was asked: counts by kind and the list of requests.
+//! The journal of requests: counts by kind, and a list.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::RequestKind;
 
-/// Counts of one kind of request, or of all.
+/// The counts of one kind of request, or of all kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Requests that have arrived.
+    /// The number of requests that have arrived.
     pub requests: u64,
-    /// Requests that are over: their answer was sent, or could not be.
+    /// The number of requests that are over: the response was sent, or could not be sent.
     pub finished: u64,
-    /// Bytes of request bodies.
+    /// The size of all request bodies.
     pub bytes_in: u64,
-    /// Bytes of answer bodies.
+    /// The size of all response bodies.
     pub bytes_out: u64,
-    /// Requests whose answer is not over.
+    /// The number of requests that are not over.
     pub in_flight: u64,
-    /// The most there were at one time.
+    /// The largest number of requests that were in flight at one time.
     pub max_in_flight: u64,
 }
 
@@ -41,14 +41,14 @@ impl Count {
 /// Counts since the start or the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Of all kinds together.
+    /// The counts of all kinds together.
     pub total: Count,
-    /// By kind; what was never asked is not there.
+    /// The counts by kind, without kinds that did not arrive.
     pub kinds: BTreeMap<RequestKind, Count>,
 }
 
 impl Counts {
-    /// Requests of one kind.
+    /// Returns the number of requests of one kind.
     #[must_use]
     pub fn of(&self, kind: RequestKind) -> u64 {
         self.kinds.get(&kind).map_or(0, |count| count.requests)
@@ -58,27 +58,29 @@ impl Counts {
 /// One request of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Counts from 0 at the simulator's start, resets notwithstanding.
+    /// The number of the request, counted from 0 at the simulator's start; a reset does not restart
+    /// it.
     pub number: u64,
-    /// When it arrived, in milliseconds since the first request.
+    /// The time of its arrival, in milliseconds since the first request.
     pub at_ms: u64,
-    /// What it asks for.
+    /// The kind of request.
     pub kind: RequestKind,
-    /// HTTP method.
+    /// The HTTP method.
     pub method: String,
-    /// Without the port.
+    /// The host, without the port.
     pub host: String,
-    /// Without the query, percent-encoded.
+    /// The path without the query, percent-encoded.
     pub path: String,
-    /// Ids, paths and names the request speaks of.
+    /// The ids, paths and names in the request.
     pub subjects: Vec<String>,
     /// The `Range` header.
     pub range: Option<String>,
-    /// `None` until there is an answer, and for good when the fault was a reset.
+    /// The status of the response; `None` until there is a response, and forever if the fault was a
+    /// reset.
     pub status: Option<u16>,
-    /// Bytes of the request's body.
+    /// The size of the request's body.
     pub bytes_in: u64,
-    /// Bytes of the answer's body that were sent.
+    /// The number of bytes of the response's body that were sent.
     pub bytes_out: u64,
     /// The fault that was applied.
     pub fault: Option<String>,
@@ -92,7 +94,7 @@ pub(crate) struct Journal {
     began: Option<Instant>,
 }
 
-/// What a request looks like when it arrives.
+/// The properties of a request that are known when it arrives.
 pub(crate) struct Arrival<'a> {
     pub(crate) kind: RequestKind,
     pub(crate) method: &'a str,
@@ -102,7 +104,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Journal {
-    /// Notes a request; its number names it from here on.
+    /// Records a request, and returns the number that identifies it.
     pub(crate) fn arrive(&mut self, arrival: &Arrival<'_>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -163,15 +165,15 @@ impl Journal {
         &self.entries
     }
 
-    /// Starts counting anew; what is in flight stays counted as such.
+    /// Restarts the counts and the list; requests in flight stay counted as such.
     pub(crate) fn reset(&mut self) {
         self.entries.clear();
-        let anew =
+        let restarted =
             |count: &Count| Count { in_flight: count.in_flight, max_in_flight: count.in_flight, ..Count::default() };
-        self.counts.total = anew(&self.counts.total);
+        self.counts.total = restarted(&self.counts.total);
         self.counts.kinds.retain(|_, count| count.in_flight > 0);
         for count in self.counts.kinds.values_mut() {
-            *count = anew(count);
+            *count = restarted(count);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Merges as RFC 7396 says, where null removes a member.
+/// Merges as RFC 7396 specifies: null removes a member.
 pub(crate) fn merge_removing(target: &mut Value, patch: &Value) {
     if let (Value::Object(members), Value::Object(patch)) = (&mut *target, patch) {
         members.retain(|key, _| patch.get(key).is_none_or(|value| !value.is_null()));
@@ -14,7 +14,7 @@ pub(crate) fn merge_removing(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Merges as RFC 7396 says, except that null is kept as a value.
+/// Merges as RFC 7396 specifies, except that null is an ordinary value.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
     if let (Value::Object(members), Value::Object(patch)) = (&mut *target, patch) {
         for (key, value) in patch {

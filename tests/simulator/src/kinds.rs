@@ -1,13 +1,13 @@
-//! The kinds of request the service tells apart, and how a request is recognised.
+//! The kinds of request, and how the kind of a request is recognised.
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestKind {
-    /// `GET authorize/signin`: opens a sign-in.
+    /// `GET authorize/signin`: starts a sign-in.
     Authorize,
     /// `POST federate`.
     Federate,
@@ -19,27 +19,27 @@ pub enum RequestKind {
     RepairComplete,
     /// `GET auth`: phones, devices, security keys.
     AuthState,
-    /// `PUT verify/trusteddevice/securitycode`: asks for a push to the devices.
+    /// `PUT verify/trusteddevice/securitycode`: requests a push to the devices.
     PushCode,
     /// `POST verify/trusteddevice/securitycode`: a code from a device.
     VerifyCode,
-    /// `PUT verify/phone`: asks for a code by phone.
+    /// `PUT verify/phone`: requests a code by phone.
     SendSms,
     /// `POST verify/phone/securitycode`: a code from a phone.
     VerifySms,
-    /// `GET 2sv/trust`: asks for a trust token.
+    /// `GET 2sv/trust`: requests a trust token.
     Trust,
     /// `accountLogin`: starts a web session.
     AccountLogin,
-    /// `validate`: asks whether a web session lives.
+    /// `validate`: checks whether a web session is live.
     Validate,
-    /// `requestPCS`: asks for PCS cookies.
+    /// `requestPCS`: requests PCS cookies.
     RequestPcs,
     /// `requestWebAccessState`.
     WebAccessState,
-    /// `enableDeviceConsentForPCS`: has devices ask their owner.
+    /// `enableDeviceConsentForPCS`: makes the devices prompt for consent.
     DeviceConsent,
-    /// `storageUsageInfo`: quota.
+    /// `storageUsageInfo`: the quota and its use.
     StorageUsage,
     /// `retrieveItemDetailsInFolders`.
     List,
@@ -67,15 +67,15 @@ pub enum RequestKind {
     Enumerate,
     /// `/v1/item/copy`.
     Copy,
-    /// `download/by_id`: asks for a content URL.
+    /// `download/by_id`: requests a content URL.
     ById,
-    /// `download/batch`: asks for several content URLs.
+    /// `download/batch`: requests several content URLs.
     DownloadBatch,
     /// `/v1/download`: the same for a shared file.
     Download,
-    /// `upload/web`: asks for an upload URL.
+    /// `upload/web`: requests an upload URL.
     UploadWeb,
-    /// `update/documents`: makes a document of an upload.
+    /// `update/documents`: turns an upload into a document.
     UpdateDocuments,
     /// `records/query`: a page of an index of Photos.
     PhotosQuery,
@@ -85,7 +85,7 @@ pub enum RequestKind {
     PhotosCount,
     /// `changes/database`: the zones of Photos.
     PhotosZones,
-    /// `changes/zone`: what has changed in zones of Photos.
+    /// `changes/zone`: the changes in zones of Photos.
     PhotosChanges,
     /// `webgetalbumslist`: the shared albums.
     SharedAlbums,
@@ -99,7 +99,7 @@ pub enum RequestKind {
     ContentPost,
     /// A CONNECT to a host that is not Apple's.
     RefusedHost,
-    /// A request to an Apple host that the simulator does not know.
+    /// A request to an Apple host, but of no kind that the simulator supports.
     Unknown,
 }
 
@@ -120,7 +120,7 @@ impl RequestKind {
         }
     }
 
-    /// Whether the request changes what is stored in a zone.
+    /// Returns whether the request changes the items in a zone.
     pub(crate) fn writes(self) -> bool {
         matches!(
             self,
@@ -135,7 +135,7 @@ impl RequestKind {
         )
     }
 
-    /// Whether the request goes to a host of Photos.
+    /// Returns whether the request goes to a host of Photos.
     pub(crate) fn is_of_photos(self) -> bool {
         matches!(
             self,
@@ -150,7 +150,7 @@ impl RequestKind {
         )
     }
 
-    /// Whether the request needs a web session (a cookie), as Drive's own hosts do.
+    /// Returns whether the request needs a web session (a cookie). Content hosts need none.
     pub(crate) fn needs_session(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! How long answers take.
+//! The latency of responses.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,13 +7,14 @@ use crate::drive::item::ItemId;
 use crate::kinds::RequestKind;
 use crate::rules::{LatencyProfile, TransportRules};
 
-/// The first listing of a folder after a write to it: 28 to 31 s (measured write-phase-latency 09-30).
+/// The latency of the first listing of a folder after a write to it: 28 to 31 s (measured
+/// write-phase-latency 09-30).
 const LISTING_AFTER_WRITE_MS: u64 = 30_000;
 
-/// Each listing of the Trash: 29 to 32 s (cirrove's Trash probe).
+/// The latency of every listing of the Trash: 29 to 32 s (cirrove's Trash probe).
 const TRASH_LISTING_MS: u64 = 30_000;
 
-/// Milliseconds until an answer begins in the measured profile. `RULES.md` has the sources.
+/// The milliseconds until a response begins in the measured profile. `RULES.md` has the sources.
 fn measured(kind: RequestKind) -> u64 {
     match kind {
         RequestKind::List => 650,
@@ -21,23 +22,24 @@ fn measured(kind: RequestKind) -> u64 {
         RequestKind::UpdateDocuments | RequestKind::CreateFolders => 1_500,
         RequestKind::Rename | RequestKind::Move | RequestKind::PutBack | RequestKind::Copy => 2_200,
         RequestKind::Trash | RequestKind::Delete => 20_000,
-        // The download address and the upload slot were measured, the others are guessed.
+        // The requests for a content URL and for an upload URL were measured; the others are guesses.
         _ => 500,
     }
 }
 
-/// When the listings of the folders that were written to are ready.
+/// The times at which the listings of the folders that were written to are ready.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
-    /// `None` until the first listing after the write has been asked for.
+    /// `None` until the first request for a listing after the write.
     slow: HashMap<ItemId, Option<Instant>>,
 }
 
-/// What one request waits for.
-pub(crate) struct Asked<'a> {
+/// What the latency of a request depends on.
+pub(crate) struct Factors<'a> {
     pub(crate) kind: RequestKind,
-    /// Folders whose listing is asked for.
+    /// The folders whose listing is requested.
     pub(crate) listed: &'a [ItemId],
+    /// Whether the listing of the Trash is requested.
     pub(crate) trash: bool,
 }
 
@@ -47,15 +49,15 @@ impl Latency {
         self.slow.insert(folder, None);
     }
 
-    /// Returns how long the answer to a request takes that arrives now. What is asked for while a slow listing is under
-    /// way waits for the same moment.
-    pub(crate) fn of(&mut self, rules: &TransportRules, asked: &Asked<'_>, now: Instant) -> Duration {
+    /// Returns the latency of the response to a request that arrives now. Another request for a
+    /// slow listing waits until the first one is ready.
+    pub(crate) fn of(&mut self, rules: &TransportRules, request: &Factors<'_>, now: Instant) -> Duration {
         let scaled = |ms: u64| Duration::from_secs_f64(ms as f64 / 1000.0 * rules.latency_scale.max(0.0));
         match rules.latency_profile {
             LatencyProfile::Flat => Duration::from_millis(rules.latency_ms),
             LatencyProfile::Measured => {
-                let mut longest = scaled(if asked.trash { TRASH_LISTING_MS } else { measured(asked.kind) });
-                for folder in asked.listed {
+                let mut longest = scaled(if request.trash { TRASH_LISTING_MS } else { measured(request.kind) });
+                for folder in request.listed {
                     let Some(ready) = self.slow.get_mut(folder) else { continue };
                     let ready = *ready.get_or_insert(now + scaled(LISTING_AFTER_WRITE_MS));
                     if ready <= now {
@@ -79,11 +81,11 @@ mod tests {
     fn list(latency: &mut Latency, folder: usize, now: Instant) -> Duration {
         let rules = TransportRules { latency_profile: LatencyProfile::Measured, ..TransportRules::default() };
         let listed = [ItemId(folder)];
-        latency.of(&rules, &Asked { kind: RequestKind::List, listed: &listed, trash: false }, now)
+        latency.of(&rules, &Factors { kind: RequestKind::List, listed: &listed, trash: false }, now)
     }
 
     #[test]
-    fn the_first_listing_after_a_write_is_slow_and_others_wait_with_it() {
+    fn the_first_listing_after_a_write_is_slow_and_later_requests_wait_for_it() {
         let (mut latency, now) = (Latency::default(), Instant::now());
         let warm = Duration::from_millis(650);
         assert_eq!(list(&mut latency, 1, now), warm);
@@ -97,11 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_makes_everything_faster_and_flat_ignores_the_kind() {
+    fn the_scale_applies_to_every_measured_latency_and_the_flat_profile_ignores_the_kind() {
         let (mut latency, now) = (Latency::default(), Instant::now());
         let mut rules = TransportRules { latency_profile: LatencyProfile::Measured, ..TransportRules::default() };
         rules.latency_scale = 0.01;
-        let mut of = |rules: &TransportRules, kind, trash| latency.of(rules, &Asked { kind, listed: &[], trash }, now);
+        let mut of =
+            |rules: &TransportRules, kind, trash| latency.of(rules, &Factors { kind, listed: &[], trash }, now);
         assert_eq!(of(&rules, RequestKind::Trash, false), Duration::from_millis(200));
         assert_eq!(of(&rules, RequestKind::List, true), Duration::from_millis(300));
         rules = TransportRules { latency_ms: 40, ..TransportRules::default() };

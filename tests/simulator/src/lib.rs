@@ -1,5 +1,6 @@
-//! A simulated iCloud for tests and demos: sign-in, Drive and Photos behind an HTTPS CONNECT proxy with its own certificate
-//! authority. A client that takes a proxy and a CA file talks to it as it talks to Apple.
+//! A simulated iCloud for tests and demos: sign-in, Drive and Photos behind an HTTPS CONNECT proxy
+//! with its own certificate authority. A client that supports a proxy and a CA file can use it
+//! instead of Apple's service.
 //!
 //! ```no_run
 //! use icloud_simulator::{Config, Content, RequestKind, Simulator};
@@ -7,13 +8,13 @@
 //! let simulator = Simulator::start(Config::default())?;
 //! simulator.put_file("Documents/a.txt", Content::from(&b"hello"[..]), 1_700_000_000_000);
 //! let session = simulator.mint_session();
-//! // Run the client with HTTPS_PROXY = simulator.proxy_url(), its CA = simulator.ca_pem() and the session's values.
+//! // Run the client with HTTPS_PROXY = simulator.proxy_url(), the CA simulator.ca_pem() and the session's values.
 //! assert_eq!(simulator.counts().of(RequestKind::List), 0);
 //! # drop(session);
 //! # Ok::<(), icloud_simulator::StartError>(())
 //! ```
 //!
-//! `RULES.md` lists each rule of the service with its source, or as a guess.
+//! `RULES.md` lists every rule of the service with its source, or marks it as a guess.
 
 mod account;
 mod clock;

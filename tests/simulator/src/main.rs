@@ -1,4 +1,5 @@
-//! The simulator as a program: prints its proxy URL, then serves until it is told to stop.
+//! The simulator as a program: prints its proxy URL, then serves until a signal or the end of
+//! standard input stops it.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -10,57 +11,66 @@ use icloud_simulator::{Config, Content, LatencyProfile, NewAsset, PRIMARY_ZONE, 
 use tokio::io::{AsyncReadExt, stdin};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A simulated iCloud: an HTTPS CONNECT proxy that answers for Apple's hosts and refuses all others.
+/// A simulated iCloud: an HTTPS CONNECT proxy that stands in for Apple's hosts and refuses all
+/// others
 #[derive(Parser)]
 struct Arguments {
+    /// The address of the proxy; port 0 chooses a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where to write the certificate authority (PEM) that clients must trust
+    /// The file to write the certificate authority (PEM) to, which clients must trust
     #[arg(long)]
     ca_file: PathBuf,
-    /// Written when the simulator serves; holds the proxy URL
+    /// A file to write the proxy URL to, once the simulator is ready
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// How long answers take: `flat` as --latency-ms says, or `measured`, by the kind of request
+    /// The latency of responses: `flat`, the time of --latency-ms; or `measured`, which depends on
+    /// the kind of request
     #[arg(long, default_value = "flat", value_parser = latency_profile)]
     latency: LatencyProfile,
-    /// Milliseconds of each answer in the flat profile
+    /// The latency of every response in the flat profile, in milliseconds
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
-    /// Factor on the times of the measured profile
+    /// A factor for the latencies of the measured profile
     #[arg(long, default_value_t = 1.0)]
     latency_scale: f64,
-    /// Bytes per second of all downloads together; 0 sets no limit
+    /// The rate of all downloads together, in bytes per second; 0 for no limit
     #[arg(long, default_value_t = 0)]
     content_rate: u64,
-    /// Bytes per second of the downloads of one connection; 0 sets no limit
+    /// The rate of the downloads of each connection, in bytes per second; 0 for no limit
     #[arg(long, default_value_t = 0)]
     content_rate_per_connection: u64,
+    /// The seed of all random values
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The number of files in the drive
     #[arg(long, default_value_t = 0)]
     seed_files: u64,
+    /// The number of folders in the drive
     #[arg(long, default_value_t = 0)]
     seed_folders: u64,
-    /// Bytes of each seeded file
+    /// The size of every file and photo, in bytes
     #[arg(long, default_value_t = 4096)]
     seed_size: u64,
-    /// Photos in the library
+    /// The number of photos in the library
     #[arg(long, default_value_t = 0)]
     seed_photos: u32,
-    /// Folder that the seeded tree lies in
+    /// The folder in which the files and folders are created
     #[arg(long, default_value = "")]
     seed_prefix: String,
+    /// The Apple Account that can sign in
     #[arg(long, default_value = "user@example.com")]
     apple_id: String,
+    /// The password of the account
     #[arg(long, default_value = "correct horse")]
     password: String,
+    /// The verification code
     #[arg(long, default_value = "123456")]
     code: String,
-    /// Bytes the drive and its trash may hold
+    /// The maximum size of the drive and its Trash together, in bytes
     #[arg(long)]
     quota: Option<u64>,
-    /// Offer HTTP/1.1 only
+    /// Support only HTTP/1.1
     #[arg(long)]
     http1: bool,
     /// Stop at the end of standard input
@@ -118,9 +128,9 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(ready_file) = &arguments.ready_file {
         std::fs::write(ready_file, simulator.proxy_url())?;
     }
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    waiting.block_on(until_told_to_stop(arguments.stdin_eof))?;
-    waiting.shutdown_background();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(wait_for_stop(arguments.stdin_eof))?;
+    runtime.shutdown_background();
     Ok(())
 }
 
@@ -132,7 +142,7 @@ fn latency_profile(name: &str) -> Result<LatencyProfile, String> {
     }
 }
 
-async fn until_told_to_stop(stdin_eof: bool) -> std::io::Result<()> {
+async fn wait_for_stop(stdin_eof: bool) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -1,4 +1,5 @@
-//! What can be switched in the simulated service. Every rule is listed in `RULES.md` with its source, or as a guess.
+//! The rules of the simulated service that a test can change. `RULES.md` lists every rule with its
+//! source, or marks it as a guess.
 
 mod account;
 mod drive;
@@ -10,13 +11,14 @@ pub use account::{AccountRules, CodeAnswer, SrpProtocol, TrustedPhone};
 pub use drive::{BatchGap, DetailsForm, DriveRules, ExistingFolder, MissingFolder, NameMatching, OverBatch, TakenName};
 pub use photos::PhotosRules;
 
-/// All switches; a test changes them at any moment through [`crate::Simulator::rules`] or `POST /control/rules`.
+/// All rules; a test can change them at any time through [`crate::Simulator::rules`] or `POST
+/// /control/rules`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rules {
-    /// The wire.
+    /// Connections.
     pub transport: TransportRules,
-    /// Sign-in and what the account is like.
+    /// Sign-in and the account.
     pub account: AccountRules,
     /// Web sessions and trust.
     pub session: SessionRules,
@@ -26,32 +28,33 @@ pub struct Rules {
     pub photos: PhotosRules,
 }
 
-/// How long answers take.
+/// The latency of responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LatencyProfile {
-    /// [`TransportRules::latency_ms`] for every answer.
+    /// [`TransportRules::latency_ms`] for every response.
     #[default]
     Flat,
-    /// By the kind of request, as Apple's service was measured.
+    /// The latencies that were measured at Apple's service, which depend on the kind of request.
     Measured,
 }
 
-/// Switches of the wire.
+/// Rules of connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransportRules {
-    /// How long answers take.
+    /// The latency of responses.
     pub latency_profile: LatencyProfile,
-    /// Milliseconds of each answer in the flat profile.
+    /// The latency of every response in the flat profile, in milliseconds.
     pub latency_ms: u64,
-    /// Factor on the times of the measured profile.
+    /// A factor for the latencies of the measured profile.
     pub latency_scale: f64,
-    /// Rate of all content downloads together, in bytes per second; 0 sets no limit.
+    /// The rate of all content downloads together, in bytes per second; 0 for no limit.
     pub content_rate: u64,
-    /// Rate of the content downloads of one TCP connection, in bytes per second; 0 sets no limit.
+    /// The rate of the content downloads of each TCP connection, in bytes per second; 0 for no
+    /// limit.
     pub content_rate_per_connection: u64,
-    /// Limits on the number of calls.
+    /// Limits on the number of requests.
     pub throttle: ThrottleRules,
 }
 
@@ -68,19 +71,19 @@ impl Default for TransportRules {
     }
 }
 
-/// Limits on the number of calls to the hosts of Drive, content hosts apart.
+/// Limits on the number of requests to the hosts of Drive other than the content hosts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ThrottleRules {
-    /// Calls a second that are let pass; 0 sets no limit.
+    /// The number of requests per second that pass; 0 for no limit.
     pub calls_per_second: u32,
-    /// Calls that are let pass at once after a rest.
+    /// The number of requests that pass at once after a pause.
     pub burst: u32,
-    /// Status of the refusals: 429 or 503.
+    /// The status of a refusal: 429 or 503.
     pub status: u16,
-    /// After a refusal, everything is refused for so long.
+    /// The time after a refusal during which every request is refused, in milliseconds.
     pub penalty_ms: u64,
-    /// The `Retry-After` of the refusals.
+    /// The `Retry-After` of a refusal.
     pub retry_after_seconds: Option<u32>,
 }
 
@@ -90,17 +93,17 @@ impl Default for ThrottleRules {
     }
 }
 
-/// Switches of web sessions and trust.
+/// Rules of web sessions and trust.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionRules {
-    /// Life of a web session.
+    /// The lifetime of a web session.
     pub lifetime_seconds: i64,
-    /// Life of a trust token.
+    /// The lifetime of a trust token.
     pub trust_lifetime_seconds: i64,
-    /// Status of a data request whose session has run out: 421, 401 or 423.
+    /// The status of the response to a data request whose session has expired: 421, 401 or 423.
     pub ended_status: u16,
-    /// Data requests after which each session ends by itself; 0 never.
+    /// The number of data requests after which a session ends; 0 for no limit.
     pub requests: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Filling the drive, changing it as another device would, and reading it back.
+//! Fills the drive, changes it like another device, and reads it back.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,83 +8,84 @@ use crate::drive::item::{Body, ItemId, NewItem, Sharing};
 use crate::drive::package::Package;
 use crate::state::State;
 
-/// No item at this path.
+/// There is no item at this path.
 #[derive(Debug, thiserror::Error)]
 #[error("no item at {0}")]
 pub struct NoSuchItem(pub String);
 
 /// A generated tree: `files` files spread over `folders` folders, `size` bytes each.
 ///
-/// File `n` is `{prefix}/folder-{n % folders}/file-{n}.bin` with three and six digits, filled from `seed + n`;
-/// without folders it lies in `prefix` itself.
+/// File `n` is `{prefix}/folder-{n % folders}/file-{n}.bin` with three and six digits, filled from
+/// `seed + n`; without folders it is in `prefix` itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SeedTree {
-    /// The folder it lies in; empty is the root.
+    /// The folder that contains the tree; the empty path is the root.
     pub prefix: String,
-    /// How many files.
+    /// The number of files.
     pub files: u64,
-    /// How many folders; without files they are made empty.
+    /// The number of folders; without files the folders are empty.
     pub folders: u64,
-    /// Bytes of each file.
+    /// The size of every file.
     pub size: u64,
-    /// Of the first file's content.
+    /// The seed of the first file's content.
     pub seed: u64,
-    /// Modification time of all files, in milliseconds since 1970.
+    /// The modification time of all files, in milliseconds since 1970.
     pub modified_ms: i64,
 }
 
 /// A change made by another device.
 #[derive(Clone, Debug)]
 pub enum Mutation {
-    /// New bytes and time; the document stays the same one.
+    /// New bytes and a new time; it remains the same document.
     Write {
         /// The new bytes.
         content: Content,
-        /// Milliseconds since 1970.
+        /// The modification time, in milliseconds since 1970.
         modified_ms: i64,
     },
-    /// New modification time, and with it a new etag.
+    /// A new modification time, and with it a new etag.
     Touch {
-        /// Milliseconds since 1970.
+        /// The modification time, in milliseconds since 1970.
         modified_ms: i64,
     },
-    /// New etag only.
+    /// Only a new etag.
     BumpEtag,
-    /// To the trash.
+    /// Moves the item to the Trash.
     Trash,
-    /// Gone for good.
+    /// Deletes the item permanently.
     Erase,
-    /// To another path, whose folder must exist.
+    /// Moves the item to another path, whose folder must exist.
     Rename {
-        /// The whole new path.
+        /// The complete new path.
         to: String,
     },
 }
 
-/// An item as it is stored.
+/// An item of the drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemInfo {
-    /// From the root, without a leading slash, in the form in which the names were sent.
+    /// The path from the root, without a leading slash, with the names as they were sent.
     pub path: String,
-    /// Folder or file.
+    /// Whether the item is a folder.
     pub folder: bool,
-    /// As listings show it; for a folder the bytes of all files below.
+    /// The size in listings; for a folder the bytes of all files below it.
     pub size: u64,
-    /// Of the stored bytes; `None` for folders and packages.
+    /// The SHA-256 of the bytes; `None` for folders and packages.
     pub sha256: Option<String>,
-    /// Milliseconds since 1970.
+    /// The modification time, in milliseconds since 1970.
     pub modified_ms: i64,
-    /// The present one.
+    /// The current etag.
     pub etag: String,
-    /// `TYPE::zone::document`.
+    /// The id in the form `TYPE::zone::document`.
     pub drive_id: String,
 }
 
-/// An item, and the content whose digest it still lacks.
+/// An item without its digest, and the content to compute it from.
 pub(crate) type Stored = (ItemInfo, Option<Content>);
 
-/// Adds the digests. Apart from the snapshot itself, because hashing large files must not keep the service waiting.
+/// Adds the digests. This is separate from the snapshot because hashing large files must not block
+/// the service.
 pub(crate) fn hashed(stored: Vec<Stored>) -> Vec<ItemInfo> {
     stored
         .into_iter()
@@ -144,7 +145,7 @@ impl State {
         self.drive.folder_changed(root, &self.rules.drive);
     }
 
-    /// Makes an existing folder one that another account shares.
+    /// Turns an existing folder into a folder that another account shares.
     pub(crate) fn share(&mut self, path: &str) -> Result<(), NoSuchItem> {
         let id = self.find(path)?;
         self.drive.tree.set_sharing(id, Sharing::Root);
@@ -208,7 +209,7 @@ impl State {
         }
     }
 
-    /// Every item below the root, folders before what they hold.
+    /// Returns every item below the root, folders before their contents.
     pub(crate) fn snapshot(&self) -> Vec<Stored> {
         let mut items = Vec::new();
         self.collect(self.drive.tree.root(), &mut items);

@@ -1,4 +1,4 @@
-//! The running simulator and its handles.
+//! The running simulator, and the methods that control it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,19 +24,22 @@ use crate::state::{Shared, State};
 use crate::transport::authority::Authority;
 use crate::transport::proxy::{Proxy, serve};
 
-/// How a simulator starts.
+/// The configuration of a simulator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Default `127.0.0.1:0`.
+    /// The address of the proxy, by default `127.0.0.1:0`: a free port.
     pub listen: SocketAddr,
-    /// Seeds ids, tokens and fault probabilities: the same seed and requests give the same answers.
+    /// The seed of ids, tokens and fault probabilities: the same seed and requests give the same
+    /// responses.
     pub seed: u64,
-    /// Hosts, by the end of their name, that offer HTTP/1.1 only; an empty text is all of them.
+    /// The hosts that support only HTTP/1.1, by the end of their names; an empty string stands for
+    /// all hosts.
     ///
-    /// By default the upload hosts: over HTTP/2 a body shorter than announced is a protocol error that the server's
-    /// library answers by itself, and on which Go's client sends the request again without end.
+    /// By default these are the upload hosts: over HTTP/2 a body shorter than announced is a
+    /// protocol error, to which the server's library responds on its own, and after which Go's
+    /// client repeats the request endlessly.
     pub http1_hosts: Vec<String>,
-    /// The service's rules at the start.
+    /// The rules of the service at the start.
     pub rules: Rules,
 }
 
@@ -54,32 +57,33 @@ impl Default for Config {
 /// The simulator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken or not this machine's.
+    /// The address is in use, or is not an address of this machine.
     #[error("cannot listen: {0}")]
     Listen(#[from] io::Error),
-    /// No key or certificate could be made.
-    #[error("cannot make a certificate: {0}")]
+    /// No key or certificate could be created.
+    #[error("cannot create a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The certificate was refused.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// The awaited requests did not come in time.
+/// The awaited requests did not arrive in time.
 #[derive(Debug, thiserror::Error)]
 #[error("{seen} of {wanted} requests of kind {kind:?} within {within:?}")]
 pub struct WaitTimeout {
-    /// What was awaited.
+    /// The kind of request.
     pub kind: RequestKind,
-    /// How many.
+    /// The number of requests that were awaited.
     pub wanted: u64,
-    /// How many came.
+    /// The number of requests that arrived.
     pub seen: u64,
-    /// The time they had.
+    /// The time limit.
     pub within: Duration,
 }
 
-/// A simulated iCloud on a port of this machine. It runs on threads of its own, so a test may block; dropping it ends it.
+/// A simulated iCloud on a port of this machine. It runs on its own threads, so a test can block;
+/// dropping it stops it.
 pub struct Simulator {
     runtime: Option<Runtime>,
     proxy: Arc<Proxy>,
@@ -98,7 +102,7 @@ impl Simulator {
     /// Starts a simulator with an empty drive.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or no certificate can be made.
+    /// Fails if the proxy cannot listen at the address, or if no certificate can be created.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let authority = Authority::new(config.http1_hosts)?;
         let shared = Shared::new(State::new(config.rules, config.seed));
@@ -119,13 +123,14 @@ impl Simulator {
         Ok(Self { runtime: Some(runtime), proxy, address })
     }
 
-    /// `http://127.0.0.1:PORT`: the value for `HTTPS_PROXY`, and where `/control/` is.
+    /// Returns `http://127.0.0.1:PORT`, the value for `HTTPS_PROXY` and the base URL of
+    /// `/control/`.
     #[must_use]
     pub fn proxy_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The certificate authority that clients must trust.
+    /// Returns the certificate authority that clients must trust, in PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.proxy.authority.pem()
@@ -134,7 +139,7 @@ impl Simulator {
     /// Writes [`Self::ca_pem`] to a file.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_ca(&self, path: impl AsRef<Path>) -> io::Result<()> {
         std::fs::write(path, self.ca_pem())
     }
@@ -143,7 +148,7 @@ impl Simulator {
         self.proxy.shared.lock()
     }
 
-    /// Changes the rules of the service from now on.
+    /// Changes the rules of the service.
     pub fn rules<T>(&self, change: impl FnOnce(&mut Rules) -> T) -> T {
         let mut state = self.state();
         let changed = change(&mut state.rules);
@@ -151,14 +156,14 @@ impl Simulator {
         changed
     }
 
-    /// Moves the service's clock by so many seconds from where it is.
+    /// Advances the service's clock.
     pub fn advance_clock(&self, seconds: i64) {
         let mut state = self.state();
         let offset = state.clock.offset_seconds() + seconds;
         state.clock.set_offset_seconds(offset);
     }
 
-    /// A session that is signed in already, with a trust token.
+    /// Creates a session that is already signed in, with a trust token.
     #[must_use]
     pub fn mint_session(&self) -> MintedSession {
         let mut state = self.state();
@@ -172,54 +177,56 @@ impl Simulator {
         self.state().account.end_sessions(status);
     }
 
-    /// [`Self::end_sessions`], once so many more data requests have passed.
+    /// Does the same as [`Self::end_sessions`] after `requests` more data requests.
     pub fn end_sessions_after(&self, requests: u64, status: u16) {
         self.state().account.end_sessions_after(requests, status);
     }
 
-    /// Ends the session tokens of the sign-ins so far: `accountLogin` answers them 421, while the web sessions that
-    /// they began go on.
+    /// Ends the session tokens of the sign-ins so far: `accountLogin` refuses them with 421, while
+    /// the web sessions that they started stay live.
     pub fn end_session_tokens(&self) {
         self.state().account.end_session_tokens();
     }
 
-    /// Makes every trust token void: the next sign-in needs a code.
+    /// Invalidates every trust token: the next sign-in needs a code.
     pub fn end_trust(&self) {
         self.state().account.end_trust();
     }
 
-    /// Makes every PCS cookie stale: data requests of an account with Advanced Data Protection get 423.
+    /// Invalidates every PCS cookie: data requests of an account with Advanced Data Protection get
+    /// 423.
     pub fn end_pcs(&self) {
         self.state().account.end_pcs();
     }
 
-    /// Forgets wrong passwords and codes.
+    /// Resets the counters of wrong passwords and codes.
     pub fn forgive(&self) {
         self.state().account.forgive();
     }
 
-    /// Adds a fault rule behind those there are; gives its id.
+    /// Adds a fault rule after the existing ones, and returns its id.
     pub fn add_fault(&self, rule: FaultRule) -> u64 {
         self.state().faults.add(rule)
     }
 
-    /// Takes one fault rule back.
+    /// Removes a fault rule.
     pub fn remove_fault(&self, id: u64) {
         self.state().faults.remove(id);
     }
 
-    /// Takes all fault rules back.
+    /// Removes all fault rules.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// How often each fault rule has applied, by id.
+    /// Returns how often each fault rule has applied, by id.
     #[must_use]
     pub fn faults_applied(&self) -> BTreeMap<u64, u64> {
         self.state().faults.applied()
     }
 
-    /// Opens a gate for the requests that wait at it and all later ones; [`Self::close_gate`] closes it again.
+    /// Opens a gate for the requests that wait at it and for all later ones. [`Self::close_gate`]
+    /// closes it again.
     pub fn release(&self, gate: &str) {
         self.state().open_gates.insert(gate.to_owned());
         self.proxy.shared.notify();
@@ -230,27 +237,27 @@ impl Simulator {
         self.state().open_gates.remove(gate);
     }
 
-    /// Counts since the start or the last reset.
+    /// Returns the counts since the start or the last reset.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state().journal.counts().clone()
     }
 
-    /// The requests since the start or the last reset, in order of arrival.
+    /// Returns the requests since the start or the last reset, in order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Entry> {
         self.state().journal.entries().to_vec()
     }
 
-    /// Empties the journal and starts counting anew.
+    /// Clears the journal and restarts the counts.
     pub fn reset_counts(&self) {
         self.state().journal.reset();
     }
 
-    /// Returns once `wanted` requests of a kind have arrived since the last reset.
+    /// Waits until `wanted` requests of a kind have arrived since the last reset.
     ///
     /// # Errors
-    /// When they have not within `within`.
+    /// Fails if the requests have not arrived within `within`.
     pub async fn wait_for(&self, kind: RequestKind, wanted: u64, within: Duration) -> Result<(), WaitTimeout> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let shared = Arc::clone(&self.proxy.shared);
@@ -264,10 +271,10 @@ impl Simulator {
         Err(WaitTimeout { kind, wanted, seen: self.counts().of(kind), within })
     }
 
-    /// [`Self::wait_for`] for tests that are not async; it blocks the thread.
+    /// Does the same as [`Self::wait_for`], for tests that are not async: it blocks the thread.
     ///
     /// # Errors
-    /// When the requests have not arrived within `within`.
+    /// Fails if the requests have not arrived within `within`.
     pub fn wait_for_blocking(&self, kind: RequestKind, wanted: u64, within: Duration) -> Result<(), WaitTimeout> {
         match &self.runtime {
             Some(runtime) => runtime.block_on(self.wait_for(kind, wanted, within)),
@@ -275,36 +282,37 @@ impl Simulator {
         }
     }
 
-    /// Creates a folder, with those above it.
+    /// Creates a folder and the folders above it.
     pub fn make_folders(&self, path: &str) {
         self.state().make_folders(path);
     }
 
-    /// Creates or overwrites a file, with the folders above it.
+    /// Creates or overwrites a file, and creates the folders above it.
     pub fn put_file(&self, path: &str, content: Content, modified_ms: i64) {
         self.state().put_body(path, Body::File(content), modified_ms);
     }
 
-    /// Creates a package: listed with `listed_size`, or the sum of the entries' sizes, and downloaded as a zip of
-    /// `entries`, in which a name that ends in `/` is an empty folder.
+    /// Creates a package. Listings show `listed_size`, by default the sum of the entries' sizes; a
+    /// download returns a zip archive of `entries`, in which a name that ends in `/` is an empty
+    /// folder.
     pub fn put_package(&self, path: &str, entries: &[(String, Bytes)], listed_size: Option<u64>, modified_ms: i64) {
         self.state().put_package(path, entries, listed_size, modified_ms);
     }
 
-    /// Creates an app's library in the root, a folder with a zone of its own.
+    /// Creates an app's library in the root: a folder with its own zone.
     pub fn add_app_library(&self, name: &str, zone: &str) {
         self.state().add_app_library(name, zone);
     }
 
-    /// Makes a folder one that another account shares.
+    /// Turns a folder into a folder that another account shares.
     ///
     /// # Errors
-    /// When there is no such folder.
+    /// Fails if there is no such folder.
     pub fn share(&self, path: &str) -> Result<(), NoSuchItem> {
         self.state().share(path)
     }
 
-    /// Reads or changes the libraries of Photos, as other devices would.
+    /// Reads or changes the libraries of Photos like another device.
     pub fn photos<T>(&self, change: impl FnOnce(&mut Photos) -> T) -> T {
         change(&mut self.state().photos)
     }
@@ -314,30 +322,30 @@ impl Simulator {
         self.state().seed_tree(tree);
     }
 
-    /// Changes an item as another device would.
+    /// Changes an item like another device.
     ///
     /// # Errors
-    /// When there is no such item.
+    /// Fails if there is no such item.
     pub fn mutate(&self, path: &str, mutation: Mutation) -> Result<(), NoSuchItem> {
         self.state().mutate(path, mutation)
     }
 
-    /// The bytes of a file, or a package's zip.
+    /// Returns the bytes of a file, or the zip archive of a package.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// Fails if there is no such file.
     pub fn content(&self, path: &str) -> Result<Content, NoSuchItem> {
         self.state().content_at(path)
     }
 
-    /// Everything in the drive, folders before what they hold.
+    /// Returns every item in the drive, folders before their contents.
     #[must_use]
     pub fn snapshot(&self) -> Vec<ItemInfo> {
         let stored = self.state().snapshot();
         hashed(stored)
     }
 
-    /// Everything in the trash; paths begin with `TRASH_ROOT/`.
+    /// Returns every item in the Trash; the paths begin with `TRASH_ROOT/`.
     #[must_use]
     pub fn trash(&self) -> Vec<ItemInfo> {
         let stored = self.state().trash_snapshot();

@@ -1,4 +1,4 @@
-//! Everything the simulator knows, behind one mutex, and the way from a request to its service.
+//! The state of the simulator, behind one mutex, and the routing of a request to its service.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::drive::{Drive, content_host, docws, drivews, upload};
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::kinds::RequestKind;
-use crate::latency::{Asked, Latency};
+use crate::latency::{Factors, Latency};
 use crate::photos::{self, Photos};
 use crate::rules::Rules;
 use crate::throttle::Throttle;
@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) link: Link,
     latency: Latency,
     throttle: Throttle,
-    /// The zones of the writes under way, by the request's number.
+    /// The zones of the writes in progress, by the number of the request.
     writing: HashMap<u64, String>,
 }
 
@@ -59,12 +59,12 @@ impl State {
         state
     }
 
-    /// Makes what is stored follow rules that were changed.
+    /// Adapts the stored items to changed rules.
     pub(crate) fn settle_rules(&mut self) {
         self.drive.tree.match_names(self.rules.drive.name_matching);
     }
 
-    /// Opens a write to its zone. False when the zone is locked by another one.
+    /// Opens a write to a zone. Returns false if another write locks the zone.
     pub(crate) fn open_write(&mut self, number: u64, message: &Message) -> bool {
         if !message.kind.writes() {
             return true;
@@ -77,7 +77,7 @@ impl State {
         true
     }
 
-    /// Returns how long the answer to a request takes.
+    /// Returns the latency of the response to a request.
     pub(crate) fn latency(&mut self, message: &Message) -> Duration {
         let (mut listed, mut trash) = (Vec::new(), false);
         if message.kind == RequestKind::List {
@@ -86,11 +86,11 @@ impl State {
                 listed.extend(self.drive.tree.by_drive_id(&id));
             }
         }
-        let asked = Asked { kind: message.kind, listed: &listed, trash };
-        self.latency.of(&self.rules.transport, &asked, Instant::now())
+        let factors = Factors { kind: message.kind, listed: &listed, trash };
+        self.latency.of(&self.rules.transport, &factors, Instant::now())
     }
 
-    /// Refuses a call of a client that calls too often.
+    /// Refuses a request of a client that sends too many.
     pub(crate) fn throttle(&mut self, kind: RequestKind) -> Result<(), Answer> {
         if !kind.needs_session() {
             return Ok(());
@@ -98,23 +98,23 @@ impl State {
         self.throttle.admit(&self.rules.transport.throttle, Instant::now())
     }
 
-    /// A request is over.
+    /// Records the end of a request.
     pub(crate) fn finish(&mut self, number: u64, kind: RequestKind, bytes_out: u64) {
         self.writing.remove(&number);
         self.journal.finish(number, kind, bytes_out);
     }
 
-    /// Carries a request out. `posted` is the file of a content upload.
+    /// Performs a request and returns the response. `posted` is the file of a content upload.
     pub(crate) fn answer(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
         self.drive.written.clear();
-        let answer = self.carry_out(message, posted);
+        let answer = self.route(message, posted);
         for folder in self.drive.written.drain(..) {
             self.latency.written(folder);
         }
         answer
     }
 
-    fn carry_out(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
+    fn route(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
         let Self { rules, account, drive, photos, .. } = self;
         if message.kind.needs_session()
@@ -177,7 +177,7 @@ impl State {
         outcome.unwrap_or_else(|refused| refused)
     }
 
-    /// What the request speaks of, with the paths of the items it names.
+    /// Returns the subjects of a request, including the paths of the items that it names.
     pub(crate) fn subjects(&self, message: &Message) -> Vec<String> {
         let mut subjects = message.subjects();
         let tree = &self.drive.tree;
@@ -200,7 +200,7 @@ impl State {
     }
 }
 
-/// The state as the connections and the handles share it.
+/// The state, shared by the connections and the simulator's methods.
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -211,22 +211,23 @@ impl Shared {
         Arc::new(Self { state: Mutex::new(state), changed: watch::Sender::new(()) })
     }
 
-    /// A test that panics while holding the state must not hide its own failure behind a poisoned lock.
+    /// Locks the state. A poisoned lock is accepted, so that a test that panics while it holds the
+    /// lock fails with its own message.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits for the state to become something.
+    /// Wakes the tasks that wait for a change of the state.
     pub(crate) fn notify(&self) {
         self.changed.send_replace(());
     }
 
-    /// Returns once the state satisfies `wanted`.
-    pub(crate) async fn until(&self, wanted: impl Fn(&State) -> bool) {
+    /// Waits until the state satisfies `condition`.
+    pub(crate) async fn until(&self, condition: impl Fn(&State) -> bool) {
         let mut changes = self.changed.subscribe();
         loop {
             changes.borrow_and_update();
-            if wanted(&self.lock()) {
+            if condition(&self.lock()) {
                 return;
             }
             if changes.changed().await.is_err() {

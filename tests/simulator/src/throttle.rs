@@ -1,20 +1,20 @@
-//! Refusals of clients that call too often.
+//! Refusal of requests from clients that send too many.
 
 use std::time::{Duration, Instant};
 
 use crate::rules::ThrottleRules;
 use crate::transport::message::Answer;
 
-/// A token bucket for the calls to the hosts of Drive.
+/// A token bucket for the requests to the hosts of Drive.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// Tokens there were, and when.
+    /// The number of tokens at a time.
     filled: Option<(f64, Instant)>,
     refused_until: Option<Instant>,
 }
 
 impl Throttle {
-    /// Takes a token for one call, or returns the refusal.
+    /// Takes a token for one request, or returns the refusal.
     pub(crate) fn admit(&mut self, rules: &ThrottleRules, now: Instant) -> Result<(), Answer> {
         if rules.calls_per_second == 0 {
             return Ok(());
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_lets_a_burst_pass_and_then_its_rate() {
+    fn a_burst_passes_and_then_only_requests_at_the_rate() {
         let rules = ThrottleRules { calls_per_second: 10, burst: 5, ..ThrottleRules::default() };
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         assert_eq!(admitted(&mut throttle, &rules, 20, now), 5);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_burst_everything_is_refused_for_the_penalty() {
+    fn a_refusal_starts_the_penalty_during_which_every_request_is_refused() {
         let rules = ThrottleRules { calls_per_second: 10, burst: 5, penalty_ms: 60_000, ..ThrottleRules::default() };
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         assert_eq!(admitted(&mut throttle, &rules, 6, now), 5);

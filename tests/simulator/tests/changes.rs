@@ -45,7 +45,7 @@ fn a_created_folder_is_listed() {
 }
 
 #[test]
-fn an_existing_folder_is_answered_by_the_rule() {
+fn a_folder_that_exists_is_refused_or_gets_another_name_as_the_rule_says() {
     let (simulator, client) = start();
     simulator.make_folders("Caf\u{e9}");
     let create = || client.create_folder(ROOT, "Cafe\u{301}");
@@ -59,7 +59,7 @@ fn an_existing_folder_is_answered_by_the_rule() {
 }
 
 #[test]
-fn refused_names_are_refused_everywhere() {
+fn a_refused_name_is_refused_by_every_request_that_sets_a_name() {
     let (simulator, client) = start();
     put(&simulator, "a.txt", "x");
     let item = client.in_root("a");
@@ -81,7 +81,7 @@ fn refused_names_are_refused_everywhere() {
 }
 
 #[test]
-fn rename_takes_the_whole_name_or_name_and_extension() {
+fn a_rename_accepts_the_whole_name_or_name_and_extension() {
     let (simulator, client) = start();
     put(&simulator, "a.txt", "x");
     let renamed = client.change("renameItems", &client.in_root("a"), &json!({ "name": "b.md" }));
@@ -92,7 +92,7 @@ fn rename_takes_the_whole_name_or_name_and_extension() {
     assert_eq!(same_but_case["name"], "C");
 }
 
-/// An item of the root, named `a.txt`, as it was before another device changed it.
+/// Creates `a.txt` in the root, mutates it, and returns it as it was before the mutation.
 fn stale(simulator: &Simulator, client: &Client, mutation: Mutation) -> Value {
     put(simulator, "a.txt", "x");
     simulator.make_folders("folder");
@@ -101,13 +101,13 @@ fn stale(simulator: &Simulator, client: &Client, mutation: Mutation) -> Value {
     stale
 }
 
-fn stale_by_content_and_by_metadata() -> [Mutation; 2] {
+fn mutations_of_content_and_of_metadata() -> [Mutation; 2] {
     [Mutation::Write { content: b"new"[..].into(), modified_ms: 1 }, Mutation::Touch { modified_ms: 1 }]
 }
 
 #[test]
-fn moves_trash_and_deletions_refuse_an_old_etag_and_tell_the_present_one() {
-    for mutation in stale_by_content_and_by_metadata() {
+fn moves_and_deletions_refuse_an_outdated_etag_and_return_the_current_one() {
+    for mutation in mutations_of_content_and_of_metadata() {
         let (simulator, client) = start();
         let stale = stale(&simulator, &client, mutation);
         let folder = client.in_root("folder");
@@ -122,13 +122,13 @@ fn moves_trash_and_deletions_refuse_an_old_etag_and_tell_the_present_one() {
             });
             assert_eq!(conflict, expected);
         }
-        assert_eq!(client.in_root("a"), present, "nothing was done");
+        assert_eq!(client.in_root("a"), present, "nothing has changed");
     }
 }
 
 #[test]
-fn a_rename_takes_an_old_etag() {
-    for mutation in stale_by_content_and_by_metadata() {
+fn a_rename_accepts_an_outdated_etag() {
+    for mutation in mutations_of_content_and_of_metadata() {
         let (simulator, client) = start();
         let stale = stale(&simulator, &client, mutation);
         let present = client.in_root("a");
@@ -139,7 +139,7 @@ fn a_rename_takes_an_old_etag() {
 }
 
 #[test]
-fn by_the_other_reading_renames_check_etags_and_moves_do_not() {
+fn rules_can_make_renames_check_etags_and_moves_not() {
     let (simulator, client) = start();
     simulator.rules(|rules| {
         rules.drive.rename_checks_etag = true;
@@ -154,7 +154,7 @@ fn by_the_other_reading_renames_check_etags_and_moves_do_not() {
 }
 
 #[test]
-fn every_change_changes_the_etag_and_the_folders_by_rule() {
+fn every_change_changes_the_etag_and_that_of_the_folder_if_the_rule_says_so() {
     let (simulator, client) = start();
     put(&simulator, "folder/a.txt", "x");
     let etags = || {
@@ -171,13 +171,13 @@ fn every_change_changes_the_etag_and_the_folders_by_rule() {
     let last = etags();
     assert!(last.0 == after.0 && last.1 != after.1);
     let content_tag = |etag: &Value| etag.as_str().unwrap().split_once("::").unwrap().1.to_owned();
-    assert_eq!(content_tag(&last.1), content_tag(&before.1), "a new time is no new content");
+    assert_eq!(content_tag(&last.1), content_tag(&before.1), "a new time does not change the content");
     simulator.mutate("folder/a.txt", Mutation::Write { content: b"new"[..].into(), modified_ms: 7 }).unwrap();
     assert_ne!(content_tag(&etags().1), content_tag(&last.1));
 }
 
 #[test]
-fn a_taken_name_bounces_or_is_refused() {
+fn a_taken_name_gets_a_number_or_is_refused() {
     let (simulator, client) = start();
     put(&simulator, "a.txt", "a");
     put(&simulator, "b.txt", "b");
@@ -195,7 +195,7 @@ fn a_taken_name_bounces_or_is_refused() {
 }
 
 #[test]
-fn a_folder_moves_with_all_it_holds_but_not_into_itself() {
+fn a_folder_moves_with_its_contents_but_not_into_itself() {
     let (simulator, client) = start();
     put(&simulator, "a/b/c.txt", "x");
     simulator.make_folders("target");
@@ -208,7 +208,7 @@ fn a_folder_moves_with_all_it_holds_but_not_into_itself() {
 }
 
 #[test]
-fn the_trash_keeps_a_whole_folder_and_gives_it_back() {
+fn a_folder_in_the_trash_keeps_its_contents_and_can_be_put_back() {
     let (simulator, client) = start();
     put(&simulator, "a/b/c.txt", "x");
     let a = client.in_root("a");
@@ -218,7 +218,11 @@ fn the_trash_keeps_a_whole_folder_and_gives_it_back() {
     assert_eq!(trashed, ["TRASH_ROOT/b", "TRASH_ROOT/b/c.txt"]);
     let listed = client.list("TRASH_ROOT")[0].clone();
     assert_eq!((&listed["restorePath"], &listed["parentId"]), (&json!("a/b"), &json!("TRASH_ROOT")));
-    assert_eq!(client.change("moveItemsToTrash", &listed, &json!({}))["status"], "ID_INVALID", "it is there already");
+    assert_eq!(
+        client.change("moveItemsToTrash", &listed, &json!({}))["status"],
+        "ID_INVALID",
+        "it is in the Trash already"
+    );
 
     assert_eq!(client.change("putBackItemsFromTrash", &listed, &json!({}))["status"], "OK");
     assert_eq!(simulator.content("a/b/c.txt").unwrap().read(0, 9), Bytes::from("x"));
@@ -226,7 +230,7 @@ fn the_trash_keeps_a_whole_folder_and_gives_it_back() {
 }
 
 #[test]
-fn deleted_items_are_gone_for_good() {
+fn deleted_items_are_not_in_the_trash() {
     let (simulator, client) = start();
     put(&simulator, "a.txt", "x");
     client.change("moveItemsToTrash", &client.in_root("a"), &json!({}));
@@ -236,7 +240,7 @@ fn deleted_items_are_gone_for_good() {
 }
 
 #[test]
-fn a_copy_lies_beside_its_original_and_is_placed_by_an_update() {
+fn a_copy_is_created_beside_its_original_and_moved_by_an_update() {
     let (simulator, client) = start();
     put(&simulator, "a.txt", "x");
     simulator.make_folders("folder");
@@ -262,7 +266,7 @@ fn a_copy_lies_beside_its_original_and_is_placed_by_an_update() {
 }
 
 #[test]
-fn what_moves_into_an_app_library_takes_its_zone() {
+fn an_item_moved_into_an_app_library_gets_its_zone() {
     let (simulator, client) = start();
     simulator.add_app_library("Pages", "com.apple.Pages");
     put(&simulator, "folder/a.txt", "x");
@@ -272,7 +276,7 @@ fn what_moves_into_an_app_library_takes_its_zone() {
 }
 
 #[test]
-fn another_device_can_rename_and_erase() {
+fn mutations_rename_and_erase_items() {
     let (simulator, _client) = start();
     put(&simulator, "a.txt", "x");
     simulator.make_folders("folder");
@@ -284,7 +288,7 @@ fn another_device_can_rename_and_erase() {
 }
 
 #[test]
-fn a_file_can_get_another_name_in_the_trash_and_keeps_it() {
+fn a_file_gets_another_name_in_the_trash_and_keeps_it_if_the_rule_says_so() {
     let (simulator, client) = start();
     simulator.rules(|rules| rules.drive.trash_renames = true);
     put(&simulator, "folder/a.txt", "x");

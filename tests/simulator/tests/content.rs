@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 const ZONE: &str = "com.apple.CloudDocs";
 
-/// The content URL of a file of ten digits.
+/// Creates a file of ten digits, and returns its content URL.
 fn digits(simulator: &Simulator, client: &Client) -> String {
     simulator.put_file("digits", b"0123456789"[..].into(), 0);
     let item = client.in_root("digits");
@@ -31,7 +31,7 @@ fn an_upload_in_three_steps_becomes_a_document() {
 }
 
 #[test]
-fn the_bytes_may_come_as_a_multipart_form() {
+fn the_bytes_can_be_sent_as_a_multipart_form() {
     let (simulator, client) = start();
     let ticket = client.upload_web(ZONE, "a.txt", 5).json()[0].clone();
     let body = b"--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n";
@@ -44,7 +44,7 @@ fn the_bytes_may_come_as_a_multipart_form() {
 }
 
 #[test]
-fn another_size_than_announced_is_refused() {
+fn an_upload_with_another_size_than_announced_is_refused() {
     let (simulator, client) = start();
     let ticket = client.upload_web(ZONE, "a.txt", 5).json()[0].clone();
     let posted = client.try_send(Method::POST, ticket["url"].as_str().unwrap(), &[], b"hell").unwrap();
@@ -76,7 +76,7 @@ fn receipt_signature_and_size_must_be_those_of_the_upload() {
 }
 
 #[test]
-fn an_empty_file_gets_no_receipt_and_an_address_by_rule() {
+fn an_empty_file_gets_no_receipt_and_a_content_url_if_the_rule_says_so() {
     let (simulator, client) = start();
     let ticket = client.upload_web(ZONE, "empty", 0).json()[0].clone();
     let posted = client.try_send(Method::POST, ticket["url"].as_str().unwrap(), &[], b"").unwrap().json();
@@ -90,7 +90,7 @@ fn an_empty_file_gets_no_receipt_and_an_address_by_rule() {
 }
 
 #[test]
-fn a_taken_name_bounces_unless_conflicts_are_not_allowed() {
+fn a_document_with_a_taken_name_gets_a_number_unless_conflicts_are_not_allowed() {
     let (simulator, client) = start();
     simulator.put_file("a.tar.gz", b"old"[..].into(), 0);
     let reply = client.upload(ZONE, "root", "a.tar.gz", b"new").json();
@@ -107,7 +107,7 @@ fn a_taken_name_bounces_unless_conflicts_are_not_allowed() {
 }
 
 #[test]
-fn an_update_sent_twice_makes_one_document() {
+fn an_update_sent_twice_creates_one_document() {
     let (simulator, client) = start();
     let ticket = client.upload_web(ZONE, "a.txt", 5).json()[0].clone();
     let posted = client.try_send(Method::POST, ticket["url"].as_str().unwrap(), &[], b"hello").unwrap().json();
@@ -134,14 +134,14 @@ fn an_update_of_an_existing_document_replaces_its_content_in_place() {
     assert_ne!(document["etag"], before["etag"]);
     assert_eq!(client.download(before["drivewsid"].as_str().unwrap()), b"new");
     assert!(simulator.trash().is_empty());
-    assert_eq!(client.post(&url, &update).status, 200, "sent again, it changes nothing");
+    assert_eq!(client.post(&url, &update).status, 200, "a repeated update changes nothing");
 
     update["data"]["signature"] = json!("other");
     assert_eq!(client.post(&url, &update).status, 400);
 }
 
 #[test]
-fn an_unknown_or_trashed_folder_takes_no_document() {
+fn a_document_in_an_unknown_or_trashed_folder_is_refused() {
     let (simulator, client) = start();
     simulator.make_folders("gone");
     let folder = client.in_root("gone");
@@ -154,7 +154,7 @@ fn an_unknown_or_trashed_folder_takes_no_document() {
 }
 
 #[test]
-fn what_exceeds_the_quota_is_refused_and_the_trash_counts() {
+fn an_upload_over_the_quota_is_refused_and_the_trash_counts() {
     let (simulator, client) = start();
     simulator.rules(|rules| rules.drive.quota = 10);
     simulator.put_file("a", b"123456"[..].into(), 0);
@@ -170,7 +170,7 @@ fn what_exceeds_the_quota_is_refused_and_the_trash_counts() {
 }
 
 #[test]
-fn ranges_are_served_exactly() {
+fn a_range_request_returns_exactly_the_range() {
     let (simulator, client) = start();
     let url = digits(&simulator, &client);
     let get = |range: &str| {
@@ -188,7 +188,7 @@ fn ranges_are_served_exactly() {
 }
 
 #[test]
-fn a_content_url_serves_its_uses_and_its_time() {
+fn a_content_url_expires_after_a_number_of_uses_and_after_its_lifetime() {
     for status in [403, 404, 410] {
         let (simulator, client) = start();
         simulator.rules(|rules| {
@@ -206,7 +206,7 @@ fn a_content_url_serves_its_uses_and_its_time() {
 }
 
 #[test]
-fn a_content_url_needs_no_cookie_and_keeps_its_content() {
+fn a_content_url_needs_no_cookie_and_its_content_does_not_change() {
     let (simulator, client) = start();
     let url = digits(&simulator, &client);
     simulator.put_file("digits", b"changed"[..].into(), 0);
@@ -214,7 +214,7 @@ fn a_content_url_needs_no_cookie_and_keeps_its_content() {
 }
 
 #[test]
-fn there_is_no_content_url_for_what_is_missing_or_a_folder() {
+fn a_missing_item_and_a_folder_have_no_content_url() {
     let (_simulator, client) = start();
     assert_eq!(client.content_url("FILE::com.apple.CloudDocs::NOWHERE").status, 404);
     assert_eq!(client.content_url("FILE::com.apple.Pages::root").status, 404, "another zone");
@@ -222,7 +222,7 @@ fn there_is_no_content_url_for_what_is_missing_or_a_folder() {
 }
 
 #[test]
-fn a_trashed_file_can_be_downloaded_by_rule() {
+fn a_file_in_the_trash_can_be_downloaded_if_the_rule_says_so() {
     let (simulator, client) = start();
     simulator.put_file("a", b"x"[..].into(), 0);
     let item = client.in_root("a");
@@ -232,7 +232,7 @@ fn a_trashed_file_can_be_downloaded_by_rule() {
     assert_eq!(client.content_url(id(&item)).status, 404);
 }
 
-/// The ids of the files `a`, `b` and `c`, which hold their names.
+/// Creates the files `a`, `b` and `c`, whose contents are their names, and returns their ids.
 fn three(simulator: &Simulator, client: &Client) -> Vec<String> {
     for name in ["a", "b", "c"] {
         simulator.put_file(name, name.as_bytes().into(), 0);
@@ -241,7 +241,7 @@ fn three(simulator: &Simulator, client: &Client) -> Vec<String> {
 }
 
 #[test]
-fn a_batch_gives_the_addresses_of_several_documents_in_order() {
+fn a_batch_returns_the_content_urls_of_several_documents_in_order() {
     let (simulator, client) = start();
     let ids = three(&simulator, &client);
     let wanted = [ids[2].as_str(), &ids[0], &ids[1]];
@@ -261,7 +261,7 @@ fn a_batch_gives_the_addresses_of_several_documents_in_order() {
 }
 
 #[test]
-fn a_batch_has_a_place_for_each_document_by_rule() {
+fn a_batch_has_an_element_for_a_missing_document_if_the_rule_says_so() {
     let (simulator, client) = start();
     let ids = three(&simulator, &client);
     let wanted = [ids[0].as_str(), "FILE::com.apple.CloudDocs::NOWHERE", &ids[1]];
@@ -280,7 +280,7 @@ fn a_batch_has_a_place_for_each_document_by_rule() {
 }
 
 #[test]
-fn a_batch_may_be_limited_or_refused() {
+fn a_batch_can_be_limited_or_refused() {
     let (simulator, client) = start();
     let ids = three(&simulator, &client);
     let all: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -294,7 +294,7 @@ fn a_batch_may_be_limited_or_refused() {
 }
 
 #[test]
-fn large_generated_content_is_made_while_it_is_read() {
+fn only_the_requested_range_of_generated_content_is_generated() {
     let (simulator, client) = start();
     let size = 40 * 1024 * 1024 * 1024;
     simulator.put_file("large", Content::Generated { seed: 3, size }, 0);

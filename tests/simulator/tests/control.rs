@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{Method, Request};
 
-/// A command of the control interface: status and answer.
+/// Sends a command to the control interface, and returns the status and the response.
 fn control(base: &str, method: Method, command: &str, body: &[u8]) -> (u16, Value) {
     let agent: Agent = Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
     let request = Request::builder().method(method).uri(format!("{base}/control/{command}")).body(body).unwrap();
@@ -34,7 +34,7 @@ fn get(base: &str, command: &str) -> Value {
 }
 
 #[test]
-fn a_tree_is_filled_changed_and_read_back() {
+fn commands_fill_change_and_read_the_drive() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let base = simulator.proxy_url();
     assert_eq!(control(&base, Method::PUT, "file?path=a/b.txt&modified_ms=5000", b"hello").0, 200);
@@ -59,7 +59,7 @@ fn a_tree_is_filled_changed_and_read_back() {
 }
 
 #[test]
-fn rules_are_merged_and_a_wrong_one_is_refused() {
+fn new_rules_are_merged_and_invalid_ones_are_refused() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let base = simulator.proxy_url();
     post(&base, "rules", &json!({ "account": { "code": "222222" } }));
@@ -83,7 +83,7 @@ fn a_minted_session_works_until_it_is_ended() {
 }
 
 #[test]
-fn faults_gates_counts_and_waiting() {
+fn commands_control_faults_gates_and_counts() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let base = simulator.proxy_url();
     let client = Client::signed_in(&simulator);
@@ -105,7 +105,7 @@ fn faults_gates_counts_and_waiting() {
 }
 
 #[test]
-fn the_clock_moves_and_unknown_commands_are_named() {
+fn a_command_moves_the_clock_and_an_unknown_command_is_refused() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let base = simulator.proxy_url();
     post(&base, "clock", &json!({ "advance_seconds": 60 }));
@@ -125,7 +125,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn the_program_prints_its_url_and_ends_with_its_input() {
+fn the_program_prints_its_url_and_stops_at_the_end_of_its_input() {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (ca, ready) = (folder.join("ca.pem"), folder.join("ready"));
     let mut program = Program(

@@ -28,7 +28,7 @@ fn content_url(simulator: &Simulator, client: &Client) -> String {
 }
 
 #[test]
-fn a_rule_skips_applies_and_ends() {
+fn a_rule_skips_requests_and_then_applies_a_number_of_times() {
     let (simulator, client) = start();
     let id = simulator.add_fault(FaultRule::new(RequestKind::List, status(503)).skip(1).times(2));
     let replies: Vec<_> = (0..4).map(|_| client.list_all(&[ROOT])).collect();
@@ -52,7 +52,7 @@ fn a_rule_matches_paths_ids_and_names() {
 }
 
 #[test]
-fn probability_is_drawn_from_the_seed() {
+fn the_same_seed_gives_the_same_random_faults() {
     let seen = |seed: u64| {
         let simulator = Simulator::start(Config { seed, ..Config::default() }).unwrap();
         let client = Client::signed_in(&simulator);
@@ -85,7 +85,7 @@ fn a_reset_before_has_no_effect_and_a_reset_after_has() {
 }
 
 #[test]
-fn bodies_are_cut_lengthened_and_falsified() {
+fn bodies_can_be_truncated_lengthened_and_corrupted() {
     let (simulator, client) = start();
     let url = content_url(&simulator, &client);
     let spoiled = |action: FaultAction| {
@@ -105,7 +105,7 @@ fn bodies_are_cut_lengthened_and_falsified() {
 }
 
 #[test]
-fn answers_are_replaced() {
+fn responses_can_be_replaced() {
     let (simulator, client) = start();
     let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage { status: 200 }));
     let reply = client.list_all(&[ROOT]);
@@ -124,7 +124,7 @@ fn answers_are_replaced() {
 }
 
 #[test]
-fn a_gate_holds_before_the_effect_after_it_and_in_mid_body() {
+fn a_gate_holds_a_request_before_its_effect_after_it_and_within_the_body() {
     let (simulator, client) = start();
     for (at, folders) in [(HoldAt::Arrival, 0), (HoldAt::Answer, 1)] {
         simulator.reset_counts();
@@ -160,7 +160,7 @@ fn a_gate_holds_before_the_effect_after_it_and_in_mid_body() {
 }
 
 #[test]
-fn a_held_request_may_be_spoiled_by_a_later_rule() {
+fn a_later_rule_applies_to_a_held_request_too() {
     let (simulator, client) = start();
     let hold = FaultAction::Hold { gate: String::from("open"), at: HoldAt::Arrival };
     simulator.release("open");
@@ -170,7 +170,7 @@ fn a_held_request_may_be_spoiled_by_a_later_rule() {
 }
 
 #[test]
-fn the_most_requests_in_flight_are_counted() {
+fn the_maximum_number_of_requests_in_flight_is_counted() {
     let (simulator, client) = start();
     let hold = FaultAction::Hold { gate: String::from("gate"), at: HoldAt::Arrival };
     simulator.add_fault(FaultRule::new(RequestKind::List, hold));
@@ -190,7 +190,7 @@ fn the_most_requests_in_flight_are_counted() {
 }
 
 #[test]
-fn the_journal_tells_kind_subjects_status_and_bytes() {
+fn the_journal_has_the_kind_subjects_status_and_sizes_of_a_request() {
     let (simulator, client) = start();
     let url = content_url(&simulator, &client);
     client.get(&url);
@@ -204,7 +204,7 @@ fn the_journal_tells_kind_subjects_status_and_bytes() {
 }
 
 #[test]
-fn waiting_in_vain_ends_with_what_was_seen() {
+fn a_wait_that_times_out_returns_the_number_of_requests_that_arrived() {
     let (simulator, _client) = start();
     let error = simulator.wait_for_blocking(RequestKind::List, 1, Duration::ZERO).unwrap_err();
     assert_eq!((error.seen, error.wanted), (0, 1));
@@ -231,7 +231,7 @@ fn a_stall_lasts_until_the_client_gives_up() {
 }
 
 #[test]
-fn a_page_and_an_empty_body_have_any_status() {
+fn html_pages_and_empty_bodies_can_have_any_status() {
     let (simulator, client) = start();
     for status in [200, 401, 409, 503] {
         let page = simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::HtmlPage { status }).times(1));
@@ -246,7 +246,7 @@ fn a_page_and_an_empty_body_have_any_status() {
 }
 
 #[test]
-fn a_body_can_come_slowly() {
+fn a_body_can_be_sent_slowly() {
     let (simulator, client) = start();
     simulator.add_fault(FaultRule::new(RequestKind::List, FaultAction::Drip { bytes_per_second: 1_000_000 }));
     assert_eq!(client.list_all(&[ROOT]).json()[0]["status"], "OK");
@@ -259,7 +259,7 @@ fn a_body_can_come_slowly() {
 }
 
 #[test]
-fn listings_can_be_odd() {
+fn listings_can_be_malformed() {
     let (simulator, client) = start();
     simulator.put_file("a/b/c.txt", b"x"[..].into(), 0);
     let a = client.in_root("a");

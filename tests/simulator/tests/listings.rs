@@ -7,7 +7,7 @@ use icloud_simulator::{Content, DetailsForm, MissingFolder, NameMatching, OverBa
 use serde_json::{Value, json};
 
 #[test]
-fn a_listing_carries_apples_counters() {
+fn a_listing_has_the_counters_of_its_folder() {
     let (simulator, client) = start();
     put(&simulator, "a/one.txt", "12345");
     put(&simulator, "a/b/two.tar.gz", "123");
@@ -51,7 +51,7 @@ fn files_are_split_into_name_and_extension_and_dated_in_seconds() {
 }
 
 #[test]
-fn names_are_one_regardless_of_composition_and_answered_decomposed() {
+fn names_are_equal_regardless_of_composition_and_returned_decomposed() {
     let (simulator, client) = start();
     put(&simulator, "\u{e9}t\u{e9}.txt", "composed");
     put(&simulator, "e\u{301}te\u{301}.txt", "decomposed");
@@ -61,7 +61,7 @@ fn names_are_one_regardless_of_composition_and_answered_decomposed() {
 }
 
 #[test]
-fn case_makes_a_difference_by_rule_but_composition_never() {
+fn names_differ_by_case_if_the_rule_says_so_but_never_by_composition() {
     let (simulator, client) = start();
     for name in ["a.txt", "A.txt", "\u{e9}", "e\u{301}"] {
         put(&simulator, name, name);
@@ -78,18 +78,18 @@ fn case_makes_a_difference_by_rule_but_composition_never() {
 }
 
 #[test]
-fn several_folders_are_answered_in_order() {
+fn listings_are_returned_in_the_order_of_the_request() {
     let (simulator, client) = start();
     simulator.seed(&SeedTree { folders: 20, ..SeedTree::default() });
     let ids: Vec<String> = client.list(ROOT).iter().rev().map(|item| id(item).to_owned()).collect();
-    let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let answered = client.list_all(&asked).json();
-    let answered: Vec<&str> = answered.as_array().unwrap().iter().map(id).collect();
-    assert_eq!(answered, asked);
+    let requested: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let listings = client.list_all(&requested).json();
+    let listed: Vec<&str> = listings.as_array().unwrap().iter().map(id).collect();
+    assert_eq!(listed, requested);
 }
 
 #[test]
-fn a_batch_limit_refuses_or_answers_the_first_only() {
+fn a_request_over_the_batch_limit_is_refused_or_gets_only_the_first_listing() {
     let (simulator, client) = start();
     simulator.rules(|rules| rules.drive.max_batch = 2);
     assert_eq!(client.list_all(&[ROOT, ROOT]).json().as_array().unwrap().len(), 2);
@@ -99,7 +99,7 @@ fn a_batch_limit_refuses_or_answers_the_first_only() {
 }
 
 #[test]
-fn a_missing_folder_is_invalid_or_not_found() {
+fn a_missing_folder_gets_an_invalid_entry_or_status_404() {
     let (simulator, client) = start();
     let missing = "FOLDER::com.apple.CloudDocs::NOWHERE";
     assert_eq!(client.list_all(&[missing]).json()[0]["status"], "ID_INVALID");
@@ -108,7 +108,7 @@ fn a_missing_folder_is_invalid_or_not_found() {
 }
 
 #[test]
-fn partial_data_and_hierarchy_are_given_when_asked_for() {
+fn partial_data_and_the_hierarchy_are_returned_on_request() {
     let (simulator, client) = start();
     put(&simulator, "a/b/c.txt", "x");
     let a = client.in_root("a");
@@ -121,7 +121,7 @@ fn partial_data_and_hierarchy_are_given_when_asked_for() {
 }
 
 #[test]
-fn details_come_without_children_and_for_trashed_items_too() {
+fn details_have_no_children_and_include_items_in_the_trash() {
     let (simulator, client) = start();
     put(&simulator, "a/b.txt", "x");
     let file = client.list(id(&client.in_root("a")))[0].clone();
@@ -136,7 +136,7 @@ fn details_come_without_children_and_for_trashed_items_too() {
 }
 
 #[test]
-fn details_take_the_form_of_the_rule_only() {
+fn only_the_form_of_the_rule_is_accepted_for_details() {
     let (simulator, client) = start();
     let url = format!("{DRIVE}/retrieveItemDetails");
     let object = json!({ "items": [{ "drivewsid": ROOT }] });
@@ -181,7 +181,7 @@ fn items_are_found_by_path_and_by_either_id() {
 }
 
 #[test]
-fn an_app_library_is_a_zone_of_its_own() {
+fn an_app_library_has_its_own_zone() {
     let (simulator, client) = start();
     simulator.add_app_library("Pages", "com.apple.Pages");
     put(&simulator, "Pages/folder/a.txt", "x");
@@ -199,11 +199,15 @@ fn an_app_library_is_a_zone_of_its_own() {
     assert_eq!(client.upload("com.apple.Pages", "documents", "top.txt", b"x").status, 200);
 
     let url = format!("{DOCS}/ws/com.apple.CloudDocs/list/lookup_by_path?unified_format=true");
-    assert_eq!(client.post(&url, &json!("Pages/folder")).status, 404, "CloudDocs does not see into another zone");
+    assert_eq!(
+        client.post(&url, &json!("Pages/folder")).status,
+        404,
+        "a lookup in CloudDocs does not find items of another zone"
+    );
 }
 
 #[test]
-fn below_the_top_of_a_share_the_drive_host_refuses() {
+fn the_drive_host_refuses_folders_below_the_top_of_a_share() {
     let (simulator, client) = start();
     put(&simulator, "shared/top.txt", "top");
     put(&simulator, "shared/inner/deep.txt", "deep");
@@ -232,7 +236,7 @@ fn below_the_top_of_a_share_the_drive_host_refuses() {
 }
 
 #[test]
-fn seeded_trees_are_the_same_each_time_and_read_back() {
+fn the_same_seed_gives_the_same_tree() {
     let tree = SeedTree { prefix: "s".into(), files: 6, folders: 2, size: 1000, seed: 7, modified_ms: 1000 };
     let (first, client) = start();
     let (second, _) = start();

@@ -1,4 +1,4 @@
-//! Packages: folders that the service shows as files.
+//! Packages: folders that the service lists as files.
 
 mod client;
 
@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 
 const ZONE: &str = "com.apple.CloudDocs";
 
-/// A package of two files and an empty folder; its size in listings is 5.
+/// Creates a package of two files and an empty folder; its size in listings is 5.
 fn put_report(simulator: &Simulator) {
     let entries = [("index.xml", "<x/>"), ("data/a", "1"), ("data/empty/", "")];
     let entries = entries.map(|(name, text)| (name.to_owned(), Bytes::from(text)));
@@ -26,7 +26,7 @@ fn package_url(client: &Client, drive_id: &str) -> String {
     ticket["package_token"]["url"].as_str().unwrap().to_owned()
 }
 
-/// The files of an archive, without its folders.
+/// Returns the files in an archive, without the folders.
 fn files(archive: &[u8]) -> Vec<(String, String)> {
     let mut archive = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
     let mut files = Vec::new();
@@ -53,7 +53,7 @@ fn a_package_is_listed_with_the_sum_of_its_files_and_downloaded_as_a_zip() {
 }
 
 #[test]
-fn two_downloads_of_a_package_differ_in_some_bytes() {
+fn two_downloads_of_a_package_differ_in_a_few_bytes() {
     let (simulator, client) = start();
     put_report(&simulator);
     let item = client.in_root("report");
@@ -66,7 +66,7 @@ fn two_downloads_of_a_package_differ_in_some_bytes() {
 }
 
 #[test]
-fn a_package_has_no_ranges_and_nothing_has_a_head() {
+fn range_requests_of_a_package_are_ignored_and_head_requests_are_refused() {
     let (simulator, client) = start();
     put_report(&simulator);
     simulator.put_file("plain.txt", b"0123456789"[..].into(), 0);
@@ -82,7 +82,8 @@ fn a_package_has_no_ranges_and_nothing_has_a_head() {
     assert_eq!((head(&package), head(plain)), (400, 501));
 }
 
-/// The first two requests of an upload of the type `PACKAGE`: ticket and answer to the archive.
+/// Sends the first two requests of an upload of the type `PACKAGE`, and returns the ticket and the
+/// response to the archive.
 fn upload(client: &Client, archive: &[u8]) -> (Value, Value) {
     let body =
         json!({ "filename": "new.pages", "type": "PACKAGE", "size": archive.len(), "content_type": "application/zip" });
@@ -107,7 +108,7 @@ fn archive() -> Vec<u8> {
 }
 
 #[test]
-fn an_uploaded_package_is_one_again() {
+fn an_uploaded_package_can_be_listed_and_downloaded() {
     let (_simulator, client) = start();
     let (ticket, receipts) = upload(&client, &archive());
     assert!(receipts["singleFile"].is_null());
@@ -124,7 +125,7 @@ fn an_uploaded_package_is_one_again() {
 }
 
 #[test]
-fn a_package_takes_back_each_receipt_of_its_upload() {
+fn a_package_is_refused_unless_it_repeats_every_receipt_of_its_upload() {
     let (_simulator, client) = start();
     let (ticket, receipts) = upload(&client, &archive());
     for name in ["hexBrSyntheticChecksum", "brManifest", "ckManifest", "ckSectionAssets"] {
@@ -140,7 +141,7 @@ fn a_package_takes_back_each_receipt_of_its_upload() {
 }
 
 #[test]
-fn what_is_no_archive_is_no_package() {
+fn an_upload_of_a_package_that_is_not_an_archive_is_refused() {
     let (_simulator, client) = start();
     let (_, answer) = upload(&client, b"not a zip archive");
     assert_eq!(answer["errorCode"], 400);

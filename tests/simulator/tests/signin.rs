@@ -14,7 +14,7 @@ fn start() -> Simulator {
 }
 
 #[test]
-fn both_password_derivations_lead_to_the_question_for_a_code() {
+fn sign_in_requires_a_code_after_either_password_derivation() {
     for protocol in [SrpProtocol::S2k, SrpProtocol::S2kFo] {
         let simulator = start();
         simulator.rules(|rules| rules.account.protocol = protocol);
@@ -25,7 +25,7 @@ fn both_password_derivations_lead_to_the_question_for_a_code() {
 }
 
 #[test]
-fn a_wrong_password_is_minus_20101() {
+fn a_wrong_password_gets_error_minus_20101() {
     let simulator = start();
     let (_, complete) = SignIn::start(&simulator, "wrong", &[]);
     assert_eq!(complete.status, 401);
@@ -33,7 +33,7 @@ fn a_wrong_password_is_minus_20101() {
 }
 
 #[test]
-fn code_and_trust_lead_to_a_session_that_lists() {
+fn a_sign_in_with_code_and_trust_leads_to_a_valid_session() {
     let simulator = start();
     let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
     assert_eq!(sign_in.client.put(&format!("{AUTH}/verify/trusteddevice/securitycode"), &json!(null)).status, 202);
@@ -56,7 +56,7 @@ fn without_the_code_there_is_no_trust_and_no_session() {
 }
 
 #[test]
-fn a_wrong_code_is_minus_21669_and_may_be_tried_again_until_the_limit() {
+fn a_wrong_code_gets_error_minus_21669_and_can_be_repeated_up_to_the_limit() {
     let simulator = start();
     simulator.rules(|rules| rules.account.code_tries = 2);
     let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
@@ -70,7 +70,7 @@ fn a_wrong_code_is_minus_21669_and_may_be_tried_again_until_the_limit() {
 }
 
 #[test]
-fn a_new_push_makes_the_code_before_it_void() {
+fn a_new_push_invalidates_the_previous_code() {
     let simulator = start();
     simulator.rules(|rules| rules.account.push_renews_code = true);
     let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
@@ -96,7 +96,7 @@ fn a_trust_token_replaces_the_code_for_30_days() {
 }
 
 #[test]
-fn ended_trust_asks_for_a_code_again() {
+fn sign_in_requires_a_code_after_trust_has_ended() {
     let simulator = start();
     let trust = simulator.mint_session().trust_token;
     simulator.end_trust();
@@ -104,7 +104,7 @@ fn ended_trust_asks_for_a_code_again() {
 }
 
 #[test]
-fn a_right_code_may_be_answered_409_or_412() {
+fn a_correct_code_can_get_status_409_or_412() {
     let cases = [
         (CodeAnswer::ConflictWithToken, 409, true),
         (CodeAnswer::ConflictWithoutToken, 409, false),
@@ -123,7 +123,7 @@ fn a_right_code_may_be_answered_409_or_412() {
 }
 
 #[test]
-fn a_phone_receives_its_own_code() {
+fn only_the_code_of_a_trusted_phone_is_accepted_for_a_phone() {
     let simulator = start();
     simulator.rules(|rules| {
         rules.account.trusted_devices = false;
@@ -148,7 +148,7 @@ fn a_phone_receives_its_own_code() {
 }
 
 #[test]
-fn security_keys_are_a_challenge_without_phones() {
+fn an_account_with_security_keys_gets_a_challenge_and_no_phones() {
     let simulator = start();
     simulator.rules(|rules| rules.account.security_keys = vec![String::from("key")]);
     let (sign_in, complete) = SignIn::start(&simulator, PASSWORD, &[]);
@@ -159,7 +159,7 @@ fn security_keys_are_a_challenge_without_phones() {
 }
 
 #[test]
-fn an_account_without_second_factor_may_want_repair() {
+fn an_account_without_a_second_factor_can_require_repair() {
     let simulator = start();
     simulator.rules(|rules| {
         rules.account.two_factor = false;
@@ -193,7 +193,7 @@ fn a_request_without_a_widget_key_is_refused() {
 }
 
 #[test]
-fn mainland_china_is_redirected_by_account_login() {
+fn account_login_redirects_an_account_of_mainland_china() {
     let simulator = start();
     simulator.rules(|rules| rules.account.mainland_china = true);
     let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
@@ -208,7 +208,7 @@ fn mainland_china_is_redirected_by_account_login() {
 }
 
 #[test]
-fn pending_terms_start_no_session() {
+fn no_session_starts_while_terms_are_pending() {
     let simulator = start();
     simulator.rules(|rules| rules.account.terms_pending = true);
     let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
@@ -219,7 +219,7 @@ fn pending_terms_start_no_session() {
 }
 
 #[test]
-fn account_login_names_what_is_wrong_with_the_token() {
+fn account_login_distinguishes_a_missing_and_an_invalid_token() {
     let simulator = start();
     let client = Client::new(&simulator);
     let login = |token: &str| {
@@ -231,7 +231,7 @@ fn account_login_names_what_is_wrong_with_the_token() {
 }
 
 #[test]
-fn data_protection_needs_a_pcs_cookie_that_a_device_approves() {
+fn data_protection_requires_a_pcs_cookie_that_a_device_approves() {
     let simulator = start();
     let mut client = Client::signed_in(&simulator);
     simulator.rules(|rules| {
@@ -265,7 +265,7 @@ fn a_minted_session_of_a_protected_account_has_its_pcs_cookie() {
 }
 
 #[test]
-fn an_ended_session_gets_the_chosen_status_and_is_not_valid() {
+fn an_ended_session_gets_the_given_status_and_is_not_valid() {
     for status in [421, 401, 423] {
         let simulator = start();
         let client = Client::signed_in(&simulator);
@@ -278,7 +278,7 @@ fn an_ended_session_gets_the_chosen_status_and_is_not_valid() {
 }
 
 #[test]
-fn without_web_access_a_session_looks_dead_and_the_state_tells_why() {
+fn without_web_access_requests_get_421_and_the_state_has_the_reason() {
     let simulator = start();
     let client = Client::signed_in(&simulator);
     simulator.rules(|rules| rules.account.web_access = false);
@@ -289,7 +289,7 @@ fn without_web_access_a_session_looks_dead_and_the_state_tells_why() {
 }
 
 #[test]
-fn the_text_of_a_missing_session_is_apples() {
+fn the_error_of_a_missing_session_has_apples_text() {
     let simulator = start();
     let reply = Client::new(&simulator).list_all(&[ROOT]);
     assert_eq!(reply.status, 421);
@@ -327,7 +327,7 @@ fn sign_in_requests_are_counted_by_kind() {
 }
 
 #[test]
-fn storage_usage_tells_quota_and_use() {
+fn storage_usage_returns_the_quota_and_its_use() {
     let simulator = start();
     simulator.rules(|rules| rules.drive.quota = 1000);
     simulator.put_file("a.txt", b"12345"[..].into(), 0);

@@ -1,4 +1,4 @@
-//! The proxy: which hosts it takes, which protocols it speaks.
+//! The proxy: the hosts it accepts, the protocols it supports, and its limits.
 
 mod client;
 
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// The status line of a CONNECT, and the tunnel behind it.
+/// Sends a CONNECT, and returns the status line and the tunnel.
 fn connect(simulator: &Simulator, host: &str) -> (String, BufReader<TcpStream>) {
     let address = simulator.proxy_url().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -28,7 +28,7 @@ fn connect(simulator: &Simulator, host: &str) -> (String, BufReader<TcpStream>) 
     (status.trim().to_owned(), reader)
 }
 
-/// The protocol that the simulator picks for a host when a client offers both.
+/// Returns the protocol that the simulator chooses for a host if a client offers both.
 fn protocol(simulator: &Simulator, host: &'static str) -> String {
     let (_, reader) = connect(simulator, host);
     let mut roots = RootCertStore::empty();
@@ -49,7 +49,7 @@ fn protocol(simulator: &Simulator, host: &'static str) -> String {
 }
 
 #[test]
-fn only_apples_hosts_are_answered() {
+fn only_apples_hosts_are_accepted() {
     let simulator = Simulator::start(Config::default()).unwrap();
     for host in ["idmsa.apple.com", "setup.icloud.com", "icloud.com", "cvws.icloud-content.com"] {
         assert_eq!(connect(&simulator, host).0, "HTTP/1.1 200 OK", "{host}");
@@ -64,7 +64,7 @@ fn only_apples_hosts_are_answered() {
 }
 
 #[test]
-fn http2_is_offered_but_for_uploads() {
+fn http2_is_supported_except_for_uploads() {
     let simulator = Simulator::start(Config::default()).unwrap();
     assert_eq!(protocol(&simulator, "p123-drivews.icloud.com"), "h2");
     assert_eq!(protocol(&simulator, "p123-contentws.icloud.com"), "http/1.1");
@@ -74,14 +74,14 @@ fn http2_is_offered_but_for_uploads() {
 }
 
 #[test]
-fn an_unknown_request_is_404_and_counted() {
+fn an_unknown_request_gets_404_and_is_counted() {
     let simulator = Simulator::start(Config::default()).unwrap();
     assert_eq!(Client::signed_in(&simulator).get("https://p123-drivews.icloud.com/nothing").status, 404);
     assert_eq!(simulator.counts().of(RequestKind::Unknown), 1);
 }
 
 #[test]
-fn a_dropped_simulator_answers_no_more() {
+fn a_dropped_simulator_stops_serving() {
     let simulator = Simulator::start(Config::default()).unwrap();
     let client = Client::signed_in(&simulator);
     assert_eq!(client.list_all(&[ROOT]).status, 200);
@@ -102,7 +102,7 @@ fn two_simulators_do_not_share_anything() {
 }
 
 #[test]
-fn the_first_listing_after_a_write_takes_its_time() {
+fn the_first_listing_after_a_write_is_slow_in_the_measured_profile() {
     let (simulator, client) = client::start();
     simulator.make_folders("a");
     simulator.rules(|rules| {
@@ -121,7 +121,7 @@ fn the_first_listing_after_a_write_takes_its_time() {
 }
 
 #[test]
-fn a_connection_has_a_rate_of_its_own() {
+fn a_connection_is_limited_to_its_own_rate() {
     let (simulator, client) = client::start();
     simulator.put_file("a", Content::Generated { seed: 1, size: 1 << 20 }, 0);
     let url = client.content_url(client::id(&client.in_root("a"))).json()["data_token"]["url"].clone();
@@ -132,7 +132,7 @@ fn a_connection_has_a_rate_of_its_own() {
 }
 
 #[test]
-fn who_calls_too_often_is_refused() {
+fn a_client_that_sends_too_many_requests_is_refused() {
     let (simulator, client) = client::start();
     simulator.rules(|rules| {
         rules.transport.throttle = ThrottleRules {

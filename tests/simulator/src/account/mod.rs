@@ -15,7 +15,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::account::session::WebSession;
 use crate::account::signin::Attempt;
 
-/// What sign-in has handed out and remembers.
+/// Everything that sign-in has issued, and its counters.
 pub(crate) struct Account {
     random: ChaCha20Rng,
     /// Sign-in attempts by the value of `X-Apple-ID-Session-Id`.
@@ -32,7 +32,8 @@ pub(crate) struct Account {
     wrong_codes: u32,
     pushes: u32,
     pcs_requests: u32,
-    /// Data requests that still pass before every session ends, and the status they get then.
+    /// The number of data requests that still pass before every session ends, and the status of the
+    /// responses after that.
     ends_after: Option<(u64, u16)>,
 }
 
@@ -71,7 +72,7 @@ impl Account {
         token
     }
 
-    /// Ends the session tokens handed out so far; web sessions that they began go on.
+    /// Ends the session tokens issued so far; the web sessions that they started stay live.
     pub(crate) fn end_session_tokens(&mut self) {
         self.ended_tokens.extend(self.session_tokens.keys().cloned());
     }
@@ -81,7 +82,7 @@ impl Account {
         self.trust.clear();
     }
 
-    /// Takes back failed tries, so that a locked account opens again.
+    /// Resets the counters of failed attempts, which unlocks a locked account.
     pub(crate) fn forgive(&mut self) {
         self.wrong_passwords = 0;
         self.wrong_codes = 0;

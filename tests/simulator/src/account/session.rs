@@ -1,4 +1,4 @@
-//! Web sessions: the cookies that the data hosts ask for.
+//! Web sessions: the cookies that the data hosts require.
 
 use serde::Serialize;
 use serde_json::json;
@@ -14,22 +14,22 @@ pub(crate) const PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Documents";
 pub(crate) struct WebSession {
     started: i64,
     requests: u64,
-    /// The status it answers from now on.
+    /// The status of every further response, once the session has ended.
     ended: Option<u16>,
     /// The valid value of the PCS cookie, once `requestPCS` has given one.
     pub(crate) pcs: Option<String>,
 }
 
-/// A session that is signed in already, in the names and forms of rclone's options.
+/// A session that is already signed in. The fields have the names and formats of rclone's options.
 #[derive(Clone, Debug, Serialize)]
 pub struct MintedSession {
-    /// `apple_id`.
+    /// The value of `apple_id`.
     pub apple_id: String,
-    /// Plain; rclone's configuration wants it obscured.
+    /// The value of `password`, in plain text; rclone's configuration needs it obscured.
     pub password: String,
-    /// `trust_token`.
+    /// The value of `trust_token`.
     pub trust_token: String,
-    /// As a `Cookie` header has them.
+    /// The value of `cookies`, in the format of a `Cookie` header.
     pub cookies: String,
 }
 
@@ -40,7 +40,7 @@ impl Account {
         token
     }
 
-    /// A fresh web session with a trust token, as if a browser had signed in.
+    /// Creates a web session and a trust token, as if a browser had signed in.
     pub(crate) fn mint(&mut self, rules: &AccountRules, now: i64) -> MintedSession {
         let web = self.start_session(now);
         let mut cookies = format!("X-APPLE-WEBAUTH-USER=v1; X-APPLE-WEBAUTH-HSA-TRUST=v1; {WEB_TOKEN}={web}");
@@ -64,14 +64,14 @@ impl Account {
         pcs
     }
 
-    /// Ends every session that exists now; later sign-ins start live ones.
+    /// Ends every session that exists now; later sign-ins start new ones.
     pub(crate) fn end_sessions(&mut self, status: u16) {
         for session in self.sessions.values_mut() {
             session.ended = Some(status);
         }
     }
 
-    /// Ends every session as [`Self::end_sessions`] does, once so many more data requests have passed.
+    /// Ends every session as [`Self::end_sessions`] does, after `requests` more data requests.
     pub(crate) fn end_sessions_after(&mut self, requests: u64, status: u16) {
         self.ends_after = Some((requests, status));
     }
@@ -88,14 +88,15 @@ impl Account {
         }
     }
 
-    /// Makes every PCS cookie handed out so far stale.
+    /// Invalidates every PCS cookie issued so far.
     pub(crate) fn end_pcs(&mut self) {
         for session in self.sessions.values_mut() {
             session.pcs = None;
         }
     }
 
-    /// The live session of the request's cookie, or the status the request gets.
+    /// Returns the live session of the request's cookie, or the status of the response if there is
+    /// none.
     pub(crate) fn session_of(
         &mut self,
         message: &Message,
@@ -136,7 +137,7 @@ impl Account {
     }
 }
 
-/// How a data host or `validate` refuses a session.
+/// The response of a data host or of `validate` to a request without a valid session.
 pub(crate) fn refused(status: u16) -> Answer {
     match status {
         423 => Answer::service_error(423, "Missing PCS cookies from the request"),
@@ -153,7 +154,7 @@ pub(crate) fn refused(status: u16) -> Answer {
     }
 }
 
-/// `Set-Cookie` for the hosts below `.icloud.com`.
+/// The value of a `Set-Cookie` header for the hosts below `.icloud.com`.
 pub(crate) fn cookie(name: &str, value: &str) -> String {
     format!("{name}={value}; Path=/; Domain=.icloud.com; Secure; HttpOnly")
 }

@@ -1,4 +1,4 @@
-//! `setup.icloud.com/setup/ws/1`: web sessions and what an account may use.
+//! `setup.icloud.com/setup/ws/1`: web sessions and the services that an account may use.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, Rules};
 use crate::transport::message::{Answer, Message};
 
-/// How long the consent of a device to the access to protected data lasts.
+/// How long a device's consent to access to protected data lasts.
 const CONSENT_SECONDS: i64 = 60 * 60;
 
-/// Answers a request to the setup host.
+/// Returns the response to a request to the setup host.
 pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now: i64, message: &Message) -> Answer {
     let outcome = match message.kind {
         RequestKind::AccountLogin => account_login(account, rules, now, message),
@@ -95,7 +95,7 @@ fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Me
     ))
 }
 
-/// When the consent of a device ends, in milliseconds; 0 without one.
+/// The time at which the consent of a device ends, in milliseconds; 0 without consent.
 fn consent_ends(rules: &AccountRules, consented: bool, now: i64) -> i64 {
     if rules.advanced_data_protection && consented { (now + CONSENT_SECONDS) * 1000 } else { 0 }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Attempt {
     code_given: bool,
 }
 
-/// Answers a request to the sign-in host.
+/// Returns the response to a request to the sign-in host.
 pub(crate) fn answer(
     account: &mut Account,
     rules: &AccountRules,
@@ -71,7 +71,7 @@ fn current_code(account: &Account, rules: &AccountRules) -> String {
 }
 
 impl Account {
-    /// The attempt the request's headers name, or a new one.
+    /// Returns the identifier of the attempt that the request's headers name, or of a new one.
     fn attempt_of(&mut self, message: &Message) -> String {
         let id = message.header(SESSION_ID);
         if message.kind != RequestKind::Authorize && self.attempts.contains_key(id) {
@@ -163,7 +163,8 @@ impl Account {
         Ok(answer.with_header(SESSION_TOKEN, token))
     }
 
-    /// For accounts without a second factor: ends a sign-in that was answered 412.
+    /// For accounts without a second factor: completes a sign-in whose password was accepted with
+    /// status 412.
     fn repair(&mut self, id: &str) -> Result<Answer, Answer> {
         let attempt = self.attempt(id)?;
         if !attempt.password_given {

@@ -15,13 +15,14 @@ AF874E7303CE53299CCC041C7BC308D82A5698F3A8D0C38271AE35F8E9DBFBB6\
 94B5C803D89F7AE435DE236D525F54759B65E372FCD68EF20FA7111F9E4AFF73";
 const PRIME_BYTES: usize = 256;
 
-/// A challenge that was sent: what is needed to check the client's proof.
+/// A challenge that was sent, with the values that check the client's proof.
 #[derive(Clone)]
 pub(crate) struct Challenge {
     pub(crate) salt: Vec<u8>,
     /// The server's public value, padded to the prime's length.
     pub(crate) b_public: Vec<u8>,
-    /// The proof a client with the right password sends, and the server's answer to it.
+    /// The proof that a client with the right password sends, and the proof that the server
+    /// returns.
     expected: Proofs,
 }
 
@@ -43,7 +44,8 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Challenge {
-    /// Answers a client's public value. `None` when the value is 0 modulo the prime, which RFC 5054 forbids.
+    /// Creates the challenge for a client's public value. Returns `None` if the value is 0 modulo
+    /// the prime, which RFC 5054 forbids.
     pub(crate) fn new(inputs: &Inputs<'_>) -> Option<Self> {
         let prime = prime();
         let generator = BigUint::from(2_u8);
@@ -81,7 +83,7 @@ fn password_hash(inputs: &Inputs<'_>) -> [u8; 32] {
     let digest = Sha256::digest(inputs.password.as_bytes());
     let secret = match inputs.protocol {
         SrpProtocol::S2k => digest.to_vec(),
-        SrpProtocol::S2kFo => digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+        SrpProtocol::S2kFo => hex::encode(digest).into_bytes(),
     };
     let mut key = [0; 32];
     pbkdf2::pbkdf2_hmac::<Sha256>(&secret, inputs.salt, inputs.iterations, &mut key);
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn both_proofs_are_needed() {
+    fn only_both_proofs_together_are_accepted() {
         let challenge = challenge(&[3; 256]).unwrap();
         let Proofs { client, server } = &challenge.expected;
         assert!(challenge.accepts(client, server));

@@ -1,4 +1,4 @@
-//! Items as the service writes them in its answers.
+//! Items as the service encodes them in its responses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +9,13 @@ use crate::drive::item::{Body, Item, ItemId, Sharing};
 use crate::drive::names;
 use crate::drive::tree::{TRASH_ID, Tree};
 
-/// CloudKit's name for the account that owns what is shared.
+/// CloudKit's name for the account that owns the shared items.
 const SHARE_OWNER: &str = "_0123456789abcdef0123456789abcdef";
 
-/// `assetQuota` is larger than the files by a part of them.
+/// `assetQuota` is larger than the sum of the file sizes, by one part in this number.
 const THUMBNAILS: u64 = 50;
 
-/// The form of `drivews` and of `unified_format=true`, without children.
+/// An item in the format of `drivews` and of `unified_format=true`, without its children.
 pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     let item = tree.item(id);
     let mut answer = Map::new();
@@ -31,7 +31,7 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     answer.insert("etag".into(), item.etag().into());
     answer.insert("status".into(), "OK".into());
     if let Some(path) = &item.trashed_from {
-        answer.insert("restorePath".into(), names::answered(path).into());
+        answer.insert("restorePath".into(), names::encoded(path).into());
     }
     let (name, extension) = names::split(&item.name);
     answer.insert("name".into(), name.into());
@@ -78,7 +78,7 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     Value::Object(answer)
 }
 
-/// A folder with its children, as `retrieveItemDetailsInFolders` gives it.
+/// A folder with its children, as `retrieveItemDetailsInFolders` returns it.
 pub(crate) fn folder_listing(tree: &Tree, id: ItemId, partial: bool, hierarchy: bool) -> Value {
     let mut answer = drive_item(tree, id);
     let items: Vec<Value> = tree
@@ -107,7 +107,7 @@ pub(crate) fn hierarchy_of(tree: &Tree, id: ItemId) -> Value {
         entries.push(if current == tree.root() {
             json!({ "drivewsid": item.drive_id() })
         } else {
-            json!({ "drivewsid": item.drive_id(), "name": names::answered(&item.name), "etag": item.etag() })
+            json!({ "drivewsid": item.drive_id(), "name": names::encoded(&item.name), "etag": item.etag() })
         });
         next = item.parent;
     }
@@ -115,7 +115,7 @@ pub(crate) fn hierarchy_of(tree: &Tree, id: ItemId) -> Value {
     entries.into()
 }
 
-/// The form of `docws`, called non-unified.
+/// An item in the format of `docws`, which is called non-unified.
 pub(crate) fn document(tree: &Tree, id: ItemId) -> Value {
     let item = tree.item(id);
     let signature = STANDARD.encode(signature_of(item));
@@ -126,7 +126,7 @@ pub(crate) fn document(tree: &Tree, id: ItemId) -> Value {
         "urls": { "url_download": download_url(item) },
         "etag": item.etag(),
         "parent_id": item.parent.map_or_else(String::new, |parent| tree.item(parent).document_id.clone()),
-        "name": names::answered(&item.name),
+        "name": names::encoded(&item.name),
         "type": if item.is_folder() { "FOLDER" } else { "FILE" },
         "deleted": tree.is_trashed(id),
         "mtime": item.modified_ms,
@@ -149,15 +149,15 @@ pub(crate) fn document(tree: &Tree, id: ItemId) -> Value {
     })
 }
 
-/// The form of `/v1/item`: whole names, numbers as strings, times in milliseconds.
+/// An item in the format of `/v1/item`: whole names, numbers as strings, times in milliseconds.
 pub(crate) fn raw_item(tree: &Tree, id: ItemId) -> Value {
     let item = tree.item(id);
     let extension = item.name.rsplit_once('.').map_or("", |(_, extension)| extension);
     json!({
         "item_id": item.item_id,
         "item_info": {
-            "name": names::answered(&item.name),
-            "extension": names::answered(extension),
+            "name": names::encoded(&item.name),
+            "extension": names::encoded(extension),
             "size": item.size().to_string(),
             "type": if item.is_folder() { "FOLDER" } else { "FILE" },
             "version": item.etag(),
@@ -168,7 +168,7 @@ pub(crate) fn raw_item(tree: &Tree, id: ItemId) -> Value {
     })
 }
 
-/// What stands for the item's bytes in answers and must come back in `update/documents`.
+/// The signature of the item's bytes, which responses contain and `update/documents` must repeat.
 pub(crate) fn signature_of(item: &Item) -> [u8; 21] {
     match &item.body {
         Body::Folder { .. } => [0; 21],
@@ -181,7 +181,7 @@ pub(crate) fn wrapping_key(item: &Item) -> String {
     STANDARD.encode(&signature_of(item)[..16])
 }
 
-/// The URL that leads to a shared file's content; other items have none here.
+/// The URL of a shared file's content. It is empty for every other item.
 fn download_url(item: &Item) -> String {
     if item.sharing == Sharing::Own || item.is_folder() {
         return String::new();

@@ -1,4 +1,5 @@
-//! What a file holds: bytes that were sent, or bytes made from a seed when they are read.
+//! The contents of files: bytes that were uploaded, or bytes generated from a seed when they are
+//! read.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,17 +13,17 @@ const CHUNK: u64 = 256 * 1024;
 pub enum Content {
     /// Held in memory.
     Bytes(Held),
-    /// The stream of a seed, made at reading: a large file costs no memory.
+    /// The stream of a seed, generated when it is read, so that a large file needs no memory.
     Generated {
-        /// Names the stream.
+        /// Selects the stream.
         seed: u64,
-        /// In bytes.
+        /// Size in bytes.
         size: u64,
     },
 }
 
-/// Bytes, and their SHA-1 once somebody has asked for it: the service knows it of every file, without a
-/// moment's thought when a large one is opened.
+/// Bytes, and their SHA-1 once it was needed. It is computed only once, because the service returns
+/// the SHA-1 of a large file without any delay.
 #[derive(Clone, Debug)]
 pub struct Held {
     bytes: Bytes,
@@ -51,7 +52,7 @@ impl Content {
         }
     }
 
-    /// The bytes from `offset` on, at most `length`, fewer at the end.
+    /// Returns at most `length` bytes from `offset` on, fewer at the end.
     #[must_use]
     pub fn read(&self, offset: u64, length: u64) -> Bytes {
         let end = offset.saturating_add(length).min(self.size());
@@ -62,12 +63,12 @@ impl Content {
         }
     }
 
-    /// At most one transfer chunk from `offset` on, ending at `end`.
+    /// Returns the bytes from `offset` to `end`, or the first transfer chunk of them.
     pub(crate) fn chunk(&self, offset: u64, end: u64) -> Bytes {
         self.read(offset, (end - offset).min(CHUNK))
     }
 
-    /// SHA-256 in lower-case hexadecimal; reads the whole content.
+    /// Returns the SHA-256 in lower-case hexadecimal; reads the whole content.
     #[must_use]
     pub fn sha256(&self) -> String {
         let mut hash = Context::new(&SHA256);
@@ -77,11 +78,12 @@ impl Content {
             offset += chunk.len() as u64;
             hash.update(&chunk);
         }
-        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(hash.finish())
     }
 
-    /// The 21 bytes (a version byte, then a SHA-1) that stand for a content in the service's answers.
-    /// For generated content the digest is of seed and size, so that naming a large file does not read it.
+    /// Returns the 21 bytes (a version byte, then a SHA-1) that identify the content in the
+    /// service's responses. For generated content the digest is that of the seed and the size, so
+    /// that a large file need not be read.
     pub(crate) fn signature(&self) -> [u8; 21] {
         let mut signature = [1; 21];
         signature[1..].copy_from_slice(&match self {
@@ -98,8 +100,8 @@ fn sha1(bytes: &[u8]) -> [u8; 20] {
     sha1
 }
 
-/// Word `n` of a stream is SplitMix64's n-th: any part of it costs only itself, and an unoptimised build makes
-/// hundreds of megabytes a second.
+/// Word `n` of a stream is the n-th output of SplitMix64, so any part can be generated without the
+/// bytes before it, and an unoptimised build generates hundreds of megabytes a second.
 fn generated(seed: u64, start: u64, end: u64) -> Bytes {
     const WORD: u64 = 8;
     let (first, last) = (start / WORD, end.div_ceil(WORD));
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_part_of_a_generated_content_is_the_same_as_in_the_whole() {
+    fn any_range_of_generated_content_equals_that_range_of_the_whole() {
         let content = Content::Generated { seed: 7, size: 1003 };
         let whole = content.read(0, u64::MAX);
         assert_eq!(whole.len(), 1003);

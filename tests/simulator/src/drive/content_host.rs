@@ -1,4 +1,4 @@
-//! The hosts that take and give bytes; the URL alone grants access, no cookie is asked for.
+//! The hosts for uploads and downloads. The URL alone grants access; no cookie is required.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,8 @@ use crate::photos::{self, Photos};
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
 
-/// A GET of a content URL, whole or one range. A HEAD is refused.
+/// Returns the response to a GET of a content URL, for the whole content or one range. A HEAD
+/// request is refused.
 pub(crate) fn get(drive: &mut Drive, photos: &Photos, rules: &DriveRules, now: i64, message: &Message) -> Answer {
     if let Some((content, expires_at, _)) = photos::content_of(photos, message) {
         return if now >= expires_at { over(rules) } else { part(&content, message) };
@@ -43,7 +44,7 @@ fn over(rules: &DriveRules) -> Answer {
     Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid")
 }
 
-/// The content, or the part of it that is asked for.
+/// Returns the content, or the range of it that was requested.
 fn part(content: &Content, message: &Message) -> Answer {
     let content = content.clone();
     let size = content.size();
@@ -58,12 +59,12 @@ fn part(content: &Content, message: &Message) -> Answer {
     answer.with_header("accept-ranges", "bytes")
 }
 
-/// The path of the item that a content URL was made for.
+/// Returns the path of the item that a content URL was issued for.
 pub(crate) fn subject(drive: &Drive, message: &Message) -> Option<String> {
     drive.grants.get(message.query("s")).map(|grant| grant.subject.clone())
 }
 
-/// A POST of a file's bytes, which `file` holds; empty files get no receipt.
+/// Returns the response to a POST of the bytes `file`; empty files get no receipt.
 pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer {
     let token = message.query("tk");
     let Some(upload) = drive.uploads.get_mut(token) else {
@@ -97,7 +98,8 @@ pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer 
     Answer::json(200, &json!({ "singleFile": single_file }))
 }
 
-/// The bytes in a POST: its body, or the first part of a multipart body. `None` for a broken multipart body.
+/// Returns the bytes of a POST: its body, or the first part of a multipart body. Returns `None` for
+/// a malformed multipart body.
 pub(crate) async fn posted_file(message: &Message) -> Option<Bytes> {
     let Ok(boundary) = multer::parse_boundary(message.header(header::CONTENT_TYPE.as_str())) else {
         return Some(message.body.clone());
@@ -110,7 +112,7 @@ pub(crate) async fn posted_file(message: &Message) -> Option<Bytes> {
 
 enum Requested {
     Whole,
-    /// From, and the end that is not part of it.
+    /// The start, and the end, which is not part of the range.
     Part(u64, u64),
     Outside,
 }

@@ -1,4 +1,4 @@
-//! `pNNN-docws.icloud.com`: look-ups, copies and download tickets.
+//! `pNNN-docws.icloud.com`: lookups, copies and download tickets.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -19,7 +19,7 @@ pub(crate) fn lookup_by_path(drive: &Drive, message: &Message) -> Outcome {
     let body = message.json()?;
     let path = body.as_str().or_else(|| body["path"].as_str()).unwrap_or_default();
     let zone = message.segment(1);
-    // Only the zone in the URL is searched, so what lies in an app's library is not found through CloudDocs.
+    // Only the zone in the URL is searched, so an item in an app's library is not found in the zone CloudDocs.
     let found = drive.tree.at(path).filter(|id| drive.tree.item(*id).zone == zone).ok_or_else(not_found)?;
     Ok(Answer::json(200, &json!([in_format(drive, found, message)])))
 }
@@ -50,7 +50,8 @@ pub(crate) fn enumerate(drive: &Drive, message: &Message) -> Outcome {
     Ok(Answer::json(200, &json!({ "drive_item": items })))
 }
 
-/// `/v1/item/copy`: the copy lies beside the original under a bounced name; no name can be asked for.
+/// `/v1/item/copy`: creates the copy beside the original, under a numbered name; a request cannot
+/// choose the name.
 pub(crate) fn copy(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(3)).ok_or_else(not_found)?;
     let original = drive.tree.item(found);
@@ -66,25 +67,26 @@ pub(crate) fn copy(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: 
     Ok(Answer::json(200, &answers::raw_item(&drive.tree, id)))
 }
 
-/// `download/by_id`: a signed URL for the item's present content.
+/// `download/by_id`: a signed URL for the item's current content.
 pub(crate) fn by_id(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     let ticket = download_ticket(drive, rules, now, message.segment(1), message.query("document_id"))?;
     Ok(Answer::json(200, &ticket))
 }
 
-/// `download/batch`: the answers of `by_id` for several documents of one zone, in the order of the request.
+/// `download/batch`: what `by_id` returns, for several documents of one zone, in the order of the
+/// request.
 pub(crate) fn batch(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     if rules.download_batch_refused != 0 {
         return Err(Answer::service_error(rules.download_batch_refused, "Refused"));
     }
     let body = message.json()?;
-    let wanted = body.as_array().filter(|wanted| !wanted.is_empty()).ok_or_else(bad_request)?;
-    if rules.download_batch_max > 0 && wanted.len() > rules.download_batch_max {
+    let documents = body.as_array().filter(|documents| !documents.is_empty()).ok_or_else(bad_request)?;
+    if rules.download_batch_max > 0 && documents.len() > rules.download_batch_max {
         return Err(bad_request());
     }
-    let mut tickets = Vec::with_capacity(wanted.len());
-    for (number, one) in (1..).zip(wanted) {
-        let document_id = one["document_id"].as_str().ok_or_else(bad_request)?;
+    let mut tickets = Vec::with_capacity(documents.len());
+    for (number, document) in (1..).zip(documents) {
+        let document_id = document["document_id"].as_str().ok_or_else(bad_request)?;
         let tokenless = rules.download_batch_tokenless > 0 && number % rules.download_batch_tokenless == 0;
         let ticket = match download_ticket(drive, rules, now, message.segment(1), document_id) {
             Ok(ticket) if !tokenless => Some(ticket),
@@ -131,7 +133,8 @@ fn download_ticket(
     }))
 }
 
-/// `/v1/download`, which a shared file's `url_download` names: a redirect with a status of Apple's own to the content.
+/// `/v1/download`, to which a shared file's `url_download` points: a redirect to the content, with
+/// the non-standard status 330.
 pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
     let content = downloadable(drive, rules, found)?;
@@ -149,7 +152,7 @@ fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<Content
     }
 }
 
-/// A content URL and the token that makes it valid.
+/// Issues a content URL, and returns it with the token in it.
 fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: Content) -> (String, String) {
     let item = drive.tree.item(id);
     let expires_at = now + rules.url_lifetime_seconds;

@@ -13,20 +13,20 @@ type Outcome = Result<Answer, Answer>;
 /// `retrieveItemDetailsInFolders`: one folder with its children for each id, in order.
 pub(crate) fn list(drive: &Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
-    let mut wanted = body.as_array().map_or(&[][..], Vec::as_slice);
-    if wanted.is_empty() {
+    let mut folders = body.as_array().map_or(&[][..], Vec::as_slice);
+    if folders.is_empty() {
         return Err(Answer::service_error(400, "Bad Request"));
     }
-    if rules.max_batch > 0 && wanted.len() > rules.max_batch {
+    if rules.max_batch > 0 && folders.len() > rules.max_batch {
         match rules.over_batch {
             OverBatch::Refuse => return Err(Answer::service_error(400, "Bad Request")),
-            OverBatch::FirstOnly => wanted = &wanted[..1],
+            OverBatch::FirstOnly => folders = &folders[..1],
         }
     }
-    let mut listings = Vec::with_capacity(wanted.len());
-    for one in wanted {
-        let id = one["drivewsid"].as_str().unwrap_or_default();
-        let (partial, hierarchy) = (flag(one, "partialData"), flag(one, "includeHierarchy"));
+    let mut listings = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let id = folder["drivewsid"].as_str().unwrap_or_default();
+        let (partial, hierarchy) = (flag(folder, "partialData"), flag(folder, "includeHierarchy"));
         listings.push(list_one(drive, rules, id, partial, hierarchy)?);
     }
     Ok(Answer::json(200, &Value::Array(listings)))
@@ -49,7 +49,7 @@ fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarch
     }
 }
 
-/// `retrieveItemDetails`: items without their children, those in the Trash included.
+/// `retrieveItemDetails`: items without their children, including items in the Trash.
 pub(crate) fn details(drive: &Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
     let wanted = match rules.details_form {
@@ -216,7 +216,8 @@ pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) ->
     Ok(Answer::json(200, &json!({ "items": items })))
 }
 
-/// `putBackItemsFromTrash`: back to the folder the item was in, or to the root when that is gone.
+/// `putBackItemsFromTrash`: moves items back to the folders they were in, or to the root if the
+/// folder no longer exists.
 pub(crate) fn put_back(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
     let mut items = Vec::new();
@@ -237,7 +238,7 @@ pub(crate) fn put_back(drive: &mut Drive, rules: &DriveRules, message: &Message)
     Ok(Answer::json(200, &json!({ "items": items })))
 }
 
-/// `deleteItems`: gone for good, from the trash or from where it lies.
+/// `deleteItems`: deletes items permanently, whether they are in the Trash or not.
 pub(crate) fn delete(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
     let mut items = Vec::new();
@@ -264,7 +265,7 @@ pub(crate) fn delete(drive: &mut Drive, rules: &DriveRules, message: &Message) -
     Ok(Answer::json(200, &json!({ "items": items })))
 }
 
-/// Puts an item into a folder under a name, by the rule for names that are taken.
+/// Puts an item into a folder under a name, or another name by the rule for names that are taken.
 fn place(drive: &mut Drive, rules: &DriveRules, id: ItemId, folder: ItemId, name: &str) -> Result<(), &'static str> {
     let mut name = name.to_owned();
     if drive.tree.child(folder, &name).is_some_and(|taken| taken != id) {
@@ -280,7 +281,8 @@ fn place(drive: &mut Drive, rules: &DriveRules, id: ItemId, folder: ItemId, name
     Ok(())
 }
 
-/// The item that an entry of `items` means; with `check_etag`, only if its etag is the present one.
+/// Returns the item that an entry of `items` identifies; with `check_etag`, only if its etag is
+/// current.
 fn found(drive: &Drive, wanted: &Value, check_etag: bool) -> Result<ItemId, Value> {
     let drive_id = wanted["drivewsid"].as_str().unwrap_or_default();
     let found = drive.tree.by_drive_id(drive_id).filter(|id| !drive.tree.is_trashed(*id));
@@ -293,7 +295,8 @@ fn found(drive: &Drive, wanted: &Value, check_etag: bool) -> Result<ItemId, Valu
     }
 }
 
-/// The entry of an item whose etag was an old one: nothing but what identifies it.
+/// The entry of an item for which the request had an outdated etag: only the members that identify
+/// the item.
 fn conflict(drive: &Drive, id: ItemId) -> Value {
     let item = drive.tree.item(id);
     json!({
@@ -304,7 +307,7 @@ fn conflict(drive: &Drive, id: ItemId) -> Value {
     })
 }
 
-/// The item as it is, with the reason why it was not changed.
+/// The item as it is, with the reason for the refusal as its status.
 fn refused(drive: &Drive, id: ItemId, status: &str) -> Value {
     let mut answer = answers::drive_item(&drive.tree, id);
     answer["status"] = status.into();

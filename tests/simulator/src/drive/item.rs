@@ -1,11 +1,11 @@
-//! What is stored: folders, files and packages.
+//! The items of a tree: folders, files and packages.
 
 use std::collections::BTreeMap;
 
 use crate::drive::content::Content;
 use crate::drive::package::Package;
 
-/// Index of an item in the tree; it stays the same for the item's life.
+/// The index of an item in the tree; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ItemId(pub(crate) usize);
 
@@ -16,7 +16,7 @@ pub(crate) enum Body {
     Package(Package),
 }
 
-/// How an item takes part in a folder that another account shares.
+/// How an item relates to a folder that another account shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
     Own,
@@ -34,12 +34,12 @@ pub(crate) struct Item {
     pub(crate) sharing: Sharing,
     pub(crate) name: String,
     pub(crate) change: u64,
-    /// The change that brought the present content.
+    /// The change that set the current content.
     pub(crate) content_change: u64,
     pub(crate) created_ms: i64,
     pub(crate) modified_ms: i64,
     pub(crate) body: Body,
-    /// Path before the item was moved to the trash; `None` while it is not there.
+    /// The path before the item was moved to the Trash; `None` for an item that is not there.
     pub(crate) trashed_from: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Item {
         matches!(self.body, Body::Package(_))
     }
 
-    /// Size as listings show it; for a folder the bytes of all files below it.
+    /// The size in listings; for a folder the bytes of all files below it.
     pub(crate) fn size(&self) -> u64 {
         match &self.body {
             Body::Folder { bytes, .. } => *bytes,
@@ -61,7 +61,7 @@ impl Item {
         }
     }
 
-    /// Files in it: 1 for a file.
+    /// The number of files in it: 1 for a file.
     pub(super) fn files(&self) -> u64 {
         match &self.body {
             Body::Folder { files, .. } => *files,
@@ -77,7 +77,8 @@ impl Item {
         children.into_iter().flatten()
     }
 
-    /// One change tag for a folder; item and content tags, joined, for a file.
+    /// One change tag for a folder; for a file, the change tag of the item and that of the content,
+    /// joined.
     pub(crate) fn etag(&self) -> String {
         match self.body {
             Body::Folder { .. } => base36(self.change),
@@ -97,7 +98,7 @@ impl Item {
     }
 }
 
-/// What a new item is made from.
+/// The properties of a new item.
 pub(crate) struct NewItem {
     pub(crate) name: String,
     pub(crate) body: Body,

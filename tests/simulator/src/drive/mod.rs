@@ -26,17 +26,17 @@ pub(crate) struct Upload {
     pub(crate) zone: String,
     pub(crate) declared_size: u64,
     pub(crate) document_id: String,
-    /// The type was `PACKAGE`: the bytes are an archive.
+    /// Whether the type is `PACKAGE`, so that the bytes are an archive.
     pub(crate) package: bool,
     pub(crate) body: Option<Body>,
     pub(crate) receipt: Option<String>,
 }
 
-/// A content URL that was handed out.
+/// A content URL that was issued.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) content: Content,
-    /// The content is a package's archive, of which no part can be asked for.
+    /// Whether the content is the archive of a package, of which no range can be requested.
     pub(crate) package: bool,
     pub(crate) subject: String,
     pub(crate) expires_at: i64,
@@ -48,9 +48,9 @@ pub(crate) struct Drive {
     pub(crate) tree: Tree,
     /// Folders whose children have changed since the last request began.
     pub(crate) written: Vec<ItemId>,
-    /// By the token in the upload URL.
+    /// Uploads by the token in their URL.
     pub(crate) uploads: HashMap<String, Upload>,
-    /// By the token in the content URL.
+    /// Content URLs by their token.
     pub(crate) grants: HashMap<String, Grant>,
 }
 
@@ -59,7 +59,8 @@ impl Drive {
         Self { tree: Tree::new(seed, now_ms), written: Vec::new(), uploads: HashMap::new(), grants: HashMap::new() }
     }
 
-    /// Marks a change of `id` that its folder sees: a new etag for it and, by the rules, for the folder.
+    /// Records a change of `id`: it gets a new etag and, depending on the rules, so does its
+    /// folder.
     pub(crate) fn changed(&mut self, id: ItemId, rules: &DriveRules) {
         self.tree.touch(id);
         if let Some(folder) = self.tree.item(id).parent {

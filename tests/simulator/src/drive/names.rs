@@ -1,25 +1,25 @@
-//! Names: which are refused, how they compare, how they are answered.
+//! Names: which are refused, which count as equal, and how responses encode them.
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::rules::{DriveRules, NameMatching};
 
-/// A reason to refuse a name; `RULES.md` says which refuse by default.
+/// A reason to refuse a name; `RULES.md` lists those that are active by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameRule {
-    /// No name at all.
+    /// The empty name.
     Empty,
     /// `.` and `..`.
     DotOrDotDot,
-    /// A `/` anywhere.
+    /// A name with a `/`.
     Slash,
-    /// A `\` anywhere.
+    /// A name with a `\`.
     Backslash,
-    /// A `:` anywhere.
+    /// A name with a `:`.
     Colon,
-    /// U+0000 to U+001F and U+007F.
+    /// A name with a character from U+0000 to U+001F, or U+007F.
     Control,
     /// A dot at the start.
     LeadingDot,
@@ -42,8 +42,9 @@ struct Row {
 /// The longest name, in bytes of UTF-8: the limit of APFS, which the service's own clients use.
 const LONGEST: usize = 255;
 
-/// Guessed as a whole. The refusing rows down to `Control` are what rclone's default encoding for iCloud Drive keeps
-/// from ever being sent (`Slash,BackSlash,Del,Ctl,InvalidUtf8,Dot`); the others are what a service of this kind may refuse.
+/// All of this is a guess. The names that the rows down to `Control` refuse are never sent by
+/// rclone, whose default encoding for iCloud Drive (`Slash,BackSlash,Del,Ctl,InvalidUtf8,Dot`)
+/// replaces them; the other rows are names that a service like this might refuse.
 const TABLE: [Row; 11] = [
     Row { rule: NameRule::Empty, refuses: true, matches: str::is_empty },
     Row { rule: NameRule::DotOrDotDot, refuses: true, matches: |name| matches!(name, "." | "..") },
@@ -66,7 +67,8 @@ pub(crate) fn refusal(name: &str, rules: &DriveRules) -> Option<NameRule> {
         .map(|row| row.rule)
 }
 
-/// The form in which two names are the same name: NFC, and case folded where case makes no difference.
+/// Returns the form of a name that is the same for names that count as equal: NFC, and case-folded
+/// if case is ignored.
 pub(crate) fn comparable(name: &str, matching: NameMatching) -> String {
     let composed: String = name.nfc().collect();
     match matching {
@@ -75,23 +77,23 @@ pub(crate) fn comparable(name: &str, matching: NameMatching) -> String {
     }
 }
 
-/// The form in which the service answers a name.
-pub(crate) fn answered(name: &str) -> String {
+/// Returns a name as the service's responses encode it.
+pub(crate) fn encoded(name: &str) -> String {
     name.nfd().collect()
 }
 
-/// A name as the service answers it, a folder's too: the part before the last dot, and the extension.
-/// A name that begins or ends with its only dot has no extension.
+/// Splits a name, also that of a folder, as the service's responses do: into the part before the
+/// last dot and the extension. A name that begins or ends with its only dot has no extension.
 pub(crate) fn split(name: &str) -> (String, Option<String>) {
     match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() && !extension.is_empty() => {
-            (answered(stem), Some(answered(extension)))
+            (encoded(stem), Some(encoded(extension)))
         }
-        _ => (answered(name), None),
+        _ => (encoded(name), None),
     }
 }
 
-/// `report 2.pdf` for `report.pdf` and 2.
+/// Adds a number to a name: `report 2.pdf` for `report.pdf` and 2.
 pub(crate) fn numbered(name: &str, number: u32, is_file: bool) -> String {
     match name.rsplit_once('.') {
         Some((stem, extension)) if is_file && !stem.is_empty() && !extension.is_empty() => {

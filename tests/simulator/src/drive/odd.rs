@@ -1,4 +1,4 @@
-//! Listings as no service should answer them.
+//! Malformed listings.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,36 +11,38 @@ use crate::json::merge_removing;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OddListing {
-    /// There is no member `items`.
+    /// The member `items` is missing.
     WithoutItems,
-    /// `items` is null.
+    /// The member `items` is null.
     NullItems,
     /// The last items are left out.
     Hide {
-        /// How many.
+        /// The number of items left out.
         items: usize,
-        /// The counters that still tell of them.
+        /// The counters that still include them.
         counters: Counters,
     },
-    /// The folder at this path is listed too: a cycle if it holds the listed one, the root if it is empty.
+    /// The folder at this path is listed too: a cycle if it contains the listed folder. The empty
+    /// path is the root.
     Folder(String),
-    /// One more item. An object is a patch (RFC 7396) of a file named `odd.txt`; anything else stands for itself.
+    /// One more item. An object is a patch (RFC 7396) of a file named `odd.txt`; any other value is
+    /// added as it is.
     Item(Value),
 }
 
-/// The counters of a listing that tell the truth about its folder.
+/// The counters of a listing that are true for its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counters {
     /// `numberOfItems`, `directChildrenCount` and `fileCount`.
     All,
-    /// `directChildrenCount` and `fileCount`: `numberOfItems` is that of the listing.
+    /// `directChildrenCount` and `fileCount`; `numberOfItems` is the number of items in the listing.
     OfTheFolder,
-    /// `fileCount` alone.
+    /// Only `fileCount`.
     Files,
 }
 
-/// Spoils the listings of an answer: that of the folder at `path`, or all without one.
+/// Spoils the listings in a response: that of the folder at `path`, or all of them without a path.
 pub(crate) fn spoil(tree: &Tree, answer: &mut Value, path: Option<&str>, odd: &OddListing) {
     let wanted = path.map(|path| tree.at(path).map(|id| tree.item(id).drive_id()));
     for listing in answer.as_array_mut().into_iter().flatten() {

@@ -1,4 +1,5 @@
-//! Packages: folders that the service shows as files, and sends and takes as zip archives.
+//! Packages: folders that the service lists as files, and that are uploaded and downloaded as zip
+//! archives.
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
@@ -19,13 +20,15 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// `listed_size` is the size in listings; `None` is the sum of the files' sizes.
+    /// Creates a package. `listed_size` is the size in listings, by default the sum of the files'
+    /// sizes.
     pub(crate) fn new(entries: &[(String, Bytes)], listed_size: Option<u64>) -> Self {
         let sum = entries.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         Self { entries: entries.to_vec(), listed_size: listed_size.unwrap_or(sum) }
     }
 
-    /// The package in a zip archive, whose entries may all lie below one folder. `None` for what is no archive.
+    /// Returns the package in a zip archive, whose entries may all be below one folder. Returns
+    /// `None` if the bytes are not a zip archive.
     pub(crate) fn from_archive(archive: &[u8]) -> Option<Self> {
         let mut archive = ZipArchive::new(Cursor::new(archive)).ok()?;
         let mut entries = Vec::with_capacity(archive.len());
@@ -46,14 +49,15 @@ impl Package {
         Some(Self::new(&entries, None))
     }
 
-    /// Size as listings show it.
+    /// The size in listings.
     pub(crate) fn listed_size(&self) -> u64 {
         self.listed_size
     }
 
-    /// The archive that a download gives. Its folders bear the time of the download, so two archives of one package
-    /// differ; if the archive `varies`, its files bear it too, and their order changes. Writing one to memory fails for
-    /// no entry of a legal size.
+    /// Returns the archive that a download returns. Its folders have the time of the download, so
+    /// two archives of one package differ; if the archive `varies`, so do its files, and every
+    /// second archive has them in the opposite order. Writing to memory never fails for entries of
+    /// a valid size.
     pub(crate) fn archive(&self, root: &str, download: u64, varies: bool) -> Content {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         let written = self.write(&mut writer, root, download, varies);
@@ -90,7 +94,7 @@ impl Package {
         Ok(())
     }
 
-    /// What stands for the package's bytes in answers, as [`Content::signature`] does for a file's.
+    /// The signature of the package's bytes in responses, like [`Content::signature`] for a file.
     pub(crate) fn signature(&self) -> [u8; 21] {
         let mut digest = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
         for (name, bytes) in &self.entries {

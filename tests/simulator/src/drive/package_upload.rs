@@ -1,4 +1,5 @@
-//! Uploads of the type `PACKAGE`: what the upload host answers to an archive, and the `add_package` that takes it back.
+//! Uploads of the type `PACKAGE`: the upload host's response to an archive, and the `add_package`
+//! that must repeat it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -7,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::drive::package::Package;
 
-/// What the service stores of an uploaded package: two manifests and its sections.
+/// Something that the service stores for an uploaded package: one of its two manifests, or a
+/// section.
 struct Asset {
     checksum: [u8; 32],
     receipt: Vec<u8>,
@@ -15,25 +17,25 @@ struct Asset {
 }
 
 impl Asset {
-    /// `part` tells the assets of one upload apart.
+    /// Creates an asset. `part` distinguishes the assets of one upload.
     fn new(token: &str, part: &str, size: u64) -> Self {
         let receipt = format!("{token}/{part}").into_bytes();
         Self { checksum: Sha256::digest(&receipt).into(), receipt, size }
     }
 
-    /// The form in which the upload host answers it.
-    fn answered(&self) -> Value {
+    /// The asset in the response of the upload host.
+    fn in_response(&self) -> Value {
         json!({
-            "hexFileChecksum": hex(&self.checksum),
-            "hexReferenceChecksum": hex(&self.checksum),
-            "hexWrappingKey": hex(&self.checksum[..16]),
+            "hexFileChecksum": hex::encode(self.checksum),
+            "hexReferenceChecksum": hex::encode(self.checksum),
+            "hexWrappingKey": hex::encode(&self.checksum[..16]),
             "receiptToken": URL_SAFE_NO_PAD.encode(&self.receipt),
             "size": self.size,
         })
     }
 
-    /// The form in which `add_package` takes it back.
-    fn taken(&self) -> Value {
+    /// The asset in a request with `add_package`.
+    fn in_request(&self) -> Value {
         json!({
             "signature": STANDARD.encode(self.checksum),
             "reference_signature": STANDARD.encode(self.checksum),
@@ -49,25 +51,22 @@ fn assets(token: &str, package: &Package) -> [Asset; 3] {
     [manifest("br"), manifest("ck"), Asset::new(token, "section", package.listed_size())]
 }
 
-/// The answer to the POST of a package's archive.
+/// Returns the response to the POST of a package's archive.
 pub(crate) fn answer(token: &str, package: &Package) -> Value {
     let [br, ck, section] = assets(token, package);
     json!({
-        "hexBrSyntheticChecksum": hex(&package.signature()),
-        "brManifest": br.answered(),
-        "ckManifest": ck.answered(),
-        "ckSectionAssets": [section.answered()],
+        "hexBrSyntheticChecksum": hex::encode(package.signature()),
+        "brManifest": br.in_response(),
+        "ckManifest": ck.in_response(),
+        "ckSectionAssets": [section.in_response()],
     })
 }
 
-/// Reports whether an `add_package` takes back all that the upload host answered for this upload.
-pub(crate) fn is_taken_back(update: &Value, token: &str, package: &Package) -> bool {
+/// Returns whether an `add_package` repeats everything in the upload host's response for this
+/// upload.
+pub(crate) fn is_repeated(update: &Value, token: &str, package: &Package) -> bool {
     let [br, ck, section] = assets(token, package);
     update["pkgSignature"] == STANDARD.encode(package.signature())
-        && update["manifest"] == br.taken()
-        && update["package"] == json!({ "manifest": ck.taken(), "sections": [section.taken()] })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        && update["manifest"] == br.in_request()
+        && update["package"] == json!({ "manifest": ck.in_request(), "sections": [section.in_request()] })
 }

@@ -1,4 +1,4 @@
-//! The stored drive: items, their names, counters and etags.
+//! The tree of the drive: items, their names, counters and etags.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use crate::rules::NameMatching;
 
 pub(crate) const CLOUD_DOCS: &str = "com.apple.CloudDocs";
 pub(crate) const TRASH_ID: &str = "TRASH_ROOT";
-/// The Trash under the form of a folder's id; answers name it [`TRASH_ID`].
+/// The Trash in the format of a folder's id; responses name it [`TRASH_ID`].
 pub(crate) const TRASH_DRIVE_ID: &str = "FOLDER::com.apple.CloudDocs::TRASH_ROOT";
 
 #[derive(Debug)]
@@ -55,13 +55,13 @@ impl Tree {
         &self.trash
     }
 
-    /// Bytes of everything stored, the trash included.
+    /// Returns the size of everything stored, including the Trash, in bytes.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let trashed: u64 = self.trash.iter().map(|id| self.item(*id).size()).sum();
         self.item(self.root).size() + trashed
     }
 
-    /// A fresh document id; the same seed gives the same ids in the same order.
+    /// Returns a new document id; the same seed gives the same ids in the same order.
     pub(crate) fn new_document_id(&mut self) -> String {
         use sha2::{Digest, Sha256};
         self.named += 1;
@@ -75,14 +75,14 @@ impl Tree {
         self.by_document.get(&(zone.to_owned(), document_id.to_owned())).copied()
     }
 
-    /// By `TYPE::zone::document`, whatever the type says.
+    /// Returns the item with an id of the form `TYPE::zone::document`, whatever the type is.
     pub(crate) fn by_drive_id(&self, drive_id: &str) -> Option<ItemId> {
         let mut parts = drive_id.splitn(3, "::");
         let (_, zone, document) = (parts.next()?, parts.next()?, parts.next()?);
         self.by_document(zone, document)
     }
 
-    /// By item id, or by the document id in `zone`.
+    /// Returns the item with an item id, or with a document id in `zone`.
     pub(crate) fn by_any_id(&self, zone: &str, id: &str) -> Option<ItemId> {
         self.by_item_id.get(id).copied().or_else(|| self.by_document(zone, id))
     }
@@ -94,12 +94,13 @@ impl Tree {
         }
     }
 
-    /// The item at a `/`-separated path from the root; empty is the root.
+    /// Returns the item at a `/`-separated path from the root; the empty path is the root.
     pub(crate) fn at(&self, path: &str) -> Option<ItemId> {
         path.split('/').filter(|part| !part.is_empty()).try_fold(self.root, |folder, name| self.child(folder, name))
     }
 
-    /// Path from the root without a leading slash; a trashed item's begins with `TRASH_ROOT/`.
+    /// Returns the path from the root without a leading slash; that of an item in the Trash begins
+    /// with `TRASH_ROOT/`.
     pub(crate) fn path(&self, id: ItemId) -> String {
         let mut parts = Vec::new();
         let mut next = Some(id);
@@ -117,7 +118,7 @@ impl Tree {
         parts.join("/")
     }
 
-    /// Compares names in another way from now on. What becomes the same name all the same stays two items.
+    /// Changes how names are compared. Two items whose names become equal by this stay two items.
     pub(crate) fn match_names(&mut self, matching: NameMatching) {
         if self.matching == matching {
             return;
@@ -125,16 +126,16 @@ impl Tree {
         self.matching = matching;
         for index in 0..self.items.len() {
             let ids: Vec<ItemId> = self.items[index].children().collect();
-            let mut renewed = BTreeMap::new();
+            let mut rekeyed = BTreeMap::new();
             for id in ids {
                 let mut key = names::comparable(&self.item(id).name, matching);
-                if renewed.contains_key(&key) {
+                if rekeyed.contains_key(&key) {
                     key = format!("{key}/{}", self.item(id).document_id);
                 }
-                renewed.insert(key, id);
+                rekeyed.insert(key, id);
             }
             if let Body::Folder { children, .. } = &mut self.items[index].body {
-                *children = renewed;
+                *children = rekeyed;
             }
         }
     }
@@ -144,7 +145,7 @@ impl Tree {
         item.trashed_from.is_some() || item.parent.is_some_and(|parent| self.is_trashed(parent))
     }
 
-    /// Whether an item lies in a folder that is itself below a share's root.
+    /// Returns whether an item is in a folder that is itself below the root of a share.
     pub(crate) fn is_deep_in_share(&self, id: ItemId) -> bool {
         self.item(id).parent.is_some_and(|parent| self.item(parent).sharing == Sharing::Below)
     }
@@ -153,7 +154,7 @@ impl Tree {
         id == ancestor || self.item(id).parent.is_some_and(|parent| self.is_within(parent, ancestor))
     }
 
-    /// `name`, or the first of `name 2`, `name 3`, … that is free in `folder`.
+    /// Returns `name`, or the first of `name 2`, `name 3`, … that is free in `folder`.
     pub(crate) fn free_name(&self, folder: ItemId, name: &str, is_file: bool) -> String {
         if self.child(folder, name).is_none() {
             return name.to_owned();
@@ -185,7 +186,7 @@ impl Tree {
         self.items[id.0].sharing = sharing;
     }
 
-    /// Takes an item out of its folder, or out of the trash.
+    /// Removes an item from its folder or from the Trash.
     pub(crate) fn detach(&mut self, id: ItemId) {
         self.trash.retain(|trashed| *trashed != id);
         let item = &mut self.items[id.0];
@@ -206,8 +207,8 @@ impl Tree {
         });
     }
 
-    /// Puts a detached item into a folder; its zone becomes the folder's. Two items may get the same name, of which
-    /// paths lead to the first.
+    /// Puts a detached item into a folder; its zone becomes the folder's. Two items can get the
+    /// same name; paths then lead to the first of them.
     pub(crate) fn attach(&mut self, id: ItemId, folder: ItemId) {
         let mut key = names::comparable(&self.item(id).name, self.matching);
         let suffix = format!("/{}", self.item(id).document_id);
@@ -232,7 +233,7 @@ impl Tree {
         }
     }
 
-    /// Moves an item, with all that is below it, to the trash.
+    /// Moves an item, with everything below it, to the Trash.
     pub(crate) fn trash_item(&mut self, id: ItemId) {
         let path = self.path(id);
         self.detach(id);
@@ -244,7 +245,7 @@ impl Tree {
         self.items[id.0].name = name.to_owned();
     }
 
-    /// Forgets an item and all that is below it.
+    /// Deletes an item and everything below it permanently.
     pub(crate) fn erase(&mut self, id: ItemId) {
         self.detach(id);
         let children: Vec<ItemId> = self.item(id).children().collect();

@@ -1,4 +1,5 @@
-//! `pNNN-docws.icloud.com`: the two ends of an upload, around the POST of the bytes.
+//! `pNNN-docws.icloud.com`: the first and the last request of an upload, before and after the POST
+//! of the bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use crate::transport::message::{Answer, Message};
 
 type Outcome = Result<Answer, Answer>;
 
-/// `upload/web`: a document id and the URL that takes the bytes.
+/// `upload/web`: issues a document id and the URL for the POST of the bytes.
 pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
     let size = number(&body["size"]).ok_or_else(bad_request)?;
@@ -33,7 +34,8 @@ pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Messag
     Ok(Answer::json(200, &answer))
 }
 
-/// `update/documents`: uploaded bytes become a document in a folder, or the new content of one that exists.
+/// `update/documents`: turns uploaded bytes into a document in a folder, or into the new content of
+/// an existing document.
 pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: &Message) -> Outcome {
     let body = message.json()?;
     let staged: Staged = match body["command"].as_str() {
@@ -58,8 +60,8 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
             existing
         }
         None => {
-            let handed_out = drive.uploads.get(&ticket(document_id)).is_some_and(|upload| upload.zone == zone);
-            let content = staged(drive, zone, &body).filter(|_| handed_out).ok_or_else(bad_request)?;
+            let is_issued = drive.uploads.get(&ticket(document_id)).is_some_and(|upload| upload.zone == zone);
+            let content = staged(drive, zone, &body).filter(|_| is_issued).ok_or_else(bad_request)?;
             check_quota(drive, rules, size_of(&content))?;
             let name = free_name(drive, parent, name, allow_conflict)?;
             let created_ms = body["btime"].as_i64().filter(given).unwrap_or(mtime);
@@ -98,13 +100,14 @@ fn parent_in(drive: &Drive, zone: &str, id: &str) -> Result<ItemId, Answer> {
     Ok(parent)
 }
 
-/// An existing document gets the name and folder of the update: what makes a copy appear where it is wanted.
+/// Gives an existing document the name and the folder of the update. This is how a client moves a
+/// copy into place.
 fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_conflict: bool) -> Result<(), Answer> {
     if drive.tree.is_trashed(id) || drive.tree.item(id).is_folder() {
         return Err(bad_request());
     }
-    let there = drive.tree.child(parent, name) == Some(id);
-    if !there {
+    let in_place = drive.tree.child(parent, name) == Some(id);
+    if !in_place {
         let name = free_name(drive, parent, name, allow_conflict)?;
         drive.tree.detach(id);
         drive.tree.rename(id, &name);
@@ -113,7 +116,8 @@ fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_confli
     Ok(())
 }
 
-/// Nothing of the old content stays: no trash, no second document. No etag is asked for.
+/// Replaces the content of a document. The old content is lost: it is neither in the Trash nor in a
+/// second document. No etag is checked.
 fn replace_content(
     drive: &mut Drive,
     rules: &DriveRules,
@@ -133,7 +137,7 @@ fn replace_content(
     Ok(())
 }
 
-/// The uploaded bytes that an update speaks of.
+/// Returns the uploaded bytes that an update refers to.
 type Staged = fn(&Drive, zone: &str, update: &Value) -> Option<Body>;
 
 fn size_of(body: &Body) -> u64 {
@@ -144,7 +148,8 @@ fn size_of(body: &Body) -> u64 {
     }
 }
 
-/// The uploaded content that the update's `data` names by receipt, signature and size. An empty one has no receipt.
+/// Returns the uploaded content that the update's `data` identifies by receipt, signature and size.
+/// Empty content has no receipt.
 fn staged_file(drive: &Drive, zone: &str, update: &Value) -> Option<Body> {
     let data = &update["data"];
     let receipt = data["receipt"].as_str().filter(|receipt| !receipt.is_empty());
@@ -163,10 +168,10 @@ fn staged_file(drive: &Drive, zone: &str, update: &Value) -> Option<Body> {
         .cloned()
 }
 
-/// The uploaded package whose receipts the update takes back.
+/// Returns the uploaded package whose receipts the update repeats.
 fn staged_package(drive: &Drive, zone: &str, update: &Value) -> Option<Body> {
     drive.uploads.iter().filter(|(_, upload)| upload.zone == zone).find_map(|(token, upload)| match &upload.body {
-        Some(Body::Package(package)) if package_upload::is_taken_back(update, token, package) => {
+        Some(Body::Package(package)) if package_upload::is_repeated(update, token, package) => {
             Some(Body::Package(package.clone()))
         }
         _ => None,

@@ -1,4 +1,4 @@
-//! What has changed since a sync token.
+//! The changes since a sync token.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn position_of(zone: &Zone, token: &str) -> Option<usize> {
     text.strip_prefix(&format!("sync/{}/", zone.name))?.parse().ok()
 }
 
-/// All zones of an area.
+/// Returns all zones of an area.
 pub(super) fn database(photos: &Photos, area: &str) -> Value {
     let zones = photos.zones.iter().filter(|zone| zone.area == area).map(|zone| {
         let id = json!({ "zoneName": zone.name, "ownerRecordName": "_owner", "zoneType": "REGULAR_CUSTOM_ZONE" });
@@ -29,28 +29,30 @@ pub(super) fn database(photos: &Photos, area: &str) -> Value {
 }
 
 pub(super) fn zones(photos: &Photos, context: &Context<'_>, area: &str, body: &Value) -> Value {
-    let asked = body["zones"].as_array().map_or(&[][..], Vec::as_slice);
-    let answers = asked.iter().map(|one| {
-        let name = one["zoneID"]["zoneName"].as_str().unwrap_or_default();
+    let requested = body["zones"].as_array().map_or(&[][..], Vec::as_slice);
+    let pages = requested.iter().map(|request| {
+        let name = request["zoneID"]["zoneName"].as_str().unwrap_or_default();
+        let desired = &request["desiredKeys"];
         let refused = |code: &str, reason: &str| {
             json!({ "zoneID": { "zoneName": name }, "serverErrorCode": code, "reason": reason })
         };
         match photos.zones.iter().find(|zone| zone.name == name && zone.area == area) {
             None => refused("ZONE_NOT_FOUND", "Zone does not exist"),
-            Some(zone) => match one["syncToken"].as_str() {
-                None => page(zone, context, 0, &one["desiredKeys"]),
-                Some("") => page(zone, context, zone.log.len(), &one["desiredKeys"]),
+            Some(zone) => match request["syncToken"].as_str() {
+                None => page(zone, context, 0, desired),
+                Some("") => page(zone, context, zone.log.len(), desired),
                 Some(token) => match position_of(zone, token).filter(|_| context.rules.accepts_tokens) {
-                    Some(position) => page(zone, context, position, &one["desiredKeys"]),
+                    Some(position) => page(zone, context, position, desired),
                     None => refused("BAD_REQUEST", "Unknown sync continuation type"),
                 },
             },
         }
     });
-    json!({ "zones": answers.collect::<Vec<_>>() })
+    json!({ "zones": pages.collect::<Vec<_>>() })
 }
 
-/// A page: each record at its last change, so a page may be empty although more is coming.
+/// Returns a page. Each record appears only at its last change, so a page can be empty although
+/// more is coming.
 fn page(zone: &Zone, context: &Context<'_>, start: usize, desired: &Value) -> Value {
     let end = (start + context.rules.page_records).min(zone.log.len());
     let later: HashSet<&Changed> = zone.log[end..].iter().collect();

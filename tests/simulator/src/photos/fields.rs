@@ -15,17 +15,18 @@ const FOLDER: i64 = 3;
 
 pub(super) fn uuid_of(number: u64) -> String {
     let digest = Sha256::digest(format!("photo/{number}").as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02X}")).collect();
+    let hex = hex::encode_upper(&digest[..16]);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// The name of a master: the fingerprint of its content. `salt` keeps equal test contents apart.
+/// The name of a master: the fingerprint of its content. `salt` makes the fingerprints of equal
+/// test contents differ.
 pub(super) fn fingerprint(content: &Content, salt: &str) -> String {
     let digest = Sha256::digest([content.signature().as_slice(), salt.as_bytes()].concat());
     STANDARD.encode([&[1], &digest[..20]].concat())
 }
 
-/// Where the records of a zone are asked from, for the URLs of contents.
+/// The zone of the records and the expiry of their content URLs.
 pub(super) struct Source<'a> {
     pub(super) zone: &'a str,
     pub(super) expires_at: i64,
@@ -43,7 +44,7 @@ pub(super) fn master(asset: &Asset, source: &Source<'_>) -> Value {
     if let Some((alternative, kind)) = &new.alternative {
         resource(&mut fields, "resOriginalAlt", &asset.master, alternative, kind, source);
     }
-    // A smaller rendition, which is no file of its own.
+    // A smaller rendition, which is not a separate file.
     let thumb = Content::Generated { seed: 1, size: 1_000 };
     resource(&mut fields, "resJPEGThumb", &asset.master, &thumb, "public.jpeg", source);
     if asset.deleted {
@@ -96,7 +97,7 @@ pub(super) fn album(album: &Album, zone: &str) -> Value {
     record("CPLAlbum", &album.id, 0, fields, zone)
 }
 
-/// The record of the folder of all albums, which the lists of albums contain too.
+/// The record of the folder that contains all albums; lists of albums contain it too.
 pub(super) fn root_folder(zone: &str) -> Value {
     record("CPLAlbum", ROOT_FOLDER, 0, Map::from_iter([("albumType".into(), number(FOLDER))]), zone)
 }
@@ -118,7 +119,7 @@ pub(super) fn gone(name: &str) -> Value {
     json!({ "recordName": name, "recordType": null, "deleted": true, "recordChangeTag": "gone" })
 }
 
-/// Keeps the fields that a request wants; without such a list, all.
+/// Removes the fields that the list `desired` does not name. Without a list, all fields stay.
 pub(super) fn only(mut record: Value, desired: &Value) -> Value {
     if let (Some(fields), Some(keys)) = (record["fields"].as_object_mut(), desired.as_array()) {
         fields.retain(|key, _| keys.iter().any(|wanted| wanted == key));
@@ -126,7 +127,7 @@ pub(super) fn only(mut record: Value, desired: &Value) -> Value {
     record
 }
 
-/// The content of a resource of a record, by the name of its field.
+/// Returns the content of a resource of a record, by the name of its field.
 pub(super) fn content<'a>(zone: &'a Zone, record: &str, field: &str) -> Option<&'a Content> {
     let found = zone.assets.get(record).or_else(|| zone.master(record))?;
     match field {
@@ -171,7 +172,7 @@ fn resource(
     fields.insert(format!("{prefix}Fingerprint"), string(&checksum));
 }
 
-/// The zone, record, field and expiry in the URL of a content.
+/// Returns the zone, record, field and expiry in the token of a content URL.
 pub(super) fn decoded(token: &str) -> Option<(String, String, String, i64)> {
     let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix("photo.")?).ok()?;
     serde_json::from_slice(&bytes).ok()
@@ -189,7 +190,7 @@ fn number(value: i64) -> Value {
     json!({ "value": value, "type": "INT64" })
 }
 
-/// The zones, records and indexes that a request names.
+/// Adds the zones, records, indexes and albums that a request names to `subjects`.
 pub(crate) fn subjects(body: &Value, subjects: &mut Vec<String>) {
     match body {
         Value::Array(values) => values.iter().for_each(|inner| self::subjects(inner, subjects)),

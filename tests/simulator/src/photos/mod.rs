@@ -1,4 +1,4 @@
-//! iCloud Photos: the stored libraries and the database host that serves them.
+//! iCloud Photos: the libraries, and the database host that serves them.
 
 mod changes;
 mod fields;
@@ -19,18 +19,18 @@ pub(crate) use query::content_of;
 /// The zone of an account's own library.
 pub const PRIMARY_ZONE: &str = "PrimarySync";
 
-/// What a new asset is like.
+/// The properties of a new asset.
 #[derive(Clone, Debug)]
 pub struct NewAsset {
     /// The name of the original file.
     pub filename: String,
     /// The uniform type identifier of the original.
     pub file_type: String,
-    /// When it was taken, in milliseconds since 1970.
+    /// The time at which it was taken, in milliseconds since 1970.
     pub taken_ms: i64,
-    /// When it was added, in milliseconds since 1970.
+    /// The time at which it was added, in milliseconds since 1970.
     pub added_ms: i64,
-    /// Seconds east of UTC.
+    /// The offset of the time zone, in seconds east of UTC.
     pub time_zone_offset: i64,
     /// The original.
     pub original: Content,
@@ -40,11 +40,11 @@ pub struct NewAsset {
     pub alternative: Option<(Content, String)>,
     /// The edited version, and its type identifier.
     pub edited: Option<(Content, String)>,
-    /// The asset is a favourite.
+    /// Whether the asset is a favourite.
     pub favorite: bool,
-    /// The asset is hidden.
+    /// Whether the asset is hidden.
     pub hidden: bool,
-    /// The burst that the asset belongs to, and whether it is shown for the burst.
+    /// The burst that the asset belongs to, and whether it is the asset shown for the burst.
     pub burst: Option<(String, bool)>,
     /// The title.
     pub title: String,
@@ -55,7 +55,7 @@ pub struct NewAsset {
 }
 
 impl NewAsset {
-    /// An image without anything special.
+    /// An image with only the required properties.
     #[must_use]
     pub fn image(filename: &str, taken_ms: i64, original: Content) -> Self {
         Self {
@@ -84,7 +84,7 @@ pub(crate) struct Asset {
     pub(crate) master: String,
     pub(crate) new: NewAsset,
     pub(crate) deleted: bool,
-    /// Counts the changes, for the change tag.
+    /// The number of changes, for the change tag.
     pub(crate) changes: u64,
 }
 
@@ -121,10 +121,10 @@ pub(crate) struct Zone {
     /// The title of a shared album.
     title: String,
     pub(crate) assets: HashMap<String, Asset>,
-    /// An asset of each master.
+    /// One asset of each master.
     masters: HashMap<String, String>,
     pub(crate) albums: Vec<Album>,
-    /// Every change, the oldest first. A sync token is a position in it.
+    /// Every change, the oldest first. A sync token is a position in this list.
     pub(crate) log: Vec<Changed>,
     /// The sorted ids of each index, until the next change.
     sorted: HashMap<String, Vec<String>>,
@@ -134,20 +134,21 @@ pub(crate) struct Zone {
 #[derive(Debug)]
 pub struct Photos {
     pub(crate) zones: Vec<Zone>,
-    made: u64,
+    ids: u64,
     queries: u64,
 }
 
 impl Default for Photos {
     fn default() -> Self {
-        let mut photos = Self { zones: Vec::new(), made: 0, queries: 0 };
+        let mut photos = Self { zones: Vec::new(), ids: 0, queries: 0 };
         photos.add_zone(PRIMARY_ZONE, false);
         photos
     }
 }
 
 impl Photos {
-    /// Adds a zone: `SharedSync-…` is a shared library. `of_others` puts it into the shared database.
+    /// Adds a zone; a name like `SharedSync-…` makes it a shared library. With `of_others`, another
+    /// account owns it, so it is in the shared database.
     pub fn add_zone(&mut self, name: &str, of_others: bool) {
         self.push_zone(name, if of_others { "shared" } else { "private" }, "");
     }
@@ -172,10 +173,10 @@ impl Photos {
         });
     }
 
-    /// Adds an asset to a zone and gives its id.
+    /// Adds an asset to a zone, and returns its id.
     ///
     /// # Panics
-    /// When there is no such zone.
+    /// Panics if there is no such zone.
     pub fn add(&mut self, zone: &str, new: NewAsset) -> String {
         let id = self.new_id();
         let master = fields::fingerprint(&new.original, &id);
@@ -191,7 +192,7 @@ impl Photos {
     /// Duplicates an asset as a phone does: a second asset of the same master.
     ///
     /// # Panics
-    /// When there is no such asset.
+    /// Panics if there is no such asset.
     pub fn duplicate(&mut self, zone: &str, id: &str) -> String {
         let copy = self.new_id();
         let zone = self.zone_mut(zone);
@@ -205,7 +206,7 @@ impl Photos {
     /// Changes an asset's own record, not its master.
     ///
     /// # Panics
-    /// When there is no such asset.
+    /// Panics if there is no such asset.
     pub fn change(&mut self, zone: &str, id: &str, change: impl FnOnce(&mut NewAsset)) {
         let zone = self.zone_mut(zone);
         let asset = zone.assets.get_mut(id).expect("no such asset");
@@ -217,7 +218,7 @@ impl Photos {
     /// Moves an asset to Recently Deleted or back.
     ///
     /// # Panics
-    /// When there is no such asset.
+    /// Panics if there is no such asset.
     pub fn set_deleted(&mut self, zone: &str, id: &str, deleted: bool) {
         let zone = self.zone_mut(zone);
         let asset = zone.assets.get_mut(id).expect("no such asset");
@@ -228,10 +229,10 @@ impl Photos {
         zone.changed(Changed::Asset(id.to_owned()));
     }
 
-    /// Removes an asset for good.
+    /// Deletes an asset permanently.
     ///
     /// # Panics
-    /// When there is no such zone.
+    /// Panics if there is no such zone.
     pub fn expunge(&mut self, zone: &str, id: &str) {
         let zone = self.zone_mut(zone);
         let Some(asset) = zone.assets.remove(id) else { return };
@@ -249,10 +250,11 @@ impl Photos {
         zone.changed(Changed::Asset(id.to_owned()));
     }
 
-    /// Adds an album, or a folder of albums, below a folder; `""` is the top. Gives its id.
+    /// Adds an album, or a folder of albums, to a folder, and returns its id; the folder `""` is
+    /// the top.
     ///
     /// # Panics
-    /// When there is no such zone.
+    /// Panics if there is no such zone.
     pub fn add_album(&mut self, zone: &str, name: &str, folder: &str, is_folder: bool) -> String {
         let id = self.new_id();
         let parent = if folder.is_empty() { fields::ROOT_FOLDER } else { folder };
@@ -264,10 +266,10 @@ impl Photos {
         id
     }
 
-    /// The id of the first album of a name.
+    /// Returns the id of the first album with a name.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if there is no such album.
     #[must_use]
     pub fn album_named(&self, zone: &str, name: &str) -> String {
         let zone = self.zones.iter().find(|candidate| candidate.name == zone).expect("no such zone");
@@ -277,7 +279,7 @@ impl Photos {
     /// Renames an album.
     ///
     /// # Panics
-    /// When there is no such zone.
+    /// Panics if there is no such zone.
     pub fn rename_album(&mut self, zone: &str, album: &str, name: &str) {
         let zone = self.zone_mut(zone);
         if let Some(found) = zone.albums.iter_mut().find(|candidate| candidate.id == album) {
@@ -289,17 +291,17 @@ impl Photos {
     /// Removes an album, but none of its assets.
     ///
     /// # Panics
-    /// When there is no such zone.
+    /// Panics if there is no such zone.
     pub fn remove_album(&mut self, zone: &str, album: &str) {
         let zone = self.zone_mut(zone);
         zone.albums.retain(|candidate| candidate.id != album);
         zone.changed(Changed::Album(album.to_owned()));
     }
 
-    /// Puts an asset into an album, or takes it out.
+    /// Adds an asset to an album, or removes it from the album.
     ///
     /// # Panics
-    /// When there is no such album.
+    /// Panics if there is no such album.
     pub fn set_member(&mut self, zone: &str, album: &str, asset: &str, is_member: bool) {
         let zone = self.zone_mut(zone);
         let found = zone.albums.iter_mut().find(|candidate| candidate.id == album).expect("no such album");
@@ -312,8 +314,8 @@ impl Photos {
     }
 
     fn new_id(&mut self) -> String {
-        self.made += 1;
-        fields::uuid_of(self.made)
+        self.ids += 1;
+        fields::uuid_of(self.ids)
     }
 
     fn zone_mut(&mut self, name: &str) -> &mut Zone {
@@ -332,7 +334,7 @@ impl Zone {
     }
 }
 
-/// Answers a request to the database host.
+/// Returns the response to a request to the database host.
 pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message: &Message) -> Result<Answer, Answer> {
     let area = message.segment(4).to_owned();
     let operation = message.path.split('/').skip(6).collect::<Vec<_>>().join("/");
@@ -356,9 +358,9 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
         "internal/records/query/batch" => {
             let counted = body["batch"].as_array().ok_or_else(|| bad_request("no batch"))?;
             let mut batch = Vec::new();
-            for one in counted {
-                let zone = zone_of(photos, &area, one)?;
-                batch.push(query::count(zone, rules, one));
+            for request in counted {
+                let zone = zone_of(photos, &area, request)?;
+                batch.push(query::count(zone, rules, request));
             }
             Ok(Answer::json(200, &json!({ "batch": batch })))
         }

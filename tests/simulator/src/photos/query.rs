@@ -1,4 +1,4 @@
-//! Queries of indexes, look-ups of records, and counts.
+//! Queries of indexes, lookups of records, and counts.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,8 @@ impl Context<'_> {
     }
 }
 
-/// An index of assets: its name in queries with masters, in queries without and in counts.
+/// The indexes of assets: the name in queries with masters, and the name in queries without them
+/// and in counts.
 const INDEXES: [(&str, &str); 4] = [
     ("CPLAssetAndMasterByAssetDateWithoutHiddenOrDeleted", "CPLAssetByAssetDateWithoutHiddenOrDeleted"),
     ("CPLAssetAndMasterHiddenByAssetDate", "CPLAssetHiddenByAssetDate"),
@@ -63,11 +64,11 @@ fn assets(zone: &mut Zone, context: &Context<'_>, body: &Value, index: &str, wit
     records
 }
 
-/// The part of an index that a request asks for by `startRank` and `direction`.
+/// Returns the part of an index that a request selects by `startRank` and `direction`.
 fn page<'a>(ids: &'a [String], context: &Context<'_>, body: &Value, records_each: usize) -> Vec<&'a String> {
     let start = usize::try_from(filter(body, "startRank").as_i64().unwrap_or_default()).unwrap_or_default();
-    let wanted = body["resultsLimit"].as_u64().unwrap_or(200) as usize;
-    let most = wanted.min(context.rules.page_records) / records_each;
+    let limit = body["resultsLimit"].as_u64().unwrap_or(200) as usize;
+    let most = limit.min(context.rules.page_records) / records_each;
     if filter(body, "direction") == "DESCENDING" {
         return ids.iter().take(start + 1).rev().take(most).collect();
     }
@@ -117,11 +118,11 @@ fn members(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Vec<Value
 }
 
 pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
-    let wanted = body["records"].as_array().filter(|wanted| wanted.len() <= context.rules.lookup_max);
-    let wanted = wanted.ok_or_else(|| bad_request("limit exceeded"))?;
+    let requested = body["records"].as_array().filter(|requested| requested.len() <= context.rules.lookup_max);
+    let requested = requested.ok_or_else(|| bad_request("limit exceeded"))?;
     let source = context.source(&zone.name);
-    let found = wanted.iter().map(|one| {
-        let name = one["recordName"].as_str().unwrap_or_default();
+    let found = requested.iter().map(|request| {
+        let name = request["recordName"].as_str().unwrap_or_default();
         let record = match (zone.assets.get(name), zone.master(name)) {
             (Some(asset), _) => fields::asset(asset, &source),
             (None, Some(asset)) => fields::master(asset, &source),
@@ -134,8 +135,8 @@ pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result
     Ok(json!({ "records": found.collect::<Vec<_>>() }))
 }
 
-pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, one: &Value) -> Value {
-    let name = one["query"]["filterBy"]["fieldValue"]["value"][0].as_str().unwrap_or_default().to_owned();
+pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, request: &Value) -> Value {
+    let name = request["query"]["filterBy"]["fieldValue"]["value"][0].as_str().unwrap_or_default().to_owned();
     let count = match name.strip_prefix("CPLContainerRelationNotDeletedByAssetDate:") {
         Some(id) => zone.albums.iter().find(|album| album.id == id).map_or(0, |album| zone.live_members(album).len()),
         None if INDEXES.iter().any(|(_, index)| *index == name) => {
@@ -155,7 +156,7 @@ impl Zone {
         album.assets.iter().filter(live).cloned().collect()
     }
 
-    /// Fills `sorted` for an index.
+    /// Fills `sorted` for an index, unless it is filled already.
     pub(super) fn sort(&mut self, index: &str) {
         if self.sorted.contains_key(index) {
             return;
@@ -173,7 +174,8 @@ impl Zone {
     }
 }
 
-/// What the URL of a photo's content grants: the content, when it expires, and the name of the file.
+/// Returns what the content URL of a photo grants access to: the content, the time at which the URL
+/// expires, and the subject for the journal: the name of the file and the field.
 pub(crate) fn content_of(photos: &Photos, message: &Message) -> Option<(Content, i64, String)> {
     let (zone, record, field, expires_at) = fields::decoded(message.query("s"))?;
     let zone = photos.zones.iter().find(|candidate| candidate.name == zone)?;

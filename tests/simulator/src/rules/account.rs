@@ -1,14 +1,14 @@
-//! Switches of sign-in and of the account.
+//! Rules of sign-in and of the account.
 
 use serde::{Deserialize, Serialize};
 
-/// The SRP password derivation that the server asks the client for.
+/// The SRP password derivation that the server requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SrpProtocol {
-    /// PBKDF2 of the password's SHA-256.
+    /// PBKDF2 of the SHA-256 of the password.
     #[serde(rename = "s2k")]
     S2k,
-    /// PBKDF2 of the password's SHA-256 in hexadecimal.
+    /// PBKDF2 of the SHA-256 of the password in hexadecimal.
     #[serde(rename = "s2k_fo")]
     S2kFo,
 }
@@ -22,7 +22,7 @@ impl SrpProtocol {
     }
 }
 
-/// How the service answers a right code.
+/// The response to a correct code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CodeAnswer {
@@ -36,70 +36,75 @@ pub enum CodeAnswer {
     PreconditionFailed,
 }
 
-/// A phone that can be sent a code.
+/// A phone that can receive a code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedPhone {
-    /// What the client names the phone by.
+    /// The identifier of the phone in requests.
     pub id: i64,
-    /// As shown to the user, partly hidden.
+    /// The number as shown to the user, partly hidden.
     pub number: String,
     /// `sms` or `voice`.
     pub mode: String,
 }
 
-/// Switches of sign-in and of the account.
+/// Rules of sign-in and of the account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AccountRules {
-    /// Compared without regard to case.
+    /// The Apple Account, compared without regard to case.
     pub apple_id: String,
-    /// The one right password.
+    /// The password.
     pub password: String,
     /// The code that trusted devices show.
     pub code: String,
     /// The code that phones receive.
     pub sms_code: String,
-    /// The password derivation that is asked for.
+    /// The password derivation that sign-in requires.
     pub protocol: SrpProtocol,
-    /// PBKDF2 iterations. Apple uses about 20,000; a test needs few.
+    /// The number of PBKDF2 iterations. Apple uses about 20,000; a small number makes tests fast.
     pub iterations: u32,
     /// Whether sign-in needs a code or a trust token.
     pub two_factor: bool,
-    /// Sign-in answers 412 until `repair/complete` was called.
+    /// Whether a sign-in gets status 412 and is complete only after `repair/complete`.
     pub repair_required: bool,
-    /// Whether a device can show a code; without one only phones can receive it.
+    /// Whether a device can show a code; otherwise only phones can receive one.
     pub trusted_devices: bool,
-    /// Phones that can receive a code.
+    /// The phones that can receive a code.
     pub phones: Vec<TrustedPhone>,
-    /// The auth state is nested under `phoneNumberVerification`, as some accounts have it.
+    /// Whether the auth state is nested under `phoneNumberVerification`, as it is for some
+    /// accounts.
     pub nested_auth_state: bool,
-    /// Names of security keys; when not empty the second factor is an `fsaChallenge` alone.
+    /// The names of the security keys; if there are any, the only second factor is an
+    /// `fsaChallenge`.
     pub security_keys: Vec<String>,
-    /// The answer to a right code.
+    /// The response to a correct code.
     pub code_answer: CodeAnswer,
-    /// Status of the answer to a wrong code.
+    /// The status of the response to a wrong code.
     pub wrong_code_status: u16,
-    /// Wrong codes after which every code is refused; 0 never.
+    /// The number of wrong codes after which every code is refused; 0 for no limit.
     pub code_tries: u32,
-    /// Each push after the first makes the codes before it void: the right code becomes the one after it.
+    /// Whether each push after the first invalidates earlier codes: the correct code is then
+    /// increased by one.
     pub push_renews_code: bool,
-    /// Codes cannot be pushed.
+    /// Whether pushes of codes are refused.
     pub push_refused: bool,
-    /// The account is locked: sign-in answers 403.
+    /// Whether the account is locked: sign-in gets status 403.
     pub locked: bool,
-    /// Wrong passwords after which the account is locked; 0 never.
+    /// The number of wrong passwords after which the account is locked; 0 for no limit.
     pub lock_after: u32,
-    /// The account lives on `icloud.com.cn`; its hosts are answered too, the others redirect there.
+    /// Whether the account belongs to `icloud.com.cn`: its hosts are served too, and the others
+    /// redirect there.
     pub mainland_china: bool,
-    /// New terms wait to be accepted: no web session starts.
+    /// Whether the owner has to accept new terms: no web session starts.
     pub terms_pending: bool,
-    /// Advanced Data Protection: data requests need a PCS cookie.
+    /// Whether Advanced Data Protection is on: data requests need a PCS cookie.
     pub advanced_data_protection: bool,
-    /// "Access iCloud Data on the Web" is on.
+    /// Whether "Access iCloud Data on the Web" is on.
     pub web_access: bool,
-    /// Answers of `requestPCS` that still wait for a device's approval before one succeeds.
+    /// The number of `requestPCS` requests that wait for the approval of a device before one
+    /// succeeds.
     pub pcs_approval_after: u32,
-    /// Three letters.
+    /// The country, in three letters.
     pub country: String,
 }
 

@@ -1,4 +1,4 @@
-//! Switches of iCloud Drive.
+//! Rules of iCloud Drive.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::names::NameRule;
 
-/// What a listing of more folders than [`DriveRules::max_batch`] gets.
+/// The response to a listing of more folders than [`DriveRules::max_batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OverBatch {
-    /// 400.
+    /// Status 400.
     Refuse,
-    /// The first folder alone.
+    /// Only the first folder.
     FirstOnly,
 }
 
-/// What a listing of an id that does not exist gets.
+/// The response to a listing of an id that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingFolder {
     /// An entry with the status `ID_INVALID`.
     IdInvalid,
-    /// 404 for the whole request.
+    /// Status 404 for the whole request.
     NotFound,
 }
 
-/// What `createFolders` answers for a name that is taken.
+/// The result of `createFolders` for a name that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExistingFolder {
@@ -48,94 +48,96 @@ pub enum TakenName {
     Refuse,
 }
 
-/// When two names in a folder are the same name. Composition (NFC, NFD) never makes a difference.
+/// Which names in a folder count as equal. Names that differ only in their composition (NFC, NFD)
+/// always do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameMatching {
-    /// `A` and `a` are one name.
+    /// `A` and `a` are equal.
     IgnoringCase,
-    /// `A` and `a` are two.
+    /// `A` and `a` are different.
     CaseSensitive,
 }
 
-/// The only form of request that `retrieveItemDetails` takes.
+/// The only form of request that `retrieveItemDetails` accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DetailsForm {
-    /// `{"items": […]}`, answered with such an object.
+    /// `{"items": […]}`; the response is an object like this too.
     Object,
-    /// `[{"items": […]}]`, answered with an array of items.
+    /// `[{"items": […]}]`; the response is an array of items.
     Array,
 }
 
-/// What `download/batch` answers for a document that has no content to download.
+/// The result of `download/batch` for a document that has no content to download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchGap {
     /// An element without a token.
     WithoutToken,
-    /// No element; those behind it move up.
+    /// No element; the elements after it move up.
     Omitted,
-    /// 404 for the whole request.
+    /// Status 404 for the whole request.
     NotFound,
 }
 
-/// Switches of iCloud Drive.
+/// Rules of iCloud Drive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DriveRules {
-    /// Folders one listing request may ask for; 0 sets no limit.
+    /// The maximum number of folders in one listing request; 0 for no limit.
     pub max_batch: usize,
-    /// What more folders than that get.
+    /// The response to a request for more folders.
     pub over_batch: OverBatch,
-    /// When two names are the same.
+    /// Which names count as equal.
     pub name_matching: NameMatching,
-    /// What a listing of an unknown id gets.
+    /// The response to a listing of an unknown id.
     pub missing_folder: MissingFolder,
-    /// What the creation of a folder that exists gets.
+    /// The result of the creation of a folder that exists.
     pub existing_folder: ExistingFolder,
     /// What a rename or a move onto a taken name does.
     pub taken_name: TakenName,
-    /// A registration under a taken name gets another name even if it allows no conflict.
+    /// Whether a registration under a taken name gets another name even if it allows no conflict.
     pub registration_bounces: bool,
-    /// `renameItems` refuses an old etag.
+    /// Whether `renameItems` refuses an outdated etag.
     pub rename_checks_etag: bool,
-    /// `moveItems` refuses an old etag.
+    /// Whether `moveItems` refuses an outdated etag.
     pub move_checks_etag: bool,
-    /// A folder's etag changes when a child is added, removed or changed.
+    /// Whether a folder's etag changes when a child is added, removed or changed.
     pub folder_etag_follows_children: bool,
-    /// What `retrieveItemDetails` takes.
+    /// The form of request that `retrieveItemDetails` accepts.
     pub details_form: DetailsForm,
-    /// A file gets another name in the Trash, which it keeps when it is put back.
+    /// Whether a file gets another name in the Trash, which it keeps when it is put back.
     pub trash_renames: bool,
-    /// Items in the Trash can be downloaded.
+    /// Whether items in the Trash can be downloaded.
     pub trashed_content: bool,
-    /// A time of 0 in an update is no time: the document gets the present one.
+    /// Whether a time of 0 in an update counts as missing: the document gets the current time.
     pub zero_time_is_now: bool,
-    /// An empty file has an address for its content; else `by_id` answers 400.
+    /// Whether an empty file has a content URL; otherwise `by_id` gets status 400.
     pub empty_content: bool,
-    /// Documents that one `download/batch` may ask for; more get 400. 0 sets no limit.
+    /// The maximum number of documents in one `download/batch`; a request for more gets status 400.
+    /// 0 for no limit.
     pub download_batch_max: usize,
-    /// Status with which every `download/batch` is refused; 0 refuses none.
+    /// The status with which every `download/batch` is refused; 0 refuses none.
     pub download_batch_refused: u16,
-    /// What `download/batch` answers for a document without content.
+    /// The result of `download/batch` for a document without content.
     pub download_batch_gap: BatchGap,
-    /// Every n-th element of a `download/batch` has no token; 0 means none.
+    /// Every n-th element of a `download/batch` has no token; 0 for none.
     pub download_batch_tokenless: usize,
-    /// The files in the archive of a package bear the time of the download too, and every second archive has them in
-    /// the opposite order.
+    /// Whether the files in the archive of a package have the time of the download too, and every
+    /// second archive has them in the opposite order.
     pub package_varies: bool,
-    /// Bytes; what the trash holds counts too.
+    /// The maximum size of all items, including those in the Trash, in bytes.
     pub quota: u64,
-    /// Life of a content URL.
+    /// The lifetime of a content URL.
     pub url_lifetime_seconds: i64,
-    /// Requests one content URL serves; 0 sets no limit.
+    /// The number of requests that a content URL serves; 0 for no limit.
     pub url_uses: u32,
-    /// Status of a content URL that is over: 403, 404 or 410.
+    /// The status of the response to a content URL that has expired: 403, 404 or 410.
     pub spent_url_status: u16,
-    /// A write that arrives while another one to the same zone is under way gets 409 `ZONE_BUSY`.
+    /// Whether a write that arrives during another write to the same zone gets 409 `ZONE_BUSY`.
     pub zone_lock: bool,
-    /// Name rules switched on or off against the table in `drive/names.rs`.
+    /// Name rules that are switched on or off, contrary to the table in `drive/names.rs`.
     pub refuse_names: BTreeMap<NameRule, bool>,
 }
 

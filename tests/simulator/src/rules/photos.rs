@@ -1,28 +1,28 @@
-//! Switches of iCloud Photos.
+//! Rules of iCloud Photos.
 
 use serde::{Deserialize, Serialize};
 
-/// Switches of iCloud Photos.
+/// Rules of iCloud Photos.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PhotosRules {
     /// The state that `CheckIndexingState` reports.
     pub indexing_state: String,
-    /// The most records of one page, whatever is asked for.
+    /// The maximum number of records in one page, even if a request asks for more.
     pub page_records: usize,
-    /// The most records of one `records/lookup`; more get 400.
+    /// The maximum number of records in one `records/lookup`; a request for more gets status 400.
     pub lookup_max: usize,
-    /// The indexes of assets without their masters can be queried.
+    /// Whether the indexes of assets without their masters can be queried.
     pub asset_only_queries: bool,
-    /// Sync tokens are accepted; else they get `BAD_REQUEST`.
+    /// Whether sync tokens are accepted; otherwise they get `BAD_REQUEST`.
     pub accepts_tokens: bool,
-    /// How often a page of a query comes without its records: every n-th; 0 means never.
+    /// Every n-th page of a query comes without its records; 0 for none.
     pub empty_pages: u64,
-    /// What the counts are off by, in the service's own lookup of counts.
+    /// The error of the counts that the service's lookup of counts returns.
     pub miscount: i64,
     /// The limit of a page of a shared album is the position at which it ends; else it is a number of records.
     pub shared_limit_is_position: bool,
-    /// Life of the URL of a content, in seconds.
+    /// The lifetime of a content URL.
     pub url_lifetime_seconds: i64,
 }
 

@@ -1,4 +1,5 @@
-//! A throw-away certificate authority that makes a certificate for each host asked for.
+//! A temporary certificate authority that issues a certificate for every host that a client
+//! connects to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,7 @@ impl Authority {
         &self.pem
     }
 
-    /// The TLS side of a host: a certificate for it, HTTP/2 and HTTP/1.1.
+    /// Returns the TLS configuration of a host: a certificate for it, HTTP/2 and HTTP/1.1.
     pub(crate) fn config(&self, host: &str) -> Result<Arc<ServerConfig>, StartError> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = configs.get(host) {

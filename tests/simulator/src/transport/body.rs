@@ -1,4 +1,4 @@
-//! The body of an answer: read lazily, counted, and spoiled where a fault says so.
+//! The body of a response: read lazily, counted, and changed by faults.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::state::Shared;
 use crate::transport::message::Payload;
 use crate::transport::proxy::Connection;
 
-/// The connection was cut by a fault, or the client went away.
+/// The connection was cut by a fault, or the client disconnected.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was cut")]
 pub(crate) struct Cut;
 
-/// A request between arrival and the end of its answer.
+/// A request between its arrival and the end of its response.
 pub(crate) struct InFlight {
     pub(crate) shared: Arc<Shared>,
     pub(crate) connection: Arc<Connection>,
@@ -46,14 +46,14 @@ struct Sender {
     payload: Payload,
     position: u64,
     end: u64,
-    /// Bytes made up after the true end.
+    /// The number of bytes added after the true end.
     extra: u64,
     cut_at: Option<u64>,
     wrong_byte: Option<u64>,
     hold: Option<(u64, String)>,
-    /// Bytes after which nothing comes any more.
+    /// The number of bytes after which no more are sent.
     stall_at: Option<u64>,
-    /// Bytes per second.
+    /// The rate in bytes per second.
     drip: Option<u64>,
     request: InFlight,
 }
@@ -134,7 +134,7 @@ impl Sender {
         }
     }
 
-    /// The end of the next tenth of a second's share.
+    /// The end of the bytes that a slow body sends in the next tenth of a second.
     fn drip_end(&self) -> Option<u64> {
         self.drip.map(|rate| self.position + rate.div_ceil(10))
     }
@@ -148,7 +148,8 @@ impl Sender {
         bytes.freeze()
     }
 
-    /// Keeps downloads to the rate of the link, which all of them share, and to that of their connection.
+    /// Limits downloads to the rate of the link, which all of them share, and to the rate of their
+    /// connection.
     async fn pace(&self, bytes: u64) {
         if self.request.kind != RequestKind::ContentGet {
             return;

@@ -1,4 +1,4 @@
-//! One request and its answer, with everything that may happen in between.
+//! One request and its response, with the faults in between.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,16 +1,17 @@
-//! The rate that downloads share: all of them, or those of one connection.
+//! A rate that downloads share: all of them, or those of one connection.
 
 use std::time::{Duration, Instant};
 
-/// When the link is free again.
+/// A link with a limited rate.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
+    /// The time from which the link is free.
     free_at: Option<Instant>,
 }
 
 impl Link {
-    /// Books `bytes` at a rate in bytes per second and says how long the sender waits for them to have passed.
-    /// A rate of 0 sets no limit.
+    /// Reserves the link for `bytes` at a rate in bytes per second, and returns how long the sender
+    /// has to wait. A rate of 0 sets no limit.
     pub(crate) fn take(&mut self, bytes: u64, rate: u64) -> Duration {
         if rate == 0 {
             return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! A request as the services see it, and the answer they give.
+//! A decoded request, and the response to it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(crate) struct Message {
     pub(crate) kind: RequestKind,
     pub(crate) method: Method,
     pub(crate) host: String,
-    /// Percent-decoded.
+    /// The path, percent-decoded.
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) headers: HeaderMap,
@@ -36,7 +36,7 @@ impl Message {
         }
     }
 
-    /// The body as JSON, or the answer for a body that is not.
+    /// Returns the body as JSON, or the response to a body that is not JSON.
     pub(crate) fn json(&self) -> Result<Value, Answer> {
         serde_json::from_slice(&self.body).map_err(|_| Answer::service_error(400, "Malformed JSON body"))
     }
@@ -49,12 +49,12 @@ impl Message {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The n-th segment of the path, from 0.
+    /// Returns the n-th segment of the path, from 0.
     pub(crate) fn segment(&self, index: usize) -> &str {
         self.path.split('/').skip(1).nth(index).unwrap_or_default()
     }
 
-    /// The zone a request to a Drive host is about.
+    /// Returns the zone that a request to a Drive host refers to.
     pub(crate) fn zone(&self) -> String {
         if self.segment(0) == "ws" {
             return self.segment(1).to_owned();
@@ -74,7 +74,8 @@ impl Message {
             .map(|(_, value)| value.trim_matches('"'))
     }
 
-    /// The ids, paths and names the request speaks of: what fault filters match and the journal shows.
+    /// Returns the subjects of the request: the ids, paths and names in it, which fault rules match
+    /// and the journal shows.
     pub(crate) fn subjects(&self) -> Vec<String> {
         const QUERY: [&str; 2] = ["document_id", "token"];
         let mut subjects: Vec<String> = QUERY.iter().filter_map(|name| self.query.get(*name)).cloned().collect();
@@ -141,7 +142,7 @@ impl Answer {
         Self::new(status, "application/json; charset=UTF-8", body.to_string())
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Result<Value> {
         match &self.payload {
             Payload::Bytes(bytes) => serde_json::from_slice(bytes),
@@ -155,7 +156,7 @@ impl Answer {
         answer
     }
 
-    /// The form of errors of the data hosts.
+    /// An error in the format of the data hosts.
     pub(crate) fn service_error(status: u16, reason: &str) -> Self {
         Self::json(
             status,
@@ -163,7 +164,7 @@ impl Answer {
         )
     }
 
-    /// The form of errors that come from CloudKit below the data hosts.
+    /// An error in the format of CloudKit, which the data hosts pass on.
     pub(crate) fn cloudkit_error(status: u16, code: &str, reason: &str) -> Self {
         Self::json(
             status,

@@ -1,4 +1,4 @@
-//! The wire: a CONNECT proxy with a certificate authority of its own.
+//! Connections: a CONNECT proxy with its own certificate authority.
 
 pub(crate) mod authority;
 pub(crate) mod body;

@@ -1,4 +1,5 @@
-//! The listener: CONNECT to Apple's hosts, everything else is the control interface.
+//! The listener: CONNECT opens a tunnel to a host of Apple; every other request goes to the control
+//! interface.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,7 +28,7 @@ use crate::transport::body::Cut;
 use crate::transport::exchange::exchange;
 use crate::transport::link::Link;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Proxy {
     pub(crate) shared: Arc<Shared>,
     pub(crate) authority: Authority,
@@ -40,7 +41,7 @@ enum Phase {
     Gone,
 }
 
-/// A client's TCP connection, which a fault may reset.
+/// A client's TCP connection, which a fault can reset.
 pub(crate) struct Connection {
     phase: watch::Sender<Phase>,
     socket: Mutex<Option<Socket>>,
@@ -58,18 +59,19 @@ impl Connection {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resets the connection; returns when it is closed.
+    /// Resets the connection, and returns when it is closed.
     pub(crate) async fn reset(&self) -> Cut {
         self.phase.send_replace(Phase::Resetting);
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Gone).await;
         Cut
     }
 
-    async fn asked_to_reset(&self) {
+    async fn until_reset(&self) {
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Resetting).await;
     }
 
-    /// Makes the close that follows a reset (RST) instead of an orderly end, when one was asked for.
+    /// Releases the socket. If a reset was requested, the close that follows sends an RST instead
+    /// of ending the connection properly.
     fn release(&self) {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(socket) = socket
@@ -132,7 +134,7 @@ async fn tunnel(proxy: Arc<Proxy>, connection: Arc<Connection>, host: Arc<str>, 
         tokio::pin!(serving);
         tokio::select! {
             _ = &mut serving => {}
-            () = connection.asked_to_reset() => {}
+            () = connection.until_reset() => {}
         }
         connection.release();
     }

@@ -1,6 +1,7 @@
-//! A client as small as the tests need: HTTPS through the simulator's proxy, and the client's side of SRP.
+//! A minimal client for the tests: HTTPS through the simulator's proxy, and the client's side of
+//! SRP.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the client")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses only a part of the client")]
 
 mod sign_in;
 
@@ -23,7 +24,7 @@ pub const SETUP: &str = "https://setup.icloud.com/setup/ws/1";
 pub const AUTH: &str = "https://idmsa.apple.com/appleauth/auth";
 pub const ROOT: &str = "FOLDER::com.apple.CloudDocs::root";
 
-/// A simulator with its default rules, and a client with a session.
+/// Starts a simulator with its default rules, and creates a client with a session.
 pub fn start() -> (Simulator, Client) {
     let simulator = Simulator::start(Config::default()).unwrap();
     let client = Client::signed_in(&simulator);
@@ -43,7 +44,7 @@ pub fn id(item: &Value) -> &str {
     item["drivewsid"].as_str().unwrap()
 }
 
-/// An answer, read whole.
+/// A complete response.
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -60,7 +61,7 @@ impl Reply {
         found.map_or("", |(_, value)| value)
     }
 
-    /// The value of a cookie that the answer sets.
+    /// Returns the value of a cookie that the response sets.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.headers
             .iter()
@@ -79,17 +80,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Not signed in.
+    /// Creates a client that is not signed in.
     pub fn new(simulator: &Simulator) -> Self {
         Self { agent: agent(simulator, None), cookies: String::new(), headers: Vec::new() }
     }
 
-    /// The same client, giving up after so long.
+    /// Returns the same client with a time limit for each request.
     pub fn with_timeout(&self, simulator: &Simulator, limit: Duration) -> Self {
         Self { agent: agent(simulator, Some(limit)), ..self.clone() }
     }
 
-    /// With a minted session.
+    /// Creates a client with a minted session.
     pub fn signed_in(simulator: &Simulator) -> Self {
         Self { cookies: simulator.mint_session().cookies, ..Self::new(simulator) }
     }
@@ -123,7 +124,7 @@ impl Client {
         })
     }
 
-    /// An answer to a GET whose body is still to be read.
+    /// Sends a GET, and returns the unread body of the response.
     pub fn open(&self, url: &str) -> impl std::io::Read {
         self.agent.get(url).call().unwrap().into_body().into_reader()
     }
@@ -140,25 +141,25 @@ impl Client {
         self.try_send(Method::PUT, url, &[("content-type", "application/json")], body.to_string().as_bytes()).unwrap()
     }
 
-    /// Lists folders; the whole answer.
+    /// Lists folders, and returns the complete response.
     pub fn list_all(&self, ids: &[&str]) -> Reply {
         let wanted: Vec<Value> =
             ids.iter().map(|id| json!({ "drivewsid": id, "partialData": false, "includeHierarchy": false })).collect();
         self.post(&format!("{DRIVE}/retrieveItemDetailsInFolders"), &json!(wanted))
     }
 
-    /// The children of a folder.
+    /// Returns the children of a folder.
     pub fn list(&self, id: &str) -> Vec<Value> {
         self.list_all(&[id]).json()[0]["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// An item without its children.
+    /// Returns an item without its children.
     pub fn details(&self, id: &str) -> Value {
         let body = json!({ "items": [{ "drivewsid": id }] });
         self.post(&format!("{DRIVE}/retrieveItemDetails"), &body).json()["items"][0].clone()
     }
 
-    /// The child of the root whose stem is `name`.
+    /// Returns the child of the root whose name without the extension is `name`.
     pub fn in_root(&self, name: &str) -> Value {
         self.list(ROOT).into_iter().find(|item| item["name"] == name).unwrap_or(Value::Null)
     }
@@ -169,7 +170,7 @@ impl Client {
         self.post(&format!("{DRIVE}/createFolders"), &body).json()["folders"][0].clone()
     }
 
-    /// `renameItems`, `moveItemsToTrash` and their like, for one item.
+    /// Sends `renameItems`, `moveItemsToTrash` or a similar request for one item.
     pub fn change(&self, operation: &str, item: &Value, more: &Value) -> Value {
         let mut entry = json!({ "drivewsid": item["drivewsid"], "etag": item["etag"], "clientId": item["drivewsid"] });
         merge(&mut entry, more);
@@ -187,7 +188,7 @@ impl Client {
         self.post(&format!("{DOCS}/ws/{zone}/upload/web"), &body)
     }
 
-    /// The three requests of an upload; the last one's answer.
+    /// Sends the three requests of an upload, and returns the last response.
     pub fn upload(&self, zone: &str, folder_document: &str, name: &str, bytes: &[u8]) -> Reply {
         let ticket = self.upload_web(zone, name, bytes.len()).json()[0].clone();
         let posted = self.try_send(Method::POST, ticket["url"].as_str().unwrap(), &[], bytes).unwrap();
@@ -195,14 +196,14 @@ impl Client {
         self.post(&format!("{DOCS}/ws/{zone}/update/documents"), &update)
     }
 
-    /// The content URL of a file's `drivewsid`.
+    /// Requests the content URL of the file with a `drivewsid`.
     pub fn content_url(&self, drive_id: &str) -> Reply {
         let mut parts = drive_id.splitn(3, "::").skip(1);
         let (zone, document) = (parts.next().unwrap(), parts.next().unwrap());
         self.get(&format!("{DOCS}/ws/{zone}/download/by_id?document_id={document}"))
     }
 
-    /// `download/batch` for documents of the default zone.
+    /// Sends `download/batch` for documents of the default zone.
     pub fn batch(&self, drive_ids: &[&str]) -> Reply {
         let document = |id: &&str| json!({ "document_id": id.rsplit("::").next() });
         let wanted: Vec<Value> = drive_ids.iter().map(document).collect();
@@ -229,7 +230,8 @@ fn agent(simulator: &Simulator, limit: Option<Duration>) -> Agent {
         .into()
 }
 
-/// The body of `update/documents` for a ticket of `upload/web` and the answer to the bytes.
+/// The body of `update/documents` for a ticket of `upload/web` and the response to the POST of the
+/// bytes.
 pub fn update_body(ticket: &Value, single_file: &Value, folder_document: &str, name: &str) -> Value {
     json!({
         "allow_conflict": true,
@@ -250,7 +252,8 @@ pub fn update_body(ticket: &Value, single_file: &Value, folder_document: &str, n
     })
 }
 
-/// The body of `update/documents` for a ticket of the type `PACKAGE` and the answer to the archive.
+/// The body of `update/documents` for a ticket of the type `PACKAGE` and the response to the POST
+/// of the archive.
 pub fn add_package_body(ticket: &Value, receipts: &Value, folder_document: &str, name: &str) -> Value {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let hex = |value: &Value| {

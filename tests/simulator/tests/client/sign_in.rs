@@ -16,7 +16,7 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// The five steps up to `signin/complete`; the last one's answer.
+    /// Sends the requests up to `signin/complete`, and returns the last response.
     pub fn start(simulator: &Simulator, password: &str, trust_tokens: &[&str]) -> (Self, Reply) {
         let mut client = Client::new(simulator);
         let opened = client.get(&format!("{AUTH}/authorize/signin?client_id=widget"));
@@ -42,7 +42,7 @@ impl SignIn {
         let digest = Sha256::digest(password);
         let password = match init["protocol"].as_str() {
             Some("s2k") => digest.to_vec(),
-            _ => digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+            _ => hex::encode(digest).into_bytes(),
         };
         let mut key = [0; 32];
         let iterations = u32::try_from(init["iteration"].as_u64().unwrap()).unwrap();
@@ -89,7 +89,7 @@ impl SignIn {
         }
     }
 
-    /// Asks for trust; the trust token.
+    /// Requests trust, and returns the trust token.
     pub fn trust(&mut self) -> String {
         let reply = self.client.get(&format!("{AUTH}/2sv/trust"));
         self.absorb(&reply);
@@ -100,7 +100,7 @@ impl SignIn {
         self.client.post(&format!("{SETUP}/accountLogin"), &json!({ "dsWebAuthToken": self.session_token }))
     }
 
-    /// Ends the sign-in: a client with the web session's cookies.
+    /// Completes the sign-in, and returns a client with the cookies of the web session.
     pub fn finish(self) -> Client {
         let reply = self.account_login();
         let web = reply.cookie("X-APPLE-WEBAUTH-TOKEN").unwrap();
