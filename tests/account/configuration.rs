@@ -76,7 +76,7 @@ fn an_import_replaces_no_account_and_no_working_session() {
     // A working session takes precedence over that of a file.
     let dump = serde_json::json!({ "again": section(APPLE_ID) });
     let kept = person.run_with(&["config", "import"], &dump.to_string()).ends(0);
-    assert!(kept.stderr.contains("Kept the session"), "{kept:?}");
+    assert!(kept.stderr.contains("Kept the existing session"), "{kept:?}");
     assert_eq!(person.session(), before.0);
     person.run(&["status", "again"]).ends(0);
 }
