@@ -166,7 +166,7 @@ impl Config {
         let access = accounts::of(&mut sections, &keys)?;
         cache.copies_dir = access.as_ref().map(|access| access.state.kept_folder());
         if !sections[OWN_SECTION].contains_key("type") {
-            return Err(Error::Missing { key: "rclone_type", why: "it names rclone's backend, such as sftp" });
+            return Err(Error::Missing { key: "rclone_type", why: "it names rclone's backend, such as crypt" });
         }
         let origin = origin::of(&sections, OWN_SECTION);
         let event_state = match &access {
