@@ -2,6 +2,7 @@
 //!
 //! The modules, from plakar and the users down to C; each uses only those below it:
 //!
+//! - [`program`] is what the executable does;
 //! - [`cli`] has the commands for users: signing in, showing the state, diagnosis;
 //! - [`doctor`] finds the cause of a problem, for some of these commands;
 //! - [`connector`] has the gRPC services for plakar: importer, exporter, storage;
@@ -26,6 +27,7 @@ pub mod drive;
 pub mod kloset;
 pub mod log;
 pub mod message;
+pub mod program;
 pub mod rclone;
 pub mod report;
 pub mod restore;

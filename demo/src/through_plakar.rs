@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use plakar_host::Plakar;
 
 use super::{FILES, Failure, KLOSET, RESTORED, Way};
-use crate::drive::{Drive, PROGRAM};
+use crate::drive::{Drive, program};
 
 pub struct ThroughPlakar {
     plakar: Plakar,
@@ -16,8 +16,8 @@ pub struct ThroughPlakar {
 impl ThroughPlakar {
     pub async fn new(executable: PathBuf, drive: &Drive) -> Result<Self, Failure> {
         let plakar = Plakar::new(executable, drive.surroundings()?).await?;
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifest.yaml");
-        let package = plakar.pack(&manifest, Path::new(PROGRAM)).await?;
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest.yaml");
+        let package = plakar.pack(&manifest, &program()?).await?;
         plakar.install(&package).await?;
         for (role, name, folder) in
             [("source", "drive", FILES), ("destination", "drive", RESTORED), ("store", "there", KLOSET)]

@@ -1,5 +1,6 @@
 //! The simulated iCloud of the demo, and its content.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use icloud_simulator::{AccountRules, Config, Content, Mutation, RequestKind, Rules, SeedTree, Simulator};
@@ -88,7 +89,7 @@ impl Drive {
         input: &str,
         wanted: i32,
     ) -> Result<(), Failure> {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program()?);
         surroundings.apply(&mut command);
         command.arg("--state-dir").arg(self.state.path()).args(["login", ACCOUNT]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -139,9 +140,12 @@ impl Drive {
     }
 }
 
-/// The program under demonstration.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_plakar-icloud");
+/// Returns the program under demonstration, which is this executable.
+pub fn program() -> Result<PathBuf, Failure> {
+    Ok(std::env::current_exe()?)
+}
 
+/// Returns bytes in hexadecimal.
 pub fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

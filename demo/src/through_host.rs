@@ -7,7 +7,7 @@ use plakar_host::{Backup, Executable, Host, Kloset, Options, Settings, Snapshot,
 use tempfile::TempDir;
 
 use super::{FILES, Failure, KLOSET, RESTORED, Way};
-use crate::drive::{Drive, PROGRAM};
+use crate::drive::{Drive, program};
 
 pub struct ThroughHost {
     host: Host,
@@ -24,7 +24,7 @@ pub struct ThroughHost {
 impl ThroughHost {
     pub fn new(drive: &Drive) -> Result<Self, Failure> {
         Ok(Self {
-            host: Host::new(Executable::with_role_argument(PROGRAM), drive.surroundings()?),
+            host: Host::new(Executable::with_role_argument(program()?), drive.surroundings()?),
             files: drive.settings(FILES),
             restored: drive.settings(RESTORED),
             kloset: drive.settings(KLOSET),

@@ -1,6 +1,8 @@
 //! A demo of all functions on a simulated iCloud: a drive is backed up, changed, backed up again,
 //! and restored into itself and to this machine. A kloset in the drive is written, checked and
 //! read. Each step is verified.
+//!
+//! Started with arguments, it is the program that it shows, so that one executable is linked.
 
 mod drive;
 mod report;
@@ -18,6 +20,10 @@ use drive::Drive;
 use report::Report;
 use through_host::ThroughHost;
 use through_plakar::ThroughPlakar;
+
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -47,8 +53,15 @@ trait Way {
     async fn leave(self) -> Result<(), Failure>;
 }
 
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some() {
+        return plakar_icloud::program::main();
+    }
+    show()
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn show() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
