@@ -7,6 +7,8 @@ mod call;
 pub mod configuration;
 mod error;
 mod ffi;
+#[cfg(test)]
+mod fuzz;
 mod methods;
 mod read;
 mod remote;

@@ -81,7 +81,7 @@ pub struct Question {
 /// rclone's `fs.ConfigOut`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ConfigOut {
+pub(super) struct ConfigOut {
     state: String,
     option: Option<ConfigOption>,
     error: String,

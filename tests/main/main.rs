@@ -7,6 +7,7 @@
 //! - [`storage`]: klosets, ranges, transactions, leaving
 //! - [`process`]: start, end, environment, silence
 //! - [`monitor`]: pings and metrics
+//! - [`fuzz`]: configurations and messages that plakar never sends
 //! - [`provider`]: all three on a WebDAV server
 //! - [`plakar`]: the same through the real plakar, if it is on PATH
 //!
@@ -14,6 +15,7 @@
 
 mod disk;
 mod exporter;
+mod fuzz;
 mod icloud;
 mod importer;
 mod monitor;
