@@ -44,8 +44,17 @@ enum Response {
 }
 
 impl Status {
-    /// Prints the state of an account.
+    /// Prints the state of an account. For a monitor, an error is a line on stdout, too.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
+        let check = self.check;
+        let result = self.print(state).await;
+        if let (true, Err(error)) = (check, &result) {
+            output::print(&format!("critical: {error}\n"))?;
+        }
+        result
+    }
+
+    async fn print(self, state: &State) -> Result<Ending, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
         let session_file = state.session_file(&account.apple_id, &account.client_id);
         let rclone = Rclone::start();

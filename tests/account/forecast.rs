@@ -23,6 +23,26 @@ fn days_ago(days: i64) -> String {
     String::from_utf8(date.stdout).unwrap().trim().to_owned()
 }
 
+/// A monitor reads the first word and the exit code.
+#[test]
+fn a_monitor_gets_one_line() {
+    let monitored = |person: &Person, more: &[&str], code, begins: &str| {
+        let ran = person.run(&[&["status", "--check"], more].concat()).ends(code);
+        assert!(ran.stdout.starts_with(begins) && ran.stdout.lines().count() == 1, "{ran:?}");
+    };
+    monitored(&Person::new(), &[], 1, "critical: not signed in");
+    let person = Person::signed_in();
+    monitored(&person, &[], 0, "ok: account icloud: 30 days of trust left");
+    monitored(&person, &["--offline"], 0, "ok: account icloud: 30 days of trust left");
+    person.change_session(|session| session["trusted_at"] = days_ago(25).into());
+    monitored(&person, &[], 11, "warning: account icloud: 5 days of trust left. Next: run plakar-icloud login icloud");
+    monitored(&person, &["--warn-days", "2"], 0, "ok: ");
+    person.simulator.end_sessions(421);
+    person.simulator.end_trust();
+    monitored(&person, &[], 10, "critical: account icloud: Apple no longer trusts this machine");
+    monitored(&person, &["--offline"], 10, "critical: account icloud: Apple no longer trusts this machine");
+}
+
 /// Instead of the clock of the machine, the test changes the start of the trust and the clock of the
 /// simulator, so that its sessions end.
 #[tokio::test]
