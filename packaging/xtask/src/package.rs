@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -83,6 +84,8 @@ impl Package {
         create.current_dir(&folder).env("GOOS", "linux").env("GOARCH", target.goarch);
         if plakar.is_some() {
             run(&mut create)?;
+            // plakar lets only the owner read it, but other users install it.
+            fs::set_permissions(&package, fs::Permissions::from_mode(0o644))?;
         }
         if let Some(key) = &self.sign {
             ensure!(package.exists(), "--sign signs the package, for which plakar must be on PATH");
