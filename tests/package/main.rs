@@ -1,7 +1,10 @@
 //! The package that `cargo package-plugin` builds: a static executable that needs no other file, and
 //! the files that plakar and the licences require.
 
+mod airgap;
+mod docs;
 mod seed;
+mod upgrade;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use icloud_simulator::{Config, Content, Simulator};
-use plakar_host::{Backup, Executable, Host, Options, Plakar, Settings, Surroundings, skipped};
+use plakar_host::{Backup, Executable, Host, Options, Outcome, Plakar, Settings, Surroundings, skipped};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -118,6 +121,22 @@ fn ptar(folder: &Path) -> PathBuf {
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Runs a command line that must succeed.
+async fn shell(surroundings: &Surroundings, line: &str) -> Outcome {
+    let outcome = try_shell(surroundings, line).await;
+    assert_eq!(outcome.status, Some(0), "{line}: {}", outcome.output);
+    outcome
+}
+
+/// Runs a command line.
+async fn try_shell(surroundings: &Surroundings, line: &str) -> Outcome {
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    surroundings.apply(&mut shell);
+    let output = shell.args(["-e", "-c", line]).output().await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Outcome { status: output.status.code(), output: String::from_utf8(text).unwrap() }
 }
 
 /// Creates a pair of keys. Returns the path of the secret key.

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use icloud_simulator::{Config, Content, Simulator};
 use plakar_host::{Outcome, Plakar, Surroundings, skipped};
 use tempfile::TempDir;
-use tokio::process::Command;
 
-use crate::{on_path, package, ptar};
+use crate::{on_path, package, ptar, shell};
 
 const MODIFIED: i64 = 1_700_000_000_000;
 
@@ -40,6 +39,10 @@ async fn the_commands_of_a_user_of_rclone_work() {
     user.plakar.must(["at", &user.kloset, "restore", "-to", "@drive:Restored"]).await.unwrap();
     let restored = user.simulator.snapshot().into_iter().any(|item| item.path == "Restored/a.txt");
     assert!(restored, "{:?}", user.simulator.snapshot());
+
+    user.shell("rclone config dump | plakar store import -rclone").await;
+    user.plakar.must(["at", "@drive:imported", "create", "-plaintext"]).await.unwrap();
+    user.plakar.must(["at", "@drive:imported", "backup", &user.plakar.path("here")]).await.unwrap();
 
     // The import of `config show` lacks a session, but this machine has one now.
     user.shell("rclone config show drive | plakar source import -rclone -overwrite").await;
@@ -84,16 +87,7 @@ impl User {
         user
     }
 
-    /// Runs a command line that must succeed.
     async fn shell(&self, line: &str) -> Outcome {
-        let mut shell = Command::new("/bin/sh");
-        self.plakar.surroundings().apply(&mut shell);
-        let output = shell.args(["-e", "-c", line]).output().await.unwrap();
-        let outcome = Outcome {
-            status: output.status.code(),
-            output: String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
-        };
-        assert_eq!(outcome.status, Some(0), "{line}: {}", outcome.output);
-        outcome
+        shell(self.plakar.surroundings(), line).await
     }
 }

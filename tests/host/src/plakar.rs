@@ -79,6 +79,11 @@ impl Plakar {
         Ok(plakar)
     }
 
+    /// Reports whether this version installs unsigned packages only with `-allow-unsigned`.
+    pub fn verifies_packages(&self) -> bool {
+        self.version >= Version::VERIFIES
+    }
+
     /// Returns the environment of plakar and its connectors.
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings
@@ -173,10 +178,21 @@ impl Plakar {
         let name = format!("icloud_{VERSION}_{}_{}.ptar", SYSTEM, ARCHITECTURE);
         let copy = self.surroundings.cwd().join(name);
         std::fs::hard_link(package, &copy).or_else(|_| std::fs::copy(package, &copy).map(drop))?;
-        let mut arguments = vec![OsStr::new("pkg"), OsStr::new("add"), copy.as_os_str()];
-        if self.version >= Version::VERIFIES {
-            arguments.insert(2, OsStr::new("-allow-unsigned"));
+        self.add(&copy, &[]).await
+    }
+
+    /// Installs a package from a file whose name plakar parses, with more flags of `pkg add`.
+    ///
+    /// # Errors
+    ///
+    /// plakar refuses it.
+    pub async fn add(&self, package: &Path, flags: &[&str]) -> Result<()> {
+        let mut arguments = vec![OsStr::new("pkg"), OsStr::new("add")];
+        if self.verifies_packages() {
+            arguments.push(OsStr::new("-allow-unsigned"));
         }
+        arguments.extend(flags.iter().map(OsStr::new));
+        arguments.push(package.as_os_str());
         self.must(arguments).await.map(drop)
     }
 
