@@ -134,19 +134,21 @@ func (a *Accounts) Open(ctx context.Context, name string, m configmap.Mapper, op
 // connect returns a new service with an empty session. a.mu must be held.
 func (a *Accounts) connect(ctx context.Context, name string, opt *Options) *Service {
 	client := transport.New(ctx, transport.Config{
-		Limiter: a.limiter(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce),
+		Limiter: a.limiter(opt.AppleID, opt.CallsPerSecond, opt.CallsAtOnce, opt.SessionFile),
 		Tries:   opt.Tries, LongestWait: time.Duration(opt.LongestWait), Silence: time.Duration(opt.Silence),
 	})
 	return New(client, session.New(name, opt.SessionFile, time.Duration(opt.LongestWait), signin.New(client, name).Renew))
 }
 
 // limiter returns the limiter of an Apple ID, with the lowest limits of all of
-// its remotes. a.mu must be held.
-func (a *Accounts) limiter(appleID string, perSecond float64, slots int) *transport.Limiter {
+// its remotes. The limiter shares the waits of the account with other processes
+// beside the session file of the first remote. a.mu must be held.
+func (a *Accounts) limiter(appleID string, perSecond float64, slots int, sessionFile string) *transport.Limiter {
 	key := strings.ToLower(appleID)
 	known, ok := a.limiters[key]
 	if !ok {
 		known = transport.NewLimiter(perSecond, slots)
+		known.ShareIn(transport.PauseFile(sessionFile))
 		a.limiters[key] = known
 	}
 	known.Tighten(perSecond, slots)

@@ -10,7 +10,7 @@ import (
 // matter.
 func TestRemotesOfAnAccountShareALimiter(t *testing.T) {
 	accounts := NewAccounts()
-	shared := accounts.limiter("Limited@example.com", 100, 4)
-	assert.Same(t, shared, accounts.limiter("limited@EXAMPLE.com", 50, 4))
-	assert.NotSame(t, shared, accounts.limiter("other@example.com", 80, 4))
+	shared := accounts.limiter("Limited@example.com", 100, 4, "")
+	assert.Same(t, shared, accounts.limiter("limited@EXAMPLE.com", 50, 4, ""))
+	assert.NotSame(t, shared, accounts.limiter("other@example.com", 80, 4, ""))
 }

@@ -17,6 +17,7 @@ import (
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/privatefile"
+	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/google/uuid"
 )
@@ -296,7 +297,7 @@ func ForgetFile(ctx context.Context, path string) error {
 		return fileError(path, "cannot be removed").From(privatefile.WithoutPath(err)).
 			Advise("remove it by hand, because it contains secrets")
 	}
-	return privatefile.Remove(SeenFile(path))
+	return errors.Join(privatefile.Remove(SeenFile(path)), privatefile.Remove(transport.PauseFile(path)))
 }
 
 // SeenFile returns the path of the file, beside a session file, in which

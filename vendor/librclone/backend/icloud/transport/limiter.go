@@ -21,6 +21,7 @@ import (
 type Limiter struct {
 	tokens *rate.Limiter
 	slots  *Gate
+	shared pauseFile // with the other processes of the account
 
 	mu      sync.Mutex
 	highest rate.Limit
@@ -101,7 +102,11 @@ func (l *Limiter) begin(ctx context.Context, longest time.Duration) (turn, error
 // a call is accepted.
 func (l *Limiter) pass(ctx context.Context, longest time.Duration) (turn, error) {
 	for {
+		others := l.shared.get(time.Now())
 		l.mu.Lock()
+		if others.After(l.until) {
+			l.until = others
+		}
 		left, changed := time.Until(l.until), l.changed
 		admitted := turn{probe: left <= 0 && l.strikes > 0 && !l.probing}
 		free := left <= 0 && (l.strikes == 0 || admitted.probe)
@@ -152,6 +157,9 @@ func (l *Limiter) wake() {
 // refusals of calls that were made before the break do not begin another one.
 func (l *Limiter) refused(admitted turn, asked time.Duration) {
 	l.slots.Throttled(admitted.begun)
+	if asked > 0 {
+		l.shared.set(time.Now(), time.Now().Add(asked))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -229,6 +237,10 @@ func (l *Limiter) setRate(to rate.Limit) {
 	l.now = to
 	l.tokens.SetLimit(to)
 }
+
+// ShareIn makes the processes of the account share the waits that the service
+// asks for in a file, "" for none. It must be called before any call.
+func (l *Limiter) ShareIn(path string) { l.shared.path = path }
 
 // Tighten lowers the limits to those of another remote of the account.
 func (l *Limiter) Tighten(perSecond float64, slots int) {
