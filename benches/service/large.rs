@@ -45,6 +45,32 @@ pub async fn memory(table: &mut Table) -> Result<(), Failure> {
         table.row(&format!("first backup of {files} files"), &cost.figures(), true);
         resident(most, 128, table);
     }
+    unchanged(table).await
+}
+
+/// Lists a drive of which no file has changed.
+async fn unchanged(table: &mut Table) -> Result<(), Failure> {
+    const FILES: u64 = 200_000;
+    let service = Service::new()?;
+    let tree =
+        SeedTree { prefix: String::new(), files: FILES, folders: 5_000, size: 100, seed: 1, modified_ms: MODIFIED };
+    service.simulator.seed(&tree);
+    let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
+    let importer = host.importer(&service.settings("icloud:///"), &Options::default()).await?;
+    let mut files = 0;
+    let work = async {
+        files = importer.count().await?.files as u64;
+        Ok(())
+    };
+    let cost = service.cost(work).await?;
+    let most = importer.connector().resident().map(|resident| resident.most);
+    importer.close().await?;
+    importer.into_connector().leave().await?;
+    if files != FILES {
+        return Err(format!("{files} files came of {FILES}").into());
+    }
+    table.row("200,000 unchanged files in 5,000 folders", &cost.figures(), cost.requests <= 300);
+    resident(most, 200, table);
     Ok(())
 }
 

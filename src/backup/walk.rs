@@ -1,5 +1,7 @@
 //! A walk of a tree that lists many folders concurrently and returns them in order.
 
+mod calls;
+
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -10,13 +12,6 @@ use crate::{
     rclone::{self, Entry, InvalidEntry, Item, Listing},
 };
 
-/// The maximum number of folders that one call lists. A larger number does not help backends that
-/// use a request for each folder. Our backend for iCloud lists 20 with a request, so this is a
-/// multiple of 20.
-const BATCH: usize = 40;
-/// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
-/// call. It bounds the memory of a walk.
-const AHEAD: usize = 64;
 /// The capacity, in folders, of the channel of found folders.
 pub(super) const FOLDERS_AHEAD: usize = 4;
 
@@ -73,7 +68,7 @@ pub async fn walk(
     found: mpsc::Sender<Found>,
 ) -> Result<(), Error> {
     let mut walk = Walk { drive, excludes, packages, calls, folders: BTreeMap::new(), under_way: JoinSet::new() };
-    walk.folders.insert(top.clone(), Folder::Waiting);
+    walk.folders.insert(top.clone(), Folder::Waiting(1));
     while !walk.folders.is_empty() {
         walk.start_calls();
         while let Some(listed) = walk.take_first_listed() {
@@ -127,10 +122,13 @@ enum Done {
 
 /// A folder of the walk, or a file that may be a package.
 enum Folder {
-    Waiting,
+    /// A folder that has to be listed, with the number of its items, or 1 if that is unknown.
+    Waiting(u64),
     /// A file that has to be downloaded.
     Package(Box<Entry>),
-    UnderWay,
+    /// A folder that is being listed, with the number of its items, or a file that is being
+    /// downloaded.
+    UnderWay(u64),
     Listed(Result<Found, Error>),
 }
 
@@ -145,66 +143,6 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Distributes the first waiting folders evenly among the free calls.
-    fn start_calls(&mut self) {
-        self.start_downloads();
-        let free = self.calls.saturating_sub(self.under_way.len());
-        if free == 0 {
-            return;
-        }
-        let near = self.folders.iter_mut().take(AHEAD * self.calls);
-        let mut waiting: Vec<(&DrivePath, &mut Folder)> =
-            near.filter(|(_, folder)| matches!(folder, Folder::Waiting)).collect();
-        waiting.truncate(free * BATCH);
-        let size = waiting.len().div_ceil(free).max(1);
-        for batch in waiting.chunks_mut(size) {
-            let paths: Vec<DrivePath> = batch
-                .iter_mut()
-                .map(|(path, folder)| {
-                    **folder = Folder::UnderWay;
-                    path.clone()
-                })
-                .collect();
-            let (drive, rules) = (self.drive.clone(), self.excludes.rules());
-            self.under_way.spawn(async move {
-                let listed = drive.list_without(&paths, rules).await;
-                Done::Listings(paths, listed)
-            });
-        }
-    }
-
-    /// Starts the download of files that may be packages, as far as there is room for them. The
-    /// first in order needs no room: the walk cannot go on without it, and plakar may still need the
-    /// ones that were sent before.
-    fn start_downloads(&mut self) {
-        let Some(packages) = self.packages else {
-            return;
-        };
-        let mut free = self.calls.saturating_sub(self.under_way.len());
-        for (number, (path, folder)) in self.folders.iter_mut().take(AHEAD * self.calls).enumerate() {
-            let Folder::Package(entry) = folder else {
-                continue;
-            };
-            let Item::File(file) = &entry.item else {
-                continue;
-            };
-            let file = file.clone();
-            let room = packages.room_for(&file);
-            if free == 0 || room.is_none() && number > 0 {
-                return;
-            }
-            free -= 1;
-            let Folder::Package(entry) = std::mem::replace(folder, Folder::UnderWay) else {
-                continue;
-            };
-            let (packages, path) = (Arc::clone(packages), path.clone());
-            self.under_way.spawn(async move {
-                let unpacked = packages.unpack(&path, entry, file, room).await;
-                Done::Package(path, unpacked)
-            });
-        }
-    }
-
     /// Removes and returns the first folder in order, if it has been listed.
     fn take_first_listed(&mut self) -> Option<(DrivePath, Result<Found, Error>)> {
         let first = self.folders.first_entry()?;
@@ -381,7 +319,8 @@ impl Walk<'_> {
         }
         for (path, entry) in &items {
             if matches!(entry.item, Item::Folder) {
-                self.folders.insert(path.clone(), Folder::Waiting);
+                let items = entry.children.unwrap_or(1).max(1);
+                self.folders.insert(path.clone(), Folder::Waiting(items));
             }
         }
         items.into_iter().collect()

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The cause of a missing response is told apart, and the text has no URL.
-func TestCausesOfMissingResponses(t *testing.T) {
+func TestWhyNobodyAnswers(t *testing.T) {
 	for _, test := range []struct {
 		err   error
 		cause string
@@ -31,17 +30,15 @@ func TestCausesOfMissingResponses(t *testing.T) {
 	}
 }
 
-// The page of a host in between does not count as a wrong password or a locked
+// A page that something on the way gives is no wrong password and no locked
 // account.
-func TestPagesAreNotRefusals(t *testing.T) {
+func TestPagesAreNoRefusals(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 409, 412} {
 		failed := refused(&reply{status: status, body: []byte("<html>")})
 		assert.Equal(t, causeService, failed.cause, status)
 	}
 }
 
-// The cause of a refused code follows from Apple's error code or, without one, from
-// the status.
 func TestRefusalsOfACode(t *testing.T) {
 	for _, test := range []struct {
 		status int

@@ -1,18 +1,17 @@
-// Package backends links backends into the library: by default the few that a backup
-// of iCloud needs, and with the build tag all_backends all backends of rclone.
+// Package backends links rclone's backends into the library: by default the few
+// that an iCloud backup needs, and all of them with the build tag all_backends.
 package backends
 
 import (
 	"fmt"
 
 	_ "plakar-icloud/librclone/backend/icloud"       // iCloud Drive, in place of rclone's own
-	_ "plakar-icloud/librclone/backend/icloudphotos" // iCloud Photos
+	_ "plakar-icloud/librclone/backend/icloudphotos" // iCloud Photos, which the former opens
 
 	"github.com/rclone/rclone/fs"
 )
 
-// init makes "iclouddrive", the name of rclone's own backend, open ours, so that a
-// configuration of rclone can be used.
+// In a configuration made by rclone, "iclouddrive" stands for our backend too.
 func init() {
 	own, rclones := find("icloud"), find("iclouddrive")
 	rclones.NewFs, rclones.Options = own.NewFs, own.Options
@@ -20,7 +19,7 @@ func init() {
 
 func find(name string) *fs.RegInfo {
 	info, err := fs.Find(name)
-	if err != nil { // impossible, because both are imported
+	if err != nil { // the import above is gone
 		panic(fmt.Sprintf("backends: %v", err))
 	}
 	return info

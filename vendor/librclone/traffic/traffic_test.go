@@ -6,8 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Overlapping waits count as one, and only the time of waits counts.
-func TestOverlappingWaitsAreOne(t *testing.T) {
+func TestWaitsAtTheSameTimeAreOne(t *testing.T) {
 	before := Now()
 	first := Waiting()
 	second := Waiting()
@@ -19,5 +18,5 @@ func TestOverlappingWaitsAreOne(t *testing.T) {
 	third()
 	after := Now()
 	assert.Greater(t, after.Waited, before.Waited)
-	assert.Equal(t, after, Now(), "no call waits any more")
+	assert.Equal(t, after, Now(), "time is counted that no call waited")
 }

@@ -111,7 +111,7 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 	return nil
 }
 
-// token returns the session token that is valid.
+// token is the session token that brings a session.
 func (c *fakeCloud) token() string {
 	if c.noToken {
 		return fmt.Sprint("proof", c.proofs)

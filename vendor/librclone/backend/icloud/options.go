@@ -192,7 +192,7 @@ const (
 	defaultLongestWait = 5 * time.Minute
 	defaultSilence     = time.Minute
 	defaultListingAge  = 30 * time.Second
-	defaultCacheItems  = 50_000
+	defaultCacheItems  = 20_000
 )
 
 // parseOptions reads the configuration of a remote.

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rclone's crypt works over this backend: files are stored, replaced, listed, read in
-// full and in parts, and moved.
+// crypt over this backend: files go round, in whole and in parts, replaced,
+// moved and listed.
 func TestCrypt(t *testing.T) {
 	sim := startSimulator(t)
 	sim.useForAll()
@@ -58,7 +58,7 @@ func TestCrypt(t *testing.T) {
 	}
 }
 
-// The values of the options are checked before a remote is opened.
+// The values of the options are checked before anything is opened.
 func TestServicesAndPhotosOptions(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
@@ -71,8 +71,7 @@ func TestServicesAndPhotosOptions(t *testing.T) {
 	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err))
 }
 
-// An invalid configuration is an error of the kind bad-config.
-func TestInvalidConfigurations(t *testing.T) {
+func TestConfigurationThatCannotWork(t *testing.T) {
 	sim := startSimulator(t)
 	for key, value := range map[string]string{"apple_id": "", "password": "not obscured at all!", "encoding": "Nonsense"} {
 		_, err := sim.openConfigured("", sim.configured(configmap.Simple{key: value}))
@@ -80,7 +79,6 @@ func TestInvalidConfigurations(t *testing.T) {
 	}
 }
 
-// Disconnect removes the session but keeps the Apple ID.
 func TestDisconnect(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")

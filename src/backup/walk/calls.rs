@@ -1,0 +1,109 @@
+//! The calls of a walk: which folders are listed next, and how many.
+
+use std::sync::Arc;
+
+use super::{Done, Folder, Found, Walk};
+use crate::{drive::DrivePath, rclone::Item};
+
+/// The maximum number of folders that one call lists. A larger number does not help backends that
+/// use a request for each folder. Our backend for iCloud lists 20 with a request, so this is a
+/// multiple of 20.
+const BATCH: usize = 40;
+/// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
+/// call.
+const AHEAD: usize = 64;
+/// The number of items that may be listed ahead of the folder that is sent next. It bounds the
+/// memory of a walk, because plakar takes the items more slowly than they are listed.
+const ITEMS_AHEAD: u64 = 12_000;
+/// The number of items for which a call that lists few folders is worthwhile.
+const WORTHWHILE: u64 = 2_000;
+
+impl Folder {
+    /// Returns the number of items that are listed or being listed.
+    fn items(&self) -> u64 {
+        match self {
+            Self::UnderWay(items) => *items,
+            Self::Listed(Ok(Found::Folder(items))) => items.len() as u64,
+            Self::Waiting(_) | Self::Package(_) | Self::Listed(_) => 0,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Distributes the first waiting folders evenly among the free calls. Unless the folder that is
+    /// sent next is among them, they wait until they are enough for a call.
+    pub(super) fn start_calls(&mut self) {
+        self.start_downloads();
+        let free = self.calls.saturating_sub(self.under_way.len());
+        if free == 0 {
+            return;
+        }
+        let near = AHEAD * self.calls;
+        let urgent = matches!(self.folders.first_key_value(), Some((_, Folder::Waiting(_))));
+        let ahead: u64 = self.folders.values().take(near).map(Folder::items).sum();
+        let mut items = 0;
+        let mut waiting: Vec<(&DrivePath, &mut Folder)> = Vec::new();
+        for (path, folder) in self.folders.iter_mut().take(near) {
+            let Folder::Waiting(more) = *folder else { continue };
+            let fits = ahead + items + more <= ITEMS_AHEAD || urgent && waiting.is_empty();
+            if !fits || waiting.len() == free * BATCH {
+                break;
+            }
+            items += more;
+            waiting.push((path, folder));
+        }
+        if !urgent && waiting.len() < BATCH && items < WORTHWHILE {
+            return;
+        }
+        let size = waiting.len().div_ceil(free).max(1);
+        for batch in waiting.chunks_mut(size) {
+            let paths: Vec<DrivePath> = batch
+                .iter_mut()
+                .map(|(path, folder)| {
+                    **folder = match **folder {
+                        Folder::Waiting(items) => Folder::UnderWay(items),
+                        _ => Folder::UnderWay(0),
+                    };
+                    path.clone()
+                })
+                .collect();
+            let (drive, rules) = (self.drive.clone(), self.excludes.rules());
+            self.under_way.spawn(async move {
+                let listed = drive.list_without(&paths, rules).await;
+                Done::Listings(paths, listed)
+            });
+        }
+    }
+
+    /// Starts the download of files that may be packages, as far as there is room for them. The
+    /// first in order needs no room: the walk cannot go on without it, and plakar may still need the
+    /// ones that were sent before.
+    fn start_downloads(&mut self) {
+        let Some(packages) = self.packages else {
+            return;
+        };
+        let mut free = self.calls.saturating_sub(self.under_way.len());
+        for (number, (path, folder)) in self.folders.iter_mut().take(AHEAD * self.calls).enumerate() {
+            let Folder::Package(entry) = folder else {
+                continue;
+            };
+            let Item::File(file) = &entry.item else {
+                continue;
+            };
+            let file = file.clone();
+            let room = packages.room_for(&file);
+            if free == 0 || room.is_none() && number > 0 {
+                return;
+            }
+            free -= 1;
+            let Folder::Package(entry) = std::mem::replace(folder, Folder::UnderWay(0)) else {
+                continue;
+            };
+            let (packages, path) = (Arc::clone(packages), path.clone());
+            self.under_way.spawn(async move {
+                let unpacked = packages.unpack(&path, entry, file, room).await;
+                Done::Package(path, unpacked)
+            });
+        }
+    }
+}
