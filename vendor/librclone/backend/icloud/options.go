@@ -22,7 +22,7 @@ import (
 	"github.com/rclone/rclone/lib/encoder"
 )
 
-// Options are the options of rclone's iclouddrive and our own.
+// Options are the options of rclone's iclouddrive and further ones.
 type Options struct {
 	service.Options
 
@@ -54,7 +54,7 @@ func init() {
 		Description: "iCloud Drive and Photos, for unattended use",
 		Config:      iclouddrive.Config,
 		NewFs:       NewFs,
-		Overview:    new(overview.BackendConfig), // rclone has data for its own backends only
+		Overview:    new(overview.BackendConfig), // rclone has this data only for its own backends
 		Options: []fs.Option{{
 			Name:    "service",
 			Help:    "iCloud service to use.",
@@ -70,7 +70,7 @@ func init() {
 			Sensitive: true,
 		}, {
 			Name:       "password",
-			Help:       "Password.\n\nWithout one a session is used while it lasts.",
+			Help:       "Password.\n\nWithout a password, a session can be used until it ends.",
 			IsPassword: true,
 			Sensitive:  true,
 		}, {
@@ -92,61 +92,61 @@ func init() {
 			Name: "password_command",
 			Help: `Shell command that prints the password.
 
-It runs when a session has to be renewed by a sign-in, and not before: one
-process of those that share a session file runs it, once. It counts more than
-a password.`,
+It runs only when a session has to be renewed by a sign-in, and only in one of
+the processes that share a session file. It takes precedence over the option
+password.`,
 			Advanced: true,
 		}, {
 			Name: "session_file",
-			Help: `File that keeps the session and shares it between processes.
+			Help: `File that stores the session and shares it between processes.
 
-What is in it counts more than the session in the configuration. It holds
-secrets and is readable by its owner only. Without it no sign-in is made, as its
-outcome could not be kept; a session is used while it lasts.`,
+It takes precedence over the session in the configuration. It contains secrets,
+and only its owner can read it. Without this file, no sign-in is made, because its
+outcome could not be stored, and a session can be used until it ends.`,
 			Advanced: true,
 		}, {
 			Name:     "calls_per_second",
-			Help:     "Most calls a second to iCloud, for all remotes of an account.\n\nThe transfer of contents is no call. 0 sets no limit.",
+			Help:     "Maximum number of calls to iCloud a second, for all remotes of an account.\n\nTransfers of contents do not count. 0 means no limit.",
 			Advanced: true,
 			Default:  float64(transport.DefaultRate),
 		}, {
 			Name:     "calls_at_once",
-			Help:     "Most calls to iCloud under way at once, for all remotes of an account.\n\nFewer are used by themselves while the service is slow or refuses calls.",
+			Help:     "Maximum number of concurrent calls to iCloud, for all remotes of an account.\n\nThe number is lowered automatically while the service is slow or refuses calls.",
 			Advanced: true,
 			Default:  transport.DefaultSlots,
 		}, {
 			Name:     "batch_size",
-			Help:     "Most folders to list with one call.\n\nA smaller number is used by itself where the service wants it.",
+			Help:     "Maximum number of folders to list with one call.\n\nThe number is lowered automatically if the service requires it.",
 			Advanced: true,
 			Default:  defaultBatch,
 		}, {
 			Name:     "tries",
-			Help:     "How often a step is tried that fails for a passing reason.",
+			Help:     "Number of attempts at a step that fails temporarily.",
 			Advanced: true,
 			Default:  defaultTries,
 		}, {
 			Name:     "longest_wait",
-			Help:     "Longest time to wait because the service asks for it.\n\nWhen it asks for more, the operation fails and says so.",
+			Help:     "Longest wait that the service may ask for.\n\nIf it asks for a longer one, the operation fails with that reason.",
 			Advanced: true,
 			Default:  fs.Duration(defaultLongestWait),
 		}, {
 			Name:     "silence",
-			Help:     "Time after which a request is given up on which no byte moves, at least 45 seconds.\n\nThe first listing after a change takes Apple about 30 seconds. 0 leaves it to rclone's own --timeout.",
+			Help:     "Time after which a request is cancelled if no byte is sent or received, at least 45 seconds.\n\nThe first listing after a change takes Apple about 30 seconds. 0 means that only rclone's own --timeout applies.",
 			Advanced: true,
 			Default:  fs.Duration(defaultSilence),
 		}, {
 			Name:     "listing_age",
-			Help:     "How old a listing may be that a file is looked up in.\n\nChanges that other devices made since are not seen.",
+			Help:     "Maximum age of a listing in which a file is looked up.\n\nA look-up does not see later changes by other devices.",
 			Advanced: true,
 			Default:  fs.Duration(defaultListingAge),
 		}, {
 			Name:     "cache_items",
-			Help:     "Most items of listings to keep in memory.\n\nAn item takes about half a kilobyte. The largest folder is kept beside them, whatever its size.",
+			Help:     "Maximum number of items of listings to keep in memory.\n\nAn item takes about half a kilobyte. The largest folder is kept in addition, whatever its size.",
 			Advanced: true,
 			Default:  defaultCacheItems,
 		}, {
 			Name:     "server_side_copy",
-			Help:     "Let the service copy files.\n\nThe call for it was broken when rclone's backend was written, so a copy goes through here by default.",
+			Help:     "Let the service copy files.\n\nIts call was broken when rclone's backend was written, so by default a copy is downloaded and uploaded.",
 			Advanced: true,
 			Default:  false,
 		}, {
@@ -215,8 +215,8 @@ func (o *Options) drive() drive.Config {
 // accounts has the accounts of all remotes in this process.
 var accounts = service.NewAccounts()
 
-// drives has the drive of each account, so that all remotes of an account in
-// this process share a cache.
+// drives has the drive of each account. All remotes of an account in this process
+// share it, and with it a cache.
 var drives = struct {
 	sync.Mutex
 	of map[*service.Service]*drive.Drive

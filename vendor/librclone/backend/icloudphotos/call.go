@@ -7,19 +7,19 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// pageRecords is how many records a page has at most. The service returns no
-// more, whatever is requested.
+// pageRecords is the maximum number of records in a page. The service does not
+// return more, even if more are requested.
 const pageRecords = 200
 
-// foundZone is a zone and its sync token at the time of the response.
+// foundZone is a zone of the database, or a shared album in the form of a zone.
 type foundZone struct {
 	zoneID
-	token string
+	token string // the sync token of the zone, or the tag of the shared album, when it was found
 }
 
 // zones returns the zones of an area of the database.
 func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
-	type answered struct {
+	type result struct {
 		fault
 		Zones []struct {
 			ID      zoneID `json:"zoneID"`
@@ -27,12 +27,12 @@ func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 			Deleted bool   `json:"deleted"`
 		} `json:"zones"`
 	}
-	answer, err := callDatabase(ctx, s, area, "changes/database", struct{}{}, func(a *answered) error { return a.Err() })
+	response, err := callDatabase(ctx, s, area, "changes/database", struct{}{}, func(r *result) error { return r.Err() })
 	if err != nil {
 		return nil, err
 	}
 	var found []foundZone
-	for _, zone := range answer.Zones {
+	for _, zone := range response.Zones {
 		if !zone.Deleted {
 			zone.ID.Area = area
 			found = append(found, foundZone{zone.ID, zone.Token})
@@ -63,6 +63,7 @@ func (q query) filters() []map[string]any {
 	return filters
 }
 
+// page is a response with records.
 type page struct {
 	fault
 	Records []record `json:"records"`
@@ -70,8 +71,9 @@ type page struct {
 	Token   string   `json:"syncToken"`
 }
 
-// ask returns a page of an index. marker continues an earlier page.
-func ask(ctx context.Context, s *database, zone zoneID, q query, marker string) (*page, error) {
+// queryPage returns a page of an index: the first one, or the one after the page
+// with the given marker.
+func queryPage(ctx context.Context, s *database, zone zoneID, q query, marker string) (*page, error) {
 	body := map[string]any{
 		"query":        map[string]any{"recordType": q.kind, "filterBy": q.filters()},
 		"zoneID":       zone,
@@ -84,18 +86,19 @@ func ask(ctx context.Context, s *database, zone zoneID, q query, marker string) 
 	return callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
 }
 
-// isIndexed reports whether the indexes of a zone are complete. Before, queries
-// return a part of the library only.
+// isIndexed reports whether the indexes of a zone are complete. Until they are,
+// queries return only a part of the library.
 func isIndexed(ctx context.Context, s *database, zone zoneID) (bool, error) {
 	body := map[string]any{"query": map[string]any{"recordType": "CheckIndexingState"}, "zoneID": zone}
-	answer, err := callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
+	response, err := callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
 	if err != nil {
 		return false, err
 	}
-	return len(answer.Records) > 0 && answer.Records[0].text("state") == "FINISHED", nil
+	return len(response.Records) > 0 && response.Records[0].text("state") == "FINISHED", nil
 }
 
-// lookUp returns records by their names. Those that do not exist are left out.
+// lookUp returns the records with the given names. It omits records that do not
+// exist.
 func lookUp(ctx context.Context, s *database, zone zoneID, names []string) ([]record, error) {
 	var found []record
 	for len(names) > 0 {
@@ -106,20 +109,20 @@ func lookUp(ctx context.Context, s *database, zone zoneID, names []string) ([]re
 			wanted[i] = map[string]string{"recordName": name}
 		}
 		body := map[string]any{"records": wanted, "zoneID": zone, "desiredKeys": desiredKeys}
-		answer, err := callDatabase(ctx, s, zone.Area, "records/lookup", body, func(p *page) error { return p.Err() })
+		response, err := callDatabase(ctx, s, zone.Area, "records/lookup", body, func(p *page) error { return p.Err() })
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range answer.Records {
-			if one.Code == "" {
-				found = append(found, one)
+		for _, record := range response.Records {
+			if record.Code == "" {
+				found = append(found, record)
 			}
 		}
 	}
 	return found, nil
 }
 
-// counts returns how many items the indexes have according to the service.
+// counts returns the number of items in each index according to the service.
 func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (map[string]int, error) {
 	batch := make([]map[string]any, len(indexes))
 	for i, index := range indexes {
@@ -132,15 +135,15 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 			"zoneID": zone, "zoneWide": true, "resultsLimit": 1,
 		}
 	}
-	type answered struct {
+	type result struct {
 		fault
 		Batch []page `json:"batch"`
 	}
-	answer, err := callDatabase(ctx, s, zone.Area, "internal/records/query/batch", map[string]any{"batch": batch}, func(a *answered) error {
-		if err := a.Err(); err != nil {
+	response, err := callDatabase(ctx, s, zone.Area, "internal/records/query/batch", map[string]any{"batch": batch}, func(r *result) error {
+		if err := r.Err(); err != nil {
 			return err
 		}
-		if len(a.Batch) != len(indexes) {
+		if len(r.Batch) != len(indexes) {
 			return finalError(apierr.KindDamaged, "the service did not count all indexes of the library", "")
 		}
 		return nil
@@ -149,57 +152,57 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 		return nil, err
 	}
 	found := make(map[string]int, len(indexes))
-	for i, one := range answer.Batch {
-		if len(one.Records) > 0 {
-			found[indexes[i]] = int(one.Records[0].number("itemCount"))
+	for i, page := range response.Batch {
+		if len(page.Records) > 0 {
+			found[indexes[i]] = int(page.Records[0].number("itemCount"))
 		}
 	}
 	return found, nil
 }
 
 // errTokenRefused is returned if the service does not accept a sync token.
-var errTokenRefused = errors.New("the sync token is refused")
+var errTokenRefused = errors.New("the service does not accept the sync token")
 
-// changes calls apply for the records that have changed since a token, page by
+// changes calls apply with the records that have changed since a token, page by
 // page, and returns the token of the present state. A page without records is
-// not the last one.
+// not necessarily the last page.
 func changes(ctx context.Context, s *database, zone zoneID, token string, apply func([]record)) (string, error) {
-	type changed struct {
+	type zoneChanges struct {
 		fault
 		Token   string   `json:"syncToken"`
 		More    bool     `json:"moreComing"`
 		Records []record `json:"records"`
 	}
-	type answered struct {
+	type result struct {
 		fault
-		Zones []changed `json:"zones"`
+		Zones []zoneChanges `json:"zones"`
 	}
 	for {
 		body := map[string]any{"zones": []map[string]any{{
 			"zoneID": zone, "syncToken": token, "resultsLimit": pageRecords, "desiredKeys": desiredKeys,
 		}}}
-		answer, err := callDatabase(ctx, s, zone.Area, "changes/zone", body, func(a *answered) error {
-			if err := a.Err(); err != nil {
+		response, err := callDatabase(ctx, s, zone.Area, "changes/zone", body, func(r *result) error {
+			if err := r.Err(); err != nil {
 				return err
 			}
-			if len(a.Zones) == 0 {
+			if len(r.Zones) == 0 {
 				return finalError(apierr.KindDamaged, "the service did not return the changes of the library", "")
 			}
-			if a.Zones[0].Code == "BAD_REQUEST" {
+			if r.Zones[0].Code == "BAD_REQUEST" { // the token is refused
 				return nil
 			}
-			return a.Zones[0].Err()
+			return r.Zones[0].Err()
 		})
 		if err != nil {
 			return "", err
 		}
-		one := answer.Zones[0]
-		if one.Code != "" || one.Token == "" || one.More && one.Token == token {
+		changed := response.Zones[0]
+		if changed.Code != "" || changed.Token == "" || changed.More && changed.Token == token {
 			return "", errTokenRefused
 		}
-		apply(one.Records)
-		token = one.Token
-		if !one.More {
+		apply(changed.Records)
+		token = changed.Token
+		if !changed.More {
 			return token, nil
 		}
 	}

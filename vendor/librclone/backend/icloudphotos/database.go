@@ -20,21 +20,20 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// database gives access to the database of Photos, with the session and the
-// limits of the account.
+// database is the database of Photos, as a session of the account reaches it.
 type database struct {
 	service  *service.Service
 	contents *drive.Reader
-	index    string                 // the file for what is known of the libraries; "" for none
-	albums   map[string]sharedAlbum // by their ids
+	index    string                 // the file that stores the state of the libraries; "" for none
+	albums   map[string]sharedAlbum // by ID
 
 	mu    sync.Mutex
-	zones map[string]zoneID // of the contents that were opened, by their key
+	zones map[string]zoneID // the zones of the contents that were requested, by key
 }
 
-// zoneID is a zone of the database of Photos.
+// zoneID identifies a zone of the database of Photos.
 type zoneID struct {
-	Area  string `json:"-"` // of the database: "private" or "shared"
+	Area  string `json:"-"` // privateArea, sharedArea or sharedAlbumArea
 	Name  string `json:"zoneName"`
 	Owner string `json:"ownerRecordName,omitempty"`
 	Type  string `json:"zoneType,omitempty"`
@@ -51,9 +50,9 @@ func newDatabase(service *service.Service, sessionFile string) *database {
 	return s
 }
 
-// LockIndex waits for the turn of this process to bring the index up to date
-// and returns its file, "" for none.
-func (s *database) LockIndex(ctx context.Context) (file string, unlock func(), err error) {
+// lockIndex locks the index file, so that one process at a time updates it, and
+// returns the path of the file, or "" if there is none.
+func (s *database) lockIndex(ctx context.Context) (file string, unlock func(), err error) {
 	if s.index == "" {
 		return "", func() {}, nil
 	}
@@ -65,15 +64,15 @@ func (s *database) LockIndex(ctx context.Context) (file string, unlock func(), e
 	return s.index, unlock, err
 }
 
-// finalError returns an error of the given kind. It is final: repeating the
-// operation does not help.
+// finalError returns an error of the given kind after which the operation must
+// not be repeated.
 func finalError(kind, why, advice string) *apierr.Error {
 	e := apierr.New(kind, "", "", why).Advise(advice)
 	e.Final = true
 	return e
 }
 
-// endRun marks an error after which no other call can succeed.
+// endRun marks an error after which no other call can succeed, and returns it.
 func endRun(e *apierr.Error) *apierr.Error {
 	e.EndsRun = true
 	return e
@@ -92,7 +91,7 @@ func (f fault) Err() error {
 	if f.Code == "" {
 		return nil
 	}
-	why := "the service answered " + cmp.Or(apierr.PlainText(f.Code), "an error")
+	why := "the service responded with " + cmp.Or(apierr.PlainText(f.Code), "an error")
 	if reason := apierr.PlainText(f.Reason); reason != "" {
 		why += " (" + reason + ")"
 	}
@@ -108,15 +107,14 @@ func (f fault) Err() error {
 	return e
 }
 
-// maxTries is how often a call is sent that fails for another reason
-// than its own refusal.
+// maxTries is how often a call is sent if it fails temporarily.
 const maxTries = 5
 
 // callDatabase makes a call to the database of Photos and checks its response. A
-// call changes nothing, so it is repeated after a temporary failure. But a call
-// that is refused is repeated once only, and a refusal of the account or because
-// of too many calls ends the run: users have seen such refusals last for days,
-// longer with each further call.
+// call changes nothing, so it is repeated after a temporary failure. A refused
+// call is repeated only once. If the service refuses the account, or limits its
+// requests, the run ends: users have seen that state last for days, and longer
+// with each further call.
 // https://github.com/icloud-photos-downloader/icloud_photos_downloader/issues/163
 func callDatabase[T any](ctx context.Context, s *database, area, operation string, body any, check func(*T) error) (*T, error) {
 	r := service.Request{
@@ -124,29 +122,29 @@ func callDatabase[T any](ctx context.Context, s *database, area, operation strin
 		Params: url.Values{"remapEnums": {"true"}, "getCurrentSyncToken": {"true"}},
 		Body:   body, ContentType: "text/plain", Repeatable: true,
 	}
-	if err := s.reach(ctx); err != nil {
+	if err := s.findHost(ctx); err != nil {
 		return nil, err
 	}
 	return call(ctx, s, r, explainRefusal, check)
 }
 
-// call sends a request and checks its response, and repeats it after a temporary
-// failure. explain is called with each error.
+// call sends a request, checks the response, and repeats the request after a
+// temporary failure. explain returns the error to report for an error.
 func call[T any](ctx context.Context, s *database, r service.Request, explain func(error) error, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
-		answer := new(T)
-		err := s.service.Send(transport.WithTry(ctx, try), r, answer)
+		response := new(T)
+		err := s.service.Send(transport.WithTry(ctx, try), r, response)
 		if err == nil && check != nil {
-			err = check(answer)
+			err = check(response)
 		}
 		if err == nil {
-			return answer, nil
+			return response, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		err = explain(err)
-		if !worthAnotherCall(err, try) {
+		if !isRetried(err, try) {
 			return nil, err
 		}
 		if err := s.service.Retries.Wait(ctx, try+1, err); err != nil {
@@ -155,9 +153,9 @@ func call[T any](ctx context.Context, s *database, r service.Request, explain fu
 	}
 }
 
-// reach makes sure that the address of Photos is known. Session files of earlier
-// versions do not contain it.
-func (s *database) reach(ctx context.Context) error {
+// findHost makes sure that the address of Photos is known. Session files of
+// earlier versions do not contain it.
+func (s *database) findHost(ctx context.Context) error {
 	access, err := s.service.Session.Access(ctx)
 	if err != nil || access.Endpoint(hosts.Photos) != "" {
 		return err
@@ -174,7 +172,9 @@ func (s *database) reach(ctx context.Context) error {
 	return nil
 }
 
-func worthAnotherCall(err error, try int) bool {
+// isRetried reports whether a call is repeated after the given attempt, counted
+// from 1, has failed.
+func isRetried(err error, try int) bool {
 	if apierr.IsFinal(err) || try >= maxTries {
 		return false
 	}
@@ -182,43 +182,44 @@ func worthAnotherCall(err error, try int) bool {
 	case apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged:
 		return true
 	case apierr.KindUnsupported:
-		return try < service.TrustedTries // a valid request was seen to be refused once
+		return try < service.TrustedTries // the service was seen to refuse a valid request once
 	}
 	return false
 }
 
-// explainRefusal explains a refusal that concerns the whole account.
+// explainRefusal returns err, or the error for a refusal that concerns the whole
+// account.
 func explainRefusal(err error) error {
 	typed, ok := err.(*apierr.Error)
 	if !ok {
 		return err
 	}
-	asksToWait := "wait for some hours, better for a day, before the next attempt: each attempt before makes it last longer"
+	wait := "wait for some hours, better for a day, before the next attempt: an earlier attempt makes it last longer"
 	switch {
 	case typed.Code() == "ACCESS_DENIED" || typed.Kind() == apierr.KindDenied:
 		e := apierr.New(apierr.KindDenied, "", "", "Apple refuses access to the photo library").From(typed).Because(apierr.CauseThrottled).
-			Advise("this is temporary after too many requests: " + asksToWait + "; if it stays, open Photos on icloud.com with this account")
+			Advise("this is temporary after too many requests: " + wait + "; if it stays, open Photos on icloud.com with this account")
 		e.Final, e.EndsRun = true, true
 		return e
 	case typed.Code() == "THROTTLED" || typed.Answered && typed.Kind() == apierr.KindThrottled && strings.Contains(typed.Why, " 429"):
-		e := apierr.New(apierr.KindThrottled, "", "", "Apple limits the requests to the photo library").From(typed).Because(apierr.CauseThrottled).Advise(asksToWait)
+		e := apierr.New(apierr.KindThrottled, "", "", "Apple limits the requests to the photo library").From(typed).Because(apierr.CauseThrottled).Advise(wait)
 		e.Wait, e.Final, e.EndsRun = typed.Wait, true, true
 		return e
 	}
 	return err
 }
 
-// content is a content that belongs to a record.
+// content identifies the content of a file of a photo: a field of a record.
 type content struct {
 	Zone    *zoneID
 	Record  string
-	Field   string // of the record
+	Field   string
 	Version string // the checksum that the service reports
 	Size    int64  // bytes
 }
 
-// item returns the content in the form of a file of the drive, whose contents
-// are read in the same way.
+// item returns the content in the form of a file of iCloud Drive, which
+// [drive.Reader] can read.
 func (s *database) item(c content) *drive.Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,14 +230,15 @@ func (s *database) item(c content) *drive.Item {
 	}
 }
 
-// Open reads a content from start to end, or to its end if end is -1.
-func (s *database) Open(ctx context.Context, c content, on string, start, end int64) (io.ReadCloser, error) {
+// open returns a reader of the content from start to end, or to the end of the
+// content if end is -1.
+func (s *database) open(ctx context.Context, c content, on string, start, end int64) (io.ReadCloser, error) {
 	return s.contents.Open(ctx, s.item(c), on, start, end)
 }
 
-// Expect requests the addresses of contents that will be read soon. It does not
+// expect requests the addresses of contents that will be read soon. It does not
 // wait for them.
-func (s *database) Expect(ctx context.Context, expected []content) {
+func (s *database) expect(ctx context.Context, expected []content) {
 	items := make([]*drive.Item, len(expected))
 	for i, content := range expected {
 		items[i] = s.item(content)
@@ -244,8 +246,8 @@ func (s *database) Expect(ctx context.Context, expected []content) {
 	s.contents.Expect(ctx, items)
 }
 
-// addresses requests the addresses of contents of one zone with one call. An
-// address that the service does not return is nil.
+// addresses requests the addresses of contents of the same zone with one call.
+// An address that the service does not return is nil.
 func (s *database) addresses(ctx context.Context, items []*drive.Item) ([]*drive.Address, error) {
 	s.mu.Lock()
 	zone := s.zones[api.ZoneFromDriveID(items[0].ID)]
@@ -253,22 +255,22 @@ func (s *database) addresses(ctx context.Context, items []*drive.Item) ([]*drive
 	if zone.Area == sharedAlbumArea {
 		return s.sharedAddresses(ctx, zone, items)
 	}
-	type wanted struct {
+	type named struct {
 		Name string `json:"recordName"`
 	}
 	records := make(map[string]*record, len(items))
-	var asked []wanted
+	var requested []named
 	var fields []string
 	for _, it := range items {
 		name, field := recordOf(it)
 		if _, ok := records[name]; !ok {
 			records[name] = nil
-			asked = append(asked, wanted{name})
+			requested = append(requested, named{name})
 		}
 		fields = append(fields, field)
 	}
 	response, err := callDatabase(ctx, s, zone.Area, "records/lookup", map[string]any{
-		"records": asked, "zoneID": zone, "desiredKeys": fields,
+		"records": requested, "zoneID": zone, "desiredKeys": fields,
 	}, func(p *page) error {
 		if err := p.Err(); err != nil {
 			return err
@@ -293,7 +295,8 @@ func (s *database) addresses(ctx context.Context, items []*drive.Item) ([]*drive
 	return found, nil
 }
 
-// recordOf returns the record and the field of a content in the form of an item.
+// recordOf returns the record and the field of the content that [database.item]
+// has made an item of.
 func recordOf(it *drive.Item) (name, field string) {
 	name, field = path.Split(api.GetDocIDFromDriveID(it.ID))
 	return strings.TrimSuffix(name, "/"), field

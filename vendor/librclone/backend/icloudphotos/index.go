@@ -11,14 +11,15 @@ import (
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 )
 
-// indexVersion is the version of the form of the index file. It changes when
-// libraries get fields that a complete listing has to fill.
+// indexVersion is the version of the format of the index file. It changes when a
+// library gets a field that only a complete listing can fill, or if a field is
+// renamed.
 const indexVersion = 1
 
-// The file is a sequence of small values, because the encoder and the decoder
-// hold one value in memory: the version and the number of libraries, and then
-// for each library a part that ends it and before that parts with one record
-// each.
+// The index file is a sequence of small values, because the encoder and the
+// decoder hold one value in memory: an indexHead, and for each library an
+// indexPart for each record, followed by an indexPart with the rest of the
+// library.
 type (
 	indexHead struct{ Version, Libraries int }
 	indexPart struct {
@@ -27,12 +28,12 @@ type (
 		Master   *master
 		Album    *album
 		Relation *relation
-		End      *library // without records
+		End      *library // without its records
 	}
 )
 
-// readIndex returns the stored libraries by zone. A file that cannot be read
-// counts as empty, which costs a complete listing.
+// readIndex returns the stored libraries by the names of their zones. If the file
+// cannot be read, it returns none, so that all libraries are listed completely.
 func readIndex(path string) map[string]*library {
 	known := map[string]*library{}
 	if path == "" {
@@ -43,11 +44,11 @@ func readIndex(path string) map[string]*library {
 		return known
 	}
 	defer func() { _ = file.Close() }()
-	packed, err := gzip.NewReader(file)
+	data, err := gzip.NewReader(file)
 	if err != nil {
 		return known
 	}
-	decoder := gob.NewDecoder(packed)
+	decoder := gob.NewDecoder(data)
 	var head indexHead
 	if err := decoder.Decode(&head); err != nil || head.Version != indexVersion {
 		return known
@@ -59,7 +60,7 @@ func readIndex(path string) map[string]*library {
 		}
 		known[l.Name] = l
 	}
-	if _, err := io.Copy(io.Discard, packed); err != nil { // the checksum is at the end
+	if _, err := io.Copy(io.Discard, data); err != nil { // the checksum is at the end
 		return map[string]*library{}
 	}
 	return known
@@ -84,7 +85,7 @@ func readLibrary(decoder *gob.Decoder) (*library, error) {
 		case part.End != nil:
 			end := part.End
 			end.Assets, end.Masters, end.Albums, end.Relations = l.Assets, l.Masters, l.Albums, l.Relations
-			if end.Missing == nil { // an empty map is stored as none
+			if end.Missing == nil { // gob does not store an empty map
 				end.Missing = map[string]int{}
 			}
 			return end, nil
@@ -119,17 +120,17 @@ func writeLibrary(encoder *gob.Encoder, l *library) error {
 			err = encoder.Encode(part)
 		}
 	}
-	for name, one := range l.Assets {
-		write(indexPart{Name: name, Asset: one})
+	for name, a := range l.Assets {
+		write(indexPart{Name: name, Asset: a})
 	}
-	for name, one := range l.Masters {
-		write(indexPart{Name: name, Master: one})
+	for name, m := range l.Masters {
+		write(indexPart{Name: name, Master: m})
 	}
-	for name, one := range l.Albums {
-		write(indexPart{Name: name, Album: one})
+	for name, a := range l.Albums {
+		write(indexPart{Name: name, Album: a})
 	}
-	for name, one := range l.Relations {
-		write(indexPart{Name: name, Relation: one})
+	for name, r := range l.Relations {
+		write(indexPart{Name: name, Relation: r})
 	}
 	end := *l
 	end.Assets, end.Masters, end.Albums, end.Relations = nil, nil, nil, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestIndexIsReadAsItWasWritten(t *testing.T) {
+func TestIndexRoundTrip(t *testing.T) {
 	l := newLibrary(zoneID{Area: privateArea, Name: primaryZone})
 	l.Token, l.Indexed, l.HasAlbums, l.Unlisted, l.Refused = "token", true, true, []string{"a"}, []string{"i"}
 	l.Missing["i"] = 2
@@ -39,7 +39,7 @@ func TestIndexIsReadAsItWasWritten(t *testing.T) {
 	assert.NoError(t, errors.Join(got.partial, got.failed))
 	assert.NotNil(t, known["SharedSync-1"].Missing)
 
-	// A file that was cut counts as empty.
+	// A truncated file is treated as empty.
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, data[:len(data)-10], 0o600))

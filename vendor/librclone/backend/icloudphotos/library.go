@@ -4,65 +4,66 @@ import (
 	"strings"
 )
 
-// library is what is known of a zone. Its exported fields are stored in the
-// index.
+// library is the state of a photo library or of a shared album. Its exported
+// fields are stored in the index.
 type library struct {
-	Area, Name string
+	Area, Name string               // of the zone
 	Title      string               // of a shared album
-	Given      string               // the folder of a shared album, "" if none was given
-	Token      string               // of the state that the library has; "" if it was not listed
+	Given      string               // the name of the folder of a shared album; "" until it is chosen
+	Token      string               // the sync token of this state; "" if the library was not listed
 	Assets     map[string]*asset    // by record name
 	Masters    map[string]*master   // by record name
 	Albums     map[string]*album    // by record name
 	Relations  map[string]*relation // by record name
 	HasDeleted bool                 // assets in Recently Deleted were listed
-	Missing    map[string]int       // items of an index that were counted but not listed
+	Missing    map[string]int       // by index: the items that the service counts but does not list
 	Indexed    bool                 // the service had indexed the library when it was listed
-	Refused    []string             // indexes that the service does not list
+	Refused    []string             // the indexes that the service does not list
 	HasAlbums  bool                 // the albums were listed
-	Unlisted   []string             // albums whose photos could not be listed
+	Unlisted   []string             // the record names of albums whose photos could not be listed
 
-	zone     zoneID
-	failed   error            // why there is nothing
-	partial  error            // why there may be more
-	noAlbum  error            // why there are no albums
-	albumErr map[string]error // why an album may have more
+	zone       zoneID
+	failed     error            // the reason why the library could not be listed
+	partial    error            // the reason why photos may be missing
+	albumsErr  error            // the reason why the albums could not be listed
+	membersErr map[string]error // by album: the reason why its photos could not be listed
 }
 
 // asset is a photo or a video.
 type asset struct {
-	Master       string
-	Taken, Added int64 // milliseconds since 1970
-	Offset       int64 // seconds east of UTC at the place
+	Master       string // the record name
+	Taken, Added int64  // milliseconds since 1970
+	Offset       int64  // seconds east of UTC where the photo was taken
 	Favorite     bool
 	Hidden       bool
-	Deleted      bool
-	Main         bool // part of the index of visible assets, unless hidden or deleted
-	Burst        string
+	Deleted      bool   // in Recently Deleted
+	Main         bool   // in the index of visible assets unless hidden or deleted
+	Burst        string // the ID of the burst, or ""
 	Adjusted     bool
-	Files        []file   // edited versions
+	Files        []file   // the edited versions
 	Details      *details // nil if there are none
 
-	Folder string // where the name was given
-	Stem   string // the name of the files without the extension, "" if none was given
+	Folder string // the folder for which Stem was chosen
+	Stem   string // the name of the files without the extension; "" until it is chosen
 }
 
 // details is the metadata that few assets have.
 type details struct {
 	Title, Text    string
 	Keywords       []string
-	Placed         bool
-	Lat, Lon, High float64
+	Placed         bool    // the coordinates are known
+	Lat, Lon, High float64 // High is the altitude in meters
 }
 
-// master is the originals of an asset. Duplicates of an asset share it.
+// master is the record of the original files of an asset. Duplicates of an asset
+// share it.
 type master struct {
 	Filename string
 	Type     string
 	Files    []file
 }
 
-// file is a content of an asset.
+// file is a file of an asset, as its record describes it.
 type file struct {
 	Kind     fileKind
 	Size     int64
@@ -70,11 +71,12 @@ type file struct {
 	Type     string // uniform type identifier
 }
 
+// album is an album, or a folder of albums.
 type album struct {
 	Name   string
-	Parent string
+	Parent string // the record name of the folder
 	Folder bool
-	Given  string // the name in the tree, "" if none was given
+	Given  string // the name in the tree; "" until it is chosen
 }
 
 // relation is the membership of an asset in an album.
@@ -88,11 +90,11 @@ func newLibrary(zone zoneID) *library {
 		Area: zone.Area, Name: zone.Name,
 		Assets: map[string]*asset{}, Masters: map[string]*master{},
 		Albums: map[string]*album{}, Relations: map[string]*relation{},
-		Missing: map[string]int{}, zone: zone, albumErr: map[string]error{},
+		Missing: map[string]int{}, zone: zone, membersErr: map[string]error{},
 	}
 }
 
-// apply adopts the state of records.
+// apply updates the library with records of the service.
 func (l *library) apply(records []record) {
 	for i := range records {
 		r := &records[i]
@@ -112,7 +114,8 @@ func (l *library) apply(records []record) {
 	}
 }
 
-// remove forgets a record. The type of a deleted record is not reported.
+// remove removes a record. The service does not report the type of a deleted
+// record.
 func (l *library) remove(name string) {
 	delete(l.Assets, name)
 	delete(l.Masters, name)
@@ -121,12 +124,11 @@ func (l *library) remove(name string) {
 }
 
 func (l *library) applyAsset(r *record) {
-	known := l.Assets[r.Name]
-	now := newAsset(r)
-	if known != nil {
-		now.Folder, now.Stem, now.Main = known.Folder, known.Stem, known.Main
+	a := newAsset(r)
+	if known := l.Assets[r.Name]; known != nil {
+		a.Folder, a.Stem, a.Main = known.Folder, known.Stem, known.Main
 	}
-	l.Assets[r.Name] = now
+	l.Assets[r.Name] = a
 }
 
 func (l *library) applyAlbum(r *record) {
@@ -134,27 +136,27 @@ func (l *library) applyAlbum(r *record) {
 		l.remove(r.Name)
 		return
 	}
-	name := r.words("albumNameEnc")
+	name := r.encodedText("albumNameEnc")
 	if name == "" {
-		return // the folder of all albums
+		return // the folder that contains all albums
 	}
-	now := &album{Name: name, Parent: r.text("parentId"), Folder: r.number("albumType") == albumOfAlbums}
-	if known := l.Albums[r.Name]; known != nil && known.Name == now.Name && known.Parent == now.Parent {
-		now.Given = known.Given
+	a := &album{Name: name, Parent: r.text("parentId"), Folder: r.number("albumType") == albumOfAlbums}
+	if known := l.Albums[r.Name]; known != nil && known.Name == a.Name && known.Parent == a.Parent {
+		a.Given = known.Given
 	}
-	l.Albums[r.Name] = now
+	l.Albums[r.Name] = a
 }
 
 func (l *library) applyRelation(r *record) {
-	now := &relation{Asset: r.text("itemId"), Album: r.text("containerId"), Position: r.number("position")}
-	if now.Asset == "" || now.Album == "" {
-		now.Asset, now.Album, _ = strings.Cut(r.Name, "-IN-")
+	membership := &relation{Asset: r.text("itemId"), Album: r.text("containerId"), Position: r.number("position")}
+	if membership.Asset == "" || membership.Album == "" {
+		membership.Asset, membership.Album, _ = strings.Cut(r.Name, "-IN-")
 	}
-	l.Relations[r.Name] = now
+	l.Relations[r.Name] = membership
 }
 
-// The bits of burstFlags that a shown photo of a burst has: chosen by the user,
-// and the key photo.
+// burstShown are the bits of burstFlags that mark a photo of a burst as shown: 8
+// if the user has chosen it, 16 if it is the key photo.
 // https://github.com/RhetTbull/osxphotos/blob/main/osxphotos/_constants.py
 const burstShown = 8 | 16
 
@@ -166,7 +168,7 @@ func newAsset(r *record) *asset {
 	}
 	a.Main = a.Burst == "" || r.number("burstFlags")&burstShown != 0
 	adjustment := r.text("adjustmentType")
-	a.Adjusted = adjustment != "" && adjustment != adjustedSlowly
+	a.Adjusted = adjustment != "" && adjustment != slowMotion
 	if a.Adjusted {
 		a.Files = filesOf(r, editedImage, editedVideo, adjustments)
 	}
@@ -174,7 +176,7 @@ func newAsset(r *record) *asset {
 }
 
 func detailsOf(r *record) *details {
-	d := details{Title: r.words("captionEnc"), Text: r.words("extendedDescEnc"), Keywords: keywordsOf(r)}
+	d := details{Title: r.encodedText("captionEnc"), Text: r.encodedText("extendedDescEnc"), Keywords: keywordsOf(r)}
 	d.Lat, d.Lon, d.High, d.Placed = placeOf(r)
 	if d.Title == "" && d.Text == "" && len(d.Keywords) == 0 && !d.Placed {
 		return nil
@@ -184,7 +186,7 @@ func detailsOf(r *record) *details {
 
 func newMaster(r *record) *master {
 	return &master{
-		Filename: r.words("filenameEnc"), Type: r.text("itemType"),
+		Filename: r.encodedText("filenameEnc"), Type: r.text("itemType"),
 		Files: filesOf(r, original, alternative, liveVideo),
 	}
 }
@@ -199,8 +201,9 @@ func filesOf(r *record, wanted ...fileKind) []file {
 	return files
 }
 
-// withoutMaster returns the masters that assets refer to and that are unknown.
-func (l *library) withoutMaster() []string {
+// unknownMasters returns the names of the masters that assets refer to but that
+// are not known.
+func (l *library) unknownMasters() []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, a := range l.Assets {
@@ -212,8 +215,8 @@ func (l *library) withoutMaster() []string {
 	return names
 }
 
-// tidy forgets masters and memberships without an asset.
-func (l *library) tidy() {
+// prune removes masters without an asset and memberships without an album.
+func (l *library) prune() {
 	used := make(map[string]bool, len(l.Masters))
 	for _, a := range l.Assets {
 		used[a.Master] = true

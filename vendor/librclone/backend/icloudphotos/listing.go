@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// index is an index of assets: its name in queries that also return masters,
-// and its name in counts and in queries that do not.
+// index is an index of assets. It has two names: one in queries that also return
+// masters, and one in counts and in queries without masters.
 type index struct{ withMasters, alone string }
 
 var (
@@ -24,10 +24,10 @@ const (
 	indexOfAlbums  = "CPLAlbumByPositionLive"
 	indexOfMembers = "CPLContainerRelationLiveByAssetDate"
 
-	// queriesAtOnce is how many pages of an index are requested concurrently.
-	queriesAtOnce = 8
-	// memberRecords is how many records a member of an album takes in a page:
-	// its membership, the asset and the master.
+	// maxQueries is how many queries are sent concurrently.
+	maxQueries = 8
+	// memberRecords is the number of records in a page for each member of an
+	// album: the membership, the asset and the master.
 	memberRecords = 3
 )
 
@@ -35,15 +35,15 @@ const (
 type lister struct {
 	service *database
 	zone    zoneID
-	alone   bool // masters are known, so assets are listed without them
+	alone   bool // assets are listed without masters, because masters are known
 
 	mu      sync.Mutex
 	library *library
 }
 
-// assets lists an index. An index of hidden or visible assets is sorted by date,
-// and a page begins at a rank. So pages are requested concurrently. A page may be
-// shorter than requested, or empty although more assets follow.
+// assets lists an index with count items. Pages are requested concurrently,
+// because a page can begin at any rank. A page may be shorter than requested, and
+// may be empty although more assets follow.
 func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	first, err := l.page(ctx, ix, 0)
 	if err != nil && l.alone && apierr.KindOf(err) == apierr.KindUnsupported {
@@ -55,7 +55,7 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	}
 	stride := l.stride()
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(queriesAtOnce)
+	group.SetLimit(maxQueries)
 	for start := 0; start == 0 || start < count; start += stride {
 		end, last, from := min(start+stride, count), start+stride >= count, start
 		if start == 0 {
@@ -69,6 +69,7 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	return group.Wait()
 }
 
+// stride returns the maximum number of assets in a page.
 func (l *lister) stride() int {
 	if l.alone {
 		return pageRecords
@@ -76,9 +77,9 @@ func (l *lister) stride() int {
 	return pageRecords / 2
 }
 
-// window lists the ranks from start to end. The last window also lists what the
-// index has gained since it was counted. Whether assets are missing is found by
-// counting.
+// window lists the assets with the ranks from start to end. The last window also
+// lists assets that were added to the index after it was counted. A window may
+// miss assets: loader.compareCounts finds that.
 func (l *lister) window(ctx context.Context, ix index, start, end int, last bool) error {
 	for again := true; start < end || last; {
 		listed, err := l.page(ctx, ix, start)
@@ -88,7 +89,7 @@ func (l *lister) window(ctx context.Context, ix index, start, end int, last bool
 		start += listed
 		switch {
 		case listed == 0 && again && start < end:
-			again = false // one empty page is not the end
+			again = false // a single empty page is not the end
 		case listed == 0, last && start >= end && listed < l.stride():
 			return nil
 		}
@@ -96,25 +97,25 @@ func (l *lister) window(ctx context.Context, ix index, start, end int, last bool
 	return nil
 }
 
-// page lists the assets from a rank and returns how many they are.
+// page lists a page of assets from a rank and returns the number of assets.
 func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 	kind := ix.withMasters
 	if l.alone {
 		kind = ix.alone
 	}
-	answer, err := ask(ctx, l.service, l.zone, query{kind: kind, ranked: true, rank: rank}, "")
+	response, err := queryPage(ctx, l.service, l.zone, query{kind: kind, ranked: true, rank: rank}, "")
 	if err != nil {
 		return 0, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.library.apply(answer.Records)
+	l.library.apply(response.Records)
 	if l.library.Token == "" {
-		l.library.Token = answer.Token
+		l.library.Token = response.Token
 	}
 	listed := 0
-	for i := range answer.Records {
-		if r := &answer.Records[i]; r.Type == typeAsset {
+	for i := range response.Records {
+		if r := &response.Records[i]; r.Type == typeAsset {
 			listed++
 			if a := l.library.Assets[r.Name]; a != nil && ix == visibleAssets {
 				a.Main = true
@@ -124,40 +125,41 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 	return listed, nil
 }
 
-// albums lists the albums in a folder, "" for the top, and in the folders in it.
-func (l *lister) albums(ctx context.Context, folder string, above map[string]bool) error {
+// albums lists the albums below a folder, or all albums if folder is "". It skips
+// the folders in seen and adds the folders that it lists.
+func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool) error {
 	var folders []string
 	for marker := ""; ; {
-		answer, err := ask(ctx, l.service, l.zone, query{kind: indexOfAlbums, parent: folder}, marker)
+		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfAlbums, parent: folder}, marker)
 		if err != nil {
 			return err
 		}
-		l.library.apply(answer.Records)
-		for i := range answer.Records {
-			name := answer.Records[i].Name
-			if a := l.library.Albums[name]; a != nil && a.Folder && !above[name] {
-				above[name] = true
+		l.library.apply(response.Records)
+		for i := range response.Records {
+			name := response.Records[i].Name
+			if a := l.library.Albums[name]; a != nil && a.Folder && !seen[name] {
+				seen[name] = true
 				folders = append(folders, name)
 			}
 		}
-		if answer.Marker == "" || answer.Marker == marker {
+		if response.Marker == "" || response.Marker == marker {
 			break
 		}
-		marker = answer.Marker
+		marker = response.Marker
 	}
 	for _, name := range folders {
-		if err := l.albums(ctx, name, above); err != nil {
+		if err := l.albums(ctx, name, seen); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// members lists the assets of albums. If that fails for an album, the error is
-// that of the album, unless it ends the run.
+// members lists the assets of albums. An error that does not end the run is
+// stored as that of its album.
 func (l *lister) members(ctx context.Context, albums []string) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(queriesAtOnce)
+	group.SetLimit(maxQueries)
 	for _, name := range albums {
 		group.Go(func() error {
 			err := l.membersOf(ctx, name)
@@ -166,7 +168,7 @@ func (l *lister) members(ctx context.Context, albums []string) error {
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.library.albumErr[name] = err
+			l.library.membersErr[name] = err
 			return nil
 		})
 	}
@@ -176,15 +178,15 @@ func (l *lister) members(ctx context.Context, albums []string) error {
 func (l *lister) membersOf(ctx context.Context, name string) error {
 	again := true
 	for rank := 0; ; {
-		answer, err := ask(ctx, l.service, l.zone, query{kind: indexOfMembers, parent: name, ranked: true, rank: rank}, "")
+		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfMembers, parent: name, ranked: true, rank: rank}, "")
 		if err != nil {
 			return err
 		}
 		listed := 0
 		l.mu.Lock()
-		for i := range answer.Records {
-			// The assets themselves are listed elsewhere, as they were then.
-			if r := &answer.Records[i]; r.Type == typeRelation {
+		for i := range response.Records {
+			// The assets in the response are ignored: the indexes of assets list them.
+			if r := &response.Records[i]; r.Type == typeRelation {
 				l.library.applyRelation(r)
 				listed++
 			}
@@ -194,7 +196,7 @@ func (l *lister) membersOf(ctx context.Context, name string) error {
 		switch {
 		case listed >= pageRecords/memberRecords:
 		case listed == 0 && again:
-			again = false // one empty page is not the end
+			again = false // a single empty page is not the end
 		case listed == 0:
 			return nil
 		}

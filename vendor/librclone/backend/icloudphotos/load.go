@@ -21,15 +21,16 @@ const (
 	privateArea  = "private"
 	sharedArea   = "shared"
 
-	// passes is how often an index is listed if the counts of the service
-	// differ: assets that move between pages during a listing can be missed.
-	passes = 2
+	// maxPasses is how often a library is listed if the counts of the service
+	// are higher: a listing can miss assets that move between pages meanwhile.
+	maxPasses = 2
 )
 
+// endsRun reports whether no other call can succeed after an error.
 func endsRun(err error) bool { return fserrors.IsFatalError(err) }
 
-// findZones returns the zones that are photo libraries. The other zones belong
-// to shared links and to apps.
+// findZones returns the zones that are photo libraries. Other zones belong to
+// shared links and to apps.
 func findZones(ctx context.Context, s *database) ([]foundZone, error) {
 	found, err := zones(ctx, s, privateArea)
 	if err != nil {
@@ -39,7 +40,7 @@ func findZones(ctx context.Context, s *database) ([]foundZone, error) {
 	switch {
 	case err != nil && (endsRun(err) || ctx.Err() != nil):
 		return nil, err
-	case err != nil: // accounts that take part in no shared library may have no such database
+	case err != nil: // an account without a shared library may not have this area
 		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
 	}
 	var libraries []foundZone
@@ -56,17 +57,18 @@ func findZones(ctx context.Context, s *database) ([]foundZone, error) {
 	return libraries, nil
 }
 
-// loader brings libraries up to date.
+// loader loads libraries and shared albums.
 type loader struct {
 	service *database
-	layout  string
-	deleted bool // what is in Recently Deleted is wanted
+	layout  string // the option photos_layout
+	deleted bool   // also load Recently Deleted
 }
 
-// load returns the present state of libraries. Only one process of an account
-// does so at a time: the next one starts from what the first has stored.
+// load returns the present state of libraries and stores it in the index. Only
+// one process of an account loads at a time: the next process starts from the
+// stored state.
 func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error) {
-	file, unlock, err := c.service.LockIndex(ctx)
+	file, unlock, err := c.service.lockIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +115,8 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 	return libraries, nil
 }
 
-// layoutOf returns the layout of the folders of a library. A shared album is one
-// folder.
+// layoutOf returns the layout of the folders of a library. A shared album is a
+// single folder.
 func (c *loader) layoutOf(l *library) string {
 	if l.Area == sharedAlbumArea {
 		return flat
@@ -122,41 +124,44 @@ func (c *loader) layoutOf(l *library) string {
 	return c.layout
 }
 
-// library returns the present state of a library: from a known state by what has
-// changed since, or by a complete listing. The counts of the service decide
-// whether the former is enough.
+// library returns the present state of a library. It updates the known state,
+// if there is one, and lists the library completely if the counts of the service
+// differ afterwards.
 func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	if zone.Area == sharedAlbumArea {
 		return c.sharedAlbum(ctx, zone, known)
 	}
 	if known != nil {
-		known.zone, known.albumErr = zone.zoneID, map[string]error{}
+		known.zone, known.membersErr = zone.zoneID, map[string]error{}
 	}
 	if known != nil && known.Token != "" && (known.HasDeleted || !c.deleted) {
-		current, err := c.update(ctx, known)
-		if err != nil || current {
+		complete, err := c.update(ctx, known)
+		if err != nil || complete {
 			return known, err
 		}
 	}
 	return c.list(ctx, zone, known)
 }
 
-// update brings a known library up to date. It returns false if a complete
-// listing is needed.
+// update applies the changes since the known state of a library. It returns
+// false if the library has to be listed completely.
 func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
-	if err != nil {
-		return false, unless(errTokenRefused, err)
+	switch {
+	case errors.Is(err, errTokenRefused):
+		return false, nil
+	case err != nil:
+		return false, err
 	}
 	l.Token = token
 	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
 		return false, err
 	}
-	difference, err := c.settle(ctx, l)
-	if err != nil || !same(difference, l.Missing) {
+	difference, err := c.compareCounts(ctx, l)
+	if err != nil || !sameCounts(difference, l.Missing) {
 		return false, err
 	}
-	l.judge(difference)
+	l.checkComplete(difference)
 	if l.Indexed {
 		return true, nil
 	}
@@ -164,16 +169,9 @@ func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 	return !indexed, err
 }
 
-// unless returns err, or nil if it is the expected one.
-func unless(expected, err error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
-}
-
-// list lists a library completely. What changes during the listing is requested
-// afterwards. Names are taken from a known state.
+// list lists a library completely, and then requests the changes since the
+// beginning of the listing. Assets and albums keep the names that they have in
+// the known state, if there is one.
 func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	l := newLibrary(zone.zoneID)
 	l.Token, l.HasDeleted = zone.token, c.deleted
@@ -192,19 +190,20 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		if known != nil {
 			l.keepNames(known)
 		}
-		difference, err := c.settle(ctx, l)
+		difference, err := c.compareCounts(ctx, l)
 		if err != nil {
 			return nil, err
 		}
 		l.Missing = difference
-		l.judge(difference)
-		if missing(difference) == 0 || pass == passes {
+		l.checkComplete(difference)
+		if missing(difference) == 0 || pass == maxPasses {
 			return l, nil
 		}
 	}
 }
 
-// listOnce lists the indexes, the albums, and what has changed meanwhile.
+// listOnce lists the indexes and the albums, and then applies the changes since
+// the beginning of the listing.
 func (c *loader) listOnce(ctx context.Context, lister *lister) error {
 	l := lister.library
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
@@ -244,17 +243,18 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) error {
 	return err
 }
 
-// listAlbums lists the albums, and of those what was not listed yet. Shared
-// libraries have none. Only an error that ends the run is returned.
+// listAlbums lists the albums if they are not known, and the photos of albums
+// that were not listed yet. Shared libraries have no albums. Only an error that
+// ends the run is returned.
 func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 	l := lister.library
 	if l.Name != primaryZone {
 		return nil
 	}
 	if !l.HasAlbums {
-		if l.noAlbum = lister.albums(ctx, "", map[string]bool{}); l.noAlbum != nil {
-			if endsRun(l.noAlbum) || ctx.Err() != nil {
-				return l.noAlbum
+		if l.albumsErr = lister.albums(ctx, "", map[string]bool{}); l.albumsErr != nil {
+			if endsRun(l.albumsErr) || ctx.Err() != nil {
+				return l.albumsErr
 			}
 			return nil
 		}
@@ -266,19 +266,19 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 		}
 	}
 	err := lister.members(ctx, l.Unlisted)
-	l.Unlisted = slices.Collect(maps.Keys(l.albumErr))
+	l.Unlisted = slices.Collect(maps.Keys(l.membersErr))
 	return err
 }
 
-// settle looks up masters that are missing, and returns by how much the counts
-// of the service exceed what is known.
-func (c *loader) settle(ctx context.Context, l *library) (map[string]int, error) {
-	found, err := lookUp(ctx, c.service, l.zone, l.withoutMaster())
+// compareCounts looks up unknown masters, and returns for each index the count of
+// the service minus the number of known assets.
+func (c *loader) compareCounts(ctx context.Context, l *library) (map[string]int, error) {
+	found, err := lookUp(ctx, c.service, l.zone, l.unknownMasters())
 	if err != nil {
 		return nil, err
 	}
 	l.apply(found)
-	l.tidy()
+	l.prune()
 	indexes := []index{visibleAssets, hiddenAssets}
 	if l.HasDeleted {
 		indexes = append(indexes, deletedAssets)
@@ -303,15 +303,16 @@ func (c *loader) settle(ctx context.Context, l *library) (map[string]int, error)
 	return counted, nil
 }
 
-// judge determines whether the library may have more than what is listed.
-func (l *library) judge(difference map[string]int) {
+// checkComplete sets l.partial if photos may be missing from the library.
+func (l *library) checkComplete(difference map[string]int) {
 	why, advice := "", ""
 	switch count := missing(difference); {
 	case count > 0:
 		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
 		advice = "if later backups say so too, compare the numbers on icloud.com"
 	case len(l.Refused) > 0:
-		why, advice = "the service does not list some photos (index "+strings.Join(l.Refused, ", ")+")", "photos of bursts or hidden photos may be missing"
+		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
+		advice = "photos of bursts, hidden photos or deleted photos may be missing"
 	case !l.Indexed:
 		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
 		advice = "wait for a day and back it up again"
@@ -332,7 +333,8 @@ func missing(difference map[string]int) int {
 	return total
 }
 
-func same(a, b map[string]int) bool {
+// sameCounts reports whether b has all counts of a.
+func sameCounts(a, b map[string]int) bool {
 	for key, count := range a {
 		if b[key] != count {
 			return false
@@ -341,6 +343,7 @@ func same(a, b map[string]int) bool {
 	return true
 }
 
+// names returns the names of indexes in counts.
 func names(indexes []index) []string {
 	names := make([]string, len(indexes))
 	for i, ix := range indexes {
@@ -349,6 +352,7 @@ func names(indexes []index) []string {
 	return names
 }
 
+// keepNames takes the names of assets and albums from a known state.
 func (l *library) keepNames(known *library) {
 	for id, a := range l.Assets {
 		if old := known.Assets[id]; old != nil {

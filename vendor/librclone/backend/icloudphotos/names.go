@@ -11,7 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// fileKind is what a content is of its asset.
+// fileKind is the role of a file of an asset. The index stores its value.
 type fileKind uint8
 
 const (
@@ -23,13 +23,12 @@ const (
 	adjustments
 )
 
-// kinds has the fields of each kind of content in the record of the master or of
-// the asset, and how its file is named.
+// kinds describes the kinds of files.
 var kinds = [...]struct {
-	prefix    string // of the fields
-	ofMaster  bool
-	mark      string // between the stem and the extension
-	extension string // "" for that of the type
+	prefix    string // of the names of the fields that describe the file
+	ofMaster  bool   // the fields are those of the master, not of the asset
+	mark      string // between the stem and the extension of the file name
+	extension string // of the file name; "" for the extension of the file's type
 }{
 	original:    {"resOriginal", true, "", ""},
 	alternative: {"resOriginalAlt", true, "", ""},
@@ -39,14 +38,15 @@ var kinds = [...]struct {
 	adjustments: {"resSidecar", false, "", ".AAE"},
 }
 
-// The marks of files that would have the name of another file of the asset.
+// The marks in the names of files that would have the same name as another file
+// of the asset without them.
 const (
 	editedMark      = " (edited)"
 	alternativeMark = " (alternative)"
 	liveMark        = " (live)"
 )
 
-// extensions are those of type identifiers.
+// extensions are the file name extensions by uniform type identifier.
 var extensions = map[string]string{
 	"public.jpeg": ".JPG", "public.png": ".PNG", "public.heic": ".HEIC", "public.heif": ".HEIF", "public.tiff": ".TIFF",
 	"public.mpeg-4": ".MP4", "com.apple.quicktime-movie": ".MOV", "com.compuserve.gif": ".GIF",
@@ -57,26 +57,29 @@ var extensions = map[string]string{
 	"com.olympus.raw-image": ".ORF", "com.olympus.or-raw-image": ".ORF", "com.pentax.raw-image": ".PEF",
 }
 
-func extensionOf(kind, other string) string {
-	if extension, ok := extensions[kind]; ok {
+// extensionOf returns the extension for a uniform type identifier, or fallback if
+// the identifier is unknown.
+func extensionOf(identifier, fallback string) string {
+	if extension, ok := extensions[identifier]; ok {
 		return extension
 	}
-	return other
+	return fallback
 }
 
 // isVideo reports whether the original is a video.
 func (m *master) isVideo() bool {
-	kind := m.Type
+	identifier := m.Type
 	for _, f := range m.Files {
 		if f.Kind == original && f.Type != "" {
-			kind = f.Type
+			identifier = f.Type
 		}
 	}
-	return strings.Contains(kind, "movie") || strings.Contains(kind, "video") || kind == "public.mpeg-4" || kind == "public.avi"
+	return strings.Contains(identifier, "movie") || strings.Contains(identifier, "video") ||
+		identifier == "public.mpeg-4" || identifier == "public.avi"
 }
 
-// split returns the stem and the extension of the original's name. A name is
-// made for an original without one.
+// split returns the stem and the extension of the name of the original. If the
+// original has no name, the stem is id.
 func (m *master) split(id string) (stem, extension string) {
 	filename := clean(m.Filename)
 	extension = path.Ext(filename)
@@ -90,7 +93,7 @@ func (m *master) split(id string) (stem, extension string) {
 	return stem, extension
 }
 
-// clean returns a name that is one part of a path.
+// clean returns name as a valid path element.
 func clean(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
@@ -107,15 +110,16 @@ func clean(name string) string {
 	return strings.TrimSpace(name)
 }
 
-// named is a content of an asset with the name of its file.
-type named struct {
+// namedFile is a file of an asset with its name in the tree.
+type namedFile struct {
 	file
 	name string
 }
 
-// contents returns the files of an asset that versions include: all, the
-// originals, or the edited version in place of the original.
-func (a *asset) contents(id string, m *master, versions string) []named {
+// namedFiles returns the files of an asset that the option photos_versions
+// selects: "all", the "original" ones, or the "edited" ones in place of the
+// originals.
+func (a *asset) namedFiles(id string, m *master, versions string) []namedFile {
 	stem, extension := m.split(id)
 	if a.Stem != "" {
 		stem = a.Stem
@@ -129,7 +133,7 @@ func (a *asset) contents(id string, m *master, versions string) []named {
 	has := func(kind fileKind) bool {
 		return slices.ContainsFunc(edited, func(f file) bool { return f.Kind == kind })
 	}
-	var files []named
+	var files []namedFile
 	taken := map[string]bool{}
 	for _, f := range append(slices.Clone(m.Files), edited...) {
 		isOriginal := kinds[f.Kind].ofMaster
@@ -153,14 +157,14 @@ func (a *asset) contents(id string, m *master, versions string) []named {
 		}
 		if key := strings.ToLower(name); !taken[key] {
 			taken[key] = true
-			files = append(files, named{f, name})
+			files = append(files, namedFile{f, name})
 		}
 	}
 	return files
 }
 
-// folder returns the folder of an asset in its library: the month in which it
-// was taken, at the place where it was taken.
+// folder returns the folder of an asset in its library: the month in which the
+// photo was taken, in the time zone of the place.
 func (a *asset) folder(layout string) string {
 	if layout == flat {
 		return ""
@@ -168,6 +172,7 @@ func (a *asset) folder(layout string) string {
 	return a.taken().Format("2006/01")
 }
 
+// taken returns when the photo was taken, in the time zone of the place.
 func (a *asset) taken() time.Time {
 	zone := time.UTC
 	if a.Offset != 0 && a.Offset > -86400 && a.Offset < 86400 {
@@ -176,8 +181,8 @@ func (a *asset) taken() time.Time {
 	return time.UnixMilli(a.Taken).In(zone)
 }
 
-// ambiguous reports whether files of another asset could have a name that begins
-// with the stem.
+// ambiguous reports whether a stem ends in a mark, so that another asset could
+// have a file with the same name.
 func ambiguous(stem string) bool {
 	for _, mark := range []string{editedMark, alternativeMark, liveMark} {
 		if strings.HasSuffix(strings.ToLower(stem), mark) {
@@ -187,11 +192,11 @@ func ambiguous(stem string) bool {
 	return false
 }
 
-// nameAssets gives each asset without a name the stem of its files. The stem is
-// that of the original unless another asset of the folder has it: then the id of
-// the asset is added. An asset keeps its name, even if the other one goes. Of two
-// new assets, the one that was added first gets the plain name, so that the names
-// are the same if the index is lost.
+// nameAssets chooses the stem of each asset that has none for its folder. The
+// stem is that of the original, with the ID of the asset if another asset in the
+// folder has the same stem. An asset keeps its stem even if the other asset is
+// deleted. New assets are named in the order in which they were added to the
+// library, so that most names stay the same if the index is lost.
 func (l *library) nameAssets(layout string) {
 	taken := map[string]bool{}
 	key := func(folder, stem string) string { return folder + "\x00" + strings.ToLower(stem) }
@@ -222,8 +227,8 @@ func (l *library) nameAssets(layout string) {
 	}
 }
 
-// nameAlbums gives each album without a name its own, or that with its id if
-// another album in the same folder has it.
+// nameAlbums chooses the folder name of each album that has none: the name of the
+// album, with the ID if another album in the same folder has the name.
 func (l *library) nameAlbums() {
 	taken := map[string]bool{}
 	key := func(a *album, name string) string { return a.Parent + "\x00" + strings.ToLower(name) }
@@ -238,14 +243,14 @@ func (l *library) nameAlbums() {
 	slices.Sort(unnamed)
 	for _, id := range unnamed {
 		a := l.Albums[id]
-		a.Given = unused(a.Name, id, func(name string) bool { return taken[key(a, name)] })
+		a.Given = folderName(a.Name, id, func(name string) bool { return taken[key(a, name)] })
 		taken[key(a, a.Given)] = true
 	}
 }
 
-// unused returns the name of a folder for an album: that of the album, or the
-// name with the id if it is taken.
-func unused(name, id string, taken func(string) bool) string {
+// folderName returns the name of the folder of an album: the name of the album,
+// with the ID if the name is taken.
+func folderName(name, id string, taken func(string) bool) string {
 	name = cmp.Or(clean(name), "_")
 	if taken(name) {
 		return withID(name, id, taken)
@@ -253,8 +258,8 @@ func unused(name, id string, taken func(string) bool) string {
 	return name
 }
 
-// withID adds the beginning of an id to a name, or the whole id if the result is
-// taken.
+// withID returns name with the beginning of the ID, or with the whole ID if the
+// former is taken.
 func withID(name, id string, taken func(string) bool) string {
 	id = clean(id)
 	short := name + " (" + id[:min(len(id), 8)] + ")"
@@ -264,8 +269,8 @@ func withID(name, id string, taken func(string) bool) string {
 	return name + " (" + id + ")"
 }
 
-// libraryNames returns the top folder of each library. Shared albums have none
-// of their own.
+// libraryNames returns the names of the top folders of libraries by the names of
+// their zones. Shared albums have no top folder of their own.
 func libraryNames(found []foundZone) map[string]string {
 	names := map[string]string{}
 	for _, zone := range found {

@@ -33,20 +33,20 @@ func (l *library) stems() map[string]string {
 	return stems
 }
 
-func TestNamesAreUniqueAndStay(t *testing.T) {
+func TestAssetNamesAreUniqueAndStable(t *testing.T) {
 	l := libraryOf(map[string]string{firstID: "IMG_1.HEIC", secondID: "img_1.jpg"})
 	assert.Equal(t, map[string]string{firstID: "IMG_1", secondID: "img_1 (BBBBBBBB)"}, l.stems())
 	delete(l.Assets, firstID)
 	assert.Equal(t, map[string]string{secondID: "img_1 (BBBBBBBB)"}, l.stems())
 	l.Assets[thirdID] = &asset{Master: "m" + firstID}
 	assert.Equal(t, map[string]string{secondID: "img_1 (BBBBBBBB)", thirdID: "IMG_1"}, l.stems())
-	// The date decides on the folder, where the name is given anew.
+	// The month of the date is the folder. In another folder, the name is chosen again.
 	l.Assets[secondID].Taken = 1_793_872_800_000
 	assert.Equal(t, "img_1", l.stems()[secondID])
 	assert.Equal(t, "2026/11", l.Assets[secondID].Folder)
 }
 
-func TestNamesThatLookLikeOthers(t *testing.T) {
+func TestAmbiguousAssetNamesHaveAnID(t *testing.T) {
 	l := libraryOf(map[string]string{firstID: "A (edited).HEIC", secondID: "../B\x00.HEIC", thirdID: ""})
 	assert.Equal(t, map[string]string{firstID: "A (edited) (AAAAAAAA)", secondID: ".._B_", thirdID: thirdID}, l.stems())
 	l = libraryOf(map[string]string{firstID: "C", secondID: "C", thirdID: "C"})
@@ -54,14 +54,14 @@ func TestNamesThatLookLikeOthers(t *testing.T) {
 	assert.Equal(t, map[string]string{firstID: "C (AAAAAAAA)", secondID: "C", thirdID: "C (" + thirdID + ")"}, l.stems())
 }
 
-func TestFilesOfAnAsset(t *testing.T) {
+func TestOptionVersionsSelectsFiles(t *testing.T) {
 	m := &master{Filename: "A.MOV", Type: "com.apple.quicktime-movie", Files: []file{
 		{Kind: original, Type: "com.apple.quicktime-movie"}, {Kind: alternative, Type: "com.apple.quicktime-movie"}, {Kind: liveVideo},
 	}}
 	a := &asset{Files: []file{{Kind: editedImage, Type: "public.jpeg"}, {Kind: editedVideo}, {Kind: adjustments}}}
 	names := func(versions string) (names []string) {
-		for _, one := range a.contents(firstID, m, versions) {
-			names = append(names, one.name)
+		for _, file := range a.namedFiles(firstID, m, versions) {
+			names = append(names, file.name)
 		}
 		return names
 	}
@@ -70,7 +70,7 @@ func TestFilesOfAnAsset(t *testing.T) {
 	assert.Equal(t, []string{"A (edited).MOV"}, names("edited"))
 }
 
-func TestKeywordsAndPlaceOfPropertyLists(t *testing.T) {
+func TestKeywordsAndPlaceAreReadFromPropertyLists(t *testing.T) {
 	list := func(content any) value {
 		data, err := plist.Marshal(content, plist.BinaryFormat)
 		require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestKeywordsAndPlaceOfPropertyLists(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func TestCoordinates(t *testing.T) {
+func TestDegreesHaveTheNotationOfXMP(t *testing.T) {
 	assert.Equal(t, "48,8.229240N", degrees(48.137154, "N", "S"))
 	assert.Equal(t, "0,0.000000N", degrees(0, "N", "S"))
 	assert.Equal(t, "180,0.000000W", degrees(-179.999999999, "E", "W"))

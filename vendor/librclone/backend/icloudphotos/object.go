@@ -13,10 +13,10 @@ import (
 	"github.com/rclone/rclone/fs/hash"
 )
 
-// entry is what all items of a folder have.
+// entry implements the methods that all entries of a folder have in common.
 type entry struct {
 	fs       *Fs
-	path     string // in fs
+	path     string // relative to the root of fs
 	modified time.Time
 }
 
@@ -49,31 +49,31 @@ func (e *entry) Update(context.Context, io.Reader, fs.ObjectInfo, ...fs.OpenOpti
 // Remove implements fs.Object.
 func (e *entry) Remove(context.Context) error { return readOnly() }
 
-// Link is a symbolic link.
+// Link is a symbolic link to a file of a library.
 type Link struct {
 	entry
 	target string
 }
 
-// Target returns the path that the link leads to, relative to its folder.
+// Target returns the path that the link refers to, relative to its folder.
 func (l *Link) Target() string { return l.target }
 
 // Size implements fs.DirEntry.
 func (l *Link) Size() int64 { return int64(len(l.target)) }
 
-// invalid is an item that cannot be used.
+// invalid is the entry of a photo that cannot be read.
 type invalid struct {
 	entry
 	why error
 }
 
-// Invalid returns why the item cannot be used.
+// Invalid returns the reason why the photo cannot be read.
 func (i *invalid) Invalid() error { return i.why }
 
 // Size implements fs.DirEntry.
 func (i *invalid) Size() int64 { return -1 }
 
-// Object is a content of a photo.
+// Object is a file of a photo.
 type Object struct {
 	entry
 	content content
@@ -82,7 +82,7 @@ type Object struct {
 // Size implements fs.DirEntry.
 func (o *Object) Size() int64 { return o.content.Size }
 
-// Version returns a value that changes with the content and with nothing else.
+// Version returns a value that changes if, and only if, the content changes.
 func (o *Object) Version() string {
 	version := o.content.Version
 	if version == "" {
@@ -97,21 +97,23 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	if start >= o.content.Size || end >= 0 && end <= start {
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
-	return o.fs.service.Open(ctx, o.content, o.path, start, end)
+	return o.fs.service.open(ctx, o.content, o.path, start, end)
 }
 
-// Text is a small file that is made here.
+// Text is a generated text file: the metadata of a photo, or the manifest of an
+// album.
 type Text struct {
 	entry
 	size    int64
 	sum     [8]byte
-	content func() []byte
+	content func() []byte // generates the content again, so that it takes no memory
 }
 
-func (f *Fs) text(whole string, modified time.Time, content func() []byte) *Text {
-	made := content()
-	sum := sha256.Sum256(made)
-	return &Text{entry{f, f.remote(whole), modified}, int64(len(made)), [8]byte(sum[:8]), content}
+// text returns the text file at a path of the libraries.
+func (f *Fs) text(path string, modified time.Time, content func() []byte) *Text {
+	data := content()
+	sum := sha256.Sum256(data)
+	return &Text{entry{f, f.remote(path), modified}, int64(len(data)), [8]byte(sum[:8]), content}
 }
 
 // Size implements fs.DirEntry.
@@ -129,8 +131,8 @@ func (t *Text) Open(_ context.Context, options ...fs.OpenOption) (io.ReadCloser,
 	return io.NopCloser(io.NewSectionReader(bytes.NewReader(t.content()), start, max(0, end-start))), nil
 }
 
-// span returns the part of a content of a size that options ask for. end is -1
-// for the end of the content.
+// span returns the range that options request of a content of the given size. end
+// is -1 for the end of the content.
 func span(options []fs.OpenOption, size int64) (start, end int64) {
 	options = append([]fs.OpenOption(nil), options...)
 	fs.FixRangeOption(options, size)

@@ -1,14 +1,15 @@
 // Package icloudphotos is a backend of rclone that shows the photo libraries of
 // an Apple Account as folders, for backups. Nothing can be written.
 //
-//	/Library/2026/11/IMG_0001.HEIC       each photo once, by the month it was taken in
-//	/Library/2026/11/IMG_0001.HEIC.xmp   its metadata
-//	/Library/2026/11/IMG_0001.MOV        the video of a live photo
+//	/Library/2026/11/IMG_0001.HEIC           each photo once, by the month in which it was taken
+//	/Library/2026/11/IMG_0001.HEIC.xmp       its metadata
+//	/Library/2026/11/IMG_0001.MOV            the video of a live photo
 //	/Albums/Travel/Rome/0001 IMG_0001.HEIC   a symbolic link to it
-//	/Shared Albums/Wedding/IMG_0002.JPG  a copy in an album that people share
+//	/Shared Albums/Wedding/IMG_0002.JPG      a copy in an album that people share
 //
-// What is known of a library is stored in a file, with the names of the photos.
-// So a photo keeps its name, and the next process requests only what has changed.
+// The state of the libraries is stored in an index file, with the names of the
+// photos. So a photo keeps its name, and the next process requests only the
+// changes.
 package icloudphotos
 
 import (
@@ -26,16 +27,19 @@ import (
 	"github.com/rclone/rclone/fs/hash"
 )
 
-// The values of the option photos_deleted.
+// includeDeleted is the value of the option photos_deleted that includes Recently
+// Deleted.
 const includeDeleted = "include"
 
-// The value of the option photos_layout for one folder.
+// flat is the value of the option photos_layout that puts all photos of a library
+// in one folder.
 const flat = "flat"
 
-// unknownTime is the time of folders, which have none.
+// unknownTime is the modification time of folders and manifests, for which the
+// service has none.
 var unknownTime = time.Unix(0, 0)
 
-// Fs is a folder of the photo libraries of an account.
+// Fs is the file system below a folder of the photo libraries of an account.
 type Fs struct {
 	name     string
 	root     string
@@ -43,17 +47,17 @@ type Fs struct {
 	service  *database
 	features *fs.Features
 
-	turn     chan struct{} // held by the caller that loads
-	found    []foundZone
-	noShared error // why there are no shared albums
-	tree     *tree
-	failed   error // why nothing can be loaded
+	mu        chan struct{} // a mutex for the fields below; it is held during requests
+	found     []foundZone
+	albumsErr error // the reason why the shared albums could not be found
+	tree      *tree
+	failed    error // the reason why the libraries could not be loaded
 }
 
 func init() { icloud.RegisterPhotos(newFs) }
 
 func newFs(ctx context.Context, name, root string, opt icloud.PhotosOptions, service *service.Service) (fs.Fs, error) {
-	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, service: newDatabase(service, opt.SessionFile), turn: make(chan struct{}, 1)}
+	f := &Fs{name: name, root: strings.Trim(root, "/"), opt: opt, service: newDatabase(service, opt.SessionFile), mu: make(chan struct{}, 1)}
 	f.features = (&fs.Features{CanHaveEmptyDirectories: true}).Fill(ctx, f)
 	return f, nil
 }
@@ -70,19 +74,20 @@ func (f *Fs) String() string { return "iCloud Photos /" + f.root }
 // Precision implements fs.Info.
 func (f *Fs) Precision() time.Duration { return time.Millisecond }
 
-// Hashes implements fs.Info. The algorithm of the service's checksums is not
-// known.
+// Hashes implements fs.Info. The algorithm of the checksums of the service is
+// unknown.
 func (f *Fs) Hashes() hash.Set { return hash.Set(hash.None) }
 
 // Features implements fs.Info.
 func (f *Fs) Features() *fs.Features { return f.features }
 
-// remote returns the path in f of a path of the libraries.
-func (f *Fs) remote(whole string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(whole, f.root), "/")
+// remote returns a path of the libraries relative to the root of f.
+func (f *Fs) remote(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, f.root), "/")
 }
 
-// zones returns the libraries of the account. The caller has the turn.
+// zones returns the libraries and the shared albums of the account. The caller
+// has locked f.
 func (f *Fs) zones(ctx context.Context) ([]foundZone, error) {
 	if f.found == nil && f.failed == nil {
 		found, err := findZones(ctx, f.service)
@@ -91,15 +96,15 @@ func (f *Fs) zones(ctx context.Context) ([]foundZone, error) {
 		}
 		f.found, f.failed = found, err
 		if err == nil {
-			f.found, f.noShared, f.failed = f.withSharedAlbums(ctx, found)
+			f.found, f.albumsErr, f.failed = f.withSharedAlbums(ctx, found)
 		}
 	}
 	return f.found, f.failed
 }
 
-// withSharedAlbums adds the shared albums of the account to zones. An error of
-// their service alone is none of the libraries.
-func (f *Fs) withSharedAlbums(ctx context.Context, found []foundZone) (all []foundZone, noShared, failed error) {
+// withSharedAlbums adds the shared albums of the account to zones. It returns
+// albumsErr if only the shared albums could not be found.
+func (f *Fs) withSharedAlbums(ctx context.Context, found []foundZone) (all []foundZone, albumsErr, failed error) {
 	albums, err := sharedAlbums(ctx, f.service)
 	if err != nil && endsRun(err) {
 		return nil, nil, err
@@ -107,13 +112,13 @@ func (f *Fs) withSharedAlbums(ctx context.Context, found []foundZone) (all []fou
 	return append(found, albums...), err, nil
 }
 
-// loaded returns the tree of the libraries, which is loaded once.
+// loaded returns the tree of the libraries. It loads them once.
 func (f *Fs) loaded(ctx context.Context) (*tree, []foundZone, error) {
-	leave, err := f.enter(ctx)
+	unlock, err := f.lock(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer leave()
+	defer unlock()
 	found, err := f.zones(ctx)
 	if err != nil || f.tree != nil {
 		return f.tree, found, err
@@ -131,23 +136,23 @@ func (f *Fs) loaded(ctx context.Context) (*tree, []foundZone, error) {
 	return f.tree, found, nil
 }
 
-func (f *Fs) enter(ctx context.Context) (leave func(), err error) {
+// lock locks f.mu.
+func (f *Fs) lock(ctx context.Context) (unlock func(), err error) {
 	select {
-	case f.turn <- struct{}{}:
-		return func() { <-f.turn }, nil
+	case f.mu <- struct{}{}:
+		return func() { <-f.mu }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// top returns the entries of the top folder, which are known before the
-// libraries are loaded.
+// top returns the entries of the top folder. It does not load the libraries.
 func (f *Fs) top(ctx context.Context) (fs.DirEntries, error) {
-	leave, err := f.enter(ctx)
+	unlock, err := f.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer unlock()
 	found, err := f.zones(ctx)
 	if err != nil {
 		return nil, err
@@ -165,8 +170,8 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	return listed[0], errs[0]
 }
 
-// ListFolders lists folders. A folder that may contain more than what is
-// returned has an error beside its entries.
+// ListFolders lists folders. For a folder that may contain more entries, it
+// returns both the known entries and an error.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	listed, errs := make([]fs.DirEntries, len(dirs)), make([]error, len(dirs))
 	for i, dir := range dirs {
@@ -202,8 +207,8 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 		}
 		return nil, err
 	}
-	for _, one := range listed {
-		if object, ok := one.(fs.Object); ok && object.Remote() == remote {
+	for _, entry := range listed {
+		if object, ok := entry.(fs.Object); ok && object.Remote() == remote {
 			return object, nil
 		}
 	}
@@ -219,10 +224,10 @@ func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 			contents = append(contents, o.content)
 		}
 	}
-	f.service.Expect(ctx, contents)
+	f.service.expect(ctx, contents)
 }
 
-// readOnly is the error of every operation that would change something.
+// readOnly returns the error of each operation that would change something.
 func readOnly() error {
 	return finalError(apierr.KindUnsupported, "iCloud Photos can only be read",
 		"restore to a folder, and import it in Photos on a device")

@@ -11,22 +11,22 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The types of records, and fields of them.
+// The types of records, and values of their fields.
 const (
 	typeAsset    = "CPLAsset"
 	typeMaster   = "CPLMaster"
 	typeAlbum    = "CPLAlbum"
 	typeRelation = "CPLContainerRelation"
 
-	// adjustedSlowly marks a video whose speed alone was changed. It has no
-	// rendered version.
-	adjustedSlowly = "com.apple.video.slomo"
+	// slowMotion is the adjustment of a slow-motion video. The service has no
+	// edited version of such a video.
+	slowMotion = "com.apple.video.slomo"
 
-	albumOfAlbums = 3 // the type of an album that is a folder
+	albumOfAlbums = 3 // the type of an album that is a folder of albums
 )
 
 // record is a record of the database. The value of a field is decoded when it is
-// needed, so that an unexpected one affects that field only.
+// needed, so that an unexpected value affects only that field.
 type record struct {
 	Name    string           `json:"recordName"`
 	Type    string           `json:"recordType"`
@@ -56,8 +56,8 @@ func (r *record) decode(field string, into any) bool {
 	return len(raw) > 0 && json.Unmarshal(raw, into) == nil
 }
 
-// number returns an integer, 0 if there is none. The service sends times as
-// floating-point numbers in some responses.
+// number returns the integer in a field, or 0 if there is none. In some responses
+// the service sends times as floating-point numbers.
 func (r *record) number(field string) int64 {
 	var number float64
 	if !r.decode(field, &number) {
@@ -66,7 +66,7 @@ func (r *record) number(field string) int64 {
 	return int64(number)
 }
 
-// flag reports whether a field is set. The service uses 1 and true.
+// flag reports whether a field is set. The service uses both 1 and true.
 func (r *record) flag(field string) bool {
 	var set bool
 	return r.decode(field, &set) && set || r.number(field) != 0
@@ -78,8 +78,8 @@ func (r *record) text(field string) string {
 	return text
 }
 
-// bytes returns the content of a field whose name ends in Enc. It is encrypted
-// only for the transport; what arrives is base64 or plain text.
+// bytes returns the content of a field whose name ends in Enc. Despite that name,
+// the response has it in base64 or as plain text.
 func (r *record) bytes(field string) []byte {
 	text := r.text(field)
 	if r.Fields[field].Type == "STRING" {
@@ -92,12 +92,12 @@ func (r *record) bytes(field string) []byte {
 	return decoded
 }
 
-// words returns a text that the service encodes.
-func (r *record) words(field string) string {
+// encodedText returns the text in a field whose name ends in Enc.
+func (r *record) encodedText(field string) string {
 	return norm.NFC.String(strings.ToValidUTF8(string(r.bytes(field)), "\uFFFD"))
 }
 
-// master returns the name of the master that an asset refers to.
+// master returns the name of the master that the record of an asset refers to.
 func (r *record) master() string {
 	var reference struct {
 		Name string `json:"recordName"`
@@ -106,7 +106,7 @@ func (r *record) master() string {
 	return reference.Name
 }
 
-// file returns the resource whose fields have a prefix.
+// file returns the file of the given kind that the record describes.
 func (r *record) file(kind fileKind) (file, bool) {
 	prefix := kinds[kind].prefix
 	var resource struct {
@@ -119,8 +119,8 @@ func (r *record) file(kind fileKind) (file, bool) {
 	return file{Kind: kind, Size: *resource.Size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
 }
 
-// address returns the address of the content in a field, or nil if there is none
-// at which contents may be read.
+// address returns the address of the content that a field describes, or nil if
+// the field has none on a host that may have contents.
 func (r *record) address(field string) *drive.Address {
 	var resource struct {
 		Address  string          `json:"downloadURL"`

@@ -14,9 +14,9 @@ import (
 	"plakar-icloud/librclone/backend/icloud/signin"
 )
 
-// sharedAlbumArea is the area of the zones that stand for shared albums. The
-// photos of a shared album are copies, which a service of its own stores outside
-// the database.
+// sharedAlbumArea is the area of zones that represent shared albums. The photos
+// of a shared album are copies, which a separate service stores outside the
+// database.
 const sharedAlbumArea = "shared album"
 
 // sharedAlbum is a shared album in the list of the service.
@@ -36,18 +36,18 @@ func sharedAlbums(ctx context.Context, s *database) ([]foundZone, error) {
 	if err != nil || root == "" {
 		return nil, err
 	}
-	type answered struct {
+	type result struct {
 		Albums []sharedAlbum `json:"albums"`
 	}
-	response, err := callSharedAlbums[answered](ctx, s, root+"/sharedstreams", "webgetalbumslist", struct{}{})
+	response, err := callSharedAlbums[result](ctx, s, root+"/sharedstreams", "webgetalbumslist", struct{}{})
 	if err != nil {
 		return nil, err
 	}
 	var found []foundZone
 	for _, album := range response.Albums {
-		// Only hosts of the same domain may receive the cookies.
+		// Only a host in the same domain may receive the cookies.
 		if album.ID == "" || !hosts.SameDomain(root, album.Address) {
-			return nil, apierr.Damaged("a shared album without an address on a host of Apple's")
+			return nil, apierr.Damaged("a shared album without an address on a host of Apple")
 		}
 		s.albums[album.ID] = album
 		found = append(found, foundZone{zoneID{Area: sharedAlbumArea, Name: album.ID}, album.Tag})
@@ -55,8 +55,8 @@ func sharedAlbums(ctx context.Context, s *database) ([]foundZone, error) {
 	return found, nil
 }
 
-// sharedAlbumRoot returns the address of the service of shared albums, "" if the
-// account has none. Session files of earlier versions do not contain it.
+// sharedAlbumRoot returns the address of the service of shared albums, or "" if
+// the account has none. Session files of earlier versions do not contain it.
 func (s *database) sharedAlbumRoot(ctx context.Context) (string, error) {
 	access, err := s.service.Session.Access(ctx)
 	if err != nil {
@@ -90,8 +90,8 @@ func callSharedAlbums[T any](ctx context.Context, s *database, root, operation s
 }
 
 // sharedPage returns the records of the photos of a shared album from a
-// position. Whether the limit is a number of photos or the position of the last
-// one is not known, so it is large enough for both.
+// position. It is unknown whether the limit is a number of photos or the position
+// of the last photo, so the limit is large enough for both.
 // https://github.com/timlaing/pyicloud/blob/main/pyicloud/services/photos_legacy.py
 func sharedPage(ctx context.Context, s *database, album sharedAlbum, position int) (*page, error) {
 	return callSharedAlbums[page](ctx, s, album.Address, "webgetassets", map[string]string{
@@ -100,21 +100,21 @@ func sharedPage(ctx context.Context, s *database, album sharedAlbum, position in
 	})
 }
 
-// sharedCount returns how many photos a shared album has according to the
+// sharedCount returns the number of photos in a shared album according to the
 // service.
 func sharedCount(ctx context.Context, s *database, album sharedAlbum) (int, error) {
-	type answered struct {
+	type result struct {
 		Count int `json:"albumassetcount"`
 	}
-	response, err := callSharedAlbums[answered](ctx, s, album.Address, "webgetassetcount", map[string]string{"albumguid": album.ID})
+	response, err := callSharedAlbums[result](ctx, s, album.Address, "webgetassetcount", map[string]string{"albumguid": album.ID})
 	if err != nil {
 		return 0, err
 	}
 	return response.Count, nil
 }
 
-// sharedAlbum returns the present state of a shared album: the known one unless
-// the tag of the album has changed.
+// sharedAlbum returns the present state of a shared album: the known state, or a
+// new listing if the tag of the album has changed or photos are missing.
 func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	if known != nil && known.Token == zone.token && missing(known.Missing) == 0 {
 		known.zone = zone.zoneID
@@ -144,7 +144,7 @@ func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library
 		return nil, err
 	}
 	l.Missing = map[string]int{"": counted - len(l.Assets)}
-	l.judge(l.Missing)
+	l.checkComplete(l.Missing)
 	return l, nil
 }
 
@@ -169,8 +169,8 @@ func eachSharedPage(ctx context.Context, s *database, album sharedAlbum, use fun
 	}
 }
 
-// sharedAddresses returns the addresses of contents of a shared album. They are
-// part of its pages only, so the album is listed until all are found.
+// sharedAddresses returns the addresses of contents of a shared album. Only the
+// pages of the album contain them, so the album is listed until all are found.
 func (s *database) sharedAddresses(ctx context.Context, zone zoneID, items []*drive.Item) ([]*drive.Address, error) {
 	found := make([]*drive.Address, len(items))
 	err := eachSharedPage(ctx, s, s.albums[zone.Name], func(records []record) bool {
@@ -187,8 +187,8 @@ func (s *database) sharedAddresses(ctx context.Context, zone zoneID, items []*dr
 	return found, err
 }
 
-// nameSharedAlbums gives each shared album without a folder its own name, or
-// that with its id if another one has it.
+// nameSharedAlbums chooses the folder name of each shared album that has none:
+// the name of the album, with the ID if another shared album has the name.
 func nameSharedAlbums(albums map[string]sharedAlbum, libraries []*library) {
 	taken := map[string]bool{}
 	var unnamed []*library
@@ -204,7 +204,7 @@ func nameSharedAlbums(albums map[string]sharedAlbum, libraries []*library) {
 	slices.SortFunc(unnamed, func(a, b *library) int { return strings.Compare(a.Name, b.Name) })
 	for _, l := range unnamed {
 		l.Title = albums[l.Name].Attributes.Name
-		l.Given = unused(l.Title, l.Name, func(name string) bool { return taken[strings.ToLower(name)] })
+		l.Given = folderName(l.Title, l.Name, func(name string) bool { return taken[strings.ToLower(name)] })
 		taken[strings.ToLower(l.Given)] = true
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// The top folders beside those of the libraries.
+// The top folders other than those of the libraries.
 const (
 	albumsFolder    = "Albums"
 	favoritesFolder = "Favorites"
@@ -22,23 +22,24 @@ const (
 	sharedAlbumsFolder = "Shared Albums"
 )
 
-// manifest is the file in the folder of an album that lists its photos, for
-// places that have no symbolic links.
-const manifest = "album.txt"
+// manifestName is the name of the file that lists the photos of an album, for
+// destinations without symbolic links.
+const manifestName = "album.txt"
 
-// tree is the folders of the libraries. Their entries are made when they are
-// listed.
+// tree is the tree of the folders of the libraries. The entries of a folder are
+// generated when it is listed.
 type tree struct {
 	folders map[string]*folder // by path, without a leading slash
 }
 
+// folder is a folder of the tree.
 type folder struct {
-	folders []string  // names
-	assets  []member  // whose files are in it
-	links   []linked  // to assets
-	album   *gathered // whose manifest is in it
-	failed  error     // why it has no entries
-	partial error     // why it may have more
+	folders []string      // the names of the folders in it
+	assets  []member      // the assets whose files are in it
+	links   []assetLink   // the symbolic links in it
+	album   *albumMembers // the album whose manifest is in it, or nil
+	failed  error         // the reason why its entries are unknown
+	partial error         // the reason why entries may be missing
 }
 
 // member is an asset of a library.
@@ -50,21 +51,20 @@ type member struct {
 func (m member) asset() *asset   { return m.library.Assets[m.id] }
 func (m member) master() *master { return m.library.Masters[m.asset().Master] }
 
-// linked is a symbolic link to an asset: the text before the name of the file
-// that it leads to.
-type linked struct {
+// assetLink is a symbolic link to a file of an asset.
+type assetLink struct {
 	member
-	before string
+	prefix string // of the name of the link, before the name of the file
 }
 
-// gathered is an album with its photos in order.
-type gathered struct {
+// albumMembers is an album with its photos in order.
+type albumMembers struct {
 	name    string
 	members []member
-	unknown int // photos that are in no library
+	unknown int // the number of photos that no library has
 }
 
-// topFolders returns the names at the top.
+// topFolders returns the names of the top folders.
 func (f *Fs) topFolders(found []foundZone) []string {
 	names := []string{albumsFolder, favoritesFolder, hiddenFolder}
 	for _, name := range libraryNames(found) {
@@ -73,7 +73,7 @@ func (f *Fs) topFolders(found []foundZone) []string {
 	if f.opt.Deleted == includeDeleted {
 		names = append(names, deletedFolder)
 	}
-	if f.noShared != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
+	if f.albumsErr != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
 		names = append(names, sharedAlbumsFolder)
 	}
 	slices.Sort(names)
@@ -85,8 +85,8 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 	for _, name := range f.topFolders(found) {
 		t.at(name)
 	}
-	if f.noShared != nil {
-		t.at(sharedAlbumsFolder).failed = f.noShared
+	if f.albumsErr != nil {
+		t.at(sharedAlbumsFolder).failed = f.albumsErr
 	}
 	tops := libraryNames(found)
 	for _, l := range libraries {
@@ -99,7 +99,7 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 			continue
 		}
 		t.at(top).partial = l.partial
-		within := "" // the folder of the library in the folders that all libraries share
+		within := "" // the folder of the library in the top folders that libraries share
 		if l.Name != primaryZone {
 			within = top
 		}
@@ -122,23 +122,24 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 			}
 			if a.Favorite {
 				place := t.at(path.Join(favoritesFolder, within))
-				place.links = append(place.links, linked{m, month})
+				place.links = append(place.links, assetLink{m, month})
 			}
 			if a.Hidden {
 				place := t.at(path.Join(hiddenFolder, within))
-				place.links = append(place.links, linked{m, month})
+				place.links = append(place.links, assetLink{m, month})
 			}
 		}
 		t.addAlbums(l)
 	}
-	for _, one := range t.folders {
-		slices.Sort(one.folders)
-		slices.SortFunc(one.assets, func(a, b member) int { return strings.Compare(a.id, b.id) })
+	for _, place := range t.folders {
+		slices.Sort(place.folders)
+		slices.SortFunc(place.assets, func(a, b member) int { return strings.Compare(a.id, b.id) })
 	}
 	return t
 }
 
-// at returns a folder, after making it and those above it.
+// at returns the folder at a path. It creates the folder and its parents if they
+// do not exist.
 func (t *tree) at(dir string) *folder {
 	if known := t.folders[dir]; known != nil {
 		return known
@@ -152,6 +153,7 @@ func (t *tree) at(dir string) *folder {
 	return made
 }
 
+// parent returns the path of the folder that contains dir, "" for the top folder.
 func parent(dir string) string {
 	if above := path.Dir(dir); above != "." {
 		return above
@@ -159,11 +161,12 @@ func parent(dir string) string {
 	return ""
 }
 
+// addAlbums adds the albums of the primary library.
 func (t *tree) addAlbums(l *library) {
 	if l.Name != primaryZone {
 		return
 	}
-	t.at(albumsFolder).partial = l.noAlbum
+	t.at(albumsFolder).partial = l.albumsErr
 	members := map[string][]*relation{}
 	for _, r := range l.Relations {
 		members[r.Album] = append(members[r.Album], r)
@@ -173,26 +176,26 @@ func (t *tree) addAlbums(l *library) {
 		if a.Folder {
 			continue
 		}
-		place.partial = l.albumErr[id]
-		of := &gathered{name: a.Name}
+		place.partial = l.membersErr[id]
+		album := &albumMembers{name: a.Name}
 		slices.SortFunc(members[id], func(a, b *relation) int {
 			return cmp.Or(cmp.Compare(a.Position, b.Position), strings.Compare(a.Asset, b.Asset))
 		})
 		for _, r := range members[id] {
 			switch m := (member{l, r.Asset}); {
 			case m.asset() == nil:
-				of.unknown++
+				album.unknown++
 			case !m.asset().Deleted && m.master() != nil:
-				of.members = append(of.members, m)
-				place.links = append(place.links, linked{m, fmt.Sprintf("%04d ", len(of.members))})
+				album.members = append(album.members, m)
+				place.links = append(place.links, assetLink{m, fmt.Sprintf("%04d ", len(album.members))})
 			}
 		}
-		place.album = of
+		place.album = album
 	}
 }
 
-// albumPath returns the path of an album. An album whose folder is unknown is at
-// the top, as one is that is in itself.
+// albumPath returns the path of an album. A chain of parent folders ends at an
+// unknown folder, and at a folder that is below itself.
 func (l *library) albumPath(id string) string {
 	var parts []string
 	seen := map[string]bool{}
@@ -214,34 +217,34 @@ func (f *Fs) entries(dir string, at *folder, tops map[string]string) fs.DirEntri
 	for _, m := range at.assets {
 		if m.master() == nil {
 			entries = append(entries, &invalid{entry{f, f.remote(path.Join(dir, clean(m.id))), m.asset().taken()},
-				finalError(apierr.KindDamaged, "the service does not return the original of this photo", "look at it on icloud.com")})
+				finalError(apierr.KindDamaged, "the service does not return the original of this photo", "check on icloud.com whether the photo opens")})
 			continue
 		}
 		entries = append(entries, f.files(dir, m)...)
 	}
 	for _, link := range at.links {
-		name := f.shown(link.member)
+		name := f.mainFile(link.member)
 		if name == "" {
 			continue
 		}
 		target := path.Join(tops[link.library.Name], link.asset().Folder, name)
 		up := strings.Repeat("../", strings.Count(dir, "/")+1)
-		entries = append(entries, &Link{entry{f, f.remote(path.Join(dir, link.before+name)), link.asset().taken()}, up + target})
+		entries = append(entries, &Link{entry{f, f.remote(path.Join(dir, link.prefix+name)), link.asset().taken()}, up + target})
 	}
 	if at.album != nil {
-		entries = append(entries, f.text(path.Join(dir, manifest), unknownTime, func() []byte { return f.manifest(at.album, tops) }))
+		entries = append(entries, f.text(path.Join(dir, manifestName), unknownTime, func() []byte { return f.manifest(at.album, tops) }))
 	}
 	return entries
 }
 
-// shown returns the name of the file that stands for an asset: the edited
-// version, else the original.
-func (f *Fs) shown(m member) string {
-	files := m.asset().contents(m.id, m.master(), f.opt.Versions)
-	for _, wanted := range []fileKind{editedVideo, editedImage, original} {
-		for _, one := range files {
-			if one.Kind == wanted && (wanted != editedVideo || m.master().isVideo()) {
-				return one.name
+// mainFile returns the name of the file of an asset that links refer to: the
+// edited version, or else the original. It returns "" for an asset without files.
+func (f *Fs) mainFile(m member) string {
+	files := m.asset().namedFiles(m.id, m.master(), f.opt.Versions)
+	for _, kind := range []fileKind{editedVideo, editedImage, original} {
+		for _, file := range files {
+			if file.Kind == kind && (kind != editedVideo || m.master().isVideo()) {
+				return file.name
 			}
 		}
 	}
@@ -251,39 +254,40 @@ func (f *Fs) shown(m member) string {
 	return files[0].name
 }
 
+// files returns the entries of the files of an asset.
 func (f *Fs) files(dir string, m member) fs.DirEntries {
 	var entries fs.DirEntries
-	a, of := m.asset(), m.master()
-	files := a.contents(m.id, of, f.opt.Versions)
+	a, master := m.asset(), m.master()
+	files := a.namedFiles(m.id, master, f.opt.Versions)
 	if len(files) == 0 {
 		return fs.DirEntries{&invalid{entry{f, f.remote(path.Join(dir, a.Stem)), a.taken()},
-			finalError(apierr.KindDamaged, "the service has no content for this photo", "it may still be on its way from a device; the next backup saves it then")}}
+			finalError(apierr.KindDamaged, "the service has no content for this photo", "if a device is still uploading it, a later backup will save it")}}
 	}
-	for _, one := range files {
+	for _, file := range files {
 		record := m.id
-		if kinds[one.Kind].ofMaster {
+		if kinds[file.Kind].ofMaster {
 			record = a.Master
 		}
-		remote := path.Join(dir, one.name)
+		remote := path.Join(dir, file.name)
 		entries = append(entries, &Object{entry{f, f.remote(remote), a.taken()}, content{
-			Zone: &m.library.zone, Record: record, Field: kinds[one.Kind].prefix + "Res",
-			Version: one.Checksum, Size: one.Size,
+			Zone: &m.library.zone, Record: record, Field: kinds[file.Kind].prefix + "Res",
+			Version: file.Checksum, Size: file.Size,
 		}})
 	}
-	return append(entries, f.text(path.Join(dir, files[0].name+".xmp"), a.taken(), func() []byte { return a.sidecar(m.id, of) }))
+	return append(entries, f.text(path.Join(dir, files[0].name+".xmp"), a.taken(), func() []byte { return a.sidecar(m.id, master) }))
 }
 
-// manifest lists the photos of an album by their paths.
-func (f *Fs) manifest(of *gathered, tops map[string]string) []byte {
+// manifest returns the manifest of an album: the paths of its photos.
+func (f *Fs) manifest(album *albumMembers, tops map[string]string) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n", clean(of.name))
-	for _, m := range of.members {
-		if name := f.shown(m); name != "" {
+	fmt.Fprintf(&b, "# %s\n", clean(album.name))
+	for _, m := range album.members {
+		if name := f.mainFile(m); name != "" {
 			b.WriteString(path.Join(tops[m.library.Name], m.asset().Folder, name) + "\n")
 		}
 	}
-	if of.unknown > 0 {
-		fmt.Fprintf(&b, "# %d more are in no library of this account\n", of.unknown)
+	if album.unknown > 0 {
+		fmt.Fprintf(&b, "# %d more are in no library of this account\n", album.unknown)
 	}
 	return []byte(b.String())
 }

@@ -10,8 +10,7 @@ import (
 	"howett.net/plist"
 )
 
-// sidecar returns the metadata of an asset that the service stores beside the
-// file, in the form of XMP (ISO 16684-1).
+// sidecar returns the metadata of an asset as an XMP document (ISO 16684-1).
 func (a *asset) sidecar(id string, m *master) []byte {
 	var b strings.Builder
 	b.WriteString("<?xpacket begin=\"\uFEFF\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n" +
@@ -67,8 +66,8 @@ func (a *asset) sidecar(id string, m *master) []byte {
 	if a.Favorite {
 		tag("xmp:Rating", "5")
 	}
-	tag("icloud:Favorite", said(a.Favorite))
-	tag("icloud:Hidden", said(a.Hidden))
+	tag("icloud:Favorite", boolean(a.Favorite))
+	tag("icloud:Hidden", boolean(a.Hidden))
 	tag("icloud:OriginalName", m.Filename)
 	tag("icloud:AssetID", id)
 	tag("icloud:BurstID", a.Burst)
@@ -79,22 +78,23 @@ func (a *asset) sidecar(id string, m *master) []byte {
 	return []byte(b.String())
 }
 
-func said(is bool) string {
-	if is {
+// boolean returns a Boolean value in the notation of XMP.
+func boolean(b bool) string {
+	if b {
 		return "True"
 	}
 	return "False"
 }
 
-// escaped returns a text for XML. Characters that XML cannot contain are
-// replaced.
+// escaped returns text with the special characters of XML escaped. Characters
+// that XML cannot contain are replaced.
 func escaped(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder does not fail
+	_ = xml.EscapeText(&b, []byte(text)) // a write to a strings.Builder does not fail
 	return b.String()
 }
 
-// degrees returns a coordinate in the form of XMP: degrees, minutes with
+// degrees returns a coordinate in the notation of XMP: degrees, minutes with
 // decimals, and the direction.
 func degrees(value float64, positive, negative string) string {
 	direction := positive
@@ -105,7 +105,8 @@ func degrees(value float64, positive, negative string) string {
 	return fmt.Sprintf("%d,%d.%06d%s", minutes/60e6, minutes%60e6/1e6, minutes%1e6, direction)
 }
 
-// keywordsOf returns the keywords of an asset: a property list with texts.
+// keywordsOf returns the keywords of an asset, which the service stores as a
+// property list.
 func keywordsOf(r *record) []string {
 	var keywords []string
 	if _, err := plist.Unmarshal(r.bytes("keywordsEnc"), &keywords); err != nil {
@@ -114,9 +115,9 @@ func keywordsOf(r *record) []string {
 	return keywords
 }
 
-// placeOf returns where an asset was taken, from a property list or from plain
-// fields.
-func placeOf(r *record) (lat, lon, high float64, ok bool) {
+// placeOf returns the coordinates and the altitude of the place where a photo was
+// taken, from a property list or from plain fields.
+func placeOf(r *record) (lat, lon, alt float64, ok bool) {
 	for _, field := range []string{"locationV2Enc", "locationEnc"} {
 		var place struct {
 			Lat *float64 `plist:"lat"`
@@ -142,4 +143,5 @@ func placeOf(r *record) (lat, lon, high float64, ok bool) {
 	return lat, lon, 0, ok
 }
 
+// valid reports whether coordinates are in range.
 func valid(lat, lon float64) bool { return math.Abs(lat) <= 90 && math.Abs(lon) <= 180 }

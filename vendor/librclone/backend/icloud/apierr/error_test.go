@@ -11,9 +11,9 @@ import (
 // The text of an error has the operation, the path, the reason and the advice. A
 // reason of the service is only used if it can contain no secret.
 func TestErrorTexts(t *testing.T) {
-	err := New(KindThrottled, "list", "a/b", "the service answered 503").Advise("wait a while")
+	err := New(KindThrottled, "list", "a/b", "the service responded with 503").Advise("wait a while")
 	err.Wait = 90 * time.Second
-	assert.Equal(t, `list "a/b": the service answered 503 (asks to wait 1m30s): wait a while`, err.Error())
+	assert.Equal(t, `list "a/b": the service responded with 503 (asks to wait 1m30s): wait a while`, err.Error())
 	named := About(New(KindNetwork, "", "", "no answer").From(errors.New("reset")), "read", "x")
 	assert.Equal(t, `read "x": no answer: reset`, named.Error())
 	assert.Equal(t, named, About(named, "other", "y"), "the first operation is kept")

@@ -29,7 +29,7 @@ type Refusal struct {
 
 // Error implements error.
 func (r *Refusal) Error() string {
-	text := "the service answered " + strconv.Itoa(r.Status)
+	text := "the service responded with " + strconv.Itoa(r.Status)
 	if r.Reason != "" {
 		text += " (" + r.Reason + ")"
 	}

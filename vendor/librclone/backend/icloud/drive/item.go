@@ -290,7 +290,7 @@ func (s *itemStatus) settled() bool {
 
 func (s *itemStatus) Error() string {
 	if plain := apierr.PlainText(s.status); plain != "" {
-		return "the service answered " + plain
+		return "the service responded with " + plain
 	}
 	return "the service refused it"
 }
