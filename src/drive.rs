@@ -303,16 +303,20 @@ impl Drive {
     /// # Errors
     /// Returns [`Kind::NotFound`] if the file does not exist.
     pub async fn delete(&self, path: &DrivePath, listed: Option<&File>, deletion: Deletion) -> Result<(), Error> {
-        self.delete_all(&[(path, listed)], deletion).await.swap_remove(0)
+        self.delete_each(&[(path, listed)], deletion).await.swap_remove(0)
     }
 
-    /// Deletes files as [`Self::delete`] does, with as few requests as the service allows. Returns
-    /// one result for each file, in order.
-    pub async fn delete_all(
-        &self,
-        files: &[(&DrivePath, Option<&File>)],
-        deletion: Deletion,
-    ) -> Vec<Result<(), Error>> {
+    /// Deletes listed files with as few requests as the service allows. Returns one result for
+    /// each file, in order.
+    ///
+    /// # Errors
+    /// A result is [`Kind::NotFound`] if the file does not exist.
+    pub async fn delete_all(&self, files: &[(&DrivePath, &File)], deletion: Deletion) -> Vec<Result<(), Error>> {
+        let files: Vec<_> = files.iter().map(|&(path, listed)| (path, Some(listed))).collect();
+        self.delete_each(&files, deletion).await
+    }
+
+    async fn delete_each(&self, files: &[(&DrivePath, Option<&File>)], deletion: Deletion) -> Vec<Result<(), Error>> {
         let deleted = retried_each(self.attempts(Work::Write), files.len(), |left| {
             let left: Vec<(&str, Option<&File>)> = left.iter().map(|&i| (files[i].0.as_str(), files[i].1)).collect();
             async move { self.remote.delete(&left, deletion).await }

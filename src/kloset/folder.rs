@@ -317,7 +317,7 @@ impl Folder {
     }
 
     async fn delete_batch(&self, batch: &[Deleted]) {
-        let files: Vec<_> = batch.iter().map(|deleted| (&deleted.path, Some(&deleted.file))).collect();
+        let files: Vec<_> = batch.iter().map(|deleted| (&deleted.path, &deleted.file)).collect();
         let results = self.drive.delete_all(&files, Deletion::Permanent).await;
         let is_gone = |error: &Error| error.kind() == Kind::NotFound;
         let mut failures = batch.iter().zip(results).filter_map(|(deleted, result)| {
