@@ -156,7 +156,7 @@ fn lines_are_broken_between_words() {
         assert_eq!(status.code(), Some(10));
         assert!(rest.lines().all(|line| line.chars().count() <= columns.into()), "{columns}: {rest}");
         let words = rest.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains("Apple rejected the password (Apple answered 401"), "{rest}");
+        assert!(words.contains("Apple rejected the password (Apple responded with the status 401"), "{rest}");
         assert!(words.contains("run plakar-icloud login icloud"), "{rest}");
     }
     let (_, help) = Terminal::start(&person, 60, &["login", "--help"]).ends();

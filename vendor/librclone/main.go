@@ -1,8 +1,8 @@
-// Command librclone is rclone as a C archive: rclone's own four exports, and a
-// few for content, because RcloneRPC supports JSON only.
+// Command librclone is rclone as a C archive. It has rclone's own four exports, and
+// a few for content, because RcloneRPC supports only JSON.
 //
-// A handle is a number assigned by package remote. Every export recovers a
-// panic of its own goroutine and returns it as a failure.
+// A handle is a number that package remote has assigned. Exports that run methods
+// or backends recover from a panic and return it as a failure.
 package main
 
 /*
@@ -19,9 +19,9 @@ import (
 	"runtime/debug"
 	"unsafe"
 
-	_ "plakar-icloud/librclone/account"  // signs in to iCloud, and brings our backend for it
+	_ "plakar-icloud/librclone/account"  // sign-ins
 	_ "plakar-icloud/librclone/backends" // the other backends of this build
-	_ "plakar-icloud/librclone/notify"   // sends pings to monitors
+	_ "plakar-icloud/librclone/notify"   // pings to monitors
 	"plakar-icloud/librclone/redact"
 	"plakar-icloud/librclone/remote"
 
@@ -33,8 +33,8 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // CA certificates for systems without any, such as a bare container
 )
 
-// noDirectory is a path at which nothing can be created. It is given to
-// rclone's caches, which would otherwise be written to the user's home.
+// noDirectory is a path at which nothing can be created. It is the folder of
+// rclone's caches, which would otherwise be written below the user's home.
 const noDirectory = "/dev/null/rclone"
 
 // gcPercent is the percentage by which the heap may grow between two
@@ -42,32 +42,31 @@ const noDirectory = "/dev/null/rclone"
 const gcPercent = 50
 
 func init() {
-	// The caller handles signals: rclone would exit on SIGINT and SIGTERM from
-	// a goroutine of its own.
+	// The caller handles signals. rclone would exit on SIGINT and SIGTERM.
 	atexit.IgnoreSignals()
 }
 
-// RcloneInitialize starts rclone with a configuration that lives in memory.
+// RcloneInitialize starts rclone with a configuration that exists only in memory.
 //
 //export RcloneInitialize
 func RcloneInitialize() {
-	// Content becomes garbage as soon as it has been passed on. With the
-	// default, there would be as much garbage as content in use, so the heap is
-	// collected more often.
+	// Content becomes garbage as soon as it has been passed on. With the default
+	// of 100, there would be as much garbage as content in use.
 	debug.SetGCPercent(gcPercent)
-	_ = config.SetConfigPath("") // fails for reserved file names only
+	_ = config.SetConfigPath("") // fails only for reserved file names
 	_ = config.SetCacheDir(noDirectory)
 	librclone.Initialize()
 }
 
-// RcloneFinalize frees what rclone can free.
+// RcloneFinalize frees the resources that rclone can free.
 //
 //export RcloneFinalize
 func RcloneFinalize() {
 	librclone.Finalize()
 }
 
-// RcloneRPC calls an rc method of rclone's own with JSON. The caller frees Output.
+// RcloneRPC calls one of rclone's own rc methods with JSON. The caller frees
+// Output.
 //
 //export RcloneRPC
 func RcloneRPC(method, input *C.char) (result C.RcloneRPCResult) {
@@ -77,13 +76,14 @@ func RcloneRPC(method, input *C.char) (result C.RcloneRPCResult) {
 	return result
 }
 
-// RcloneCall calls a method of ours with JSON. The caller frees the answer.
+// RcloneCall calls a method of package remote with JSON. The caller frees the
+// result.
 //
 //export RcloneCall
 func RcloneCall(method, input *C.char) (answer *C.char) {
 	defer func() {
 		if r := recover(); r != nil {
-			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // strings only
+			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // never fails for strings
 			answer = C.CString(string(encoded))
 		}
 	}()
@@ -98,12 +98,12 @@ func RcloneFreeString(str *C.char) {
 	C.free(unsafe.Pointer(str))
 }
 
-// traceOfCalls matches the log lines of rclone about rc calls. They contain
-// inputs and answers, and therefore passwords and sessions.
+// traceOfCalls matches rclone's log lines about rc calls. They contain inputs and
+// results, and therefore passwords and sessions.
 var traceOfCalls = regexp.MustCompile(`(?s)(rc: "[^"]*": (?:with parameters|reply)) .*`)
 
-// RcloneSetLog sends rclone's log to sink instead of stderr. With debug set it
-// is complete, else it holds warnings and errors. sink is called from any thread.
+// RcloneSetLog sends rclone's log to sink instead of stderr: all of it if debug is
+// set, or else warnings and errors. sink is called from any thread.
 //
 //export RcloneSetLog
 func RcloneSetLog(debug C.bool, sink C.RcloneLogSink) {
@@ -120,29 +120,29 @@ func RcloneSetLog(debug C.bool, sink C.RcloneLogSink) {
 	})
 }
 
-// RcloneScopeBegin makes a scope that calls can run under.
+// RcloneScopeBegin creates a scope for calls.
 //
 //export RcloneScopeBegin
 func RcloneScopeBegin() C.uint64_t {
 	return C.uint64_t(remote.BeginScope())
 }
 
-// RcloneScopeEnd cancels what runs under a scope and forgets it.
+// RcloneScopeEnd cancels the calls that run under a scope and removes it.
 //
 //export RcloneScopeEnd
 func RcloneScopeEnd(scope C.uint64_t) {
 	remote.EndScope(uint64(scope))
 }
 
-// RcloneObjectRelease forgets an object that a listing or an upload returned.
+// RcloneObjectRelease releases an object that a listing or an upload has returned.
 //
 //export RcloneObjectRelease
 func RcloneObjectRelease(object C.uint64_t) {
 	remote.ReleaseObject(uint64(object))
 }
 
-// RcloneRead fills the buffer with the content that follows. Count is less than
-// size only at the end. Failure is null or JSON that the caller frees.
+// RcloneRead fills the buffer with the next bytes of a content. Count is less than
+// size only at the end. Failure is null, or JSON that the caller frees.
 //
 //export RcloneRead
 func RcloneRead(reader C.uint64_t, buffer *C.uint8_t, size C.size_t) (result C.RcloneReadResult) {
@@ -163,31 +163,31 @@ func RcloneRead(reader C.uint64_t, buffer *C.uint8_t, size C.size_t) (result C.R
 //
 //export RcloneReaderClose
 func RcloneReaderClose(reader C.uint64_t) {
-	defer func() { _ = recover() }() // a backend's Close: nothing can be told to anybody
+	defer func() { _ = recover() }() // of a backend's Close, whose failure is ignored, too
 	remote.CloseReader(uint64(reader))
 }
 
-// RcloneUpload stores the content under the path that the JSON input names. The
-// content is read until RcloneUpload returns and not after. The caller frees
-// the answer.
+// RcloneUpload stores the content at the path in the JSON input. The content is not
+// read after RcloneUpload has returned. The caller frees the result.
 //
 //export RcloneUpload
 func RcloneUpload(input *C.char, content *C.uint8_t, size C.size_t) (answer *C.char) {
 	defer func() {
 		if r := recover(); r != nil {
-			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // strings only
+			encoded, _ := json.Marshal(map[string]any{"failure": panicked(r)}) // never fails for strings
 			answer = C.CString(string(encoded))
 		}
 	}()
 	return C.CString(remote.Upload(C.GoString(input), unsafe.Slice((*byte)(content), int(size))))
 }
 
+// panicked returns the failure for a recovered panic.
 func panicked(value any) *remote.Failure {
-	return &remote.Failure{Kind: "other", Text: redact.Text(fmt.Sprintf("rclone failed inside: %v", value))}
+	return &remote.Failure{Kind: "other", Text: redact.Text(fmt.Sprintf("rclone panicked: %v", value))}
 }
 
 func failureString(failure *remote.Failure) *C.char {
-	encoded, _ := json.Marshal(failure) // strings and numbers only
+	encoded, _ := json.Marshal(failure) // never fails for strings and numbers
 	return C.CString(string(encoded))
 }
 

@@ -1,14 +1,14 @@
 // Package account signs a person in to an Apple Account and inspects the
 // resulting session.
 //
-// The sign-in is a backend configuration of rclone: this package provides the
-// questions that config/create and config/update ask for the backend "icloud"
-// (see Questions). Package signin proves the password and begins the session,
-// as in an unattended renewal; the second factor uses rclone's own client.
-// rclone's own questions do not report which of Apple's refusals occurred and
-// whether the code was really sent. They also lack another attempt after a
-// wrong code, the choice of a phone, a sign-in that a second process completes,
-// and the approval that Advanced Data Protection requires.
+// The sign-in is a configuration of an rclone backend: this package provides the
+// questions that config/create and config/update ask for the backend "icloud" (see
+// Questions). Package signin proves the password and begins the session, as in an
+// unattended renewal. The second factor uses rclone's own client. rclone's own
+// questions do not report which refusal of Apple occurred, nor whether the code was
+// really sent. They also lack a second attempt after a wrong code, the choice of a
+// phone, a sign-in that another process completes, and the approval that Advanced
+// Data Protection requires.
 //
 // Only package session reads and writes session files. This package stores a
 // challenge, which is a sign-in that waits for its code, in a file beside the
@@ -33,7 +33,7 @@ import (
 
 func init() {
 	backend, err := rclonefs.Find("icloud")
-	if err != nil { // it is imported above
+	if err != nil { // impossible, because it is imported above
 		panic(err)
 	}
 	backend.Config = Questions
@@ -53,10 +53,11 @@ type sessionRequest struct {
 // description is the state of a session and of a sign-in under way for it.
 type description struct {
 	session.Status
-	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds, if known
-	WaitsTill *time.Time `json:"waits_till,omitempty"` // of a sign-in that waits for a code
+	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds; nil if it is unknown
+	WaitsTill *time.Time `json:"waits_till,omitempty"` // until when a sign-in waits for its code; nil for no sign-in
 }
 
+// describe returns the state of a session without its secrets.
 func describe(_ context.Context, in sessionRequest) (*description, error) {
 	file, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +69,7 @@ func describe(_ context.Context, in sessionRequest) (*description, error) {
 	now := time.Now()
 	out := &description{Status: file.Describe(now)}
 	if left, known := out.Status.TrustLeft(now); known {
-		if out.Cause == apierr.CauseTrustOver { // before its time
+		if out.Cause == apierr.CauseTrustOver { // earlier than expected
 			left = 0
 		}
 		seconds := int64(left / time.Second)
@@ -89,8 +90,8 @@ type adoptRequest struct {
 	Cookies     string `json:"cookies"`
 }
 
-// adopt stores an imported session. It is unknown when its trust began, so the
-// end of the trust is not forecast.
+// adopt stores an imported session. The beginning of its trust is unknown, so the
+// end cannot be estimated.
 func adopt(ctx context.Context, in adoptRequest) (*struct{}, error) {
 	return &struct{}{}, session.UpdateFile(ctx, in.SessionFile, func(file *session.File) error {
 		*file = *service.SessionOf(&service.Options{
@@ -106,6 +107,7 @@ type exported struct {
 	Cookies    string `json:"cookies"`
 }
 
+// export returns a session for rclone's backend iclouddrive.
 func export(_ context.Context, in sessionRequest) (*exported, error) {
 	file, err := session.LoadFile(in.SessionFile)
 	if err != nil {
@@ -114,7 +116,7 @@ func export(_ context.Context, in sessionRequest) (*exported, error) {
 	return &exported{TrustToken: string(file.TrustToken), Cookies: file.CookieHeader()}, nil
 }
 
-// forget removes a session and a sign-in that waits for its code.
+// forget removes a session and a sign-in under way for it.
 func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
 	if err := session.ForgetFile(ctx, in.SessionFile); err != nil {
 		return nil, err

@@ -18,8 +18,7 @@ import (
 // not documented; its sign-in page gives up after about this time.
 const challengeLife = 15 * time.Minute
 
-// challenge is a sign-in whose password was accepted and whose code is still
-// missing.
+// challenge is a sign-in whose password was accepted and that waits for its code.
 type challenge struct {
 	AppleID    string         `json:"apple_id"`
 	ClientID   string         `json:"client_id"`
@@ -34,7 +33,7 @@ type challenge struct {
 	Sent       delivery       `json:"sent"`
 }
 
-// phone is a trusted phone number, as far as Apple shows it.
+// phone is a trusted phone number, of which Apple shows only a part.
 type phone struct {
 	ID     int    `json:"id"`
 	Number string `json:"number"`
@@ -44,7 +43,7 @@ type phone struct {
 type delivery struct {
 	Way     string `json:"way"` // wayDevices, waySMS or wayCall
 	PhoneID int    `json:"phone_id,omitempty"`
-	Refused bool   `json:"refused,omitempty"` // Apple would not send it
+	Refused bool   `json:"refused,omitempty"` // Apple refused to send it
 }
 
 const (
@@ -62,7 +61,7 @@ func (c *challenge) keep(s *api.Session) {
 	c.Attributes, c.Token = session.Secret(s.AuthAttributes), session.Secret(s.SessionToken)
 }
 
-// resume returns a session of rclone's client with that state.
+// resume returns a session of rclone's client with the state of the sign-in.
 func (c *challenge) resume() *api.Session {
 	s := api.NewSession()
 	s.FrameID, s.ClientID, s.AccountCountry = c.FrameID, c.ClientID, c.Country
@@ -71,6 +70,7 @@ func (c *challenge) resume() *api.Session {
 	return s
 }
 
+// number returns the number of a phone, or "" if there is no such phone.
 func (c *challenge) number(id int) string {
 	for _, known := range c.Phones {
 		if known.ID == id {
@@ -82,6 +82,8 @@ func (c *challenge) number(id int) string {
 
 var errNoChallenge = &failure{kind: apierr.KindNeedsLogin, cause: causeNoChallenge, text: "no sign-in is waiting for a code, or it waited too long"}
 
+// loadChallenge returns the sign-in that waits for its code. It returns
+// errNoChallenge if there is none.
 func loadChallenge(sessionFile string) (*challenge, error) {
 	data, err := privatefile.Read(challengePath(sessionFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,13 +94,13 @@ func loadChallenge(sessionFile string) (*challenge, error) {
 	}
 	c := new(challenge)
 	if json.Unmarshal(data, c) != nil || !time.Now().Before(c.Expires) {
-		_ = os.Remove(challengePath(sessionFile)) // of no use to anybody, and it holds tokens
+		_ = os.Remove(challengePath(sessionFile)) // useless, but it contains tokens
 		return nil, errNoChallenge
 	}
 	return c, nil
 }
 
-// save replaces the file as a whole. Only its owner can read it.
+// save stores the sign-in in its file, which only its owner can read.
 func (c *challenge) save(sessionFile string) error {
 	data, err := json.Marshal(c)
 	if err != nil {
@@ -106,9 +108,11 @@ func (c *challenge) save(sessionFile string) error {
 	}
 	err = privatefile.Replace(challengePath(sessionFile), data)
 	if err != nil {
-		return &failure{kind: apierr.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be kept: " + err.Error()}
+		return &failure{kind: apierr.KindBadConfig, cause: causeStateFolder, text: "the sign-in cannot be stored: " + err.Error()}
 	}
 	return nil
 }
 
-func dropChallenge(sessionFile string) { _ = os.Remove(challengePath(sessionFile)) } // it expires by itself
+// dropChallenge removes the file of a sign-in. A failure is ignored, because the
+// sign-in expires.
+func dropChallenge(sessionFile string) { _ = os.Remove(challengePath(sessionFile)) }

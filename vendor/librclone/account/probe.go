@@ -21,15 +21,16 @@ var probeHosts = []string{"https://setup.icloud.com/", "https://idmsa.apple.com/
 // probeTime is how long a probe waits for a response.
 const probeTime = 15 * time.Second
 
+// reachAnswer is the result of reach.
 type reachAnswer struct {
-	Milliseconds int64 `json:"milliseconds"` // for all hosts
-	// ClockAhead is the number of seconds by which this machine's clock is
-	// ahead of Apple's. It is null if Apple's response has no time.
+	Milliseconds int64 `json:"milliseconds"` // for all hosts together
+	// ClockAhead is by how many seconds the clock of this machine is ahead of
+	// Apple's. It is nil if no response has a time.
 	ClockAhead *int64 `json:"clock_ahead"`
 }
 
-// reach checks that each host responds, with any response. The failure says
-// whether the network, the proxy or the certificate is the cause.
+// reach checks that each host responds, whatever the response is. The failure
+// shows whether the network, the proxy or the certificate is the cause.
 func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -44,7 +45,7 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 		resp, err := client.Do(request)
 		if err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, &failure{kind: apierr.KindNetwork, cause: causeNetwork, text: "no answer from " + request.URL.Host + " in time"}
+				return nil, &failure{kind: apierr.KindNetwork, cause: causeNetwork, text: "no response from " + request.URL.Host + " within " + probeTime.String()}
 			}
 			return nil, unreachable(ctx, err)
 		}
@@ -58,17 +59,17 @@ func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
 	return out, nil
 }
 
-// servicesAnswer is what iCloud reports about the account of a session.
+// servicesAnswer is the result of services.
 type servicesAnswer struct {
-	Session      string            `json:"session"` // "alive", or the cause why not
-	Services     map[string]string `json:"services"`
+	Session      string            `json:"session"`  // "alive", or the cause of the refusal
+	Services     map[string]string `json:"services"` // the status of each service by its name
 	TermsPending bool              `json:"terms_pending"`
 	Protected    bool              `json:"protected"` // Advanced Data Protection is on
 	WebAccessOff bool              `json:"web_access_off"`
 }
 
-// services asks iCloud with the session as it is. It neither renews the session
-// nor has a device ask its owner.
+// services returns the state of an account, as iCloud reports it for a session. It
+// neither renews the session nor makes a device ask its owner.
 func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	session, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -18,14 +18,14 @@ import (
 	"github.com/rclone/rclone/fs/config/obscure"
 )
 
-// States of the questions. A caller of config/create and config/update
-// identifies the questions by their states. With stateStop, which is no
-// question, the state also contains the cause.
+// The states by which a caller of config/create and config/update identifies the
+// questions.
 const (
-	stateCode    = "code"    // a code was sent, or can be sent another way
-	stateApprove = "approve" // protected data waits for an approval on a device
-	// stateStop is followed by a space and the cause. Error has the message,
-	// and Result the seconds that Apple asks to wait, if any.
+	stateCode    = "code"    // a code was sent, or can be sent in another way
+	stateApprove = "approve" // the access to protected data has to be approved on a device
+	// stateStop is not a question but a failure. It is followed by a space and
+	// the cause. Error is the message, and Result is the number of seconds that
+	// Apple asks to wait, or "".
 	stateStop = "stop"
 )
 
@@ -33,16 +33,16 @@ const (
 const (
 	answerResend = "resend"
 	answerSMS    = waySMS  // followed by a space and the number of the phone
-	answerCall   = wayCall // the same
+	answerCall   = wayCall // followed by a space and the number of the phone
 )
 
-// Questions signs in, as the configuration of the backend icloud. The options
-// apple_id, password and session_file are required. The session and the trust
-// are stored in that file. An earlier sign-in is replaced only when the new one
-// is complete.
+// Questions is the configuration of the backend icloud, which signs in. It requires
+// the options apple_id, session_file, and password or password_command. The session
+// and the trust are stored in the session file. An earlier session is replaced only
+// when the new sign-in is complete.
 //
-// After the password was accepted, the state is in a file beside the session,
-// so that another process can answer the question.
+// Once the password was accepted, the sign-in is stored in a file beside the
+// session, so that another process can answer the next question.
 func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
 	file, _ := m.Get("session_file")
 	appleID, _ := m.Get("apple_id")
@@ -64,6 +64,8 @@ func Questions(ctx context.Context, name string, m configmap.Mapper, in fs.Confi
 	return out, nil
 }
 
+// answer processes the answer to a question and returns the next question, or nil
+// after the last one.
 func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs.ConfigIn) (*fs.ConfigOut, error) {
 	switch in.State {
 	case "":
@@ -82,8 +84,7 @@ func answer(ctx context.Context, file, appleID string, m configmap.Mapper, in fs
 	return nil, fmt.Errorf("icloud: there is no question %q", in.State)
 }
 
-// passwordIn returns the password from the options, or from the command in
-// them.
+// passwordIn returns the password in the options, or that of the command in them.
 func passwordIn(ctx context.Context, m configmap.Mapper) (session.Secret, error) {
 	obscured, _ := m.Get("password")
 	command, _ := m.Get("password_command")
@@ -104,8 +105,9 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (session.Secret, error)
 	return password, nil
 }
 
-// begin proves the password and has a code sent. via says how: it is empty, or it
-// is answerSMS or answerCall with the index of a phone in the list, from 1 on.
+// begin proves the password and has a code sent. via is how: "" for Apple's choice,
+// or answerSMS or answerCall with the position of a phone in Apple's list, from 1
+// on.
 func (s *signIn) begin(ctx context.Context, password session.Secret, via string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
 	wanted, err := s.prove(ctx, password)
@@ -132,7 +134,7 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
 	}
 	if way, number, _ := strings.Cut(via, " "); way != "" {
-		place, _ := strconv.Atoi(number) // 0 is no place
+		place, _ := strconv.Atoi(number) // 0, which is not a position, for anything else
 		if place < 1 || place > len(c.Phones) {
 			c.Sent.Refused = true
 			c.keep(s.client)
@@ -141,13 +143,13 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 		}
 		c.Sent = delivery{Way: way, PhoneID: c.Phones[place-1].ID}
 	}
-	return s.have(ctx, c)
+	return s.deliver(ctx, c)
 }
 
-// have has the code sent as c.Sent says, and asks for it. A refusal by Apple
-// becomes a part of the question, because there are other ways to deliver the
-// code.
-func (s *signIn) have(ctx context.Context, c *challenge) (*fs.ConfigOut, error) {
+// deliver has the code sent in the way of c.Sent and returns the question for it. A
+// refusal by Apple becomes a part of the question, because there are other ways to
+// send the code.
+func (s *signIn) deliver(ctx context.Context, c *challenge) (*fs.ConfigOut, error) {
 	said := ""
 	err := s.send(ctx, c.Sent)
 	var refusal *failure
@@ -168,8 +170,9 @@ func (s *signIn) have(ctx context.Context, c *challenge) (*fs.ConfigOut, error) 
 	return ask(c, said), nil
 }
 
-// ask returns the question for the code. Its help says how the code is
-// delivered; its examples are the other possible answers.
+// ask returns the question for the code. Its help tells how the code was sent, and
+// its examples are the other possible answers. said is a message about the last
+// answer, or "".
 func ask(c *challenge, said string) *fs.ConfigOut {
 	option := &fs.Option{Name: "code", Required: true}
 	number := c.number(c.Sent.PhoneID)
@@ -183,7 +186,7 @@ func ask(c *challenge, said string) *fs.ConfigOut {
 	case c.Sent.Way == waySMS:
 		option.Help = "Apple has sent a code by SMS to " + number
 	case c.Sent.Way == wayCall:
-		option.Help = "Apple calls " + number + " and says a code"
+		option.Help = "Apple calls " + number + " to tell you a code"
 	}
 	option.Examples = append(option.Examples, fs.OptionExample{Value: answerResend, Help: "send it again"})
 	for _, known := range c.Phones {
@@ -195,8 +198,8 @@ func ask(c *challenge, said string) *fs.ConfigOut {
 	return &fs.ConfigOut{State: stateCode, Option: option, Error: said}
 }
 
-// code processes the answer to the question for the code. After a wrong code it
-// asks again, without a new sign-in.
+// code processes the answer to the question for the code. After a wrong code, it
+// asks again, without another sign-in.
 func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	c, err := loadChallenge(file)
 	if err != nil {
@@ -208,7 +211,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	case "":
 		return ask(c, ""), nil
 	case answerResend:
-		return s.have(ctx, c)
+		return s.deliver(ctx, c)
 	case answerSMS, answerCall:
 		id, err := strconv.Atoi(strings.TrimSpace(rest))
 		if err != nil && len(c.Phones) == 1 {
@@ -218,7 +221,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 			return ask(c, fmt.Sprintf("There is no phone %q", rest)), nil
 		}
 		c.Sent = delivery{Way: way, PhoneID: id}
-		return s.have(ctx, c)
+		return s.deliver(ctx, c)
 	}
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(said)
 	if len(digits) < 4 || strings.Trim(digits, "0123456789") != "" {
@@ -241,12 +244,13 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 		}
 		return nil, err
 	}
-	dropChallenge(file) // the code is spent
+	dropChallenge(file) // a code is valid only once
 	return s.finish(ctx, account)
 }
 
-// finish stores the session, unless it is useless; the earlier session is kept
-// then. A session that waits for Apple's terms works once they are accepted.
+// finish stores the new session. If the session is useless, it keeps the earlier
+// one and fails. A session whose owner has to accept Apple's terms is stored before
+// it fails, because it works once they are accepted.
 func (s *signIn) finish(ctx context.Context, account *signin.Account) (*fs.ConfigOut, error) {
 	useless := unusable(account)
 	if useless != nil && causeOf(useless) != causeTerms {
@@ -265,9 +269,9 @@ func (s *signIn) finish(ctx context.Context, account *signin.Account) (*fs.Confi
 	return nil, nil
 }
 
-// approve requests the cookies that give access to protected data. The first
-// request makes a trusted device ask its owner; each further one checks whether
-// the owner has approved.
+// approve requests the cookies that give access to protected data. If the owner has
+// not approved the access yet, it returns the question for that. Answering the
+// question requests the cookies again.
 func approve(ctx context.Context, file string) (*fs.ConfigOut, error) {
 	approved, err := requestPCS(ctx, file)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/signin"
 )
 
-// Causes identify what is wrong, so that the caller can act on them. The errors
-// of the backend use the same ones.
+// The causes of failures, by which the caller decides what to do. Errors of the
+// backend have the same causes.
 const (
 	causeNotSignedIn  = apierr.CauseNotSignedIn
 	causeNoChallenge  = "no-challenge"
@@ -52,15 +52,16 @@ type failure struct {
 
 func (f *failure) Error() string { return f.text }
 
-// Kind returns one of package icloud's kinds.
+// Kind returns one of the Kind constants of package apierr.
 func (f *failure) Kind() string { return f.kind }
 
 // Cause returns one of the causes.
 func (f *failure) Cause() string { return f.cause }
 
-// RetryAfter returns the wait that Apple asked for, or 0 if it named no time.
+// RetryAfter returns the wait that Apple asked for, or 0.
 func (f *failure) RetryAfter() time.Duration { return f.retryAfter }
 
+// causeOf returns the cause of an error, or causeOther if it has none.
 func causeOf(err error) string {
 	var typed interface{ Cause() string }
 	if errors.As(err, &typed) && typed.Cause() != "" {
@@ -69,20 +70,21 @@ func causeOf(err error) string {
 	return causeOther
 }
 
-// reply is Apple's response.
+// reply is a response of Apple.
 type reply struct {
 	status     int
-	hasToken   bool // it carries a session token
+	hasToken   bool // it has a session token
 	retryAfter time.Duration
 	body       []byte
 }
 
+// good reports whether the status is that of a success.
 func (r *reply) good() bool { return r.status >= 200 && r.status < 300 }
 
-// refused converts a refusal by the sign-in host.
+// refused returns the failure for a refusal by the sign-in host.
 func refused(r *reply) *failure {
 	said := apierr.ServiceErrorIn(r.body)
-	status := fmt.Sprintf("Apple answered %d", r.status)
+	status := fmt.Sprintf("Apple responded with the status %d", r.status)
 	if said.Message != "" {
 		status += ": " + said.Message
 	}
@@ -108,14 +110,14 @@ func refused(r *reply) *failure {
 	case said.Code == apierr.CodeLocked:
 		return login(causeLocked, status)
 	case said.Code == "":
-		text := status + " without a reason of Apple's; look for a proxy, a firewall or a sign-in page of the network"
+		text := status + " but without a reason; check for a proxy, a firewall or a sign-in page of the network"
 		return &failure{kind: apierr.KindNetwork, cause: causeService, text: text}
 	}
 	return login(causeOther, status)
 }
 
-// refusedSession converts a refusal by the setup host, which gets a session or
-// is asked for one and does not check passwords.
+// refusedSession returns the failure for a refusal by the setup host. That host
+// does not check passwords, so the refusal is never about one.
 func refusedSession(r *signin.Refused) *failure {
 	switch {
 	case r.Elsewhere != "":
@@ -125,7 +127,7 @@ func refusedSession(r *signin.Refused) *failure {
 	}
 	failed := refused(replyOf(r))
 	if r.Status < http.StatusInternalServerError && failed.cause != causeThrottled {
-		return &failure{kind: apierr.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud answered %d", r.Status)}
+		return &failure{kind: apierr.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud responded with the status %d", r.Status)}
 	}
 	return failed
 }
@@ -139,8 +141,8 @@ func replyOf(r *signin.Refused) *reply {
 	return &reply{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
 }
 
-// unreachable returns the reason why no response arrived. The text contains no
-// URL.
+// unreachable returns the failure for a request to which no response arrived. Its
+// text contains no URL.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -161,7 +163,7 @@ func unreachable(ctx context.Context, err error) error {
 		}
 		why = ours.Reason()
 	}
-	made := func(cause, text string) *failure {
+	network := func(cause, text string) *failure {
 		return &failure{kind: apierr.KindNetwork, cause: cause, text: text}
 	}
 	var (
@@ -175,23 +177,23 @@ func unreachable(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		// Apple renews its certificates in time, so the clock must be wrong.
-		return made(causeClock, "the certificate of "+host+" is not valid at the time of this machine")
+		return network(causeClock, "the certificate of "+host+" is not valid at the time of this machine")
 	case errors.As(err, &verification), errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &name):
-		return made(causeCertificate, "the certificate of "+host+" is not accepted: "+why)
+		return network(causeCertificate, "the certificate of "+host+" is not accepted: "+why)
 	case errors.As(err, &operation) && operation.Op == "proxyconnect", strings.Contains(why, "proxyconnect"):
-		return made(causeProxy, "the proxy on the way to "+host+" does not work: "+why)
+		return network(causeProxy, "the proxy for "+host+" does not work: "+why)
 	case errors.As(err, &dns) && ours == nil:
-		return made(causeNetwork, "the name "+host+" cannot be resolved")
+		return network(causeNetwork, "the name "+host+" cannot be resolved")
 	}
-	// For a proxy that refuses, the error is its status line (net/http,
+	// If a proxy refuses a request, the error is its status line (net/http,
 	// dialConn).
 	for status := http.StatusBadRequest; status <= http.StatusNetworkAuthenticationRequired; status++ {
 		if text := http.StatusText(status); text != "" && (why == text || strings.HasSuffix(why, ": "+text)) {
-			return made(causeProxy, "the proxy on the way to "+host+" refuses: "+text)
+			return network(causeProxy, "the proxy for "+host+" refuses the request: "+text)
 		}
 	}
 	if ours != nil {
-		return made(causeNetwork, why)
+		return network(causeNetwork, why)
 	}
-	return made(causeNetwork, "no answer from "+host+": "+why)
+	return network(causeNetwork, "no response from "+host+": "+why)
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestWhyNobodyAnswers(t *testing.T) {
+// The cause of a missing response is told apart, and the text has no URL.
+func TestCausesOfMissingResponses(t *testing.T) {
 	for _, test := range []struct {
 		err   error
 		cause string
@@ -30,15 +31,17 @@ func TestWhyNobodyAnswers(t *testing.T) {
 	}
 }
 
-// A page that something on the way gives is no wrong password and no locked
+// The page of a host in between does not count as a wrong password or a locked
 // account.
-func TestPagesAreNoRefusals(t *testing.T) {
+func TestPagesAreNotRefusals(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 409, 412} {
 		failed := refused(&reply{status: status, body: []byte("<html>")})
 		assert.Equal(t, causeService, failed.cause, status)
 	}
 }
 
+// The cause of a refused code follows from Apple's error code or, without one, from
+// the status.
 func TestRefusalsOfACode(t *testing.T) {
 	for _, test := range []struct {
 		status int

@@ -22,30 +22,30 @@ import (
 type signIn struct {
 	appleID, clientID, file string
 	client                  *api.Session
-	cookies                 []session.Cookie // of the session that accountLogin has begun
+	cookies                 []session.Cookie // set by accountLogin
 }
 
-// prove proves to Apple that the password is known, without sending it. It
-// makes a single attempt. If Apple requires the second factor, wanted is its
-// response about that.
+// prove proves to Apple, once, that the password is known, without sending the
+// password. If Apple requires the second factor, wanted is its response.
 func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *reply, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
-	answer, err := signin.Prove(ctx, s.client, s.appleID, password)
+	refusal, err := signin.Prove(ctx, s.client, s.appleID, password)
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	if answer == nil {
+	if refusal == nil {
 		return nil, nil
 	}
-	r := replyOf(answer)
+	r := replyOf(refusal)
 	if r.status == http.StatusConflict && signin.AuthType(r.body) != "" {
 		return r, nil
 	}
 	return nil, refused(r)
 }
 
-// call sends one request and stores the headers that the next one needs.
+// call sends a request and stores the headers of the response, which the next
+// request needs.
 func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, error) {
 	opts.IgnoreStatus = true
 	opts.NoRedirect = true
@@ -61,7 +61,7 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &syntax) {
 		return nil, unreachable(ctx, err)
 	}
-	signin.TakeHeaders(client, resp.Header) // rclone's client does with a JSON body only
+	signin.TakeHeaders(client, resp.Header) // rclone's client stores them only if the body is JSON
 	return &reply{
 		status:     resp.StatusCode,
 		hasToken:   resp.Header.Get("X-Apple-Session-Token") != "",
@@ -70,6 +70,7 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 	}, nil
 }
 
+// auth sends a request to the sign-in host.
 func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
 	opts := rest.Opts{Method: method, Path: path, RootURL: hosts.AuthEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
 	if body == nil {
@@ -90,8 +91,9 @@ type factor struct {
 	noDevices bool
 }
 
-// secondFactor asks which second factors are available. If Apple does not say,
-// a code can be entered nevertheless.
+// secondFactor requests the available second factors. wanted is the response that
+// has required one. If Apple does not describe any, the result is empty, and a code
+// can be entered nevertheless.
 func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, error) {
 	said, err := factorIn(wanted)
 	if err != nil {
@@ -129,7 +131,7 @@ func factorIn(r *reply) (*factor, error) {
 	}
 	var said struct {
 		numbers
-		Nested      *numbers        `json:"phoneNumberVerification"` // as some accounts have it
+		Nested      *numbers        `json:"phoneNumberVerification"` // for some accounts
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 		KeyNames    []string        `json:"keyNames"`
 	}
@@ -161,7 +163,7 @@ func factorIn(r *reply) (*factor, error) {
 	return f, nil
 }
 
-// send has a code sent. Since iOS 26.4, devices show a code only on request.
+// send has a code sent. Since iOS 26.4, devices only show a code on request.
 func (s *signIn) send(ctx context.Context, how delivery) error {
 	path, body := "/verify/trusteddevice/securitycode", any(nil)
 	if how.Way != wayDevices {
@@ -178,11 +180,11 @@ func (s *signIn) send(ctx context.Context, how delivery) error {
 	return nil
 }
 
-// verify submits a code and makes this device a trusted one.
+// verify submits a code, makes this device a trusted one and begins the session.
 //
-// Since 2026 Apple also responds with 409 to a right code, with or without a
-// token. What counts then is the body of the response, and finally whether the
-// trust or the session is granted.
+// Since 2026, Apple may respond with 409 to a correct code, with or without a
+// token. The body of the response, or else whether Apple grants the trust or the
+// session, then shows whether the code was correct.
 func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin.Account, error) {
 	path := "/verify/trusteddevice/securitycode"
 	body := map[string]any{"securityCode": map[string]string{"code": code}}
@@ -199,7 +201,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin
 			Valid bool `json:"valid"`
 		} `json:"securityCode"`
 	}
-	_ = json.Unmarshal(r.body, &said) // without one the status decides
+	_ = json.Unmarshal(r.body, &said) // if this fails, only the status counts
 	ambiguous := r.status == http.StatusConflict || r.status == http.StatusPreconditionFailed
 	if !r.good() && !said.Code.Valid && !(ambiguous && r.hasToken) {
 		return nil, refusedCode(r)
@@ -219,12 +221,12 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin
 	if failed.cause != causeThrottled && failed.cause != causeService {
 		failed.cause = causeOther
 	}
-	failed.text = "the code is right, but Apple does not trust this device: " + failed.text
+	failed.text = "the code is correct, but Apple does not trust this device: " + failed.text
 	return nil, failed
 }
 
-// refusedCode converts the refusal of a code. If Apple gives no error code of
-// its own, the status decides.
+// refusedCode returns the failure for the refusal of a code. If the response has no
+// error code of Apple, its status determines the cause.
 func refusedCode(r *reply) error {
 	failed := refused(r)
 	stated := apierr.ServiceErrorIn(r.body).Code != ""
@@ -238,7 +240,7 @@ func refusedCode(r *reply) error {
 	return failed
 }
 
-// unusable returns the reason why an account cannot be used, if there is one.
+// unusable returns why an account cannot be used, or nil.
 func unusable(account *signin.Account) error {
 	switch {
 	case account.Endpoints() == nil && account.Elsewhere != "":
@@ -251,6 +253,7 @@ func unusable(account *signin.Account) error {
 	return nil
 }
 
+// accountLogin begins the session and returns its account.
 func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
 	session := &session.File{AppleID: s.appleID}
 	account, refused, err := signin.AccountLogin(ctx, s.client, session)
@@ -264,7 +267,7 @@ func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
 	return account, nil
 }
 
-// store writes the session to its file, where every process finds it.
+// store writes the session to its file.
 func (s *signIn) store(ctx context.Context, info *signin.Account) error {
 	return session.UpdateFile(ctx, s.file, func(file *session.File) error {
 		now := time.Now().UTC()
@@ -288,21 +291,21 @@ func (s *signIn) store(ctx context.Context, info *signin.Account) error {
 	})
 }
 
-// requestPCS requests the cookies for protected data once and stores them in
-// the session file, unless another process has renewed the session meanwhile.
-// Apple has a trusted device send them.
+// requestPCS requests the cookies for protected data, once, and stores them in the
+// session file. It fails if another process has renewed the session meanwhile.
+// approved is false if no trusted device has sent the cookies yet.
 func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 	requested, err := session.LoadFile(path)
 	if err != nil {
 		return false, err
 	}
 	before := requested.RenewedAt
-	granted, access, notGiven, err := signin.RequestPCS(ctx, requested)
+	granted, access, refusal, err := signin.RequestPCS(ctx, requested)
 	if err != nil {
 		return false, unreachable(ctx, err)
 	}
-	if notGiven != nil && !access.Off() {
-		failed := refused(replyOf(notGiven))
+	if refusal != nil && !access.Off() {
+		failed := refused(replyOf(refusal))
 		if failed.cause == causeThrottled {
 			return false, failed
 		}
@@ -319,15 +322,15 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 	}
 	return true, session.UpdateFile(ctx, path, func(file *session.File) error {
 		if !file.TakePCS(requested, before) {
-			return &failure{kind: apierr.KindChanged, cause: causeOther, text: "the session was renewed by another process meanwhile; try again"}
+			return &failure{kind: apierr.KindChanged, cause: causeOther, text: "another process has renewed the session in the meantime; try again"}
 		}
 		return nil
 	})
 }
 
 // askDevices makes the trusted devices ask their owner to approve the access to
-// protected data, if Apple says that it is not approved yet. A failure is
-// ignored: the owner can allow the access in the settings.
+// protected data, if Apple reports that it is not approved yet. A failure is
+// ignored, because the owner can also approve the access in the settings.
 func askDevices(ctx context.Context, path string) {
 	session, err := session.LoadFile(path)
 	if err != nil {

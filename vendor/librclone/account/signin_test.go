@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the first answer said of the phones is kept where the second is a page.
-func TestPhonesAreKept(t *testing.T) {
+// A response describes the phones, and a page describes no second factor.
+func TestSecondFactorInAResponse(t *testing.T) {
 	said, err := factorIn(&reply{status: 409, body: []byte(`{"trustedPhoneNumbers":[{"id":1,"numberWithDialCode":"+1 23"}]}`)})
 	require.NoError(t, err)
 	assert.Equal(t, []phone{{ID: 1, Number: "+1 23"}}, said.phones)
@@ -25,8 +25,7 @@ func TestPhonesAreKept(t *testing.T) {
 	assert.Nil(t, now)
 }
 
-// A refusal of the host of accounts is about the session, whatever the status
-// that says so, and never about a password.
+// A refusal by the setup host is never about a password.
 func TestRefusalsOfASession(t *testing.T) {
 	for cause, refused := range map[string]signin.Refused{
 		causeSessionOver: {Status: 423, SessionOver: true},
@@ -39,9 +38,9 @@ func TestRefusalsOfASession(t *testing.T) {
 	}
 }
 
-// A sign-in that brings nothing of use leaves the session of before; one that
-// waits for the terms is kept, as it works once they are accepted.
-func TestSignInOfNoUseReplacesNothing(t *testing.T) {
+// A useless session does not replace the earlier one. A session that waits for the
+// acceptance of Apple's terms does, because it works once they are accepted.
+func TestUselessSessionReplacesNothing(t *testing.T) {
 	for body, replaces := range map[string]bool{
 		`{}`:                         false,
 		`{"termsUpdateNeeded":true}`: true,
@@ -59,8 +58,8 @@ func TestSignInOfNoUseReplacesNothing(t *testing.T) {
 	}
 }
 
-// A logout leaves no secret, and no sign-in that waits for its code.
-func TestForgetLeavesNothing(t *testing.T) {
+// A logout removes all files but the lock, including those of a sign-in under way.
+func TestForgetLeavesOnlyTheLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	for _, end := range []string{"", ".1", ".challenge", ".challenge.2"} {
 		require.NoError(t, privatefile.Replace(path+end, nil))

@@ -1,9 +1,8 @@
-// Package exclude decides which items gitignore patterns leave out of a backup,
-// by the rules of plakar's own importer of file systems.
+// Package exclude matches items against gitignore patterns by the rules of plakar's
+// own importer of file systems.
 //
-// It interprets a pattern with the package that plakar uses, go-git's
-// gitignore, and prepares its line as plakar does
-// (https://github.com/PlakarKorp/kloset/tree/main/exclude).
+// Like plakar, it uses go-git's package gitignore, and it parses the lines as plakar
+// does (https://github.com/PlakarKorp/kloset/tree/main/exclude).
 package exclude
 
 import (
@@ -12,13 +11,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 )
 
-// Rules are patterns, of which the last one that matches decides.
+// Rules is a list of patterns. The last pattern that matches an item decides.
 type Rules struct {
 	patterns []gitignore.Pattern
 }
 
-// New parses the lines of a gitignore file. Every line is valid: a pattern that
-// cannot be parsed matches nothing.
+// New returns the rules in the lines of a gitignore file. A pattern that cannot be
+// parsed matches nothing.
 func New(lines []string) *Rules {
 	rules := new(Rules)
 	for _, line := range lines {
@@ -41,8 +40,8 @@ func patternOf(line string) string {
 	return line
 }
 
-// trimSpaces removes the spaces at the end of a line. The last one stays if a
-// backslash precedes the first one.
+// trimSpaces removes the spaces at the end of a line. If a backslash precedes them,
+// one space is kept instead of the backslash.
 func trimSpaces(line string) string {
 	trimmed := strings.TrimRight(line, " ")
 	if trimmed != line && strings.HasSuffix(trimmed, `\`) {
@@ -51,9 +50,9 @@ func trimSpaces(line string) string {
 	return trimmed
 }
 
-// Excludes reports whether the item at an absolute path is left out. The top
-// folder never is. plakar's importer does not enter a folder that is left out,
-// so everything below it is left out too.
+// Excludes reports whether the item at an absolute path is excluded. The root never
+// is. plakar's importer does not enter an excluded folder, so everything below it is
+// excluded, too.
 func (r *Rules) Excludes(path string, isFolder bool) bool {
 	path = strings.TrimPrefix(path, "/")
 	if path == "" {

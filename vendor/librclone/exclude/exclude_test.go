@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// verdicts are those of plakar's own package, kloset/exclude of kloset v1.1.3,
-// from which the table was generated.
+// verdicts has the results of plakar's own package, kloset/exclude of kloset v1.1.3,
+// with which the table was generated.
 var verdicts = []struct {
 	lines    []string
 	path     string
@@ -140,6 +140,7 @@ var verdicts = []struct {
 	{[]string{"# c", "", "  ", "abc"}, "/!bang", false, false},
 }
 
+// The results are the same as those of plakar.
 func TestVerdictsAreThoseOfPlakar(t *testing.T) {
 	assert.GreaterOrEqual(t, len(verdicts), 100)
 	for _, c := range verdicts {
@@ -147,7 +148,8 @@ func TestVerdictsAreThoseOfPlakar(t *testing.T) {
 	}
 }
 
-func TestTheTopIsNeverExcluded(t *testing.T) {
+// No pattern excludes the root.
+func TestRootIsNeverExcluded(t *testing.T) {
 	assert.False(t, New([]string{"*"}).Excludes("/", true))
 	assert.False(t, New(nil).Excludes("/a", true))
 }

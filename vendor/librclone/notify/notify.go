@@ -19,10 +19,10 @@ import (
 const (
 	// tries is how often a ping is sent until the monitor accepts it.
 	tries = 3
-	// pause is the pause before the second try. It doubles.
+	// pause is the pause before the second try. It doubles for each further one.
 	pause = time.Second
-	// longest is how long all tries may take.
-	longest = time.Minute
+	// timeout is how long all tries together may take.
+	timeout = time.Minute
 )
 
 func init() {
@@ -34,10 +34,11 @@ type pingRequest struct {
 	Text string `json:"text"`
 }
 
-// ping posts a text. Errors do not contain the address, which is a secret.
+// ping posts a text to the address of a monitor. Errors do not contain the address,
+// which is a secret.
 func ping(ctx context.Context, in pingRequest) (*struct{}, error) {
 	redact.Conceal(in.URL)
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	client := fshttp.NewClient(ctx)
 	wait := pause
@@ -58,7 +59,7 @@ func ping(ctx context.Context, in pingRequest) (*struct{}, error) {
 func post(ctx context.Context, client *http.Client, in pingRequest) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, in.URL, strings.NewReader(in.Text))
 	if err != nil {
-		return errors.New("ping_url is no address")
+		return errors.New("ping_url is not a valid address")
 	}
 	request.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	response, err := client.Do(request)
@@ -71,7 +72,7 @@ func post(ctx context.Context, client *http.Client, in pingRequest) error {
 	}
 	_ = response.Body.Close()
 	if response.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("the monitor answers %s", response.Status)
+		return fmt.Errorf("the monitor responded with the status %s", response.Status)
 	}
 	return nil
 }

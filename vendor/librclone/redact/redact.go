@@ -1,5 +1,5 @@
-// Package redact keeps passwords that are known on this side only, as from a
-// password command, out of messages.
+// Package redact removes secrets from messages. It is for secrets that the other side
+// of the C boundary does not know, such as the output of a password command.
 package redact
 
 import (
@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// shortest is the length in bytes of the shortest value that is concealed. A
-// shorter one would blacken ordinary words; src/secret.rs has the same limit.
-const shortest = 6
+// minLength is the minimum length in bytes of a value that is concealed. Shorter
+// values could be parts of ordinary words. src/secret.rs has the same limit.
+const minLength = 6
 
 var concealed = struct {
 	sync.RWMutex
-	values []string // the longest first: one may be a part of another
+	values []string // the longest first, because a value may contain another one
 }{}
 
-// Conceal makes a value disappear from the messages of this process.
+// Conceal makes Text remove a value.
 func Conceal(value string) {
 	value = strings.TrimSpace(value)
-	if len(value) < shortest {
+	if len(value) < minLength {
 		return
 	}
 	concealed.Lock()
@@ -34,7 +34,7 @@ func Conceal(value string) {
 	concealed.values = append(concealed.values[:at:at], append([]string{value}, concealed.values[at:]...)...)
 }
 
-// Text returns a message without the concealed values.
+// Text returns a message in which "…" replaces the concealed values.
 func Text(message string) string {
 	concealed.RLock()
 	defer concealed.RUnlock()

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// Concealed values are removed, the longest first. Short values are not concealed.
 func TestText(t *testing.T) {
 	for _, value := range []string{"hunter2", "word", " a secret\n", "a secret and more", "hunter2"} {
 		Conceal(value)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// methods maps names to the functions that Call calls.
+// methods has the registered methods by their names.
 var methods = map[string]func(input []byte) outcome{}
 
 // outcome is the result of a call. Exactly one of its members is set.
@@ -15,8 +15,8 @@ type outcome struct {
 	Failure *Failure `json:"failure,omitempty"`
 }
 
-// Method registers a method whose input and answer are structs. If the input
-// has a member "scope", it names the scope that the call runs under.
+// Method registers a method whose input and result are structs. If the JSON input
+// has a member "scope", the call runs under that scope.
 func Method[In, Out any](name string, fn func(context.Context, In) (*Out, error)) {
 	methods[name] = func(input []byte) outcome {
 		var in In
@@ -42,7 +42,7 @@ func Method[In, Out any](name string, fn func(context.Context, In) (*Out, error)
 	}
 }
 
-// Call calls a method with JSON and returns JSON. Both are without white space,
+// Call calls a method with JSON and returns its result as JSON, without white space,
 // because the listing of a large folder has megabytes.
 func Call(name string, input []byte) []byte {
 	method, ok := methods[name]
@@ -53,7 +53,7 @@ func Call(name string, input []byte) []byte {
 	}
 	output, err := json.Marshal(method(input))
 	if err != nil {
-		output, _ = json.Marshal(outcome{Failure: failureOf(err)}) // strings and numbers only
+		output, _ = json.Marshal(outcome{Failure: failureOf(err)}) // never fails for strings and numbers
 	}
 	return output
 }

@@ -13,7 +13,7 @@ import (
 
 func mkdir(ctx context.Context, in struct {
 	pathRequest
-	Trail bool `json:"trail"` // store the path for the next processes
+	Trail bool `json:"trail"` // store the path for later processes
 }) (*struct{}, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
@@ -25,28 +25,26 @@ func mkdir(ctx context.Context, in struct {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
-// removal is a file to be deleted: the object that a listing or an upload
-// returned or, if there is none, the file at the path.
+// removal is a file to be deleted: an object or, if Object is 0, the file at Path.
 type removal struct {
 	Path   string `json:"path"`
-	Object uint64 `json:"object"` // 0 for the one at the path
+	Object uint64 `json:"object"`
 }
 
 type removeRequest struct {
 	Remote    uint64    `json:"remote"`
 	Files     []removal `json:"files"`
-	Permanent bool      `json:"permanent"` // where deleted files are kept for a while, not there either
+	Permanent bool      `json:"permanent"` // do not keep the deleted files in the Trash
 }
 
 type removeAnswer struct {
-	Failures []*Failure `json:"failures"` // in the order of the files; null for a file that is deleted
+	Failures []*Failure `json:"failures"` // in the order of the files; nil for a deleted file
 }
 
-// maxRemovals is the maximum number of files that one request deletes
-// concurrently.
+// maxRemovals is the maximum number of files that remove deletes concurrently.
 const maxRemovals = 128
 
-// remove deletes files and returns an outcome for each.
+// remove deletes files.
 func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
@@ -88,7 +86,7 @@ type finishRequest struct {
 }
 
 type unfinished struct {
-	Path    string   `json:"path"` // from the top of the service, without a leading slash
+	Path    string   `json:"path"` // from the root of the service, without a leading slash
 	Failure *Failure `json:"failure"`
 }
 
@@ -96,9 +94,8 @@ type finishAnswer struct {
 	Unfinished []unfinished `json:"unfinished"`
 }
 
-// finish waits for the background work of the backends of all opened remotes.
-// It returns the changes that have failed since the last call or are not done
-// in time.
+// finish waits for the changes in the background of all remotes. It returns those
+// that failed since the last call and those that are still under way at the end.
 func finish(ctx context.Context, in finishRequest) (*finishAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.WithinMS)*time.Millisecond)
 	defer cancel()
@@ -109,6 +106,7 @@ func finish(ctx context.Context, in finishRequest) (*finishAnswer, error) {
 	return answer, nil
 }
 
+// folderTime sets the modification time of a folder.
 func folderTime(ctx context.Context, in struct {
 	Remote  uint64 `json:"remote"`
 	Path    string `json:"path"`

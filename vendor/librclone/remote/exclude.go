@@ -6,7 +6,7 @@ import (
 	"plakar-icloud/librclone/exclude"
 )
 
-// rules are the sets of patterns by which listings leave items out.
+// rules has the sets of patterns that exclude items from listings.
 var rules = newHandles[*exclude.Rules]("set of rules")
 
 type rulesRequest struct {
@@ -17,7 +17,7 @@ type rulesAnswer struct {
 	Rules uint64 `json:"rules"`
 }
 
-// newRules stores patterns for the listings of a backup.
+// newRules stores a set of patterns.
 func newRules(_ context.Context, in rulesRequest) (*rulesAnswer, error) {
 	return &rulesAnswer{Rules: rules.add(exclude.New(in.Lines))}, nil
 }
@@ -32,7 +32,7 @@ type excludesAnswer struct {
 	Excluded bool `json:"excluded"`
 }
 
-// excludes reports whether patterns leave out a path.
+// excludes reports whether a set of patterns excludes a path.
 func excludes(_ context.Context, in excludesRequest) (*excludesAnswer, error) {
 	known, err := rules.get(in.Rules)
 	if err != nil {

@@ -18,20 +18,20 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-// Failure is an error as it is passed to the caller: members that a program can
-// act on, and a text for a person. The text never contains the query of a URL,
-// in which services put signatures.
+// Failure is the form in which an error is passed to the caller: members for the
+// program, and a text for the user. The text never contains the query of a URL,
+// because services put signatures there.
 type Failure struct {
 	Kind         string `json:"kind"`
-	Cause        string `json:"cause,omitempty"` // finer than the kind, where a backend tells one
+	Cause        string `json:"cause,omitempty"` // more specific than the kind, if the backend reports one
 	Text         string `json:"text"`
 	Retry        bool   `json:"retry"`          // the same call may succeed later
 	Fatal        bool   `json:"fatal"`          // no other call can succeed either; see fserrors.Fataler
-	RetryAfterMS int64  `json:"retry_after_ms"` // what the service asked for, 0 if nothing
+	RetryAfterMS int64  `json:"retry_after_ms"` // the wait that the service asked for, or 0
 }
 
-// Kinds of failure. The errors of our own backends have a method Kind that
-// returns one of these; failureOf derives those of rclone's backends.
+// The kinds of failure. The errors of our own backends have a method Kind that
+// returns one of these. For the errors of rclone's backends, failureOf derives one.
 const (
 	kindNotFound    = "not-found"
 	kindExists      = "exists"
@@ -131,8 +131,8 @@ func failureOf(err error) *Failure {
 	return f
 }
 
-// worthRetrying reports whether the same call may succeed later. A backend that
-// has already retried often enough reports so itself.
+// worthRetrying reports whether the same call may succeed later. It returns false
+// if the backend reports that it has retried often enough.
 func worthRetrying(err error) bool {
 	var again *startAgain
 	if errors.As(err, &again) {
@@ -154,8 +154,8 @@ func worthRetrying(err error) bool {
 // caller adds in its own form.
 type reasoned interface{ Reason() string }
 
-// textOf returns the text of an error without the parts that the caller adds
-// itself and without the query of a URL.
+// textOf returns the text of an error, without the path if the error can omit it,
+// and without the query of a URL.
 func textOf(err error) string {
 	var why reasoned
 	if errors.As(err, &why) {
@@ -170,7 +170,7 @@ func textOf(err error) string {
 		host = u.Host
 	}
 	if urlErr.Timeout() {
-		return fmt.Sprintf("no answer from %s in time", host)
+		return fmt.Sprintf("no response from %s in time", host)
 	}
 	method := urlErr.Op
 	if method == "" {

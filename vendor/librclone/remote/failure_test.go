@@ -11,15 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fatal error of a backend is one to the caller, however it is wrapped.
+// The failure for a fatal error is fatal, even if the error is wrapped.
 func TestFatalFailures(t *testing.T) {
 	fatal := fmt.Errorf("list: %w", fserrors.FatalError(errors.New("the account is throttled")))
 	require.True(t, failureOf(fatal).Fatal)
 	require.False(t, failureOf(errors.New("one file")).Fatal)
 }
 
-// A service may echo the password that it was sent.
-func TestFailuresHoldNoPassword(t *testing.T) {
+// The text of a failure does not contain a password that a service has echoed.
+func TestFailuresContainNoPassword(t *testing.T) {
 	password, err := session.PasswordOf(t.Context(), "echo 'correct battery'")
 	require.NoError(t, err)
 	require.Equal(t, "correct battery", string(password))

@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// handles assigns numbers to the values that the other side of the C boundary
-// refers to. A number is never reused, so that a stale one is an error instead
-// of another value.
+// handles assigns numbers to values, by which the other side of the C boundary
+// refers to them. A number is never reused, so that the use of a stale one is an
+// error.
 type handles[T any] struct {
-	kind string // what a value is called in an error
+	kind string // of the values, for errors
 
 	mu     sync.Mutex
 	last   uint64
@@ -38,7 +38,7 @@ func (h *handles[T]) get(id uint64) (T, error) {
 	return value, nil
 }
 
-// put replaces the value of a handle that still exists.
+// put replaces the value of a handle, if the handle still exists.
 func (h *handles[T]) put(id uint64, value T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,7 +47,7 @@ func (h *handles[T]) put(id uint64, value T) {
 	}
 }
 
-// take removes a value and returns it, so that only one caller ever gets it.
+// take removes a value and returns it. Only one caller gets it.
 func (h *handles[T]) take(id uint64) (T, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

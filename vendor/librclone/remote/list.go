@@ -11,28 +11,27 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// objects are the files that listings and uploads returned and that the caller
-// still holds. Opening one needs no look-up of its path.
+// objects has the files that listings and uploads have returned and that the caller
+// still holds. Opening a held object needs no look-up of its path.
 var objects = newHandles[fs.Object]("object")
 
 // Entry is a file or a folder.
 type Entry struct {
-	Path     string `json:"path"` // relative to the remote's root
+	Path     string `json:"path"` // relative to the root of the remote
 	Folder   bool   `json:"folder,omitempty"`
-	Size     int64  `json:"size,omitempty"` // bytes; -1 if the backend cannot tell
+	Size     int64  `json:"size,omitempty"` // in bytes; -1 if it is unknown
 	Seconds  int64  `json:"seconds,omitempty"`
 	Nanos    int64  `json:"nanos,omitempty"`
 	Version  string `json:"version,omitempty"`  // changes whenever the item does
-	Object   uint64 `json:"object,omitempty"`   // handle of a file, 0 for a folder and a link
+	Object   uint64 `json:"object,omitempty"`   // handle of a file; 0 for a folder or a link
 	Target   string `json:"target,omitempty"`   // of a symbolic link
-	Children *int64 `json:"children,omitempty"` // items in a folder, if the backend can tell
-	Listed   *int64 `json:"listed,omitempty"`   // the size in listings, where that of the content is unknown
+	Children *int64 `json:"children,omitempty"` // number of items in a folder; nil if it is unknown
+	Listed   *int64 `json:"listed,omitempty"`   // size in listings, if that of the content is unknown
 	Package  bool   `json:"package,omitempty"`  // a document that a Mac stores as a folder
 	Shared   bool   `json:"shared,omitempty"`   // another account owns it
 }
 
-// versioned is an object that reports the version of the item that it
-// describes.
+// versioned is an object that reports its version.
 type versioned interface{ Version() string }
 
 // packaged is an object that reports whether it is known to be a package.
@@ -41,12 +40,12 @@ type packaged interface{ IsPackage() bool }
 // listedSize is an object that reports its size in listings.
 type listedSize interface{ ListedSize() int64 }
 
-// owned is an item that reports whether another account shares it.
+// owned is an item that reports whether another account owns it.
 type owned interface {
 	Owner() (owner string, shared bool)
 }
 
-// incomplete is an error of a listing that reports how many items it lacks.
+// incomplete is an error that reports how many items a listing lacks.
 type incomplete interface{ Missing() int64 }
 
 // invalid is an entry for an item that cannot be used.
@@ -59,21 +58,21 @@ type link interface{ Target() string }
 // that is unknown.
 type counted interface{ Children() int64 }
 
-// folderLister is an Fs that lists many folders with fewer requests than
-// folders. It returns a result or an error for each, or both if the folder may
-// contain more than the result.
+// folderLister is an Fs that lists several folders with one request. For each
+// folder, it returns the entries, or an error, or both if there may be more entries.
 type folderLister interface {
 	ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error)
 }
 
-// countingLister is a folderLister that also returns an error for each folder
-// of which the service counts more than it lists, by counters whose meaning is
+// countingLister is a folderLister that also returns a doubt for each folder in
+// which the service counts more items than it lists, by counters whose meaning is
 // not certain.
 type countingLister interface {
 	ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEntries, errs, doubts []error)
 }
 
-// entryOf describes item and, for a file, stores its object under a handle.
+// entryOf returns the description of an item. It stores the object of a file under
+// a handle.
 func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	modTime := item.ModTime(ctx)
 	entry := Entry{
@@ -114,9 +113,9 @@ func isPackage(object fs.Object) bool {
 	return ok && own.IsPackage()
 }
 
-// versionOf returns the version that the object reports. Otherwise it uses what
-// rclone knows without another request: size, time, a cheap hash and the
-// backend's id.
+// versionOf returns the version that an object reports. If it reports none, the
+// version is made of what rclone knows without a request: the size, the time, a
+// cheap hash and the id.
 func versionOf(ctx context.Context, object fs.Object) string {
 	if v, ok := object.(versioned); ok {
 		return v.Version()
@@ -131,30 +130,31 @@ func versionOf(ctx context.Context, object fs.Object) string {
 type listRequest struct {
 	Remote uint64   `json:"remote"`
 	Paths  []string `json:"paths"`
-	Rules  uint64   `json:"rules"` // which items to leave out, 0 for none
-	Known  bool     `json:"known"` // a listing that the backend has in memory suffices
+	Rules  uint64   `json:"rules"` // handle of a set of patterns that exclude items, or 0
+	Known  bool     `json:"known"` // accept a listing that the backend has in memory
 }
 
 type listedFolder struct {
 	Entries    []Entry        `json:"entries"`
 	Invalid    []invalidEntry `json:"invalid,omitempty"`
-	Incomplete *Failure       `json:"incomplete,omitempty"` // why the entries may not be all
-	Doubt      *Failure       `json:"doubt,omitempty"`      // the same, by counters of uncertain meaning
-	Missing    int64          `json:"missing,omitempty"`    // how many they lack, if that is known
-	Excluded   int64          `json:"excluded,omitempty"`   // left out by the rules
-	Failure    *Failure       `json:"failure,omitempty"`    // why there are none
+	Incomplete *Failure       `json:"incomplete,omitempty"` // why there may be more entries
+	Doubt      *Failure       `json:"doubt,omitempty"`      // why there may be more, by counters of uncertain meaning
+	Missing    int64          `json:"missing,omitempty"`    // how many entries are missing, if that is known
+	Excluded   int64          `json:"excluded,omitempty"`   // number of excluded items
+	Failure    *Failure       `json:"failure,omitempty"`    // why the folder cannot be listed
 }
 
 // invalidEntry is an item that cannot be used.
 type invalidEntry struct {
-	Path    string   `json:"path"` // that of the folder, where the item has no name
+	Path    string   `json:"path"` // of the item or, if it has no usable name, of its folder
 	Failure *Failure `json:"failure"`
 }
 
 type listAnswer struct {
-	Folders []listedFolder `json:"folders"` // in the order of the paths asked for
+	Folders []listedFolder `json:"folders"` // in the order of the requested paths
 }
 
+// list lists folders.
 func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
@@ -222,7 +222,7 @@ func listFolders(ctx context.Context, f fs.Fs, paths []string) ([]fs.DirEntries,
 	listed, errs := make([]fs.DirEntries, len(paths)), make([]error, len(paths))
 	for i, dir := range paths {
 		listed[i], errs[i] = f.List(ctx, dir)
-		if errs[i] != nil { // what comes with an error is of no use, by rclone's rules
+		if errs[i] != nil { // by rclone's rules, the entries are then not valid
 			listed[i] = nil
 		}
 	}
@@ -234,9 +234,9 @@ type pathRequest struct {
 	Path   string `json:"path"`
 }
 
-// stat finds a file or a folder. If the parent of a folder cannot be listed, as
-// at the top of a bucket with narrow permissions, the folder is found by
-// listing it. It then has no modification time.
+// stat finds a file or a folder. If the parent of a folder cannot be listed, as at
+// the top of a bucket with narrow permissions, stat lists the folder itself. The
+// entry then has no modification time.
 func stat(ctx context.Context, in pathRequest) (*Entry, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// halfListed lists one folder whole, one with a failure beside its entries, and
-// one not at all.
+// halfListed lists three folders: the first in full, the second with entries and an
+// error, and the third with an error.
 type halfListed struct{ fs.Fs }
 
 func (h halfListed) ListFolders(ctx context.Context, _ []string) ([]fs.DirEntries, []error) {
@@ -22,7 +22,8 @@ func (h halfListed) ListFolders(ctx context.Context, _ []string) ([]fs.DirEntrie
 	return []fs.DirEntries{entries, entries, nil}, []error{nil, failf(kindDamaged, "there may be more"), errors.New("no")}
 }
 
-func TestEntriesOfAFolderThatIsNotAllListed(t *testing.T) {
+// A folder that may have more entries has its entries and a failure.
+func TestIncompleteListings(t *testing.T) {
 	f, err := fs.NewFs(t.Context(), ":local:"+t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, store(t, f, "text"))

@@ -6,7 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNamesComeBack(t *testing.T) {
+// The conversions between rclone's form of a path and that of the caller are
+// inverse.
+func TestConversionsOfNames(t *testing.T) {
 	for ofRclone, ofCaller := range map[string]string{
 		"plain/name.txt": "plain/name.txt",
 		"line␊break":     "line\nbreak",

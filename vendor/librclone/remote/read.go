@@ -7,8 +7,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// reader is the opened content of an object. It belongs to the scope of the
-// call that opened it, so that ending the scope wakes a blocked read.
+// reader is the opened content of an object. It runs under the scope of the call
+// that has opened it, so the end of the scope cancels a blocked read.
 type reader struct {
 	content io.ReadCloser
 }
@@ -17,17 +17,18 @@ var readers = newHandles[reader]("reader")
 
 type openObjectRequest struct {
 	Object uint64 `json:"object"`
-	Offset int64  `json:"offset"` // bytes
-	Length int64  `json:"length"` // bytes; -1 for all that follows
-	Resume bool   `json:"resume"` // what is before the offset was read earlier
-	Latest bool   `json:"latest"` // if the file was changed since it was listed, open it as it is now
+	Offset int64  `json:"offset"` // in bytes
+	Length int64  `json:"length"` // in bytes; -1 for the rest of the content
+	Resume bool   `json:"resume"` // fail if the file has changed since the part before the offset was read
+	Latest bool   `json:"latest"` // open the present version if the file has changed since it was listed
 }
 
 type openObjectAnswer struct {
 	Reader uint64 `json:"reader"`
-	Size   int64  `json:"size"` // of what was opened, in bytes; -1 if only reading it tells
+	Size   int64  `json:"size"` // of the opened object, in bytes; -1 if it is unknown
 }
 
+// openObject opens the content of an object.
 func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, error) {
 	object, err := objects.get(in.Object)
 	if err != nil {
@@ -66,7 +67,8 @@ type lookAnswer struct {
 	Package bool `json:"package"`
 }
 
-// lookAt reports what is known now of an object that was listed earlier.
+// lookAt returns the facts about an object that may have become known since it was
+// listed.
 func lookAt(_ context.Context, in lookRequest) (*lookAnswer, error) {
 	object, err := objects.get(in.Object)
 	if err != nil {
@@ -79,8 +81,8 @@ type expectObjectsRequest struct {
 	Objects []uint64 `json:"objects"`
 }
 
-// expectObjects lets backends prepare the reading of objects that will be
-// opened soon, if they can. It does not wait for the network.
+// expectObjects tells backends which objects will be opened soon, so that they can
+// prepare that. It does not wait for the network.
 func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, error) {
 	type expecting interface {
 		Expect(ctx context.Context, objects []fs.Object)
@@ -89,7 +91,7 @@ func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, err
 	for _, id := range in.Objects {
 		object, err := objects.get(id)
 		if err != nil {
-			continue // it was released
+			continue // the object was released
 		}
 		stored := fs.UnWrapObject(object)
 		if f, ok := stored.Fs().(expecting); ok {
@@ -102,8 +104,7 @@ func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, err
 	return &struct{}{}, nil
 }
 
-// latest looks an object up again, by its own method if it has one. It returns
-// nil if that is not possible.
+// latest looks up an object again. It returns nil if that is not possible.
 func latest(ctx context.Context, object fs.Object) (fs.Object, error) {
 	if own, ok := object.(interface {
 		Latest(ctx context.Context) (fs.Object, error)
@@ -117,8 +118,8 @@ func latest(ctx context.Context, object fs.Object) (fs.Object, error) {
 	return f.NewObject(ctx, object.Remote())
 }
 
-// openLatest looks a file up again that differs from the listed one, and opens
-// it.
+// openLatest looks up a file again and opens it. changed is the error with which
+// opening the listed version failed.
 func openLatest(ctx context.Context, listed fs.Object, changed error, options []fs.OpenOption) (fs.Object, io.ReadCloser, error) {
 	now, err := latest(ctx, listed)
 	if err != nil {
@@ -131,8 +132,7 @@ func openLatest(ctx context.Context, listed fs.Object, changed error, options []
 	return now, content, err
 }
 
-// unchanged checks that the following content belongs to the content that was
-// read before.
+// unchanged returns an error if a file has changed since it was listed.
 func unchanged(ctx context.Context, object fs.Object) error {
 	now, err := latest(ctx, object)
 	if err != nil || now == nil {
@@ -151,7 +151,7 @@ func Read(id uint64, buf []byte) (n int, failure *Failure) {
 	if err != nil {
 		return 0, failureOf(err)
 	}
-	for n < len(buf) && err == nil { // io.ReadFull has one error for two: that of a content that was cut
+	for n < len(buf) && err == nil { // io.ReadFull would hide whether an io.ErrUnexpectedEOF is that of the content
 		var more int
 		more, err = r.content.Read(buf[n:])
 		n += more
@@ -166,7 +166,7 @@ func Read(id uint64, buf []byte) (n int, failure *Failure) {
 // reader does nothing.
 func CloseReader(id uint64) {
 	if r, ok := readers.take(id); ok {
-		_ = r.content.Close() // everything wanted was read
+		_ = r.content.Close() // the caller needs no more of it
 	}
 }
 

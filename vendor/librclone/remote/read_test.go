@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A content that was cut is no content that ends, whatever its reader calls that.
-func TestReadOfAContentThatIsCut(t *testing.T) {
+// The read of a content that breaks off fails, even with io.ErrUnexpectedEOF.
+func TestReadOfAContentThatBreaksOff(t *testing.T) {
 	for _, cut := range []error{io.ErrUnexpectedEOF, errors.New("the connection broke")} {
 		id := readers.add(reader{io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(cut)))})
 		n, failure := Read(id, make([]byte, 100))
@@ -23,7 +23,8 @@ func TestReadOfAContentThatIsCut(t *testing.T) {
 	}
 }
 
-func TestReadToTheEnd(t *testing.T) {
+// Each read but the last one fills its buffer.
+func TestReadFillsTheBuffer(t *testing.T) {
 	id := readers.add(reader{io.NopCloser(iotest.OneByteReader(strings.NewReader("content")))})
 	for _, want := range []string{"cont", "ent", ""} {
 		buf := make([]byte, 4)

@@ -1,12 +1,12 @@
-// Package remote provides what rclone's own remote control lacks: an opened
-// remote whose listed objects stay usable, content that is read and written
-// without JSON, failures that report their kind, and calls that can be
+// Package remote provides the functions that rclone's own remote control lacks:
+// remotes that stay open and whose listed objects stay usable, content that is read
+// and written without JSON, failures that report their kind, and calls that can be
 // cancelled.
 //
-// Control uses methods ("remote/open", "remote/list", ...) with JSON. The call
-// of a method succeeds even if the operation fails: the answer then has only
-// the member "failure". So no failure echoes its input, which may contain
-// passwords, as rclone's own failed calls do.
+// Most functions are methods ("remote/open", "remote/list", ...) with JSON. A call of
+// a method succeeds even if the operation fails: the result then has only the member
+// "failure". So a failure never echoes its input, which may contain passwords. The
+// failures of rclone's own methods do.
 package remote
 
 import (
@@ -30,30 +30,31 @@ var remotes = newHandles[fs.Fs]("remote")
 
 // openRequest is the input of remote/open.
 type openRequest struct {
-	Name     string                       `json:"name"`     // the section to open
-	Path     string                       `json:"path"`     // where in the remote
-	Sections map[string]map[string]string `json:"sections"` // as in an rclone configuration file
-	Others   []string                     `json:"others"`   // options beside the section's, which the caller takes
+	Name     string                       `json:"name"`     // of the section to open
+	Path     string                       `json:"path"`     // in the remote
+	Sections map[string]map[string]string `json:"sections"` // as in a configuration file of rclone
+	Others   []string                     `json:"others"`   // further options that the caller knows, for messages
 	Scope    uint64                       `json:"scope"`
 }
 
 type openAnswer struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
-	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be one
-	FoldsCase       bool   `json:"folds_case"`   // names that differ in case are one
-	PrecisionNS     int64  `json:"precision_ns"` // of modification times; that of fs.ModTimeNotSupported if none are kept
-	// Of several concurrent uploads of one name with the member "new", one
-	// succeeds.
+	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be equal
+	FoldsCase       bool   `json:"folds_case"`   // names that differ in case are equal
+	PrecisionNS     int64  `json:"precision_ns"` // of modification times; fs.ModTimeNotSupported if they are not stored
+	// CreatesExclusively is set if only one of several concurrent uploads with
+	// the same name and the member "new" succeeds.
 	CreatesExclusively bool `json:"creates_exclusively"`
-	TrashesReplaced    bool `json:"trashes_replaced"` // the old version of a replaced file is in the Trash
+	TrashesReplaced    bool `json:"trashes_replaced"` // the old version of a replaced file is moved to the Trash
 }
 
-// opening serialises writing the sections and opening the remote. It is held
-// while a backend uses the network, so callers that wait for it can be
-// cancelled.
+// opening serialises writing the sections and opening the remote. It is not a
+// mutex, because a backend may use the network meanwhile, and callers that wait must
+// be cancellable.
 var opening = semaphore.NewWeighted(1)
 
+// open opens a remote.
 func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	if err := opening.Acquire(ctx, 1); err != nil {
 		return nil, err
@@ -81,15 +82,14 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	}, nil
 }
 
-// mergesNames reports whether a file may replace a file of another name. A
-// backend that distinguishes case may still not distinguish Unicode forms.
+// mergesNames reports whether a file may replace a file with another name. A backend
+// that distinguishes case may still not distinguish Unicode forms.
 func mergesNames(f fs.Fs) bool {
 	merger, ok := f.(interface{ MergesNames() bool })
 	return f.Features().CaseInsensitive || ok && merger.MergesNames()
 }
 
-// check checks the sections without opening anything. It does not use the
-// network.
+// check checks the sections without opening a remote. It does not use the network.
 func check(_ context.Context, in openRequest) (*struct{}, error) {
 	for _, section := range slices.Sorted(maps.Keys(in.Sections)) {
 		if _, err := in.backend(section); err != nil {
@@ -99,7 +99,7 @@ func check(_ context.Context, in openRequest) (*struct{}, error) {
 	return &struct{}{}, nil
 }
 
-// backend returns the backend of a section, after checking that it knows all
+// backend returns the backend of a section. It fails if the backend does not have all
 // options of the section.
 func (in openRequest) backend(section string) (*fs.RegInfo, error) {
 	prefix := ""
@@ -109,22 +109,22 @@ func (in openRequest) backend(section string) (*fs.RegInfo, error) {
 	values := in.Sections[section]
 	backend, err := fs.Find(values["type"])
 	if err != nil {
-		return nil, failf(kindBadConfig, "option %stype=%s names no backend of this build; it has: %s", prefix, values["type"], backendNames())
+		return nil, failf(kindBadConfig, "option %stype=%s is not a backend of this build; it has: %s", prefix, values["type"], backendNames())
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if key != "type" && key != "description" && backend.Options.Get(key) == nil {
 			others := ""
 			if prefix == "" && len(in.Others) > 0 {
-				others = "; besides there are: " + strings.Join(in.Others, ", ")
+				others = "; further options are: " + strings.Join(in.Others, ", ")
 			}
-			return nil, failf(kindBadConfig, "unknown option %s%s; the backend %s knows: %s%s", prefix, key, backend.Name, optionNames(backend), others)
+			return nil, failf(kindBadConfig, "unknown option %s%s; the backend %s has: %s%s", prefix, key, backend.Name, optionNames(backend), others)
 		}
 	}
 	return backend, nil
 }
 
-// set writes a section into rclone's configuration, which exists only in
-// memory. A password that is not obscured yet is obscured.
+// set writes a section into rclone's configuration, which exists only in memory.
+// Passwords that are not obscured are obscured.
 func (in openRequest) set(section string) error {
 	backend, err := in.backend(section)
 	if err != nil {
@@ -141,10 +141,10 @@ func (in openRequest) set(section string) error {
 	return nil
 }
 
-// isObscured reports whether a password has the form that rclone obscure
-// produces. rclone's own rule, that it can be revealed, also accepts three in
-// four of the plain passwords of 22 letters and more: it then reveals random
-// bytes.
+// isObscured reports whether a password is the output of "rclone obscure": it can be
+// revealed, and the result is a text. The first condition alone, which is rclone's
+// own rule, also holds for three in four plain passwords of 22 letters or more, which
+// reveal random bytes.
 func isObscured(password string) bool {
 	revealed, err := obscure.Reveal(password)
 	return err == nil && utf8.ValidString(revealed) && !strings.ContainsFunc(revealed, unicode.IsControl)
@@ -171,7 +171,7 @@ func optionNames(backend *fs.RegInfo) string {
 }
 
 type roomAnswer struct {
-	Free *int64 `json:"free"` // in bytes; null if the service does not report it
+	Free *int64 `json:"free"` // in bytes; nil if it is unknown
 }
 
 // room returns the free room of the storage.
@@ -198,7 +198,7 @@ func room(ctx context.Context, in struct {
 	return &roomAnswer{Free: usage.Free}, nil
 }
 
-// closeRemote closes a remote, which saves the unsaved state of its backend.
+// closeRemote closes a remote, so that its backend stores its unsaved state.
 func closeRemote(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
 }) (*struct{}, error) {
@@ -211,9 +211,8 @@ func closeRemote(ctx context.Context, in struct {
 }
 
 func init() {
-	// rclone stores the answers of its own methods for requests of a job's
-	// status. There are no such requests here, and some answers contain
-	// passwords.
+	// rclone stores the results of its own methods for requests of the status of
+	// a job. There are no such requests here, and some results contain passwords.
 	rc.Opt.JobExpireDuration = 0
 	rc.Opt.JobExpireInterval = fs.Duration(time.Second)
 	Method("remote/check", check)

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPlainPasswordsAreToldFromObscuredOnes(t *testing.T) {
+// Plain passwords are not taken for obscured ones, even if they are valid base64.
+func TestPlainPasswordsAreNotObscured(t *testing.T) {
 	for _, plain := range []string{
 		"secret", "correct horse battery staple",
 		"abcdefghijklmnopqrstuvwxyz", "correcthorsebatterystaple-1", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", // base64, all of them

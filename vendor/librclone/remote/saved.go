@@ -6,11 +6,11 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// saver is an object whose description a later process can use instead of a
-// listing. An empty description stands for none.
+// saver is an object whose description a later process can use instead of a listing.
+// The description is "" if there is none.
 type saver interface{ Save() string }
 
-// saveObjects returns the descriptions of held objects, in order.
+// saveObjects returns the descriptions of objects, in order.
 func saveObjects(_ context.Context, in struct {
 	Objects []uint64 `json:"objects"`
 }) (*struct {
@@ -37,15 +37,15 @@ type savedRequest struct {
 		Path  string `json:"path"`
 		Saved string `json:"saved"`
 	} `json:"files"`
-	Check bool `json:"check"` // fail unless all files are unchanged
+	Check bool `json:"check"` // fail if a file has changed
 }
 
 type savedAnswer struct {
 	Entries []Entry `json:"entries"` // in the order of the files
 }
 
-// savedObjects returns the files that saveObjects has described. Without a
-// check, it makes no request to the service.
+// savedObjects returns the files with descriptions of saveObjects. Without a check, it
+// makes no request to the service.
 func savedObjects(ctx context.Context, in savedRequest) (*savedAnswer, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {

@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// scope is the lifetime of an operation of the caller: a context that exists
-// before the first call under it, so that the caller can end it at any time.
+// scope is the lifetime of an operation of the caller. Its context exists before the
+// first call under it, so that the caller can end the scope at any time.
 type scope struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -19,16 +19,15 @@ func BeginScope() uint64 {
 	return scopes.add(scope{ctx, end})
 }
 
-// EndScope cancels everything that runs under the scope and removes it. Ending
-// an unknown scope does nothing.
+// EndScope cancels the calls that run under a scope and removes it. Ending an unknown
+// scope does nothing.
 func EndScope(id uint64) {
 	if s, ok := scopes.take(id); ok {
 		s.end()
 	}
 }
 
-// scoped returns the context of a scope; 0 stands for the scope that never
-// ends.
+// scoped returns the context of a scope. The scope 0 never ends.
 func scoped(id uint64) (context.Context, error) {
 	if id == 0 {
 		return context.Background(), nil

@@ -12,8 +12,8 @@ type trafficAnswer struct {
 	WaitedMS int64 `json:"waited_ms"`
 }
 
-// totals returns how many requests our backends have sent and how long they
-// waited. rclone's own backends are not counted.
+// totals returns how many requests the iCloud backends have sent and how long they
+// have waited. Other backends are not counted.
 func totals(context.Context, struct{}) (*trafficAnswer, error) {
 	now := traffic.Now()
 	return &trafficAnswer{Requests: now.Requests, Waits: now.Waits, WaitedMS: now.Waited.Milliseconds()}, nil

@@ -21,25 +21,25 @@ import (
 	"github.com/rclone/rclone/fs/object"
 )
 
-// region is content that belongs to the caller and is lent for one upload. It
-// can be read again from the start for a retry. HTTP clients may read the body
-// of a request after the request has failed, so the region can be taken back: a
-// read never waits, but taking the region back waits for a read under way.
+// region is the content of one upload, which belongs to the caller. It can be read
+// again from the start for a retry. HTTP clients may read the body of a request after
+// the request has failed. So takeBack waits for a read under way, and afterwards the
+// content cannot be read.
 type region struct {
 	mu      sync.Mutex
-	content *io.SectionReader // nil when it was taken back
-	sought  bool              // the reader knows that it can start again
+	content *io.SectionReader // nil after takeBack
+	sought  bool              // Seek was called
 }
 
-// startAgain is the failure of an upload that the backend could not repeat,
-// because a layer between it and the region, such as crypt, hides that the
-// content can be read again.
+// startAgain is the failure of an upload that the backend could not repeat, because a
+// layer between it and the region, such as crypt, hides Seek.
 type startAgain struct{ error }
 
 func (e *startAgain) Unwrap() error { return e.error }
 
-var errTaken = errors.New("the upload is over")
+var errTaken = errors.New("the upload has ended")
 
+// Read implements io.Reader.
 func (r *region) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,6 +49,7 @@ func (r *region) Read(p []byte) (int, error) {
 	return r.content.Read(p)
 }
 
+// Seek implements io.Seeker.
 func (r *region) Seek(offset int64, whence int) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,6 +60,7 @@ func (r *region) Seek(offset int64, whence int) (int64, error) {
 	return r.content.Seek(offset, whence)
 }
 
+// takeBack ends the access to the content.
 func (r *region) takeBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +70,7 @@ func (r *region) takeBack() {
 // content is the content of an upload.
 type content struct {
 	io.ReaderAt
-	size int64 // bytes
+	size int64 // in bytes
 }
 
 type uploadRequest struct {
@@ -76,20 +78,20 @@ type uploadRequest struct {
 	Path    string `json:"path"`
 	Seconds int64  `json:"seconds"` // modification time
 	Nanos   int64  `json:"nanos"`
-	Defer   bool   `json:"defer"`   // a replacement may be completed after the answer: see remote/finish
-	New     bool   `json:"new"`     // a backend that can fails if there is a file, and does not look for one
-	Package bool   `json:"package"` // the archive of a package is stored as a package, or fails
+	Defer   bool   `json:"defer"`   // a replacement may be completed after the upload has returned; see remote/finish
+	New     bool   `json:"new"`     // if the backend can, fail if the name is taken, without looking that up
+	Package bool   `json:"package"` // store the archive of a package as a package, or fail
 	Scope   uint64 `json:"scope"`
 	File    *struct {
 		Descriptor uintptr `json:"descriptor"` // closed by the upload
-		Size       int64   `json:"size"`       // bytes
-	} `json:"file"` // that holds the content, instead of the memory given
+		Size       int64   `json:"size"`       // in bytes
+	} `json:"file"` // the content; nil if it is in memory
 }
 
-// Upload stores content at a path, replaces an existing file, and returns the
-// answer of a method as JSON. The content is either in memory, which is not
-// used after Upload has returned, or in the file that the input names. The file
-// is not mapped, because its pages would count as memory of the process.
+// Upload stores a content at a path, replaces an existing file, and returns the
+// result as JSON, like that of a method. The content is in memory or in the file in
+// the input. The memory is not used after Upload has returned. The file is not
+// mapped, because its pages would count as memory of the process.
 func Upload(input string, memory []byte) string {
 	var in uploadRequest
 	err := json.Unmarshal([]byte(input), &in)
@@ -103,7 +105,7 @@ func Upload(input string, memory []byte) string {
 	}
 	encoded, err := json.Marshal(out)
 	if err != nil {
-		return `{"failure":{"kind":"other","text":"the answer of an upload cannot be encoded"}}`
+		return `{"failure":{"kind":"other","text":"the result of an upload cannot be encoded"}}`
 	}
 	return string(encoded)
 }
@@ -140,8 +142,8 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	return &entry, nil
 }
 
-// place stores the content under its path in full or not at all. If the backend
-// shows files while they grow, the content grows under another name.
+// place stores a content at a path, in full or not at all. If the backend shows
+// incomplete files, the content is uploaded under another name.
 func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
 	if !f.Features().PartialUploads || f.Features().Move == nil {
 		return put(ctx, f, remote, modTime, sent)
@@ -149,20 +151,20 @@ func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent 
 	partial, err := put(ctx, f, partialName(remote), modTime, sent)
 	if err != nil {
 		if partial != nil {
-			discard(ctx, partial) // the failure to report is the first one
+			discard(ctx, partial)
 		}
 		return nil, err
 	}
 	stored, err := moveOver(ctx, f, partial, remote)
 	if err != nil {
-		discard(ctx, partial) // the failure to report is the first one
+		discard(ctx, partial)
 		return nil, err
 	}
 	return stored, nil
 }
 
-// graceTime is how long the steps may take that put a folder in order after an
-// upload was cancelled. plakar's own limit for the end of a process is longer.
+// graceTime is how long the cleanup after a cancelled upload may take. plakar's own
+// limit for the end of a process is longer.
 const graceTime = 30 * time.Second
 
 // graced returns a context that outlives ctx, for at most graceTime from now.
@@ -170,16 +172,17 @@ func graced(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 }
 
-// discard removes what is left of an upload that failed, or was cancelled.
+// discard removes the file of a failed or cancelled upload. A failure is ignored,
+// because the suffix of the file shows that it is left over.
 func discard(ctx context.Context, partial fs.Object) {
 	ctx, cancel := graced(ctx)
 	defer cancel()
-	_ = partial.Remove(ctx) // a file with the suffix is known as left over
+	_ = partial.Remove(ctx)
 }
 
-// moveOver gives a file the name of an existing one. Not every server replaces
-// a file by a rename, so the existing file may have to be renamed first. It is
-// deleted only when the new file has its name.
+// moveOver moves a file to a path at which there may be a file. Not every server
+// replaces a file in a rename, so the existing file may have to be renamed first. It
+// is deleted only after the new file has its name.
 func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (fs.Object, error) {
 	move := f.Features().Move
 	stored, err := move(ctx, partial, remote)
@@ -193,8 +196,8 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	if ctx.Err() != nil {
 		return nil, err
 	}
-	// From here on the name is free until the new file or the old one has it, so
-	// the end of the caller no longer ends the steps.
+	// From here on, no file has the name until the new or the old one is renamed.
+	// So a cancellation no longer ends the steps.
 	ctx, cancel := graced(ctx)
 	defer cancel()
 	asideName := partialName(remote)
@@ -203,7 +206,7 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 		if _, lookErr := f.NewObject(ctx, remote); lookErr == nil {
 			return nil, err
 		}
-		// The answer was lost, and the file may have moved all the same.
+		// The response may have been lost, although the file was moved.
 		if aside, asideErr = f.NewObject(ctx, asideName); asideErr != nil {
 			return nil, err
 		}
@@ -211,17 +214,16 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	stored, err = move(ctx, partial, remote)
 	if err != nil {
 		if _, backErr := move(ctx, aside, remote); backErr != nil {
-			err = fmt.Errorf("%w; what was there before is now %s (%v)", err, aside.Remote(), backErr)
+			err = fmt.Errorf("%w; the old file is now %q (%v)", err, aside.Remote(), backErr)
 		}
 		return nil, err
 	}
-	discard(ctx, aside) // the upload has succeeded
+	discard(ctx, aside)
 	return stored, nil
 }
 
-// put uploads the content and compares the size that the backend reports with
-// the size sent. An object that is returned with an error may be the one that
-// existed before.
+// put uploads a content and checks the size that the backend reports. An object that
+// put returns together with an error may be the file that existed before.
 func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent content) (fs.Object, error) {
 	lent := &region{content: io.NewSectionReader(sent, 0, sent.size)}
 	defer lent.takeBack()
@@ -229,7 +231,7 @@ func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent co
 	stored, err := f.Put(ctx, lent, info)
 	if err == nil && stored.Size() >= 0 && stored.Size() != sent.size {
 		err = fserrors.RetryError(failf(kindDamaged, "%d bytes were sent but %d arrived", sent.size, stored.Size()))
-		discard(ctx, stored) // half a file is worse than none; the failure to report is err
+		discard(ctx, stored)
 	}
 	if err != nil && !lent.sought && fserrors.IsRetryError(err) {
 		err = &startAgain{err}
@@ -237,8 +239,8 @@ func put(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent co
 	return stored, err
 }
 
-// PartialSuffix is the suffix of files that are being uploaded to backends that
-// show unfinished files. @main.go
+// PartialSuffix is the suffix of files that are being uploaded to backends that show
+// incomplete files.
 const PartialSuffix = ".plakar-partial"
 
 func partialName(remote string) string {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stubborn is a local folder on a server that renames over no existing file and,
-// for the renames counted in fails, fails.
+// stubborn returns a local folder whose renames fail if the new name is taken, and
+// also if their number is in fails.
 func stubborn(t *testing.T, fails ...int) fs.Fs {
 	f, err := fs.NewFs(t.Context(), ":local:"+t.TempDir())
 	require.NoError(t, err)
@@ -41,7 +41,8 @@ func store(t *testing.T, f fs.Fs, text string) error {
 	return err
 }
 
-// contents are the files of the folder, by name, those that step aside as "".
+// contents returns the files in the folder by their names, with "" for a temporary
+// name.
 func contents(t *testing.T, f fs.Fs) map[string]string {
 	entries, err := f.List(t.Context(), "folder")
 	require.NoError(t, err)
@@ -61,14 +62,16 @@ func contents(t *testing.T, f fs.Fs) map[string]string {
 	return found
 }
 
-func TestReplaceWhereNothingIsRenamedOver(t *testing.T) {
+// A file is replaced even if the server does not replace files in a rename.
+func TestReplaceWithoutReplacingRenames(t *testing.T) {
 	f := stubborn(t)
 	require.NoError(t, store(t, f, "old"))
 	require.NoError(t, store(t, f, "new"))
 	require.Equal(t, map[string]string{"folder/name": "new"}, contents(t, f))
 }
 
-func TestReplaceThatFailsLeavesTheOldFile(t *testing.T) {
+// A failed replacement keeps the old file under its name.
+func TestFailedReplaceKeepsTheOldFile(t *testing.T) {
 	for name, fails := range map[string][]int{"rename": {2}, "aside": {2, 3}, "rename again": {4}} {
 		t.Run(name, func(t *testing.T) {
 			f := stubborn(t, fails...)
@@ -85,16 +88,17 @@ func TestReplaceThatFailsLeavesTheOldFile(t *testing.T) {
 	}
 }
 
-func TestReplaceThatCannotBeUndoneSaysWhereTheOldFileIs(t *testing.T) {
+// If the old file cannot be renamed back, the error has its present name.
+func TestFailedReplaceReportsTheOldFile(t *testing.T) {
 	f := stubborn(t, 4, 5)
 	require.NoError(t, store(t, f, "old"))
-	require.ErrorContains(t, store(t, f, "new"), "what was there before is now folder/.")
+	require.ErrorContains(t, store(t, f, "new"), `the old file is now "folder/.`)
 	require.Equal(t, map[string]string{"": "old"}, contents(t, f))
 }
 
-// A caller that leaves between the steps leaves the old file or the new one under
-// the name, and nothing beside it.
-func TestReplaceThatIsCancelled(t *testing.T) {
+// After a cancelled replacement, the folder has the old or the new file under its
+// name, and no other file.
+func TestCancelledReplace(t *testing.T) {
 	for _, step := range []int{1, 2, 3, 4} {
 		t.Run(strconv.Itoa(step), func(t *testing.T) {
 			f := stubborn(t)

@@ -1,6 +1,6 @@
-// Package traffic counts the requests of this process and the time in which it
-// waits before it repeats one. A process serves one connector, so the counts
-// are those of one run.
+// Package traffic counts the requests of this process and the time that it waits
+// before it repeats a request. A process serves one connector, so the counts are
+// those of one run.
 package traffic
 
 import (
@@ -10,9 +10,9 @@ import (
 
 // Totals are the counts since the process started.
 type Totals struct {
-	Requests int64         // sent, including repetitions
+	Requests int64         // sent requests, including repetitions
 	Waits    int64         // periods in which at least one call waited
-	Waited   time.Duration // in these periods
+	Waited   time.Duration // the total length of these periods
 }
 
 var counter struct {

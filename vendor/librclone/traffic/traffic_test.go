@@ -6,7 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestWaitsAtTheSameTimeAreOne(t *testing.T) {
+// Overlapping waits count as one, and only the time of waits counts.
+func TestOverlappingWaitsAreOne(t *testing.T) {
 	before := Now()
 	first := Waiting()
 	second := Waiting()
@@ -18,5 +19,5 @@ func TestWaitsAtTheSameTimeAreOne(t *testing.T) {
 	third()
 	after := Now()
 	assert.Greater(t, after.Waited, before.Waited)
-	assert.Equal(t, after, Now(), "time is counted that no call waited")
+	assert.Equal(t, after, Now(), "no call waits any more")
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A folder or a file that is said not to be there is taken for a new one by who
-// stores backups, so only a listing of the folder above says so.
+// Callers that store backups take a missing folder or file for a new one. So an
+// item is only reported as missing if the listing of its parent folder lacks it.
 
-// cloudWithStates is a drive with a file two folders down.
+// cloudWithStates returns a drive with a file two folders down.
 func cloudWithStates() *fakeCloud {
 	c := newFakeCloud()
 	states := c.add(c.add("root", "kloset", nil).id, "states", nil)
@@ -25,7 +25,7 @@ func cloudWithStates() *fakeCloud {
 	return c
 }
 
-// refuseListings makes the first listings fail, -1 for all.
+// refuseListings makes the first listings fail. times is -1 for all of them.
 func (c *fakeCloud) refuseListings(times, status int) {
 	c.instead = func(_ int, kind string) *fakeAnswer {
 		if kind != "retrieveItemDetailsInFolders" || times == 0 {
@@ -36,8 +36,8 @@ func (c *fakeCloud) refuseListings(times, status int) {
 	}
 }
 
-// Some 404s to listings, to the first ones or when the way is known, neither
-// hide a folder nor make it look empty; nor does a service that says nothing else.
+// Listings that fail with 404 neither hide a folder nor make it look empty, whether
+// or not the path is cached, and even if all of them fail.
 func TestListingsThatAreNotFound(t *testing.T) {
 	operations := map[string]func(f *Fs) error{
 		"list": func(f *Fs) error {
@@ -77,7 +77,8 @@ func TestListingsThatAreNotFound(t *testing.T) {
 	}
 }
 
-// A service that says of all folders that they are gone is waited for once.
+// If the service reports many listed folders as gone, the retries are made for only
+// one of them.
 func TestManyFoldersThatAreListedAndGone(t *testing.T) {
 	c := newFakeCloud()
 	for i := range 30 {
@@ -93,8 +94,8 @@ func TestManyFoldersThatAreListedAndGone(t *testing.T) {
 	assert.Less(t, c.requests, 300)
 }
 
-// A folder that its parent lists and that the service calls gone, each time, is
-// a contradiction and not a missing folder.
+// A folder that its parent lists and that the service reports as gone is an error,
+// not a missing folder.
 func TestFolderThatIsListedAndGone(t *testing.T) {
 	for _, status := range []string{"", "ID_INVALID"} {
 		c := cloudWithStates()
@@ -121,8 +122,8 @@ func TestFolderThatIsListedAndGone(t *testing.T) {
 	}
 }
 
-// A deletion that was not made is none, though the folder cannot be listed to
-// find that out.
+// A deletion that was refused is made in the end, even if the folder cannot be listed
+// to check it.
 func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 	c := cloudWithStates()
 	f := c.drive("")
@@ -136,10 +137,11 @@ func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 		return nil
 	}
 	require.NoError(t, o.Remove(background))
-	assert.Nil(t, c.at("kloset/states/aa"), "said to be deleted")
+	assert.Nil(t, c.at("kloset/states/aa"), "reported as deleted")
 }
 
-// shorten takes the last items out of the listing of a folder, or all.
+// shorten removes the last item from the listing of a folder or, if all is set, every
+// item.
 func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
 	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
 		var folders []simtest.JSON
@@ -158,8 +160,9 @@ func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
 	}
 }
 
-// What a listing does not show that has fewer items than the service counts is
-// not known to be missing: not to be new, not to be deleted, not to be empty.
+// If a listing has fewer items than the service counts, an item that it lacks does not
+// count as missing: it is neither created, nor taken for deleted, nor is the folder
+// taken for empty.
 func TestShortListingsProveNothing(t *testing.T) {
 	for _, all := range []bool{true, false} {
 		c := cloudForWorkday()
@@ -209,7 +212,7 @@ func TestShortListingsProveNothing(t *testing.T) {
 	}
 }
 
-// The count of the children serves where the listing does not count its items.
+// If the response lacks the number of its items, the number of children is used.
 func TestEmptyListingWithChildren(t *testing.T) {
 	c := cloudWithStates()
 	reshape("retrieveItemDetailsInFolders", func(value any) {
@@ -225,9 +228,9 @@ func TestEmptyListingWithChildren(t *testing.T) {
 	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 }
 
-// A folder that we have made was empty then; that an answer leaves its items out
-// does not say that it is empty now.
-func TestListingWithoutItemsOfAFolderOfOurs(t *testing.T) {
+// A response without items does not mean that a folder is empty, even if this process
+// has created the folder.
+func TestListingWithoutItemsOfANewFolder(t *testing.T) {
 	c := cloudWithStates()
 	f := c.drive("")
 	put(t, f, "new/a", "content")
@@ -238,9 +241,9 @@ func TestListingWithoutItemsOfAFolderOfOurs(t *testing.T) {
 	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 }
 
-// A status of one folder that may pass is asked for again, whether the folder is
-// listed alone or with others.
-func TestFoldersWithAPassingStatus(t *testing.T) {
+// A folder with a temporary status is listed again, whether it is listed alone or with
+// others.
+func TestFoldersWithATemporaryStatus(t *testing.T) {
 	for _, status := range []string{"SERVER_ERROR", "UNKNOWN", "ZONE_BUSY"} {
 		for _, dirs := range [][]string{{"kloset"}, {"kloset", "kloset/states", ""}} {
 			c := cloudWithStates()
@@ -265,7 +268,7 @@ func TestFoldersWithAPassingStatus(t *testing.T) {
 	}
 }
 
-// A status that says what is wrong is taken at its word.
+// A definite status of a folder is not retried.
 func TestFolderThatMayNotBeListed(t *testing.T) {
 	c := cloudWithStates()
 	c.instead = func(int, string) *fakeAnswer {

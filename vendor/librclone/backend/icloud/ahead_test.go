@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// expectAll lists a drive with some files, expects all of them and reads them.
+// expectAll lists the files of a drive, calls Expect for all of them and reads them.
 func (s *simulator) expectAll(t *testing.T, f *Fs) {
 	t.Helper()
 	entries, err := f.List(background, "")
@@ -38,7 +38,7 @@ func (s *simulator) putMany(count int) {
 	}
 }
 
-// The addresses of contents that are expected come with few calls.
+// The addresses of expected contents are requested with few calls.
 func TestExpectedContents(t *testing.T) {
 	sim := startSimulator(t)
 	sim.putMany(100)
@@ -48,10 +48,11 @@ func TestExpectedContents(t *testing.T) {
 	counts := sim.Counts()
 	assert.Equal(t, 0, counts["by-id"])
 	assert.Equal(t, 100, counts["content-get"])
-	assert.LessOrEqual(t, counts["download-batch"], 10) // 5 addresses each in the first four, which run at once, then more
+	assert.LessOrEqual(t, counts["download-batch"], 10) // the first four calls, which are concurrent, request 5 addresses each
 }
 
-// Whatever the service makes of such a call, every content is read.
+// Every content is read, whether or not the service supports calls for several
+// addresses.
 func TestExpectedContentsByRule(t *testing.T) {
 	for name, test := range map[string]struct {
 		rules   simtest.JSON
@@ -87,7 +88,7 @@ func TestExpectedContentsByRule(t *testing.T) {
 	}
 }
 
-// A document that is gone costs none of the others their address.
+// A document that is gone does not affect the other documents of a call.
 func TestExpectedContentIsGone(t *testing.T) {
 	for _, gap := range []string{"without-token", "omitted", "not-found"} {
 		t.Run(gap, func(t *testing.T) {
@@ -117,6 +118,6 @@ func TestExpectedContentIsGone(t *testing.T) {
 	}
 }
 
-// refusedBatches is how many requests for several addresses are refused at most:
-// two, and the four that are under way when the third refusal comes.
+// refusedBatches is the maximum number of refused calls for several addresses: two,
+// and the four that are under way when the third refusal arrives.
 const refusedBatches = 6

@@ -8,9 +8,9 @@ import (
 	"plakar-icloud/librclone/backend/icloud/drive"
 )
 
-// Finish waits for the deferred changes of all accounts in this process, until
-// ctx ends. It returns those that failed since the last call and those that are
-// still under way.
+// Finish waits for the changes in the background of all accounts in this process,
+// until ctx ends. It returns those that failed since the last call and those that
+// are still under way.
 func Finish(ctx context.Context) []drive.Unfinished {
 	drives.Lock()
 	open := make([]*drive.Drive, 0, len(drives.of))

@@ -7,9 +7,8 @@ import (
 	"sync"
 )
 
-// between stands between a drive and its cloud, one request at a time, and
-// counts them by their kind. answer gives the answer to a request that does not
-// reach the cloud, or nil.
+// between passes requests to a cloud, one at a time, and counts them by their kind.
+// answer returns the response to a request that is not to reach the cloud, or nil.
 type between struct {
 	cloud  *fakeCloud
 	answer func(kind string, req *http.Request) *fakeAnswer

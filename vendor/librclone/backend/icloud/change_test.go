@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Moves and renames survive what can happen to their requests, and so do
-// deletions.
+// Moves, renames and deletions succeed despite faults of their requests.
 func TestChangesSurviveFaults(t *testing.T) {
 	for _, fault := range stepFaults {
 		for _, kind := range []string{"move", "rename", "trash", "create-folders"} {
@@ -44,7 +43,7 @@ func TestChangesSurviveFaults(t *testing.T) {
 	}
 }
 
-// A move costs a request for the folder and one for the name.
+// A move takes one request for the folder and one for the name.
 func TestRequestsOfMoves(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("a/one", "1")
@@ -63,15 +62,15 @@ func TestRequestsOfMoves(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{"total": 4, "move": 2, "rename": 2}, sim.Counts())
 	one, err = f.Move(background, one, "a/ONE")
-	require.NoError(t, err, "a name that differs by case only")
+	require.NoError(t, err, "a name that differs only in case")
 	assert.Equal(t, []string{"a", "a/ONE", "b", "b/two"}, sim.Paths())
 	content, err := read(one)
 	require.NoError(t, err)
 	assert.Equal(t, "1", content)
 }
 
-// A folder that we have written into is removed with two requests, though its
-// etag has changed since it was made.
+// A folder that this process has written into is removed with two requests, although
+// its etag has changed since it was created.
 func TestRequestsOfRmdir(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -82,7 +81,7 @@ func TestRequestsOfRmdir(t *testing.T) {
 	assert.Equal(t, map[string]int{"total": 2, "list": 1, "trash": 1}, sim.Counts())
 }
 
-// A file that is moved to where one is takes its place; a folder does not.
+// A moved file replaces a file with its new name. A moved folder replaces nothing.
 func TestMoveToATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
@@ -105,8 +104,8 @@ func TestMoveToATakenName(t *testing.T) {
 	}
 }
 
-// A folder that is not empty stays, also when something came into it between
-// the look and the deletion.
+// A folder that is not empty is not removed, even if its first file appears between
+// the listing and the deletion.
 func TestRmdirOfAFolderThatFills(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "folder", simtest.JSON{"path": "a/empty"}, nil)
@@ -127,8 +126,7 @@ func TestRmdirOfAFolderThatFills(t *testing.T) {
 	assert.Equal(t, fs.ErrorCantPurge, f.Purge(background, ""))
 }
 
-// Deleting what somebody else has changed, moved or deleted works, with the
-// etag that is right now.
+// Deleting a file succeeds if another device has changed, moved or deleted it.
 func TestRemoveOfAChangedFile(t *testing.T) {
 	sim := startSimulator(t)
 	for _, name := range []string{"changed", "trashed", "erased"} {
@@ -146,8 +144,8 @@ func TestRemoveOfAChangedFile(t *testing.T) {
 	assert.Empty(t, sim.Paths())
 }
 
-// Deletions, moves and replacements of a folder whose etag has changed since
-// it was listed go on with the present one.
+// A move or a deletion of a folder whose etag has changed since it was listed is
+// repeated with the present etag.
 func TestFoldersChangeTheirEtags(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -159,8 +157,7 @@ func TestFoldersChangeTheirEtags(t *testing.T) {
 	assert.Equal(t, []string{"a"}, sim.Paths())
 }
 
-// Apple may answer a deletion with success and do nothing; the parent that the
-// item has in the answer tells.
+// A deletion that reports success but leaves the item in its folder is repeated.
 func TestRemoveThatDidNothing(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("folder/file", "content")
@@ -173,6 +170,7 @@ func TestRemoveThatDidNothing(t *testing.T) {
 	assert.Equal(t, []string{"folder"}, sim.Paths())
 }
 
+// About returns the storage of the account.
 func TestAbout(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"quota": 1000})
@@ -184,7 +182,7 @@ func TestAbout(t *testing.T) {
 	assert.Equal(t, int64(990), *usage.Free)
 }
 
-// What is cancelled ends as cancelled, whatever it waits for.
+// A cancelled upload returns context.Canceled, whichever request it waits for.
 func TestChangesAreCancelled(t *testing.T) {
 	for _, kind := range []string{"list", "create-folders", "upload-web", "content-post", "update-documents"} {
 		t.Run(kind, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// contentsBy changes the answers of the content host, or their requests.
+// contentsBy changes the requests to the content host, or its responses.
 type contentsBy struct {
 	*fakeCloud
 	before func(*http.Request)
@@ -37,8 +37,8 @@ func (b *contentsBy) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Content hosts that know no ranges, give less than was asked for, tell no
-// length or pack what they send give the right bytes all the same.
+// Contents are read correctly from hosts that do not support ranges, return shorter
+// parts than requested, send no length, compress their responses or require cookies.
 func TestOtherFormsOfContents(t *testing.T) {
 	for name, form := range map[string]*contentsBy{
 		"no ranges":           {before: func(req *http.Request) { req.Header.Del("Range") }},
@@ -79,7 +79,7 @@ func TestOtherFormsOfContents(t *testing.T) {
 			form.items["0"] = &fakeItem{id: "0", parent: "root", name: "unsized", content: []byte("0123456789")}
 			part, err := read(&unsized{must(f.NewObject(background, "unsized")).(*Object)}, &fs.RangeOption{Start: -1, End: 3})
 			if name == "no ranges or length" || name == "packed" {
-				assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "the end of nobody knows what")
+				assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "the end of a content of unknown length")
 				return
 			}
 			require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestOtherFormsOfContents(t *testing.T) {
 	}
 }
 
-// unsized is a file of which the service names no size.
+// unsized is a file without a listed size.
 type unsized struct{ *Object }
 
 func (o *unsized) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
@@ -98,8 +98,8 @@ func (o *unsized) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCl
 	return o.Object.Open(ctx, options...)
 }
 
-// A token's signature that is another one each time is no other content; only
-// the item itself tells.
+// A different signature of an address does not mean that the content has changed. Only
+// the item itself shows that.
 func TestSignaturesThatChange(t *testing.T) {
 	for name, replaced := range map[string]bool{"the same content": false, "another content": true} {
 		t.Run(name, func(t *testing.T) {
@@ -135,8 +135,8 @@ func TestSignaturesThatChange(t *testing.T) {
 	}
 }
 
-// An empty file whose size is not listed and which has no address is read as one
-// if its document says that it is empty. That a file has no address does not.
+// A file without a listed size or an address is read as empty only if its document
+// says that it is empty.
 func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	c := cloudForWorkday()
 	c.add("root", "empty", []byte{})
@@ -156,10 +156,10 @@ func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	assert.Error(t, holdsContent(f, "full.txt", ""))
 
 	reshape("", without("size"))(c)
-	assert.Error(t, holdsContent(f, "empty", ""), "nothing says that it is empty")
+	assert.Error(t, holdsContent(f, "empty", ""), "the document has no size either")
 	c.spoil = nil
 	f.DirCacheFlush()
 	assert.NoError(t, holdsContent(f, "empty", ""))
 	assert.NoError(t, holdsContent(f, "empty.key", ""))
-	assert.Error(t, holdsContent(f, "folder/file.txt", "the old content"), "one with a size is not")
+	assert.Error(t, holdsContent(f, "folder/file.txt", "the old content"), "a file with a size is not read as empty")
 }

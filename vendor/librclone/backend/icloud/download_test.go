@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// numbered is a content in which every place looks different.
+// numbered returns a content in which each part is different.
 func numbered(size int) string {
 	var text strings.Builder
 	for i := 0; text.Len() < size; i++ {
@@ -27,7 +27,7 @@ func numbered(size int) string {
 	return text.String()[:size]
 }
 
-// A read survives what can happen to its requests, byte for byte.
+// A read returns the right bytes despite faults of its requests.
 func TestDownloadSurvivesFaults(t *testing.T) {
 	content := numbered(100_000)
 	for _, kind := range []string{"by-id", "content-get"} {
@@ -58,9 +58,8 @@ func TestDownloadSurvivesFaults(t *testing.T) {
 	}
 }
 
-// Connections that keep breaking are taken up where they ended, as long as
-// bytes arrive.
-func TestDownloadGoesOn(t *testing.T) {
+// A download is resumed after each broken connection, as long as bytes arrive.
+func TestDownloadIsResumed(t *testing.T) {
 	content := numbered(8_000_000)
 	sim := startSimulator(t, "--http1") // with HTTP/2 a reset can overtake the bytes
 	sim.PutFile("file.txt", content)
@@ -75,8 +74,8 @@ func TestDownloadGoesOn(t *testing.T) {
 	assert.Equal(t, 1, sim.Counts()["by-id"])
 }
 
-// A connection that never brings a byte is an error in the end.
-func TestDownloadEnds(t *testing.T) {
+// A download of which no byte arrives fails after a limited number of attempts.
+func TestDownloadWithoutBytesFails(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file.txt", "content")
 	f := sim.open("")
@@ -89,7 +88,7 @@ func TestDownloadEnds(t *testing.T) {
 	assert.LessOrEqual(t, sim.Counts()["content-get"], 2*defaultTries)
 }
 
-// More bytes than there should be are an error.
+// A content that is longer than listed is an error.
 func TestDownloadOfTooMuch(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file.txt", "content")
@@ -101,7 +100,7 @@ func TestDownloadOfTooMuch(t *testing.T) {
 	assert.Error(t, err)
 }
 
-// endless gives contents without their length and with more after their end.
+// endless returns contents without their length, and with more bytes after their end.
 type endless struct{ *fakeCloud }
 
 func (e endless) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -113,6 +112,7 @@ func (e endless) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// A response of unknown length that is longer than the content is an error.
 func TestDownloadWithoutALength(t *testing.T) {
 	c := newFakeCloud()
 	c.add("root", "file", []byte("content"))
@@ -124,7 +124,7 @@ func TestDownloadWithoutALength(t *testing.T) {
 	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 }
 
-// An address that is used up is renewed, also in the middle of a file.
+// An address that no longer works is replaced, even in the middle of a file.
 func TestDownloadRenewsTheAddress(t *testing.T) {
 	for _, spent := range []int{403, 404, 410} {
 		t.Run(fmt.Sprint(spent), func(t *testing.T) {
@@ -158,7 +158,8 @@ func TestDownloadRenewsTheAddress(t *testing.T) {
 	}
 }
 
-// A file that is replaced in the middle of a read is an error, not a mixture.
+// Replacing a file in the middle of a read makes the read fail, so that it never
+// returns a mixture.
 func TestDownloadNoticesAReplacement(t *testing.T) {
 	content := numbered(100_000)
 	c := newFakeCloud()
@@ -185,7 +186,7 @@ func TestDownloadNoticesAReplacement(t *testing.T) {
 	assert.True(t, strings.HasPrefix(content, got))
 }
 
-// Every range of a file is what it should be, by every way of asking for it.
+// Every range of a file is read correctly, whichever option requests it.
 func TestDownloadRanges(t *testing.T) {
 	content := numbered(5000)
 	sim := startSimulator(t)
@@ -225,12 +226,11 @@ func TestDownloadRanges(t *testing.T) {
 	got, err := read(empty, &fs.RangeOption{Start: 0, End: 10})
 	require.NoError(t, err)
 	assert.Empty(t, got)
-	assert.Zero(t, sim.Counts()["total"], "an empty file costs no request")
+	assert.Zero(t, sim.Counts()["total"], "an empty file needs no request")
 }
 
-// A denial of one address, by the host of the addresses or by that of the content,
-// does not cost the file.
-func TestDownloadIsDeniedForAMoment(t *testing.T) {
+// A temporary denial of an address, or by an address, does not fail a download.
+func TestDownloadIsDeniedTemporarily(t *testing.T) {
 	for _, kind := range []string{"by-id", "content-get"} {
 		for _, code := range []int{403, 404, 410} {
 			t.Run(fmt.Sprint(kind, code), func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestDownloadIsDeniedForAMoment(t *testing.T) {
 	}
 }
 
-// A file that is gone, and a file that grew: both are said.
+// Reading a file that was deleted or has grown fails with a matching error.
 func TestDownloadOfAChangedFile(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file.txt", "content")
@@ -283,7 +283,7 @@ func TestDownloadOfAChangedFile(t *testing.T) {
 	assert.Equal(t, "longer content", content)
 }
 
-// A read that is cancelled ends at once and says so.
+// A cancelled read returns context.Canceled at once.
 func TestDownloadIsCancelled(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file.txt", "content")

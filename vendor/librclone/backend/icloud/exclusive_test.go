@@ -22,9 +22,9 @@ func putNew(f fs.Fs, remote, content string) (fs.Object, error) {
 	return f.Put(drive.ExpectNew(context.Background()), strings.NewReader(content), infoOf(remote, content))
 }
 
-// An upload of a new file lists no folder, and never replaces a file, whatever
-// the service does with a taken name.
-func TestAnUploadThatExpectsNoFileReplacesNone(t *testing.T) {
+// An upload under ExpectNew neither lists the folder nor replaces a file, whether the
+// service refuses a taken name or chooses another one.
+func TestExpectNewNeverReplaces(t *testing.T) {
 	for _, bounces := range []bool{false, true} {
 		sim := startSimulator(t)
 		sim.DriveRules(simtest.JSON{"registration_bounces": bounces})
@@ -57,8 +57,9 @@ func TestAnUploadThatExpectsNoFileReplacesNone(t *testing.T) {
 	}
 }
 
-// Of many uploads of one name by several processes, one succeeds.
-func TestOfManyUploadsThatExpectNoFileOneSucceeds(t *testing.T) {
+// Of many uploads with the same name under ExpectNew, by several processes, only one
+// succeeds.
+func TestExpectNewIsExclusive(t *testing.T) {
 	for _, bounces := range []bool{false, true} {
 		sim := startSimulator(t)
 		sim.DriveRules(simtest.JSON{"registration_bounces": bounces})

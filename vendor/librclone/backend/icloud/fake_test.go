@@ -19,41 +19,39 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// fakeCloud is a very small iCloud within the process, for tests that need
-// millions of answers. It is an http.RoundTripper. Its answers can be spoilt.
+// fakeCloud is a very small iCloud within the process, for tests that need millions
+// of responses. It is an http.RoundTripper. Its responses can be changed.
 type fakeCloud struct {
 	items    map[string]*fakeItem // by document id
 	uploads  map[string][]byte    // by document id
 	made     int
 	change   int
 	requests int
-	alive    bool // the session
-	noToken  bool // session tokens bring no session, but for those of a new proof
-	pcs      bool // Advanced Data Protection, and its cookies are right
-	needsPCS bool
+	alive    bool // the session is valid
+	noToken  bool // only the session token of the last proof brings a session
+	pcs      bool // the cookies for protected data are valid
+	needsPCS bool // requests need cookies for protected data
 	password string
 	srp      *fakeSRP
-	proofs   int // of the password that came
-	wrong    int // those in a row that were wrong
+	proofs   int // received proofs
+	wrong    int // consecutive wrong proofs
 	logins   int // sessions that were begun
-	locks    int // the number of them that locks the account, 0 for none
+	locks    int // number of wrong proofs that locks the account; 0 for none
 
-	// listings are those of the drive before its first change, by the request;
-	// clouds that begin alike share them.
+	// listings has the responses to listings before the first change, by request.
+	// Clouds with the same content share it.
 	listings *sync.Map
-	begun    int // changes before
+	begun    int // value of change before the first change
 
-	// quiet: a change with a stale etag is answered like one that was made.
-	quiet bool
+	quiet   bool // a change with a stale etag does nothing and reports success
+	lenient bool // an upload with a taken name gets another name although the client wants a refusal
+	most    int  // maximum number of items in a call, above which it is refused; 0 for no limit
 
-	lenient bool // a taken name is given another one although the client asked for a refusal
-	most    int  // items that a call may be about; more are refused, 0 is no limit
-
-	// instead gives the answer to a request that is not carried out, or nil.
+	// instead returns the response to a request that is not processed, or nil.
 	instead func(number int, kind string) *fakeAnswer
-	// spoil changes the answer to a request that was carried out.
+	// spoil changes the response to a request that was processed.
 	spoil func(number int, kind string, answer *fakeAnswer)
-	limit int // requests after which the client must be in a loop
+	limit int // number of requests after which the client is assumed to be in a loop
 }
 
 // rootDriveID is the id of the root folder.
@@ -68,18 +66,16 @@ type fakeItem struct {
 	trashed          bool
 }
 
-// fakeAnswer is an answer before it is sent.
+// fakeAnswer is a response before it is sent.
 type fakeAnswer struct {
-	status int
-	header http.Header
-	body   []byte
-	broken bool // the connection breaks in the middle of the body
-	lost   bool // there is no answer, but the request was carried out
-	// carriedOut says for an answer of a between whether the request reached the
-	// cloud all the same.
-	carriedOut bool
-	hung       bool          // there is no answer, and the connection stays
-	slow       time.Duration // between two bytes of the body; below 0 none ever comes
+	status     int
+	header     http.Header
+	body       []byte
+	broken     bool          // the connection breaks in the middle of the body
+	lost       bool          // the connection breaks before the response
+	carriedOut bool          // for a response of between: the cloud processes the request
+	hung       bool          // the response never arrives
+	slow       time.Duration // pause before each byte of the body; negative if no byte arrives
 }
 
 func newFakeCloud() *fakeCloud {
@@ -108,7 +104,7 @@ func (c *fakeCloud) find(parent, name string) *fakeItem {
 	return nil
 }
 
-// free gives a name, or the one that the service gives instead of a taken one.
+// free returns a name or, if it is taken, the name that the service chooses instead.
 func (c *fakeCloud) free(parent, name, except string) string {
 	for n, candidate := 2, name; ; n++ {
 		if taken := c.find(parent, candidate); taken == nil || taken.id == except {
@@ -135,7 +131,7 @@ func (c *fakeCloud) at(path string) *fakeItem {
 	return it
 }
 
-// paths gives what is in the drive.
+// paths returns the sorted paths of all items in the drive.
 func (c *fakeCloud) paths() []string {
 	var paths []string
 	var walk func(id, path string)
@@ -231,7 +227,7 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// slowReader gives a byte at a time, each after a pause, while the request lasts.
+// slowReader returns one byte at a time, each after a pause, until the request ends.
 type slowReader struct {
 	ctx context.Context
 	io.Reader
@@ -241,7 +237,7 @@ type slowReader struct {
 func (r *slowReader) Read(p []byte) (int, error) {
 	var next <-chan time.Time
 	if r.pause > 0 {
-		next = time.After(r.pause) // of the test's own time
+		next = time.After(r.pause) // on the clock of synctest
 	}
 	select {
 	case <-next:

@@ -204,7 +204,7 @@ func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, a
 	return answer
 }
 
-// isAbout reports whether a listing is that of a folder, and of no other.
+// isAbout reports whether a response is the listing of a single folder with this id.
 func isAbout(answer *fakeAnswer, driveID string) bool {
 	var folders []struct{ Drivewsid string }
 	return json.Unmarshal(answer.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID

@@ -111,7 +111,7 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 	return nil
 }
 
-// token is the session token that brings a session.
+// token returns the session token that is valid.
 func (c *fakeCloud) token() string {
 	if c.noToken {
 		return fmt.Sprint("proof", c.proofs)

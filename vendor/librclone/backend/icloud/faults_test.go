@@ -16,8 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// workday does everything that can be done with a drive, and checks each step
-// by what the backend says of it.
+// workday runs every operation on a drive. It returns the first error.
 func workday(f *Fs) error {
 	content := numbered(3000)
 	steps := []struct {
@@ -78,7 +77,7 @@ func holdsContent(f *Fs, path, want string, options ...fs.OpenOption) error {
 	return err
 }
 
-// cloudForWorkday is the drive that a workday begins with.
+// cloudForWorkday returns the drive for a workday.
 func cloudForWorkday() *fakeCloud {
 	c := newFakeCloud()
 	folder := c.add("root", "folder", nil)
@@ -89,7 +88,7 @@ func cloudForWorkday() *fakeCloud {
 	return c
 }
 
-// assertWorkday checks what a workday leaves in the drive.
+// assertWorkday checks the drive after a workday.
 func assertWorkday(t *testing.T, c *fakeCloud, err error) {
 	t.Helper()
 	require.NoError(t, err)
@@ -100,14 +99,15 @@ func assertWorkday(t *testing.T, c *fakeCloud, err error) {
 	assert.Empty(t, c.at("folder/b/empty").content)
 }
 
-// patientDrive waits as a real one does, in the time of the test.
+// patientDrive returns a drive with the pauses of a real one. The test runs on the
+// clock of synctest.
 func patientDrive(next http.RoundTripper) *Fs {
 	f := driveBy(&transport.SilenceTransport{Next: next, Silence: defaultSilence}, "")
 	f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait}
 	return f
 }
 
-// refusing is the answer with a status and nothing done.
+// refusing returns a function for a response with a status.
 func refusing(status int, body string, header ...string) func() *fakeAnswer {
 	return func() *fakeAnswer {
 		answer := &fakeAnswer{status: status, header: http.Header{}, body: []byte(body)}
@@ -118,7 +118,7 @@ func refusing(status int, body string, header ...string) func() *fakeAnswer {
 	}
 }
 
-// faultsBefore happen to a request that is not carried out.
+// faultsBefore are the faults of a request that is not processed.
 var faultsBefore = map[string]func() *fakeAnswer{
 	"429": refusing(429, "", "Retry-After", "7"),
 	"429 by a date": func() *fakeAnswer {
@@ -144,7 +144,7 @@ var faultsBefore = map[string]func() *fakeAnswer{
 	"no content":   refusing(204, ""),
 }
 
-// faultsAfter happen to the answer of a request that was carried out.
+// faultsAfter are the faults of the response to a request that was processed.
 var faultsAfter = map[string]func(*fakeAnswer){
 	"answer lost":        func(answer *fakeAnswer) { answer.lost = true },
 	"silence":            func(answer *fakeAnswer) { answer.hung = true },
@@ -160,8 +160,8 @@ var faultsAfter = map[string]func(*fakeAnswer){
 	"another one's page": func(answer *fakeAnswer) { answer.body = []byte(`{"items":[],"folders":[],"results":[]}`) },
 }
 
-// Whatever happens to any one request of everything that can be done, and to the
-// one that repeats it, all is done, once, and nothing else.
+// A workday succeeds, and makes each change once, if any one of its requests fails, or
+// two consecutive ones.
 func TestEveryRequestMayFail(t *testing.T) {
 	c := cloudForWorkday()
 	assertWorkday(t, c, workday(c.drive("")))
@@ -182,7 +182,7 @@ func TestEveryRequestMayFail(t *testing.T) {
 		for name, fault := range faultsBefore {
 			for _, times := range []int{1, 2} {
 				if times == 2 && (fault().status == 401 || fault().status == 421 || fault().status == 423 || fault().status == 450) {
-					continue // a session that is refused right after a sign-in is one for a person to look at
+					continue // a session that is refused right after a sign-in needs a person
 				}
 				run(fmt.Sprintf("request %d: %s, %d times", number, name, times), func(c *fakeCloud) {
 					c.instead = func(now int, _ string) *fakeAnswer {
@@ -206,8 +206,7 @@ func TestEveryRequestMayFail(t *testing.T) {
 	}
 }
 
-// A content host that says that the session is over gets another address, and
-// the session is renewed if it is.
+// If a content host reports that the session has ended, the session is renewed once.
 func TestSessionEndsInATransfer(t *testing.T) {
 	for _, kind := range []string{"content-get", "content-post"} {
 		for _, status := range []int{401, 421, 423, 450} {
@@ -230,8 +229,8 @@ func TestSessionEndsInATransfer(t *testing.T) {
 	}
 }
 
-// A refusal of a session that was just begun is a passing one if Apple says that
-// the session is good, once; then it is one for a person to look at.
+// A refusal of a new session is retried once if Apple confirms that the session is
+// valid. If it is refused again, a person is needed.
 func TestNewSessionIsRefused(t *testing.T) {
 	for refusals, works := range map[int]bool{2: true, 3: false} {
 		c := cloudForWorkday()
@@ -255,7 +254,7 @@ func TestNewSessionIsRefused(t *testing.T) {
 		assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "%v", err)
 	}
 
-	// That Apple cannot be asked is not what it says.
+	// A failed confirmation says nothing about the session.
 	c, failing := cloudForWorkday(), true
 	refused := 0
 	c.instead = func(_ int, kind string) *fakeAnswer {
@@ -275,8 +274,8 @@ func TestNewSessionIsRefused(t *testing.T) {
 	assertWorkday(t, c, workday(f))
 }
 
-// A service that is silent for ever is an error in the end, and says so.
-func TestSilenceEnds(t *testing.T) {
+// A call to a service that stays silent fails with ErrSilent.
+func TestSilentServiceIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := cloudForWorkday()
 		f := patientDrive(c)
@@ -291,16 +290,16 @@ func TestSilenceEnds(t *testing.T) {
 	})
 }
 
-// slowSource is a content that its reader waits for.
+// slowSource is a content whose reads are slow.
 type slowSource struct{ *strings.Reader }
 
 func (s slowSource) Read(p []byte) (int, error) {
-	time.Sleep(2 * defaultSilence) // of the test's own time
+	time.Sleep(2 * defaultSilence) // on the clock of synctest
 	return s.Reader.Read(p[:min(5, len(p))])
 }
 
-// The time that the caller takes is not the service's: not to give a content,
-// and not to read one.
+// The time that the caller takes to provide or to read a content does not count as
+// silence of the service.
 func TestSilenceOfTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := cloudForWorkday()
@@ -313,7 +312,7 @@ func TestSilenceOfTheCaller(t *testing.T) {
 		require.NoError(t, err)
 		requests := c.requests
 		for _, want := range "content" {
-			time.Sleep(2 * defaultSilence) // of the test's own time
+			time.Sleep(2 * defaultSilence) // on the clock of synctest
 			var got [1]byte
 			_, err := in.Read(got[:])
 			require.NoError(t, err)

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reshape changes the JSON of the answers of a kind ("" for all).
+// reshape changes the JSON of the responses to requests of a kind, or of all kinds if
+// that is "".
 func reshape(kind string, change func(value any)) func(c *fakeCloud) {
 	return func(c *fakeCloud) {
 		c.spoil = func(_ int, now string, answer *fakeAnswer) {
@@ -43,7 +44,7 @@ func eachObject(value any, change func(object simtest.JSON)) {
 	}
 }
 
-// without takes members out of every object.
+// without removes members from every object.
 func without(members ...string) func(any) {
 	return func(value any) {
 		eachObject(value, func(object simtest.JSON) {
@@ -54,7 +55,7 @@ func without(members ...string) func(any) {
 	}
 }
 
-// replaced gives a member of every object that has it another value.
+// replaced changes the value of a member in every object.
 func replaced(member string, with func(old any) any) func(any) {
 	return func(value any) {
 		eachObject(value, func(object simtest.JSON) {
@@ -67,8 +68,8 @@ func replaced(member string, with func(old any) any) func(any) {
 
 func always(value any) func(any) any { return func(any) any { return value } }
 
-// otherForms are answers that nobody has seen of Apple and that rclone's client
-// takes all the same, so another service may give them.
+// otherForms are forms of responses that Apple is not known to send but that rclone's
+// client accepts.
 var otherForms = map[string]func(c *fakeCloud){
 	"a deletion without the parent":       reshape("moveItemsToTrash", without("parentId")),
 	"the Trash as a drive id":             reshape("moveItemsToTrash", replaced("parentId", always("FOLDER::com.apple.CloudDocs::TRASH_ROOT"))),
@@ -124,7 +125,7 @@ var otherForms = map[string]func(c *fakeCloud){
 	"stale etags that are accepted": func(c *fakeCloud) {
 		c.quiet = true
 		c.spoil = func(_ int, kind string, _ *fakeAnswer) {
-			if kind == "retrieveItemDetailsInFolders" || kind == "documents" { // so that every etag that is known is stale once
+			if kind == "retrieveItemDetailsInFolders" || kind == "documents" { // so that every known etag is stale once
 				for _, it := range c.items {
 					if it.etag%7 != 0 {
 						c.change += 7 - c.change%7
@@ -136,7 +137,7 @@ var otherForms = map[string]func(c *fakeCloud){
 	},
 }
 
-// asNumber makes a number of a text that is one.
+// asNumber converts a text to a number if possible.
 func asNumber(old any) any {
 	number, err := strconv.Atoi(fmt.Sprint(old))
 	if err != nil {
@@ -147,7 +148,7 @@ func asNumber(old any) any {
 
 const anotherRoot = "FOLDER::com.apple.CloudDocs::0A1B2C3D"
 
-// otherRoot is the id of the root in a form that nobody asked for.
+// otherRoot replaces the id of the root by another id of it.
 func otherRoot(old any) any {
 	if old == rootDriveID {
 		return anotherRoot
@@ -175,7 +176,7 @@ func doubled(object simtest.JSON, list string) {
 	}
 }
 
-// withoutZero takes a member out where it is 0, as encoders that omit such do.
+// withoutZero removes a member where it is 0, as encoders do that omit empty members.
 func withoutZero(member string) func(any) {
 	return func(value any) {
 		eachObject(value, func(object simtest.JSON) {
@@ -186,7 +187,7 @@ func withoutZero(member string) func(any) {
 	}
 }
 
-// Answers in other forms lead to the same outcome.
+// Responses in other forms lead to the same result.
 func TestOtherForms(t *testing.T) {
 	for name, form := range otherForms {
 		t.Run(name, func(t *testing.T) {
@@ -197,8 +198,7 @@ func TestOtherForms(t *testing.T) {
 	}
 }
 
-// A service that gives a document an id of its own choice is believed when the
-// folder shows it.
+// A document may get another id if its folder contains it under that id.
 func TestDocumentsGetOtherIDs(t *testing.T) {
 	c := cloudForWorkday()
 	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
@@ -217,8 +217,8 @@ func TestDocumentsGetOtherIDs(t *testing.T) {
 	assertWorkday(t, c, workday(c.drive("")))
 }
 
-// The name that an upload has got, though its answer was lost and the listings
-// are late, is not taken for somebody else's.
+// If the response to a registration is lost and the listing does not have the file yet,
+// the taken name is recognised as that of the upload itself.
 func TestUploadMeetsItself(t *testing.T) {
 	c := cloudForWorkday()
 	registered := 0
@@ -247,8 +247,8 @@ func TestUploadMeetsItself(t *testing.T) {
 	}
 }
 
-// A 404 to a deletion is no deletion.
-func TestDeletionsThatWereNone(t *testing.T) {
+// A deletion that is refused with 404 does not count as made while the item is there.
+func TestRefusedDeletionsFail(t *testing.T) {
 	for _, status := range []int{404, 410, 412} {
 		c := cloudForWorkday()
 		c.add("root", "empty", nil)
@@ -267,8 +267,8 @@ func TestDeletionsThatWereNone(t *testing.T) {
 	}
 }
 
-// Cookies that come late, with the answer to a call of a session that is over,
-// do not spoil the one after it.
+// Cookies in a late response to a call of an ended session are not stored in the next
+// session.
 func TestLateCookies(t *testing.T) {
 	c := cloudForWorkday()
 	f := c.drive("")
@@ -283,8 +283,8 @@ func TestLateCookies(t *testing.T) {
 	assert.Contains(t, s.Current().CookieHeader(), "WEB=rotated")
 }
 
-// Folders whose parent has another id than the one it goes by are not taken for
-// moved, so each listing costs one request.
+// A folder whose parent has another id than in the cache is not taken for moved, so
+// that each listing takes one request.
 func TestParentsByOtherIDs(t *testing.T) {
 	c := cloudWithStates()
 	reshape("retrieveItemDetailsInFolders", renamedRoot)(c)

@@ -23,7 +23,7 @@ import (
 // TestIntegration runs rclone's own tests for backends against the simulator.
 func TestIntegration(t *testing.T) { integration(t, nil) }
 
-// TestIntegrationCopy runs them with copies made by the service.
+// TestIntegrationCopy runs the same tests with copies made by the service.
 func TestIntegrationCopy(t *testing.T) {
 	integration(t, configmap.Simple{"server_side_copy": "true"})
 }
@@ -31,8 +31,8 @@ func TestIntegrationCopy(t *testing.T) {
 func integration(t *testing.T, options configmap.Simple) {
 	sim := startSimulator(t)
 	sim.useForAll()
-	sim.refuseNames(false) // the suite wants every name back as it was
-	// The suite wants to be run from rclone's source, for servers that it can start.
+	sim.refuseNames(false) // the suite requires that every name is accepted
+	// The suite has to run in rclone's source, where it looks for servers to start.
 	source := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(source, "fstest", "testserver", "init.d"), 0o700))
 	t.Chdir(source)
@@ -47,7 +47,7 @@ func integration(t *testing.T, options configmap.Simple) {
 		ExtraConfig:     configuration,
 		NilObject:       (*Object)(nil),
 		QuickTestOK:     true,
-		SkipInvalidUTF8: true, // no path of this program has any
+		SkipInvalidUTF8: true, // no path of this program has invalid UTF-8
 	})
 }
 
@@ -61,38 +61,37 @@ func (s *simulator) useForAll() {
 	s.T.Cleanup(func() { *ci = before })
 }
 
-// skipped are the tests of rclone that do not apply, with the reason.
+// skipped has the tests of rclone that do not apply, with the reason.
 var skipped = map[string]string{
-	"FsMkdir/FsEncoding/invalid_UTF-8":              "no path of this program has any",
+	"FsMkdir/FsEncoding/invalid_UTF-8":              "no path of this program has invalid UTF-8",
 	"FsCheckWrap":                                   "wraps no other backend",
 	"FsCommand":                                     "has no commands of its own",
-	"FsMkdir/FsOpenWriterAt":                        "the service takes a content in one piece, from its start",
-	"FsMkdir/FsOpenChunkWriter":                     "the service takes a content in one piece, from its start",
-	"FsMkdir/FsChangeNotify":                        "the service tells of no changes",
+	"FsMkdir/FsOpenWriterAt":                        "the service receives a content as a whole, from its start",
+	"FsMkdir/FsOpenChunkWriter":                     "the service receives a content as a whole, from its start",
+	"FsMkdir/FsChangeNotify":                        "the service does not report changes",
 	"FsMkdir/FsPutFiles/FsCopy":                     "the service's call was broken when rclone's backend was written; TestIntegrationCopy runs it",
-	"FsMkdir/FsPutFiles/FsNewObjectCaseInsensitive": "a name of another case is another name until the service says that it is not",
-	"FsMkdir/FsPutFiles/FsMove/Metadata":            "the service keeps no metadata for us",
-	"FsMkdir/FsPutFiles/ObjectMimeType":             "the service keeps no content type",
-	"FsMkdir/FsPutFiles/ObjectMetadata":             "the service keeps no metadata for us",
-	"FsMkdir/FsPutFiles/ObjectSetMetadata":          "the service keeps no metadata for us",
-	"FsMkdir/FsPutFiles/PublicLink":                 "the service makes links for people it invites, not public ones",
+	"FsMkdir/FsPutFiles/FsNewObjectCaseInsensitive": "names that differ in case are different until the service refuses one of them",
+	"FsMkdir/FsPutFiles/FsMove/Metadata":            "the service stores no metadata for us",
+	"FsMkdir/FsPutFiles/ObjectMimeType":             "the service stores no content type",
+	"FsMkdir/FsPutFiles/ObjectMetadata":             "the service stores no metadata for us",
+	"FsMkdir/FsPutFiles/ObjectSetMetadata":          "the service stores no metadata for us",
+	"FsMkdir/FsPutFiles/PublicLink":                 "the service creates links only for invited people",
 	"FsMkdir/FsPutFiles/SetTier":                    "the service has no tiers",
 	"FsMkdir/FsPutFiles/ObjectCheckWrap":            "wraps no other backend",
 	"FsMkdir/FsPutFiles/Bucket":                     "the service has no buckets",
-	"FsMkdir/FsPutFiles/FsPutStream":                "the service wants to know the size before the content",
-	"FsMkdir/FsPutFiles/Internal":                   "the tests of this package are ordinary ones",
-	"FsMkdir/FsPutChunked":                          "the service takes a content in one piece",
-	"FsMkdir/FsPutRetry/Chunked":                    "the service takes a content in one piece",
-	"FsMkdir/FsPutShortEOF/Chunked":                 "the service takes a content in one piece",
-	"FsMkdir/FsCopyChunked":                         "the service copies a content in one piece",
-	"FsMkdir/FsDirSetModTime":                       "the service sets no time of a folder",
-	"FsMkdir/FsMkdirMetadata":                       "the service keeps no metadata for us",
-	"FsMkdir/FsDirectory":                           "the service keeps no metadata for us",
-	"FsMkdir/FsPutFiles/FsCopy/Metadata":            "the service keeps no metadata for us",
+	"FsMkdir/FsPutFiles/FsPutStream":                "the service requires the size before the content",
+	"FsMkdir/FsPutFiles/Internal":                   "this package has no internal tests of that kind",
+	"FsMkdir/FsPutChunked":                          "the service receives a content as a whole",
+	"FsMkdir/FsPutRetry/Chunked":                    "the service receives a content as a whole",
+	"FsMkdir/FsPutShortEOF/Chunked":                 "the service receives a content as a whole",
+	"FsMkdir/FsCopyChunked":                         "the service copies a content as a whole",
+	"FsMkdir/FsDirSetModTime":                       "the service cannot set the time of a folder",
+	"FsMkdir/FsMkdirMetadata":                       "the service stores no metadata for us",
+	"FsMkdir/FsDirectory":                           "the service stores no metadata for us",
+	"FsMkdir/FsPutFiles/FsCopy/Metadata":            "the service stores no metadata for us",
 }
 
-// TestIntegrationSkips makes sure that nothing else is skipped, and nothing of
-// what is skipped would run.
+// TestIntegrationSkips checks that exactly the tests in skipped are skipped.
 func TestIntegrationSkips(t *testing.T) {
 	for test, notHere := range map[string]string{
 		"TestIntegration":     "FsMkdir/FsPutFiles/FsCopy/Metadata",
@@ -109,7 +108,7 @@ func TestIntegrationSkips(t *testing.T) {
 			}
 		}
 		for _, skip := range regexp.MustCompile(`--- SKIP: `+test+`/(\S+)`).FindAllSubmatch(output, -1) {
-			assert.Contains(t, expected, string(skip[1]), "skipped without a reason that is known")
+			assert.Contains(t, expected, string(skip[1]), "skipped without a known reason")
 			delete(expected, string(skip[1]))
 		}
 		assert.Empty(t, slices.Sorted(maps.Keys(expected)), "%s: these run", test)

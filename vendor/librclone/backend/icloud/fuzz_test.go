@@ -28,10 +28,11 @@ import (
 	"plakar-icloud/librclone/internal/simtest"
 )
 
-// The fuzz target spoils one answer of an operation and looks at what comes of
-// it: no panic, no endless repetition, and no success that is none.
+// The fuzz target changes one response of an operation. The operation must neither
+// panic, nor repeat requests for ever, nor report a wrong success, nor lose a file.
 
-// inputsVariable sets how many inputs TestSpoiltAnswers makes.
+// inputsVariable is the environment variable for the number of inputs of
+// TestSpoiltResponses.
 const inputsVariable = "ICLOUD_FUZZ_INPUTS"
 
 const defaultInputs = 30_000
@@ -39,12 +40,13 @@ const defaultInputs = 30_000
 // spoilt is one input.
 type spoilt struct {
 	operation uint8
-	number    uint8 // of the request whose answer is spoilt
+	number    uint8 // of the request whose response is changed
 	how       uint8
 	data      []byte
 }
 
-func FuzzAnswers(f *testing.F) {
+// FuzzResponses changes responses as the fuzzer chooses.
+func FuzzResponses(f *testing.F) {
 	for operation := range fuzzed {
 		for number := range 8 {
 			for how := range spoilers {
@@ -59,9 +61,9 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// TestSpoiltAnswers runs the same with inputs of its own: 30,000, or as many as
+// TestSpoiltResponses runs the fuzz target with random inputs: 30,000, or as many as
 // ICLOUD_FUZZ_INPUTS says.
-func TestSpoiltAnswers(t *testing.T) {
+func TestSpoiltResponses(t *testing.T) {
 	inputs := defaultInputs
 	if wanted, err := strconv.Atoi(os.Getenv(inputsVariable)); err == nil {
 		inputs = wanted
@@ -88,7 +90,7 @@ func TestSpoiltAnswers(t *testing.T) {
 	})
 }
 
-// TestInputsThatHaveFailed keeps what fuzzing has found.
+// TestInputsThatHaveFailed runs the inputs with which fuzzing has found errors.
 func TestInputsThatHaveFailed(t *testing.T) {
 	for _, input := range []spoilt{
 		{operation: 0x6, number: 0x6, how: 0x5, data: []byte{0xa, 0xf6, 0x60, 0x39, 0x47, 0x52, 0xbc, 0x52, 0x6f, 0x6a, 0xc4, 0x94, 0x83, 0xc6, 0xce}},
@@ -99,10 +101,10 @@ func TestInputsThatHaveFailed(t *testing.T) {
 	}
 }
 
-// spoilers change an answer.
+// spoilers are functions that change a response.
 var spoilers = []func(answer *fakeAnswer, data []byte){
 	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
-	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) }, // the most telling, so more often
+	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) }, // repeated, because it finds the most
 	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
 	func(answer *fakeAnswer, data []byte) { answer.body = data },
 	func(answer *fakeAnswer, data []byte) { // cut
@@ -143,7 +145,7 @@ func word(data []byte) uint32 {
 	return binary.LittleEndian.Uint32(padded[:])
 }
 
-// spoilJSON replaces one value somewhere in an answer, or takes it out.
+// spoilJSON replaces or removes one value in a response.
 func spoilJSON(answer *fakeAnswer, data []byte) {
 	var value any
 	if json.Unmarshal(answer.body, &value) != nil {
@@ -212,10 +214,10 @@ func replaceAt(value any, at *int, replacement any) any {
 	return value
 }
 
-// drive opens the fake cloud as a process of its own would.
+// drive opens the drive of the cloud like a new process.
 func (c *fakeCloud) drive(password session.Secret) *Fs { return driveBy(c, password) }
 
-// driveBy opens it through something that comes between.
+// driveBy opens a drive that sends its requests to next.
 func driveBy(next http.RoundTripper, password session.Secret) *Fs {
 	return processBy(next, password, simtest.NewSessionFile())
 }
@@ -230,8 +232,8 @@ func clientOver(next http.RoundTripper, retries transport.Retries, slots int) *t
 	}
 }
 
-// processBy opens it with a session file that others may use. changes are made
-// to the session that it begins with.
+// processBy opens a drive with a session file that other processes may use. changes
+// are applied to its initial session.
 func processBy(next http.RoundTripper, password session.Secret, path string, changes ...func(*session.File)) *Fs {
 	client := clientOver(next, transport.Retries{Tries: 4, Longest: time.Millisecond}, 8)
 	web := session.New("fuzz", path, 250*time.Millisecond, signin.New(client, "fuzz").Renew)
@@ -250,10 +252,10 @@ func processBy(next http.RoundTripper, password session.Secret, path string, cha
 	})}
 }
 
-// firstListings are those of the drive that every input begins with.
+// firstListings has the listings of the drive with which every input begins.
 var firstListings sync.Map
 
-// try runs one input and gives what is wrong with the outcome.
+// try runs one input and returns what is wrong with the result, or "".
 func try(input spoilt) (complaint string) {
 	op := fuzzed[int(input.operation)%len(fuzzed)]
 	c := newFakeCloud()
@@ -275,7 +277,7 @@ func try(input spoilt) (complaint string) {
 			truth := answer.body
 			spoilers[int(input.how)%len(spoilers)](answer, input.data)
 			if strings.HasPrefix(kind, "content-get") && len(answer.body) == len(truth) && !bytes.Equal(answer.body, truth) {
-				answer.body = truth // a wrong byte cannot be noticed by anybody
+				answer.body = truth // a wrong byte cannot be detected
 			}
 			lie = kind == "retrieveItemDetailsInFolders" && !isPartOf(answer.body, truth)
 		}
@@ -300,9 +302,8 @@ func try(input spoilt) (complaint string) {
 	return c.lost(op.name, spoiltKind, before)
 }
 
-// isPartOf reports whether a spoilt listing says nothing that is not so, though
-// it may leave things out. A listing that makes a file of a folder, or gives it
-// another name, is a true one of another drive.
+// isPartOf reports whether every item of a changed listing is in the original one. If
+// it is not, the listing is a valid listing of another drive.
 func isPartOf(spoilt, truth []byte) bool {
 	said, so := map[string]bool{}, map[string]bool{}
 	for body, claims := range map[*[]byte]map[string]bool{&spoilt: said, &truth: so} {
@@ -328,8 +329,8 @@ func isPartOf(spoilt, truth []byte) bool {
 	return true
 }
 
-// lost looks for what an operation may not have done: deleted what it was not
-// asked to delete, or left the name of a file without content.
+// lost returns an error if an operation has deleted another item than it was to, or
+// left no content under the name of a file.
 func (c *fakeCloud) lost(operation, kind string, before []string) string {
 	c.spoil = nil
 	c.limit = c.requests + 100
@@ -348,7 +349,7 @@ func (c *fakeCloud) lost(operation, kind string, before []string) string {
 			continue
 		}
 		if c.at(path) == nil {
-			// A replacement that was cut short shows the new content under the name.
+			// After an interrupted replacement, the name shows the new content.
 			if o, err := f.NewObject(background, path); err != nil || o.Size() <= 0 {
 				return fmt.Sprintf("%s, with %s spoilt: %s is lost; there are %q", operation, kind, path, c.paths())
 			}

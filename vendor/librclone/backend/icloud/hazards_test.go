@@ -21,18 +21,17 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// opener opens a remote as a new process would.
+// opener opens a remote like a new process.
 type opener func(root string, configuration configmap.Simple) (fs.Fs, error)
 
-// hazard is something that goes wrong with rclone's own backend. run fails when
-// it goes wrong.
+// hazard is a case in which rclone's own backend fails. run returns an error if the
+// backend fails.
 type hazard struct {
 	name string
 	run  func(sim *simulator, configuration configmap.Simple, open opener) error
 }
 
-// must turns the steps of a hazard that have to work with any backend into
-// something that can be written on one line.
+// must returns the value of a step that has to succeed with any backend.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(fmt.Sprintf("a step that should work: %v", err))
@@ -103,7 +102,7 @@ var hazards = []hazard{{
 		return err
 	},
 }, {
-	"4 trust that is over is said in a way that a program understands",
+	"4 the end of the trust is an error that a program can recognise",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		sim.Control("POST", "trust/end", nil, nil)
 		sim.Control("POST", "session/end", simtest.Status(421), nil)
@@ -113,7 +112,7 @@ var hazards = []hazard{{
 		}
 		var kinded interface{ Kind() string }
 		if !errors.As(err, &kinded) || kinded.Kind() != apierr.KindNeedsLogin {
-			return fmt.Errorf("not an error that says needs-login: %v", err)
+			return fmt.Errorf("not an error of the kind needs-login: %v", err)
 		}
 		if pushes := sim.Counts()["push-code"]; pushes != 0 {
 			return fmt.Errorf("%d codes were pushed to somebody's phone", pushes)
@@ -121,7 +120,7 @@ var hazards = []hazard{{
 		return nil
 	},
 }, {
-	"5 a password that rclone's config show has starred out",
+	"5 a password that rclone's config show has hidden",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		configuration["password"] = "*** ENCRYPTED ***"
 		f, err := open("", configuration)
@@ -159,7 +158,7 @@ var hazards = []hazard{{
 		return nil
 	},
 }, {
-	"8a a passing failure of by_id",
+	"8a a temporary failure of by_id",
 	func(sim *simulator, configuration configmap.Simple, open opener) error {
 		sim.PutFile("file.txt", "content")
 		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
@@ -168,7 +167,7 @@ var hazards = []hazard{{
 		return err
 	},
 }, {
-	"8b an answer of by_id without a token",
+	"8b a response of by_id without a token",
 	func(sim *simulator, configuration configmap.Simple, open opener) (err error) {
 		defer func() {
 			if crash := recover(); crash != nil {
@@ -179,7 +178,7 @@ var hazards = []hazard{{
 		o := must(must(open("", configuration)).NewObject(background, "file.txt"))
 		sim.Fault("by-id", "replace", simtest.JSON{"text": `{"document_id":"x"}`, "times": nil})
 		if _, err := read(o); err == nil {
-			return errors.New("content from nowhere")
+			return errors.New("a content without an address")
 		}
 		return nil
 	},
@@ -259,8 +258,7 @@ var hazards = []hazard{{
 	},
 }}
 
-// TestHazards shows that each hazard is one: rclone's backend fails, this one
-// does not.
+// TestHazards checks that rclone's backend fails in each case and this one does not.
 func TestHazards(t *testing.T) {
 	for _, hazard := range hazards {
 		t.Run(hazard.name, func(t *testing.T) {
@@ -281,7 +279,7 @@ func TestHazards(t *testing.T) {
 				err := hazard.run(sim, sim.configured(), func(root string, configuration configmap.Simple) (fs.Fs, error) {
 					return iclouddrive.NewFs(background, strings.ReplaceAll(t.Name(), "/", "-"), root, registered(configuration))
 				})
-				require.Error(t, err, "this is no hazard any more")
+				require.Error(t, err, "rclone's backend no longer fails")
 				t.Log(err)
 			})
 		})

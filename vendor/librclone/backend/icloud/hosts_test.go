@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The cookies of the sign-in host stay out of the session: they are sent nowhere,
-// and a session of them alone is none.
+// The cookies of the sign-in host are not part of the session: they are never sent, and
+// they alone do not make a session.
 func TestCookiesOfTheSignInHost(t *testing.T) {
 	for _, gives := range []bool{true, false} {
 		c := newFakeCloud()
@@ -40,9 +40,9 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 	}
 }
 
-// A call goes to where its host sends it on to, with its body and its cookies,
-// within the domain of the host and no further.
-func TestCallsThatAreSentOn(t *testing.T) {
+// A redirected call keeps its method, its body and its cookies. It is not redirected
+// to another domain.
+func TestRedirectedCalls(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
 		for to, follows := range map[string]bool{
 			"https://p2-drivews.icloud.com/other/retrieveItemDetailsInFolders": true,
@@ -80,9 +80,9 @@ func TestCallsThatAreSentOn(t *testing.T) {
 	assert.LessOrEqual(t, b.counts["retrieveItemDetailsInFolders"], transport.MaxRedirects+1)
 }
 
-// A host for contents that refuses an upload gets the cookies the next time. One
-// that is not Apple's gets nothing.
-func TestUploadsThatWantCookies(t *testing.T) {
+// An upload that a content host of Apple refuses is repeated with cookies. Other hosts
+// get neither contents nor cookies.
+func TestUploadsThatRequireCookies(t *testing.T) {
 	for host, works := range map[string]bool{"p1-contentws.icloud-content.com": true, "content.example.org": false} {
 		c := newFakeCloud()
 		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
@@ -107,7 +107,7 @@ func TestUploadsThatWantCookies(t *testing.T) {
 			assert.Len(t, sent, 2)
 			continue
 		}
-		assert.ErrorContains(t, err, "no address on a host of Apple's", host)
+		assert.ErrorContains(t, err, "no address for the upload on a host of Apple's", host)
 		assert.Empty(t, sent, host)
 	}
 }

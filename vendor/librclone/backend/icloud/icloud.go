@@ -1,21 +1,22 @@
-// Package icloud is a backend of rclone for iCloud Drive for unattended use: in
-// backups that run at night, and in stores that many processes use.
+// Package icloud is a backend of rclone for iCloud Drive that is made for
+// unattended use, such as backups at night and stores that many processes use.
 //
 // It uses rclone's own client for iCloud (backend/iclouddrive/api) and accepts
-// the same options, so it opens what "rclone config" has set up. The
-// differences:
+// the same options, so it can open a remote that "rclone config" has set up. It
+// differs from rclone's backend in these points:
 //
-//   - A session that ends is renewed once for all processes that share it, with
-//     the trust token and without asking a person; see package session.
-//   - Several folders are listed with one request, and the listings are cached.
-//   - A file is replaced only by a complete one; the old file then goes to the
-//     Trash. A content is always sent from its first byte.
-//   - A content that is shorter, longer or another one than listed is an error.
+//   - A session that has ended is renewed once for all processes that share it,
+//     with the trust token and without a person; see package session.
+//   - Several folders are listed with one request, and listings are cached.
+//   - A file is replaced only by a complete file, and the old one is moved to the
+//     Trash. A retry of an upload sends the content from its first byte.
+//   - A content whose size differs from the listing, or that is replaced while it
+//     is read, is an error.
 //   - Errors report their kind; see package apierr.
 //
 // All remotes of an Apple Account in a process share a session, a limiter and a
-// cache. The requests are in package drive and, for all services of an account,
-// in package service.
+// cache. The requests to Drive are in package drive, and the parts that all
+// services of an account have in common in package service.
 package icloud
 
 import (
@@ -50,7 +51,7 @@ func newFs(ctx context.Context, name, root string, m configmap.Mapper, opt *Opti
 	at := func(root string) *Fs {
 		f := &Fs{name: name, root: root, opt: opt, m: m, drive: d}
 		f.features = (&fs.Features{
-			CaseInsensitive:         false, // as far as is known: see foldKey
+			CaseInsensitive:         false, // this is uncertain; see foldKey in package drive
 			CanHaveEmptyDirectories: true,
 		}).Fill(ctx, f)
 		if !opt.ServerSideCopy {
@@ -85,16 +86,16 @@ func (f *Fs) Root() string { return f.root }
 func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 
 // MergesNames returns true: the service treats names that differ only in their
-// Unicode form as equal; see nameKey.
+// Unicode form as equal; see nameKey in package drive.
 func (f *Fs) MergesNames() bool { return true }
 
 // TrashesReplaced returns true: the old version of a replaced file is moved to
 // the Trash.
 func (f *Fs) TrashesReplaced() bool { return true }
 
-// CreatesExclusively returns true: of several uploads of one name under a
-// context of ExpectNew, one succeeds. The service keeps names unique ("Uniqueness
-// constraint violation").
+// CreatesExclusively returns true: of several uploads with the same name under a
+// context of ExpectNew, only one succeeds. The service keeps names unique
+// ("Uniqueness constraint violation").
 //
 // Source: https://github.com/biomassa/obsidian-icloud-drive-sync, PLAN.md.
 func (f *Fs) CreatesExclusively() bool { return true }
@@ -102,13 +103,13 @@ func (f *Fs) CreatesExclusively() bool { return true }
 // Features implements fs.Info.
 func (f *Fs) Features() *fs.Features { return f.features }
 
-// Hashes implements fs.Info: the service gives none.
+// Hashes implements fs.Info. The service provides no hashes.
 func (f *Fs) Hashes() hash.Set { return hash.Set(hash.None) }
 
-// Precision implements fs.Info: the service keeps whole seconds.
+// Precision implements fs.Info. The service stores whole seconds.
 func (f *Fs) Precision() time.Duration { return time.Second }
 
-// names returns the names on the path from the drive's root to a path in f.
+// names returns the names on the path from the root of the drive to a path in f.
 func (f *Fs) names(remote string) []string {
 	parts := drive.SplitPath(path.Join(f.root, remote))
 	for i := range parts {
@@ -117,14 +118,14 @@ func (f *Fs) names(remote string) []string {
 	return parts
 }
 
-// find returns the item with exactly this path in f.
+// find returns the item with a path in f.
 func (f *Fs) find(ctx context.Context, remote string) (*drive.Item, error) {
 	return f.drive.Find(ctx, f.names(remote), path.Join(f.root, remote))
 }
 
-// NewObject implements fs.Fs. A listing of the folder that is not older than the
-// option listing_age is believed; for a file that it does not show, the folder
-// is listed again.
+// NewObject implements fs.Fs. It finds a file in a cached listing that is not
+// older than the option listing_age. If that lacks the file, the folder is listed
+// again.
 func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 	it, err := f.find(ctx, remote)
 	if err != nil {
@@ -137,8 +138,8 @@ func (f *Fs) NewObject(ctx context.Context, remote string) (fs.Object, error) {
 }
 
 // Put implements fs.Fs. The size of the content must be known. If in is also an
-// io.Seeker, a failed transfer is restarted. Otherwise the caller has to
-// restart it, and gets an error that is worth a retry.
+// io.Seeker, Put restarts a failed transfer. Otherwise it returns an error for
+// which fserrors.IsRetryError is true, and the caller has to restart the transfer.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
 	it, err := f.upload(ctx, in, src.Remote(), src)
 	if err != nil {
@@ -157,12 +158,12 @@ func (f *Fs) Mkdir(ctx context.Context, dir string) error {
 	return f.drive.MakeFolders(ctx, f.names(dir))
 }
 
-// Rmdir implements fs.Fs. Nothing that is in the folder is ever deleted.
+// Rmdir implements fs.Fs. It never deletes an item in the folder.
 func (f *Fs) Rmdir(ctx context.Context, dir string) error {
 	return f.drive.RemoveFolder(ctx, f.names(dir))
 }
 
-// Purge deletes a folder and its contents with one call.
+// Purge implements fs.Purger with one call.
 func (f *Fs) Purge(ctx context.Context, dir string) error {
 	names := f.names(dir)
 	if len(names) == 0 {
@@ -171,10 +172,11 @@ func (f *Fs) Purge(ctx context.Context, dir string) error {
 	return f.drive.Purge(ctx, names)
 }
 
-// DirCacheFlush drops the cached contents of all folders.
+// DirCacheFlush implements fs.DirCacheFlusher.
 func (f *Fs) DirCacheFlush() { f.drive.ForgetListings() }
 
-// Disconnect removes the session from the configuration and the session file.
+// Disconnect implements fs.Disconnecter. It removes the session from the
+// configuration and from the session file.
 func (f *Fs) Disconnect(ctx context.Context) error {
 	f.m.Set(service.OptTrustToken, "")
 	f.m.Set(service.OptCookies, "")
@@ -187,9 +189,9 @@ func (f *Fs) Disconnect(ctx context.Context) error {
 	})
 }
 
-// Shutdown waits for the changes in the background. It saves the session as the
-// service has changed it, and the facts that later processes need not determine
-// again.
+// Shutdown implements fs.Shutdowner. It stores the cookies that the service has
+// replaced and the facts for later processes, and waits for the changes in the
+// background.
 func (f *Fs) Shutdown(ctx context.Context) error {
 	var failed []error
 	for _, left := range f.drive.Shutdown(ctx) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// spoilListings changes the answers of a cloud to listings.
+// spoilListings changes the listings of a cloud.
 func spoilListings(cloud *fakeCloud, change func(folder simtest.JSON)) {
 	cloud.spoil = func(_ int, kind string, answer *fakeAnswer) {
 		if kind != "retrieveItemDetailsInFolders" {
@@ -29,8 +29,8 @@ func spoilListings(cloud *fakeCloud, change func(folder simtest.JSON)) {
 	}
 }
 
-// An item that cannot be used is one entry with its reason, and the others of the
-// folder are listed by the same request.
+// An item that cannot be used is an entry with a reason. The other items of the folder
+// are listed with the same request.
 func TestListFoldersWithInvalidItems(t *testing.T) {
 	valid := func(change func(simtest.JSON)) simtest.JSON {
 		it := simtest.JSON{"drivewsid": "FILE::com.apple.CloudDocs::odd", "name": "odd", "extension": "txt", "type": "FILE", "size": 1, "etag": "1"}
@@ -45,7 +45,7 @@ func TestListFoldersWithInvalidItems(t *testing.T) {
 		remote string
 		reason string
 	}{
-		"no object":          {7, "", "no object"},
+		"no object":          {7, "", "not a JSON object"},
 		"null":               {nil, "", "without an id"},
 		"no id":              {valid(func(it simtest.JSON) { delete(it, "drivewsid") }), "odd.txt", "without an id"},
 		"an id of no type":   {set("drivewsid", []any{}), "", "wrong type"},
@@ -54,10 +54,10 @@ func TestListFoldersWithInvalidItems(t *testing.T) {
 		"two types":          {set("type", "FOLDER"), "odd.txt", "contradicts"},
 		"a negative size":    {set("size", -5), "odd.txt", "size of -5 bytes"},
 		"a huge size":        {set("size", 1<<60), "odd.txt", "size of"},
-		"an enormous size":   {set("size", json.Number("1e300")), "odd.txt", "no number of bytes"},
+		"an enormous size":   {set("size", json.Number("1e300")), "odd.txt", "not a number of bytes"},
 		"a number as a name": {set("name", 7), "", "wrong type"},
 		"no name":            {valid(func(it simtest.JSON) { delete(it, "name"); delete(it, "extension") }), "", "without a name"},
-		"a slash in a name":  {set("name", "o/d"), "", `"o/d.txt" holds a slash`},
+		"a slash in a name":  {set("name", "o/d"), "", `"o/d.txt" contains a slash`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud := newFakeCloud()
@@ -89,17 +89,16 @@ func TestListFoldersWithInvalidItems(t *testing.T) {
 				assert.ErrorContains(t, invalid[0].Invalid(), test.reason)
 			}
 			_, err := f.List(background, "")
-			assert.ErrorContains(t, err, test.reason, "a caller that cannot see the reason gets no listing")
+			assert.ErrorContains(t, err, test.reason, "List fails, because its callers do not know such entries")
 			if test.remote != "" {
 				_, err = f.NewObject(background, test.remote)
-				assert.ErrorContains(t, err, test.reason, "it is there, and is not told as missing")
+				assert.ErrorContains(t, err, test.reason, "the item is not reported as missing")
 			}
 		})
 	}
 }
 
-// A folder below itself is an entry with its reason, after as many requests as there
-// are folders.
+// A folder that is listed below itself is an entry with a reason, and is not listed.
 func TestListingOfALoop(t *testing.T) {
 	for name, target := range map[string]string{"itself": "b", "the one above": "a", "the root": "root"} {
 		t.Run(name, func(t *testing.T) {

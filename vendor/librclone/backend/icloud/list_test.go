@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A listing that cannot be right is an error and never an empty folder.
-func TestListingThatCannotBeRight(t *testing.T) {
+// An invalid listing is an error and never an empty folder.
+func TestInvalidListings(t *testing.T) {
 	root := `"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK"`
 	for _, answer := range []string{
 		`[]`, `null`, `{}`, `[null]`, `"x"`, `[{}]`, `[1]`,
@@ -45,8 +45,8 @@ func TestListingThatCannotBeRight(t *testing.T) {
 	}
 }
 
-// A listing with fewer items than the service counts is asked for again. One
-// that stays so comes with an error.
+// A listing with fewer items than the service counts is requested again. If it stays
+// short, it is returned with an error.
 func TestListingThatIsShort(t *testing.T) {
 	for times, want := range map[int]int{1: 2, 2: 2, 1000: 1} {
 		sim := startSimulator(t)
@@ -67,8 +67,7 @@ func TestListingThatIsShort(t *testing.T) {
 	}
 }
 
-// One folder of many that is gone, or that fails, is one error; the others are
-// listed.
+// If one of several folders is gone, only that folder fails.
 func TestListFoldersWithAFailure(t *testing.T) {
 	for _, missing := range []string{"id-invalid", "not-found"} {
 		t.Run(missing, func(t *testing.T) {
@@ -95,7 +94,7 @@ func TestListFoldersWithAFailure(t *testing.T) {
 	}
 }
 
-// A listing is in the order of the names, and shows what the service counts.
+// A listing is sorted by name and has the counts of the service.
 func TestListShowsWhatAppleCounts(t *testing.T) {
 	sim := startSimulator(t)
 	for _, name := range []string{"b", "a/2", "a/1", "a/c/3", "C", "é"} {
@@ -121,8 +120,8 @@ func TestListShowsWhatAppleCounts(t *testing.T) {
 	assert.Equal(t, int64(1_600_000_000), again[2].ModTime(background).Unix())
 }
 
-// Folders that another device has moved, renamed or replaced are found where
-// they are now, and not where they were.
+// A folder that another device has moved, renamed or replaced is found at its new path
+// and not at the old one.
 func TestListFollowsOtherDevices(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("a/b/file", "content")
@@ -143,7 +142,7 @@ func TestListFollowsOtherDevices(t *testing.T) {
 	sim.PutFile("z/other", "content")
 	sim.Mutate("a/c", "rename", simtest.JSON{"to": "z/c"})
 	_, err = list("a/c")
-	assert.Equal(t, fs.ErrorDirNotFound, err, "it has its name, and is somewhere else")
+	assert.Equal(t, fs.ErrorDirNotFound, err, "the name is the same, but the parent is not")
 	sim.Mutate("z/c", "rename", simtest.JSON{"to": "a/c"})
 	_, err = list("a/c")
 	require.NoError(t, err)
@@ -159,14 +158,14 @@ func TestListFollowsOtherDevices(t *testing.T) {
 
 	sim.Mutate("a", "rename", simtest.JSON{"to": "y"})
 	_, err = list("")
-	require.NoError(t, err, "a folder above is noticed when it is listed")
+	require.NoError(t, err, "the listing of the parent shows the rename")
 	_, err = list("a/c")
 	assert.Equal(t, fs.ErrorDirNotFound, err)
 }
 
-// A file that another process has stored a moment ago is found: what a listing
-// does not show is looked for again.
-func TestNewObjectSeesOtherProcesses(t *testing.T) {
+// A file that another process has just stored is found: a folder is listed again if
+// its cached listing lacks a file.
+func TestNewObjectFindsNewFiles(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("store/one", "1")
 	f := sim.open("", configmap.Simple{"listing_age": "1h"})
@@ -184,8 +183,8 @@ func TestNewObjectSeesOtherProcesses(t *testing.T) {
 	assert.Equal(t, 2, sim.Counts()["total"])
 }
 
-// A listing that has become old is not believed.
-func TestNewObjectDistrustsOldListings(t *testing.T) {
+// A listing that is older than listing_age is not used.
+func TestNewObjectIgnoresOldListings(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file", "content")
 	f := sim.open("", configmap.Simple{"listing_age": "1ns"})
@@ -197,7 +196,7 @@ func TestNewObjectDistrustsOldListings(t *testing.T) {
 	assert.Equal(t, int64(15), o.Size())
 }
 
-// Files that are looked up at once share one listing.
+// Concurrent look-ups in a folder share one listing.
 func TestLookupsShareAListing(t *testing.T) {
 	sim := startSimulator(t)
 	for i := range 20 {
@@ -212,8 +211,8 @@ func TestLookupsShareAListing(t *testing.T) {
 	assert.Equal(t, 1, sim.Counts()["list"])
 }
 
-// What we change while a listing is under way is there afterwards, whether the
-// listing was answered before or after the change.
+// Changes that this process makes while a listing is under way are in the cache
+// afterwards, whether the service listed the folder before or after them.
 func TestOwnChangesSurviveAListing(t *testing.T) {
 	for _, at := range []string{"arrival", "answer"} {
 		t.Run(at, func(t *testing.T) {
@@ -241,7 +240,7 @@ func TestOwnChangesSurviveAListing(t *testing.T) {
 			one, err := f.NewObject(background, "store/one")
 			require.NoError(t, err)
 			assert.Equal(t, int64(3), one.Size())
-			assert.Zero(t, sim.Counts()["total"], "nothing was forgotten")
+			assert.Zero(t, sim.Counts()["total"], "the cache has the changes")
 			_, err = f.NewObject(background, "store/two")
 			assert.Equal(t, fs.ErrorObjectNotFound, err)
 		})
@@ -261,7 +260,7 @@ func TestListRFails(t *testing.T) {
 	assert.Equal(t, apierr.KindNetwork, apierr.KindOf(f.ListR(background, "tree", func(fs.DirEntries) error { return nil })))
 }
 
-// Below a share the items are listed and read, and not changed.
+// Items below a shared folder can be listed and read but not changed.
 func TestBelowAShare(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("shared/top.txt", "top")
@@ -304,7 +303,7 @@ func TestBelowAShare(t *testing.T) {
 	assert.Equal(t, "into the share itself", sim.File("shared/new.txt"))
 }
 
-// Libraries of apps are folders of another zone: everything works in them.
+// All operations work in the library of an app, which is a folder of another zone.
 func TestAppLibrary(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "app-library", simtest.JSON{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)
@@ -333,7 +332,7 @@ func TestAppLibrary(t *testing.T) {
 	assert.Error(t, f.Purge(background, "Notes"))
 }
 
-// A move into another zone whose answer is lost is found there.
+// If the response to a move into another zone is lost, the item is found there.
 func TestLostMoveIntoALibrary(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "app-library", simtest.JSON{"name": "Notes", "zone": "iCloud.com.example.notes"}, nil)

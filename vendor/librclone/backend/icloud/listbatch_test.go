@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A folder that the service fails at, alone or in a list, takes no other with it.
-func TestListsThatTheServiceFailsAt(t *testing.T) {
+// A folder that the service cannot list, or a list that it refuses as a whole, does not
+// fail the other folders.
+func TestFailedListsAreSplit(t *testing.T) {
 	for _, status := range []int{500, 502, 400, 404, 403} {
 		for _, several := range []bool{true, false} {
 			t.Run(fmt.Sprint(status, several), func(t *testing.T) {
@@ -46,9 +47,9 @@ func TestListsThatTheServiceFailsAt(t *testing.T) {
 	}
 }
 
-// A service that fails at everything is not asked for each folder of a list as
-// often as for one.
-func TestListsThatTheServiceFailsAtAlways(t *testing.T) {
+// If the service fails every listing, the retries are not made for each folder of a
+// list.
+func TestFailedListsAreNotRetriedForEachFolder(t *testing.T) {
 	c := newFakeCloud()
 	for i := range 20 {
 		c.add("root", fmt.Sprint("folder", i), nil)

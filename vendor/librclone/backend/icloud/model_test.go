@@ -23,17 +23,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// devices are two other devices of the account, which change the folders that a
-// restore writes into. Each content is written once.
+// devices are two other devices of the account. They change the folders that a restore
+// writes into. Each content is written only once.
 type devices struct {
 	sim         *simulator
 	mu          sync.Mutex
-	written     map[string]writing // by digests
-	trashed     map[string]bool    // digests of what a device moved to the Trash
-	overwritten map[string]bool    // digests of what a device wrote over in place
+	written     map[string]writing // by digest
+	trashed     map[string]bool    // digests of the contents that a device moved to the Trash
+	overwritten map[string]bool    // digests of the contents that a device overwrote in place
 }
 
-// writing is when a content was about to be written, and to which name.
+// writing is the name of a written content and the time just before it was written.
 type writing struct {
 	name string
 	at   time.Time
@@ -41,8 +41,8 @@ type writing struct {
 
 const modelNames = 6
 
-// try makes a change that may come too late, and returns the digest of what was
-// there before.
+// try makes a change, which fails if the item is gone, and returns the digest of the
+// former content.
 func (s *simulator) try(method, path string, body []byte) (was string, done bool) {
 	request, err := http.NewRequest(method, s.URL+"/control/"+path, bytes.NewReader(body))
 	require.NoError(s.T, err)
@@ -54,7 +54,7 @@ func (s *simulator) try(method, path string, body []byte) (was string, done bool
 	return answer.Was, response.StatusCode == http.StatusOK
 }
 
-// act makes one change, as a device would that sees the drive as it is now.
+// act makes one random change.
 func (d *devices) act(random *rand.Rand, device, step int) {
 	name := fmt.Sprintf("folder%d/file%d", random.IntN(2), random.IntN(modelNames))
 	content := fmt.Sprintf("device %d, step %d", device, step)
@@ -92,7 +92,7 @@ func (d *devices) act(random *rand.Rand, device, step int) {
 	}
 }
 
-// clocked is a content that knows when it was read first.
+// clocked is a content that calls read when it is first read.
 type clocked struct {
 	io.ReadSeeker
 	once sync.Once
@@ -104,11 +104,11 @@ func (c *clocked) Read(p []byte) (int, error) {
 	return c.ReadSeeker.Read(p)
 }
 
-// While a restore replaces files, two other devices edit, rename, move, trash and
-// create files of the same folders, and requests fail. Whatever anybody wrote is
-// in the drive or in the Trash afterwards, unless a device wrote over it in place;
-// and what a device wrote while an upload was under way is not in the Trash,
-// unless a device put it there or a later upload replaced it.
+// While a restore replaces files, two other devices edit, rename, move, trash and create
+// files in the same folders, and requests fail. Afterwards, every written content is in
+// the drive or in the Trash, unless a device has overwritten it in place. A content that
+// a device has written during an upload is not in the Trash, unless a device has moved
+// it there or a later upload has replaced it.
 func TestRestoresBesideOtherDevices(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if given := os.Getenv("MODEL_SEED"); given != "" {
@@ -164,7 +164,7 @@ func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 	}
 	var mu sync.Mutex
 	stored := map[string]string{}  // names by digests
-	sent := map[string]time.Time{} // when the last upload to a name was sent: what came later it cannot know
+	sent := map[string]time.Time{} // when the last upload to a name was sent
 	for round := range 4 {
 		simtest.InParallel(6, 2*modelNames, func(i int) {
 			name := fmt.Sprintf("folder%d/file%d", i%2, i/2)
@@ -201,13 +201,13 @@ func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 		kept[digest] = true
 	}
 	for digest, w := range d.written {
-		assert.True(t, kept[digest] || d.overwritten[digest], "what was written to %s is nowhere", w.name)
+		assert.True(t, kept[digest] || d.overwritten[digest], "a content of %s is lost", w.name)
 		if _, trashed := inTrash[digest]; trashed && !d.trashed[digest] {
-			assert.True(t, w.at.Before(sent[w.name]), "what a device wrote to %s was moved to the Trash", w.name)
+			assert.True(t, w.at.Before(sent[w.name]), "a content that a device wrote to %s was moved to the Trash", w.name)
 		}
 	}
 	for digest, name := range stored {
-		assert.True(t, kept[digest] || d.overwritten[digest], "what was restored to %s is nowhere", name)
+		assert.True(t, kept[digest] || d.overwritten[digest], "a restored content of %s is lost", name)
 	}
 	assert.NotEmpty(t, stored)
 }

@@ -22,8 +22,8 @@ func (f *Fs) Copy(ctx context.Context, src fs.Object, remote string) (fs.Object,
 	return f.newObject(remote, copied), nil
 }
 
-// Move implements fs.Mover: by a move, a rename, or both. An existing file of
-// the new name is moved to the Trash.
+// Move implements fs.Mover. An existing file at the new path is moved to the
+// Trash.
 func (f *Fs) Move(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
 	o, ok := src.(*Object)
 	if !ok || o.fs.drive != f.drive {
@@ -58,12 +58,12 @@ func (f *Fs) DirMove(ctx context.Context, src fs.Fs, srcRemote, dstRemote string
 	return f.drive.MoveFolder(ctx, fromNames, toNames)
 }
 
-// About implements fs.Abouter with the storage of the account, of which Drive
-// uses a part.
+// About implements fs.Abouter with the storage of the account, which Drive shares
+// with other services.
 func (f *Fs) About(ctx context.Context) (*fs.Usage, error) {
 	used, total, err := f.drive.Storage(ctx)
 	if err != nil {
-		return nil, apierr.About(err, "ask for the quota of", f.name)
+		return nil, apierr.About(err, "get the quota of", f.name)
 	}
 	return &fs.Usage{
 		Total: fs.NewUsageValue(total),

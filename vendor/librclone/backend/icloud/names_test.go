@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// specialNames are names that services have trouble with, and whether the
-// simulated service refuses them where it refuses all that is guessed to be.
+// specialNames has names that some services do not accept. The value is true if the
+// simulator refuses the name when all guessed rules apply.
 var specialNames = map[string]bool{
 	"plain.txt": false, "no extension": false, ".hidden": false, "..two": false, "a.b.c": false,
 	"ends with a dot.": true, "ends with two dots..": true, " leading space": true, "trailing space ": true,
@@ -33,7 +33,7 @@ var specialNames = map[string]bool{
 	"CONFIG": false, "Dropbox": false, "~tilde": false, "$dollar": false, "a␠b": false,
 }
 
-// guessedRules are the names that the service may refuse.
+// guessedRules are the rules by which the service may refuse names.
 var guessedRules = []string{"backslash", "control", "too-long", "trailing-dot", "leading-space", "trailing-space"}
 
 func (s *simulator) refuseNames(refused bool) {
@@ -44,9 +44,8 @@ func (s *simulator) refuseNames(refused bool) {
 	s.DriveRules(simtest.JSON{"refuse_names": rules})
 }
 
-// A name that the service takes is stored, listed and found character by
-// character.
-func TestNamesGoRound(t *testing.T) {
+// An accepted name is stored, listed and found with exactly its characters.
+func TestNamesAreUnchanged(t *testing.T) {
 	sim := startSimulator(t)
 	sim.refuseNames(false)
 	f := sim.open("")
@@ -70,7 +69,7 @@ func TestNamesGoRound(t *testing.T) {
 	}
 }
 
-// A name that the service refuses is an error, and no other name is tried.
+// A refused name is an error; no other name is tried.
 func TestNamesThatTheServiceRefuses(t *testing.T) {
 	sim := startSimulator(t)
 	sim.refuseNames(true)
@@ -90,9 +89,9 @@ func TestNamesThatTheServiceRefuses(t *testing.T) {
 	assert.Len(t, filesIn(sim), stored)
 }
 
-// An upload under ExpectNew replaces nothing: neither a file of its name nor one
-// that the service treats as equal.
-func TestExpectNewReplacesNothing(t *testing.T) {
+// An upload under ExpectNew replaces neither a file with its name nor a file whose name
+// the service treats as equal.
+func TestExpectNewReplacesNoEqualName(t *testing.T) {
 	for matching, folds := range map[string]bool{"ignoring-case": true, "case-sensitive": false} {
 		sim := startSimulator(t)
 		sim.DriveRules(simtest.JSON{"name_matching": matching})
@@ -115,9 +114,8 @@ func TestExpectNewReplacesNothing(t *testing.T) {
 	}
 }
 
-// A name that the service refuses is said to be the reason if there is something
-// about it, and only then.
-func TestNamesThatAreRefused(t *testing.T) {
+// The error for a refused item blames the name only if the name is unusual.
+func TestReasonOfARefusedName(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"refuse_names": simtest.JSON{"colon": true}})
 	f := sim.open("")
@@ -143,7 +141,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 	assert.NotContains(t, err.Error(), "name")
 }
 
-// A service without the guessed limit takes longer names.
+// Names longer than the guessed limit work if the service accepts them.
 func TestLongNames(t *testing.T) {
 	sim := startSimulator(t)
 	sim.refuseNames(false)
@@ -155,8 +153,8 @@ func TestLongNames(t *testing.T) {
 	assert.Equal(t, "2", sim.File(long))
 }
 
-// Where upper and lower case are two names, neither file is ever taken for the
-// other; where they are one, the second replaces the first.
+// Two files whose names differ in case are kept apart if the service distinguishes them.
+// Otherwise the second one replaces the first.
 func TestNamesThatDifferByCase(t *testing.T) {
 	for rule, files := range map[string][]string{
 		"case-sensitive": {"Dir/Case.md", "Dir/case.md"},
@@ -203,8 +201,8 @@ func TestNamesThatDifferByCase(t *testing.T) {
 	}
 }
 
-// Where upper and lower case are two names, folders that differ by it keep their
-// files apart; where they are one, they are one folder, which is found out once.
+// Two folders whose names differ in case are kept apart if the service distinguishes
+// them. Otherwise they are one folder, which is detected only once.
 func TestFoldersThatDifferByCase(t *testing.T) {
 	for rule, want := range map[string][]string{
 		"case-sensitive": {"DOCS/b", "Docs/a", "docs/a", "docs/b"},
@@ -222,7 +220,7 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 				assert.Equal(t, want, filesIn(sim))
 				made := map[string]int{"case-sensitive": 3, "ignoring-case": 2}[rule]
 				if rule == "ignoring-case" && existing == "unknown" {
-					made += defaultTries - 1 // UNKNOWN may pass
+					made += defaultTries - 1 // UNKNOWN may be temporary
 				}
 				assert.Equal(t, made, sim.Counts()["create-folders"])
 			})
@@ -230,9 +228,9 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 	}
 }
 
-// A name that the service takes for the same by a rule that we do not know is
-// found by a coarser one.
-func TestNamesThatTheServiceTakesForOne(t *testing.T) {
+// If the service treats two names as equal by an unknown rule, the existing item is
+// found by coarseKey.
+func TestNamesThatTheServiceTreatsAsEqual(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"name_matching": "ignoring-case"})
 	f := sim.open("")
@@ -245,9 +243,9 @@ func TestNamesThatTheServiceTakesForOne(t *testing.T) {
 	assert.Len(t, filesIn(sim), 2)
 }
 
-// A refusal that may be passing, or about something else, does not make one file
-// of two whose names differ by case.
-func TestPassingRefusalOfANameThatDiffersByCase(t *testing.T) {
+// A refusal that may be temporary, or have another reason, does not show that two names
+// that differ in case are equal.
+func TestTemporaryRefusalOfANameThatDiffersInCase(t *testing.T) {
 	for status, stored := range map[int]bool{400: false, 409: true, 412: false} {
 		c := newFakeCloud()
 		c.add("root", "Case.md", []byte("precious"))
@@ -269,12 +267,13 @@ func TestPassingRefusalOfANameThatDiffersByCase(t *testing.T) {
 		assert.Equal(t, stored, err == nil, "%d: %v", status, err)
 		assert.Equal(t, want, c.paths(), status)
 		assert.Equal(t, "precious", string(c.at("Case.md").content))
-		assert.False(t, f.drive.MergesCase())
+		_, err = f.NewObject(background, "CASE.MD")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters")
 	}
 }
 
-// Nor does a passing refusal make one folder of two.
-func TestPassingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
+// A temporary refusal does not merge two folders whose names differ in case.
+func TestTemporaryRefusalOfAFolderThatDiffersInCase(t *testing.T) {
 	for name, refusal := range map[string]func() *fakeAnswer{
 		"unknown":        refusing(200, `{"folders":[{"status":"UNKNOWN","clientId":"x"}]}`),
 		"busy":           refusing(200, `{"folders":[{"status":"ZONE_BUSY","clientId":"x"}]}`),
@@ -296,17 +295,18 @@ func TestPassingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		_, err := tryPut(f, "foo/x.txt", "other")
 		require.NoError(t, err, name)
 		assert.Equal(t, []string{"Foo", "Foo/x.txt", "foo", "foo/x.txt"}, c.paths(), name)
-		assert.False(t, f.drive.MergesCase(), name)
+		_, err = f.NewObject(background, "FOO/x.txt")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters: %s", name)
 	}
 }
 
-// A refusal that stays and says nothing of the name is an error.
-func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
+// A lasting refusal that does not concern the name is an error.
+func TestLastingRefusalOfAFolderThatDiffersInCase(t *testing.T) {
 	for _, refusal := range []func() *fakeAnswer{
 		refusing(200, `{"folders":[{"status":"ZONE_BUSY","clientId":"x"}]}`), refusing(409, "{}"),
 	} {
 		c := newFakeCloud()
-		c.add("root", "Foo", nil)
+		c.add(c.add("root", "Foo", nil).id, "x.txt", []byte("precious"))
 		c.instead = func(_ int, kind string) *fakeAnswer {
 			if kind == "createFolders" {
 				return refusal()
@@ -315,13 +315,13 @@ func TestLastingRefusalOfAFolderThatDiffersByCase(t *testing.T) {
 		}
 		f := c.drive("")
 		assert.Error(t, f.Mkdir(background, "foo"))
-		assert.False(t, f.drive.MergesCase())
+		_, err := f.NewObject(background, "foo/x.txt")
+		assert.Equal(t, fs.ErrorObjectNotFound, err, "the case still matters")
 	}
 }
 
-// What is deleted, replaced or looked for by a path has that very path, while the
-// service was not seen to take upper and lower case for the same. Folders are
-// listed by such paths, and what is listed is read and looked up again.
+// As long as the service was not seen to treat upper and lower case as equal, paths must
+// have the exact case. A listed file is found again even if its folder was renamed.
 func TestPathsThatDifferByCase(t *testing.T) {
 	c := newFakeCloud()
 	docs := c.add("root", "Docs", nil)
@@ -337,7 +337,7 @@ func TestPathsThatDifferByCase(t *testing.T) {
 	assert.Equal(t, fs.ErrorDirNotFound, f.DirMove(background, f, "docs", "elsewhere"))
 
 	_, err := f.List(background, "docs")
-	assert.Equal(t, fs.ErrorDirNotFound, err, "what is stored there would go to another folder")
+	assert.Equal(t, fs.ErrorDirNotFound, err, "a file stored there would be in another folder")
 	entries, err := f.List(background, "Docs")
 	require.NoError(t, err)
 	require.Equal(t, []string{"Docs/Case.md"}, names(entries))
@@ -363,8 +363,8 @@ func TestPathsThatDifferByCase(t *testing.T) {
 	assert.Equal(t, []string{"Empty", "docs", "docs/case.md"}, c.paths())
 }
 
-// A name that is said to be taken by one of another case shows that the service
-// has the two for one, from then on.
+// If the service reports a name as taken that exists only in another case, the two are
+// treated as equal from then on.
 func TestTakenNameShowsThatCaseDoesNotMatter(t *testing.T) {
 	c := newFakeCloud()
 	c.add("root", "Case.md", []byte("old"))

@@ -41,12 +41,12 @@ func (o *Object) Fs() fs.Info { return o.fs }
 // Remote implements fs.DirEntry.
 func (o *Object) Remote() string { return o.remote }
 
-// ModTime implements fs.DirEntry. The service keeps whole seconds.
+// ModTime implements fs.DirEntry. The service stores whole seconds.
 func (o *Object) ModTime(context.Context) time.Time { return o.state.Load().Modified }
 
-// Size returns the size of the content in bytes. It is -1 for a file that is or
-// may be a package, whose content is an archive of another size than the listed
-// one, and for a file without a listed size.
+// Size returns the size of the content in bytes, or -1 if it is unknown. It is
+// unknown if the listing has no size, and for a file that is or may be a package,
+// because the size of the archive is not the listed one.
 func (o *Object) Size() int64 {
 	it := o.state.Load()
 	if o.fs.drive.IsPackage(it) || it.MayBePackage() {
@@ -55,12 +55,12 @@ func (o *Object) Size() int64 {
 	return it.Size
 }
 
-// ListedSize returns the size in listings, which for a package is the total size
-// of its files, or -1.
+// ListedSize returns the size in listings, or -1 if they have none. For a package,
+// it is the total size of the files.
 func (o *Object) ListedSize() int64 { return o.state.Load().Size }
 
-// ID implements fs.IDer with the id that stays when the file is renamed or
-// moved.
+// ID implements fs.IDer. The id does not change when the file is renamed or moved
+// within its zone.
 func (o *Object) ID() string { return o.state.Load().ID }
 
 // ParentID implements fs.ParentIDer.
@@ -70,9 +70,9 @@ func (o *Object) ParentID() string { return o.state.Load().Parent }
 // metadata of the file changes.
 func (o *Object) Version() string { return o.state.Load().ETag }
 
-// IsPackage reports whether the file is a package, which is a folder on a Mac
-// and whose content here is an archive. For most files this is known only after
-// they were opened once.
+// IsPackage reports whether the file is known to be a package, which is a folder
+// on a Mac and an archive here. For most packages, this is known only after they
+// were opened once.
 func (o *Object) IsPackage() bool { return o.fs.drive.IsPackage(o.state.Load()) }
 
 // Owner reports whether another account shares the file, and the record name of
@@ -82,7 +82,7 @@ func (o *Object) Owner() (owner string, shared bool) {
 	return it.Owner(), it.Shared()
 }
 
-// Hash implements fs.ObjectInfo: the service gives none.
+// Hash implements fs.ObjectInfo. The service provides no hashes.
 func (o *Object) Hash(context.Context, hash.Type) (string, error) { return "", hash.ErrUnsupported }
 
 // Storable implements fs.ObjectInfo.
@@ -91,8 +91,8 @@ func (o *Object) Storable() bool { return true }
 // SetModTime implements fs.Object. Only an upload can set the time.
 func (o *Object) SetModTime(context.Context, time.Time) error { return fs.ErrorCantSetModTime }
 
-// Open implements fs.Object. A broken connection is resumed where it ended. A
-// content that is not the listed one is an error.
+// Open implements fs.Object. After a broken connection, the download of a file is
+// resumed. A content that is not the listed one is an error.
 func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
 	it := o.state.Load()
 	size := o.Size()
@@ -125,8 +125,8 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	return o.fs.drive.Read(ctx, it, o.path(), start, end, func(packaged *drive.Item) { o.state.CompareAndSwap(it, packaged) })
 }
 
-// Expect prepares the reading of files of the drive that will be opened soon. It
-// does not wait for the service.
+// Expect requests the addresses of files that will be opened soon. It does not
+// wait for them.
 func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 	var items []*drive.Item
 	for _, object := range objects {
@@ -137,11 +137,11 @@ func (f *Fs) Expect(ctx context.Context, objects []fs.Object) {
 	f.drive.Expect(ctx, items)
 }
 
-// path returns the path of the file in the drive, for messages.
+// path returns the path of the file in the drive.
 func (o *Object) path() string { return path.Join(o.fs.root, o.remote) }
 
-// Latest returns the file that now has the name in the folder where this one
-// was listed, regardless of the case of the path that led there.
+// Latest returns the file that now has the name of o in the folder in which o was
+// listed. If that folder no longer exists, it looks up the path.
 func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
 	it, gone, err := o.fs.drive.Latest(ctx, o.state.Load(), o.path())
 	switch {
@@ -155,13 +155,13 @@ func (o *Object) Latest(ctx context.Context) (fs.Object, error) {
 	return o.fs.newObject(o.remote, it), nil
 }
 
-// Remove implements fs.Object: the file is moved to the Trash and, under a
-// context of Permanently, deleted from there.
+// Remove implements fs.Object. It moves the file to the Trash and, under a context
+// of Permanently, deletes it from there.
 func (o *Object) Remove(ctx context.Context) error {
 	return o.fs.drive.Remove(ctx, o.state.Load(), o.path())
 }
 
-// Update implements fs.Object: see Fs.Put.
+// Update implements fs.Object; see Fs.Put.
 func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) error {
 	it, err := o.fs.upload(ctx, in, o.remote, src)
 	if err != nil {
@@ -177,13 +177,13 @@ type Directory struct {
 	item *drive.Item
 }
 
-// Version returns the etag of the folder. It depends on the service whether it
-// changes with the contents.
+// Version returns the etag of the folder. Whether it changes with the contents
+// depends on the service.
 func (d *Directory) Version() string { return d.item.ETag }
 
-// Children returns how many items are directly in the folder according to the
-// service, or -1 if it does not say. Items counts the files in the folder and
-// below, Size their bytes.
+// Children returns how many items the service counts directly in the folder, or -1
+// if that is unknown. Items returns the number of files in the folder and below,
+// and Size the quota that they use.
 func (d *Directory) Children() int64 { return d.item.Children }
 
 // IsLibrary reports whether the folder belongs to an app.

@@ -8,8 +8,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// operation is something that is done with the drive. After a success holds
-// tells whether it was one.
+// operation is an operation on a drive. After a success, holds returns what is wrong
+// with the result, or "".
 type operation struct {
 	name  string
 	slow  bool
@@ -19,8 +19,7 @@ type operation struct {
 
 func nothing(*fakeCloud) string { return "" }
 
-// hasFile checks that a file is there with its content, and that its folder
-// has the files that it should have.
+// hasFile checks that a file exists and has a content.
 func hasFile(path, content string) func(*fakeCloud) string {
 	return func(c *fakeCloud) string {
 		it := c.at(path)

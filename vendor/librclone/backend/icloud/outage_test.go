@@ -14,17 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// brokenHost fails at everything, or answers.
+// brokenHost is a host that responds in the same way to every request.
 type brokenHost struct {
-	status   int           // of its answers; 0 for none
-	slow     time.Duration // before it fails
-	cut      bool          // the answer ends in the middle
+	status   int           // of the responses; 0 if the connection breaks
+	slow     time.Duration // before the response
+	cut      bool          // the response breaks off
 	requests int
 }
 
 func (h *brokenHost) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.requests++
-	time.Sleep(h.slow) // of the test's own time
+	time.Sleep(h.slow) // on the clock of synctest
 	if h.status == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -39,8 +39,8 @@ type cutBody struct{}
 
 func (cutBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// A host that has failed at everything for a while gets one try of each call, and
-// all of them again once it has answered.
+// A call to a host that has failed every request for a while is attempted once. After a
+// response, calls are retried again.
 func TestOutage(t *testing.T) {
 	for name, test := range map[string]struct {
 		host    brokenHost
@@ -59,7 +59,7 @@ func TestOutage(t *testing.T) {
 				f := driveBy(&transport.Observer{Next: &host, Outages: outages}, "")
 				f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait, Outages: outages}
 				begun := time.Now()
-				for range 2 { // one call alone may end just before it is clear
+				for range 2 { // a single call may end just before the outage is detected
 					_, err := f.List(background, "")
 					require.Error(t, err)
 				}
@@ -75,7 +75,7 @@ func TestOutage(t *testing.T) {
 				host = test.host
 				_, err := f.List(background, "")
 				require.Error(t, err)
-				assert.Greater(t, host.requests, 1, "an answer ends the outage")
+				assert.Greater(t, host.requests, 1, "a response ends the outage")
 			})
 		})
 	}

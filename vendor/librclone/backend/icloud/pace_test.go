@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Never more calls at once than configured, each until its answer has been
-// read; contents are no calls.
+// The number of calls under way never exceeds the configured limit. A call is under way
+// until its response was read. Transfers of contents do not count.
 func TestCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &crowd{cloud: newFakeCloud()}
@@ -36,7 +36,7 @@ func TestCallsAtOnce(t *testing.T) {
 	})
 }
 
-// crowd counts the requests that are under way at once.
+// crowd counts the concurrent requests.
 type crowd struct {
 	mu        sync.Mutex
 	cloud     *fakeCloud
@@ -59,7 +59,7 @@ func (c *crowd) RoundTrip(req *http.Request) (*http.Response, error) {
 		kind = "content"
 	}
 	c.change(kind, 1)
-	time.Sleep(time.Millisecond) // of the test's own time: others come in the meantime
+	time.Sleep(time.Millisecond) // on the clock of synctest, so that requests overlap
 	if kind == "content" {
 		time.Sleep(time.Second)
 	}
@@ -81,8 +81,8 @@ type crowdBody struct {
 
 func (b *crowdBody) Close() error { b.closed(); return b.ReadCloser.Close() }
 
-// A service that turns writes away while another one is under way gets them
-// one by one, after a few refusals.
+// If the service refuses a write while another one is under way, writes are serialised
+// after a few refusals.
 func TestWritesToABusyZone(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"zone_lock": true})
@@ -95,7 +95,7 @@ func TestWritesToABusyZone(t *testing.T) {
 	assert.Len(t, filesIn(sim), 64)
 	counts := sim.Counts()
 	t.Log(counts)
-	assert.Less(t, counts["update-documents"], 64+32, "refusals end when they are noticed")
+	assert.Less(t, counts["update-documents"], 64+32, "writes are serialised after the first refusals")
 
 	// Another process writes, too.
 	other := sim.openOwn("")
@@ -106,8 +106,8 @@ func TestWritesToABusyZone(t *testing.T) {
 	assert.Len(t, filesIn(sim), 104)
 }
 
-// A service that asks for more patience than configured gets it: the operation
-// fails and says for how long.
+// If the service asks for a longer wait than the option longest_wait allows, operations
+// fail at once with the wait.
 func TestLongRetryAfter(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -119,11 +119,11 @@ func TestLongRetryAfter(t *testing.T) {
 		assert.Equal(t, apierr.KindThrottled, typed.Kind())
 		assert.InDelta(t, 3600, typed.RetryAfter().Seconds(), 5)
 	}
-	assert.Equal(t, 1, sim.Counts()["list"], "nobody asks again before that")
+	assert.Equal(t, 1, sim.Counts()["list"], "no request is sent during the wait")
 }
 
-// With one request in twenty failing in every way, everything gets through.
-func TestEverythingGetsThrough(t *testing.T) {
+// All uploads and reads succeed if about one request in twenty fails.
+func TestRandomFailures(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	f.drive.Service.Retries.Base = 50 * time.Microsecond
@@ -136,8 +136,8 @@ func TestEverythingGetsThrough(t *testing.T) {
 	} {
 		sim.Fault("", action.name, action.more, simtest.JSON{"times": nil, "probability": 0.01})
 	}
-	// Uploads of one name at the same time may fail, so the files are replaced
-	// in a second round.
+	// Concurrent uploads of one name may fail, so the files are replaced in a second
+	// round.
 	for round, files := range []int{150, 50} {
 		simtest.InParallel(8, files, func(i int) {
 			remote := fmt.Sprintf("folder%d/file%d", i%5, i)
@@ -158,8 +158,8 @@ func TestEverythingGetsThrough(t *testing.T) {
 	assert.Len(t, filesIn(sim), 150)
 }
 
-// No error of any operation holds an address, a cookie, a token or a password.
-func TestErrorsHoldNoSecrets(t *testing.T) {
+// No error of an operation contains an address, a cookie, a token or a password.
+func TestErrorsContainNoSecrets(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"tries": "1", "longest_wait": "100ms"})
 	secrets := []string{"correct horse", configuration["trust_token"], "https://", "icloud-content.com/", "tk=", "s=", "X-APPLE"}

@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An upload takes the place of a file, whatever its extension, and never that of
-// a package.
+// An upload can replace a file with the extension of a package, but not a package.
 func TestUploadsAndPackages(t *testing.T) {
 	for token, replaced := range map[string]bool{"data_token": true, "package_token": false} {
 		c := newFakeCloud()
@@ -52,8 +51,8 @@ func zipOf(t *testing.T, paths ...string) string {
 	return archive.String()
 }
 
-// The archive of a package becomes a package again, also in place of another
-// one. Other archives are files.
+// The archive of a package is stored as a package and can replace one. Other archives
+// are stored as files.
 func TestArchivesOfPackagesBecomePackages(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -88,7 +87,7 @@ func TestArchivesOfPackagesBecomePackages(t *testing.T) {
 	assert.Equal(t, apierr.KindExists, apierr.KindOf(err), "a file never replaces a package")
 }
 
-// A service that refuses the type or the registration leaves nothing behind.
+// A refused package leaves no file in the drive.
 func TestRefusedPackages(t *testing.T) {
 	for _, kind := range []string{"upload-web", "update-documents"} {
 		sim := startSimulator(t)

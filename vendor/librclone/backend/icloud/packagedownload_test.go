@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Packages are archives of another size than listed. What was learnt when one
-// was opened is known from then on.
+// A package is read as an archive, whose size is not the listed one. After it was opened
+// once, it is known to be a package.
 func TestPackages(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "package", simtest.JSON{"path": "doc.pages", "entries": simtest.JSON{"index.xml": numbered(3000)}, "listed_size": 12345}, nil)
@@ -59,8 +59,8 @@ func zipped(content, comment string) string {
 	return data.String()
 }
 
-// packageCloud holds one package, listed with a size. bodies are the archives that
-// its downloads give by turns; cut ones break off there.
+// packageCloud returns a cloud with one package, whose listed size is listed. Each
+// download is changed by the next function of bodies, and further ones by the last.
 func packageCloud(listed int, bodies ...func(*http.Response)) *contentsBy {
 	downloads := 0
 	c := &contentsBy{fakeCloud: newFakeCloud(), after: func(resp *http.Response) {
@@ -80,8 +80,8 @@ func packageCloud(listed int, bodies ...func(*http.Response)) *contentsBy {
 	return c
 }
 
-// gives answers with a body, which breaks off after so many bytes of it if there
-// are more.
+// gives returns a function that sets the body of a response, which breaks off after the
+// given number of bytes.
 func gives(body string, bytes int) func(*http.Response) {
 	return func(resp *http.Response) {
 		resp.ContentLength, resp.Body = int64(len(body)), io.NopCloser(strings.NewReader(body))
@@ -91,8 +91,8 @@ func gives(body string, bytes int) func(*http.Response) {
 	}
 }
 
-// A download of a package that breaks is never continued with another one, whose
-// bytes differ: it starts over, or ends as damaged once the caller has some of it.
+// A broken download of a package is never continued with another download, whose bytes
+// differ. It is restarted or, if the caller already has bytes of it, it fails.
 func TestPackageDownloadStartsOver(t *testing.T) {
 	first, second := zipped(numbered(5000), "first"), zipped(numbered(5000), "other")
 	c := packageCloud(5000, gives(first, 0), gives(second, len(second)))
@@ -111,7 +111,7 @@ func TestPackageDownloadStartsOver(t *testing.T) {
 	assert.True(t, got == second)
 }
 
-// Only a complete zip file is the content of a package.
+// Only a complete zip file is accepted as the content of a package.
 func TestPackageIsAnArchive(t *testing.T) {
 	whole := zipped(numbered(5000), "")
 	large := zipped(strings.Repeat(numbered(100_000), 40), "")
@@ -139,7 +139,7 @@ func TestPackageIsAnArchive(t *testing.T) {
 	}
 }
 
-// A package whose name does not tell is known as one when it was opened.
+// A package with an unknown extension is known to be one after it was opened.
 func TestPackageOfAnUnknownKind(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "package", simtest.JSON{"path": "doc.unknown", "entries": simtest.JSON{"index.xml": numbered(3000)}, "listed_size": 12345}, nil)
@@ -152,7 +152,8 @@ func TestPackageOfAnUnknownKind(t *testing.T) {
 	assert.Equal(t, int64(-1), o.Size())
 }
 
-// What may be a package and is a file is read like one: its listed size counts.
+// A file with the extension of a package is read as a file, and its listed size is
+// checked.
 func TestFileThatMayBeAPackage(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("flat.pages", numbered(3000))
@@ -171,13 +172,14 @@ func TestFileThatMayBeAPackage(t *testing.T) {
 	require.NoError(t, err)
 	got, err := read(o)
 	require.NoError(t, err)
-	assert.True(t, got == numbered(3000), "after an answer that was cut")
+	assert.True(t, got == numbered(3000), "after a response that was cut")
 }
 
-// page is what a host on the way may answer instead of a content.
+// page is a page that a host in between may return instead of a content.
 const page = "<html>503 Service Unavailable</html>"
 
-// pageOnce answers the first requests for contents with something else, or all.
+// pageOnce returns a cloud that responds with a body to the first requests for contents,
+// or to all if times is negative.
 func pageOnce(times int, body, contentType string, length int64) *contentsBy {
 	return &contentsBy{fakeCloud: newFakeCloud(), after: func(resp *http.Response) {
 		if times == 0 {
@@ -192,8 +194,8 @@ func pageOnce(times int, body, contentType string, length int64) *contentsBy {
 	}}
 }
 
-// A page that does not tell its length is not the start of a content, whether it
-// comes first or where a connection broke.
+// A page of unknown length is not taken for the start of a content, nor for the rest
+// after a broken connection.
 func TestPageWithoutALength(t *testing.T) {
 	content := numbered(300_000)
 	for _, longPage := range []bool{false, true} {
@@ -211,7 +213,7 @@ func TestPageWithoutALength(t *testing.T) {
 		c.add("root", "file", []byte(content))
 		o := must(driveBy(c, "").NewObject(background, "file"))
 		got, err := read(o)
-		if longPage { // of which something was handed out
+		if longPage { // its start was already returned to the caller
 			assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 			assert.ErrorContains(t, err, "300000")
 		} else {
@@ -239,8 +241,8 @@ func TestPageWithoutALength(t *testing.T) {
 	assert.Equal(t, 3, requests)
 }
 
-// A page or a message is not the archive of a package, however it is announced, and
-// another answer is asked for.
+// A page or a message is not taken for the archive of a package, whatever its content
+// type is, and the download is repeated.
 func TestPageInsteadOfAPackage(t *testing.T) {
 	for name, test := range map[string]struct {
 		body, contentType string
@@ -283,8 +285,9 @@ func TestPageInsteadOfAPackage(t *testing.T) {
 	}
 }
 
-// A document that may be a package and comes as a file may have another size than
-// is listed, if it keeps to it and is an archive; one answer that was cut is not that.
+// A document with the extension of a package that is delivered as a file may have
+// another size than listed, if the size stays the same and the content is an archive. A
+// single response with another size is not accepted.
 func TestPackageThatComesAsAFile(t *testing.T) {
 	whole := zipped(numbered(3000-132), "")
 	require.Len(t, whole, 3000)

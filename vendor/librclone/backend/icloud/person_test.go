@@ -13,15 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sessionFile gives a session that is alive as a file has it.
+// sessionFile returns a valid session in the form of a session file.
 func (s *simulator) sessionFile() *session.File {
 	minted := s.Session()
 	return &session.File{AppleID: minted["apple_id"], ClientID: minted["client_id"], Cookies: cookiesOf(minted["cookies"])}
 }
 
-// An answer that says nothing about the account is no account, and none that is
-// stored.
-func TestAnswersThatAreNoAccount(t *testing.T) {
+// A response that does not describe an account is an error.
+func TestResponsesWithoutAnAccount(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
 	for _, body := range []string{"<html>Welcome to the hotel's network</html>", "", `{"webservices":`} {
@@ -33,8 +32,8 @@ func TestAnswersThatAreNoAccount(t *testing.T) {
 	}
 }
 
-// The statuses that end a session here end it for a person too.
-func TestRefusedSessionsOfAPerson(t *testing.T) {
+// Validate reports for each status whether the session has ended.
+func TestValidateReportsEndedSessions(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
 	file := sim.sessionFile()
@@ -57,9 +56,8 @@ func TestRefusedSessionsOfAPerson(t *testing.T) {
 	assert.Equal(t, "iCloud.com.cn", refused.Elsewhere)
 }
 
-// A cookie for protected data that was there before is not the one that is asked
-// for.
-func TestProtectedDataForAPerson(t *testing.T) {
+// RequestPCS does not take an old cookie for protected data for the requested one.
+func TestRequestPCSIgnoresOldCookies(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
 	sim.Rules(simtest.JSON{"account": simtest.JSON{"advanced_data_protection": true, "pcs_approval_after": 1}})
@@ -80,5 +78,5 @@ func TestProtectedDataForAPerson(t *testing.T) {
 	file.Cookies = append(file.Cookies, session.Cookie{Name: session.PCSCookie, Value: "stale"})
 	granted, _, _, err = signin.RequestPCS(sim.Context(), file)
 	require.NoError(t, err)
-	assert.False(t, granted, "that is a success without its cookie")
+	assert.False(t, granted, "the response has no cookie")
 }

@@ -13,17 +13,17 @@ import (
 
 // PhotosOptions are the options of a remote of Photos.
 type PhotosOptions struct {
-	Layout      string // where an asset is: "date" or "flat"
+	Layout      string // the folders of photos: "date" or "flat"
 	Versions    string // "all", "original" or "edited"
 	Deleted     string // "skip" or "include"
-	SessionFile string // beside which the index of the libraries is stored, or ""
+	SessionFile string // the index of the libraries is stored beside it; "" for none
 }
 
 // OpenPhotos opens a remote of Photos on the service of an account.
 type OpenPhotos func(ctx context.Context, name, root string, opt PhotosOptions, s *service.Service) (fs.Fs, error)
 
-// newPhotosFs opens a remote of Photos. The package icloudphotos, which imports
-// this one, sets it.
+// newPhotosFs opens a remote of Photos. Package icloudphotos, which imports this
+// package, sets it.
 var newPhotosFs OpenPhotos
 
 // RegisterPhotos sets the function that opens remotes with service=photos.

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Unattended runs of several processes under random failures of the sign-in
-// hosts: a wrong password is proven twice at most with one trust token, which
-// locks nothing. With the right password a run succeeds once the failures stop,
-// or says that the outcome of two sign-ins is not known.
+// Several processes run unattended while the sign-in hosts fail at random. Proofs of a
+// wrong password are sent at most twice with one trust token, which does not lock the
+// account. With the correct password, a run succeeds after the failures have stopped,
+// or reports that the outcome of two sign-ins is unknown.
 func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 	unclear := 0
 	const sequences = 400
@@ -61,7 +61,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			}
 			for range 1 + random.IntN(5) {
 				_ = run()
-				time.Sleep(time.Duration(random.IntN(7200)) * time.Second) // of the test's own time
+				time.Sleep(time.Duration(random.IntN(7200)) * time.Second) // on the clock of synctest
 			}
 			failing = false
 			time.Sleep(time.Hour + time.Minute)
@@ -83,7 +83,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 	t.Logf("%d of %d sequences ended with proofs of unknown outcome", unclear, sequences)
 }
 
-// Six processes under failures of one request in twenty begin one session.
+// Six processes sign in once, even if one request in twenty fails.
 func TestOneSignInUnderFailures(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {

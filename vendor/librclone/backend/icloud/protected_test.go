@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// That the host of accounts is in trouble is not what it says about protected
-// data: it is asked again, and in the end the session goes on.
-func TestTroubleWithProtectedData(t *testing.T) {
+// A failure of the setup host does not count as a refusal of protected data. The request
+// is repeated, and the session continues.
+func TestFailuresOfRequestPCS(t *testing.T) {
 	for name, trouble := range map[string]func() *fakeAnswer{
 		"502": refusing(502, "<html>"), "504": refusing(504, ""), "500": refusing(500, ""), "a page": refusing(200, "<html>"),
 	} {
@@ -36,7 +36,7 @@ func TestTroubleWithProtectedData(t *testing.T) {
 				_, err := f.List(background, "")
 				assert.Contains(t, []string{apierr.KindNetwork, apierr.KindDamaged}, apierr.KindOf(err), "%v", err)
 				left = 2
-				time.Sleep(time.Hour) // of the test's own time
+				time.Sleep(time.Hour) // on the clock of synctest
 				_, err = f.List(background, "")
 				assert.NoError(t, err)
 				assert.Zero(t, b.counts["accountLogin"], "%v", b.counts)
@@ -45,9 +45,9 @@ func TestTroubleWithProtectedData(t *testing.T) {
 	}
 }
 
-// Trouble with the cookies for protected data in the middle of a sign-in does
-// not begin the sign-in again.
-func TestTroubleWithProtectedDataInASignIn(t *testing.T) {
+// A failure of the request for cookies for protected data does not repeat the sign-in
+// before it.
+func TestFailureOfRequestPCSAfterASignIn(t *testing.T) {
 	c := newFakeCloud()
 	c.needsPCS, c.alive = true, false
 	left := 2
@@ -67,8 +67,8 @@ func TestTroubleWithProtectedDataInASignIn(t *testing.T) {
 	assert.Equal(t, 1, b.counts["signin"])
 }
 
-// A 500 that says that a cookie is missing is an answer.
-func TestProtectedDataThatIsRefused(t *testing.T) {
+// A 500 with a reason is a refusal of protected data and not a failure.
+func TestRefusedProtectedData(t *testing.T) {
 	c := newFakeCloud()
 	c.needsPCS, c.pcs = true, false
 	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
@@ -84,8 +84,8 @@ func TestProtectedDataThatIsRefused(t *testing.T) {
 	assert.Equal(t, 1, b.counts["accountLogin"])
 }
 
-// That services want cookies for protected data says nothing of the account;
-// when a device's consent ends is kept.
+// An account is protected only if Apple reports it, and not because services require
+// cookies for protected data. The end of the consent is stored.
 func TestProtectedAccounts(t *testing.T) {
 	forgetAccounts()
 	for _, protected := range []bool{false, true} {

@@ -22,15 +22,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// This file has the values and the behaviour of rclone on which this backend
-// relies beyond the types that the compiler checks. A failure after an update of
-// rclone names what the update has changed.
+// The tests in this file check the values and the behaviour of rclone on which this
+// backend relies and which the compiler does not check. A failure after an update of
+// rclone shows what the update has changed.
 
-// browser is the User-Agent that rclone sends, and so does this backend.
+// browser is the User-Agent of rclone, which this backend sends, too.
 const browser = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3.1 Safari/605.1.15"
 
-// The headers of a request to a service: package service sends them with the
-// cookies of the session.
+// Package service sends these headers with the cookies of the session.
 func TestRcloneHeadersOfServices(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"Content-Type": "application/json",
@@ -41,7 +40,7 @@ func TestRcloneHeadersOfServices(t *testing.T) {
 	}, api.GetCommonHeaders(map[string]string{"Cookie": "a=b"}))
 }
 
-// The headers of a sign-in: packages signin and account send them.
+// Packages signin and account send these headers in a sign-in.
 func TestRcloneHeadersOfSignIns(t *testing.T) {
 	wanted := map[string]string{
 		"Accept":                           "application/json",
@@ -70,7 +69,7 @@ func TestRcloneHeadersOfSignIns(t *testing.T) {
 	assert.Equal(t, wanted, session.GetAuthHeaders(nil))
 }
 
-// The names of the services in session files, and the parts of ids.
+// Session files contain these names of services, and the ids of items have these parts.
 func TestRcloneNamesOfServicesAndItems(t *testing.T) {
 	assert.Equal(t, []string{"drivews", "docws", "ckdatabasews"}, []string{hosts.Drive, hosts.Docs, hosts.Photos})
 	assert.Equal(t, "FILE::zone::id", api.ConstructDriveID("id", "zone", "FILE"))
@@ -86,7 +85,7 @@ func TestRcloneNamesOfServicesAndItems(t *testing.T) {
 	assert.Equal(t, "image/png", api.GetContentTypeForFile("a.png"))
 }
 
-// The forms of JSON that are taken from rclone.
+// These JSON forms and cookies are encoded by rclone's types.
 func TestRcloneForms(t *testing.T) {
 	for want, form := range map[string]any{
 		`{"is_executable":false,"is_hidden":false,"is_writable":true}`: api.FileFlags{IsWritable: true},
@@ -101,7 +100,7 @@ func TestRcloneForms(t *testing.T) {
 	assert.Equal(t, []string{"a", "1", "b", "2"}, []string{cookies[0].Name, cookies[0].Value, cookies[1].Name, cookies[1].Value})
 }
 
-// The options of rclone's backend, whose configurations this backend opens.
+// This backend opens configurations of rclone's backend, so it has the same options.
 func TestRcloneOptions(t *testing.T) {
 	rclones, err := fs.Find("iclouddrive")
 	require.NoError(t, err)
@@ -136,29 +135,29 @@ func shown(defaults map[string]any) map[string]string {
 	return texts
 }
 
-// The form in which configurations hold passwords.
+// Configurations contain passwords in this form.
 func TestRcloneObscuredPasswords(t *testing.T) {
 	revealed, err := obscure.Reveal("2Y72Y3E8WLfjWweZoVSzkw852ITc7nmwlZiqk2A")
 	require.NoError(t, err)
 	assert.Equal(t, "correct horse", revealed)
 }
 
-// What rclone does about the errors of this backend, by their interfaces.
-func TestRcloneKnowsOurErrors(t *testing.T) {
-	passing := apierr.New(apierr.KindNetwork, "", "", "no answer")
-	assert.True(t, fserrors.IsRetryError(passing))
-	assert.False(t, fserrors.IsNoRetryError(passing))
-	assert.True(t, fserrors.IsNoLowLevelRetryError(passing), "it was repeated already")
+// rclone recognises the errors of this backend by their interfaces.
+func TestRcloneRecognisesOurErrors(t *testing.T) {
+	temporary := apierr.New(apierr.KindNetwork, "", "", "no response")
+	assert.True(t, fserrors.IsRetryError(temporary))
+	assert.False(t, fserrors.IsNoRetryError(temporary))
+	assert.True(t, fserrors.IsNoLowLevelRetryError(temporary), "the backend has retried it")
 	assert.False(t, fserrors.IsNoLowLevelRetryError(apierr.New(apierr.KindDamaged, "", "", "cut").FromStart()))
 	assert.True(t, fserrors.IsNoRetryError(apierr.New(apierr.KindQuota, "", "", "full")))
 	assert.True(t, fserrors.IsFatalError(apierr.New(apierr.KindNeedsLogin, "", "", "over")))
-	assert.False(t, fserrors.IsFatalError(passing))
-	passing.Wait = time.Hour
-	assert.WithinDuration(t, time.Now().Add(time.Hour), fserrors.RetryAfterErrorTime(passing), time.Minute)
+	assert.False(t, fserrors.IsFatalError(temporary))
+	temporary.Wait = time.Hour
+	assert.WithinDuration(t, time.Now().Add(time.Hour), fserrors.RetryAfterErrorTime(temporary), time.Minute)
 	assert.True(t, errors.Is(apierr.New(apierr.KindNotFound, "", "", "gone"), fs.ErrorObjectNotFound))
 }
 
-// The transport of rclone, whose request filter sets the User-Agent.
+// The request filter of rclone's transport sets the User-Agent.
 func TestRcloneTransport(t *testing.T) {
 	_, ok := fshttp.NewClientCustom(background, nil).Transport.(*fshttp.Transport)
 	assert.True(t, ok)

@@ -16,14 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// later opens the drive as another process would that has the same session file.
+// later opens the drive like a later process with the same session file.
 func (s *simulator) later(sessionFile string) *Fs {
 	s.T.Helper()
 	forgetAccounts()
 	return s.open("", configmap.Simple{"session_file": sessionFile})
 }
 
-func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
+// A later process lists all folders on a known path with one request.
+func TestLaterProcessesListAPathAtOnce(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("a/b/c/CONFIG", "kloset")
 	sessionFile := filepath.Join(t.TempDir(), "session.json")
@@ -49,20 +50,20 @@ func TestLaterProcessesGoToADeepFolderAtOnce(t *testing.T) {
 	sim.ResetCounts()
 	_, err = f.List(context.Background(), "a")
 	require.NoError(t, err)
-	require.Equal(t, 1, sim.Counts()["list"], "nothing is recollected on the way from a root that is known")
+	require.Equal(t, 1, sim.Counts()["list"], "stored ids are not used once the root is cached")
 
 	info, err := os.Stat(sessionFile + ".seen")
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())
 	require.NoError(t, os.WriteFile(sessionFile+".seen", []byte("{"), 0o600))
-	require.Equal(t, 4, look(), "a broken file is as good as none")
+	require.Equal(t, 4, look(), "a damaged file counts as missing")
 	require.Equal(t, 1, look())
 	require.NoError(t, session.ForgetFile(context.Background(), sessionFile))
 	require.NoFileExists(t, sessionFile+".seen")
 }
 
-// What is recollected may be out of date in every way.
-func TestRecollectedFoldersThatAreElsewhereMisleadNobody(t *testing.T) {
+// Stored ids that are out of date do not lead to a wrong folder.
+func TestOutdatedRecollections(t *testing.T) {
 	for name, change := range map[string]func(*simulator){
 		"renamed":  func(sim *simulator) { sim.Mutate("a/b", "rename", simtest.JSON{"name": "old"}) },
 		"deleted":  func(sim *simulator) { sim.Mutate("a/b", "trash", nil) },
@@ -91,6 +92,7 @@ func TestRecollectedFoldersThatAreElsewhereMisleadNobody(t *testing.T) {
 	}
 }
 
+// A later process knows which files turned out to be packages.
 func TestPackagesAreKnownToLaterProcesses(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "package", simtest.JSON{"path": "book.scriv", "listed_size": 5, "entries": simtest.JSON{"text": "some text"}}, nil)
@@ -106,12 +108,12 @@ func TestPackagesAreKnownToLaterProcesses(t *testing.T) {
 	o, err = sim.later(sessionFile).NewObject(context.Background(), "book.scriv")
 	require.NoError(t, err)
 	assert.Equal(t, int64(5), first)
-	assert.Equal(t, int64(-1), o.Size(), "only its content tells")
+	assert.Equal(t, int64(-1), o.Size(), "the size of the archive is unknown")
 }
 
-// The first listing of a folder after a change is slow, and all folders on the
-// path were just changed.
-func TestLaterProcessesDoNotListTheWayToANewFolder(t *testing.T) {
+// A later process does not list the folders on the path to a new folder. The first
+// listing of a folder after a change is slow, and all of them were just changed.
+func TestLaterProcessesDoNotListThePathToANewFolder(t *testing.T) {
 	sim := startSimulator(t)
 	sessionFile := filepath.Join(t.TempDir(), "session.json")
 	f := sim.later(sessionFile)
@@ -127,7 +129,8 @@ func TestLaterProcessesDoNotListTheWayToANewFolder(t *testing.T) {
 	require.Equal(t, 2, sim.Counts()["list"], "only the two folders")
 }
 
-func TestANewFolderThatIsElsewhereMisleadsNobody(t *testing.T) {
+// A new folder that another device has moved, deleted or replaced is not used.
+func TestOutdatedTrails(t *testing.T) {
 	for name, change := range map[string]func(*simulator){
 		"renamed":  func(sim *simulator) { sim.Mutate("a/b", "rename", simtest.JSON{"name": "old"}) },
 		"deleted":  func(sim *simulator) { sim.Mutate("a/b", "trash", nil) },

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Documents that the service refuses as if the session were over fail alone:
-// all else goes on, and they cost one sign-in together.
+// Documents that the service always refuses as if the session had ended fail alone. All
+// of them together cause only one sign-in.
 func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 	for _, status := range []int{401, 421, 423, 450} {
 		for _, busy := range []bool{false, true} {
@@ -38,7 +38,7 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 				})
 				f := driveBy(b, "secret")
 				stop, done := make(chan struct{}), make(chan struct{})
-				go func() { // the work of others, which the session is good for
+				go func() { // other calls, which succeed with the session
 					defer close(done)
 					for busy {
 						select {
@@ -66,8 +66,8 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 	}
 }
 
-// Processes that share a session and meet a document that is always refused do
-// not sign in in turns.
+// A document that is always refused does not make the processes that share a session
+// sign in one after the other.
 func TestRefusedDocumentsOfManyProcesses(t *testing.T) {
 	path, now := simtest.NewSessionFile(), time.Now().UTC()
 	require.NoError(t, session.SaveFile(path, &session.File{AppleID: "user@example.com", ClientID: "client", TrustToken: "trust", SessionToken: "proof",
@@ -97,9 +97,9 @@ func TestRefusedDocumentsOfManyProcesses(t *testing.T) {
 	assert.Zero(t, b.counts["accountLogin"], "the session was just begun: %v", b.counts)
 }
 
-// A session that Apple says is good and that serves nothing is renewed by a
-// sign-in, once, though the last one was just now.
-func TestFreshSessionThatServesNothing(t *testing.T) {
+// A new session that Apple confirms but with which every call is refused is renewed by a
+// sign-in, once.
+func TestNewSessionThatIsUseless(t *testing.T) {
 	for _, helps := range []bool{true, false} {
 		c := newFakeCloud()
 		signedIn := false

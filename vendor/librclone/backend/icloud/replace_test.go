@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// trash gives the contents of the files in the Trash, by their digests.
+// trash returns the files in the Trash by the digests of their contents.
 func (s *simulator) trash() map[string]simtest.TreeItem {
 	s.T.Helper()
 	var items []simtest.TreeItem
@@ -34,8 +34,8 @@ func digestOf(content string) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// during runs an upload that stops at a request of a kind, changes the drive as
-// another device would, and lets the upload go on.
+// during runs an upload, holds its request of a kind, changes the drive like another
+// device, and lets the upload continue.
 func (s *simulator) during(kind string, f *Fs, change func()) (fs.Object, error) {
 	s.T.Helper()
 	s.ResetCounts()
@@ -56,9 +56,9 @@ func (s *simulator) during(kind string, f *Fs, change func()) (fs.Object, error)
 	return end.o, end.err
 }
 
-// What another device writes into a file while it is being replaced stays, and
-// ours is withdrawn, whenever that happens.
-func TestEditDuringAReplacementStays(t *testing.T) {
+// If another device changes a file at any step of its replacement, its version is kept
+// and the new one withdrawn.
+func TestEditDuringAReplacementIsKept(t *testing.T) {
 	edits := map[string]simtest.JSON{
 		"longer":                    {"text": "of another device"},
 		"of the same size":          {"text": "OLD"},
@@ -91,8 +91,8 @@ func TestEditDuringAReplacementStays(t *testing.T) {
 	}
 }
 
-// A file that is no longer what it was, but for its content, is replaced or left
-// alone as it is found.
+// Another device changes a file during its replacement, but not its content. The file is
+// replaced if it still has the name, and else not changed.
 func TestOtherChangesDuringAReplacement(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(*simulator)
@@ -137,9 +137,9 @@ func TestOtherChangesDuringAReplacement(t *testing.T) {
 	}
 }
 
-// What another device stores under the name after the folder was listed is left
-// alone, whenever that happens and whatever the service does with taken names.
-func TestNewcomersStay(t *testing.T) {
+// A file that another device stores under the name during an upload is kept, at any step
+// and whatever the service does with taken names.
+func TestNewcomersAreKept(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		for _, old := range []string{"", "old"} {
 			kinds := []string{"upload-web", "update-documents"}
@@ -167,8 +167,7 @@ func TestNewcomersStay(t *testing.T) {
 	}
 }
 
-// A service that gives an upload another name although it was asked to refuse it
-// leaves no copy behind.
+// If the service gives an upload another name instead of refusing it, no copy is left.
 func TestUploadThatGetsAnotherName(t *testing.T) {
 	c := newFakeCloud()
 	c.lenient = true
@@ -183,8 +182,8 @@ func TestUploadThatGetsAnotherName(t *testing.T) {
 	assert.Equal(t, "of another device", string(c.at("file.txt").content))
 }
 
-// A replacement needs no listing after its first request, and one item is never
-// looked for by listing its folder while the service tells about items.
+// A replacement in a cached folder needs no listing, even if responses are lost, because
+// the service returns single items.
 func TestReplacementsListNothing(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("folder/file.txt", "old")
@@ -202,7 +201,7 @@ func TestReplacementsListNothing(t *testing.T) {
 	assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.Paths())
 }
 
-// A service that does not tell about single items is asked for listings.
+// If the service does not return single items, the folder is listed instead.
 func TestReplacementsWithoutDetails(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("folder/file.txt", "old")
@@ -217,8 +216,8 @@ func TestReplacementsWithoutDetails(t *testing.T) {
 	assert.Equal(t, []string{"folder", "folder/file.txt"}, sim.Paths())
 }
 
-// Deferred replacements do not wait for the Trash, and one call moves many old
-// versions there.
+// Deferred replacements do not wait for the Trash, and few calls move the old versions
+// there.
 func TestDeferredReplacements(t *testing.T) {
 	sim := startSimulator(t)
 	const files = 40
@@ -238,7 +237,7 @@ func TestDeferredReplacements(t *testing.T) {
 	}
 	soon, cancel := context.WithCancel(background)
 	cancel()
-	assert.Len(t, Finish(soon), files, "what is not done is told")
+	assert.Len(t, Finish(soon), files, "the changes under way are returned")
 	sim.Control("POST", "gates/release", simtest.JSON{"gate": "trash"}, nil)
 	assert.Empty(t, Finish(background))
 	assert.Len(t, sim.Paths(), 1+files)
@@ -251,7 +250,7 @@ func TestDeferredReplacements(t *testing.T) {
 	assert.LessOrEqual(t, sim.Counts()["trash"], 4)
 }
 
-// What fails after the upload has returned is told at the end, once.
+// Finish returns a deferred replacement that has failed, once.
 func TestDeferredReplacementsThatFail(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("folder/a", "old")
@@ -274,7 +273,8 @@ func TestDeferredReplacementsThatFail(t *testing.T) {
 	assert.Equal(t, "new", sim.File("folder/b"))
 }
 
-// Uploads of one file follow each other, and a deletion follows them.
+// Deferred replacements of one file are made one after the other, and a deletion waits
+// for them.
 func TestDeferredReplacementsOfOneFile(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("file", "0")
@@ -294,7 +294,7 @@ func TestDeferredReplacementsOfOneFile(t *testing.T) {
 	left, leave := context.WithCancel(background)
 	leave()
 	_, err = f.NewObject(left, "file")
-	assert.ErrorIs(t, err, context.Canceled, "the old file is not shown for the new one")
+	assert.ErrorIs(t, err, context.Canceled, "the look-up waits for the new file")
 	sim.Control("POST", "gates/release", simtest.JSON{"gate": "trash"}, nil)
 	o, err := f.NewObject(background, "file")
 	require.NoError(t, err)
@@ -302,8 +302,8 @@ func TestDeferredReplacementsOfOneFile(t *testing.T) {
 	assert.Empty(t, sim.Paths())
 }
 
-// A killed process leaves the old or the new content under every name, and the
-// next one completes the rest.
+// After a process was killed, every name has the old or the new content, and the next
+// process completes the replacements.
 func TestKilledReplacements(t *testing.T) {
 	for _, kind := range []string{"trash", "rename"} {
 		t.Run(kind, func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestKilledReplacements(t *testing.T) {
 				require.NoError(t, err)
 			}
 			sim.Control("POST", "wait", simtest.JSON{"kind": kind, "n": 1, "timeout_ms": 20000}, nil)
-			// The requests of a process that is gone are never carried out.
+			// The requests of a killed process are never processed.
 			sim.Fault(kind, "reset-before", simtest.JSON{"times": nil})
 			sim.Fault("list-details", "reset-before", simtest.JSON{"times": nil})
 			next := sim.openOwn("")
@@ -347,8 +347,8 @@ func TestKilledReplacements(t *testing.T) {
 	}
 }
 
-// Deletions for good leave the Trash as it was, but for a version that somebody
-// else has written.
+// Permanent deletions leave no file in the Trash, except a version that another device
+// has written.
 func TestPermanentDeletions(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -371,7 +371,7 @@ func TestPermanentDeletions(t *testing.T) {
 	assert.Less(t, sim.Counts()["trash"]+sim.Counts()["delete"], 20)
 }
 
-// A failed deletion from the Trash leaves the file there, and is no failure.
+// If the deletion from the Trash fails, the file stays there, and no error is returned.
 func TestPermanentDeletionThatFails(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// 600 files in 30 folders cost at most 3.1 requests each, folders included.
+// Uploading 600 files into 30 new folders takes at most 3.1 requests for each file.
 func TestRequestsOfNewFiles(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -34,8 +34,8 @@ func TestRequestsOfNewFiles(t *testing.T) {
 	}
 }
 
-// A new file in a folder that is known costs three requests, and one in a
-// folder of 10,000 files no more.
+// A new file in a cached folder takes three requests, even if the folder has 10,000
+// files.
 func TestRequestsOfOneNewFile(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Control("POST", "seed", simtest.JSON{"prefix": "store", "files": 10_000, "folders": 0, "size": 10, "seed": 1, "modified_ms": 0}, nil)
@@ -48,10 +48,10 @@ func TestRequestsOfOneNewFile(t *testing.T) {
 	assert.Equal(t, 6, counts["total"], "%v", counts)
 	_, err := f.NewObject(context.Background(), "store/second")
 	require.NoError(t, err)
-	assert.Equal(t, counts, sim.Counts(), "what we have just put is known")
+	assert.Equal(t, counts, sim.Counts(), "the uploaded file is in the cache")
 }
 
-// A replacement costs five requests.
+// A replacement takes five requests.
 func TestRequestsOfReplace(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -67,7 +67,7 @@ func TestRequestsOfReplace(t *testing.T) {
 	assert.Equal(t, "newer", sim.File("a/file.txt"))
 }
 
-// 50 ranges of a file cost one by_id, also when they are read at once.
+// Reading 50 ranges of a file concurrently takes one request for its address.
 func TestRequestsOfRanges(t *testing.T) {
 	sim := startSimulator(t)
 	content := strings.Repeat("0123456789", 500)
@@ -88,8 +88,8 @@ func TestRequestsOfRanges(t *testing.T) {
 	assert.Equal(t, 51, counts["total"], "%v", counts)
 }
 
-// 1,000 folders are listed with at most 100 requests where the service takes
-// several, and with one each where it does not.
+// Listing 1,000 folders takes at most 100 requests if the service lists several with one
+// request, and otherwise about one for each folder.
 func TestRequestsOfListing(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -139,8 +139,8 @@ func TestRequestsOfListing(t *testing.T) {
 	}
 }
 
-// With the endpoints and the cookies in a session file nothing is asked for at
-// the start; with the cookies alone, one validate.
+// The first process validates its session once. A later process with the same session
+// file needs no extra request.
 func TestRequestsOfStart(t *testing.T) {
 	sim := startSimulator(t)
 	path := t.TempDir() + "/session.json"

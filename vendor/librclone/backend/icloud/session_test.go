@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A session that dies under 16 parallel transfers costs one sign-in and no file,
-// whatever the status that says so.
+// If a session ends during 16 concurrent transfers, one sign-in renews it and all
+// transfers succeed.
 func TestSessionEndsUnderTransfers(t *testing.T) {
 	for _, dead := range []int{421, 401, 423} {
 		t.Run(fmt.Sprint(dead), func(t *testing.T) {
@@ -59,14 +59,14 @@ func TestSessionEndsUnderTransfers(t *testing.T) {
 	}
 }
 
-// What ends in "needs login" does so with one try, and is not tried again by
-// later calls, later processes, or other processes.
+// A failure that needs a person is detected with one attempt. It is not attempted again
+// by later calls or processes.
 func TestSessionNeedsLogin(t *testing.T) {
 	wrong := simtest.JSON{"account": simtest.JSON{"password": "another"}}
 	for _, test := range []struct {
 		name     string
 		prepare  func(*simulator, configmap.Simple)
-		requests string // of which kind there may be one, ever
+		requests string // the kind of which at most one request is made
 		cause    string
 	}{
 		{"trust is over", func(sim *simulator, _ configmap.Simple) { sim.Control("POST", "trust/end", nil, nil) },
@@ -120,7 +120,7 @@ func TestSessionNeedsLogin(t *testing.T) {
 	}
 }
 
-// What was refused is that session, not one that is brought later.
+// A refusal concerns one session and not a later one.
 func TestSessionRefused(t *testing.T) {
 	session := session.File{TrustToken: "trust", Cookies: []session.Cookie{{Name: "session", Value: "first"}}}
 	session.RefuseSession(apierr.CauseNoPassword, "no password is stored")
@@ -129,7 +129,7 @@ func TestSessionRefused(t *testing.T) {
 	assert.False(t, session.Describe(time.Now()).NeedsLogin)
 }
 
-// A wrong password that is corrected is tried: it is another one.
+// After a refused password, a login clears the refusal, and the correct password is used.
 func TestSessionAfterTheRightPassword(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "s.json")})
@@ -145,7 +145,7 @@ func TestSessionAfterTheRightPassword(t *testing.T) {
 	f, err = sim.openConfigured("", configuration)
 	require.NoError(t, err)
 	_, err = f.List(background, "")
-	assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "that password has been turned down")
+	assert.Equal(t, apierr.KindNeedsLogin, apierr.KindOf(err), "the same password was refused before")
 	require.NoError(t, session.UpdateFile(background, configuration["session_file"], func(file *session.File) error {
 		file.Refused = session.Refusals{} // as a login does
 		return nil
@@ -156,7 +156,7 @@ func TestSessionAfterTheRightPassword(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// A running process takes up what a login has put into the session file.
+// A running process adopts the session that a login has stored in the session file.
 func TestSessionRevives(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
@@ -186,7 +186,8 @@ func cookiesOf(header string) []session.Cookie {
 	return cookies
 }
 
-// Sign-in is not repeated when Apple turns it away for a while, by nobody.
+// A sign-in that Apple throttles is not repeated, neither by other calls nor by other
+// processes.
 func TestSignInIsNotRepeatedWhenThrottled(t *testing.T) {
 	for _, kind := range []string{"authorize", "federate", "signin-init", "signin-complete", "account-login"} {
 		for _, code := range []int{429, 503} {
@@ -218,8 +219,8 @@ func TestSignInIsNotRepeatedWhenThrottled(t *testing.T) {
 	}
 }
 
-// A connection that breaks during a sign-in is no wrong password and no refusal.
-// Where the proof was sent, that process sends no other one.
+// A broken connection during a sign-in does not count as a refusal. If the proof was
+// sent, only a later process sends another one.
 func TestSignInSurvivesTheNetwork(t *testing.T) {
 	for _, kind := range []string{"authorize", "federate", "signin-init", "signin-complete", "account-login"} {
 		for _, action := range []string{"reset-before", "reset-after"} {
@@ -248,7 +249,7 @@ func TestSignInSurvivesTheNetwork(t *testing.T) {
 	}
 }
 
-// Advanced Data Protection that waits for somebody's approval is said at once.
+// If the access to protected data is not approved, the error says so after a few requests.
 func TestSessionWaitsForNoApproval(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -280,8 +281,8 @@ func TestSessionRenewsProtectedDataAlone(t *testing.T) {
 	assert.Zero(t, counts["account-login"])
 }
 
-// Other reasons to fail a sign-in have texts of their own.
-func TestSignInSaysWhy(t *testing.T) {
+// The other reasons for a failed sign-in have their own causes and texts.
+func TestSignInReportsTheCause(t *testing.T) {
 	for _, test := range []struct {
 		rules simtest.JSON
 		kind  string
@@ -306,8 +307,8 @@ func TestSignInSaysWhy(t *testing.T) {
 	}
 }
 
-// Both ways of deriving the secret from the password work, and the account that
-// has to be repaired.
+// Both protocols of the key derivation work, and so does an account without a second
+// factor.
 func TestSignInVariants(t *testing.T) {
 	for _, rules := range []simtest.JSON{{"protocol": "s2k"}, {"protocol": "s2k_fo"}, {"repair_required": true, "two_factor": false}} {
 		sim := startSimulator(t)
@@ -319,8 +320,8 @@ func TestSignInVariants(t *testing.T) {
 	}
 }
 
-// An account without a second factor has no trust token; what it has of its
-// last sign-in is enough to renew the session.
+// An account without a second factor has no trust token. Its session token suffices to
+// renew the session.
 func TestSessionWithoutASecondFactor(t *testing.T) {
 	sim := startSimulator(t)
 	sim.Rules(simtest.JSON{"account": simtest.JSON{"two_factor": false}})
@@ -332,7 +333,7 @@ func TestSessionWithoutASecondFactor(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// Without a password the proof of the last sign-in renews the session.
+// Without a password, the session token renews the session.
 func TestSessionRenewsWithoutThePassword(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
@@ -353,9 +354,9 @@ func TestSessionRenewsWithoutThePassword(t *testing.T) {
 	assert.Zero(t, sim.Counts()["signin-complete"])
 }
 
-// A wrong password is sent once by all processes together: Apple has locked an
+// All processes together send one proof of a wrong password, because Apple has locked an
 // account after two.
-func TestWrongPasswordLocksNothing(t *testing.T) {
+func TestWrongPasswordDoesNotLockTheAccount(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"session_file": filepath.Join(t.TempDir(), "s.json")})
 	sim.Rules(simtest.JSON{"account": simtest.JSON{"password": "another", "lock_after": 2}})

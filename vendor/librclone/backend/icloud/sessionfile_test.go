@@ -17,14 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Six processes share an account through a session that ends: one sign-in.
+// Six processes that share a session renew it with one sign-in.
 func TestSessionFileIsShared(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "state", "s.json")
 	configuration := sim.configured(configmap.Simple{"session_file": path})
 	var processes []*Fs
 	for range 6 {
-		f, err := sim.openConfigured("", configuration) // each with a session of its own in memory
+		f, err := sim.openConfigured("", configuration) // each has its own session in memory
 		require.NoError(t, err)
 		processes = append(processes, f)
 	}
@@ -32,7 +32,7 @@ func TestSessionFileIsShared(t *testing.T) {
 		_, err := f.List(background, "")
 		require.NoError(t, err)
 	}
-	assert.Equal(t, 1, sim.Counts()["validate"], "what the first has asked for is there for the others")
+	assert.Equal(t, 1, sim.Counts()["validate"], "the others use the addresses that the first one has requested")
 	sim.Control("POST", "session/end", simtest.Status(421), nil)
 	sim.ResetCounts()
 	simtest.InParallel(6, 24, func(i int) {
@@ -54,8 +54,8 @@ func TestSessionFileIsShared(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-// A session file that cannot be written does not end a session that is alive;
-// no sign-in is made, and the error names the file.
+// If the session file cannot be written, a valid session can be used, but no sign-in is
+// made, and the error has the path.
 func TestSessionFileCannotBeWritten(t *testing.T) {
 	sim := startSimulator(t)
 	occupied := filepath.Join(t.TempDir(), "file")
@@ -74,7 +74,8 @@ func TestSessionFileCannotBeWritten(t *testing.T) {
 	assert.Zero(t, sim.Counts()["authorize"])
 }
 
-// A half-written session file does not keep a working configuration from working.
+// A damaged session file is ignored if the configuration has a session, and is an error
+// otherwise.
 func TestSessionFileIsBroken(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
@@ -94,6 +95,7 @@ func TestSessionFileIsBroken(t *testing.T) {
 	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
 }
 
+// A session file of another Apple ID is an error.
 func TestSessionFileOfAnotherAccount(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
@@ -102,8 +104,8 @@ func TestSessionFileOfAnotherAccount(t *testing.T) {
 	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err), "%v", err)
 }
 
-// Remotes of one account in one process share the session, and a configuration
-// with a new login is taken up.
+// The remotes of an account in a process share the session, and adopt a configuration
+// with a new login.
 func TestRemotesShareTheSession(t *testing.T) {
 	sim := startSimulator(t)
 	fileless := configmap.Simple{"session_file": ""}
@@ -127,8 +129,8 @@ func TestRemotesShareTheSession(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// Cookies that answers replace are sent from then on and saved at the end.
-func TestSessionTakesReplacedCookies(t *testing.T) {
+// Cookies that responses replace are stored in the session file at the end.
+func TestReplacedCookiesAreStored(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")
 	f, err := sim.openConfigured("", sim.configured(configmap.Simple{"session_file": path}))
@@ -146,7 +148,7 @@ func TestSessionTakesReplacedCookies(t *testing.T) {
 	assert.True(t, session.HasCookie(file.Cookies, "X-APPLE-WEBAUTH-TOKEN"))
 }
 
-// No process signs in with a session file of a newer version.
+// A session file of a newer format is neither used nor changed.
 func TestNewerSessionFileIsNotUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	newer := []byte(`{"version":2,"apple_id":"user@example.com","more":"x"}`)
@@ -162,8 +164,8 @@ func TestNewerSessionFileIsNotUsed(t *testing.T) {
 	assert.Equal(t, newer, left)
 }
 
-// No way of printing the options shows a secret.
-func TestOptionsDoNotPrint(t *testing.T) {
+// No verb of package fmt prints a secret of the options.
+func TestOptionsAreNotPrinted(t *testing.T) {
 	options := Options{Options: service.Options{Password: "hunter2", TrustToken: "hunter2", Cookies: "a=hunter2", PasswordCommand: "echo hunter2"}}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		for _, printed := range []any{options, &options, []Options{options}, options.Options} {
@@ -173,8 +175,8 @@ func TestOptionsDoNotPrint(t *testing.T) {
 	}
 }
 
-// Without a session file, what answers replace goes to the configuration, and
-// no sign-in is made.
+// Without a session file, replaced cookies are stored in the configuration, and no
+// sign-in is made.
 func TestSessionIsSavedToTheConfiguration(t *testing.T) {
 	sim := startSimulator(t)
 	configuration := sim.configured(configmap.Simple{"session_file": ""})

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(simtest.Run(m))
 }
 
-// simulator is a running simulated iCloud, of which the tests open remotes.
+// simulator is a running simulator, on which the tests open remotes.
 type simulator struct{ *simtest.Simulator }
 
 func startSimulator(t testing.TB, arguments ...string) *simulator {
@@ -38,8 +38,8 @@ var remotesOpened struct {
 	count int
 }
 
-// open opens a remote of our own with a live session and no pauses. options
-// change the configuration.
+// open opens a remote with a valid session and without pauses. options are added to the
+// configuration.
 func (s *simulator) open(root string, options ...configmap.Simple) *Fs {
 	s.T.Helper()
 	f, err := s.openConfigured(root, s.configured(options...))
@@ -60,15 +60,15 @@ func (s *simulator) configured(options ...configmap.Simple) configmap.Simple {
 	return configuration
 }
 
-// openConfigured opens a remote in a process of its own, as far as the backend
-// can tell: nothing is shared with remotes that were opened before.
+// openConfigured opens a remote like a new process: it shares nothing with remotes that
+// were opened before.
 func (s *simulator) openConfigured(root string, configuration configmap.Simple) (*Fs, error) {
 	s.T.Helper()
 	forgetAccounts()
 	return s.openShared(root, configuration)
 }
 
-// openShared opens a remote in the same process as the ones before.
+// openShared opens a remote in the same process as the remotes before.
 func (s *simulator) openShared(root string, configuration configmap.Simple) (*Fs, error) {
 	s.T.Helper()
 	remotesOpened.Lock()
@@ -85,8 +85,8 @@ func (s *simulator) openShared(root string, configuration configmap.Simple) (*Fs
 	return own, err
 }
 
-// registered puts the defaults of the options under a configuration, as rclone
-// does for a section of its own file.
+// registered returns a configuration with the defaults of the options, as rclone does for
+// a section of its configuration file.
 func registered(configuration configmap.Simple) configmap.Mapper {
 	info, err := fs.Find("icloud")
 	if err != nil {
@@ -106,6 +106,7 @@ func registered(configuration configmap.Simple) configmap.Mapper {
 	return m
 }
 
+// forgetAccounts makes the next remotes share nothing with earlier ones.
 func forgetAccounts() {
 	drives.Lock()
 	defer drives.Unlock()
@@ -116,7 +117,7 @@ func forgetAccounts() {
 // modified is the time of uploads in tests.
 var modified = time.Date(2024, 3, 5, 6, 7, 8, 0, time.UTC)
 
-// put uploads a text from a reader that can seek, as the plugin's are.
+// put uploads a text from a reader that can seek, like those of the connectors.
 func put(t testing.TB, f fs.Fs, remote, content string) fs.Object {
 	t.Helper()
 	o, err := tryPut(f, remote, content)
@@ -132,7 +133,7 @@ func infoOf(remote, content string) fs.ObjectInfo {
 	return object.NewStaticObjectInfo(remote, modified, int64(len(content)), true, nil, nil)
 }
 
-// read gives the content of an object or a part of it.
+// read returns the content of an object, or a part of it.
 func read(o fs.Object, options ...fs.OpenOption) (string, error) {
 	in, err := o.Open(context.Background(), options...)
 	if err != nil {

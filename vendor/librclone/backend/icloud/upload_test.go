@@ -21,7 +21,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// stepFaults is what can happen to one request.
+// stepFaults are the faults that a request can have.
 var stepFaults = []struct {
 	action string
 	more   simtest.JSON
@@ -35,9 +35,9 @@ var stepFaults = []struct {
 	{"truncate", simtest.JSON{"bytes": 10, "clean": false}},
 }
 
-// Each step of an upload may fail once or twice, its answer may be lost or
-// unreadable: the file is there once, whole, and under its name. The same process
-// can replace it afterwards.
+// An upload succeeds if a step of it fails once or twice, or if the response to the step
+// is lost or unreadable. The file exists once, complete and under its name, and the same
+// process can replace it afterwards.
 func TestUploadSurvivesFaults(t *testing.T) {
 	steps := map[string][]string{
 		"new":     {"list", "create-folders", "upload-web", "content-post", "update-documents"},
@@ -72,8 +72,8 @@ func TestUploadSurvivesFaults(t *testing.T) {
 	}
 }
 
-// Whenever a replacement fails for good, or the process is killed, the folder
-// shows the old or the new content under the name.
+// If a replacement fails at any step, or the process is killed, the folder shows the old
+// or the new content under the name.
 func TestReplaceNeverLosesTheFile(t *testing.T) {
 	for _, kind := range []string{"upload-web", "content-post", "update-documents", "trash", "rename"} {
 		for _, action := range []string{"reset-before", "reset-after"} {
@@ -83,7 +83,7 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 				f := sim.openOwn("")
 				put(t, f, "file.txt", "the old content")
 				sim.Fault(kind, action, simtest.JSON{"times": nil})
-				for _, look := range []string{"list", "list-details"} { // nothing can be found out either
+				for _, look := range []string{"list", "list-details"} { // look-ups fail, too
 					sim.Fault(look, "reset-before", simtest.JSON{"times": nil})
 				}
 				ctx, kill := context.WithTimeout(background, time.Minute)
@@ -110,8 +110,8 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 	}
 }
 
-// What a killed process has left is hidden, and removed an hour later by whoever
-// writes into the folder, or earlier by whoever stores the same file.
+// A leftover of a killed process is hidden. It is removed by the next upload of the same
+// file, or after an hour by any upload into the folder.
 func TestLeftoversAreTidied(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -149,7 +149,7 @@ func TestLeftoversAreTidied(t *testing.T) {
 	require.NoError(t, file.Remove(background))
 	entries, err = f.List(background, "folder")
 	require.NoError(t, err)
-	assert.NotContains(t, names(entries), "folder/file.txt", "a deleted file does not come back")
+	assert.NotContains(t, names(entries), "folder/file.txt", "a deleted file does not reappear")
 }
 
 func sortedOf(names ...string) []string {
@@ -160,8 +160,8 @@ func sortedOf(names ...string) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// A file whose name is one with that of the upload to the service is replaced,
-// if it was there before.
+// An upload replaces a file whose name the service treats as equal, if that file was there
+// before.
 func TestUploadNoticesATakenName(t *testing.T) {
 	for _, taken := range []string{"bounce", "refuse"} {
 		t.Run(taken, func(t *testing.T) {
@@ -180,8 +180,8 @@ func TestUploadNoticesATakenName(t *testing.T) {
 	}
 }
 
-// A folder that another device made under the name is used, and nothing is left
-// of ours.
+// A folder that another device has created under the name is used, and no second folder
+// is left.
 func TestMkdirNoticesATakenName(t *testing.T) {
 	for _, existing := range []string{"unknown", "already-exists", "bounce"} {
 		t.Run(existing, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestMkdirNoticesATakenName(t *testing.T) {
 	}
 }
 
-// Many uploads at once into folders that are not there make each folder once.
+// Concurrent uploads into missing folders create each folder once.
 func TestUploadMakesFoldersOnce(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"existing_folder": "bounce"})
@@ -210,8 +210,8 @@ func TestUploadMakesFoldersOnce(t *testing.T) {
 	assert.Equal(t, 4, sim.Counts()["create-folders"])
 }
 
-// A folder that was deleted or moved by another device is found out while
-// writing into it.
+// An upload into a folder that another device has deleted or moved creates the folder
+// again, or finds it.
 func TestUploadIntoAFolderThatIsGone(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -234,7 +234,7 @@ func filesIn(sim *simulator) []string {
 	return files
 }
 
-// A full storage is one clear error, and not repeated.
+// An upload over the quota fails with KindQuota after one request.
 func TestUploadOverQuota(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"quota": 10})
@@ -246,7 +246,7 @@ func TestUploadOverQuota(t *testing.T) {
 	assert.False(t, fserrors.IsRetryError(err))
 }
 
-// The time of an upload is kept in whole seconds, and listed as it was kept.
+// The time of an upload is stored in whole seconds, and listings have the same time.
 func TestUploadKeepsTheTime(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -265,9 +265,9 @@ func TestUploadKeepsTheTime(t *testing.T) {
 	}
 }
 
-// A name goes in and out in NFC, whatever the service answers; both forms, and
-// all cases where case makes no difference, are one file.
-func TestNamesAreOne(t *testing.T) {
+// Names are shown in NFC, whatever form the service returns. The two Unicode forms are one
+// file, and so are all cases if the service ignores case.
+func TestEqualNamesAreOneFile(t *testing.T) {
 	sim := startSimulator(t)
 	sim.DriveRules(simtest.JSON{"name_matching": "ignoring-case"})
 	f := sim.open("")
@@ -286,11 +286,11 @@ func TestNamesAreOne(t *testing.T) {
 	assert.Equal(t, "3", content)
 }
 
-// openOwn opens a remote of a test that runs beside others.
+// openOwn opens a remote for a test that runs in parallel with others.
 func (s *simulator) openOwn(root string) *Fs {
 	s.T.Helper()
 	configuration := s.configured()
-	configuration["session_file"] = s.T.TempDir() + "/session.json" // which keeps the accounts apart
+	configuration["session_file"] = s.T.TempDir() + "/session.json" // so that the tests do not share an account
 	f, err := s.openShared(root, configuration)
 	require.NoError(s.T, err)
 	return f

@@ -22,8 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reader that cannot seek is sent once. What fails is worth a retry to the
-// caller, who can begin again.
+// A content from a reader that cannot seek is sent once. If that fails, the error tells
+// the caller to retry.
 func TestUploadOfAStream(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -35,13 +35,13 @@ func TestUploadOfAStream(t *testing.T) {
 	_, err = f.Put(background, stream(), infoOf("file.txt", "content"))
 	require.NoError(t, err)
 	assert.Equal(t, "content", sim.File("file.txt"))
-	// Failures before the content was touched are not the caller's business.
+	// A failure before the content is read is retried by the backend.
 	sim.Fault("upload-web", "status", simtest.JSON{"times": 3}, simtest.Status(503))
 	_, err = f.Put(background, stream(), infoOf("other.txt", "content"))
 	assert.NoError(t, err)
 }
 
-// A content that is not what was announced is no file.
+// A content that is shorter or longer than announced, or cannot be read, is not stored.
 func TestUploadOfAWrongSize(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -63,7 +63,7 @@ func TestUploadOfAWrongSize(t *testing.T) {
 	assert.Equal(t, apierr.KindUnsupported, apierr.KindOf(err))
 }
 
-// guardedReader fails a test when it is read after it was taken back.
+// guardedReader fails the test if it is read after taken was set.
 type guardedReader struct {
 	t testing.TB
 	io.ReadSeeker
@@ -82,8 +82,8 @@ func (g *guardedReader) Read(p []byte) (int, error) {
 	return g.ReadSeeker.Read(p)
 }
 
-// When Put returns, nobody reads the content any more.
-func TestUploadLetsGoOfTheContent(t *testing.T) {
+// The content is not read after Put has returned.
+func TestUploadDoesNotReadAfterItsReturn(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
 	f.drive.Service.Retries.Tries = 2
@@ -103,7 +103,7 @@ func TestUploadLetsGoOfTheContent(t *testing.T) {
 	})
 }
 
-// Retries begin where the reader was when it was given, which need not be 0.
+// A retry seeks to the initial position of the reader, which need not be 0.
 func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -116,7 +116,7 @@ func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
 	assert.Equal(t, "content", sim.File("file.txt"))
 }
 
-// A receipt for another size, or none, is no success.
+// An upload fails if the receipt is missing or has another size.
 func TestUploadChecksTheReceipt(t *testing.T) {
 	for _, answer := range []string{
 		`{}`, `null`, `{"singleFile":null}`, `{"singleFile":{"size":7}}`,
@@ -132,9 +132,8 @@ func TestUploadChecksTheReceipt(t *testing.T) {
 	}
 }
 
-// A host that answers before it has read the content is in trouble itself: what
-// it did not read is sent again.
-func TestUploadThatIsAnsweredEarly(t *testing.T) {
+// If a host responds before it has read the content, the content is sent again.
+func TestUploadWithAnEarlyResponse(t *testing.T) {
 	c := newFakeCloud()
 	for times, works := range map[int]bool{1: true, 2: true, 100: false} {
 		left := times

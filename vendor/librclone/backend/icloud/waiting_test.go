@@ -40,7 +40,7 @@ func waiting(status int, seconds string) func() *fakeAnswer {
 	}
 }
 
-// passingFailures are failures that say nothing about the account.
+// passingFailures are temporary failures, which say nothing about the account.
 var passingFailures = map[string]func() *fakeAnswer{
 	"503": refusing(503, ""), "429": refusing(429, ""), "429 with a time": waiting(429, "5"), "503 with a time": waiting(503, "60"),
 	"500": refusing(500, ""), "502 page": refusing(502, portalPage),
@@ -52,9 +52,9 @@ var passingFailures = map[string]func() *fakeAnswer{
 	"page":  refusing(200, portalPage), "empty": refusing(200, ""),
 }
 
-// Failures of the sign-in hosts that pass cost time: no call fails, the password
-// is proven once, and the session is begun once.
-func TestPassingFailuresOfARenewalAreWaitedOut(t *testing.T) {
+// Temporary failures of the sign-in hosts delay calls but fail none. The password is
+// proven once, and the session is begun once.
+func TestTemporaryFailuresOfARenewal(t *testing.T) {
 	for _, kind := range []string{"signin", "federate", "init", "complete", "accountLogin", "validate"} {
 		for name, failure := range passingFailures {
 			if kind == "complete" && strings.HasPrefix(name, "401") {
@@ -92,14 +92,13 @@ func TestPassingFailuresOfARenewalAreWaitedOut(t *testing.T) {
 	}
 }
 
-// An outage that lasts ends the run with one cause, after the longest wait, and
-// a refusal without a reason after a few attempts. Neither keeps later runs from
-// working.
+// A long outage ends the run with one cause after the longest wait, and a refusal without
+// a reason after a few attempts. A later run succeeds after either.
 func TestOutageOfTheSignIn(t *testing.T) {
 	for _, kind := range []string{"signin", "federate", "init", "accountLogin"} {
 		for _, name := range []string{"503", "401", "403 page", "412", "stall", "reset", "page"} {
 			if name == "page" && kind != "init" && kind != "accountLogin" {
-				continue // what these answer is not looked at
+				continue // the responses to these requests are ignored
 			}
 			t.Run(kind+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -145,7 +144,7 @@ func TestOutageOfTheSignIn(t *testing.T) {
 					assert.Zero(t, b.counts["complete"]-c.proofs)
 					described := loaded(t, path).Describe(time.Now())
 					assert.False(t, described.NeedsLogin)
-					assert.NotEmpty(t, described.Reason, "status and doctor tell")
+					assert.NotEmpty(t, described.Reason, "status and doctor show the reason")
 
 					failing = false
 					next := patientProcess(b, "secret", path)
@@ -159,7 +158,7 @@ func TestOutageOfTheSignIn(t *testing.T) {
 	}
 }
 
-// Processes that share a session wait for an outage together, and one signs in.
+// Processes that share a session wait for the end of an outage together, and one signs in.
 func TestProcessesWaitTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
@@ -182,11 +181,11 @@ func TestProcessesWaitTogether(t *testing.T) {
 		})
 		assert.Equal(t, 1, c.proofs)
 		assert.Equal(t, 1, c.logins)
-		assert.Less(t, b.counts["signin"], 20, "they do not try side by side")
+		assert.Less(t, b.counts["signin"], 20, "only one process tries at a time")
 	})
 }
 
-// While a renewal waits, a person can sign in; the waiting calls use the session.
+// While a renewal waits, a person can sign in, and the waiting calls use that session.
 func TestLoginDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
@@ -204,7 +203,7 @@ func TestLoginDuringAnOutage(t *testing.T) {
 			_, err := f.List(background, "")
 			done <- err
 		}()
-		time.Sleep(20 * time.Second) // of the test's own time
+		time.Sleep(20 * time.Second) // on the clock of synctest
 		synctest.Wait()
 		require.NoError(t, session.UpdateFile(background, path, func(file *session.File) error {
 			b.mu.Lock()
@@ -220,9 +219,9 @@ func TestLoginDuringAnOutage(t *testing.T) {
 	})
 }
 
-// What Apple states with one of its codes, or needs a person for, is final at
-// once, and later processes do not ask again.
-func TestRefusalsThatAreFinal(t *testing.T) {
+// A refusal with one of Apple's codes, or that needs a person, is final at once, and later
+// processes do not repeat the request.
+func TestFinalRefusals(t *testing.T) {
 	coded := func(status int, code string) func() *fakeAnswer {
 		return refusing(status, `{"serviceErrors":[{"code":"`+code+`","message":"no"}]}`)
 	}
@@ -272,8 +271,8 @@ func TestRefusalsThatAreFinal(t *testing.T) {
 	}
 }
 
-// A proof that is refused without a reason may count as a wrong password, so the
-// next one is sent an hour later at the earliest, and it is the last one.
+// A proof that is refused without a reason may count as a wrong password. So the next
+// proof is sent after an hour at the earliest, and it is the last one.
 func TestProofsThatAreRefusedWithoutAReason(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 409, 412} {
 		synctest.Test(t, func(t *testing.T) {
@@ -297,15 +296,15 @@ func TestProofsThatAreRefusedWithoutAReason(t *testing.T) {
 				assert.Less(t, time.Since(begun), time.Minute)
 				sent := 1 + min(run/12, 1)
 				assert.Equal(t, sent, b.counts["complete"], "status %d, run %d", status, run)
-				time.Sleep(5 * time.Minute) // of the test's own time
+				time.Sleep(5 * time.Minute) // on the clock of synctest
 			}
 			assert.True(t, loaded(t, path).Describe(time.Now()).NeedsLogin)
 		})
 	}
 }
 
-// A session token that Apple refuses, also the one of a proof just accepted,
-// costs two sign-ins for all runs together, and status tells.
+// If Apple refuses session tokens, even that of an accepted proof, all runs together make
+// two sign-ins, and the status shows the reason.
 func TestTokensThatAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
@@ -325,14 +324,13 @@ func TestTokensThatAreRefused(t *testing.T) {
 			described := loaded(t, path).Describe(time.Now())
 			assert.Contains(t, described.Reason, "Invalid Session Token")
 			assert.Equal(t, run > 0, described.NeedsLogin)
-			time.Sleep(time.Hour) // of the test's own time
+			time.Sleep(time.Hour) // on the clock of synctest
 		}
 		assert.Equal(t, 2, c.proofs)
 	})
 }
 
-// Nothing is proven where the outcome cannot be recorded; the error names the
-// file.
+// No proof is sent if its outcome cannot be recorded, and the error has the path.
 func TestNoProofWithoutARecord(t *testing.T) {
 	occupied := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, privatefile.Replace(occupied, nil))
@@ -341,7 +339,7 @@ func TestNoProofWithoutARecord(t *testing.T) {
 		c.alive = false
 		for range 3 {
 			_, err := c.drive("secret").List(background, "")
-			require.NoError(t, err) // the path of its own can be written
+			require.NoError(t, err) // its own session file can be written
 			c.alive = false
 			f := processBy(c, "secret", path)
 			_, err = f.List(background, "")
@@ -358,7 +356,7 @@ func TestNoProofWithoutARecord(t *testing.T) {
 	}
 }
 
-// The record is in the file when the proof leaves.
+// A proof is recorded in the session file before it is sent.
 func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 	path := simtest.NewSessionFile()
 	c := newFakeCloud()
@@ -369,7 +367,7 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 			assert.Equal(t, 1, file.Proofs.Sent)
 			assert.True(t, file.Proofs.Open)
 			assert.Contains(t, file.Describe(time.Now()).Reason, "outcome is not known")
-			assert.Equal(t, session.Secret("proof"), file.SessionToken, "all else is still there")
+			assert.Equal(t, session.Secret("proof"), file.SessionToken, "the rest of the file is unchanged")
 		}
 		return nil
 	}
@@ -378,7 +376,7 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 	assert.Zero(t, loaded(t, path).Proofs)
 }
 
-// hostile answers requests of a sign-in with a failure at random.
+// hostile returns a function that makes requests of a sign-in fail at random.
 func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]int) func(string, *http.Request) *fakeAnswer {
 	failures := slices.Sorted(maps.Keys(passingFailures))
 	return func(kind string, req *http.Request) *fakeAnswer {

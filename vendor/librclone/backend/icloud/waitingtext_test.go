@@ -18,7 +18,7 @@ import (
 )
 
 // The error about sign-ins of unknown outcome is the same after each run.
-func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
+func TestErrorAboutUnclearSignInsIsStable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
@@ -36,7 +36,7 @@ func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
 			_, err := patientProcess(b, "secret", path).List(background, "")
 			var typed *apierr.Error
 			require.ErrorAs(t, err, &typed)
-			time.Sleep(time.Hour) // of the test's own time
+			time.Sleep(time.Hour) // on the clock of synctest
 			return typed
 		}
 		first := run()
@@ -49,8 +49,8 @@ func TestUnclearSignInsAreToldInOneSentence(t *testing.T) {
 	})
 }
 
-// A process that waits for the time in the session file tells why in one sentence.
-func TestWaitOfARenewalIsToldInOneSentence(t *testing.T) {
+// A process that waits for the time in the session file logs the reason in one line.
+func TestWaitOfARenewalIsLoggedOnce(t *testing.T) {
 	var lines []string
 	log.Handler.SetOutput(func(level slog.Level, text string) {
 		if level >= slog.LevelWarn {

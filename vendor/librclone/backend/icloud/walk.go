@@ -13,24 +13,23 @@ import (
 	"github.com/rclone/rclone/fs/accounting"
 )
 
-// ListFolders lists several folders with as few calls as the service allows.
-// For each folder, it returns its entries, or an error as List does, or both if
-// the service counts more items than it lists. An item that cannot be used is
-// an *InvalidEntry. Under a context of AcceptKnown, no listing that the process
-// has is requested again.
+// ListFolders lists several folders with as few calls as the service allows. For
+// each folder, it returns the entries, or an error like List, or both if the
+// service counts more items than it lists. An item that cannot be used is an
+// *InvalidEntry. Under a context of AcceptKnown, cached listings are used.
 func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, []error) {
 	listed, errs, _ := f.convert(dirs, f.drive.ListFolders(ctx, f.paths(dirs)))
 	return listed, errs
 }
 
-// ListCounted is ListFolders, with an error for each folder of which the
-// service counts more than it lists, by counters whose meaning is not certain.
-// The entries of such a folder are usable.
+// ListCounted is ListFolders that also returns a doubt for each folder in which the
+// service counts more items than it lists, by counters whose meaning is not
+// certain. The entries of such a folder are usable.
 func (f *Fs) ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEntries, errs, doubts []error) {
 	return f.convert(dirs, f.drive.ListCounted(ctx, f.paths(dirs)))
 }
 
-// paths returns the names on the paths to folders.
+// paths returns the names on the path to each folder.
 func (f *Fs) paths(dirs []string) [][]string {
 	paths := make([][]string, len(dirs))
 	for i, dir := range dirs {
@@ -84,8 +83,8 @@ func (f *Fs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
 	return listed[0], firstInvalid(listed[0])
 }
 
-// ListP lists a folder into a callback. The service returns a folder as a
-// whole, and so does this method.
+// ListP implements fs.ListPer. It calls callback once, because the service lists a
+// folder as a whole.
 func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) error {
 	entries, err := f.List(ctx, dir)
 	if err != nil {
@@ -94,8 +93,8 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 	return callback(entries)
 }
 
-// ListR lists a folder and everything below it. Folders are requested as soon
-// as they are known, several with one call.
+// ListR implements fs.ListRer. Folders are listed as soon as they are known,
+// several with one call.
 func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -117,12 +116,12 @@ type treeWalk struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []string // folders to list
-	busy    int      // workers that may find more
+	busy    int      // workers that may find more folders
 	err     error
 	calling sync.Mutex // serialises the callbacks
 }
 
-// next waits for folders to list. It returns none if the walk has ended.
+// next waits for folders to list. It returns nil when the walk has ended.
 func (w *treeWalk) next() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crypt over this backend: files go round, in whole and in parts, replaced,
-// moved and listed.
+// rclone's crypt works over this backend: files are stored, replaced, listed, read in
+// full and in parts, and moved.
 func TestCrypt(t *testing.T) {
 	sim := startSimulator(t)
 	sim.useForAll()
@@ -58,7 +58,7 @@ func TestCrypt(t *testing.T) {
 	}
 }
 
-// The values of the options are checked before anything is opened.
+// The values of the options are checked before a remote is opened.
 func TestServicesAndPhotosOptions(t *testing.T) {
 	forgetAccounts()
 	sim := startSimulator(t)
@@ -71,7 +71,8 @@ func TestServicesAndPhotosOptions(t *testing.T) {
 	assert.Equal(t, apierr.KindBadConfig, apierr.KindOf(err))
 }
 
-func TestConfigurationThatCannotWork(t *testing.T) {
+// An invalid configuration is an error of the kind bad-config.
+func TestInvalidConfigurations(t *testing.T) {
 	sim := startSimulator(t)
 	for key, value := range map[string]string{"apple_id": "", "password": "not obscured at all!", "encoding": "Nonsense"} {
 		_, err := sim.openConfigured("", sim.configured(configmap.Simple{key: value}))
@@ -79,6 +80,7 @@ func TestConfigurationThatCannotWork(t *testing.T) {
 	}
 }
 
+// Disconnect removes the session but keeps the Apple ID.
 func TestDisconnect(t *testing.T) {
 	sim := startSimulator(t)
 	path := filepath.Join(t.TempDir(), "s.json")

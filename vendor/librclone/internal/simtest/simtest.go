@@ -1,5 +1,5 @@
-// Package simtest runs tests against the project's iCloud simulator, with one
-// process for each test.
+// Package simtest runs tests against the iCloud simulator of the project, with a process
+// for each test.
 package simtest
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// simulatorVariable is an environment variable that names a built simulator.
+// simulatorVariable is the environment variable for the path of a built simulator.
 const simulatorVariable = "ICLOUD_SIMULATOR"
 
 // home is the folder of the files that tests store, and sessionFiles counts the
@@ -67,10 +67,10 @@ func Run(m *testing.M) int {
 // first call.
 var simulatorBinary = sync.OnceValues(buildSimulator)
 
-// Variable returns the environment variable with which another process of tests
-// uses the same simulator.
+// Variable returns the environment variable that makes another test process use the same
+// simulator.
 func Variable() string {
-	binary, _ := simulatorBinary() // the process reports the failure
+	binary, _ := simulatorBinary() // the other process reports a failure
 	return simulatorVariable + "=" + binary
 }
 
@@ -104,20 +104,20 @@ func buildSimulator() (string, error) {
 	return "", fmt.Errorf("cargo built no program icloud-simulator")
 }
 
-// isCrate reports whether a folder is that of the project.
+// isCrate reports whether a folder is the root of the project.
 func isCrate(folder string) bool {
 	_, err := os.Stat(filepath.Join(folder, "Cargo.toml"))
 	return err == nil
 }
 
-// Simulator is a running simulated iCloud.
+// Simulator is a running simulator.
 type Simulator struct {
 	T   testing.TB
 	URL string
 	CA  string
 }
 
-// Start starts a simulator, which ends with the test.
+// Start starts a simulator, which is stopped at the end of the test.
 func Start(t testing.TB, arguments ...string) *Simulator {
 	t.Helper()
 	binary, err := simulatorBinary()
@@ -139,7 +139,7 @@ func Start(t testing.TB, arguments ...string) *Simulator {
 	return &Simulator{T: t, URL: strings.TrimSpace(line), CA: ca}
 }
 
-// Control sends a request to the simulator's control side.
+// Control sends a request to the simulator's control interface.
 func (s *Simulator) Control(method, path string, body any, answer any) {
 	s.T.Helper()
 	var content io.Reader
@@ -168,7 +168,7 @@ func (s *Simulator) Control(method, path string, body any, answer any) {
 	}
 }
 
-// JSON is an object of JSON.
+// JSON is a JSON object.
 type JSON = map[string]any
 
 // Rules changes the rules of the simulated service.
@@ -177,7 +177,8 @@ func (s *Simulator) Rules(rules JSON) { s.T.Helper(); s.Control("POST", "rules",
 // DriveRules changes the rules of the simulated Drive.
 func (s *Simulator) DriveRules(rules JSON) { s.T.Helper(); s.Rules(JSON{"drive": rules}) }
 
-// Fault makes requests of a kind fail; more sets times, skip and so on.
+// Fault makes requests of a kind fail. more sets members of the fault, such as times and
+// skip. It returns the id of the fault.
 func (s *Simulator) Fault(kind, action string, more ...JSON) int {
 	s.T.Helper()
 	what := JSON{"do": action}
@@ -204,7 +205,7 @@ func (s *Simulator) Fault(kind, action string, more ...JSON) int {
 	return answer.ID
 }
 
-// Status returns the part of a fault that sets a status.
+// Status returns the member of a fault that sets the status of the response.
 func Status(code int) JSON { return JSON{"status": code} }
 
 // Counts returns the number of requests by kind.
@@ -225,7 +226,7 @@ func (s *Simulator) Counts() map[string]int {
 // ResetCounts sets the numbers of requests to zero.
 func (s *Simulator) ResetCounts() { s.T.Helper(); s.Control("POST", "counts/reset", nil, nil) }
 
-// Session returns the rclone options of a session that is alive.
+// Session returns the rclone options of a valid session.
 func (s *Simulator) Session() configmap.Simple {
 	s.T.Helper()
 	var minted configmap.Simple
@@ -234,7 +235,7 @@ func (s *Simulator) Session() configmap.Simple {
 	return minted
 }
 
-// PutFile stores a file, as another device does.
+// PutFile stores a file like another device.
 func (s *Simulator) PutFile(path, content string) {
 	s.T.Helper()
 	s.Control("PUT", "file?modified_ms=1700000000000&path="+url.QueryEscape(path), []byte(content), nil)
@@ -248,7 +249,7 @@ func (s *Simulator) File(path string) string {
 	return string(content)
 }
 
-// Mutate changes an item, as another device does.
+// Mutate changes an item like another device.
 func (s *Simulator) Mutate(path, change string, more JSON) {
 	s.T.Helper()
 	body := JSON{"path": path, "change": change}
@@ -269,7 +270,7 @@ type TreeItem struct {
 	DriveID    string `json:"drive_id"`
 }
 
-// Tree returns everything in the drive by its path.
+// Tree returns all items of the drive by their paths.
 func (s *Simulator) Tree() map[string]TreeItem {
 	s.T.Helper()
 	var items []TreeItem
@@ -287,21 +288,21 @@ func (s *Simulator) Paths() []string {
 	return slices.Sorted(maps.Keys(s.Tree()))
 }
 
-// Context returns rclone's configuration that leads to the simulator.
+// Context returns a context with a configuration of rclone that uses the simulator.
 func (s *Simulator) Context() context.Context {
 	ctx, ci := fs.AddConfig(context.Background())
 	s.Configure(ci)
 	return ctx
 }
 
-// Configure makes rclone's configuration lead to the simulator.
+// Configure makes a configuration of rclone use the simulator.
 func (s *Simulator) Configure(ci *fs.ConfigInfo) {
 	ci.HTTPProxy = s.URL
 	ci.CaCert = []string{s.CA}
 	ci.Timeout = fs.Duration(20 * time.Second)
 }
 
-// InParallel runs f for 0 to n-1 in workers.
+// InParallel calls f for 0 to n-1 in concurrent workers.
 func InParallel(workers, n int, f func(i int)) {
 	var wait sync.WaitGroup
 	next := make(chan int)

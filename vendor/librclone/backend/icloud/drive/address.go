@@ -24,20 +24,20 @@ type contents struct {
 	batches   *addressBatches
 	gate      *transport.Gate
 	budget    *budget
-	lookUp    func(ctx context.Context, items []*Item) ([]*address, error) // how addresses are requested; nil for those of the drive
-	unchanged func(ctx context.Context, it *Item) bool                     // compared with its folder's present listing
+	lookUp    func(ctx context.Context, items []*Item) ([]*address, error) // requests addresses; nil for those of the drive
+	unchanged func(ctx context.Context, it *Item) bool                     // reports whether an item is known to be unchanged
 
 	mu         sync.Mutex
-	addresses  *simplelru.LRU[string, *address] // by id and etag
+	addresses  *simplelru.LRU[string, *address] // by contentKey
 	packages   *simplelru.LRU[string, struct{}] // ids of files that turned out to be packages
-	requesting map[string]chan struct{}         // closed when the answer is there
+	requesting map[string]chan struct{}         // by contentKey; closed when the response has arrived
 }
 
 // address is an address at which a version of a content can be read for some
 // time.
 type address struct {
 	url      string
-	mark     string // of the content, to tell one version from another; may be ""
+	mark     string // differs between versions of a content; may be ""
 	packaged bool
 	since    time.Time
 }
@@ -46,8 +46,8 @@ func newAddress(token *contentToken, packaged bool) *address {
 	return &address{url: token.URL, mark: string(token.Signature), packaged: packaged, since: time.Now()}
 }
 
-// addressAge is how long an address is used. How long it works is unknown:
-// users have seen addresses expire, and downloads continue for an hour.
+// addressAge is how long an address is used. How long it works is unknown: users
+// have seen addresses expire, and downloads that continued for an hour.
 const addressAge = 30 * time.Minute
 
 func (a *address) fresh() bool { return time.Since(a.since) < addressAge }
@@ -86,7 +86,8 @@ func (c *contents) isPackage(it *Item) bool {
 	return c.packages.Contains(it.ID)
 }
 
-// at returns the address of a content, different from one that no longer works.
+// at returns an address of a content other than spent, which no longer works. If
+// spent is nil, any address will do.
 func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, error) {
 	key := it.contentKey()
 	for {
@@ -111,15 +112,15 @@ func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, 
 		}
 		found, err := c.requestUntilAllowed(ctx, it)
 		c.mu.Lock()
-		c.answered(it, found)
+		c.received(it, found)
 		c.mu.Unlock()
 		return found, err
 	}
 }
 
-// answered stores the received address, nil if there is none, and wakes the
-// readers that wait for it. c.mu must be held.
-func (c *contents) answered(it *Item, found *address) {
+// received stores the received address, or nil for none, and wakes the readers
+// that wait for it. c.mu must be held.
+func (c *contents) received(it *Item, found *address) {
 	key := it.contentKey()
 	c.addresses.Remove(key)
 	if found != nil {
@@ -135,9 +136,9 @@ func (c *contents) answered(it *Item, found *address) {
 	delete(c.requesting, key)
 }
 
-// requestUntilAllowed requests the address of a content, and repeats the request a few
-// times if it is denied: a later backup was seen to get an address that an
-// earlier one was denied.
+// requestUntilAllowed requests the address of a content. It repeats the request a
+// few times if that is denied, because a later backup was seen to get an address
+// that an earlier one was denied.
 func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address, error) {
 	for try := 1; ; try++ {
 		found, err := c.requestAddress(ctx, it)
@@ -154,7 +155,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, []*Item{it})
 		if err == nil && found[0] == nil {
-			err = apierr.Finally(apierr.New(apierr.KindNotFound, "", "", "the service has no content for it any more").Advise("the next backup lists it anew"))
+			err = apierr.Finally(apierr.New(apierr.KindNotFound, "", "", "the service no longer has a content for it").Advise("the next backup lists it again"))
 		}
 		if err != nil {
 			return nil, err
@@ -171,7 +172,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 		Repeatable: true,
 	}, func(answer *addressResponse) error {
 		if token, _ := tokenOf(answer); token == nil {
-			return apierr.Damaged("no address on a host of Apple's for the content")
+			return apierr.Damaged("the response has no address for the content on a host of Apple's")
 		}
 		return nil
 	})
@@ -182,8 +183,8 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 	return newAddress(token, packaged), nil
 }
 
-// addressResponse has the addresses of a content, as a file or as the archive of
-// a package.
+// addressResponse is the response to a request for the address of a content: of a
+// file, or of the archive of a package.
 type addressResponse struct {
 	Data    *contentToken `json:"data_token"`
 	Package *contentToken `json:"package_token"`
@@ -194,8 +195,8 @@ type contentToken struct {
 	Signature text   `json:"signature"`
 }
 
-// tokenOf returns the usable token of a response, which is that of a file or
-// that of a package.
+// tokenOf returns the token of a response that has a usable address, and whether
+// it is that of a package. It returns nil if there is none.
 func tokenOf(answer *addressResponse) (token *contentToken, packaged bool) {
 	if token := answer.Data; token != nil && hosts.MayHaveContents(token.URL) {
 		return token, false

@@ -6,8 +6,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Both tokens of rclone's form of the answer are read.
-func TestTokens(t *testing.T) {
+// The token of a file takes precedence over that of a package. Tokens without an
+// address are ignored.
+func TestTokenOfAResponse(t *testing.T) {
 	file, archive := &contentToken{URL: "https://a.icloud-content.com/"}, &contentToken{URL: "https://b.icloud-content.com/"}
 	for _, test := range []struct {
 		answer   addressResponse

@@ -26,11 +26,10 @@ const (
 	// batchesAtOnce is the maximum number of these calls under way.
 	batchesAtOnce = 4
 
-	// batchRefusals is how many calls must be refused, with none accepted,
-	// until the service is assumed not to support them.
+	// batchRefusals is after how many refused calls, with none accepted, the
+	// service is assumed not to support them.
 	batchRefusals = 3
-	// batchRefusedFor is how long that assumption holds, in later processes
-	// too.
+	// batchRefusedFor is how long this is assumed, in later processes, too.
 	batchRefusedFor = 7 * 24 * time.Hour
 )
 
@@ -41,9 +40,9 @@ type addressBatches struct {
 
 	mu       sync.Mutex
 	size     int
-	answered bool
-	refused  int
-	over     bool // the service does not know these calls
+	accepted bool // the service has accepted a call
+	refused  int  // calls
+	over     bool // the service does not support these calls
 }
 
 func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
@@ -51,7 +50,7 @@ func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
 	return &addressBatches{facts: seen, slots: make(chan struct{}, batchesAtOnce), size: initialAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
-// next returns the size of the next call, or 0 for no call.
+// next returns the size of the next call, or 0 if there are no more calls.
 func (b *addressBatches) next() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +64,7 @@ func (b *addressBatches) next() int {
 func (b *addressBatches) worked() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answered, b.size = true, min(2*b.size, maxAddressBatch)
+	b.accepted, b.size = true, min(2*b.size, maxAddressBatch)
 }
 
 // failed records a call that returned no address.
@@ -75,34 +74,34 @@ func (b *addressBatches) failed(ctx context.Context, err error) {
 	switch apierr.KindOf(err) {
 	case "", apierr.KindNetwork, apierr.KindThrottled, apierr.KindNeedsLogin:
 		b.mu.Unlock()
-		return // that says nothing about these calls
+		return // such a failure says nothing about these calls
 	}
 	b.refused++
-	b.over = b.over || !b.answered && b.refused >= batchRefusals
+	b.over = b.over || !b.accepted && b.refused >= batchRefusals
 	over := b.over
 	b.mu.Unlock()
-	fs.Debugf(nil, "icloud: the service does not give several addresses at once: %v", err)
+	fs.Debugf(nil, "icloud: the service did not return several addresses with one call: %v", err)
 	if over {
 		b.facts.refuseBatches(ctx)
 	}
 }
 
-// Expect prepares the reading of files that will be opened soon. It does not wait
-// for the service.
+// Expect requests the addresses of files that will be read soon. It does not wait
+// for them.
 func (d *Drive) Expect(ctx context.Context, items []*Item) { d.contents.expect(ctx, items) }
 
 // expect requests the addresses of contents that will be read soon, many with
-// one call, and does not wait for them. If the address of a content is not
-// returned, it is requested separately when the content is read.
+// one call, and does not wait for them. If the service does not return the
+// address of a content, it is requested separately when the content is read.
 func (c *contents) expect(ctx context.Context, items []*Item) {
-	ctx = context.WithoutCancel(ctx) // readers wait for what is asked for
+	ctx = context.WithoutCancel(ctx) // other readers may wait for the addresses
 	for _, claimed := range c.claim(items) {
 		go c.requestInBatches(ctx, claimed)
 	}
 }
 
-// claim selects the items whose addresses are neither known nor being
-// requested, grouped by zone.
+// claim returns the items whose addresses are neither known nor being requested,
+// by zone, and marks the addresses as being requested.
 func (c *contents) claim(items []*Item) map[string][]*Item {
 	claimed := map[string][]*Item{}
 	if c.batches.next() == 0 {
@@ -140,14 +139,14 @@ func (c *contents) requestInBatches(ctx context.Context, claimed []*Item) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			for i, it := range batch {
-				c.answered(it, found[i])
+				c.received(it, found[i])
 			}
 		}()
 	}
 }
 
-// requestTogether requests addresses with one call and returns them in the order of
-// the items, nil for those that were not returned.
+// requestTogether requests addresses with one call and returns them in the order
+// of the items. An address is nil if the service did not return it.
 func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*address {
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, batch)
@@ -161,7 +160,7 @@ func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*addres
 	type wanted struct {
 		ID string `json:"document_id"`
 	}
-	type answered struct {
+	type tokens struct {
 		ID text `json:"document_id"`
 		addressResponse
 	}
@@ -172,32 +171,32 @@ func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*addres
 		places[it.docID()] = i
 		body[i] = wanted{it.docID()}
 	}
-	came := 0
+	count := 0
 	_, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodPost,
 		Path: "/ws/" + url.PathEscape(batch[0].zone()) + "/download/batch",
 		Body: body, Repeatable: true, TrustRefusals: true,
-	}, func(answer *[]*answered) error {
-		for _, one := range *answer {
-			if one == nil {
+	}, func(answer *[]*tokens) error {
+		for _, of := range *answer {
+			if of == nil {
 				continue
 			}
-			place, ok := places[string(one.ID)]
-			token, packaged := tokenOf(&one.addressResponse)
+			place, ok := places[string(of.ID)]
+			token, packaged := tokenOf(&of.addressResponse)
 			if ok && token != nil && found[place] == nil {
 				found[place] = newAddress(token, packaged)
-				came++
+				count++
 			}
 		}
-		if came == 0 {
-			return apierr.Damaged("no address for any of the contents")
+		if count == 0 {
+			return apierr.Damaged("the response has no address for any of the contents")
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		c.batches.failed(ctx, err)
-	case came == len(batch):
+	case count == len(batch):
 		c.batches.worked()
 	}
 	return found

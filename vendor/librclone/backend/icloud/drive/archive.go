@@ -15,11 +15,11 @@ type archive struct {
 	size int64 // of all added bytes
 }
 
-// minTail is the minimum number of bytes that are kept of the end of an
-// archive. They hold the directory of about 10,000 files.
+// minTail is the minimum number of bytes of the end of an archive that are kept.
+// They suffice for the directory of about 10,000 files.
 const minTail = 1 << 20
 
-// add processes the next bytes.
+// add adds the next bytes of the archive.
 func (a *archive) add(p []byte) {
 	a.size += int64(len(p))
 	if len(a.tail)+len(p) > 2*minTail {
@@ -31,7 +31,7 @@ func (a *archive) add(p []byte) {
 
 // errBeforeTail is the error for an archive whose directory begins before the
 // kept bytes.
-var errBeforeTail = errors.New("not kept")
+var errBeforeTail = errors.New("the directory begins before the kept bytes")
 
 // ReadAt implements io.ReaderAt for the end of the archive.
 func (a *archive) ReadAt(p []byte, offset int64) (int, error) {
@@ -54,10 +54,10 @@ func (a *archive) ReadAt(p []byte, offset int64) (int, error) {
 func (a *archive) check() (unpacked int64, err error) {
 	directory, err := zip.NewReader(a, a.size)
 	if errors.Is(err, errBeforeTail) {
-		return -1, nil // its end is present, because zip looks for that first
+		return -1, nil // the end of the archive is valid, because zip reads it first
 	}
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return 0, apierr.Newf(apierr.KindDamaged, "", "", "the content of the package is no complete zip file (%d bytes came)", a.size).FromStart()
+		return 0, apierr.Newf(apierr.KindDamaged, "", "", "the content of the package is not a complete zip file (%d bytes arrived)", a.size).FromStart()
 	}
 	for _, file := range directory.File {
 		unpacked += int64(file.UncompressedSize64)

@@ -1,9 +1,8 @@
 package drive
 
-// assume records the folders on the path to a new folder. They are found
-// although their parents are not listed, because a process of this account has
-// just created them. The listing of a folder shows if it is elsewhere; see
-// place.moved.
+// assume records the folders on the path to a new folder, which another process
+// has just created. Look-ups find them without a listing of their parents. If a
+// folder has moved, its own listing shows it; see place.moved.
 func (f *folders) assume(made trail) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -17,8 +16,7 @@ func (f *folders) assume(made trail) {
 	}
 }
 
-// findAssumed looks up a child folder that is assumed to be in a folder without
-// known contents. mu must be held.
+// findAssumed looks up a child folder among those of assume. mu must be held.
 func (f *folders) findAssumed(id, name string) (got found, known bool) {
 	for _, child := range f.assumed {
 		if child.Parent == id && nameKey(child.Name) == nameKey(name) {

@@ -8,31 +8,33 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/service"
+
+	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// batcher combines changes of single items into calls about many. The first
-// change is sent at once. Changes that arrive while calls are under way wait
-// for the next call, which takes them all. A move to the Trash was measured to
-// take 20 s regardless of the connection, so a thousand items would take hours
-// with one call for each.
+// batcher combines changes of single items into calls about many items. The
+// first change is sent at once. Changes that are requested while calls are under
+// way wait for the next call. A move to the Trash was measured to take 20 s
+// regardless of the connection, so a thousand items would take hours with one
+// call for each.
 //
 // Source: https://github.com/Dandiccf/cirrove, docs/benchmarks,
 // icloud-handoff-phase-split-2026-09-29.
 type batcher struct {
 	service *service.Service
 	path    string // of the call
-	eager   int    // calls of a zone that begin without a full batch
-	most    int    // items in one call
+	eager   int    // how many calls of a zone may be under way before further ones need a full batch
+	most    int    // the maximum number of items in a call
 
 	mu    sync.Mutex
 	zones map[string]*batches
 }
 
-// batches are the changes in one zone, because a call concerns one zone.
+// batches has the changes in one zone. A call concerns only one zone.
 type batches struct {
 	waiting []*batched
 	running int             // calls under way
-	active  map[string]bool // ids of the items in them
+	active  map[string]bool // ids of the items in the calls under way
 }
 
 // batched is the change of one item.
@@ -40,16 +42,16 @@ type batched struct {
 	ctx    context.Context
 	docID  string
 	entry  map[string]any
-	done   chan struct{} // closed when answer and err are there
+	done   chan struct{} // closed when answer and err are set
 	answer *driveItem
 	err    error
 }
 
 const (
-	// maxBatched is the maximum number of items in a call. Clients are known
-	// to send several; the service's limit is unknown.
+	// maxBatched is the maximum number of items in a call. Other clients send
+	// several items, too; the limit of the service is unknown.
 	maxBatched = 50
-	// maxBatches limits the concurrent calls of one kind in a zone.
+	// maxBatches is the maximum number of concurrent calls in a zone.
 	maxBatches = 4
 )
 
@@ -57,8 +59,8 @@ func newBatcher(s *service.Service, path string, eager int) *batcher {
 	return &batcher{service: s, path: path, eager: eager, most: maxBatched, zones: map[string]*batches{}}
 }
 
-// change sends a change of an item and returns the service's response about it.
-// A call that has begun continues when ctx ends.
+// change sends a change of an item and returns the service's response about the
+// item. A call that has begun continues when ctx ends.
 func (b *batcher) change(ctx context.Context, it *Item, more map[string]any) (*driveItem, error) {
 	one := &batched{ctx: ctx, docID: it.docID(), entry: entryOf(it, more), done: make(chan struct{})}
 	zone := it.zone()
@@ -91,9 +93,9 @@ func (b *batcher) begin(zone string, of *batches) {
 	}
 }
 
-// take removes and returns the changes of the next call. An item of a call
-// under way has to wait for the end of that call. The change of a caller that
-// no longer waits is dropped.
+// take removes the changes of the next call from waiting and returns them. A
+// change of an item that is in a call under way keeps waiting. A change whose
+// context has ended is dropped.
 func (b *batches) take(most int) []*batched {
 	var part, rest []*batched
 	for _, one := range b.waiting {
@@ -110,6 +112,8 @@ func (b *batches) take(most int) []*batched {
 	return part
 }
 
+// send sends a call, passes the results to the callers of change and begins the
+// next calls.
 func (b *batcher) send(zone string, of *batches, part []*batched) {
 	b.request(context.WithoutCancel(part[0].ctx), zone, part)
 	b.mu.Lock()
@@ -122,9 +126,9 @@ func (b *batcher) send(zone string, of *batches, part []*batched) {
 	b.begin(zone, of)
 }
 
-// request sends a call about several items and gives each its part of the response.
-// If a call is refused as a whole, the cause may be one of the items or their
-// number, so it is sent again in halves.
+// request sends a call about several items and sets the result of each. If the
+// call as a whole is refused, the cause may be one of the items or their number,
+// so it is sent again in halves.
 func (b *batcher) request(ctx context.Context, zone string, part []*batched) error {
 	entries := make([]map[string]any, len(part))
 	for i, one := range part {
@@ -145,7 +149,7 @@ func (b *batcher) request(ctx context.Context, zone string, part []*batched) err
 		first, second := b.request(ctx, zone, part[:half]), b.request(ctx, zone, part[half:])
 		if first == nil && second == nil {
 			b.mu.Lock()
-			b.most = max(1, min(b.most, half)) // so nothing but the number was wrong
+			b.most = max(1, min(b.most, half)) // the number of items was the cause
 			b.mu.Unlock()
 		}
 	default:
@@ -156,17 +160,18 @@ func (b *batcher) request(ctx context.Context, zone string, part []*batched) err
 	return err
 }
 
-// about returns the part of a response about one of several items.
+// about returns the part of a response that concerns an item.
 func (a *itemsResponse) about(docID string) (*driveItem, error) {
 	var found []driveItem
-	for _, answered := range a.all() {
-		if (&Item{ID: string(answered.DriveID)}).docID() == docID {
-			found = append(found, answered)
+	for _, item := range a.all() {
+		if api.GetDocIDFromDriveID(string(item.DriveID)) == docID {
+			found = append(found, item)
 		}
 	}
 	return only(found)
 }
 
+// all returns the items of a response, which are in one of two members.
 func (a *itemsResponse) all() []driveItem {
 	if a.Items == nil {
 		return a.Folders
@@ -174,11 +179,11 @@ func (a *itemsResponse) all() []driveItem {
 	return a.Items
 }
 
-// onlyAbout returns the response about the only item of a call, which need not
-// contain its id.
+// onlyAbout returns the item of a response about one item. The response need not
+// contain the id of the item.
 func onlyAbout(answer *itemsResponse, docID string) (*driveItem, error) {
 	one, err := only(answer.all())
-	if err == nil && one.DriveID != "" && (&Item{ID: string(one.DriveID)}).docID() != docID {
+	if err == nil && one.DriveID != "" && api.GetDocIDFromDriveID(string(one.DriveID)) != docID {
 		return nil, apierr.Damaged("the response is about another item")
 	}
 	return one, err

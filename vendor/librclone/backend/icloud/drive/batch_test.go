@@ -22,8 +22,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A service that takes one item a call is asked for one by one.
-func TestBatchesThatAreRefused(t *testing.T) {
+// If the service accepts only one item in a call, all changes are made one by
+// one.
+func TestRefusedBatchesAreSplit(t *testing.T) {
 	const items = 8
 	var one sync.Mutex
 	trashed := map[string]bool{}

@@ -9,17 +9,17 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// source is the content of an upload: a reader, which can be read again only if
-// it can seek.
+// source is the content of an upload. It can be read again only if its reader can
+// seek.
 type source struct {
 	reader io.Reader
 	size   int64
-	start  int64 // of the content in the reader, when it can seek
+	start  int64 // offset of the content in a reader that can seek
 	seeks  bool
-	used   bool
-	denied bool // an address was refused to which the content was sent
+	used   bool // the reader may no longer be at the start of the content
+	denied bool // an address to which the content was sent was refused
 
-	packaged bool  // it is the archive of a package, which is to be stored as one
+	packaged bool  // the content is the archive of a package, and is to be stored as one
 	unpacked int64 // the total size of the files of the package
 }
 
@@ -40,17 +40,16 @@ func (s *source) again() bool { return s.seeks || !s.used }
 func (s *source) body() (*requestBody, error) {
 	if s.used {
 		if _, err := s.reader.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("go back to the start of the content: %w", err)
+			return nil, fmt.Errorf("cannot seek to the start of the content: %w", err)
 		}
 	}
 	s.used = true
 	return &requestBody{source: s.reader, left: s.size}, nil
 }
 
-// requestBody lends the content to the HTTP transport for one request. The
-// transport may still read a body after the request has failed, so the body is
-// cut off then: end waits for a read under way, and afterwards the content is
-// not accessed.
+// requestBody is the body of one request. The HTTP transport may still read a
+// body after the request has failed. So end waits for a read under way, and
+// afterwards the body does not access the content.
 type requestBody struct {
 	mu     sync.Mutex
 	source io.Reader
@@ -76,7 +75,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		err = nil
 		if b.left > 0 {
-			err = fmt.Errorf("the content ends %d bytes before its end", b.left)
+			err = fmt.Errorf("the content is %d bytes shorter than announced", b.left)
 		}
 	}
 	b.failed = err
@@ -91,9 +90,9 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// end cuts the body off and returns its error: a failure of the source or, if
-// the request succeeded (complete), a content that was not sent in full or
-// continues after its end.
+// end ends the access to the content and returns the error of the content, if
+// any: a failure of its reader or, if complete is set because the request has
+// succeeded, a content that was not read in full or is longer than its size.
 func (b *requestBody) end(complete bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,13 +103,13 @@ func (b *requestBody) end(complete bool) error {
 	case !complete:
 		return nil
 	case b.left > 0:
-		return apierr.Newf(apierr.KindDamaged, "", "", "the service answered before it had read the last %d bytes of the content", b.left)
+		return apierr.Newf(apierr.KindDamaged, "", "", "the service responded before it had received the last %d bytes of the content", b.left)
 	}
 	var beyond [1]byte
-	for range 16 { // a reader may return nothing and no error for a while
+	for range 16 { // a reader may return 0 and no error several times
 		n, err := b.source.Read(beyond[:])
 		if n > 0 {
-			return sourceFailed(errors.New("the content continues after its end"))
+			return sourceFailed(errors.New("the content is longer than announced"))
 		}
 		if err == io.EOF {
 			return nil
@@ -122,8 +121,8 @@ func (b *requestBody) end(complete bool) error {
 	return nil
 }
 
-// sourceFailed returns the error for a failure of the caller's reader, which is
-// not caused by the service and cannot be cured here.
+// sourceFailed returns the error for a failure of the caller's reader. A retry of
+// the request does not help.
 func sourceFailed(err error) error {
 	e := apierr.New(apierr.KindDamaged, "", "", "the content cannot be read").From(err)
 	e.Final = true

@@ -9,23 +9,23 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// stuckReader blocks in its first read until it is let go.
+// stuckReader blocks in its first read until release is closed.
 type stuckReader struct {
-	begun, letGo chan struct{}
-	over         bool
+	begun, release chan struct{}
+	over           bool
 }
 
 func (r *stuckReader) Read(p []byte) (int, error) {
 	close(r.begun)
-	<-r.letGo
+	<-r.release
 	r.over = true
 	return copy(p, "x"), nil
 }
 
-// The end of a request's body waits for a read that is under way, and after it
-// the content is not touched.
-func TestBodyIsCutOff(t *testing.T) {
-	stuck := &stuckReader{begun: make(chan struct{}), letGo: make(chan struct{})}
+// The end of a request's body waits for a read that is under way. Afterwards the
+// content is not read.
+func TestBodyIsNotReadAfterItsEnd(t *testing.T) {
+	stuck := &stuckReader{begun: make(chan struct{}), release: make(chan struct{})}
 	body, err := newSource(stuck, 5).body()
 	require.NoError(t, err)
 	go func() { _, _ = body.Read(make([]byte, 1)) }()
@@ -35,7 +35,7 @@ func TestBodyIsCutOff(t *testing.T) {
 		_ = body.end(false)
 		over <- stuck.over
 	}()
-	close(stuck.letGo)
+	close(stuck.release)
 	assert.True(t, <-over)
 	_, err = body.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.ErrClosedPipe)

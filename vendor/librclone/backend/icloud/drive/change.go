@@ -14,23 +14,22 @@ import (
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
-	"golang.org/x/text/unicode/norm"
 )
 
-// Changes of items. Each call names the etag that the item had. If another
-// device has changed the item since, a move and a move to the Trash are
-// refused; a rename was measured to be made nevertheless. If the response to a
-// change is lost, the item itself shows whether the change was made.
+// Changes of items. Each call has the etag that the item had. If another device
+// has changed the item since, a move and a move to the Trash are refused, but a
+// rename was measured to be made nevertheless. If the response to a change is
+// lost, the item itself shows whether the change was made.
 //
 // Source: https://github.com/Dandiccf/cirrove, docs/benchmarks,
 // icloud-stale-trash, icloud-stale-move and icloud-conditional-rename of
 // 2026-09.
 
-// maxAttempts is how often a change is attempted if conflicting changes
-// prevent it.
+// maxAttempts is how often a change is attempted at once, without a pause, if
+// another device keeps changing the item.
 const maxAttempts = 4
 
-// change sends a call about one item.
+// change sends a call about one item and returns the response about it.
 func (d *Drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
 	answer, err := service.Fetch[itemsResponse](ctx, d.Service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: path, Body: body, Zone: zone,
@@ -54,9 +53,10 @@ func isConflict(err error) bool {
 	return errors.As(err, &status) && status.status == statusConflict
 }
 
-// attempt runs a change of an item until it is made. done reports whether it is
-// made, from the item's earlier state and its present state in the folder (nil
-// if it is not there).
+// attempt repeats send until the change of an item is made. op is the operation
+// in messages. done reports whether the change is made, from the earlier state of
+// the item and from its present state in the folder, which is nil if the item is
+// not there.
 func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send func(*Item) error, done func(was, now *Item) bool) error {
 	on := path.Join(in.path, it.Shown)
 	if err := it.writable(op, on); err != nil {
@@ -67,8 +67,8 @@ func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		// A refusal for an old etag may be caused by a move to another folder,
-		// and an unknown status by a change that was made.
+		// The cause of a refusal for an old etag may be a move to another folder,
+		// and that of an unknown status a change that was made.
 		var status *itemStatus
 		answered := errors.As(err, &status)
 		if !answered && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
@@ -100,7 +100,8 @@ func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send
 	}
 }
 
-// itemError converts the refusal of an item into an error with its path.
+// itemError returns the error for an operation on an item with the path on. It
+// converts an *itemStatus.
 func itemError(op, on string, err error) error {
 	var status *itemStatus
 	if !errors.As(err, &status) {
@@ -122,9 +123,9 @@ func itemError(op, on string, err error) error {
 }
 
 // trash moves an item to the Trash, even if it has changed since it was listed.
-// An item that its folder no longer contains is no failure. Under a context of
-// Permanently, it is deleted from the Trash in the background, unless another
-// device has changed it.
+// It succeeds if the folder no longer contains the item. Under a context of
+// Permanently, the item is deleted from the Trash in the background, unless
+// another device has changed it.
 func (d *Drive) trash(ctx context.Context, in place, it *Item) error {
 	trashed := it
 	err := d.attempt(ctx, "delete", in, it, func(now *Item) error {
@@ -153,8 +154,7 @@ func (d *Drive) trash(ctx context.Context, in place, it *Item) error {
 }
 
 // erase deletes an item that was just moved to the Trash, in the background. If
-// that fails, the item stays in the Trash, and the deletion still counts as
-// successful.
+// that fails, the item stays in the Trash, and a warning is logged.
 func (d *Drive) erase(ctx context.Context, on string, trashed *Item) {
 	d.pending.start(ctx, on, trashed.ID, func(ctx context.Context) (*Item, error) {
 		if _, err := d.erasures.change(ctx, trashed, nil); err != nil {
@@ -164,9 +164,9 @@ func (d *Drive) erase(ctx context.Context, on string, trashed *Item) {
 	})
 }
 
-// trashUnchanged moves an item to the Trash if it still has the etag. If it has
-// another one, the service may report success and do nothing; the parent of the
-// item in the response shows this.
+// trashUnchanged moves an item to the Trash if its etag has not changed. If it
+// has, the service may report success and do nothing; the parent of the item in
+// the response shows this.
 func (d *Drive) trashUnchanged(ctx context.Context, it *Item) (*driveItem, error) {
 	answer, err := d.removals.change(ctx, it, nil)
 	if err == nil && !answer.inTrash() {
@@ -175,8 +175,8 @@ func (d *Drive) trashUnchanged(ctx context.Context, it *Item) (*driveItem, error
 	return answer, err
 }
 
-// rename renames an item within its folder. If the name is taken, the service
-// may choose another one. The renamed item is returned.
+// rename renames an item within its folder and returns the renamed item. If the
+// name is taken, the service may choose another one.
 func (d *Drive) rename(ctx context.Context, in place, it *Item, name string) (*Item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *Item) error {
@@ -185,7 +185,7 @@ func (d *Drive) rename(ctx context.Context, in place, it *Item, name string) (*I
 			return err
 		}
 		if answer.ETag == "" || string(answer.ETag) == it.ETag || !sameName(answer.fullName(), name) {
-			return &itemStatus{status: statusConflict} // nothing was done, or the name is another one: a look-up shows which
+			return &itemStatus{status: statusConflict} // nothing was done, or the name differs; attempt looks it up
 		}
 		renamed = *it
 		renamed.take(answer)
@@ -220,11 +220,12 @@ func (i *Item) take(answer *driveItem) {
 		i.itemID = string(answer.ItemID)
 	}
 	if answer.DriveID != "" {
-		i.ID = string(answer.DriveID) // which changes with the zone of the folder
+		i.ID = string(answer.DriveID) // the id changes with the zone of the folder
 	}
 }
 
-// move moves an item into another folder. The service may change its name.
+// move moves an item into another folder and returns the moved item. The service
+// may change its name.
 func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *Item) error {
@@ -236,13 +237,13 @@ func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item
 			return err
 		}
 		// Only a move into another zone may change the id of the item.
-		answered := &Item{ID: string(answer.DriveID)}
-		if answer.DriveID != "" && answered.docID() != it.docID() && (to.zone() == it.zone() || answer.DriveID == rootID) {
+		if answer.DriveID != "" && api.GetDocIDFromDriveID(string(answer.DriveID)) != it.docID() &&
+			(to.zone() == it.zone() || answer.DriveID == rootID) {
 			return apierr.Damaged("the response is about another item")
 		}
 		arrived := answer.parentDoc()
 		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.ETag) {
-			return &itemStatus{status: statusConflict} // nothing was done, or it is elsewhere: a look-up shows which
+			return &itemStatus{status: statusConflict} // nothing was done, or the item is elsewhere; attempt looks it up
 		}
 		moved = *it
 		moved.take(answer)
@@ -274,8 +275,6 @@ func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item
 	return &moved, nil
 }
 
-// sameName reports whether the service has a name as it was requested. It
+// sameName reports whether a name in a response is the requested one. The service
 // returns names in NFD that were sent in NFC.
-func sameName(answered, wanted string) bool {
-	return norm.NFC.String(answered) == norm.NFC.String(wanted)
-}
+func sameName(got, wanted string) bool { return nameKey(got) == nameKey(wanted) }

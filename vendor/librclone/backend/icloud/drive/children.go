@@ -5,18 +5,17 @@ import (
 	"strings"
 )
 
-// children are the contents of a folder by the names under which they are
-// shown.
+// children is the contents of a folder, by the names under which they are shown.
 type children struct {
 	byName  map[string]*Item    // by nameKey of the shown name
-	folded  map[string]string   // foldKey to nameKey, where the two differ
-	coarse  map[string]string   // coarseKey to the key in byName, of names beyond ASCII
-	keys    map[string]string   // the key in byName, by the id
-	uploads map[string]struct{} // ids of the children whose names are of uploads under way
+	folded  map[string]string   // key in byName, by foldKey, if the two differ
+	coarse  map[string]string   // key in byName, by coarseKey, of names that are not ASCII
+	keys    map[string]string   // key in byName, by id
+	uploads map[string]struct{} // ids of the children whose names are those of leftovers
 }
 
-// arrange builds the contents of a folder from a listing. The order of the
-// listing does not affect the result.
+// arrange returns the contents of a folder for a listing. The order of the listing
+// does not affect the result.
 func arrange(listed []*Item) *children {
 	c := &children{
 		byName: make(map[string]*Item, len(listed)), keys: make(map[string]string, len(listed)),
@@ -48,6 +47,7 @@ func arrange(listed []*Item) *children {
 	return c
 }
 
+// set stores a child under a key of byName, instead of any other child.
 func (c *children) set(key string, child *Item) {
 	c.unindex(key)
 	c.byName[key] = child
@@ -63,6 +63,7 @@ func (c *children) set(key string, child *Item) {
 	}
 }
 
+// remove removes the child under a key of byName.
 func (c *children) remove(key string) {
 	if child := c.byName[key]; child != nil {
 		if folded := foldKey(child.Shown); c.folded[folded] == key {
@@ -73,7 +74,7 @@ func (c *children) remove(key string) {
 	delete(c.byName, key)
 }
 
-// unindex removes the child with a key from the indexes.
+// unindex removes the child under a key from keys, uploads and coarse.
 func (c *children) unindex(key string) {
 	if child := c.byName[key]; child != nil && c.keys[child.ID] == key {
 		delete(c.keys, child.ID)
@@ -84,8 +85,7 @@ func (c *children) unindex(key string) {
 	}
 }
 
-// findCoarsely returns a child by a rule that treats more names as equal, or
-// nil.
+// findCoarsely returns a child whose name has the same coarseKey, or nil.
 func (c *children) findCoarsely(name string) *Item {
 	wanted := coarseKey(name)
 	if key, ok := c.coarse[wanted]; ok {
@@ -103,7 +103,8 @@ func (c *children) withID(id string) *Item {
 	return nil
 }
 
-// find returns the child of a name, and a child whose name may differ in case.
+// find returns the child with a name, or nil, and a child whose name differs at
+// most in case, or nil.
 func (c *children) find(name string) (exact, like *Item) {
 	if exact = c.byName[nameKey(name)]; exact != nil {
 		return exact, exact
@@ -118,8 +119,8 @@ func (c *children) find(name string) (exact, like *Item) {
 	return nil, nil
 }
 
-// place adds a child. If the service has two items of the same name, the one
-// with the smaller id keeps the name and the other one is returned.
+// place adds a child under its name. If another child has the name, that with the
+// smaller id gets the name and the other one is returned.
 func (c *children) place(child *Item) (double *Item) {
 	key := nameKey(child.Shown)
 	other, taken := c.byName[key]
@@ -134,14 +135,14 @@ func (c *children) place(child *Item) (double *Item) {
 	return child
 }
 
-// shortID is how many characters of an id are used to distinguish two items of
+// shortID is how many characters of an id are used to distinguish two items with
 // the same name, if they suffice.
 const shortID = 8
 
 // setApart adds a child under its name and as much of its id as makes the name
 // unique.
 func (c *children) setApart(child *Item) {
-	renamed := *child // which others may hold
+	renamed := *child // a copy, because others may use the child
 	stem, extension := splitName(child.Name)
 	if extension != "" {
 		extension = "." + extension
@@ -149,7 +150,7 @@ func (c *children) setApart(child *Item) {
 	id := strings.ToLower(child.docID())
 	for length := min(shortID, len(id)); ; length++ {
 		part := id[:min(length, len(id))]
-		if length > len(id) { // two ids that differ by case or by zone
+		if length > len(id) { // another id differs only in case or in the zone
 			part = child.ID
 		}
 		renamed.Shown = stem + " (" + part + ")" + extension
@@ -161,13 +162,13 @@ func (c *children) setApart(child *Item) {
 	}
 }
 
-// standIn shows a complete replacement under the name of the file that it
-// replaces if that file is gone: the process was killed between the last two
-// steps of a replacement. Of several replacements, the newest is shown.
+// standIn shows a leftover under the name of the file that it was to replace, if
+// that file is gone. A process was then killed between the last two steps of a
+// replacement. Of several leftovers, the newest is shown.
 func (c *children) standIn(child *Item) {
 	made, _ := parseLeftover(child.Name)
 	if made.hash != "" {
-		return // the whole name is not known; the file is shown as it is
+		return // the full name of the file is not known, so the leftover keeps its name
 	}
 	key := nameKey(made.name)
 	if holder, taken := c.byName[key]; taken {
@@ -202,7 +203,7 @@ func (c *children) hides(child *Item) bool {
 	return false
 }
 
-// visible returns the children that a listing shows, in no order.
+// visible returns the children that a listing shows, in no particular order.
 func (c *children) visible() []*Item {
 	shown := make([]*Item, 0, len(c.byName))
 	for _, child := range c.byName {

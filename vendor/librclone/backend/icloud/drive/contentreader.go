@@ -24,7 +24,8 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// readBody reads once and reconnects if the connection broke.
+// readBody reads from the body once. If the connection broke, it sends another
+// request and returns 0.
 func (r *contentReader) readBody(p []byte) (int, error) {
 	if r.end >= 0 && r.pos >= r.end {
 		return 0, r.finish()
@@ -39,7 +40,7 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 			r.archive.add(p[:n])
 		}
 		r.try = 1
-		return n, nil // the error, if any, is returned again
+		return n, nil // the next read returns the error, if any, again
 	}
 	if err == nil {
 		return 0, nil
@@ -48,11 +49,10 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 		return 0, r.ctx.Err()
 	}
 	if err == io.EOF && r.end < 0 {
-		return 0, r.complete() // only the end of the response shows the end
+		return 0, r.complete() // the length is unknown, so the end of the response is the end of the content
 	}
 	if err == io.EOF && !r.hasLength {
-		// It is as likely that the response was not the content as that the
-		// connection broke.
+		// The response may not be the content at all, so it is not resumed.
 		return 0, apierr.Finally(apierr.Newf(apierr.KindDamaged, "", "", "the content ends at byte %d of %d", r.pos, r.end))
 	}
 	_ = r.body.Close()
@@ -74,8 +74,8 @@ func (r *contentReader) readBody(p []byte) (int, error) {
 	return 0, r.open()
 }
 
-// complete checks the content that was received up to its end. It returns
-// io.EOF if the content is correct.
+// complete checks a content after its last byte. It returns io.EOF if the content
+// is correct.
 func (r *contentReader) complete() error {
 	if r.archive == nil || r.first != 0 || r.last >= 0 {
 		return io.EOF
@@ -84,8 +84,8 @@ func (r *contentReader) complete() error {
 	if err != nil {
 		return err
 	}
-	// This is no error, because the two sizes were equal for one package and
-	// differed by 72 bytes for another
+	// This is not an error, because the two sizes were equal for one package and
+	// differed by 72 bytes for another one
 	// (https://github.com/mandarons/icloud-docker/issues/327).
 	if unpacked >= 0 && r.it.Size >= 0 && unpacked != r.it.Size {
 		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the listing says %d", r.on, unpacked, r.it.Size)
@@ -93,7 +93,7 @@ func (r *contentReader) complete() error {
 	return io.EOF
 }
 
-// finish checks that nothing follows the last byte.
+// finish checks that nothing follows the last byte, and calls complete.
 func (r *contentReader) finish() error {
 	if r.more {
 		return io.EOF
@@ -105,7 +105,7 @@ func (r *contentReader) finish() error {
 			return apierr.New(apierr.KindDamaged, "", "", "the content is longer than it should be")
 		}
 		if err != nil {
-			break // the content is complete: it does not matter how the connection ends
+			break // any error: the content is complete
 		}
 	}
 	return r.complete()

@@ -13,14 +13,13 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Copies within the service. rclone's backend has disabled them since it was
-// written, because the service's call was broken at that time. So they are an
-// option here, every copy is checked, and after a wrong copy no further one is
-// made.
+// Copies within the service. rclone's backend has always disabled them, because
+// the service's call was broken when the backend was written. So they are an
+// option here, every copy is checked, and no copy is made after a wrong one.
 
-// Copy copies a file to a path, with a separate document that no folder shows
-// until it gets its name. It returns fs.ErrorCantCopy if the service cannot do
-// that.
+// Copy copies a file to a path within the service. The copy is visible only after
+// it was checked. Copy returns fs.ErrorCantCopy if the service cannot copy the
+// file.
 func (d *Drive) Copy(ctx context.Context, it *Item, names []string, on string) (*Item, error) {
 	if d.copyBroken.Load() || len(names) == 0 || it.itemID == "" || it.Size < 0 || it.Shared() {
 		return nil, fs.ErrorCantCopy
@@ -30,7 +29,7 @@ func (d *Drive) Copy(ctx context.Context, it *Item, names []string, on string) (
 		return nil, err
 	}
 	if to.zone() != it.zone() {
-		return nil, fs.ErrorCantCopy // it is unknown how a copy gets into another zone
+		return nil, fs.ErrorCantCopy // no call is known that copies into another zone
 	}
 	copied, err := d.put(ctx, to, names[len(names)-1], new(known), func(ctx context.Context) (*document, error) {
 		return d.duplicate(ctx, it)
@@ -43,7 +42,7 @@ func (d *Drive) Copy(ctx context.Context, it *Item, names []string, on string) (
 	return copied, apierr.About(err, "copy to", on)
 }
 
-// duplicate copies a file.
+// duplicate creates a document with the content of a file and checks it.
 func (d *Drive) duplicate(ctx context.Context, it *Item) (*document, error) {
 	made, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Docs, Method: http.MethodPost, Path: "/v1/item/copy/" + url.PathEscape(it.itemID), Zone: it.zone(),
@@ -62,7 +61,7 @@ func (d *Drive) duplicate(ctx context.Context, it *Item) (*document, error) {
 		return nil, err
 	}
 	if string(doc.ID) == it.docID() || doc.Size.Or(0) != it.Size && doc.Data.Size.Or(0) != it.Size {
-		return nil, apierr.Damaged("the copy is not like the original")
+		return nil, apierr.Damaged("the copy differs from the original")
 	}
 	return &document{
 		docID:    string(doc.ID),

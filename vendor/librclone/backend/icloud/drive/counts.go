@@ -11,27 +11,27 @@ import (
 
 // The counters of a folder show whether its listing lacks items:
 //
-//   - numberOfItems is the number of items of the response. It was right in
+//   - numberOfItems is the number of items in the response. It was correct in
 //     every known response, so a listing with fewer items is incomplete for
 //     every caller; see folderContents.short.
-//   - directChildrenCount and fileCount belong to the folder. The first counts
-//     the items in it and the second the files in it and below, in the few
-//     published responses. The folders of apps have no counters, and the root
-//     does not count them. So a listing with fewer items is only reported to
+//   - directChildrenCount and fileCount describe the folder. In the few published
+//     responses, the first is the number of items in the folder, and the second
+//     that of files in it and below. The folders of apps have no counters, and the
+//     root does not count them. So a listing with fewer items is only reported to
 //     backups; see folderContents.doubt.
-//   - assetQuota is no sum of file sizes: in a published response it is larger
-//     by 2 %, which may be thumbnails. It is not compared.
+//   - assetQuota is not the sum of the file sizes: in a published response it is
+//     larger by 2 %, which may be thumbnails. It is not compared.
 //
 // https://github.com/picklepete/pyicloud/blob/master/tests/const_drive.py
 
-// shortOf returns the error for a listing that has got items of the counted
-// ones.
+// shortOf returns the error for a listing that has only got of the counted items.
 func shortOf(got, counted int64) error {
 	return apierr.Newf(apierr.KindDamaged, "", "", "the listing has %d of the %d items that the service counts", got, counted).
 		Lacking(counted - got)
 }
 
-// tally is what a listing has, to be compared with the counters of its folder.
+// tally has the numbers of items in a listing, to compare them with the counters
+// of its folder.
 type tally struct {
 	items int64
 	files int64 // directly in the folder
@@ -39,7 +39,8 @@ type tally struct {
 	known bool  // below is complete, and no package may be counted as several files
 }
 
-// tallyOf counts what a response lists, including what is not shown.
+// tallyOf returns the tally of a response, which includes hidden and invalid
+// items.
 func tallyOf(answer *FolderResponse) tally {
 	t := tally{known: true, items: int64(len(answer.Items) + len(answer.invalid)), files: int64(len(answer.invalid))}
 	for _, it := range answer.Items {
@@ -57,8 +58,8 @@ func tallyOf(answer *FolderResponse) tally {
 	return t
 }
 
-// doubt returns the error for a listing that has fewer items or files than the
-// counters of its folder tell, or nil.
+// doubt returns an error if a listing has fewer items or files than the counters
+// of its folder.
 func (t tally) doubt(folder *driveItem) error {
 	missing, counted := folder.Children.Or(-1)-t.items, fmt.Sprintf("%d items in the folder", folder.Children.Or(0))
 	if files := folder.Files.Or(-1) - t.below - t.files; t.known && files > missing {
@@ -67,17 +68,17 @@ func (t tally) doubt(folder *driveItem) error {
 	if missing <= 0 {
 		return nil
 	}
-	return apierr.Newf(apierr.KindDamaged, "", "", "the service counts %s and does not list %d of them", counted, missing).
+	return apierr.Newf(apierr.KindDamaged, "", "", "the service counts %s but does not list %d of them", counted, missing).
 		Lacking(missing)
 }
 
-// maxExamined is how many folders of doubtful listings a process looks into.
-// If there are more, the counters have another meaning than assumed here.
+// maxExamined is how many doubtful listings a process examines. If there are
+// more, the counters have another meaning than assumed here.
 const maxExamined = 50
 
-// examine looks into a doubtful listing. It lists the folder again, because the
-// folder may have changed, and asks for the counters by the id of the folder,
-// because those in the listing may be old.
+// examine checks a doubtful listing. It lists the folder again, because the folder
+// may have changed, and requests the counters by the id of the folder, because
+// those in the listing may be old.
 func (d *Drive) examine(ctx context.Context, at place, doubtful folderContents) folderContents {
 	if doubtful.doubt == nil || d.examined.Add(1) > maxExamined {
 		return doubtful

@@ -12,10 +12,10 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// detail requests an item by its id, in a folder or in the Trash. It returns
-// nil if the service does not provide it. The listing of a folder contains the
-// same data, but was measured to take 30 s after a change, where this request
-// takes 1 s.
+// detail requests an item by its id, in a folder or in the Trash. It returns nil
+// if the service does not provide the item in full. The listing of a folder has
+// the same data, but was measured to take 30 s after a change, whereas this
+// request takes 1 s.
 //
 // Source: https://github.com/Dandiccf/cirrove, docs/benchmarks, "Exact-ID
 // lookup of owned iCloud Trash predecessors" of 2026-09-30. The service refuses
@@ -39,23 +39,23 @@ func (d *Drive) detail(ctx context.Context, id string) *driveItem {
 		}
 		return nil
 	}
-	answered := &answer.all()[0]
-	if answered.DriveID == "" || answered.ParentID == "" || answered.ETag == "" || answered.Name == "" {
+	item := &answer.all()[0]
+	if item.DriveID == "" || item.ParentID == "" || item.ETag == "" || item.Name == "" {
 		return nil
 	}
-	return answered
+	return item
 }
 
-// present looks for an item in its folder by its id. It returns nil if the item
-// is no longer there. An incomplete listing is no proof of that.
+// present returns the present state of an item in its folder, or nil if the item
+// is no longer there. It fails if a listing lacks the item but is incomplete.
 func (d *Drive) present(ctx context.Context, in place, id string) (*Item, error) {
 	kind, zone, _ := api.DeconstructDriveID(in.id)
-	if answered := d.detail(ctx, id); answered != nil {
+	if item := d.detail(ctx, id); item != nil {
 		switch {
-		case answered.inTrash():
+		case item.inTrash():
 			return nil, nil
-		case answered.parentDoc() == api.GetDocIDFromDriveID(in.id):
-			now, err := newItem(answered)
+		case item.parentDoc() == api.GetDocIDFromDriveID(in.id):
+			now, err := newItem(item)
 			if err != nil {
 				return nil, err
 			}
@@ -76,7 +76,7 @@ func (d *Drive) present(ctx context.Context, in place, id string) (*Item, error)
 	if listed.err != nil {
 		return nil, listed.err
 	}
-	// Hidden items must be found too, so the visible children do not suffice.
+	// Hidden items must be found, too, so the visible children do not suffice.
 	if child := d.folders.findID(in.id, id); child != nil {
 		return child, nil
 	}
@@ -94,9 +94,9 @@ func (d *Drive) unchanged(ctx context.Context, it *Item) bool {
 	return err == nil && now != nil && it.ETag != "" && now.ETag == it.ETag && now.Size == it.Size
 }
 
-// sameContent reports whether two states of a file have the same content
-// according to its size, its time and the second half of its etag. It is a
-// guess that this half identifies the content, so all three must agree.
+// sameContent reports whether two states of a file have the same content: the
+// size, the time and the second half of the etag must be equal. That this half
+// identifies the content is a guess.
 func sameContent(was, now *Item) bool {
 	_, before, split := strings.Cut(was.ETag, "::")
 	_, after, _ := strings.Cut(now.ETag, "::")

@@ -11,8 +11,8 @@ import (
 )
 
 // The responses of the documents host, with the members that are used. rclone's
-// types for them have more members, and a response could not be decoded if any
-// of these had an unexpected type.
+// types for them have more members, and fail to decode a response in which any of
+// them has an unexpected type.
 
 // storedDocument is a document, which need not be in a folder.
 type storedDocument struct {
@@ -29,7 +29,7 @@ type storedDocument struct {
 	} `json:"data"`
 }
 
-// documentItem is an item that is identified by its item id.
+// documentItem is an item in the form in which it is requested by its item id.
 type documentItem struct {
 	ItemID text `json:"item_id"`
 	Info   *struct {

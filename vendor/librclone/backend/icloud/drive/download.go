@@ -17,40 +17,40 @@ import (
 	"github.com/rclone/rclone/lib/rest"
 )
 
-// contentReader reads a content or a part of it, up to the requested end. After
-// a broken connection, it resumes the download of a file and restarts that of a
-// package. A content that is shorter or longer than expected, or a different
-// one, is an error.
+// contentReader reads a content or a part of it. After a broken connection, it
+// resumes the download of a file and restarts that of a package. It fails if the
+// content is shorter or longer than expected, or if it is replaced during the
+// download.
 type contentReader struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	contents *contents
 	client   *rest.Client
 	it       *Item
-	on       string
+	on       string // the path in messages
 	learned  func() // called when the file turns out to be a package
 
-	first, last int64 // the part that was asked for; last is behind it, -1 for all
+	first, last int64 // the requested part; last is the offset after it, or -1 for everything
 	from        *address
-	denied      bool // by one address after the other
+	denied      bool // two consecutive addresses were refused
 	body        io.ReadCloser
-	pos         int64    // of the next byte
-	end         int64    // behind the last byte; -1 while not known
-	size        int64    // of the whole content; -1 while not known
+	pos         int64    // offset of the next byte
+	end         int64    // offset after the last byte; -1 while it is unknown
+	size        int64    // size of the whole content; -1 while it is unknown
 	archive     *archive // of a package; nil for the content of a file
-	handed      bool     // the caller has bytes of the content
-	more        bool     // the answer holds more than was asked for
-	partial     bool     // the answer is a part of the content
-	hasLength   bool     // the answer says how long it is
-	doubts      int      // times that the size was not the listed one
-	try         int      // of the present stretch; a byte that arrives begins a new one
+	handed      bool     // bytes of the content were returned to the caller
+	more        bool     // the response continues after end
+	partial     bool     // the response is a part of the content
+	hasLength   bool     // the response has its length
+	doubts      int      // how often the size was not the listed one
+	try         int      // number of the attempt since the last received byte
 	err         error
 }
 
-// Read opens the content of a file at a position. end is the offset after the
-// last requested byte, or -1 for everything. A negative start counts from the
-// end of a content of unknown size. on is the path of the file in messages.
-// learned is called with the new state of a file that turns out to be a package.
+// Read opens the content of a file at the offset start. end is the offset after
+// the last requested byte, or -1 for everything. A negative start counts from the
+// end of a content of unknown size. on is the path of the file in messages. If
+// the file turns out to be a package, learned is called with the item of it.
 func (d *Drive) Read(ctx context.Context, it *Item, on string, start, end int64, learned func(packaged *Item)) (io.ReadCloser, error) {
 	content, err := d.contents.read(ctx, it, on, start, end, func() {
 		packaged := *it
@@ -63,9 +63,7 @@ func (d *Drive) Read(ctx context.Context, it *Item, on string, start, end int64,
 	return content, err
 }
 
-// read opens a content at a position. end is the offset after the last
-// requested byte, or -1 for everything. A negative start counts from the end of
-// a content of unknown size.
+// read implements Drive.Read and Reader.Open.
 func (c *contents) read(ctx context.Context, it *Item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
 	if c.readsStriped(it, start, end) {
 		return c.readStriped(ctx, it, on, start, learned)
@@ -93,15 +91,14 @@ func (c *contents) newReader(ctx context.Context, it *Item, on string, start, en
 	return r
 }
 
-// extend makes the reader of a part continue to the end of the content, if the
-// service returns the whole content instead of the part.
+// extend makes the reader of a part continue to the end of the content. It is
+// called if the service returned the whole content instead of the part.
 func (r *contentReader) extend() {
 	r.last, r.end, r.more = -1, r.size, false
 }
 
-// becomesArchive is called when the content turns out to be the archive of a
-// package. The size of an archive is not the listed one, and its bytes differ
-// between downloads.
+// becomesArchive prepares the reader for the archive of a package. The size of an
+// archive is not the listed one, and its bytes differ between downloads.
 func (r *contentReader) becomesArchive() {
 	r.size = -1
 	if r.archive == nil {
@@ -109,9 +106,8 @@ func (r *contentReader) becomesArchive() {
 	}
 }
 
-// isEmpty reports whether a file is known to be empty; the service has no
-// address for an empty file. If the listing has no size, the document is looked
-// up.
+// isEmpty reports whether a file is known to be empty. The service has no address
+// for an empty file. If the listing has no size, the document is looked up.
 func (c *contents) isEmpty(ctx context.Context, it *Item) bool {
 	if it.Size >= 0 || it.packaged || it.Shared() || it.itemID == "" {
 		return it.Size == 0 && !it.packaged && !it.Shared()
@@ -121,14 +117,14 @@ func (c *contents) isEmpty(ctx context.Context, it *Item) bool {
 		(doc.Size != nil || doc.Data.Size != nil)
 }
 
-// refusedAsWrong reports whether the service responded with 400 to every
-// attempt.
+// refusedAsWrong reports whether a request failed because the service refused
+// every attempt with 400.
 func refusedAsWrong(err error) bool {
 	var typed *apierr.Error
 	return errors.As(err, &typed) && typed.Doubtful && typed.Kind() == apierr.KindUnsupported
 }
 
-// open requests the content from the present position until that succeeds.
+// open requests the content from the present position. It retries failures.
 func (r *contentReader) open() error {
 	for renewed := 0; ; r.try++ {
 		err := r.openOnce()
@@ -145,7 +141,7 @@ func (r *contentReader) open() error {
 			}
 		}
 		if spent != nil && renewed == 1 {
-			continue // an address expires after some time
+			continue // the address may have expired
 		}
 		if apierr.IsFinal(err) || spent == nil && !apierr.HasKind(err, apierr.KindNetwork) && !apierr.HasKind(err, apierr.KindThrottled) && !apierr.HasKind(err, apierr.KindDamaged) {
 			return err
@@ -160,14 +156,15 @@ func (r *contentReader) open() error {
 // refused before the reader gives up.
 const maxAddressesTried = 3
 
-// addressSpent is the refusal of an address that worked before or was just
-// received.
+// addressSpent is the error for an address that a content host refuses.
 type addressSpent struct{ refused *apierr.Refusal }
 
 func (e *addressSpent) Error() string {
 	return "the address of the content is refused: " + e.refused.Error()
 }
 
+// openOnce requests the content once. If the host refuses the address, openOnce
+// requests another address for the next attempt.
 func (r *contentReader) openOnce() error {
 	from, err := r.address(nil)
 	if err != nil {
@@ -182,8 +179,8 @@ func (r *contentReader) openOnce() error {
 		case refused.Kind() == apierr.KindThrottled, refused.Kind() == apierr.KindNetwork:
 			return refused.Err()
 		}
-		// For any reason of the refusal, a new address may help. If the session
-		// is the reason, requesting an address renews it.
+		// Another address may help whatever the reason of the refusal is. If the
+		// session has ended, requesting an address renews it.
 		if _, err := r.address(from); err != nil {
 			return apierr.Finally(err)
 		}
@@ -199,15 +196,15 @@ func (r *contentReader) openOnce() error {
 	}
 	_ = resp.Body.Close()
 	if apierr.HasKind(err, apierr.KindDamaged) {
-		if _, err := r.address(from); err != nil { // it may lead to another host
+		if _, err := r.address(from); err != nil { // another address may lead to another host
 			return apierr.Finally(err)
 		}
 	}
 	if !apierr.HasKind(err, apierr.KindChanged) {
 		return err
 	}
-	// Before the file is reported as changed, another address is requested, and
-	// finally the service is asked whether it has the file in this version.
+	// The file is reported as changed only after other addresses were tried and
+	// the service has confirmed it.
 	first := r.body == nil
 	r.doubts++
 	switch {
@@ -215,7 +212,7 @@ func (r *contentReader) openOnce() error {
 		if _, err := r.address(from); err != nil {
 			return apierr.Finally(err)
 		}
-		return apierr.Damaged("the content is not the listed one")
+		return apierr.Damaged("the size of the content is not the listed one")
 	case !r.contents.unchanged(r.ctx, r.it):
 		return err
 	case first && r.it.MayBePackage():
@@ -225,8 +222,8 @@ func (r *contentReader) openOnce() error {
 	return apierr.Finally(apierr.Damaged(err.(*apierr.Error).Why))
 }
 
-// address returns the address to read from, after checking that it belongs to
-// the content that the reader began with.
+// address returns an address to read from, other than spent. It fails if the
+// content is no longer the one that the reader began with.
 func (r *contentReader) address(spent *address) (*address, error) {
 	from, err := r.contents.at(r.ctx, r.it, spent)
 	if err != nil {
@@ -245,16 +242,16 @@ func (r *contentReader) address(spent *address) (*address, error) {
 	return from, nil
 }
 
-// maxDoubts is how often the address is requested again before a size other
-// than the listed one is accepted.
+// maxDoubts is how often another address is requested if the size of a content is
+// not the listed one.
 const maxDoubts = 4
 
-// maxDoubtsOfPackages is the same for a possible package: the listed size may
+// maxDoubtsOfPackages is maxDoubts for a possible package, whose listed size may
 // be that of the folder on a Mac.
 const maxDoubtsOfPackages = 2
 
-// get sends the request for the bytes, following the service from host to host:
-// it also uses the status 330 for that.
+// get requests the bytes from an address and follows redirects. The service also
+// redirects with the status 330.
 func (r *contentReader) get(address string) (*http.Response, error) {
 	headers := map[string]string{"Accept-Encoding": "identity"}
 	switch {
@@ -290,7 +287,7 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 	return nil, apierr.Damaged("the service redirects in a loop")
 }
 
-// request sends one request for the content when the gate admits it.
+// request sends one request for the content, as soon as the gate admits it.
 func (r *contentReader) request(address string, headers map[string]string) (*http.Response, error) {
 	gate := r.contents.gate
 	if err := gate.Enter(r.ctx); err != nil {

@@ -1,6 +1,6 @@
-// Package drive is the web API of iCloud Drive: look-ups and listings with a
-// cache of folders, changes, uploads and downloads. It knows items and paths of
-// names; package icloud presents them as a file system of rclone.
+// Package drive is a client of the web API of iCloud Drive: look-ups and listings
+// with a cache of folders, changes, uploads and downloads. Package icloud presents
+// a drive as a file system of rclone.
 package drive
 
 import (
@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Drive is the iCloud Drive of an Apple Account in this process. All remotes of
-// the account share it, so each sees the changes of the others.
+// Drive is the iCloud Drive of an Apple Account. All remotes of the account in
+// this process share it, so each sees the changes of the others.
 type Drive struct {
 	Service  *service.Service
 	folders  *folders
@@ -33,10 +33,10 @@ type Drive struct {
 	pending  pending
 	unmade   unmade
 
-	encoding encoder.MultiEncoder // of names that the service refuses
+	encoding encoder.MultiEncoder // encodes the characters that are a likely reason of a refused name
 	age      time.Duration        // the maximum age of a listing for look-ups
 
-	examined   atomic.Int64 // doubtful listings
+	examined   atomic.Int64 // number of examined listings
 	noDetails  atomic.Bool  // the service does not return single items
 	copyBroken atomic.Bool  // the service made a wrong copy
 	foldsCase  atomic.Bool  // the service treated two names that differ in case as equal
@@ -44,11 +44,11 @@ type Drive struct {
 
 // Config is the configuration of a drive.
 type Config struct {
-	SessionFile string               // beside which facts for later processes are stored, or ""
-	BatchSize   int                  // folders in one listing request, at least 1
+	SessionFile string               // facts for later processes are stored beside it; "" for none
+	BatchSize   int                  // the maximum number of folders in a listing request, at least 1
 	ListingAge  time.Duration        // the maximum age of a listing for look-ups
-	CacheItems  int                  // items of listings in memory
-	Encoding    encoder.MultiEncoder // of names that the service refuses
+	CacheItems  int                  // the maximum number of items of listings in memory
+	Encoding    encoder.MultiEncoder // encodes the characters that are a likely reason of a refused name
 }
 
 // New returns the drive of an account.
@@ -68,34 +68,28 @@ func New(service *service.Service, config Config) *Drive {
 	return d
 }
 
-// ListingBatch returns how many folders are listed with one request.
+// ListingBatch returns the maximum number of folders that are listed with one
+// request.
 func (d *Drive) ListingBatch() int { return int(max(1, d.lister.batch.Load())) }
-
-// MergesCase reports whether the service was seen to treat names that differ in
-// case as equal.
-func (d *Drive) MergesCase() bool { return d.foldsCase.Load() }
-
-// IsIdle reports whether no content is being requested, and none is in memory.
-func (d *Drive) IsIdle() bool { return d.contents.gate.Idle() && d.contents.budget.isWhole() }
 
 // ForgetListings drops the cached contents of all folders.
 func (d *Drive) ForgetListings() { d.folders.forgetAll() }
 
-// Finish waits for the changes in the background, until ctx ends. It returns
-// those that failed since the last call and those that are still under way.
+// Finish waits for the changes in the background until ctx ends. It returns those
+// that failed since the last call and those that are still under way.
 func (d *Drive) Finish(ctx context.Context) []Unfinished { return d.pending.finish(ctx) }
 
-// Shutdown stores the session as the service has changed it, and the facts that
-// later processes need not determine again, and finishes.
+// Shutdown stores the cookies that the service has replaced and the facts for
+// later processes, and calls Finish.
 func (d *Drive) Shutdown(ctx context.Context) []Unfinished {
 	d.Service.Session.Flush(ctx)
 	d.facts.flush(ctx)
 	return d.Finish(ctx)
 }
 
-// named returns the child that a name stands for. A child whose name differs in
-// case is a different one, unless the service was seen to treat the two names
-// as equal.
+// named returns the child that a look-up has found, or nil. A child whose name
+// differs in case only counts if the service was seen to treat the two names as
+// equal.
 func (d *Drive) named(got found) *Item {
 	if got.exact == nil && !d.foldsCase.Load() {
 		return nil
@@ -103,9 +97,9 @@ func (d *Drive) named(got found) *Item {
 	return got.like
 }
 
-// walk finds a folder by the names on its path. It returns fs.ErrorDirNotFound
-// if a listing of the parent folder lacks it; that the service reports the id
-// as gone does not suffice.
+// walk finds a folder by the names on its path and, if create is set, creates the
+// missing folders. It returns fs.ErrorDirNotFound only if the listing of a parent
+// folder lacks the next name, not if the service reports an id as gone.
 func (d *Drive) walk(ctx context.Context, names []string, create bool) (place, error) {
 	begun := d.folders.now()
 	first := d.recall(ctx, names)
@@ -126,8 +120,7 @@ func (d *Drive) walk(ctx context.Context, names []string, create bool) (place, e
 		if err := d.stillListed(ctx, try, err); err != nil {
 			return place{}, err
 		}
-		// An id in the cache no longer exists, so the names lead to another
-		// folder now.
+		// A folder in the cache no longer exists, so the path leads elsewhere now.
 		for _, id := range passed {
 			d.folders.forget(id)
 		}
@@ -135,11 +128,11 @@ func (d *Drive) walk(ctx context.Context, names []string, create bool) (place, e
 	}
 }
 
-// recall lists the folders on the path to the first folder that the process
-// uses, with one request, if an earlier process has stored their ids. descend
-// would request the same listings one by one, and it requests those that recall
-// does not return. Folders that an earlier process has just created are not
-// listed: that the ids lead there is assumed.
+// recall lists the folders on the path to the first folder that the process uses,
+// with one request, if an earlier process has stored their ids. Without it,
+// descend would request these listings one by one. Folders that an earlier
+// process has just created are not listed; see folders.assume. first reports
+// whether this is the first folder.
 func (d *Drive) recall(ctx context.Context, names []string) (first bool) {
 	if len(names) == 0 {
 		return false
@@ -154,7 +147,7 @@ func (d *Drive) recall(ctx context.Context, names []string) (first bool) {
 	if _, known := d.folders.find(rootID, names[0]); known || len(ids) == 0 {
 		return first
 	}
-	done, err := d.folders.fill(ctx, rootID) // other callers that begin at the root wait for it
+	done, err := d.folders.fill(ctx, rootID) // so that other callers wait for the listing of the root
 	if err != nil {
 		return first
 	}
@@ -167,10 +160,10 @@ func (d *Drive) recall(ctx context.Context, names []string) (first bool) {
 	return first
 }
 
-// stillListed waits before a path is looked up again because the service lists
-// a folder and reports that it is gone. At the first attempt, the listing may
-// have been an old one. It returns the error to end with if the service keeps
-// contradicting itself.
+// stillListed waits before a path is looked up again because the service lists a
+// folder but reports its id as gone. It does not wait at the first attempt, at
+// which the listing may have been an old one. If the service keeps contradicting
+// itself, stillListed returns an error.
 func (d *Drive) stillListed(ctx context.Context, try int, gone error) error {
 	if try == 1 {
 		return nil
@@ -183,12 +176,12 @@ func (d *Drive) stillListed(ctx context.Context, try int, gone error) error {
 	return d.Service.Retries.Wait(ctx, try, contradiction)
 }
 
-// errContradiction is the error for an item that the service lists and whose id
-// it reports as gone.
-var errContradiction = apierr.Damaged("the service lists it and reports it as missing")
+// errContradiction is the error for an item that the service lists although it
+// reports the id as gone.
+var errContradiction = apierr.Damaged("the service lists it but reports it as missing")
 
-// descend finds a folder as walk does, and reports whether the last folders on
-// the path were created. passed gets the ids of the folders on the way.
+// descend makes one attempt of walk. made reports whether it created folders. It
+// appends the ids of the folders on the path to passed.
 func (d *Drive) descend(ctx context.Context, names []string, create bool, begun time.Time, passed *[]string) (at place, made bool, err error) {
 	at = driveRoot
 	for _, name := range names {
@@ -223,19 +216,20 @@ func (d *Drive) descend(ctx context.Context, names []string, create bool, begun 
 	return at, made, nil
 }
 
-// child finds the item of a folder that has a name. A cached item is assumed to
-// be present. A name that is not cached is looked up in a listing that is no
-// older than begun. If the item is to be created, an older listing suffices,
-// because the service itself detects a conflict.
+// child looks up a name in a folder. A cached item is assumed to be present. A
+// name that is not cached is looked up in a listing that is not older than begun.
+// If the item is to be created, an older listing suffices, because the service
+// itself detects a conflict.
 func (d *Drive) child(ctx context.Context, in place, name string, begun time.Time, create bool) (found, error) {
 	return d.lookup(ctx, in, name, func(got found) bool {
 		return d.named(got) != nil || create || !got.listed.Before(begun)
 	})
 }
 
-// identify finds the child that a name stands for: in a listing within the age
-// that the option listing_age allows or, if that does not have it, in one no
-// older than begun. It returns fs.ErrorObjectNotFound if there is none.
+// identify returns the child with a name. A listing that is not older than the
+// option listing_age suffices to find a child. That there is none has to be shown
+// by a listing that is not older than begun; then the error is
+// fs.ErrorObjectNotFound.
 func (d *Drive) identify(ctx context.Context, in place, name string, begun time.Time) (*Item, error) {
 	oldest := begun.Add(-d.age)
 	got, err := d.lookup(ctx, in, name, func(got found) bool {
@@ -257,7 +251,8 @@ func (d *Drive) identify(ctx context.Context, in place, name string, begun time.
 	return child, nil
 }
 
-// lookup finds a child in a listing that good accepts, or in a new one.
+// lookup looks up a name in the cached listing of a folder, if good accepts the
+// result, or else in a new one.
 func (d *Drive) lookup(ctx context.Context, in place, name string, good func(found) bool) (found, error) {
 	for range maxListings {
 		if got, known := d.folders.find(in.id, name); known && good(got) {
@@ -271,7 +266,7 @@ func (d *Drive) lookup(ctx context.Context, in place, name string, good func(fou
 		if err != nil {
 			return found{}, err
 		}
-		if fresh != nil { // the cache may have dropped it again, because of other changes or its limit
+		if fresh != nil { // use the result, because the cache may have dropped it already
 			exact, like := pick(fresh.items, name)
 			return lookedUp(exact, like, name, fresh.short, fresh.invalid), nil
 		}
@@ -279,10 +274,11 @@ func (d *Drive) lookup(ctx context.Context, in place, name string, good func(fou
 	return found{}, apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing")
 }
 
-// maxListings is how often a folder is listed to find one item.
+// maxListings is how often lookup tries to list a folder.
 const maxListings = 4
 
-// pick finds an item by its name in a listing, as children.find does.
+// pick finds an item by its name in a listing. Its results are those of
+// children.find.
 func pick(shown []*Item, name string) (exact, like *Item) {
 	key, folded := nameKey(name), foldKey(name)
 	for _, child := range shown {
@@ -296,8 +292,8 @@ func pick(shown []*Item, name string) (exact, like *Item) {
 	return nil, like
 }
 
-// refresh lists a folder for all callers that wait for it, unless good accepts
-// the contents in the meantime.
+// refresh lists a folder once for all callers that wait for the listing, and sets
+// fresh. It does nothing if good returns true when it is this caller's turn.
 func (d *Drive) refresh(ctx context.Context, folder place, good func() bool, fresh **folderContents) error {
 	done, err := d.folders.fill(ctx, folder.id)
 	if err != nil {
@@ -315,13 +311,13 @@ func (d *Drive) refresh(ctx context.Context, folder place, good func() bool, fre
 	return nil
 }
 
-// listOne lists a folder, and repeats that while the service reports an
-// existing folder as gone.
+// listOne lists a folder. It repeats the listing while the service reports a
+// folder as gone that is known to exist.
 func (d *Drive) listOne(ctx context.Context, folder place) folderContents {
 	for try := 1; ; try++ {
 		listed := d.lister.list(ctx, []target{folder.target()})[0]
 		if isGone(listed.err) && d.isThere(folder.id) {
-			waitErr := d.Service.Retries.Wait(ctx, try+1, apierr.Damaged("the service reports it as missing: "+listed.err.Error()))
+			waitErr := d.Service.Retries.Wait(ctx, try+1, apierr.Damaged("the service reports the folder as missing: "+listed.err.Error()))
 			if waitErr == nil {
 				continue
 			}
@@ -334,8 +330,8 @@ func (d *Drive) listOne(ctx context.Context, folder place) folderContents {
 	}
 }
 
-// isThere reports whether a folder is known to exist whatever the service
-// reports: the root, and a folder that this process has just created.
+// isThere reports whether a folder is known to exist, regardless of what the
+// service reports: it is the root, or this process has just created it.
 func (d *Drive) isThere(id string) bool { return id == rootID || d.folders.isNew(id) }
 
 // SplitPath returns the parts of a path, none for the root.

@@ -10,8 +10,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// Find returns the item with exactly this path. It returns
-// fs.ErrorObjectNotFound if there is none. on is the path in messages.
+// Find returns the item with a path. It returns fs.ErrorObjectNotFound if there is
+// none. on is the path in messages.
 func (d *Drive) Find(ctx context.Context, names []string, on string) (*Item, error) {
 	if len(names) == 0 {
 		return nil, fs.ErrorIsDir
@@ -34,16 +34,16 @@ func (d *Drive) Find(ctx context.Context, names []string, on string) (*Item, err
 			if err := d.stillListed(ctx, try, apierr.About(err, "list", parent.path)); err != nil {
 				return nil, err
 			}
-			d.folders.forget(parent.parent) // it led to a folder that is gone
+			d.folders.forget(parent.parent) // its listing has the folder that is gone
 			continue
 		}
 		return it, apierr.About(err, "find", on)
 	}
 }
 
-// Latest returns the item that now has the name in the folder where it was
-// listed, regardless of the case of the path that led there. gone reports that
-// the folder is elsewhere, or is another one.
+// Latest returns the item that now has the name of it, in the folder in which it
+// was listed. Unlike Find, it does not use the path, whose case may differ. gone
+// reports whether the folder no longer exists.
 func (d *Drive) Latest(ctx context.Context, it *Item, on string) (now *Item, gone bool, err error) {
 	now, err = d.identify(ctx, folderOf(it, on), it.Shown, d.folders.now())
 	if isGone(err) && err != fs.ErrorObjectNotFound {

@@ -8,51 +8,51 @@ import (
 	"time"
 )
 
-// folders is the directory cache of an account: the contents of the folders of
-// the drive by their ids, from the service's listings and our own changes.
+// folders is the directory cache of a drive. It has the contents of folders by
+// their ids, from the service's listings and the changes of this process.
 //
-// The cache can be out of date, because other devices change the drive too. If
-// an outdated entry is used for a write, the service reports a conflict,
-// another name or an unknown id, and the folder is dropped from the cache. If
-// an entry is used for a look-up, its age is checked.
+// The cache can be out of date, because other devices change the drive, too. If
+// an outdated entry is used for a write, the service reports a conflict, another
+// name or an unknown id, and the folder is dropped from the cache. If an entry is
+// used for a look-up, its age is checked.
 type folders struct {
 	mu      sync.Mutex
 	byID    map[string]*folder
 	recent  *list.List // of *folder with known contents, the last used first
-	items   int        // in all folders with known contents, and these folders
-	largest *folder    // of those with known contents; it is not counted against longest
-	longest int        // items kept
-	assumed []*Item    // folders that are found in parents without known contents
+	items   int        // number of folders with known contents and of the items in them
+	largest *folder    // the largest of them; it does not count towards limit
+	limit   int        // the maximum of items
+	assumed []*Item    // folders of assume
 	now     func() time.Time
 }
 
 // folder is the cached state of a folder.
 type folder struct {
 	id       string
-	children *children      // nil while not known
-	listed   time.Time      // when the listing was asked for that children come from
-	short    error          // why there may be more children than that listing had, or nil
+	children *children      // nil while the contents are unknown
+	listed   time.Time      // when the listing was requested that children comes from
+	short    error          // why there may be more children than in that listing, or nil
 	invalid  []*InvalidItem // items of that listing that cannot be used
-	made     time.Time      // when it was made, if we made it
-	element  *list.Element
+	made     time.Time      // when this process created the folder, or zero
+	element  *list.Element  // in folders.recent
 
 	// filling is held while the folder is being listed or a child folder is
 	// being created, so that concurrent callers share the operation.
 	filling chan struct{}
-	// Changes made by this process while listings are under way. A listing may
-	// have been made before or after them.
+	// listings is the number of listings under way, and journal the changes that
+	// this process has made meanwhile. A listing may or may not contain them.
 	listings int
 	journal  []change
 }
 
-// change is a change made by this process in a folder.
+// change is a change that this process has made in a folder.
 type change struct {
-	put  *Item  // what is there now, or nil
-	drop string // the id that is gone, or ""
+	put  *Item  // the new or changed item, or nil
+	drop string // the id of the removed item, or ""
 }
 
-func newFolders(longest int) *folders {
-	return &folders{byID: map[string]*folder{}, recent: list.New(), longest: longest, now: time.Now}
+func newFolders(limit int) *folders {
+	return &folders{byID: map[string]*folder{}, recent: list.New(), limit: limit, now: time.Now}
 }
 
 // at returns the record of a folder and creates it if necessary. mu must be
@@ -76,13 +76,13 @@ func (f *folders) contents(id string) *children {
 
 // found is the result of a look-up by name.
 type found struct {
-	exact  *Item     // the child of that name
-	like   *Item     // that, or one whose name differs by case
-	listed time.Time // when the listing was asked for
-	short  error     // why the folder may have it all the same, or nil
+	exact  *Item     // the child with that name, or nil
+	like   *Item     // exact, or a child whose name differs in case, or nil
+	listed time.Time // when the listing was requested
+	short  error     // why the folder may have the child although the listing lacks it, or nil
 }
 
-// lookedUp returns the result of a look-up in a listing.
+// lookedUp returns the result of a look-up in a listing with invalid items.
 func lookedUp(exact, like *Item, name string, short error, invalid []*InvalidItem) found {
 	if like == nil {
 		if err := invalidNamed(invalid, name); err != nil {
@@ -92,8 +92,8 @@ func lookedUp(exact, like *Item, name string, short error, invalid []*InvalidIte
 	return found{exact: exact, like: like, short: short}
 }
 
-// find looks up a child by its name. known is false if the contents of the
-// folder are unknown.
+// find looks up a child by its name in the cached contents of a folder. known is
+// false if they are unknown.
 func (f *folders) find(id, name string) (got found, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,7 +119,7 @@ func (f *folders) listedSince(id string, begun time.Time) (folderContents, bool)
 	return folderContents{items: in.children.visible(), invalid: in.invalid, short: in.short}, true
 }
 
-// findCoarsely returns a child by a rule that treats more names as equal.
+// findCoarsely returns a child whose name has the same coarseKey, or nil.
 func (f *folders) findCoarsely(id, name string) *Item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,7 +129,7 @@ func (f *folders) findCoarsely(id, name string) *Item {
 	return nil
 }
 
-// findID returns a child by its id, if the contents are known.
+// findID returns a child by its id, or nil.
 func (f *folders) findID(id, childID string) *Item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,21 +139,21 @@ func (f *folders) findID(id, childID string) *Item {
 	return nil
 }
 
-// leftovers returns the uploads in a folder that will not be completed: old
-// ones, and those of a file that was replaced since.
+// leftovers returns the leftovers in a folder that no process will complete: old
+// ones, and those of the file that was just replaced.
 func (f *folders) leftovers(id, replaced string) []*Item {
 	return f.uploads(id, func(known *children, child *Item, made leftover) bool {
 		return known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced))
 	})
 }
 
-// leftoversOf returns the unfinished replacements of a file in a folder.
+// leftoversOf returns the leftovers in a folder that were to replace a file.
 func (f *folders) leftoversOf(id, name string) []*Item {
 	return f.uploads(id, func(_ *children, _ *Item, made leftover) bool { return made.replaces(name) })
 }
 
-// uploads returns the children of a folder whose names are those of uploads
-// under way and that wanted accepts.
+// uploads returns the children of a folder that have the name of a leftover and
+// that wanted accepts.
 func (f *folders) uploads(id string, wanted func(*children, *Item, leftover) bool) (found []*Item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,12 +174,12 @@ func (f *folders) uploads(id string, wanted func(*children, *Item, leftover) boo
 type ticket struct {
 	folder  *folder
 	started time.Time
-	changes int   // of our own before it
-	short   error // why it did not bring all that is in the folder, or nil
+	changes int   // the length of the journal at the start
+	short   error // why the listing may be incomplete, or nil
 	invalid []*InvalidItem
 }
 
-// begin must be called before a listing is requested.
+// begin must be called before a listing is requested, and end after it.
 func (f *folders) begin(id string) *ticket {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -188,9 +188,9 @@ func (f *folders) begin(id string) *ticket {
 	return &ticket{folder: in, started: f.now(), changes: len(in.journal)}
 }
 
-// end must be called with the listed items, or nil, and returns what the folder
-// shows. The changes that this process has made in the meantime are applied to
-// the listing. A listing that is older than the cached contents is not stored.
+// end stores the listed items, unless the cached contents are newer. listed is nil
+// if the listing failed. end returns the items that the folder shows, with the
+// changes that this process has made in the meantime.
 func (f *folders) end(t *ticket, listed []*Item) []*Item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,8 +222,7 @@ func (f *folders) end(t *ticket, listed []*Item) []*Item {
 	return arranged.visible()
 }
 
-// put records that an item of ours is now in a folder, regardless of its
-// earlier state.
+// put records that this process has stored an item in a folder, or changed it.
 func (f *folders) put(id string, child *Item) { f.record(id, change{put: child}) }
 
 // drop records that an item is no longer in a folder.
@@ -271,8 +270,8 @@ func (f *folders) isNew(id string) bool {
 	return ok && f.now().Sub(in.made) < newFor
 }
 
-// forget drops the known contents of a folder, and the results of listings
-// under way.
+// forget drops the known contents of a folder. The results of listings under way
+// will not be stored.
 func (f *folders) forget(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -314,19 +313,19 @@ func (f *folders) empty(in *folder) {
 	}
 }
 
-// size returns how much a folder with known contents counts towards the limit.
+// size returns by how much a folder with known contents counts towards the limit.
 func (in *folder) size() int { return 1 + len(in.children.byName) }
 
-// shrink drops the folders that were not used for longest. mu must be held. The
-// largest folder is kept whatever its size, because listing it repeatedly would
-// cost most.
+// shrink drops the contents of the least recently used folders. The largest folder
+// is kept whatever its size, because listing it again is the most expensive. mu
+// must be held.
 func (f *folders) shrink() {
-	for f.items > f.longest {
+	for f.items > f.limit {
 		at := f.recent.Back()
 		if at.Value.(*folder) == f.largest {
 			at = at.Prev()
 		}
-		if at == nil || f.items-f.largest.size() <= f.longest {
+		if at == nil || f.items-f.largest.size() <= f.limit {
 			return
 		}
 		in := at.Value.(*folder)
@@ -343,7 +342,8 @@ func (f *folders) release(in *folder) {
 	}
 }
 
-// fill waits until this caller may list a folder or create a folder in it.
+// fill waits until no other caller lists a folder or creates a folder in it. done
+// must be called afterwards.
 func (f *folders) fill(ctx context.Context, id string) (done func(), err error) {
 	f.mu.Lock()
 	turn := f.at(id).filling

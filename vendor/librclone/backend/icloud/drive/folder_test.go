@@ -22,8 +22,9 @@ func listed(names ...string) []*Item {
 	return items
 }
 
-// Two items of one name are both listed, whatever the order they come in.
-func TestItemsOfOneName(t *testing.T) {
+// Two items with the same name are both listed, under names that do not depend on
+// the order of the listing.
+func TestItemsWithTheSameName(t *testing.T) {
 	want := []string{"Notes", "Notes (00000001)", "notes", "file.txt", "file (00000004).txt", "other"}
 	items := listed("Notes", "Notes", "notes", "file.txt", norm.NFD.String("file.txt"), "other")
 	for range 20 {
@@ -43,9 +44,9 @@ func TestItemsOfOneName(t *testing.T) {
 	}
 }
 
-// However many items have one name and the start of one id, all are listed, and
-// by names that do not depend on the order either.
-func TestItemsOfOneNameAndLikeIDs(t *testing.T) {
+// Items with the same name whose ids begin alike are all listed, under names that
+// do not depend on the order of the listing.
+func TestItemsWithTheSameNameAndSimilarIDs(t *testing.T) {
 	ids := []string{
 		"FILE::zone::document-1", "FILE::zone::document-2", "FILE::zone::document-3", "FILE::zone::DOCUMENT-3",
 		"FILE::another::document-3", "FILE::zone::x",
@@ -74,8 +75,9 @@ func TestItemsOfOneNameAndLikeIDs(t *testing.T) {
 	}
 }
 
-// The cache keeps to its size, and forgets what was not used for long.
-func TestFoldersAreForgotten(t *testing.T) {
+// The cache keeps to its limit and drops the least recently used folders, but
+// never the largest one.
+func TestLeastRecentlyUsedFoldersAreDropped(t *testing.T) {
 	f := newFolders(100)
 	fill := func(id string, count int) {
 		names := make([]string, count)
@@ -93,7 +95,7 @@ func TestFoldersAreForgotten(t *testing.T) {
 	_, known := f.find("folder11", "file1")
 	require.True(t, known)
 	fill("one more", 10)
-	assert.True(t, (f.contents("folder11") != nil), "it was used a moment ago")
+	assert.True(t, (f.contents("folder11") != nil), "the folder was just used")
 	assert.False(t, (f.contents("folder12") != nil))
 	fill("large", 10_000)
 	assert.Equal(t, 10_001+9*11, f.items)
@@ -110,7 +112,7 @@ func TestFoldersAreForgotten(t *testing.T) {
 	for i := range 200 {
 		fill(fmt.Sprint("empty", i), 0)
 	}
-	assert.InDelta(t, 100, f.items, 11, "an empty folder takes room, too")
+	assert.InDelta(t, 100, f.items, 11, "an empty folder counts, too")
 	f.find("unheard of", "x")
 	f.drop("unheard of", "x")
 	f.forgetAll()
@@ -119,15 +121,15 @@ func TestFoldersAreForgotten(t *testing.T) {
 	assert.Empty(t, f.byID)
 }
 
-// A listing that was asked for before another one is not kept.
-func TestOlderListingIsNotKept(t *testing.T) {
+// A listing is not stored if another one was requested after it.
+func TestOlderListingIsNotStored(t *testing.T) {
 	f := newFolders(100)
 	moment := time.Now()
 	f.now = func() time.Time { moment = moment.Add(time.Second); return moment }
 	early, late := f.begin("folder"), f.begin("folder")
 	f.end(late, listed("new"))
 	shown := f.end(early, listed("old"))
-	assert.Equal(t, "old", shown[0].Shown, "who asked gets what was answered")
+	assert.Equal(t, "old", shown[0].Shown, "the caller gets the listing that it requested")
 	got, _ := f.find("folder", "new")
 	assert.NotNil(t, got.exact)
 	during := f.begin("folder")
@@ -136,6 +138,8 @@ func TestOlderListingIsNotKept(t *testing.T) {
 	assert.False(t, (f.contents("folder") != nil))
 }
 
+// The name of a replacement is recognised, fits into the length limit, and tells
+// which file it replaces and when it was made.
 func TestNamesOfLeftovers(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for _, name := range []string{"file.txt", "a.icloud-new-x", strings.Repeat("é", 127), strings.Repeat("x", 255), "with space "} {

@@ -19,16 +19,15 @@ const rootID = "FOLDER::com.apple.CloudDocs::root"
 // trashID is the parent of items in the Trash.
 const trashID = "TRASH_ROOT"
 
-// Statuses of single items in answers.
+// The statuses of single items in responses.
 const (
 	statusOK       = "OK"
 	statusConflict = "ETAG_CONFLICT"
 )
 
-// driveItem is an item in the responses of the Drive host, with the members
-// that are used. Every member may be missing; required members are checked
-// where they are used. The items of a folder are decoded separately; see
-// folderAnswer.
+// driveItem is an item in a response of the Drive host, with the members that are
+// used. Every member may be missing; required members are checked where they are
+// used. The items of a folder are decoded separately; see FolderResponse.
 type driveItem struct {
 	DriveID   text            `json:"drivewsid"`
 	ItemID    text            `json:"item_id"`
@@ -74,7 +73,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 // number is an integer that is encoded as a number or as a string.
 type number int64
 
-// unreadable is the value of a number that is no 64-bit integer. It is not
+// unreadable is the value of a number that is not a 64-bit integer. It is not
 // reported as an error, because the decoder would then skip the members that
 // follow.
 const unreadable number = math.MinInt64
@@ -89,11 +88,11 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// isUnreadable reports whether the member is there and is no integer.
+// isUnreadable reports whether the member is present but not an integer.
 func (n *number) isUnreadable() bool { return n != nil && *n == unreadable }
 
-// Or returns the number, -1 if it is negative or unreadable, and missing if the
-// response has none.
+// Or returns the number, -1 if it is negative or unreadable, or missing if the
+// member is missing.
 func (n *number) Or(missing int64) int64 {
 	if n == nil {
 		return missing
@@ -101,8 +100,8 @@ func (n *number) Or(missing int64) int64 {
 	return max(-1, int64(*n))
 }
 
-// moment is a time. A time that cannot be parsed is the zero time, because it
-// is no reason for a listing to fail.
+// moment is a time. A time that cannot be parsed becomes the zero time, because
+// a listing must not fail for it.
 type moment time.Time
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -113,7 +112,7 @@ func (m *moment) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// fullName joins the parts of a name that the service stores.
+// fullName returns the name, which the service stores in two parts.
 func (d *driveItem) fullName() string {
 	if d.Extension == "" {
 		return d.Name
@@ -121,31 +120,32 @@ func (d *driveItem) fullName() string {
 	return d.Name + "." + d.Extension
 }
 
-// Item is an item as it is stored in the cache.
+// Item is a file or a folder, as it is stored in the cache.
 type Item struct {
 	ID       string // drivewsid
 	itemID   string
 	Parent   string // drivewsid of its folder
-	within   string // the parent that the service reports, if that is another id
+	within   string // the parent that the service reports, if its id differs from Parent
 	ETag     string
 	Name     string // in the service's form
-	Shown    string // the name in listings: name, unless it is a leftover upload or two items have the same name
-	Size     int64  // bytes; -1 when the service does not say
+	Shown    string // the name in listings; differs from Name for some leftovers and for duplicates
+	Size     int64  // in bytes; -1 if the service does not report it
 	Modified time.Time
 	Folder   bool
 	Library  bool // a folder that belongs to an app
-	packaged bool // a package: a folder on a Mac, an archive here
+	packaged bool // a package: a folder on a Mac, an archive when it is downloaded
 	share    json.RawMessage
-	Files    int64 // below a folder, as the service counts; -1 unknown
-	Children int64 // directly in a folder, as the service counts; -1 unknown
+	Files    int64 // in a folder and below, as the service counts them; -1 if unknown
+	Children int64 // items in a folder, as the service counts them; -1 if unknown
 }
 
 func (i *Item) zone() string  { return api.ZoneFromDriveID(i.ID) }
 func (i *Item) docID() string { return api.GetDocIDFromDriveID(i.ID) }
 
-// newItem checks a received item and converts it into the form of the cache.
-func newItem(answered *driveItem) (*Item, error) {
-	id := string(answered.DriveID)
+// newItem converts an item of a response. It fails if the item has no id, or no
+// known type.
+func newItem(received *driveItem) (*Item, error) {
+	id := string(received.DriveID)
 	kind, _, _ := api.DeconstructDriveID(id)
 	docID := api.GetDocIDFromDriveID(id)
 	if docID == "" {
@@ -153,36 +153,36 @@ func newItem(answered *driveItem) (*Item, error) {
 	}
 	i := &Item{
 		ID:       id,
-		itemID:   string(answered.ItemID),
-		Parent:   string(answered.ParentID),
-		ETag:     string(answered.ETag),
-		Name:     answered.fullName(),
-		Size:     answered.Size.Or(-1),
-		Modified: time.Time(answered.Modified),
-		Files:    answered.Files.Or(-1),
-		Children: answered.Children.Or(-1),
+		itemID:   string(received.ItemID),
+		Parent:   string(received.ParentID),
+		ETag:     string(received.ETag),
+		Name:     received.fullName(),
+		Size:     received.Size.Or(-1),
+		Modified: time.Time(received.Modified),
+		Files:    received.Files.Or(-1),
+		Children: received.Children.Or(-1),
 	}
 	if i.Name == "" {
 		i.Name = docID
 	}
 	i.Shown = i.Name
-	said, identified := formOf(answered.Type), formOf(kind)
+	byType, byID := formOf(received.Type), formOf(kind)
 	switch {
-	case answered.Type == "" && kind == "":
+	case received.Type == "" && kind == "":
 		return nil, apierr.Damaged("an item without a type")
-	case said == unknownForm && identified == unknownForm:
+	case byType == unknownForm && byID == unknownForm:
 		return nil, apierr.Damaged("an item of an unknown type")
-	case said == unknownForm:
-		said = identified
-	case identified != unknownForm && said != packageForm && said.isFolder() != identified.isFolder():
+	case byType == unknownForm:
+		byType = byID
+	case byID != unknownForm && byType != packageForm && byType.isFolder() != byID.isFolder():
 		return nil, apierr.Damaged("an item whose type contradicts its id")
 	}
-	i.Folder, i.Library, i.packaged = said.isFolder(), said == libraryForm, said == packageForm
+	i.Folder, i.Library, i.packaged = byType.isFolder(), byType == libraryForm, byType == packageForm
 	if i.Folder {
-		i.Size = answered.Quota.Or(-1)
+		i.Size = received.Quota.Or(-1)
 	}
-	if len(answered.ShareID) > 0 && string(answered.ShareID) != "null" {
-		i.share = answered.ShareID
+	if len(received.ShareID) > 0 && string(received.ShareID) != "null" {
+		i.share = received.ShareID
 	}
 	return i, nil
 }
@@ -198,9 +198,8 @@ const (
 	libraryForm // the folder of an app
 )
 
-// formOf returns the form for a type, which is the member "type" or the
-// beginning of an id: FOLDER, SHARED_FOLDER, FILE_IN_SHARED_FOLDER and similar
-// ones.
+// formOf returns the form for a type, such as FOLDER, SHARED_FOLDER or
+// FILE_IN_SHARED_FOLDER, which is the member "type" or the beginning of an id.
 func formOf(kind string) form {
 	kind = strings.ToUpper(kind)
 	switch {
@@ -218,7 +217,7 @@ func formOf(kind string) form {
 
 func (f form) isFolder() bool { return f == folderForm || f == libraryForm }
 
-// packageExtensions are the extensions of documents that Mac programs store as
+// packageExtensions has the extensions of documents that Mac programs store as
 // folders. Most of these documents are listed as files, and some of them are
 // files. https://github.com/rclone/rclone/issues/9798
 var packageExtensions = map[string]bool{
@@ -229,8 +228,8 @@ var packageExtensions = map[string]bool{
 	"textbundle": true, "xcodeproj": true, "xcworkspace": true,
 }
 
-// MayBePackage reports whether the size of the item is known only after its
-// content is opened.
+// MayBePackage reports whether the item has the extension of a package. Whether
+// it is one, and its size, is then only known after its content was opened.
 func (i *Item) MayBePackage() bool {
 	_, extension := splitName(i.Name)
 	return !i.Folder && packageExtensions[strings.ToLower(extension)]
@@ -242,8 +241,8 @@ func (i *Item) Shared() bool {
 	return len(i.share) > 0 || strings.Contains(kind, "SHARED")
 }
 
-// Owner returns the record name of the account that shares the item, if the
-// service reports it. It is not a personal address.
+// Owner returns the record name of the account that shares the item, or "" if the
+// service does not report it. A record name is not a personal address.
 func (i *Item) Owner() string {
 	var share struct {
 		Zone struct {
@@ -256,28 +255,28 @@ func (i *Item) Owner() string {
 	return share.Zone.Owner
 }
 
-// parentDoc returns the document id of the item's folder, or "" if the response
-// has none.
+// parentDoc returns the document id of the folder of the item, or "" if the
+// response has none.
 func (d *driveItem) parentDoc() string { return api.GetDocIDFromDriveID(string(d.ParentID)) }
 
 // inTrash reports whether the item is in the Trash according to the response.
 func (d *driveItem) inTrash() bool { return d.parentDoc() == trashID }
 
-// itemsResponse is the response to the changing calls of the Drive host.
+// itemsResponse is the response of the Drive host to a call about items.
 type itemsResponse struct {
 	Items   []driveItem `json:"items"`
 	Folders []driveItem `json:"folders"`
 }
 
-// itemStatus is the refusal of one item in a response whose status is a
-// success.
+// itemStatus is the error for an item that the service refuses within a response
+// whose own status is a success.
 type itemStatus struct {
 	status string
 }
 
-// settled reports whether the refusal is definite, so that the same change is
-// not tried again. Of the other statuses, users have seen "UNKNOWN", after
-// which rclone repeats the call or checks the result.
+// settled reports whether the refusal is definite, so that the change is not
+// tried again. Another status that users have seen is "UNKNOWN", after which
+// rclone repeats the call or checks the result.
 func (s *itemStatus) settled() bool {
 	said := strings.ToUpper(s.status)
 	for _, word := range []string{"EXIST", "DENIED", "FORBIDDEN", "INVALID", "QUOTA"} {
@@ -292,10 +291,11 @@ func (s *itemStatus) Error() string {
 	if plain := apierr.PlainText(s.status); plain != "" {
 		return "the service responded with " + plain
 	}
-	return "the service refused it"
+	return "the service refused the item"
 }
 
-// only returns the item of a response about one item.
+// only returns the item of a response about one item. If its status is not a
+// success, the error is an *itemStatus.
 func only(items []driveItem) (*driveItem, error) {
 	if len(items) != 1 {
 		return nil, apierr.Damaged("the response about one item has " + strconv.Itoa(len(items)))

@@ -18,23 +18,23 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// lister requests the contents of folders, several with one request. Apple's
-// limit on them is unknown: idrive-cli lists a whole level of a tree with one
+// lister requests the contents of folders, several with one request. The limit of
+// the service is unknown: idrive-cli lists a whole level of a tree with one
 // request. Folders that the service refuses or omits are requested again in
-// smaller lists, and the size that worked is kept.
+// smaller lists, and later lists are not longer than those that worked.
 // https://github.com/nktknshn/idrive-cli
 type lister struct {
 	service *service.Service
 	folders *folders
-	batch   atomic.Int64        // folders in a request
+	batch   atomic.Int64        // the maximum number of folders in a request
 	proved  atomic.Bool         // the service has accepted a list of several folders
 	proving *semaphore.Weighted // held by the list that tests this
-	closed  atomic.Bool         // the Drive host does not list below shares
+	closed  atomic.Bool         // the Drive host does not list folders below a share
 }
 
-// heaviest is how many items a request should return at most, according to the
-// service's counts, because a response is decoded as a whole.
-const heaviest = 5_000
+// maxWeight is how many items a request of several folders should return at most,
+// according to the service's counts, because a response is kept as a whole.
+const maxWeight = 5_000
 
 // ListWorkers is the maximum number of concurrent listing requests.
 const ListWorkers = 8
@@ -44,8 +44,8 @@ type target struct {
 	id     string
 	itemID string
 	share  json.RawMessage
-	weight int64 // items expected in it
-	shared bool
+	weight int64 // the expected number of items
+	shared bool  // another account owns the folder
 }
 
 func targetOf(folder *Item) target {
@@ -62,18 +62,18 @@ func (t target) below() bool {
 	return kind == itemKind || t.shared && strings.Contains(kind, "IN_SHARED")
 }
 
-// folderContents is the contents of a folder, or the reason why they are unknown.
+// folderContents is the result of listing a folder.
 type folderContents struct {
-	self    *driveItem
-	items   []*Item        // the shown items, in no order
-	invalid []*InvalidItem // items that cannot be used
-	short   error          // why there may be more items than these, or nil
+	self    *driveItem     // the folder itself
+	items   []*Item        // the shown items, in no particular order
+	invalid []*InvalidItem // the items that cannot be used
+	short   error          // why the folder has more items than these, or nil
 	tally   tally
-	doubt   error // why there may be more by counters of uncertain meaning, or nil
-	err     error
+	doubt   error // why the folder may have more items, by counters of uncertain meaning, or nil
+	err     error // why the folder cannot be listed, or nil
 }
 
-// list lists folders and returns an outcome for each.
+// list lists folders and returns the result for each.
 func (l *lister) list(ctx context.Context, targets []target) []folderContents {
 	if len(targets) > 0 && l.cut(targets, 0) == len(targets) {
 		return l.listBatch(ctx, targets)
@@ -93,24 +93,26 @@ func (l *lister) list(ctx context.Context, targets []target) []folderContents {
 	return listings
 }
 
-// cut returns the end of the list that begins at start.
+// cut returns the end of the part of targets that begins at start and can be
+// listed with one request.
 func (l *lister) cut(targets []target, start int) int {
 	weight := int64(0)
 	end := start
 	for end < len(targets) && int64(end-start) < max(1, l.batch.Load()) {
 		weight += targets[end].weight
-		if end > start && (weight > heaviest || targets[end].shared) {
+		if end > start && (weight > maxWeight || targets[end].shared) {
 			break
 		}
 		end++
-		if targets[end-1].shared { // a refusal would fail the whole list
+		if targets[end-1].shared { // listed alone, because the service may refuse it
 			break
 		}
 	}
 	return end
 }
 
-// listBatch lists folders with one request, if the service allows it.
+// listBatch lists folders with one request. The first list of several folders
+// tests whether the service accepts such lists, while others wait.
 func (l *lister) listBatch(ctx context.Context, targets []target) []folderContents {
 	if len(targets) == 1 && targets[0].below() {
 		return []folderContents{l.listBelow(ctx, targets[0])}
@@ -121,7 +123,7 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []folderConten
 	if err := l.proving.Acquire(ctx, 1); err != nil {
 		return slices.Repeat([]folderContents{{err: err}}, len(targets))
 	}
-	if l.proved.Load() { // by the list that this one waited for
+	if l.proved.Load() { // the list that this one waited for was accepted
 		l.proving.Release(1)
 		return l.listTogether(ctx, targets)
 	}
@@ -130,7 +132,7 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []folderConten
 		return l.listTogether(ctx, targets)
 	}
 	l.proving.Release(1)
-	var listings []folderContents // in smaller lists, because the limit is known now
+	var listings []folderContents // the list that this one waited for has lowered the limit
 	for start := 0; start < len(targets); {
 		end := l.cut(targets, start)
 		listings = append(listings, l.listTogether(ctx, targets[start:end])...)
@@ -139,11 +141,10 @@ func (l *lister) listBatch(ctx context.Context, targets []target) []folderConten
 	return listings
 }
 
-// listBelow lists a folder below a share: through the Drive host with the
-// share's id, as pyicloud is said to do, or else through the documents host.
+// listBelow lists a folder below a share: through the Drive host with the id of the
+// share, as pyicloud is said to do, or else through the documents host.
 func (l *lister) listBelow(ctx context.Context, one target) folderContents {
-	_, _, docID := api.DeconstructDriveID(one.id)
-	if kind, _, _ := api.DeconstructDriveID(one.id); kind != itemKind && docID != "" && !l.closed.Load() {
+	if kind, _, docID := api.DeconstructDriveID(one.id); kind != itemKind && docID != "" && !l.closed.Load() {
 		listed := l.listTogether(ctx, []target{one})[0]
 		if !apierr.HasKind(listed.err, apierr.KindUnsupported) && !apierr.HasKind(listed.err, apierr.KindDenied) {
 			return listed
@@ -159,6 +160,8 @@ func (l *lister) listBelow(ctx context.Context, one target) folderContents {
 	return folderContents{self: &driveItem{}, items: l.folders.end(ticket, items), invalid: invalid, err: err}
 }
 
+// listTogether lists folders with one request, and those that the service refuses
+// or omits with further ones.
 func (l *lister) listTogether(ctx context.Context, targets []target) []folderContents {
 	tickets := make([]*ticket, len(targets))
 	for i, target := range targets {
@@ -185,8 +188,8 @@ func (l *lister) listTogether(ctx context.Context, targets []target) []folderCon
 	return listings
 }
 
-// mayBeForOneOfThem reports whether the service may have refused a list, or
-// failed at it, because of one folder in it or because it is a list.
+// mayBeForOneOfThem reports whether a request about several items may have failed
+// because of one of them or because of their number.
 func mayBeForOneOfThem(err error) bool {
 	switch apierr.KindOf(err) {
 	case apierr.KindUnsupported, apierr.KindNotFound, apierr.KindDenied, apierr.KindDamaged, apierr.KindChanged, apierr.KindQuota:
@@ -197,12 +200,12 @@ func mayBeForOneOfThem(err error) bool {
 	return false
 }
 
-// errFolderGone is wrapped by failures that certainly concern one folder.
+// errFolderGone is wrapped by failures that concern one folder for certain.
 var errFolderGone = errors.New("it is in the Trash or deleted")
 
 // listAgain requests the missing folders of a list in smaller lists. If the
-// service failed at the list, they are requested one by one, until it is clear
-// that the service fails at all of them.
+// service itself failed, they are requested one by one, until maxFailures of them
+// have failed in a row.
 func (l *lister) listAgain(ctx context.Context, targets []target, again []int, listings []folderContents) {
 	got := len(targets) - len(again)
 	size := max(1, got, len(again)/2)
@@ -226,7 +229,7 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 			}
 		}
 	}
-	if worked { // so only the length of the list was the problem
+	if worked { // only the length of the list was the cause
 		for old := l.batch.Load(); int64(size) < old; old = l.batch.Load() {
 			if l.batch.CompareAndSwap(old, int64(size)) {
 				break
@@ -239,8 +242,8 @@ func (l *lister) listAgain(ctx context.Context, targets []target, again []int, l
 // one by one and fail.
 const maxFailures = 3
 
-// request sends one listing request. A response that cannot be right is requested
-// again; if it stays wrong, its folder fails.
+// request sends a listing request. It repeats the request if the response is not
+// valid. If a listing stays short, its result has the error short.
 func (l *lister) request(ctx context.Context, targets []target) ([]folderContents, error) {
 	asked := make([]map[string]any, len(targets))
 	for i, target := range targets {
@@ -256,7 +259,7 @@ func (l *lister) request(ctx context.Context, targets []target) ([]folderContent
 	r := service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: "/retrieveItemDetailsInFolders",
 		Body: asked, Repeatable: true,
-		TrustRefusals: len(targets) > 1, // the cause may be one of them or their number, which smaller lists show
+		TrustRefusals: len(targets) > 1, // smaller lists show whether the cause is one folder or their number
 	}
 	listings := make([]folderContents, len(targets))
 	doubts := 0
@@ -286,12 +289,11 @@ func (l *lister) request(ctx context.Context, targets []target) ([]folderContent
 
 // shortTries is how often a listing is requested that has fewer items than the
 // service counts. In every known response of Apple, the two numbers are equal.
-// If they stay different, the caller gets an error.
 const shortTries = 3
 
-// responseFor finds the response about a folder. If one folder was requested, the
-// response may lack its id, and the response about the root may have another id
-// of the root.
+// responseFor returns the response about a folder, or nil. If only one folder was
+// requested, the response may lack its id, and that about the root may have
+// another id.
 func responseFor(answers []FolderResponse, wanted target, asked int) *FolderResponse {
 	_, zone, docID := api.DeconstructDriveID(wanted.id)
 	for i := range answers {
@@ -309,15 +311,15 @@ func responseFor(answers []FolderResponse, wanted target, asked int) *FolderResp
 	return nil
 }
 
-// isRoot reports whether a response is about a root. Any other folder has a
-// parent. Apple's responses have the requested id.
+// isRoot reports whether a response is about a root, which unlike any other folder
+// has no parent.
 func (f *FolderResponse) isRoot() bool {
 	return strings.ToUpper(string(f.Status)) == statusOK && f.ParentID == ""
 }
 
-// listingOf checks the response about a folder. Only an empty list of items
-// stands for an empty folder: a response without a list is damaged, whatever
-// its counts say.
+// listingOf checks the response about a folder and returns its contents. Only an
+// empty list of items means an empty folder. A response without a list is damaged,
+// even if it counts no items.
 func listingOf(answer *FolderResponse, of target) folderContents {
 	if status := strings.ToUpper(string(answer.Status)); status != "" && status != statusOK {
 		return folderContents{err: listingRefused(&itemStatus{status: string(answer.Status)})}
@@ -328,7 +330,7 @@ func listingOf(answer *FolderResponse, of target) folderContents {
 	case answer.Items == nil:
 		return folderContents{err: apierr.Damaged("a listing without its items")}
 	case answer.Count.isUnreadable(), answer.Children.isUnreadable():
-		return folderContents{err: apierr.Damaged("a listing whose number of items is no number")}
+		return folderContents{err: apierr.Damaged("a listing whose number of items is not a number")}
 	}
 	for _, child := range answer.Items {
 		if api.GetDocIDFromDriveID(child.Parent) != api.GetDocIDFromDriveID(of.id) {
@@ -350,9 +352,9 @@ func listingOf(answer *FolderResponse, of target) folderContents {
 	return listed
 }
 
-// listingRefused returns the error for a folder that has its own status in a
-// response. An indefinite status is a temporary failure, as SERVER_ERROR and
-// ZONE_BUSY say by their names.
+// listingRefused returns the error for a folder that the service refuses by a
+// status of its own. A status that is not definite, such as SERVER_ERROR or
+// ZONE_BUSY, is a temporary failure.
 func listingRefused(status *itemStatus) error {
 	if isGone(status) {
 		return apierr.New(apierr.KindNotFound, "", "", "the folder is gone").From(errFolderGone)
@@ -365,9 +367,8 @@ func listingRefused(status *itemStatus) error {
 	return e
 }
 
-// counted returns how many items the folder has according to the service, or -1
-// if it does not say. The service has two counts. For an empty listing (got is
-// 0), both must agree.
+// counted returns how many items the service counts in a folder, or -1 if it does
+// not report it. For an empty listing (got is 0), both of its counts must be 0.
 func (f *FolderResponse) counted(got int64) int64 {
 	if f.Count == nil || got == 0 {
 		return max(f.Count.Or(-1), f.Children.Or(-1))
@@ -375,7 +376,7 @@ func (f *FolderResponse) counted(got int64) int64 {
 	return f.Count.Or(-1)
 }
 
-// isGone reports whether a failure says that an id no longer exists.
+// isGone reports whether err means that an id no longer exists.
 func isGone(err error) bool {
 	var status *itemStatus
 	if errors.As(err, &status) {

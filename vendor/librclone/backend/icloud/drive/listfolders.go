@@ -17,26 +17,25 @@ type Listing struct {
 	// Err is why the folder could not be listed or, if there are items, why
 	// there may be more of them.
 	Err error
-	// Doubt is why there may be more of them by counters whose meaning is not
-	// certain, or nil. It is set by ListCounted only.
+	// Doubt is why there may be more items, by counters whose meaning is not
+	// certain, or nil. Only ListCounted sets it.
 	Doubt error
 }
 
-// ListFolders lists several folders with as few requests as the service allows.
-// A listing that was requested since the call began, on the path to one of the
-// folders, is not requested again.
+// ListFolders lists several folders with as few requests as the service allows. A
+// folder whose listing is requested in order to find one of the others is not
+// listed twice.
 func (d *Drive) ListFolders(ctx context.Context, dirs [][]string) []Listing {
 	return d.listFolders(ctx, dirs, false)
 }
 
-// ListCounted is ListFolders, with a doubt for each folder of which the service
-// counts more than it lists. The items of the folder are usable.
+// ListCounted is ListFolders that also compares the listings with all counters of
+// the service, and sets Listing.Doubt. The items of a doubtful listing are usable.
 func (d *Drive) ListCounted(ctx context.Context, dirs [][]string) []Listing {
 	return d.listFolders(ctx, dirs, true)
 }
 
-// listFolders implements ListFolders and, if the listings are to be compared
-// with all counters, ListCounted.
+// listFolders implements ListFolders and, if compare is set, ListCounted.
 func (d *Drive) listFolders(ctx context.Context, dirs [][]string, compare bool) []Listing {
 	begun := d.folders.now()
 	if ctx.Value(knownKey) != nil {
@@ -58,7 +57,7 @@ func (d *Drive) listFolders(ctx context.Context, dirs [][]string, compare bool) 
 		}
 		places, targets, at = append(places, found), append(targets, found.target()), append(at, i)
 	}
-	var contradicted bool // by one folder for long enough, so the cause is the service and not the folder
+	var contradicted bool // the service has contradicted itself about one folder, after all retries
 	for n, outcome := range d.lister.list(ctx, targets) {
 		i, found := at[n], places[n]
 		if isGone(outcome.err) && d.isThere(found.id) {
@@ -87,8 +86,8 @@ func (d *Drive) listFolders(ctx context.Context, dirs [][]string, compare bool) 
 	return listed
 }
 
-// contents returns the listing of a folder for callers. A child that is the
-// folder itself, or one of its ancestors, cannot be used.
+// contents returns the listing of a folder for callers. A child that is the folder
+// itself or one of its ancestors is invalid.
 func (p place) contents(listed folderContents) Listing {
 	shown := Listing{Items: make([]*Item, 0, len(listed.items)), Invalid: listed.invalid, Err: apierr.About(listed.short, "list", p.path)}
 	for _, it := range listed.items {
@@ -101,8 +100,9 @@ func (p place) contents(listed folderContents) Listing {
 	return shown
 }
 
-// moved reports whether a folder is no longer where the cache has it. Shared
-// folders refer to their parents in ways that cannot be compared.
+// moved reports whether a folder has another parent or name than in the cache,
+// according to its own listing. It returns false for shared folders, whose parents
+// cannot be compared.
 func (p place) moved(self *driveItem) bool {
 	if p.item == nil || p.item.Shared() || p.item.Library || self == nil {
 		return false
@@ -115,7 +115,7 @@ func (p place) moved(self *driveItem) bool {
 		self.Name != "" && nameKey(self.fullName()) != nameKey(p.item.Name)
 }
 
-// listMoved lists a folder whose path in the cache was wrong.
+// listMoved lists a folder whose path in the cache was out of date.
 func (d *Drive) listMoved(ctx context.Context, names []string) Listing {
 	for try := 2; ; try++ { // the first attempt used the cache
 		for id := range d.ancestors(names) {
@@ -138,7 +138,8 @@ func (d *Drive) listMoved(ctx context.Context, names []string) Listing {
 	}
 }
 
-// ancestors returns the ids of the folders on a path, according to the cache.
+// ancestors returns the ids of the root and of the folders on a path, as far as
+// the cache has them.
 func (d *Drive) ancestors(names []string) map[string]bool {
 	ids := map[string]bool{rootID: true}
 	id := rootID

@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// ListingResponse is the response to a listing: an array of folders with their
-// items. A folder may have a hundred thousand items of 600 bytes each, so each
-// item is converted into its cached form as it arrives.
+// ListingResponse is the response to a listing request: an array of folders with
+// their items. A folder may have a hundred thousand items of 600 bytes each, so
+// each item is converted into an Item as it arrives.
 type ListingResponse struct {
 	Folders []FolderResponse
 }
@@ -16,7 +16,7 @@ type ListingResponse struct {
 // FolderResponse is one folder of a listing.
 type FolderResponse struct {
 	driveItem
-	Items   []*Item // nil when the answer has none
+	Items   []*Item // nil if the response has no list of items
 	invalid []*InvalidItem
 }
 
@@ -34,7 +34,7 @@ func (a *ListingResponse) DecodeFrom(in *json.Decoder) error {
 }
 
 func (f *FolderResponse) readFrom(in *json.Decoder) error {
-	var members bytes.Buffer // all but the items, as an object
+	var members bytes.Buffer // the object without the items
 	separator := byte('{')
 	err := eachIn(in, '{', func() {}, func() error {
 		name, err := in.Token()
@@ -65,13 +65,13 @@ func (f *FolderResponse) readFrom(in *json.Decoder) error {
 
 func (f *FolderResponse) readItems(in *json.Decoder) error {
 	return eachIn(in, '[', func() { f.Items = []*Item{} }, func() error {
-		var answered driveItem
-		err := in.Decode(&answered)
+		var received driveItem
+		err := in.Decode(&received)
 		var wrongType *json.UnmarshalTypeError
 		if err != nil && !errors.As(err, &wrongType) {
-			return err // the rest cannot be read
+			return err // the decoder cannot continue
 		}
-		if it, invalid := listedItem(&answered, err); invalid != nil {
+		if it, invalid := listedItem(&received, err); invalid != nil {
 			f.invalid = append(f.invalid, invalid)
 		} else {
 			f.Items = append(f.Items, it)
@@ -80,8 +80,8 @@ func (f *FolderResponse) readItems(in *json.Decoder) error {
 	})
 }
 
-// eachIn reads an array or an object, given its opening delimiter. It calls
-// begun once, and then read for each member. For null it calls neither.
+// eachIn reads an array or an object, whose opening delimiter is open. It calls
+// begun once, and then read for each member. For null, it calls neither.
 func eachIn(in *json.Decoder, open json.Delim, begun func(), read func() error) error {
 	token, err := in.Token()
 	if err != nil || token == nil {

@@ -18,10 +18,10 @@ import (
 // temporary failures.
 const statusUnknown = "UNKNOWN"
 
-// makeFolder creates a folder, or finds the folder that another device has
-// created meanwhile. A folder whose name differs in case is used only if the
-// service treats the two names as equal: if it reports that the name is taken,
-// or nothing but UNKNOWN at every attempt.
+// makeFolder creates a folder, or returns the folder that another device has
+// created meanwhile. A folder whose name differs in case is returned only if the
+// service treats the two names as equal: it reports that the name is taken, or
+// UNKNOWN at every attempt.
 func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
@@ -50,9 +50,8 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			}},
 		}, in.zone())
 		if err == nil {
-			made, bad := d.madeFolder(in, answer)
-			err = bad
-			if err == nil {
+			var made *Item
+			if made, err = d.madeFolder(in, answer); err == nil {
 				d.folders.put(in.id, made)
 				d.folders.started(made.ID)
 				if nameKey(made.Name) == nameKey(name) {
@@ -61,9 +60,8 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 				return d.otherFolder(ctx, in, made, name)
 			}
 		}
-		// For an existing folder, the service responds with one of several
-		// statuses, and so it does for temporary failures. The listing shows
-		// which it is.
+		// The service responds with one of several statuses both for an existing
+		// folder and for temporary failures. The listing shows which it is.
 		var status *itemStatus
 		answered := errors.As(err, &status)
 		taken := apierr.HasKind(err, apierr.KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
@@ -85,7 +83,7 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			continue
 		}
 		if like != nil && ctx.Err() == nil && answered && strings.ToUpper(status.status) == statusUnknown {
-			d.foldsCase.Store(true) // as nothing else is wrong with the name, for all that is known
+			d.foldsCase.Store(true) // no other reason for the refusal is known
 			return like, nil
 		}
 		failed := itemError("make folder", on, d.refused(in, name, waitErr))
@@ -97,9 +95,9 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 	}
 }
 
-// holderOfFolder lists a folder to find the item whose name was refused to a
-// new folder: an item of exactly that name, or of a name that the service may
-// treat as equal.
+// holderOfFolder lists a folder to find the item because of which the service
+// refused a name to a new folder: the item with exactly that name, or an item with
+// a name that the service may treat as equal.
 func (d *Drive) holderOfFolder(ctx context.Context, in place, name string) (exact, like *Item, err error) {
 	listed := d.listOne(ctx, in)
 	if listed.err != nil {
@@ -115,7 +113,7 @@ func (d *Drive) holderOfFolder(ctx context.Context, in place, name string) (exac
 	return exact, like, nil
 }
 
-// madeFolder checks that the response is about a new folder.
+// madeFolder returns the new folder that a response is about.
 func (d *Drive) madeFolder(in place, answer *driveItem) (*Item, error) {
 	made, err := newItem(answer)
 	if err != nil {
@@ -130,8 +128,8 @@ func (d *Drive) madeFolder(in place, answer *driveItem) (*Item, error) {
 	return made, nil
 }
 
-// otherFolder is called if the service gave a new folder another name. It uses
-// the folder that has the name, and removes the new one, which is empty.
+// otherFolder is called if the service gave a new folder another name. It returns
+// the folder that has the name and removes the new one, which is empty.
 func (d *Drive) otherFolder(ctx context.Context, in place, made *Item, name string) (*Item, error) {
 	exact, holder, err := d.holderOfFolder(ctx, in, name)
 	switch {
@@ -139,7 +137,7 @@ func (d *Drive) otherFolder(ctx context.Context, in place, made *Item, name stri
 		return nil, err
 	case holder == nil:
 		return d.rename(ctx, in, made, name)
-	case holder.ID == made.ID: // the answer had the name wrong
+	case holder.ID == made.ID: // the name in the response was wrong
 		return holder, nil
 	case exact == nil:
 		d.foldsCase.Store(true)

@@ -11,8 +11,8 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// MoveFile moves a file, whose path is on, to another path. An existing file of
-// the new name is moved to the Trash.
+// MoveFile moves a file with the path on to another path. An existing file at the
+// new path is moved to the Trash.
 func (d *Drive) MoveFile(ctx context.Context, it *Item, on string, names []string) (*Item, error) {
 	to, err := d.walk(ctx, names[:len(names)-1], true)
 	if err != nil {
@@ -21,7 +21,7 @@ func (d *Drive) MoveFile(ctx context.Context, it *Item, on string, names []strin
 	return d.relocate(ctx, folderOf(it, on), it, to, names[len(names)-1])
 }
 
-// MoveFolder moves a folder to a path at which there is nothing.
+// MoveFolder moves a folder to a path at which there is no item.
 func (d *Drive) MoveFolder(ctx context.Context, fromNames, toNames []string) error {
 	in, at, err := d.folderToDelete(ctx, fromNames)
 	if err != nil {
@@ -35,9 +35,9 @@ func (d *Drive) MoveFolder(ctx context.Context, fromNames, toNames []string) err
 	return err
 }
 
-// relocate moves an item to a folder and a name. A file that had the name
-// before is moved to the Trash. If another item took the name in the meantime,
-// that item stays, and the moved item returns to its old place.
+// relocate moves an item to a folder and a name. A file that already has the name
+// is moved to the Trash. If another device takes the name in the meantime, its item
+// is kept, and the moved item is moved back.
 func (d *Drive) relocate(ctx context.Context, from place, it *Item, to place, name string) (*Item, error) {
 	on := path.Join(to.path, name)
 	if err := checkName("move", on, name); err != nil {
@@ -106,8 +106,8 @@ func (d *Drive) moveBack(ctx context.Context, from place, was *Item, to place, i
 	return failed
 }
 
-// travelName returns a name for moving an item to a folder where its own name
-// is taken. The name does not count as that of an upload under way.
+// travelName returns a temporary name for an item that is moved to a folder in
+// which its present name is taken. It is not the name of a leftover.
 func travelName(name string, random uint32) string {
 	stem, extension := splitName(name)
 	if extension != "" {
@@ -116,8 +116,7 @@ func travelName(name string, random uint32) string {
 	return fmt.Sprintf("%s (moving %08x)%s", stem, random, extension)
 }
 
-// Remove moves a file to the Trash, together with unfinished replacements of
-// it.
+// Remove moves a file and the unfinished replacements of it to the Trash.
 func (d *Drive) Remove(ctx context.Context, it *Item, on string) error {
 	in := folderOf(it, on)
 	if err := d.pending.waitFor(ctx, nameIn(in, it.Shown)); err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// nameKey ignores the Unicode form of a name, foldKey also the case, and coarseKey
+// all differences that Unicode folds.
 func TestNameKeys(t *testing.T) {
 	for _, same := range [][2]string{{"é", norm.NFD.String("é")}, {"Ω", "Ω"}} {
 		assert.Equal(t, nameKey(same[0]), nameKey(same[1]), "%q", same)
@@ -23,9 +25,10 @@ func TestNameKeys(t *testing.T) {
 		assert.NotEqual(t, foldKey(different[0]), foldKey(different[1]), "%q", different)
 	}
 	assert.Equal(t, coarseKey("straße"), coarseKey("STRASSE"))
-	assert.Equal(t, "0123abcd", foldKey("0123abcd"), "what most names are folds to itself")
+	assert.Equal(t, "0123abcd", foldKey("0123abcd"), "lower-case ASCII is its own key")
 }
 
+// A name of the service that is shown to a caller and sent back is unchanged.
 func FuzzNames(f *testing.F) {
 	for _, name := range []string{"plain.txt", "ends with a dot.", " leading space", "tab\tinside", "\x01control\x1f", "delete\x7f", "Icon\r",
 		"alone＼.txt", "a／b", "␍ and ‛␍", "back\\slash", "emoji 👨‍👩‍👧‍👦", "日本語", "ñ ü ş", "ﬁ ligature", "a␠b"} {

@@ -17,12 +17,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Names have two forms. ShownName returns the form for callers (in
-// fs.DirEntry.Remote and in paths): NFC, with stand-ins for control characters,
-// as rclone requires. ServiceName returns the form for the service, which
-// returns names in NFD and treats the two as equal. A name that the service
-// returned is sent back unchanged. A name that the service refuses is an error;
-// see refusedname.go.
+// A name has two forms. ShownName returns the form for callers (in
+// fs.DirEntry.Remote and in paths): NFC, with stand-ins for control characters, as
+// rclone requires. ServiceName returns the form for the service, in NFC. The
+// service itself returns names in NFD and treats the two forms as equal. The
+// conversions are inverse, so a name that the service returned is sent back with
+// the same characters. A name that the service refuses is an error; see
+// refusedname.go.
 //
 // The names that iCloud Drive accepts, as far as that is known:
 //
@@ -31,15 +32,15 @@ import (
 //	invalid UTF-8                    impossible in JSON, so refused here
 //	NFC and NFD                      treated as equal
 //	upper and lower case             unknown: see foldKey
-//	longer than 255 bytes of UTF-8   guessed to be refused, like on APFS, where
+//	longer than 255 bytes of UTF-8   guessed to be refused, as on APFS, where
 //	                                 Apple's clients store the same names
 //	leading and trailing dots and    guessed to be accepted
 //	spaces, leading and trailing
 //	CR LF HT VT
 //	: ? * " < > | % # &              accepted by the web service
 //
-// Names whose acceptance is unknown are sent. DefaultEncoding only serves to
-// find the likely reason of a refusal.
+// Names are sent even if it is unknown whether the service accepts them.
+// DefaultEncoding only serves to find the likely reason of a refusal.
 const DefaultEncoding = encoder.Display |
 	encoder.EncodeBackSlash |
 	encoder.EncodeInvalidUtf8 |
@@ -51,11 +52,11 @@ const DefaultEncoding = encoder.Display |
 // bytes of UTF-8.
 const maxNameLength = 255
 
-// standIns are the characters that rclone's form of a name replaces. A
-// replacement character that is part of the name itself is quoted.
+// standIns replaces control characters in rclone's form of a name by stand-ins. A
+// stand-in that is part of the name itself is quoted.
 const standIns = encoder.EncodeCtl | encoder.EncodeDel
 
-// unusable maps the names of the service that cannot be part of a path to the
+// unusable has the names of the service that cannot be part of a path, and the
 // names under which they are shown.
 var unusable = map[string]string{".": "．", "..": "．．"}
 
@@ -74,19 +75,19 @@ func ShownName(name string) string {
 // Unicode form. The service treats such names as equal.
 func nameKey(name string) string { return norm.NFC.String(name) }
 
-// foldKey returns a key that is also equal for names that differ in case. It is
-// uncertain whether the service treats such names as equal: rclone assumes it,
-// but a user has seen two of them in one folder in the web interface. So a name
-// is not treated as equal to another one when a file is replaced, deleted or
-// looked up by its path, unless the service refuses to have both. When a folder
-// is listed, another case is accepted, because people write such paths. Like
-// strings.EqualFold, it folds character by character.
+// foldKey returns a key that is also equal for names that differ in case. Like
+// strings.EqualFold, it folds character by character. Whether the service treats
+// such names as equal is unknown: rclone assumes it, but a user has seen two of
+// them in one folder in the web interface. So the case matters when a file is
+// replaced, deleted or looked up by its path, unless the service was seen to
+// refuse a second name. It does not matter in the path of a folder to be listed,
+// because users write such paths.
 func foldKey(name string) string {
 	return norm.NFC.String(strings.Map(foldRune, nameKey(name)))
 }
 
-// foldRune returns a representative of the characters that differ from r only
-// in case. It is r itself for lower-case letters, of which most names consist.
+// foldRune returns the representative of the characters that differ from r only in
+// case. A lower-case letter represents itself if it is ASCII.
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
 		if 'A' <= r && r <= 'Z' {
@@ -104,8 +105,9 @@ func foldRune(r rune) rune {
 	return most
 }
 
-// coarseKey folds as much as Unicode defines ("ß" and "ss"). It serves to find
-// an item whose name the service treats as equal, if the other keys find none.
+// coarseKey returns a key that is also equal for names that full Unicode folding
+// makes equal, such as "ß" and "ss". If the other keys find no item, it finds the
+// one whose name the service may treat as equal.
 func coarseKey(name string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(name)))
 }
@@ -119,7 +121,7 @@ func isASCII(name string) bool {
 	return true
 }
 
-// checkName refuses what the service cannot store, before anything is sent.
+// checkName returns an error for a name that cannot be stored.
 func checkName(op, on, name string) error {
 	why := ""
 	switch {
@@ -128,15 +130,15 @@ func checkName(op, on, name string) error {
 	case !utf8.ValidString(name):
 		why = "the name is not valid UTF-8"
 	case isLeftover(name):
-		why = "names of this form are kept for uploads under way"
+		why = "names of this form are reserved for uploads under way"
 	default:
 		return nil
 	}
 	return apierr.New(apierr.KindRefusedName, op, on, why).Advise("give it another name")
 }
 
-// leftoverMark is a part of the name under which a replacement is uploaded
-// beside the file that it replaces:
+// leftoverMark is a part of the name under which a replacement is uploaded beside
+// the file that it replaces:
 //
 //	NAME.icloud-new-SECONDS-RANDOM
 //
@@ -146,10 +148,11 @@ func checkName(op, on, name string) error {
 //
 //	NAM.icloud-new-HASH-SECONDS-RANDOM
 //
-// A file of such a name that a killed process has left is complete. While NAME
-// exists, the file is a leftover: it is hidden, and the next process that writes
-// into the folder moves it to the Trash. Otherwise, it is the content of NAME and
-// is shown under NAME or, if NAME was cut, under its own name.
+// A leftover is a file with such a name that a killed process has not renamed. It
+// is complete. While NAME exists, the leftover is hidden, and the next process
+// that writes into the folder moves it to the Trash. If NAME does not exist, the
+// leftover is the content of NAME, and is shown under NAME or, if NAME was cut,
+// under its own name.
 const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
@@ -158,10 +161,10 @@ var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16}
 // replacement has such a name for two requests only, but clocks differ.
 const leftoverAge = time.Hour
 
-// leftover is the information in the name of an unfinished replacement.
+// leftover is the information in the name of a leftover.
 type leftover struct {
-	name string // of the file it replaces, or the start of it
-	hash string // of the name, when it was cut
+	name string // the name of the file that it replaces, or the start of that name
+	hash string // the hash of that name if it was cut, or ""
 	made time.Time
 }
 
@@ -184,8 +187,7 @@ func parseLeftover(name string) (leftover, bool) {
 	return leftover{name: parts[1], hash: parts[2], made: time.Unix(seconds, 0)}, true
 }
 
-// replaces reports whether the leftover was created to replace a file of that
-// name.
+// replaces reports whether the leftover was created to replace a file with a name.
 func (l leftover) replaces(name string) bool {
 	if l.hash != "" {
 		return l.hash == nameHash(name)
@@ -214,7 +216,7 @@ func nameHash(name string) string {
 	return fmt.Sprintf("%016x", hash.Sum64())
 }
 
-// splitName cuts a name before its extension, as the service does.
+// splitName splits a name at its extension, as the service does.
 func splitName(name string) (stem, extension string) {
 	at := strings.LastIndexByte(name, '.')
 	if at <= 0 || at == len(name)-1 {

@@ -11,10 +11,10 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A package is a folder on a Mac and a single document in iCloud Drive. Reading
-// it returns a zip archive, and an upload of that archive creates a file, which
-// Mac programs do not open, unless it is stored as a package (packageupload.go).
-// So a file never replaces a package.
+// A package is a folder on a Mac and a single document in iCloud Drive. It is
+// downloaded as a zip archive. Unless that archive is uploaded as a package (see
+// packageupload.go), the upload creates a file, which Mac programs do not open. So
+// a file never replaces a package.
 
 // IsPackage reports whether a file is known to be a package.
 func (d *Drive) IsPackage(it *Item) bool { return d.contents.isPackage(it) }
@@ -27,7 +27,7 @@ func (d *Drive) checkReplaceable(ctx context.Context, old *Item, on string) erro
 		address, err := d.contents.at(ctx, old, nil)
 		switch {
 		case err != nil && !isGone(err):
-			return apierr.About(err, "find out whether it is a package", on)
+			return apierr.About(err, "check whether it is a package", on)
 		case err == nil:
 			packaged = address.packaged
 		}
@@ -36,10 +36,10 @@ func (d *Drive) checkReplaceable(ctx context.Context, old *Item, on string) erro
 		return nil
 	}
 	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "a package, which is a folder on a Mac, has this name, and an upload can only store a file").
-		Advise("it was left as it is; store the file under another name or in another folder"))
+		Advise("the package is unchanged; store the file under another name or in another folder"))
 }
 
-// zipEntry is the start of an archive: the header of its first entry.
+// The start of an archive, which is the header of its first entry.
 // https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7
 const (
 	zipEntryMark  = "PK\x03\x04"
@@ -48,8 +48,8 @@ const (
 	maxZipName    = 4096
 )
 
-// warnOfArchive warns that a file is the archive of a package, which contains a
-// folder of its own name.
+// warnOfArchive logs a warning if an uploaded file is the archive of a package.
+// Such an archive contains a folder with the name of the package.
 func warnOfArchive(name, on string, content *source) {
 	head := content.head(zipNameOffset + maxZipName)
 	if len(head) < zipNameOffset || !bytes.HasPrefix(head, []byte(zipEntryMark)) {
@@ -60,12 +60,12 @@ func warnOfArchive(name, on string, content *source) {
 	if it := (&Item{Name: name}); !it.MayBePackage() || !bytes.HasPrefix(entry, []byte(name+"/")) {
 		return
 	}
-	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q was a package, which is a folder on a Mac, and is stored as a zip archive of it: "+
-		"to open it, add .zip to its name and unpack it there", on)
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the package %q, which is a folder on a Mac, is stored as a zip archive: "+
+		"to open it, add .zip to its name and unpack it on a Mac", on)
 }
 
-// head returns up to most bytes from the start of a content that can be read
-// again.
+// head returns up to most bytes from the start of a content, or nil if the content
+// could not be read again afterwards.
 func (s *source) head(most int) []byte {
 	if !s.seeks {
 		return nil
@@ -73,8 +73,8 @@ func (s *source) head(most int) []byte {
 	if _, err := s.reader.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
 		return nil
 	}
-	s.used = true // so that the next reader goes back to the start
+	s.used = true // so that body seeks to the start
 	head := make([]byte, min(int64(most), s.size))
-	n, _ := io.ReadFull(s.reader, head) // what cannot be read is found out by the upload
+	n, _ := io.ReadFull(s.reader, head) // a failure shows in the upload
 	return head[:n]
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A package is uploaded with the three requests of a file in other forms:
-// upload/web is told the type PACKAGE, the content is a zip archive, for which
-// the service returns the receipts of its parts, and the command add_package
-// gives them back. Apple's web client does it so:
+// A package is uploaded with the same three requests as a file, in other forms:
+// upload/web gets the type PACKAGE, the content is a zip archive, for which the
+// service returns the receipts of its parts, and the command add_package sends the
+// receipts back. The source is Apple's web client:
 // https://github.com/Dandiccf/cirrove/blob/04dc9e129c9e50649eb95bb88e72fd506c7cfe45/docs/benchmarks/icloud-public-package-write-contract-2026-10-01.md
 
 // packageReceipt is the response to the archive of a package.
@@ -52,8 +52,8 @@ func (b *hexBytes) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// tokenBytes are bytes in base64, either in its standard form or in that for
-// URLs, with or without padding.
+// tokenBytes are bytes in base64, in its standard form or in that for URLs, with
+// or without padding.
 type tokenBytes []byte
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -78,7 +78,7 @@ type packageRegistration struct {
 	} `json:"package"`
 }
 
-// partRequest is the receipt of a part, as it is given back.
+// partRequest is the receipt of a part in the form in which it is sent back.
 type partRequest struct {
 	Signature          []byte `json:"signature"`
 	ReferenceSignature []byte `json:"reference_signature"`
@@ -87,7 +87,7 @@ type partRequest struct {
 	Size               int64  `json:"size"`
 }
 
-// request returns the form of the receipt in which it is given back.
+// request returns the receipt in the form in which it is sent back.
 func (r *partReceipt) request() *partRequest {
 	if r == nil {
 		return nil
@@ -97,7 +97,7 @@ func (r *partReceipt) request() *partRequest {
 	}
 }
 
-// ofPackage adds the receipts of a package to the request.
+// ofPackage returns the request for a package with a receipt.
 func (r registrationRequest) ofPackage(receipt *packageReceipt) packageRegistration {
 	r.Command, r.Data = "add_package", nil
 	registration := packageRegistration{registrationRequest: r, Checksum: receipt.Checksum, Manifest: receipt.Manifest.request()}
@@ -122,15 +122,15 @@ func (d *Drive) sendPackage(ctx context.Context, in place, name string, content 
 		return nil, err
 	}
 	if len(receipt.Checksum) == 0 || len(receipt.Sections) == 0 && receipt.Manifest == nil && receipt.Inner == nil {
-		return nil, refusedPackage(apierr.Finally(apierr.New(apierr.KindUnsupported, "", "", "the service did not take the archive for a package")))
+		return nil, refusedPackage(apierr.Finally(apierr.New(apierr.KindUnsupported, "", "", "the service did not treat the archive as a package")))
 	}
 	sent := &document{docID: ticket.DocumentID, pack: &receipt}
 	sent.file.Size = content.unpacked
 	return sent, nil
 }
 
-// refusedPackage returns the error for a package that the service does not
-// accept as one. Other errors are returned as they are.
+// refusedPackage converts the error for an archive that the service does not
+// accept as a package. It returns other errors unchanged.
 func refusedPackage(err error) error {
 	if !apierr.HasKind(err, apierr.KindUnsupported) {
 		return err
@@ -138,8 +138,8 @@ func refusedPackage(err error) error {
 	return apierr.Finally(apierr.New(apierr.KindRefusedPackage, "", "", "the service refuses it as a package").From(err))
 }
 
-// verifyPackage checks that the service has made a package of an upload, and
-// withdraws the upload otherwise.
+// verifyPackage checks that the service has stored an upload as a package. If not,
+// it removes the upload and fails.
 func (d *Drive) verifyPackage(ctx context.Context, in place, made *Item, sent *document) error {
 	on := path.Join(in.path, made.Name)
 	address, err := d.contents.at(ctx, made, nil)
@@ -148,32 +148,31 @@ func (d *Drive) verifyPackage(ctx context.Context, in place, made *Item, sent *d
 	}
 	if err != nil {
 		if trashErr := d.trash(Permanently(ctx), in, made); trashErr != nil {
-			fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", trashErr)
+			fs.Debugf(nil, "icloud: a failed upload could not be removed: %v", trashErr)
 		}
 		return apierr.About(err, "upload", on)
 	}
-	if made.Size != sent.file.Size { // no error: see contentReader.complete
+	if made.Size != sent.file.Size { // not an error; see contentReader.complete
 		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the service says %d", on, sent.file.Size, made.Size)
 	}
 	return nil
 }
 
-// readPackage checks whether the content is the archive of a package of this
-// name: the name has the extension of a package, and all files of the archive
-// lie below one folder with that extension. It stores the total size of the
-// files.
+// readPackage sets packaged and unpacked if the content is the archive of a
+// package with this name: the name has the extension of a package, and all files
+// of the archive are below one folder with that extension.
 func (s *source) readPackage(name string) {
 	_, extension := splitName(name)
 	if it := (&Item{Name: name}); !s.seeks || !it.MayBePackage() {
 		return
 	}
-	s.used = true // so that the next reader goes back to the start
+	s.used = true // so that body seeks to the start
 	directory, err := zip.NewReader(&seekingReaderAt{s.reader.(io.ReadSeeker), s.start}, s.size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) || len(directory.File) == 0 {
 		return
 	}
 	root, _, _ := strings.Cut(directory.File[0].Name, "/")
-	if _, of := splitName(root); !strings.EqualFold(of, extension) {
+	if _, rootExtension := splitName(root); !strings.EqualFold(rootExtension, extension) {
 		return
 	}
 	total := int64(0)
@@ -186,8 +185,8 @@ func (s *source) readPackage(name string) {
 	s.packaged, s.unpacked = true, total
 }
 
-// seekingReaderAt reads at any position of a content. It is not safe for
-// concurrent use.
+// seekingReaderAt is an io.ReaderAt for a content that begins at start of a reader
+// that can seek. It is not safe for concurrent use.
 type seekingReaderAt struct {
 	content io.ReadSeeker
 	start   int64

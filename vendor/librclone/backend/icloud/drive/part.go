@@ -13,18 +13,18 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// accept checks that a response is the requested part of the content. A
-// response that is refused changes no state, because the next one may be
-// different.
+// accept checks that a response is the requested part of the content, and prepares
+// the reader for it. If it fails, it does not change the reader, because the next
+// response may be a different one.
 func (r *contentReader) accept(resp *http.Response) error {
 	if err := unpack(resp); err != nil {
 		return err
 	}
 	pos, end, more := r.pos, r.end, false
 	length, total := resp.ContentLength, int64(-1)
-	told := length >= 0 || resp.StatusCode == http.StatusPartialContent
+	hasLength := length >= 0 || resp.StatusCode == http.StatusPartialContent
 	switch resp.StatusCode {
-	case http.StatusOK: // to a request for a part, too, where a host knows no ranges
+	case http.StatusOK: // also for a request for a part, if a host does not support ranges
 		if r.isPage(resp) {
 			return apierr.Damaged("the host returned a page instead of the content")
 		}
@@ -48,14 +48,14 @@ func (r *contentReader) accept(resp *http.Response) error {
 		if end < 0 || end > all && all >= 0 {
 			end = all
 		}
-		if end >= 0 && last > end { // less than was asked for is followed by another request
+		if end >= 0 && last > end { // a shorter part is followed by another request
 			return apierr.Damaged("the host returned another part of the content than requested")
 		}
 	default:
-		return apierr.Damaged("the content host answered " + strconv.Itoa(resp.StatusCode))
+		return apierr.Damaged("the content host responded with the status " + strconv.Itoa(resp.StatusCode))
 	}
 	if total >= 0 && r.size >= 0 && total != r.size {
-		return apierr.Newf(apierr.KindChanged, "", "", "the content has %d bytes and the listing says %d", total, r.size)
+		return apierr.Newf(apierr.KindChanged, "", "", "the content has %d bytes, and the listing says %d", total, r.size)
 	}
 	size := r.size
 	if size < 0 {
@@ -69,12 +69,12 @@ func (r *contentReader) accept(resp *http.Response) error {
 			return apierr.Transport(r.ctx, "the host of the content", err)
 		}
 	}
-	if !told && end >= 0 {
-		if err := checkUntold(resp, pos, end, more); err != nil {
+	if !hasLength && end >= 0 {
+		if err := checkLength(resp, pos, end, more); err != nil {
 			return err
 		}
 	}
-	r.pos, r.end, r.size, r.more, r.hasLength = pos, end, size, more, told
+	r.pos, r.end, r.size, r.more, r.hasLength = pos, end, size, more, hasLength
 	r.partial = resp.StatusCode == http.StatusPartialContent
 	return nil
 }
@@ -83,10 +83,10 @@ func (r *contentReader) accept(resp *http.Response) error {
 // any of it is treated as content.
 const maxPageStart = 64 << 10
 
-// checkUntold refuses a response of initially unknown length that does not have
-// the length of the rest of the content, as long as none of it was returned to
-// the caller. It may be the page of a host in between.
-func checkUntold(resp *http.Response, pos, end int64, more bool) error {
+// checkLength refuses a response of unknown length that is shorter or longer than
+// the rest of the content, as far as its first bytes show that. It may be the page
+// of a host in between.
+func checkLength(resp *http.Response, pos, end int64, more bool) error {
 	left := end - pos
 	wanted := left
 	if !more {
@@ -110,13 +110,14 @@ func peek(resp *http.Response, size int) ([]byte, error) {
 	return start, err
 }
 
-// pagePattern matches the beginning of pages and messages. No archive begins
+// pagePattern matches the start of HTML pages and JSON messages. No archive begins
 // like this.
 var pagePattern = regexp.MustCompile(`^(?:\xef\xbb\xbf)?\s*(?:<[!?A-Za-z]|\{\s*["}])`)
 
-// isPage reports whether a response of unknown size is certainly a page or a
-// message of some host. The content of a package is an archive, but its
-// possible formats are unknown, so it cannot be recognised itself.
+// isPage reports whether a response is certainly the page or the message of a host
+// and not the content. It only looks at contents of unknown size, such as archives
+// of packages. The formats of these archives are not all known, so an archive
+// cannot be recognised instead.
 func (r *contentReader) isPage(resp *http.Response) bool {
 	length := resp.ContentLength
 	archive := r.from.packaged || r.it.MayBePackage() && (r.it.Size < 0 || length >= 0 && length != r.it.Size)
@@ -136,7 +137,7 @@ func (r *contentReader) isPage(resp *http.Response) bool {
 	return pagePattern.Match(start)
 }
 
-// unpack removes a compression that was not requested.
+// unpack removes a compression that was not requested from the body of a response.
 func unpack(resp *http.Response) error {
 	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); {
 	case encoding == "", encoding == "identity":
@@ -159,8 +160,8 @@ type readThrough struct {
 	io.Closer
 }
 
-// parseContentRange parses "bytes 0-9/100". end is the offset after the last
-// byte; total is -1 if it is missing.
+// parseContentRange parses a header like "bytes 0-9/100". end is the offset after
+// the last byte. total is -1 if it is not known.
 func parseContentRange(value string) (start, end, total int64, ok bool) {
 	unit, rest, _ := strings.Cut(value, " ")
 	span, all, _ := strings.Cut(rest, "/")

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An archive whose directory is longer than what is kept of it is taken if it ends
-// as one.
+// An archive whose directory is longer than the kept bytes is accepted if its end
+// is valid.
 func TestArchiveWithALongDirectory(t *testing.T) {
 	var data bytes.Buffer
 	files := zip.NewWriter(&data)

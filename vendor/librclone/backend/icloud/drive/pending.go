@@ -8,24 +8,24 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// pending holds the background changes of an account.
+// pending has the changes of a drive that run in the background.
 type pending struct {
 	mu      sync.Mutex
 	running map[*pendingChange]struct{}
-	byKey   map[string]*pendingChange
-	failed  []*pendingChange
+	byKey   map[string]*pendingChange // the last running change of each key
+	failed  []*pendingChange          // not returned by finish yet
 }
 
 // pendingChange is a change that runs in the background.
 type pendingChange struct {
 	path   string
 	key    string
-	done   chan struct{} // closed when result and err are there
+	done   chan struct{} // closed when result and err are set
 	result *Item
 	err    error
 }
 
-// Unfinished is a change that was deferred and could not be completed.
+// Unfinished is a change in the background that failed or is still under way.
 type Unfinished struct {
 	Path string // from the root of the drive
 	Err  error
@@ -34,9 +34,9 @@ type Unfinished struct {
 // maxDeferred limits the number of replacements in the background.
 const maxDeferred = 1000
 
-// start runs a change in the background, which does not end with ctx. Changes
-// of one key never overlap if waitFor is called before each. A failure is
-// stored for finish.
+// start runs a change in the background. The change continues when ctx ends. A
+// caller that must not overlap with another change of the key calls waitFor
+// first. A failure is stored for finish.
 func (p *pending) start(ctx context.Context, path, key string, run func(context.Context) (*Item, error)) *pendingChange {
 	change := &pendingChange{path: path, key: key, done: make(chan struct{})}
 	p.mu.Lock()
@@ -62,7 +62,7 @@ func (p *pending) start(ctx context.Context, path, key string, run func(context.
 	return change
 }
 
-// wait waits for a change and returns its outcome, which finish then omits. If
+// wait waits for a change and returns its result. finish then omits the change. If
 // ctx ends first, the change continues.
 func (p *pending) wait(ctx context.Context, change *pendingChange) (*Item, error) {
 	select {
@@ -105,8 +105,8 @@ func (p *pending) hasRoom() bool {
 	return len(p.running) < maxDeferred
 }
 
-// finish waits until ctx ends for the changes that are under way, and returns
-// those that failed or are not done. A failure is returned once.
+// finish waits for the changes under way until ctx ends. It returns the changes
+// that failed since the last call and those that are still under way.
 func (p *pending) finish(ctx context.Context) []Unfinished {
 	p.mu.Lock()
 	running := maps.Clone(p.running)
@@ -130,7 +130,7 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 	return unfinished
 }
 
-// errNotFinished is the error for a change that the process no longer waits
+// errNotFinished is the error for a replacement that the process no longer waits
 // for. The new content is complete in the folder.
 var errNotFinished = apierr.New(apierr.KindNetwork, "replace", "", "the service did not move the old version to the Trash in time").
-	Advise("the new content is beside it under a hidden name, and the next upload of this file completes the replacement")
+	Advise("the new content is beside it under a hidden name; the next upload of this file completes the replacement")

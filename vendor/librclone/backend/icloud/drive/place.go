@@ -12,10 +12,10 @@ import (
 // place is a folder that a path leads to.
 type place struct {
 	id     string
-	item   *Item    // from its parent's listing; nil for the drive's root
-	parent string   // the id of its parent
-	path   string   // for messages
-	within []string // the ids of its ancestors
+	item   *Item    // from the listing of the parent; nil for the root of the drive
+	parent string   // the id of the parent
+	path   string   // in messages
+	within []string // the ids of the ancestors
 }
 
 var driveRoot = place{id: rootID}
@@ -35,8 +35,8 @@ func (p place) under(child *Item) place {
 	}
 }
 
-// loops returns an error if a child of the folder is the folder itself or one
-// of its ancestors. The kind at the beginning of an id is ignored.
+// loops returns an error if a child of the folder is the folder itself or one of
+// its ancestors. It ignores the kind at the beginning of an id.
 func (p place) loops(child *Item) error {
 	same := func(id string) bool {
 		return api.GetDocIDFromDriveID(id) == child.docID() && api.ZoneFromDriveID(id) == child.zone()
@@ -44,7 +44,7 @@ func (p place) loops(child *Item) error {
 	if !child.Folder || !same(p.id) && !slices.ContainsFunc(p.within, same) {
 		return nil
 	}
-	e := apierr.New(apierr.KindDamaged, "", "", "the service lists a folder within itself").Advise("look at the folder in iCloud Drive")
+	e := apierr.New(apierr.KindDamaged, "", "", "the service lists the folder within itself").Advise("check the folder in iCloud Drive")
 	e.Final = true
 	return e
 }

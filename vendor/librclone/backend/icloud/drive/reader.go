@@ -11,16 +11,16 @@ import (
 // Address is an address at which a content can be read for some time.
 type Address struct {
 	URL  string
-	Mark string // of the content, to tell one version from another; may be ""
+	Mark string // differs between versions of a content; may be ""
 }
 
-// Reader reads contents that another service than Drive stores, in the way in
-// which contents of the drive are read.
+// Reader reads the contents of another service than Drive, in the same way as
+// those of Drive.
 type Reader struct{ contents *contents }
 
-// NewReader returns a reader of the contents of an account. lookUp returns the
-// addresses of contents, nil for a content without one. ID and ETag of an item
-// identify its content.
+// NewReader returns a reader of contents. lookUp returns the addresses of contents
+// in the order of the items, with nil for a content that has none. The ID and the
+// ETag of an item identify its content.
 func NewReader(s *service.Service, lookUp func(ctx context.Context, items []*Item) ([]*Address, error)) *Reader {
 	c := newContents(s, &recollection{}, func(context.Context, *Item) bool { return true })
 	c.lookUp = func(ctx context.Context, items []*Item) ([]*address, error) {
@@ -39,8 +39,8 @@ func NewReader(s *service.Service, lookUp func(ctx context.Context, items []*Ite
 	return &Reader{c}
 }
 
-// Open reads a content from start to end, or to its end if end is -1. on is the
-// path of the content in messages.
+// Open opens a content at the offset start. end is the offset after the last
+// requested byte, or -1 for everything. on is the path of the content in messages.
 func (r *Reader) Open(ctx context.Context, it *Item, on string, start, end int64) (io.ReadCloser, error) {
 	return r.contents.read(ctx, it, on, start, end, func() {})
 }

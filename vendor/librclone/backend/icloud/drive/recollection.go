@@ -14,11 +14,11 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// recollection is a file beside the session file in which processes of an
-// account store facts for later processes. It contains no secrets. Its content
-// is always verified: a folder is listed by a stored id, but the listing of the
-// parent folder decides whether the path leads there; a file that was a package
-// is read to the actual end of its content.
+// recollection is a file beside the session file in which the processes of an
+// account store facts for later ones. It contains no secrets. The facts are always
+// verified: a folder is listed by its stored id, but the listing of the parent
+// folder decides whether the path leads to it, and a file that was a package is
+// read to the actual end of its content.
 type recollection struct {
 	path string // of the file; "" when there is none
 
@@ -27,21 +27,21 @@ type recollection struct {
 	packages []string // detected by this process
 }
 
-// recollected is the form of the file.
+// recollected is the content of the file.
 type recollected struct {
 	Version int `json:"version"`
-	// Trails lead to the folders that processes used first, the most recent one
-	// first.
+	// Trails are the paths to the folders that processes used first, the most
+	// recent one first.
 	Trails []trail `json:"trails,omitempty"`
-	// Packages are the ids of files that are packages, which names do not show
-	// for certain, the most recent one last.
+	// Packages are the ids of files that turned out to be packages, the most
+	// recent one last.
 	Packages []string `json:"packages,omitempty"`
 	// BatchRefused is when the service refused to return several addresses with
 	// one call, in seconds since 1970.
 	BatchRefused int64 `json:"batch_refused,omitempty"`
 }
 
-// trail is the path to a folder: names, and the ids that they led to.
+// trail is the path to a folder: the names on it, and the ids of the folders.
 type trail struct {
 	Names []string `json:"names"`
 	IDs   []string `json:"ids"`
@@ -53,9 +53,9 @@ type trail struct {
 const (
 	recollectionVersion = 1
 	maxTrails           = 64
-	// newTrail is how long the trail to a new folder is used without listing the
-	// folders on it. The first listing of a folder after a change was measured
-	// to take 30 s, and all of them were just changed.
+	// newTrail is for how long the folders on the trail to a new folder are not
+	// listed. The first listing of a folder after a change was measured to take
+	// 30 s, and each of them was just changed.
 	newTrail        = time.Minute
 	maxKeptPackages = 10_000
 )
@@ -76,8 +76,8 @@ func (r *recollection) load() (kept recollected) {
 	return kept
 }
 
-// first reports whether this is the first folder that the process uses. It
-// returns the known ids on the path to it, and the trails to new folders.
+// first reports whether a path is that of the first folder that the process uses.
+// If so, it returns the stored ids on the path, and the trails to new folders.
 func (r *recollection) first(names []string) (ids []string, recent []trail, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,8 +126,8 @@ func (r *recollection) learnPackage(id string) {
 	r.packages = append(r.packages, id)
 }
 
-// refuseBatches stores for later processes that the service does not return
-// several addresses with one call.
+// refuseBatches stores that the service does not return several addresses with one
+// call.
 func (r *recollection) refuseBatches(ctx context.Context) {
 	r.update(ctx, func(kept *recollected) bool {
 		kept.BatchRefused = time.Now().Unix()
@@ -135,7 +135,7 @@ func (r *recollection) refuseBatches(ctx context.Context) {
 	})
 }
 
-// flush stores the detected packages for later processes.
+// flush stores the packages that this process has detected.
 func (r *recollection) flush(ctx context.Context) {
 	r.mu.Lock()
 	learned := r.packages
@@ -157,8 +157,9 @@ func (r *recollection) flush(ctx context.Context) {
 	})
 }
 
-// update changes the file under a lock, if change reports a modification. A
-// failure only costs later processes a few requests.
+// update changes the file under its lock. change reports whether it has changed
+// the content. A failure is only logged, because all it costs is a few requests of
+// later processes.
 func (r *recollection) update(ctx context.Context, change func(*recollected) bool) {
 	if r.path == "" {
 		return
@@ -176,6 +177,6 @@ func (r *recollection) update(ctx context.Context, change func(*recollected) boo
 		}
 	}
 	if err != nil {
-		fs.Debugf(nil, "icloud: what was found out is not kept for later: %v", err)
+		fs.Debugf(nil, "icloud: cannot store facts for later processes: %v", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Of more packages than are kept, the latest are.
-func TestTheLatestPackagesAreKept(t *testing.T) {
+// If there are too many packages, the most recent ones are kept.
+func TestMostRecentPackagesAreKept(t *testing.T) {
 	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
 	for i := range maxKeptPackages {
 		seen.learnPackage(fmt.Sprint("id ", i))
@@ -27,8 +27,9 @@ func TestTheLatestPackagesAreKept(t *testing.T) {
 	assert.Equal(t, "id 1", kept[0])
 }
 
-// Nothing is assumed of a folder that is no longer new.
-func TestTrailsBecomeOld(t *testing.T) {
+// The trail to a folder that is no longer new is not among the recent ones, but
+// its ids are still used.
+func TestTrailsExpire(t *testing.T) {
 	facts := newRecollection(filepath.Join(t.TempDir(), "session.json"))
 	made := time.Now().Unix()
 	facts.keepTrail(context.Background(), trail{Names: []string{"a", "b"}, IDs: []string{"1", "2"}, Made: made})

@@ -7,8 +7,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// refused adds the likely reason if the service refuses to create an item. The
-// name is a likely reason if it is unusual.
+// refused adds the likely reason to the error if the service refuses to create an
+// item: a folder of another account, or an unusual name.
 func (d *Drive) refused(in place, name string, err error) error {
 	if !apierr.HasKind(err, apierr.KindUnsupported) || apierr.IsFinal(err) {
 		return err

@@ -14,9 +14,9 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// register makes a document a file of a folder. If the name is taken, it fails
-// with the kind KindExists. If the service ignores the request to refuse a
-// taken name, the file has a name of the service's choice.
+// register makes a document a file in a folder. If the name is taken, it fails with
+// KindExists. If the service ignores the request to refuse a taken name, the file
+// has a name of the service's choice.
 func (d *Drive) register(ctx context.Context, in place, name string, doc *document) (*Item, error) {
 	var info any = registration(in, name, doc)
 	if doc.pack != nil {
@@ -25,7 +25,7 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
-		var other string // the id that the answer has, should it be another one
+		var other string // the id in the response, if it is not that of the document
 		answer, err := service.Fetch(ctx, d.Service, service.Request{
 			Host: hosts.Docs, Method: http.MethodPost,
 			Path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", Body: info, Zone: in.zone(),
@@ -55,7 +55,7 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		taken := try > 1 && apierr.HasKind(err, apierr.KindExists) // perhaps by an earlier try, whose answer was lost
+		taken := try > 1 && apierr.HasKind(err, apierr.KindExists) // perhaps by an earlier attempt whose response was lost
 		if !apierr.OutcomeUnknown(err) && !taken {
 			return nil, d.refusedDocument(in, name, doc, err)
 		}
@@ -88,8 +88,8 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 	}
 }
 
-// refusedDocument adds the likely reason if the service refuses to make a
-// document a file.
+// refusedDocument adds the likely reason to the error if the service refuses to
+// make a document a file.
 func (d *Drive) refusedDocument(in place, name string, doc *document, err error) error {
 	err = d.refused(in, name, err)
 	if doc.pack != nil {
@@ -113,7 +113,7 @@ type registrationRequest struct {
 }
 
 type registrationData struct {
-	Receipt            string `json:"receipt,omitempty"` // an empty file gets none
+	Receipt            string `json:"receipt,omitempty"` // missing for an empty file
 	ReferenceSignature string `json:"reference_signature,omitempty"`
 	Signature          string `json:"signature,omitempty"`
 	Size               int64  `json:"size"`
@@ -128,7 +128,7 @@ type registrationFolder struct {
 func registration(in place, name string, doc *document) registrationRequest {
 	milliseconds := doc.modified.Unix() * 1000
 	if milliseconds == 0 {
-		milliseconds = 1 // 0 may stand for no time, for which the service takes its own; listings show seconds
+		milliseconds = 1 // the service may take 0 for no time and use its own; listings show only seconds
 	}
 	return registrationRequest{
 		Command:         "add_file",
@@ -148,9 +148,9 @@ func registration(in place, name string, doc *document) registrationRequest {
 	}
 }
 
-// fits reports whether an item that has the document's id is the document. The
-// service may omit the size of an empty file, and that of a package may be
-// another one than expected.
+// fits reports whether an item with the id of the document has its size. The
+// service may omit the size of an empty file. The size of a package is not
+// compared, because it may differ.
 func (doc *document) fits(it *Item) bool {
 	return doc.pack != nil || max(0, it.Size) == doc.file.Size
 }
@@ -165,7 +165,7 @@ type registerResponse struct {
 }
 
 type documentStatus struct {
-	Code    *number `json:"status_code"` // 0 when it is missing
+	Code    *number `json:"status_code"`
 	Message string  `json:"error_message"`
 }
 
@@ -177,9 +177,8 @@ func (s documentStatus) failure() error {
 	return refusedDocument(int(*s.Code), s.Message)
 }
 
-// checkRegistered checks that the response shows the document in full and with
-// our id. If the response lacks something, the document is looked up
-// afterwards.
+// checkRegistered checks that a response has the document in full. If it does not,
+// register looks up the document.
 func checkRegistered(sent *document, answer *registerResponse) error {
 	if err := answer.Status.failure(); err != nil {
 		return err
@@ -195,17 +194,17 @@ func checkRegistered(sent *document, answer *registerResponse) error {
 	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
 		return apierr.Damaged("the response is not about the document that was sent")
 	case sent.pack == nil && doc.Size.Or(0) != sent.file.Size && doc.Data.Size.Or(0) != sent.file.Size:
-		return apierr.Damaged("the service stored another size than was sent")
+		return apierr.Damaged("the service stored another number of bytes than was sent")
 	}
 	return nil
 }
 
-// accepted reports whether a code in a response is one of success.
+// accepted reports whether a code in a response means success.
 func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
-// refusedDocument returns the error for a failure in a response whose status is
-// a success. A code that looks like an HTTP status is treated as one. Any other
-// code is indefinite, so the call is retried.
+// refusedDocument returns the error for a failure in a response whose own status is
+// a success. A code that looks like an HTTP status is treated as one. The meaning
+// of any other code is unknown, so the call is retried.
 func refusedDocument(code int, message string) error {
 	refused := &apierr.Refusal{Status: code, Reason: apierr.PlainText(message)}
 	if code < 100 {

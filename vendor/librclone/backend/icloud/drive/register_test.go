@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The requests that make a document a file always have its size; an empty file
-// has no receipt.
+// A registration always has the size of the file, and for an empty file no
+// receipt.
 func TestRegistrationHasTheSize(t *testing.T) {
 	for content, wanted := range map[string]string{
 		"":        `"data":{"reference_signature":"r","signature":"s","size":0,"wrapping_key":"k"}`,
@@ -32,7 +32,7 @@ func TestRegistrationHasTheSize(t *testing.T) {
 	}
 }
 
-// No registration has the time 0, which the service may take for no time.
+// A registration never has the time 0, which the service may take for no time.
 func TestFilesOf1970KeepTheirTime(t *testing.T) {
 	for modified, sent := range map[time.Time]int64{
 		time.Unix(0, 0): 1, time.Unix(0, 999_999_999): 1, time.Unix(1, 0): 1000, time.Unix(-1, 0): -1000,
@@ -43,8 +43,9 @@ func TestFilesOf1970KeepTheirTime(t *testing.T) {
 	}
 }
 
-// A code in an answer that is no status says nothing, so the call is repeated.
-func TestCodesInAnswers(t *testing.T) {
+// A code that is an HTTP status has the meaning of the status. After any other
+// code, the call is repeated.
+func TestCodesInResponses(t *testing.T) {
 	for code, kind := range map[int]string{1: apierr.KindNetwork, 412: apierr.KindChanged, 507: apierr.KindQuota} {
 		assert.Equal(t, kind, apierr.KindOf(refusedDocument(code, "error")), code)
 	}

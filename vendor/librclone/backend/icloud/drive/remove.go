@@ -10,17 +10,17 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// MakeFolders creates a folder and the folders above it, as far as they do not
-// exist.
+// MakeFolders creates a folder and the missing folders above it.
 func (d *Drive) MakeFolders(ctx context.Context, names []string) error {
 	_, err := d.walk(ctx, names, true)
 	return err
 }
 
-// RemoveFolder removes an empty folder. The folder is listed first, and goes to the Trash
-// only if it did not change since: nothing that is in it is ever deleted.
+// RemoveFolder removes an empty folder. It lists the folder first and moves it to
+// the Trash only if it has not changed since, so that no item in it is ever
+// deleted.
 func (d *Drive) RemoveFolder(ctx context.Context, names []string) error {
-	unknown := false // whether an attempt has removed it
+	unknown := false // an earlier attempt may have removed the folder
 	for attempt := 1; ; attempt++ {
 		in, at, err := d.folderToDelete(ctx, names)
 		if unknown && err == fs.ErrorDirNotFound {
@@ -61,8 +61,8 @@ func (d *Drive) RemoveFolder(ctx context.Context, names []string) error {
 			return ctx.Err()
 		}
 		var status *itemStatus
-		passing := errors.As(err, &status) && !status.settled()
-		if !passing && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
+		temporary := errors.As(err, &status) && !status.settled()
+		if !temporary && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
 			return itemError("remove folder", at.path, err)
 		}
 		if isGone(err) {
@@ -72,12 +72,11 @@ func (d *Drive) RemoveFolder(ctx context.Context, names []string) error {
 			return itemError("remove folder", at.path, waitErr)
 		}
 		unknown = true
-		d.folders.forget(in.id) // the next look finds out whether it is gone
+		d.folders.forget(in.id) // so that the next look-up shows whether the folder is gone
 	}
 }
 
-// folderToDelete finds a folder and its parent. The drive's own root cannot be
-// deleted.
+// folderToDelete finds a folder and its parent. It fails for the root of the drive.
 func (d *Drive) folderToDelete(ctx context.Context, names []string) (in, at place, err error) {
 	if len(names) == 0 {
 		return place{}, place{}, apierr.New(apierr.KindDenied, "delete", "/", "the root of the drive cannot be deleted")

@@ -11,29 +11,28 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// A file is replaced in three steps: the new file is registered beside the old
-// one under a special name (see leftoverMark), the old one is moved to the
-// Trash, and the new one gets the name. At every moment, the folder contains
-// the old or the new content in full. The second step names the etag that the
-// old file had when it was listed, so a version that another device writes is
-// never moved to the Trash: it is kept, our file is withdrawn, and the upload
-// fails.
+// A file is replaced in three steps: the new file is registered beside the old one
+// under a special name (see leftoverMark), the old file is moved to the Trash, and
+// the new file is renamed. At every moment, the folder contains the old or the new
+// content in full. The second step sends the etag that the old file had when it was
+// listed. So a version that another device has written since is never moved to the
+// Trash: it is kept, the new file is withdrawn, and the upload fails.
 
-// known is the item that the folder had under a name before an upload began. An
-// item that appears later belongs to another device and is left alone.
+// known is the item that had a name in a folder before an upload began. An item
+// that appears later belongs to another device and is not changed.
 type known struct {
 	in   string // the id of the folder; "" while nothing is known
-	old  *Item  // the file of that name, or nil
-	like *Item  // a file that the service may take for the same, or nil
+	old  *Item  // the item with that name, or nil
+	like *Item  // an item whose name the service may treat as equal, or nil
 
-	packaged bool // the upload is a package, so it may replace one
+	packaged bool // the upload is a package, so it may replace a package
 }
 
-// learn looks up the item of a name in a folder, at the first call only. Under a
-// context of ExpectNew, it does not list the folder.
+// learn looks up a name in a folder, at the first call only. Under a context of
+// ExpectNew, it does not list the folder.
 func (k *known) learn(ctx context.Context, d *Drive, in place, name string) error {
 	if k.in != "" {
-		if k.in != in.id { // the folder was made anew, so nothing in it was there before
+		if k.in != in.id { // the folder was created again, so it had no item before
 			k.old, k.like = nil, nil
 		}
 		return nil
@@ -54,7 +53,7 @@ func (k *known) learn(ctx context.Context, d *Drive, in place, name string) erro
 	return nil
 }
 
-// putDocument makes a document the file of a name in a folder.
+// putDocument makes a document the file with a name in a folder.
 func (d *Drive) putDocument(ctx context.Context, in place, known *known, name string, doc *document) (*Item, error) {
 	if known.old != nil {
 		return d.replace(ctx, in, known.old, name, doc)
@@ -101,17 +100,18 @@ func (d *Drive) putDocument(ctx context.Context, in place, known *known, name st
 	return nil, err
 }
 
-// taken returns the error for an upload that must not replace anything.
+// taken returns the error for an upload under a context of ExpectNew whose name is
+// taken.
 func taken(on string) error {
 	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "an item has this name, or one that the service treats as equal").
 		Advise("give it another name"))
 }
 
-// newcomer returns the error for an upload whose name another device took after
-// the folder was listed.
+// newcomer returns the error for an upload whose name another device has taken
+// since the folder was listed.
 func newcomer(on string) error {
-	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "another device or program has stored something under this name in the meantime").
-		Advise("it was left as it is; upload again to replace it"))
+	return apierr.Finally(apierr.New(apierr.KindExists, "upload", on, "another device or program has stored an item under this name in the meantime").
+		Advise("that item is unchanged; upload again to replace it"))
 }
 
 // overwritten returns the error for the replacement of a file that another
@@ -121,7 +121,7 @@ func overwritten(on string) error {
 		Advise("its version was kept and this one withdrawn; upload again to replace it"))
 }
 
-// replace puts a document in place of a file.
+// replace replaces a file by a document.
 func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, doc *document) (*Item, error) {
 	made, err := d.register(ctx, in, ReplacementName(name, d.folders.now(), rand.Uint32()), doc)
 	if err != nil {
@@ -132,7 +132,7 @@ func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, d
 	})
 }
 
-// background runs the end of a replacement, which continues when ctx ends.
+// background runs the last steps of a replacement, which continue when ctx ends.
 // Under a context of DeferReplacement, it returns the new file at once.
 func (d *Drive) background(ctx context.Context, in place, name string, made *Item, run func(context.Context) (*Item, error)) (*Item, error) {
 	deferred := ctx.Value(deferredKey) != nil && d.pending.hasRoom()
@@ -143,11 +143,10 @@ func (d *Drive) background(ctx context.Context, in place, name string, made *Ite
 	return d.pending.wait(ctx, change)
 }
 
-// nameIn returns the key of the pending changes of a name in a folder.
+// nameIn returns the key for pending changes of a name in a folder.
 func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name) }
 
-// takeOver moves the replaced file to the Trash and gives the new file its
-// name.
+// takeOver moves the replaced file to the Trash and renames the new file.
 func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name string) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := d.retire(ctx, in, old, name); err != nil {
@@ -155,7 +154,7 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 		if lookErr == nil && now == nil {
 			d.folders.drop(in.id, old.ID)
 		} else {
-			if lookErr == nil { // else the new file stays beside the old one, or instead of it
+			if lookErr == nil { // otherwise the new file is kept, because the old one may be gone
 				d.withdraw(ctx, in, made)
 			}
 			return nil, err
@@ -168,7 +167,7 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 	case err == nil:
 		made = named
 	case isGone(err):
-		return nil, apierr.Finally(apierr.New(apierr.KindChanged, "replace", on, "another device or program removed the new file before it had its name").
+		return nil, apierr.Finally(apierr.New(apierr.KindChanged, "replace", on, "another device or program removed the new file before it was renamed").
 			Advise("it is in the Trash, like the old one; upload it again"))
 	case !apierr.HasKind(err, apierr.KindExists):
 		return nil, err
@@ -178,9 +177,9 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 	return nil, newcomer(on)
 }
 
-// retire moves a file that is about to be replaced to the Trash, unless another
-// device has changed it since it was listed. A file that is no longer in the
-// way, because it was moved, renamed or deleted, is left alone.
+// retire moves a file that is about to be replaced to the Trash. It fails if
+// another device has changed the file since it was listed. A file that another
+// device has moved, renamed or deleted needs no change.
 func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) error {
 	on := path.Join(in.path, name)
 	if err := old.writable("replace", on); err != nil {
@@ -230,17 +229,16 @@ func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) er
 	}
 }
 
-// withdraw moves an upload of ours that is no longer wanted to the Trash. A
-// file that another device has changed is kept.
+// withdraw moves an upload of this process that is no longer wanted to the Trash,
+// unless another device has changed it.
 func (d *Drive) withdraw(ctx context.Context, in place, made *Item) {
 	if err := d.retire(ctx, in, made, made.Name); err != nil {
-		fs.Debugf(nil, "icloud: an upload that was given up is left over: %v", err)
+		fs.Debugf(nil, "icloud: a failed upload could not be removed: %v", err)
 	}
 }
 
-// tidy removes the remains of killed uploads from a known folder, after a file
-// was stored in it. It never removes the stored file, whatever name the service
-// gave it.
+// tidy moves the leftovers in a folder to the Trash, after a file was stored in it.
+// It never removes the stored file, whatever name the service gave it.
 func (d *Drive) tidy(ctx context.Context, in place, name string, stored *document) {
 	for _, left := range d.folders.leftovers(in.id, name) {
 		if left.docID() != stored.docID {

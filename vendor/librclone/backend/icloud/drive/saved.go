@@ -8,8 +8,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// savedFile is the form in which the description of a file is stored, so that a
-// later process can read the file without listing its folder.
+// savedFile is the description of a file, with which a later process can read the
+// file without listing its folder.
 type savedFile struct {
 	ID       string `json:"id"`
 	ItemID   string `json:"item,omitempty"`
@@ -20,8 +20,8 @@ type savedFile struct {
 	Modified int64  `json:"modified"` // seconds since 1970
 }
 
-// Describe returns the description of a file for Described, on one line, or ""
-// for a file whose description does not suffice.
+// Describe returns the description of a file for Described, on one line. It returns
+// "" for a file whose description would not suffice to read it.
 func (d *Drive) Describe(it *Item) string {
 	if it.Shared() || d.IsPackage(it) || it.MayBePackage() || it.Size < 0 || it.Shown != it.Name {
 		return ""
@@ -30,13 +30,13 @@ func (d *Drive) Describe(it *Item) string {
 		ID: it.ID, ItemID: it.itemID, Parent: it.Parent, ETag: it.ETag, Name: it.Name, Size: it.Size,
 		Modified: it.Modified.Unix(),
 	})
-	if err != nil { // strings and numbers only
+	if err != nil { // impossible for strings and numbers
 		return ""
 	}
 	return string(saved)
 }
 
-// Described returns the file that Describe has described, without a request.
+// Described returns the file with a description of Describe, without a request.
 func Described(description string) (*Item, error) {
 	var saved savedFile
 	if err := json.Unmarshal([]byte(description), &saved); err != nil || saved.ID == "" || saved.Name == "" {
@@ -48,8 +48,8 @@ func Described(description string) (*Item, error) {
 	}, nil
 }
 
-// CheckUnchanged returns an error of the kind KindChanged unless a file is known
-// to be in its folder in that version. on is the path of the file in messages.
+// CheckUnchanged returns an error with KindChanged unless the file is still in its
+// folder in this version. on is the path of the file in messages.
 func (d *Drive) CheckUnchanged(ctx context.Context, it *Item, on string) error {
 	if !d.unchanged(ctx, it) {
 		return apierr.New(apierr.KindChanged, "find", on, "it was changed, moved or deleted in the meantime")

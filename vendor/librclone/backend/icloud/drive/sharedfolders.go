@@ -15,17 +15,17 @@ import (
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// A folder that another account shares is listed like any other one. But
-// folders below it are in the owner's drive, and the Drive host may refuse to
-// list them. The documents host lists them by their item ids, in another form
-// and without the ids that all other calls use. These items can be read but not
+// A folder that another account shares is listed like any other folder. But the
+// folders below it are in the drive of the owner, and the Drive host may refuse to
+// list them. The documents host lists them by their item ids, in another form and
+// without the ids that all other calls use. So these items can be read but not
 // changed.
 
 // itemKind is the kind in the id of an item of which only the item id is known.
 const itemKind = "ITEM"
 
-// maxEnumerated is the maximum number of items of a folder below a share that
-// are listed.
+// maxEnumerated is the maximum number of items that are listed of a folder below a
+// share.
 const maxEnumerated = 100_000
 
 // byItemID reports whether only the item id of an item is known.
@@ -88,21 +88,21 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*Invalid
 	return items, invalid, nil
 }
 
-// inShare reports whether the item is below a share, where contents have
-// addresses of another kind.
+// inShare reports whether the item is below a share. The addresses of such contents
+// are requested in another way.
 func (i *Item) inShare() bool {
 	kind, _, _ := api.DeconstructDriveID(i.ID)
 	return i.byItemID() || strings.Contains(kind, "IN_SHARED")
 }
 
-// requestShared requests the address of a content below a share, which is part of
-// the service's description of the item.
+// requestShared requests the address of a content below a share. It is part of the
+// service's description of the item.
 func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error) {
 	raw, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/item/" + url.PathEscape(it.itemID), Repeatable: true,
 	}, func(raw *documentItem) error {
 		if raw.Info == nil || !hosts.MayHaveContents(raw.Info.URLs.Download) {
-			return apierr.Damaged("no address on a host of Apple's for the content")
+			return apierr.Damaged("the response has no address for the content on a host of Apple's")
 		}
 		return nil
 	})
@@ -112,7 +112,7 @@ func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error
 	return &address{url: raw.Info.URLs.Download, mark: string(raw.Info.Version)}, nil
 }
 
-// writable refuses changes of items that can only be read.
+// writable returns an error for an item that can only be read.
 func (i *Item) writable(op, on string) error {
 	if i.byItemID() {
 		return apierr.New(apierr.KindDenied, op, on, "it is below a folder that another account shares, which is read-only")

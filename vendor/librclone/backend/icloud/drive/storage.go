@@ -9,8 +9,8 @@ import (
 	"plakar-icloud/librclone/backend/icloud/service"
 )
 
-// Storage returns how many bytes of the account's storage are used, and how many
-// there are in total. Drive uses a part of it.
+// Storage returns how many bytes of the account's storage are used, by Drive and
+// other services, and how many there are in total.
 func (d *Drive) Storage(ctx context.Context) (used, total int64, err error) {
 	type storage struct {
 		Info *struct {

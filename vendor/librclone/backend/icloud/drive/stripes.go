@@ -8,19 +8,20 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// A connection to the service transfers less than a fast link can carry. So
-// large files are read in several parts concurrently, each over a separate
-// connection. The parts are returned in order.
+// A single connection to the service is slower than a fast link. So large files
+// are read in several parts concurrently, each over its own connection. The parts
+// are returned in order.
 const (
-	stripe         = 4 << 20    // bytes of a part; smaller parts take more requests, for a kloset too
-	minStriped     = 4 * stripe // the minimum size of a content that is read in parts
-	initialStripes = 3          // parts of a content in memory, under way or complete
-	maxStripes     = 6          // the same, after parts have arrived
-	maxBudgeted    = 9          // parts of all contents in memory, without one of each
+	stripe         = 4 << 20    // size of a part in bytes; smaller parts need more requests, also to read a kloset
+	minStriped     = 4 * stripe // minimum size of a content that is read in parts
+	initialStripes = 3          // initial maximum number of parts of a content that are in memory, under way or complete
+	maxStripes     = 6          // maximum of that number, which rises with each part that was returned
+	maxBudgeted    = 9          // maximum number of parts of all contents in memory, without the first part of each
 )
 
-// readsStriped reports whether a content is read in parts from a position to
-// its end. Packages are not, because the service does not return parts of them.
+// readsStriped reports whether a content is read in parts from start to end. Only
+// the rest of a content is, and not that of a package, because the service does not
+// return parts of packages.
 func (c *contents) readsStriped(it *Item, start, end int64) bool {
 	return c.service.Parallel != nil && start >= 0 && end < 0 && it.Size-start >= minStriped &&
 		!it.MayBePackage() && !c.isPackage(it) && !it.inShare()
@@ -33,13 +34,13 @@ type stripedReader struct {
 	begin  func(from *address, start, end int64) (*contentReader, error)
 
 	from    *address
-	next    int64 // where the next part begins
+	next    int64 // offset of the next part
 	end     int64
-	parts   []*part // under way or complete, in order
-	current *part   // the first of them, complete
-	read    int     // bytes of it that were returned
-	most    int     // parts in memory
-	free    [][]byte
+	parts   []*part  // under way or complete, in order
+	current *part    // the first of parts, if it is complete
+	read    int      // number of bytes of current that were returned
+	limit   int      // maximum number of parts in memory
+	free    [][]byte // buffers that can be used again
 	err     error
 	running sync.WaitGroup
 }
@@ -52,7 +53,7 @@ type part struct {
 	budgeted bool
 }
 
-// budget limits the memory of all parts, counted in parts.
+// budget limits the memory of the parts of all contents. Its unit is one part.
 type budget struct {
 	mu   sync.Mutex
 	left int
@@ -76,18 +77,11 @@ func (b *budget) giveBack() {
 	b.left++
 }
 
-func (b *budget) isWhole() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.left == maxBudgeted
-}
-
-// readStriped opens the content of a file in parts. The first part shows
-// whether the service returns parts. If it does not, the reader of the first
-// part reads everything.
+// readStriped opens the content of a file in parts. If the service returns the
+// whole content for the first part, that response is read instead.
 func (c *contents) readStriped(ctx context.Context, it *Item, on string, start int64, learned func()) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stripedReader{cancel: cancel, budget: c.budget, next: start, end: it.Size, most: initialStripes}
+	s := &stripedReader{cancel: cancel, budget: c.budget, next: start, end: it.Size, limit: initialStripes}
 	s.begin = func(from *address, start, end int64) (*contentReader, error) {
 		r := c.newReader(ctx, it, on, start, end, learned)
 		r.client, r.from = c.service.Parallel, from
@@ -108,8 +102,7 @@ func (c *contents) readStriped(ctx context.Context, it *Item, on string, start i
 	return s, nil
 }
 
-// singleReader is a content that was meant to be read in parts but is read as a
-// whole.
+// singleReader reads a content as a whole that was to be read in parts.
 type singleReader struct {
 	*contentReader
 	cancel context.CancelFunc
@@ -121,8 +114,7 @@ func (r *singleReader) Close() error {
 	return r.contentReader.Close()
 }
 
-// launch reads the next part in the background, with its reader if that is
-// already open.
+// launch reads the next part in the background, with opened if that is not nil.
 func (s *stripedReader) launch(opened *contentReader) {
 	start, end := s.next, min(s.next+stripe, s.end)
 	s.next = end
@@ -130,32 +122,32 @@ func (s *stripedReader) launch(opened *contentReader) {
 	if last := len(s.free) - 1; last >= 0 {
 		buffer, s.free = s.free[last], s.free[:last]
 	}
-	one := &part{done: make(chan struct{}), budgeted: len(s.parts) > 0}
-	s.parts = append(s.parts, one)
+	next := &part{done: make(chan struct{}), budgeted: len(s.parts) > 0}
+	s.parts = append(s.parts, next)
 	s.running.Go(func() {
-		defer close(one.done)
+		defer close(next.done)
 		reader, err := opened, error(nil)
 		if reader == nil {
 			reader, err = s.begin(s.from, start, end)
 		}
 		if err != nil {
-			one.err = apierr.About(err, "read", reader.on)
+			next.err = apierr.About(err, "read", reader.on)
 			return
 		}
 		defer func() { _ = reader.Close() }()
-		one.data = buffer[:end-start]
-		if _, one.err = io.ReadFull(reader, one.data); one.err != nil {
+		next.data = buffer[:end-start]
+		if _, next.err = io.ReadFull(reader, next.data); next.err != nil {
 			return
 		}
-		if _, err := reader.Read(make([]byte, 1)); err != io.EOF { // the end is checked
-			one.err = err
+		if _, err := reader.Read(make([]byte, 1)); err != io.EOF { // this read checks the end
+			next.err = err
 		}
 	})
 }
 
-// fill begins as many parts as the memory limit allows.
+// fill launches as many parts as the limits on memory allow.
 func (s *stripedReader) fill() {
-	for s.next < s.end && len(s.parts) < s.most {
+	for s.next < s.end && len(s.parts) < s.limit {
 		if len(s.parts) > 0 && !s.budget.take() {
 			return
 		}
@@ -180,7 +172,7 @@ func (s *stripedReader) Read(p []byte) (int, error) {
 			s.err = io.EOF
 			return 0, s.err
 		}
-		<-s.parts[0].done // ends with the context as well
+		<-s.parts[0].done // is also closed when the context ends
 		s.current = s.parts[0]
 		if s.err = s.current.err; s.err != nil {
 			s.cancel()
@@ -192,14 +184,14 @@ func (s *stripedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// drop releases the memory of the first part.
+// drop releases the memory of the first part and raises the limit.
 func (s *stripedReader) drop() {
 	if s.parts[0].budgeted {
 		s.budget.giveBack()
 	}
 	s.free = append(s.free, s.parts[0].data[:0])
 	s.parts, s.current, s.read = s.parts[1:], nil, 0
-	s.most = min(s.most+1, maxStripes)
+	s.limit = min(s.limit+1, maxStripes)
 }
 
 // Close implements io.Closer.

@@ -22,20 +22,20 @@ import (
 )
 
 // An upload takes three requests: upload/web returns an address, the content is
-// sent there, and update/documents makes it a file of a folder. Nothing is
-// visible before the third.
+// sent there, and update/documents makes it a file in a folder. The file is visible
+// only after the third request.
 
-// document is a content that the service has stored and that no folder shows
+// document is a content that the service has stored and that is not in a folder
 // yet.
 type document struct {
 	docID    string
-	file     api.SingleFileInfo // of a package only the size, that of its files in total
-	pack     *packageReceipt    // of a package
+	file     api.SingleFileInfo // for a package, only the total size of its files
+	pack     *packageReceipt    // nil for a file
 	modified time.Time
 }
 
-// Upload stores a content. If in is also an io.Seeker, a failed transfer is
-// restarted. on is the path in messages.
+// Upload stores a content under a path and returns the file. If in is also an
+// io.Seeker, a failed transfer is restarted. on is the path in messages.
 func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Reader, size int64, modified time.Time) (*Item, error) {
 	if size < 0 {
 		return nil, apierr.New(apierr.KindUnsupported, "upload", on, "iCloud Drive does not accept content of unknown size").Advise("store it in a file first")
@@ -65,7 +65,7 @@ func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Rea
 			return it, nil
 		case ctx.Err() != nil || !content.again():
 			return nil, apierr.About(err, "upload", on)
-		// Another device has moved or deleted the folder.
+		// Another device may have moved or deleted the folder.
 		case attempt == 1 && (isGone(err) || apierr.HasKind(err, apierr.KindChanged)) && !apierr.IsFinal(err):
 			d.folders.forget(parent.id)
 			d.folders.forget(parent.parent)
@@ -75,8 +75,8 @@ func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Rea
 	}
 }
 
-// put makes a document a file of a folder and replaces the file that had its
-// name when the upload began. prepare provides the document.
+// put makes the document that prepare returns a file in a folder. It replaces the
+// file that had the name when the upload began.
 func (d *Drive) put(ctx context.Context, in place, name string, known *known, prepare func(context.Context) (*document, error)) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("upload", on, name); err != nil {
@@ -107,7 +107,7 @@ func (d *Drive) put(ctx context.Context, in place, name string, known *known, pr
 		return nil, apierr.About(err, "upload", on)
 	}
 	made, err := d.putDocument(ctx, in, known, name, doc)
-	// What is known of the folder is out of date, so the next upload lists it.
+	// The cached contents of the folder are out of date.
 	if apierr.HasKind(err, apierr.KindExists) || !apierr.IsFinal(err) && (apierr.HasKind(err, apierr.KindChanged) || isGone(err)) {
 		d.folders.forget(in.id)
 	}
@@ -122,8 +122,8 @@ func folderInTheWay(on string) error {
 	return apierr.New(apierr.KindExists, "upload", on, "a folder has this name").Matching(fs.ErrorIsDir)
 }
 
-// send sends the content to the service. A failed transfer is restarted with a
-// new address and from the start of the content.
+// send sends the content to the service and returns its document. A failed transfer
+// is restarted from the start of the content, with a new address.
 func (d *Drive) send(ctx context.Context, in place, name string, content *source, modified time.Time) (*document, error) {
 	for try := 1; ; try++ {
 		sent, err := d.sendOnce(ctx, in, name, content)
@@ -146,6 +146,7 @@ func (d *Drive) send(ctx context.Context, in place, name string, content *source
 	}
 }
 
+// sendOnce makes one attempt of send.
 func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *source) (*document, error) {
 	if content.packaged {
 		return d.sendPackage(ctx, in, name, content)
@@ -172,14 +173,14 @@ func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *so
 	return &document{docID: ticket.DocumentID, file: *file}, nil
 }
 
-// ticket requests an address for a content.
+// ticket requests an address to which a content can be sent.
 func (d *Drive) ticket(ctx context.Context, in place, name string, body map[string]any) (api.UploadResponse, error) {
 	tickets, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Docs, Method: http.MethodPost, Path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
 		Repeatable: true, Body: body,
 	}, func(tickets *[]api.UploadResponse) error {
 		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !hosts.MayHaveContents((*tickets)[0].URL) {
-			return apierr.Damaged("no address on a host of Apple's for an upload")
+			return apierr.Damaged("the response has no address for the upload on a host of Apple's")
 		}
 		return nil
 	})
@@ -189,8 +190,8 @@ func (d *Drive) ticket(ctx context.Context, in place, name string, body map[stri
 	return (*tickets)[0], nil
 }
 
-// transfer sends the bytes and decodes the response. The body is not accessed
-// after it returns.
+// transfer sends a content to an address and decodes the response. It does not
+// access the content after it has returned.
 func (d *Drive) transfer(ctx context.Context, address string, content *source, contentType string, answer any) error {
 	body, err := content.body()
 	if err != nil {
@@ -231,17 +232,16 @@ func (d *Drive) transfer(ctx context.Context, address string, content *source, c
 	return transport.Decode(ctx, resp, answer)
 }
 
-// checkReceipt returns the receipt of a file's content, after checking that it
-// is complete.
+// checkReceipt checks the receipt of a file's content and converts it.
 func checkReceipt(file *receipt, size int64) (*api.SingleFileInfo, error) {
 	if file == nil {
-		return nil, apierr.Damaged("no receipt for the content")
+		return nil, apierr.Damaged("the response has no receipt for the content")
 	}
 	switch received := file.Size.Or(0); {
 	case received != size:
 		return nil, apierr.Damaged("the service received " + strconv.FormatInt(received, 10) + " bytes of " + strconv.FormatInt(size, 10))
 	case size > 0 && file.Receipt == "" && file.Signature == "": // an empty file gets no receipt
-		return nil, apierr.Damaged("an incomplete receipt for the content")
+		return nil, apierr.Damaged("the receipt for the content is incomplete")
 	}
 	return &api.SingleFileInfo{
 		Size: size, Receipt: file.Receipt, Signature: file.Signature,
@@ -249,9 +249,9 @@ func checkReceipt(file *receipt, size int64) (*api.SingleFileInfo, error) {
 	}, nil
 }
 
-// transferRefused converts the statuses of the hosts that receive contents. A
-// refused address cannot be used again. Requesting another one also renews the
-// session, if that has ended.
+// transferRefused returns the error for a refusal by a host that receives contents.
+// Any refusal that does not say otherwise is retried with another address, and
+// requesting one renews the session if that has ended.
 func transferRefused(refused *apierr.Refusal) error {
 	switch refused.Kind() {
 	case apierr.KindQuota, apierr.KindThrottled, apierr.KindNetwork:
