@@ -42,8 +42,7 @@ const LARGE: u32 = 8;
 pub struct Limits {
     /// The maximum number of concurrent uploads of small files.
     pub uploads: usize,
-    /// Bytes of memory for content that waits to be uploaded. Content beyond them is written to
-    /// files.
+    /// Bytes of memory for content that waits to be uploaded. More content is written to files.
     pub spool_memory: usize,
     /// The folder for those files. They have no names.
     pub spool_dir: PathBuf,
@@ -306,11 +305,7 @@ impl Drive {
         self.delete_each(&[(path, listed)], deletion).await.swap_remove(0)
     }
 
-    /// Deletes listed files with as few requests as the service allows. Returns one result for
-    /// each file, in order.
-    ///
-    /// # Errors
-    /// A result is [`Kind::NotFound`] if the file does not exist.
+    /// Deletes listed files with few requests. Returns one result for each file, in order.
     pub async fn delete_all(&self, files: &[(&DrivePath, &File)], deletion: Deletion) -> Vec<Result<(), Error>> {
         let files: Vec<_> = files.iter().map(|&(path, listed)| (path, Some(listed))).collect();
         self.delete_each(&files, deletion).await
