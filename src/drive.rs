@@ -4,15 +4,17 @@
 //! memory limits, and content of exactly the listed length. It has neither gRPC nor JSON, and
 //! nothing in it is specific to iCloud.
 
+mod abilities;
 mod archive;
 mod content;
 mod error;
 mod outage;
+mod pack;
 mod package;
 mod path;
 mod retry;
-mod room;
 mod spool;
+mod unfinished;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,6 +23,7 @@ use tokio::sync::Semaphore;
 pub use archive::{Archive, Member, MemberKind, Refused};
 pub use content::{Content, read, read_unchanging};
 pub use error::Error;
+pub use pack::Packer;
 pub use package::unpacked_size;
 pub use path::{BadName, DrivePath, are_alike, are_equivalent, folded};
 pub use spool::{Spool, Spooled, Spools};
@@ -195,11 +198,6 @@ impl Drive {
     /// [`Replacement::Refused`] succeeds and the others fail.
     pub fn creates_exclusively(&self) -> bool {
         self.remote.creates_exclusively
-    }
-
-    /// Reports whether the old version of a replaced file is in the Trash of the service.
-    pub fn trashes_replaced(&self) -> bool {
-        self.remote.trashes_replaced
     }
 
     /// Reports whether names that differ only in case are known to name the same file.

@@ -13,6 +13,7 @@ mod methods;
 mod read;
 mod remote;
 mod rules;
+mod storage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,6 +91,7 @@ impl Rclone {
             sets_folder_times: opened.sets_folder_times,
             merges_names: opened.merges_names,
             creates_exclusively: opened.creates_exclusively,
+            keeps_empty_folders: opened.keeps_empty_folders,
             trashes_replaced: opened.trashes_replaced,
             folds_case: opened.folds_case,
             precision: (precision < Duration::from_hours(24)).then_some(precision),
@@ -140,6 +142,8 @@ pub struct Remote {
     /// Whether one of several concurrent uploads of the same name with [`Replacement::Refused`]
     /// succeeds and the others fail.
     pub creates_exclusively: bool,
+    /// Whether folders without files can be stored.
+    pub keeps_empty_folders: bool,
     /// Whether the old version of a replaced file is in the Trash of the service.
     pub trashes_replaced: bool,
     /// Whether names that differ in case are known to be equal.
@@ -293,6 +297,9 @@ pub struct File {
     pub version: Arc<str>,
     /// Whether the file is known to be a package.
     pub is_package: bool,
+    /// Whether the file is a complete replacement that has not got its name in the service, because
+    /// a process was killed.
+    pub is_unfinished: bool,
 }
 
 impl TryFrom<methods::Entry> for Entry {
@@ -308,6 +315,7 @@ impl TryFrom<methods::Entry> for Entry {
                 listed_size: entry.listed,
                 version: entry.version.into(),
                 is_package: entry.package,
+                is_unfinished: entry.unfinished,
             }),
             (false, None) => {
                 let cause = Error::unexpected("rclone holds no object for the file");

@@ -1,11 +1,13 @@
 //! A restore: creating files and folders from records, conflicts between names, and the result.
 
+mod bundle;
 mod decision;
 mod derived;
 mod destination;
 mod digest;
 mod error;
 mod folders;
+mod incoming;
 mod item;
 mod names;
 mod plan;
@@ -17,10 +19,11 @@ mod store;
 mod uploads;
 
 pub use error::Error;
+pub use incoming::Incoming;
 pub use item::{Item, Wanted};
 pub use plan::{Decided, Fate, Plan, Planned};
 pub use policy::{Links, OnBadName, OnConflict, Packages, Policy, Verify};
-pub use run::{Incoming, Outcome, Restore};
+pub use run::{Outcome, Restore};
 
 use crate::{
     drive::{self, DrivePath},
@@ -28,7 +31,7 @@ use crate::{
 };
 
 /// Why a record could not be restored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// What failed, on what, and why.
     pub text: String,
@@ -41,7 +44,7 @@ pub struct Failure {
 }
 
 /// The result of a record that did not fail.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Restored {
     /// The number of bytes that were stored.
     bytes: u64,
@@ -63,6 +66,8 @@ pub struct Restored {
     archives: u64,
     /// The path in the destination, if it differs from that in the snapshot.
     renamed: Option<DrivePath>,
+    /// 1 if the item is a part of a package, which another item stands for.
+    part: u64,
     /// 1 if the restore is only planned and the folder exists.
     there: u64,
     /// 1 if the restore is only planned and the service may take the name for that of another item.

@@ -129,8 +129,10 @@ struct Totals {
 impl Totals {
     fn of(plan: &Plan) -> Self {
         let count = |wanted: &dyn Fn(&Decided) -> bool| plan.items.iter().filter(|item| wanted(item)).count() as u64;
-        let new_folders = count(&|item| item.is_folder && matches!(item.fate, Fate::New | Fate::Beside));
-        let (sent, replaced) = (count(&Decided::is_sent), count(&|item| item.fate == Fate::Replaced));
+        let new_folders =
+            count(&|item| item.is_folder && !item.is_part && matches!(item.fate, Fate::New | Fate::Beside));
+        let (sent, replaced) =
+            (count(&|item| item.is_sent() && !item.is_part), count(&|item| item.fate == Fate::Replaced));
         let (least, most, unknown) = plan.bytes();
         let doubtful = count(&|item| item.doubtful.is_some());
         let sent = sent + u64::from(doubtful + count(&|item| item.renamed.is_some()) > 0); // the list of renames

@@ -158,8 +158,9 @@ const PACKAGES: Opt = one_of(
         "packages",
         "`auto`",
         "documents that a Mac stores as folders. `auto`: a backup saves the archives that iCloud makes of them, and a \
-         restore into iCloud makes packages of these. `archive`: the same backup, but a restore stores the archives as \
-         files. `tree`: a backup saves the files in them, as a folder",
+         restore into iCloud makes packages of these, and of folders that have the name of such a document. `archive`: the \
+         same backup, but a restore stores the archives as files and folders as folders. `tree`: a backup saves the files in \
+         them, as a folder, and a restore leaves folders as they are",
     ),
 );
 const VERIFY: Opt = one_of(
@@ -376,7 +377,7 @@ pub(super) fn restore(map: &mut HashMap<String, String>) -> Result<Policy, Error
         names: NAMES.choice(map, &[("rename", OnBadName::Rename), ("fail", OnBadName::Fail)])?,
         links: LINKS.choice(map, &[("skip", Links::Skip), ("error", Links::Error), ("text", Links::Text)])?,
         packages: PACKAGES
-            .choice(map, &[("auto", Packages::Auto), ("archive", Packages::Archive), ("tree", Packages::Auto)])?,
+            .choice(map, &[("auto", Packages::Auto), ("archive", Packages::Archive), ("tree", Packages::Tree)])?,
         verify: VERIFY.choice(map, &[("size", Verify::Size), ("content", Verify::Content)])?,
     })
 }

@@ -120,6 +120,7 @@ pub fn item(record: &Record) -> Item {
         wanted,
         modified: Time { seconds: time.seconds, nanos: time.nanos },
         has_permissions: usual.is_some_and(|usual| info.mode & !MODE_TYPE != usual),
+        is_program: info.mode & MODE_TYPE == 0 && info.mode & 0o111 != 0,
         has_attributes: !record.extended_attributes.is_empty(),
         has_content: record.has_reader,
     }

@@ -82,6 +82,7 @@ pub struct Opened {
     pub sets_folder_times: bool,
     pub merges_names: bool,
     pub creates_exclusively: bool,
+    pub keeps_empty_folders: bool,
     pub trashes_replaced: bool,
     pub folds_case: bool,
     pub precision_ns: u64,
@@ -93,18 +94,6 @@ pub struct Close {
     pub remote: u64,
 }
 method!("remote/close", Close, Nothing);
-
-/// Asks for the free room of the storage.
-#[derive(Serialize)]
-pub struct Room {
-    pub remote: u64,
-}
-method!("remote/room", Room, FreeRoom);
-
-#[derive(Deserialize)]
-pub struct FreeRoom {
-    pub free: Option<u64>,
-}
 
 /// Lists folders, with one request to the service if the backend can.
 #[derive(Serialize)]
@@ -172,6 +161,8 @@ pub struct Entry {
     pub children: Option<u64>,
     #[serde(default)]
     pub package: bool,
+    #[serde(default)]
+    pub unfinished: bool,
     #[serde(default)]
     pub shared: bool,
 }

@@ -19,14 +19,6 @@ impl Remote {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
     }
 
-    /// Returns the free room of the storage in bytes, or none if the service does not report it.
-    ///
-    /// # Errors
-    /// Returns the error of the service.
-    pub async fn free_room(self) -> Result<Option<u64>, Error> {
-        call(methods::Room { remote: self.id }).await.map(|room| room.free)
-    }
-
     /// Lists folders, without the items that `rules` leave out. Returns one result for each path, in
     /// order.
     ///

@@ -11,6 +11,8 @@ pub struct Item {
     pub modified: Time,
     /// Whether the permissions differ from those that a new file or folder gets.
     pub has_permissions: bool,
+    /// Whether it is a file that may be executed.
+    pub is_program: bool,
     /// Whether it has extended attributes.
     pub has_attributes: bool,
     /// Whether content follows.

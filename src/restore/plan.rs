@@ -49,6 +49,8 @@ pub struct Decided {
     pub path: String,
     /// Whether it is a folder.
     pub is_folder: bool,
+    /// Whether it is a part of a package, for which its folder stands.
+    pub is_part: bool,
     /// The range of the number of bytes.
     pub sizes: RangeInclusive<u64>,
     /// What the restore would do.
@@ -130,6 +132,7 @@ impl Plan {
 impl Decided {
     fn new(outcome: Outcome<Planned>, top: &DrivePath) -> Self {
         let Outcome { ticket: Planned { path, item, sizes }, result } = outcome;
+        let is_part = matches!(&result, Ok(restored) if restored.part > 0);
         let (fate, renamed, doubtful, reason) = match result {
             Err(Failure { cause, .. }) => (Fate::Refused, None, None, Some(cause)),
             Ok(restored) => {
@@ -139,6 +142,7 @@ impl Decided {
                 let may_be_refused = derived::is_odd(own) || own.len() > LONGEST;
                 let reason = match (&renamed, fate) {
                     (Some(_), _) | (_, Fate::Identical | Fate::Skipped | Fate::LeftOut | Fate::Refused) => None,
+                    _ if is_part => None,
                     _ if restored.doubtful > 0 => Some(Reason::Twin),
                     _ if may_be_refused => Some(Reason::Refused),
                     _ => None,
@@ -147,7 +151,7 @@ impl Decided {
                 (fate, renamed, doubtful, None)
             }
         };
-        Self { path, is_folder: item.wanted == Wanted::Folder, sizes, fate, renamed, doubtful, reason }
+        Self { path, is_folder: item.wanted == Wanted::Folder, is_part, sizes, fate, renamed, doubtful, reason }
     }
 
     /// Reports whether the restore would upload the content of the item.

@@ -48,14 +48,17 @@ pub enum Verify {
     Content,
 }
 
-/// What happens to the archive of a package, such as a Pages document.
+/// What happens to packages, such as Pages documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Packages {
-    /// It is restored as a package where the service has packages.
+    /// Archives of packages, and folders with the name of a package, are restored as packages where
+    /// the service has them.
     #[default]
     Auto,
-    /// It is restored as an archive.
+    /// Archives are restored as files, and folders as folders.
     Archive,
+    /// Archives are restored as packages, and folders as folders.
+    Tree,
 }
 
 /// The user's choices for a restore.
@@ -69,7 +72,7 @@ pub struct Policy {
     pub names: OnBadName,
     /// What happens to links and special files.
     pub links: Links,
-    /// What happens to the archives of packages.
+    /// What happens to packages.
     pub packages: Packages,
     /// How restored files are verified.
     pub verify: Verify,

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
-    Failure, Links, OnBadName, Policy, Restored, Verify, derived,
+    Failure, Links, OnBadName, Policy, Restored, Verify,
+    bundle::Bundle,
+    derived,
     destination::Folders,
-    digest::Digest,
     error::Error,
     folders::Moved,
+    incoming::{Destination, Incoming, Received, Target},
     item::{Item, Wanted},
     names::{Case, Taken},
     renames::{self, Renames},
@@ -20,7 +22,7 @@ use super::{
     uploads::Uploads,
 };
 use crate::{
-    drive::{self, Drive, DrivePath, Spool},
+    drive::{Drive, DrivePath},
     rclone::{Time, Trail},
     report::Summary,
 };
@@ -42,7 +44,7 @@ pub struct Restore<R> {
     outcomes: mpsc::Sender<Outcome<R>>,
     /// The maximum weight of the uploads that run or wait.
     limit: u32,
-    uploads: Uploads<(R, String)>,
+    uploads: Uploads<Vec<(R, String)>>,
     pub(super) folders: Folders,
     /// The folders of the snapshot that are not restored under their own path.
     pub(super) moved: Vec<(DrivePath, Moved)>,
@@ -51,55 +53,20 @@ pub struct Restore<R> {
     renames: Renames,
     /// The list of renames in the snapshot, which is stored at the end together with those of this
     /// restore.
-    list: Option<((R, String), Job)>,
+    list: Option<(Vec<(R, String)>, Job)>,
+    /// The package that is being received.
+    pub(super) bundle: Option<Bundle<R>>,
     summary: Summary,
     /// The first link or special file that was left out.
-    first_left_out: Option<String>,
+    pub(super) first_left_out: Option<String>,
+    /// The last folder, if no record below it has followed.
+    empty: Option<String>,
+    /// The number of folders without content.
+    empty_folders: u64,
     /// The folder of the last file with a name that may be refused.
     last_odd: Option<DrivePath>,
     /// Why nothing more can be restored.
     over: Option<String>,
-}
-
-/// A record whose content is being received.
-#[derive(Debug)]
-pub struct Incoming<R> {
-    ticket: R,
-    name: String,
-    destination: Destination,
-}
-
-/// What happens to the content of a record.
-#[derive(Debug)]
-enum Destination {
-    Stored(Box<Target>),
-    /// It is ignored, because the outcome is known.
-    Ignored(Result<Restored, Failure>),
-}
-
-/// The destination of a file and the content received so far.
-#[derive(Debug)]
-struct Target {
-    path: DrivePath,
-    time: Time,
-    spool: Spool,
-    digest: Option<Digest>,
-    name: Name,
-}
-
-impl<R> Incoming<R> {
-    /// Appends a piece of the content. If the spool fails, the file fails once and its spool is
-    /// dropped.
-    pub async fn add(&mut self, chunk: Bytes) {
-        if let Destination::Stored(target) = &mut self.destination {
-            if let Some(digest) = &mut target.digest {
-                digest.add(&chunk);
-            }
-            if let Err(error) = target.spool.add(chunk).await {
-                self.destination = Destination::Ignored(Err(drive::Error::spool(&target.path, &error).into()));
-            }
-        }
-    }
 }
 
 impl<R> Restore<R> {
@@ -142,8 +109,11 @@ impl<R> Restore<R> {
             times: Vec::new(),
             renames: Renames::default(),
             list: None,
+            bundle: None,
             summary: Summary::default(),
             first_left_out: None,
+            empty: None,
+            empty_folders: 0,
             last_odd: None,
             over: None,
         }
@@ -166,39 +136,58 @@ impl<R> Restore<R> {
             Wanted::Folder => self.summary.folders += 1,
             Wanted::Symlink(_) | Wanted::Special | Wanted::Attribute | Wanted::Nothing => self.summary.others += 1,
         }
+        let (ticket, item) = match self.bundled(ticket, name, item).await {
+            Ok(incoming) => return incoming,
+            Err(other) => other,
+        };
+        self.count_empty(Some(name));
+        self.empty = (item.wanted == Wanted::Folder && name != "/").then(|| name.to_owned());
         self.summary.permissions += u64::from(item.has_permissions);
         self.summary.attributes += u64::from(item.has_attributes);
         let has_content = item.has_content;
         let destination = match self.place(name) {
             Err(failure) => Destination::Ignored(Err(failure)),
             Ok(None) => Destination::Ignored(Ok(Restored { skipped: 1, ..Restored::default() })),
+            Ok(Some(path)) if self.is_package(&path, &item).await => {
+                self.empty = None;
+                self.begin_bundle(ticket, name, path, item).await;
+                return None;
+            }
             Ok(Some(path)) => self.destination(name, path, item).await,
         };
         let incoming = Incoming { ticket, name: name.to_owned(), destination };
         match incoming.destination {
             // The content must be received before the outcome is sent.
             _ if has_content => Some(incoming),
-            Destination::Stored(_) => {
+            Destination::Stored(_) | Destination::Packed(_) => {
                 self.complete(incoming).await;
                 None
             }
             Destination::Ignored(result) => {
-                self.settle((incoming.ticket, incoming.name), result).await;
+                self.settle(vec![(incoming.ticket, incoming.name)], result).await;
                 None
             }
         }
     }
 
-    async fn destination(&mut self, name: &str, path: DrivePath, item: Item) -> Destination {
+    /// Counts the last folder as empty unless the next record is below it.
+    fn count_empty(&mut self, next: Option<&str>) {
+        let Some(folder) = self.empty.take() else { return };
+        let is_below =
+            |name: &str| name.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'));
+        self.empty_folders += u64::from(!next.is_some_and(is_below));
+    }
+
+    async fn destination(&mut self, name: &str, path: DrivePath, item: Item) -> Destination<R> {
         let result = match (item.wanted, self.shared.policy.links) {
             (Wanted::File, _) if item.has_content => {
                 self.wait_for_refusals(&path).await;
-                return self.target(path, item.modified);
+                return self.file(path, item.modified).into();
             }
             (Wanted::File, _) => Err(refused(name, &"its content is missing")),
             (Wanted::Folder, _) if item.has_content => Err(refused(name, &"a folder cannot have content")),
             (Wanted::Folder, _) => self.add_folder(name, &path, item.modified).await,
-            (Wanted::Symlink(target), Links::Text) => return self.link_text(&path, item.modified, target).await,
+            (Wanted::Symlink(target), Links::Text) => return self.link_text(&path, item.modified, target).await.into(),
             (Wanted::Symlink(_) | Wanted::Special, Links::Skip | Links::Text) => {
                 self.first_left_out.get_or_insert_with(|| name.to_owned());
                 Ok(Restored { left_out: 1, ..Restored::default() })
@@ -216,7 +205,7 @@ impl<R> Restore<R> {
     /// Waits for the uploads under way if the name of a file among them may be refused, so that the
     /// file gets the name of `path`. Otherwise, which of the two files has this name would depend
     /// on the order in which uploads end.
-    async fn wait_for_refusals(&mut self, path: &DrivePath) {
+    pub(super) async fn wait_for_refusals(&mut self, path: &DrivePath) {
         if derived::is_odd(path.name()) {
             self.last_odd = Some(path.parent());
         } else if derived::may_be_derived(path.name()) && self.last_odd == Some(path.parent()) {
@@ -224,30 +213,32 @@ impl<R> Restore<R> {
         }
     }
 
-    /// Returns the destination of a file.
-    fn target(&self, path: DrivePath, time: Time) -> Destination {
+    /// Registers the name of a file.
+    ///
+    /// # Errors
+    /// Fails if the name is equal to that of another item and must not be changed.
+    pub(super) fn target(&self, path: DrivePath, time: Time) -> Result<Target, Failure> {
         let name = match self.shared.names().take(&path, false) {
             Taken::Free => Name::Own,
             Taken::Alike => Name::Alike,
-            Taken::Twin if self.shared.policy.names == OnBadName::Fail => {
-                return Destination::Ignored(Err(store::twin(&path)));
-            }
+            Taken::Twin if self.shared.policy.names == OnBadName::Fail => return Err(store::twin(&path)),
             Taken::Twin => Name::Twin,
         };
-        let digest = (self.shared.policy.verify == Verify::Content).then(Digest::default);
-        Destination::Stored(Box::new(Target { path, time, spool: self.shared.drive.spool(), digest, name }))
+        Ok(Target { path, time, name })
+    }
+
+    /// Returns the destination of a file, which has received no content.
+    fn file(&self, path: DrivePath, time: Time) -> Result<Received, Failure> {
+        let is_verified = self.shared.policy.verify == Verify::Content;
+        Ok(Received::new(self.target(path, time)?, self.shared.drive.spool(), is_verified))
     }
 
     /// Returns the text file that is restored in place of a symbolic link.
-    async fn link_text(&self, path: &DrivePath, time: Time, target: String) -> Destination {
-        let path = match path.parent().child(&format!("{}.symlink.txt", path.name())) {
-            Ok(path) => path,
-            Err(bad) => return Destination::Ignored(Err(refused(path.as_str(), &bad))),
-        };
-        let destination = self.target(path, time);
-        let mut incoming = Incoming { ticket: (), name: String::new(), destination };
-        incoming.add(Bytes::from(target + "\n")).await;
-        incoming.destination
+    async fn link_text(&self, path: &DrivePath, time: Time, target: String) -> Result<Received, Failure> {
+        let path = path.parent().child(&format!("{}.symlink.txt", path.name()));
+        let mut file = self.file(path.map_err(|bad| refused(&target, &bad))?, time)?;
+        file.add(Bytes::from(target + "\n")).await?;
+        Ok(file)
     }
 
     /// Uploads a file whose content is complete, in the background.
@@ -258,10 +249,30 @@ impl<R> Restore<R> {
     /// Completes a file. In a plan, `sizes` is the range of its size.
     pub(super) async fn complete_as(&mut self, file: Incoming<R>, sizes: Option<RangeInclusive<u64>>) {
         let Incoming { ticket, name, destination } = file;
-        let target = match destination {
-            Destination::Stored(target) => *target,
-            Destination::Ignored(result) => return self.settle((ticket, name), result).await,
-        };
+        match destination {
+            Destination::Stored(received) => {
+                let (target, content, digest) = match sizes {
+                    Some(sizes) => (received.into_target(), Content::Planned(sizes), None),
+                    None => received.finish(),
+                };
+                self.store(vec![(ticket, name)], target, content, digest).await;
+            }
+            Destination::Packed(mut bundle) => {
+                bundle.complete(ticket, name, sizes);
+                self.bundle = Some(*bundle);
+            }
+            Destination::Ignored(result) => self.settle(vec![(ticket, name)], result).await,
+        }
+    }
+
+    /// Uploads a content in the background, for one or more records.
+    pub(super) async fn store(
+        &mut self,
+        tickets: Vec<(R, String)>,
+        target: Target,
+        content: Content,
+        digest: Option<u128>,
+    ) {
         let is_in_doubt = target.name == Name::Alike && self.shared.names().case() == Case::Unknown;
         if is_in_doubt {
             // The service compares this name only with those of files that are stored.
@@ -269,50 +280,46 @@ impl<R> Restore<R> {
         }
         // Derived names depend on the names that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
-        let content = match sizes {
-            Some(sizes) => Content::Planned(sizes),
-            None => Content::Received(target.spool.finish()),
-        };
-        let is_list = name.strip_prefix('/') == Some(renames::FILE_NAME)
+        let is_list = tickets.first().and_then(|(_, name)| name.strip_prefix('/')) == Some(renames::FILE_NAME)
             && content.in_memory().is_some_and(|list| self.renames.add_earlier(&list));
         let weight = self.shared.drive.weight(content.size());
         while self.uploads.weight() > 0 && self.uploads.weight() + weight > self.limit {
             self.settle_next().await;
         }
-        let job = self.job(target.path, target.time, content, target.digest, target.name);
+        let job = self.job(target, content, digest);
         if is_list {
-            self.list = Some(((ticket, name), job));
+            self.list = Some((tickets, job));
             return;
         }
         if in_order {
             let result = job.run().await;
-            return self.settle((ticket, name), result).await;
+            return self.settle(tickets, result).await;
         }
-        self.uploads.start((ticket, name), weight, job.run());
+        self.uploads.start(tickets, weight, job.run());
     }
 
-    fn job(&mut self, path: DrivePath, time: Time, content: Content, digest: Option<Digest>, name: Name) -> Job {
-        let digest = digest.filter(|_| !self.shared.is_plan).map(|digest| digest.value());
+    fn job(&mut self, target: Target, content: Content, digest: Option<u128>) -> Job {
+        let Target { path, time, name } = target;
         let folder = self.folders.at(&path.parent());
-        let policy = self.shared.policy;
-        Job { shared: Arc::clone(&self.shared), policy, folder, path, time, content, digest, name }
+        let digest = digest.filter(|_| !self.shared.is_plan);
+        Job { shared: Arc::clone(&self.shared), policy: self.shared.policy, folder, path, time, content, digest, name }
     }
 
     /// Waits for the end of an upload. Never completes if no upload is under way. Cancel safe:
     /// [`Self::settle`] takes the returned result.
-    pub async fn next_ended(&mut self) -> ((R, String), Result<Restored, Failure>) {
+    pub async fn next_ended(&mut self) -> (Vec<(R, String)>, Result<Restored, Failure>) {
         match self.uploads.next().await {
             Some(ended) => ended,
             None => std::future::pending().await,
         }
     }
 
-    /// Counts and sends the outcome of a record.
-    pub async fn settle(&mut self, (ticket, name): (R, String), result: Result<Restored, Failure>) {
+    /// Counts and sends the outcome of records, of which there are several if they are a package.
+    pub async fn settle(&mut self, tickets: Vec<(R, String)>, result: Result<Restored, Failure>) {
         match &result {
-            Ok(restored) => self.count(&name, restored),
+            Ok(restored) => self.count(tickets.first().map_or("", |(_, name)| name), restored),
             Err(failure) => {
-                self.summary.fail(&failure.cause);
+                tickets.iter().for_each(|_| self.summary.fail(&failure.cause));
                 if failure.ends_everything {
                     // Only the first file is reported: the others were not restored for the same reason.
                     if self.over.is_some() {
@@ -322,8 +329,12 @@ impl<R> Restore<R> {
                 }
             }
         }
-        // Fails if plakar has closed the connection; the stream of records then ends too.
-        let _ = self.outcomes.send(Outcome { ticket, result }).await;
+        let mut result = result;
+        for (ticket, _) in tickets {
+            let next = result.clone().map(|restored| Restored { part: 1, renamed: None, ..restored });
+            // Fails if plakar has closed the connection; the stream of records then ends too.
+            let _ = self.outcomes.send(Outcome { ticket, result: std::mem::replace(&mut result, next) }).await;
+        }
     }
 
     fn count(&mut self, name: &str, restored: &Restored) {
@@ -377,6 +388,6 @@ pub(super) fn relative(path: &DrivePath, top: &DrivePath) -> String {
     format!("/{}", below.trim_start_matches('/'))
 }
 
-fn refused(name: &str, why: &dyn std::fmt::Display) -> Failure {
+pub(super) fn refused(name: &str, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("cannot restore {name}: {why}"), why)
 }

@@ -198,7 +198,12 @@ impl Job {
             decision = decision::decide(&policy, entry, own);
         }
         match decision {
-            Decision::Identical => Ok(Restored { identical: 1, ..Restored::default() }),
+            Decision::Identical => {
+                if let (Item::File(file), false) = (&entry.item, self.shared.is_plan) {
+                    self.shared.drive.complete(&self.path, file).await?;
+                }
+                Ok(Restored { identical: 1, ..Restored::default() })
+            }
             Decision::Skip => Ok(Restored { skipped: 1, ..Restored::default() }),
             Decision::Refuse(why) => Err(Failure::new(format!("cannot restore {}: {why}", self.path), why)),
             Decision::Replace => {
@@ -305,7 +310,7 @@ impl Job {
             Content::Received(content) if !self.shared.is_plan => content,
             _ => return Ok(Restored::default()),
         };
-        let form = if self.policy.packages == Packages::Auto { Form::Package } else { Form::File };
+        let form = if self.policy.packages == Packages::Archive { Form::File } else { Form::Package };
         room.reserve(path, content.size()).await?;
         let stored = drive.upload_as(path, self.time, content, replacement, Slot::Awaited, form).await;
         let stored = stored.map_err(Failure::from);

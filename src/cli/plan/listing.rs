@@ -41,7 +41,7 @@ pub fn top() -> Planned {
 /// Returns an item of a kind.
 pub fn item(wanted: Wanted, modified: Time) -> Item {
     let has_content = wanted == Wanted::File;
-    Item { wanted, modified, has_permissions: false, has_attributes: false, has_content }
+    Item { wanted, modified, has_permissions: false, is_program: false, has_attributes: false, has_content }
 }
 
 /// A line: the time, the mode, the owner, the group, the size with its unit, and the path.

@@ -7,8 +7,10 @@ use super::{Error, Incoming, Restore};
 use crate::{
     drive::{DrivePath, Spooled},
     rclone::Time,
+    report::counted,
     restore::{
         Failure, OnConflict, Policy,
+        incoming::Target,
         names::Taken,
         renames,
         store::{Content, Job, Name},
@@ -26,6 +28,10 @@ impl<R> Restore<R> {
     /// # Errors
     /// Fails if not everything was restored.
     pub async fn end(&mut self, cut_off: Option<Incoming<R>>) -> Result<(), Error> {
+        if cut_off.is_some() {
+            self.bundle = None; // its other items were not received
+        }
+        self.end_bundle().await;
         while self.settle_next().await {}
         self.store_renames().await;
         for error in self.shared.drive.finish(FINISHING).await {
@@ -53,6 +59,7 @@ impl<R> Restore<R> {
     /// # Errors
     /// Fails if not everything could be decided.
     pub async fn end_plan(mut self) -> Result<(), Error> {
+        self.end_bundle().await;
         while self.settle_next().await {}
         match self.over {
             Some(why) => Err(Error::Over { done: self.summary.files + self.summary.folders, why }),
@@ -64,12 +71,11 @@ impl<R> Restore<R> {
     /// continued.
     async fn store_renames(&mut self) {
         let list = self.list.take();
-        if let Some(why) = &self.over {
-            let failure = Failure { ends_everything: true, ..Failure::of(why.clone()) };
-            return match list {
-                Some((ticket, _)) => self.settle(ticket, Err(failure)).await,
-                None => {}
-            };
+        if let Some(failure) = self.over_failure() {
+            if let Some((tickets, _)) = list {
+                self.settle(tickets, Err(failure)).await;
+            }
+            return;
         }
         match list {
             Some((ticket, job)) if self.renames.is_empty() => {
@@ -95,10 +101,16 @@ impl<R> Restore<R> {
         }
     }
 
+    /// Returns the failure of records that arrive after the end of the restore.
+    pub fn over_failure(&self) -> Option<Failure> {
+        let why = self.over.clone()?;
+        Some(Failure { ends_everything: true, ..Failure::of(why) })
+    }
+
     fn list_job(&mut self, path: DrivePath, name: Name) -> Job {
         let content = self.renames.content();
         let content = Content::Received(Spooled::from(content));
-        let job = self.job(path, Time::now(), content, None, name);
+        let job = self.job(Target { path, time: Time::now(), name }, content, None);
         Job { policy: Policy { on_conflict: OnConflict::Replace, ..job.policy }, ..job }
     }
 
@@ -112,6 +124,15 @@ impl<R> Restore<R> {
             crate::log::notice(format_args!(
                 "left out {count} symbolic links, devices, pipes and sockets, which the destination cannot store (the first: {first})"
             ));
+        }
+        self.count_empty(None);
+        let drive = &self.shared.drive;
+        if self.empty_folders > 0 && !drive.keeps_empty_folders() {
+            let folders = counted(self.empty_folders, "empty folder");
+            crate::log::notice(format_args!("the destination does not store {folders}"));
+        }
+        if self.summary.files > 0 && drive.precision().is_none() {
+            crate::log::notice("the destination does not store modification times");
         }
         for (count, what) in
             [(self.summary.permissions, "permissions"), (self.summary.attributes, "extended attributes")]

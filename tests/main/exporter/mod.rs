@@ -2,7 +2,9 @@
 
 mod conflicts;
 mod failures;
+pub mod killed;
 mod names;
 mod outage;
 mod packages;
+pub mod scale;
 mod tree;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use icloud_simulator::{FaultAction, FaultRule, HoldAt, NameMatching, RequestKind};
 use plakar_host::digest;
 
+use crate::exporter::{killed, scale::sized};
 use crate::icloud::hex;
 
 use super::Installed;
@@ -183,4 +184,54 @@ async fn the_cause_of_a_restore_that_ends_early_is_printed_once() {
     let causes: Vec<&str> =
         ended.output.lines().filter(|line| line.starts_with("plakar-icloud: error: the restore ended")).collect();
     assert!(matches!(causes[..], [line] if line.contains("plakar-icloud login")), "{}", ended.output);
+}
+
+/// Old and new contents survive the death of plakar at any request, and the next restore completes.
+#[tokio::test]
+async fn a_killed_plakar_loses_nothing() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    let from = plakar.path("snapshot");
+    std::fs::create_dir(&from).unwrap();
+    for (name, content) in killed::snapshot() {
+        std::fs::write(format!("{from}/{name}"), content).unwrap();
+    }
+    installed.at_plain(&["backup", &from]).await;
+    let mut random = killed::Random::seeded();
+    for round in 0..sized(4, 50) {
+        let folder = format!("to{round}");
+        killed::put_old(icloud, &folder);
+        installed.define("destination", &folder, &format!("icloud:///{folder}")).await;
+        let restore = ["at", &plakar.path("plain"), "restore", "-to", &format!("@{folder}")].map(str::to_owned);
+        let point = icloud.simulator.counts().total.requests + random.below(90);
+        let mut running = plakar.start(&restore).unwrap();
+        let is_over = async { running.wait().await.map(drop) };
+        tokio::select! {
+            ended = is_over => ended.unwrap(),
+            () = plakar_host::until(|| icloud.simulator.counts().total.requests > point) => {}
+        }
+        let _ = running.kill().await; // it may have ended
+        plakar.surroundings().deserted().await.unwrap();
+        killed::assert_nothing_lost(icloud, &folder);
+        plakar.must(&restore).await.unwrap();
+        assert_eq!(killed::below(icloud, &folder), killed::complete(), "round {round}");
+    }
+}
+
+/// A snapshot without files, and one of a single file.
+#[tokio::test]
+async fn the_smallest_snapshots_are_restored() {
+    let Some(installed) = Installed::new().await else { return };
+    let plakar = &installed.plakar;
+    let from = plakar.path("nothing");
+    std::fs::create_dir(&from).unwrap();
+    installed.at_plain(&["backup", &from]).await;
+    installed.define("destination", "drive", "icloud:///to").await;
+    installed.at_plain(&["restore", "-to", "@drive"]).await;
+    assert_eq!(paths(&installed), Vec::<String>::new());
+    assert!(installed.icloud.simulator.snapshot().iter().any(|item| item.path == "to" && item.folder));
+    std::fs::write(format!("{from}/alone.txt"), "alone").unwrap();
+    installed.at_plain(&["backup", &format!("{from}/alone.txt")]).await;
+    installed.at_plain(&["restore", "-to", "@drive"]).await;
+    assert_eq!(paths(&installed), ["/to/alone.txt"]);
 }

@@ -25,6 +25,20 @@ func mkdir(ctx context.Context, in struct {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
+// complete gives an unfinished replacement the name under which it is listed.
+func complete(ctx context.Context, in struct {
+	Object uint64 `json:"object"`
+}) (*struct{}, error) {
+	object, err := objects.get(in.Object)
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := object.Fs().(fs.Fs); ok && f.Features().Move != nil {
+		_, err = f.Features().Move(ctx, object, object.Remote())
+	}
+	return &struct{}{}, err
+}
+
 // removal is a file to be deleted: an object or, if Object is 0, the file at Path.
 type removal struct {
 	Path   string `json:"path"`

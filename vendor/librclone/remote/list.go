@@ -17,18 +17,19 @@ var objects = newHandles[fs.Object]("object")
 
 // Entry is a file or a folder.
 type Entry struct {
-	Path     string `json:"path"` // relative to the root of the remote
-	Folder   bool   `json:"folder,omitempty"`
-	Size     int64  `json:"size,omitempty"` // in bytes; -1 if it is unknown
-	Seconds  int64  `json:"seconds,omitempty"`
-	Nanos    int64  `json:"nanos,omitempty"`
-	Version  string `json:"version,omitempty"`  // changes whenever the item does
-	Object   uint64 `json:"object,omitempty"`   // handle of a file; 0 for a folder or a link
-	Target   string `json:"target,omitempty"`   // of a symbolic link
-	Children *int64 `json:"children,omitempty"` // number of items in a folder; nil if it is unknown
-	Listed   *int64 `json:"listed,omitempty"`   // size in listings, if that of the content is unknown
-	Package  bool   `json:"package,omitempty"`  // a document that a Mac stores as a folder
-	Shared   bool   `json:"shared,omitempty"`   // another account owns it
+	Path       string `json:"path"` // relative to the root of the remote
+	Folder     bool   `json:"folder,omitempty"`
+	Size       int64  `json:"size,omitempty"` // in bytes; -1 if it is unknown
+	Seconds    int64  `json:"seconds,omitempty"`
+	Nanos      int64  `json:"nanos,omitempty"`
+	Version    string `json:"version,omitempty"`    // changes whenever the item does
+	Object     uint64 `json:"object,omitempty"`     // handle of a file; 0 for a folder or a link
+	Target     string `json:"target,omitempty"`     // of a symbolic link
+	Children   *int64 `json:"children,omitempty"`   // number of items in a folder; nil if it is unknown
+	Listed     *int64 `json:"listed,omitempty"`     // size in listings, if that of the content is unknown
+	Package    bool   `json:"package,omitempty"`    // a document that a Mac stores as a folder
+	Unfinished bool   `json:"unfinished,omitempty"` // a replacement that has not got its name, because a process was killed
+	Shared     bool   `json:"shared,omitempty"`     // another account owns it
 }
 
 // versioned is an object that reports its version.
@@ -98,6 +99,9 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 		return entry
 	}
 	entry.Package = isPackage(object)
+	if own, ok := object.(interface{ Unfinished() bool }); ok {
+		entry.Unfinished = own.Unfinished()
+	}
 	if own, ok := object.(listedSize); ok && entry.Size < 0 && own.ListedSize() >= 0 {
 		size := own.ListedSize()
 		entry.Listed = &size

@@ -46,6 +46,7 @@ type openAnswer struct {
 	// CreatesExclusively is set if only one of several concurrent uploads with
 	// the same name and the member "new" succeeds.
 	CreatesExclusively bool `json:"creates_exclusively"`
+	KeepsEmptyFolders  bool `json:"keeps_empty_folders"`
 	TrashesReplaced    bool `json:"trashes_replaced"` // the old version of a replaced file is moved to the Trash
 }
 
@@ -76,6 +77,7 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 		SetsFolderTimes:    f.Features().DirSetModTime != nil,
 		MergesNames:        mergesNames(f),
 		CreatesExclusively: ok && creator.CreatesExclusively(),
+		KeepsEmptyFolders:  f.Features().CanHaveEmptyDirectories,
 		TrashesReplaced:    trashes && trasher.TrashesReplaced(),
 		FoldsCase:          f.Features().CaseInsensitive,
 		PrecisionNS:        int64(f.Precision()),
@@ -170,6 +172,24 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
+type packageNameAnswer struct {
+	Package bool `json:"package"`
+}
+
+// packageName reports whether the service stores a folder of a name as a
+// package.
+func packageName(_ context.Context, in struct {
+	Remote uint64 `json:"remote"`
+	Name   string `json:"name"`
+}) (*packageNameAnswer, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	namer, ok := f.(interface{ IsPackageName(string) bool })
+	return &packageNameAnswer{Package: ok && namer.IsPackageName(in.Name)}, nil
+}
+
 type roomAnswer struct {
 	Free *int64 `json:"free"` // in bytes; nil if it is unknown
 }
@@ -219,11 +239,13 @@ func init() {
 	Method("remote/open", open)
 	Method("remote/close", closeRemote)
 	Method("remote/room", room)
+	Method("remote/package-name", packageName)
 	Method("remote/list", list)
 	Method("remote/stat", stat)
 	Method("remote/mkdir", mkdir)
 	Method("remote/delete", remove)
 	Method("remote/finish", finish)
+	Method("object/complete", complete)
 	Method("remote/folder-time", folderTime)
 	Method("object/open", openObject)
 	Method("object/expect", expectObjects)

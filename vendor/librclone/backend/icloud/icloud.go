@@ -89,6 +89,10 @@ func (f *Fs) String() string { return "iCloud Drive " + "/" + f.root }
 // Unicode form as equal; see nameKey in package drive.
 func (f *Fs) MergesNames() bool { return true }
 
+// IsPackageName reports whether Mac programs store documents of this name as
+// packages.
+func (f *Fs) IsPackageName(name string) bool { return (&drive.Item{Name: name}).MayBePackage() }
+
 // TrashesReplaced returns true: the old version of a replaced file is moved to
 // the Trash.
 func (f *Fs) TrashesReplaced() bool { return true }

@@ -75,6 +75,10 @@ func (o *Object) Version() string { return o.state.Load().ETag }
 // were opened once.
 func (o *Object) IsPackage() bool { return o.fs.drive.IsPackage(o.state.Load()) }
 
+// Unfinished reports whether the file is a complete replacement that has not
+// got its name, because a process was killed.
+func (o *Object) Unfinished() bool { return o.state.Load().Unfinished() }
+
 // Owner reports whether another account shares the file, and the record name of
 // that account if the service reports it.
 func (o *Object) Owner() (owner string, shared bool) {

@@ -172,6 +172,10 @@ func isLeftover(name string) bool {
 	return strings.Contains(name, leftoverMark) && leftoverPattern.MatchString(name)
 }
 
+// Unfinished reports whether the item is an unfinished replacement that is
+// listed under the name of the file that it replaces.
+func (i *Item) Unfinished() bool { return isLeftover(i.Name) && !isLeftover(i.Shown) }
+
 func parseLeftover(name string) (leftover, bool) {
 	if !strings.Contains(name, leftoverMark) {
 		return leftover{}, false

@@ -1,4 +1,4 @@
-//! The free room of the storage.
+//! What the storage can hold.
 
 use std::time::Duration;
 
@@ -8,6 +8,23 @@ use super::Drive;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Drive {
+    /// Reports whether folders without files can be stored.
+    pub fn keeps_empty_folders(&self) -> bool {
+        self.remote.keeps_empty_folders
+    }
+
+    /// Reports whether the old version of a replaced file is in the Trash of the service.
+    pub fn trashes_replaced(&self) -> bool {
+        self.remote.trashes_replaced
+    }
+
+    /// Reports whether a name is that of a package, which the service stores as one file. Returns
+    /// false if the service has no packages.
+    pub async fn is_package_name(&self, name: &str) -> bool {
+        // Fails only if the remote is closed.
+        self.remote.is_package_name(name).await.unwrap_or_default()
+    }
+
     /// Returns the free room of the storage in bytes, or none if it is unknown. Makes one attempt
     /// of limited duration: a restore needs the number only to end early.
     pub async fn free_room(&self) -> Option<u64> {
