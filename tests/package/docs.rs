@@ -93,6 +93,12 @@ const COMMANDS: &[(&str, Use)] = &[
     ),
     ("podman compose -f packaging/container/compose.yaml run --rm backup plakar at /klosets/icloud create", ENGINE),
     ("podman compose -f packaging/container/compose.yaml run --rm backup", ENGINE),
+    (
+        "plakar at KLOSET ls -recursive SNAPSHOT | plakar-icloud plan --snapshot - icloud:/Restored",
+        In("tests/account/plan.rs", "\"ls\", \"-recursive\""),
+    ),
+    ("plakar ls -recursive SNAPSHOT", In("tests/account/plan.rs", "\"ls\", \"-recursive\"")),
+    ("plakar restore", In("tests/main/plakar/restore.rs", "\"restore\"")),
     ("plakar at LOCATION create", In("tests/package/docs.rs", "plakar at @icloud create")),
     ("plakar backup -ignore", In("tests/main/plakar/backup.rs", "-ignore")),
     ("plakar -concurrency 16 at @icloud restore …", In("tests/main/plakar/backup.rs", "\"-concurrency\"")),
