@@ -62,6 +62,38 @@ async fn scattered_reads_do_not_fetch_a_whole_large_packfile() {
     assert!(drive.fetched() <= 20 * MIB, "{}", drive.fetched());
 }
 
+/// plakar 1.2 merges the reads of neighbouring blobs into ranges of up to 4 MiB, for a batch of files
+/// at once.
+#[tokio::test]
+async fn merged_ranges_are_fetched_with_little_around_them() {
+    let drive = Drive::new();
+    let macs: Vec<_> = (20..24).map(|seed| drive.packfile(seed, 16 * MIB)).collect();
+    let store = drive.store(&drive.settings()).await;
+    for at in [0, 4, 8, 12] {
+        let ranges = macs.iter().map(|mac| get(&store, *mac, at * MIB + 100_000, 3 * MIB));
+        join_all(ranges).await.into_iter().for_each(|range| assert_eq!(range.unwrap().len() as u64, 3 * MIB));
+    }
+    assert!(drive.fetched() <= 64 * MIB, "{}", drive.fetched());
+    assert!(drive.requests(RequestKind::ContentGet) <= 32, "{}", drive.requests(RequestKind::ContentGet));
+}
+
+/// `plakar doctor -deep` reads every blob, in no order.
+#[tokio::test]
+async fn blobs_in_random_order_are_fetched_once() {
+    let drive = Drive::new();
+    let size = 16 * MIB;
+    let macs: Vec<_> = (30..33).map(|seed| drive.packfile(seed, size)).collect();
+    let store = drive.store(&drive.settings()).await;
+    let blobs = 3 * size / 65_536;
+    // Multiplication by a number without a common factor visits every blob once.
+    for blob in (0..blobs).map(|number| number * 331 % blobs) {
+        let (mac, at) = (macs[(blob % 3) as usize], blob / 3 * 65_536);
+        assert_eq!(get(&store, mac, at, 65_536).await.unwrap().len(), 65_536);
+    }
+    assert!(drive.fetched() <= 3 * size * 5 / 4, "{}", drive.fetched());
+    assert!(drive.requests(RequestKind::ContentGet) <= blobs / 2, "{}", drive.requests(RequestKind::ContentGet));
+}
+
 #[tokio::test]
 async fn concurrent_reads_of_missing_blocks_share_a_transfer() {
     let drive = Drive::new();
