@@ -3,12 +3,13 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
+use walkdir::WalkDir;
 
 use crate::{cargo, dependencies, output, print, root, run};
 
@@ -49,7 +50,7 @@ impl Bundle {
         let sources = output(cargo().args(vendor).current_dir(&stage))?;
         let mut config = OpenOptions::new().append(true).open(stage.join(".cargo/config.toml"))?;
         write!(config, "\n{sources}")?;
-        run(dependencies::go().args(["mod", "vendor"]).current_dir(stage.join(dependencies::GO_MODULE)))?;
+        download_go_modules(&stage, &parent.join(format!("{FOLDER}-go")))?;
 
         // The bytes of the archive depend on the commit and nothing else.
         let same = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
@@ -59,4 +60,24 @@ impl Bundle {
         fs::remove_dir_all(&stage)?;
         print(&out.display().to_string())
     }
+}
+
+/// Writes the Go modules of a staged project into a folder that Go accepts as a proxy. Unlike those of
+/// `go mod vendor`, they have the checksums, which Go writes into the executable, and all licences.
+fn download_go_modules(stage: &Path, cache: &Path) -> Result<()> {
+    let known = output(dependencies::go().args(["env", "GOMODCACHE", "GOPROXY"]))?;
+    let (known, proxy) = known.trim().split_once('\n').context("go env printed one line")?;
+    let mut download = dependencies::go();
+    download.args(["mod", "download"]).current_dir(stage.join(dependencies::GO_MODULE));
+    download.env("GOMODCACHE", cache).env("GOFLAGS", "-modcacherw");
+    download.env("GOPROXY", format!("file://{known}/cache/download,{proxy}"));
+    run(&mut download)?;
+    for entry in WalkDir::new(cache.join("cache/download")) {
+        let path = entry?.into_path();
+        if path.extension().is_some_and(|end| end == "lock") {
+            fs::remove_file(path)?;
+        }
+    }
+    fs::rename(cache.join("cache/download"), stage.join(dependencies::GO_PROXY))?;
+    Ok(fs::remove_dir_all(cache)?)
 }

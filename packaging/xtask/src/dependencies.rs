@@ -13,6 +13,8 @@ use crate::{output, root, target::Target};
 
 /// The folder of the crates in an offline bundle, relative to the project.
 pub const VENDORED: &str = "vendor/crates";
+/// The proxy of Go modules in an offline bundle, relative to the project.
+pub const GO_PROXY: &str = "vendor/go-modules";
 /// The Go module, relative to the project.
 pub const GO_MODULE: &str = "vendor/librclone";
 
@@ -91,14 +93,12 @@ fn go_modules(target: &Target, all_backends: bool) -> Result<BTreeSet<Dependency
         let [name, version, folder] = line.split('\t').collect::<Vec<_>>()[..] else {
             anyhow::bail!("go list printed {line:?}");
         };
-        // Go does not tell the folder of a vendored module, as those of an offline bundle are.
-        let vendored = root().join(GO_MODULE).join("vendor").join(name);
         found.insert(Dependency {
             ecosystem: "golang",
             name: name.to_owned(),
             version: version.to_owned(),
             license: None,
-            folder: if folder.is_empty() { vendored } else { folder.into() },
+            folder: folder.into(),
         });
     }
     let standard = output(go().args(["env", "GOVERSION", "GOROOT"]))?;
