@@ -104,6 +104,7 @@ type Refusals struct {
 	Reason     string    `json:"reason,omitempty"`    // why the last renewal failed, as a text
 	NotBefore  time.Time `json:"not_before,omitzero"` // no renewal is tried before this time
 	Tries      int       `json:"tries,omitempty"`     // consecutive renewals with a temporary failure
+	GivenUp    bool      `json:"given_up,omitempty"`  // the last of them was refused too often to wait for the next one
 }
 
 // Refuse stores that Apple rejected the password or, if that is empty, the trust
@@ -153,7 +154,7 @@ func (f *File) note(cause, why string) {
 // forgetTrouble removes the record of earlier failures. It is called after a
 // successful renewal.
 func (f *File) forgetTrouble() {
-	f.Refused.NotBefore, f.Refused.Tries = time.Time{}, 0
+	f.Refused.NotBefore, f.Refused.Tries, f.Refused.GivenUp = time.Time{}, 0, false
 	if f.Proofs.Sent == 0 {
 		f.note("", "")
 	}

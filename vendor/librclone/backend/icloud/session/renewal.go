@@ -268,7 +268,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 	}
 	wait := transport.Retries{Base: s.Base, Longest: s.Longest}.Delay(tries+1, err.Wait)
 	if err.Unexplained && tries >= maxUnexplained {
-		state.Refused.Tries = tries // so that the next process tries once
+		state.Refused.Tries, state.Refused.GivenUp = tries, true
 		return 0, s.giveUp(err, state)
 	}
 	if !s.mayWait(wait) {
@@ -279,7 +279,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 		}
 		return 0, s.giveUp(err, state)
 	}
-	state.Refused.Tries, state.Refused.NotBefore = tries, s.now().Add(wait)
+	state.Refused.Tries, state.Refused.NotBefore, state.Refused.GivenUp = tries, s.now().Add(wait), false
 	state.note(troubleCause(err), err.Why)
 	s.writeFile(state)
 	return wait, &passing{err}
@@ -291,7 +291,11 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 	s := r.session
 	e := apierr.New(apierr.KindThrottled, "sign in", s.name, cmp.Or(state.Refused.Reason, "no reason is recorded")).Because(apierr.CauseThrottled)
 	e.Wait = wait
-	if s.mayWait(wait) {
+	switch {
+	case state.Refused.GivenUp:
+		e = apierr.New(apierr.KindNetwork, "sign in", s.name, e.Why).Because(state.Refused.Cause)
+		e.Wait = wait
+	case s.mayWait(wait):
 		return wait, &passing{e}
 	}
 	e.Why = "the last renewal of the session failed: " + e.Why
