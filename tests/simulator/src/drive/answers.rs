@@ -65,7 +65,10 @@ pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
         let share = share_name(tree, id);
         answer.insert("share".into(), "TO_ME".into());
         answer.insert("isChainedToParent".into(), true.into());
-        answer.insert("owner".into(), json!({ "ownerRecordName": SHARE_OWNER }));
+        answer.insert(
+            "owner".into(),
+            json!({ "firstName": "Share", "lastName": "Owner", "ownerRecordName": SHARE_OWNER }),
+        );
         answer.insert(
             "shareID".into(),
             json!({

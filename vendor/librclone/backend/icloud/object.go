@@ -79,8 +79,8 @@ func (o *Object) IsPackage() bool { return o.fs.drive.IsPackage(o.state.Load()) 
 // got its name, because a process was killed.
 func (o *Object) Unfinished() bool { return o.state.Load().Unfinished() }
 
-// Owner reports whether another account shares the file, and the record name of
-// that account if the service reports it.
+// Owner reports whether another account shares the file, and the name of that
+// account, or its record name, if the service reports one.
 func (o *Object) Owner() (owner string, shared bool) {
 	it := o.state.Load()
 	return it.Owner(), it.Shared()
@@ -193,8 +193,8 @@ func (d *Directory) Children() int64 { return d.item.Children }
 // IsLibrary reports whether the folder belongs to an app.
 func (d *Directory) IsLibrary() bool { return d.item.Library }
 
-// Owner reports whether another account shares the folder, and the record name
-// of that account if the service reports it.
+// Owner reports whether another account shares the folder, and the name of that
+// account, or its record name, if the service reports one.
 func (d *Directory) Owner() (owner string, shared bool) { return d.item.Owner(), d.item.Shared() }
 
 func newDirectory(remote string, it *drive.Item) *Directory {

@@ -44,6 +44,7 @@ type driveItem struct {
 	Children  *number         `json:"directChildrenCount"`
 	Count     *number         `json:"numberOfItems"`
 	ShareID   json.RawMessage `json:"shareID"`
+	Owner     json.RawMessage `json:"owner"`
 }
 
 // text is a string, or a number that is treated as one. Ids, etags and statuses
@@ -135,8 +136,9 @@ type Item struct {
 	Library  bool // a folder that belongs to an app
 	packaged bool // a package: a folder on a Mac, an archive when it is downloaded
 	share    json.RawMessage
-	Files    int64 // in a folder and below, as the service counts them; -1 if unknown
-	Children int64 // items in a folder, as the service counts them; -1 if unknown
+	owner    string // the name of the account that shares it, if the service reports one
+	Files    int64  // in a folder and below, as the service counts them; -1 if unknown
+	Children int64  // items in a folder, as the service counts them; -1 if unknown
 }
 
 func (i *Item) zone() string  { return api.ZoneFromDriveID(i.ID) }
@@ -183,6 +185,7 @@ func newItem(received *driveItem) (*Item, error) {
 	}
 	if len(received.ShareID) > 0 && string(received.ShareID) != "null" {
 		i.share = received.ShareID
+		i.owner = ownerName(received.Owner)
 	}
 	return i, nil
 }
@@ -241,18 +244,32 @@ func (i *Item) Shared() bool {
 	return len(i.share) > 0 || strings.Contains(kind, "SHARED")
 }
 
-// Owner returns the record name of the account that shares the item, or "" if the
-// service does not report it. A record name is not a personal address.
-func (i *Item) Owner() string {
-	var share struct {
+// Owner returns the name of the account that shares the item or, if the service
+// reports none, the record name of the account.
+func (i *Item) Owner() string { return ownerOf(i.owner, i.share) }
+
+// ownerName returns the name in the description of an owner, or "". The fields
+// are those in https://github.com/mandarons/icloud-docker/issues/113.
+func ownerName(description json.RawMessage) string {
+	var owner struct {
+		First string `json:"firstName"`
+		Last  string `json:"lastName"`
+	}
+	_ = json.Unmarshal(description, &owner) // without a name, the record name is used
+	return strings.TrimSpace(owner.First + " " + owner.Last)
+}
+
+// ownerOf returns name or, if it is empty, the record name in a share.
+func ownerOf(name string, share json.RawMessage) string {
+	var described struct {
 		Zone struct {
 			Owner string `json:"ownerRecordName"`
 		} `json:"zoneID"`
 	}
-	if json.Unmarshal(i.share, &share) != nil {
-		return ""
+	if name == "" && json.Unmarshal(share, &described) == nil {
+		name = described.Zone.Owner
 	}
-	return share.Zone.Owner
+	return name
 }
 
 // parentDoc returns the document id of the folder of the item, or "" if the

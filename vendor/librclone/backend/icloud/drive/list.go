@@ -44,13 +44,14 @@ type target struct {
 	id     string
 	itemID string
 	share  json.RawMessage
+	owner  string
 	weight int64 // the expected number of items
 	shared bool  // another account owns the folder
 }
 
 func targetOf(folder *Item) target {
 	return target{
-		id: folder.ID, itemID: folder.itemID, share: folder.share, shared: folder.Shared(),
+		id: folder.ID, itemID: folder.itemID, share: folder.share, owner: folder.owner, shared: folder.Shared(),
 		weight: max(1, folder.Children),
 	}
 }
@@ -154,7 +155,7 @@ func (l *lister) listBelow(ctx context.Context, one target) folderContents {
 	ticket := l.folders.begin(one.id)
 	items, invalid, err := l.listShared(ctx, one)
 	if apierr.HasKind(err, apierr.KindUnsupported) || apierr.HasKind(err, apierr.KindDenied) {
-		err = apierr.New(apierr.KindDenied, "", "", "the service does not list this folder, which another account shares").From(err)
+		err = apierr.Newf(apierr.KindDenied, "", "", "the service does not list this folder, which %s shares", sharedBy(one.owner, one.share)).From(err)
 	}
 	ticket.invalid = invalid
 	return folderContents{self: &driveItem{}, items: l.folders.end(ticket, items), invalid: invalid, err: err}
@@ -339,6 +340,9 @@ func listingOf(answer *FolderResponse, of target) folderContents {
 		child.Parent = of.id
 		if child.share == nil && of.shared {
 			child.share = of.share
+		}
+		if child.owner == "" && of.shared {
+			child.owner = of.owner
 		}
 	}
 	listed := folderContents{self: &answer.driveItem, items: answer.Items, invalid: answer.invalid}

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -77,6 +78,7 @@ func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*Invalid
 			Size:     info.Size.Or(-1),
 			Folder:   strings.Contains(strings.ToUpper(info.Type), "FOLDER"),
 			share:    of.share,
+			owner:    of.owner,
 			Files:    -1,
 			Children: -1,
 		}
@@ -106,10 +108,21 @@ func (c *contents) requestShared(ctx context.Context, it *Item) (*address, error
 		}
 		return nil
 	})
+	if apierr.HasKind(err, apierr.KindUnsupported) || apierr.HasKind(err, apierr.KindDenied) {
+		return nil, apierr.Newf(apierr.KindDenied, "", "", "the service does not give the content of this file, which %s shares", sharedBy(it.owner, it.share)).From(err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &address{url: raw.Info.URLs.Download, mark: string(raw.Info.Version)}, nil
+}
+
+// sharedBy returns how messages refer to the account that shares an item.
+func sharedBy(name string, share json.RawMessage) string {
+	if owner := ownerOf(name, share); owner != "" {
+		return "the account " + strconv.Quote(owner)
+	}
+	return "another account"
 }
 
 // writable returns an error for an item that can only be read.
