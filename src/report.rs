@@ -1,5 +1,6 @@
 //! The result of a run, for users and for programs.
 
+mod dry_run;
 mod first;
 mod metrics;
 mod ping;
@@ -15,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use dry_run::is_dry_run;
 pub use ping::{Ping, Signal, TEXT_VARIABLE, URL_VARIABLE};
 pub use run::{Kind, Outcome, Run};
 

@@ -27,6 +27,9 @@ use crate::{
 /// The number of files without a response after which a backup fails, if no file could be read.
 const UNANSWERED: u64 = 4;
 
+/// The maximum number of lines for the user about what was left out.
+const NOTES: usize = 100;
+
 /// Why a backup failed. Its snapshot is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,6 +77,8 @@ pub struct Backup {
     packages: Option<Arc<Packages>>,
     listed: Mutex<Versions>,
     failed: Mutex<Vec<DrivePath>>,
+    /// Lines for the user about what was left out.
+    notes: Mutex<Vec<String>>,
     summary: Mutex<Summary>,
     /// Whether plakar has opened a file. An importer that only counts opens none.
     opened: AtomicBool,
@@ -113,6 +118,7 @@ impl Backup {
             listings,
             listed: Mutex::default(),
             failed: Mutex::default(),
+            notes: Mutex::default(),
             summary: Mutex::default(),
             opened: AtomicBool::default(),
             read: AtomicBool::default(),
@@ -151,7 +157,7 @@ impl Backup {
         let is_folder = matches!(top.item, Item::Folder);
         let excluded = self.excludes.is_excluded(&self.top, is_folder).await;
         if excluded.map_err(|cause| drive::Error::new("cannot back up", &self.top, cause))? {
-            log::warn!("nothing is backed up: the rules of ignore leave out {} itself", self.top);
+            self.note(format!("nothing is backed up: the rules of ignore leave out {} itself", self.top));
             self.counts().excluded += 1;
             return Ok(sink.sent);
         }
@@ -204,6 +210,20 @@ impl Backup {
         if let Some(packages) = &self.packages {
             packages.release_all();
         }
+    }
+
+    /// Adds a line for the user. Both importers of a backup list everything, so a line is printed only
+    /// by the one that reports the result.
+    fn note(&self, text: String) {
+        let mut notes = lock(&self.notes);
+        if notes.len() < NOTES {
+            notes.push(text);
+        }
+    }
+
+    /// Returns the lines for the user, once.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.notes))
     }
 
     /// Returns the error after which nothing can be read, if there is one.

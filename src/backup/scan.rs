@@ -117,6 +117,7 @@ impl Scan {
             // A scan does not unpack packages.
             Found::Package(_) | Found::Members(..) | Found::Downloaded(..) => {}
             Found::Excluded(items) => self.excluded += items,
+            Found::Note(text) => log::warn!("{text}"),
             Found::Failed(Failed { error, missing, .. }) => {
                 self.failed += 1;
                 self.missing += missing;

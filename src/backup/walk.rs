@@ -30,6 +30,8 @@ pub enum Found {
     Failed(Failed),
     /// The number of items of a folder that were left out.
     Excluded(u64),
+    /// A line for the user about something that was left out.
+    Note(String),
 }
 
 /// A path that cannot be backed up in full.
@@ -204,10 +206,10 @@ impl Walk<'_> {
             findings.push(Found::Excluded(listing.excluded));
         }
         if path != top && self.excludes.leaves_out_kloset(&listing.entries) {
-            log::warn!(
+            findings.push(Found::Note(format!(
                 "the kloset in {} is left out of the backup; to include it, set include_klosets=true",
                 path.to_string().escape_debug()
-            );
+            )));
             findings.push(Found::Excluded(listing.entries.len() as u64));
             return Ok(Found::Folder(Vec::new()));
         }
@@ -290,7 +292,9 @@ impl Walk<'_> {
         for entry in entries {
             if self.excludes.leaves_out_shared(&entry) {
                 let path = entry.path.escape_debug();
-                log::warn!("/{path}, which another account shares, is left out of the backup (shared=skip)");
+                findings.push(Found::Note(format!(
+                    "/{path}, which another account shares, is left out of the backup (shared=skip)"
+                )));
                 findings.push(Found::Excluded(1));
                 continue;
             }

@@ -27,7 +27,7 @@ use crate::{
     account::{RunEvent, State},
     backup::{Backup, Error, Excludes, Forms, FormsFile, Listed, Packages, Root, VersionsFile},
     config::{Config, OnPartial, SavedPackages},
-    report::{Kind, Reporter},
+    report::{self, Kind, Reporter},
 };
 
 /// The capacity of the channel of records to plakar, which takes them one at a time.
@@ -51,6 +51,8 @@ pub struct Importer {
 struct Run {
     backup: Arc<Backup>,
     reporter: Reporter,
+    /// Whether plakar only shows what it would save.
+    is_dry: bool,
     /// Where the versions of the listed files and the forms of packages are stored.
     files: Option<(VersionsFile, FormsFile)>,
     /// Whether the listing has ended without an error and plakar has opened no file.
@@ -88,7 +90,9 @@ impl importer_server::Importer for Importer {
         let config = self.context.config()?;
         let reporter = || Reporter::new(Kind::Backup, &config.report);
         let run = self.run().await.inspect_err(|refused| reporter().refused(refused.message()))?;
-        run.reporter.begun();
+        if !run.is_dry {
+            run.reporter.begun();
+        }
         let (root, all_or_nothing) = (root(config), config.on_partial == OnPartial::Fail);
         let (records, stream) = mpsc::channel(RECORDS_AHEAD);
         let mut acks = Acks::take(request.into_inner(), Arc::clone(&run.backup));
@@ -161,7 +165,9 @@ impl Importer {
                 let versions = VersionsFile::new(&folder, &config.origin, &config.top);
                 (versions, FormsFile::new(&folder, &config.origin, &config.top))
             });
-            let packages = (config.saved_packages == SavedPackages::Tree).then(|| {
+            let is_dry = report::is_dry_run();
+            // A dry run must not download what it would only show.
+            let packages = (config.saved_packages == SavedPackages::Tree && !is_dry).then(|| {
                 let forms = files.as_ref().map_or_else(Forms::default, |(_, forms)| forms.load());
                 Packages::new(drive.clone(), forms)
             });
@@ -169,6 +175,7 @@ impl Importer {
             Ok(Arc::new(Run {
                 backup: Arc::new(backup),
                 reporter: Reporter::new(Kind::Backup, &config.report),
+                is_dry,
                 files,
                 ended_unopened: AtomicBool::default(),
             }))
@@ -180,6 +187,12 @@ impl Importer {
 impl Run {
     /// Reports a backup that succeeded.
     fn done(&self) {
+        for note in self.backup.take_notes() {
+            log::warn!("{note}");
+        }
+        if self.is_dry {
+            return;
+        }
         self.reporter.done(&self.backup.summary(), Some(RunEvent::BackupPartial));
         if let Some((versions, forms)) = &self.files
             && let Err(error) = self.backup.store_versions(versions, forms)

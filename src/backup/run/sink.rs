@@ -53,6 +53,10 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
                 });
                 self.send(Listed::Entry(&path, &entry)).await
             }
+            Found::Note(text) => {
+                self.backup.note(text);
+                Ok(())
+            }
             Found::Excluded(items) => {
                 self.backup.counts().excluded += items;
                 Ok(())

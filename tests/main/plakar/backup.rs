@@ -194,8 +194,13 @@ async fn a_check_a_ping_and_a_dry_run_download_nothing() {
     assert_eq!(icloud.simulator.counts().total.requests, 0);
     plakar.must(["source", "ping", "drive"]).await.unwrap();
     assert!(icloud.simulator.counts().total.requests > 0);
-    installed.at_plain(&["backup", "-dry-run", "@drive"]).await;
+    let summary = plakar.path("summary.json");
+    let settings = icloud.settings("icloud://").with("summary", &summary).with("packages", "tree");
+    plakar.define("source", "reported", &settings).await.unwrap();
+    icloud.simulator.put_package("song.band", &[("data".to_owned(), "song".into())], None, crate::icloud::MODIFIED);
+    installed.at_plain(&["backup", "-dry-run", "@reported"]).await;
     assert_eq!(downloads(&installed), 0);
+    assert!(!std::path::Path::new(&summary).exists(), "a dry run was reported as a backup");
     let output = installed.at_plain(&["backup", "-no-xattr", "-ignore", "docs/", "@drive"]).await;
     assert!(output.contains("without errors"), "{output}");
     assert_eq!(icloud.count(RequestKind::ById), 1);
