@@ -3,6 +3,7 @@
 mod addresses;
 mod calls;
 mod completeness;
+pub mod everything;
 mod excludes;
 mod failures;
 mod invalid;

@@ -197,7 +197,12 @@ async fn a_check_a_ping_and_a_dry_run_download_nothing() {
     let summary = plakar.path("summary.json");
     let settings = icloud.settings("icloud://").with("summary", &summary).with("packages", "tree");
     plakar.define("source", "reported", &settings).await.unwrap();
-    icloud.simulator.put_package("song.band", &[("data".to_owned(), "song".into())], None, crate::icloud::MODIFIED);
+    icloud.simulator.put_package(
+        "docs/song.band",
+        &[("data".to_owned(), "song".into())],
+        None,
+        crate::icloud::MODIFIED,
+    );
     installed.at_plain(&["backup", "-dry-run", "@reported"]).await;
     assert_eq!(downloads(&installed), 0);
     assert!(!std::path::Path::new(&summary).exists(), "a dry run was reported as a backup");

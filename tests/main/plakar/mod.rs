@@ -2,6 +2,7 @@
 //! report that they were skipped.
 
 mod backup;
+mod everything;
 mod kloset;
 mod photos;
 mod restore;
