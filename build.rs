@@ -29,7 +29,7 @@ fn main() {
     check_bindings(&out_dir);
 }
 
-/// The target machine, in Go's terms.
+/// The architecture of the target in Go's terms, and the C tools for it.
 struct Target {
     goarch: &'static str,
     compiler: PathBuf,
@@ -103,12 +103,12 @@ fn build_archive(target: &Target, archive: &Path) {
             .env("GOARCH", target.goarch)
             .env("CC", &target.compiler),
         "go could not build rclone; its messages are above. \
-         The first build downloads Go modules: see that `go mod download` works here",
+         The first build downloads Go modules: check that `go mod download` works in vendor/librclone",
     );
 }
 
-/// Removes the start of Go's runtime from `.init_array` and names it `rclone_start_runtime`, for
-/// `src/rclone/ffi/start.rs` to call.
+/// Removes the function that starts Go's runtime from `.init_array` and names it
+/// `rclone_start_runtime`, so that `src/rclone/ffi/start.rs` can call it.
 ///
 /// From `.init_array`, it would run before `main` with the arguments and the environment of the
 /// process, which musl does not even pass (golang/go#13492). Called from Rust, it gets a chosen
@@ -152,13 +152,13 @@ fn check_bindings(out_dir: &Path) {
         .generate()
         .unwrap_or_else(|error| panic!("bindgen: {error}; libclang is needed (Debian: libclang-dev)"))
         .to_string();
-    let made = out_dir.join("bindings.rs");
-    fs::write(&made, &fresh).unwrap_or_else(|error| panic!("{}: {error}", made.display()));
-    let kept = fs::read_to_string(checked_in).unwrap_or_default();
+    let generated = out_dir.join("bindings.rs");
+    fs::write(&generated, &fresh).unwrap_or_else(|error| panic!("{}: {error}", generated.display()));
+    let current = fs::read_to_string(checked_in).unwrap_or_default();
     assert!(
-        kept == fresh,
-        "{} is not what the exports of {MODULE} give: copy {} over it and review the difference",
+        current == fresh,
+        "{} does not match the exports of {MODULE}: copy {} over it and review the difference",
         checked_in.display(),
-        made.display()
+        generated.display()
     );
 }

@@ -1,4 +1,4 @@
-//! Measures which share of the transport's rate a backup of one large file reaches.
+//! Measures the share of the transport's rate that a backup of one large file reaches.
 //!
 //! The same host reads the same number of bytes alternately from two sources: from a file of a
 //! local remote through the importer, and from memory through a server that has the importer's
@@ -26,12 +26,14 @@ use tonic::{Request, Response, Status, Streaming};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Bytes of one round.
+/// The size of the file.
 const SIZE: u64 = 512 * 1024 * 1024;
 /// plakar's connectors send content in pieces of this size.
 const PIECE: usize = 1024 * 1024;
-const TURNS: usize = 5;
-const WANTED: f64 = 0.6;
+/// How often each source is read.
+const ROUNDS: usize = 5;
+/// The share that must be reached.
+const LEAST: f64 = 0.6;
 /// The argument that makes this program the server.
 const SERVE: &str = "serve-from-memory";
 
@@ -60,22 +62,22 @@ async fn run(serve: bool) -> Result<bool, Failure> {
     let host = Host::new(Executable::with_role_argument(env!("CARGO_BIN_EXE_plakar-icloud")), Surroundings::new()?);
     let settings = Settings::new(&format!("rclone://{}", folder.path().display())).with("rclone_type", "local");
     let (mut plain, mut local) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         plain.push(time(from_memory().await?).await?);
         local.push(time(host.importer(&settings, &Options::default()).await?).await?);
     }
     let (plain, local) = (rate(&mut plain), rate(&mut local));
     let share = local / plain;
     let mut out = io::stdout();
-    writeln!(out, "{} MiB, the median of {TURNS} turns of each", SIZE / 1024 / 1024)?;
+    writeln!(out, "{} MiB, the median of {ROUNDS} rounds each", SIZE / 1024 / 1024)?;
     writeln!(out, "  from memory           {plain:6.0} MiB/s")?;
     writeln!(
         out,
-        "  from a local remote   {local:6.0} MiB/s   {:.0} % (wanted: {:.0} %)",
+        "  from a local remote   {local:6.0} MiB/s   {:.0} % (at least {:.0} %)",
         share * 100.0,
-        WANTED * 100.0
+        LEAST * 100.0
     )?;
-    Ok(share >= WANTED)
+    Ok(share >= LEAST)
 }
 
 fn write_file(path: &std::path::Path) -> io::Result<()> {
@@ -90,7 +92,7 @@ async fn time(importer: Importer) -> Result<Duration, Failure> {
     let snapshot = importer.import(Backup { keep: Keep::Size, ..Backup::first() }).await?;
     let taken = start.elapsed();
     if snapshot.bytes() != SIZE || !snapshot.errors.is_empty() {
-        return Err(format!("{} bytes came, and {:?}", snapshot.bytes(), snapshot.errors).into());
+        return Err(format!("received {} of {SIZE} bytes, with {:?}", snapshot.bytes(), snapshot.errors).into());
     }
     importer.close().await?;
     importer.into_connector().leave().await?;

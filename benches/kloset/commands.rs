@@ -62,7 +62,7 @@ pub async fn run(executable: &Path, table: &mut Table) -> Result<(), Failure> {
             bench.large_file().await?;
         }
     }
-    fastest.say(table);
+    fastest.print(table);
     Ok(())
 }
 
@@ -86,7 +86,7 @@ impl Fastest {
         }
     }
 
-    fn say(&self, table: &mut Table) {
+    fn print(&self, table: &mut Table) {
         for ((work, flags), plakar) in &self.plakar {
             let Some(restic) = self.restic.get(work) else {
                 continue;

@@ -8,7 +8,7 @@ use super::{Failure, MIB, Table, service::Service};
 
 /// The size of plakar's packfiles.
 const PACKFILE: u64 = 64 * MIB;
-/// The largest range that plakar asks for.
+/// The largest range that plakar requests.
 const RANGE: u64 = 12 * MIB;
 /// The number of concurrent Gets. Each reads through a packfile and must not fetch it twice.
 const GETS: u8 = 16;
@@ -32,14 +32,14 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
             Ok(())
         };
         let cost = service.cost(walks).await?;
-        let name = format!("16 Gets at once, {name} a time");
+        let name = format!("16 concurrent Gets of {name}");
         table.row(&name, &cost.figures(), cost.down <= u64::from(GETS) * PACKFILE * 11 / 10);
-        say(table, "", &store);
+        print_memory(table, "", &store);
     }
 
     let (_home, store) = service.store().await?;
     put_at_once(&store).await?;
-    say(table, "9 Puts at once of 64 MiB", &store);
+    print_memory(table, "9 concurrent Puts of 64 MiB", &store);
 
     for number in 0..PACKFILES {
         let mut mac = [0xaa; 32];
@@ -48,17 +48,16 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
     }
     let (_home, store) = service.store().await?;
     store.list(Resource::Packfile).await?;
-    say(table, "List of 10,000 packfiles", &store);
+    print_memory(table, "List of 10,000 packfiles", &store);
     try_join_all(large.iter().map(|mac| walk(&store, *mac, RANGE))).await?;
     put_at_once(&store).await?;
-    say(table, "16 Gets, then 9 Puts among them", &store);
+    print_memory(table, "16 Gets, then 9 Puts among them", &store);
     Ok(())
 }
 
 fn put_packfile(service: &Service, mac: Mac, size: u64) {
-    let name: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
     let content = Content::Generated { seed: mac[0].into(), size };
-    service.simulator.put_file(&format!("kloset/packfiles/{name}"), content, 1_700_000_000_000);
+    service.simulator.put_file(&format!("kloset/packfiles/{}", hex::encode(mac)), content, 1_700_000_000_000);
 }
 
 async fn walk(store: &Store, mac: Mac, length: u64) -> Result<(), Failure> {
@@ -66,7 +65,7 @@ async fn walk(store: &Store, mac: Mac, length: u64) -> Result<(), Failure> {
         let range = Range { offset, length: u32::try_from(length)? };
         let content = store.get(Resource::Packfile, mac, Some(range)).await?;
         if content.len() as u64 != length.min(PACKFILE - offset) {
-            return Err("a range came that is not the one asked for".into());
+            return Err("the length of the content differs from the requested range".into());
         }
     }
     Ok(())
@@ -79,14 +78,14 @@ async fn put_at_once(store: &Store) -> Result<(), Failure> {
     Ok(())
 }
 
-fn say(table: &mut Table, name: &str, store: &Store) {
+fn print_memory(table: &mut Table, name: &str, store: &Store) {
     match store.connector().resident() {
         Some(resident) => {
             let (most, anonymous) = (resident.most / 1024, resident.anonymous / 1024);
-            let figures = format!("{most:>5} MiB of memory at most, of it now {anonymous} in no file");
+            let figures = format!("{most:>5} MiB of memory at most; now {anonymous} MiB that is not in files");
             // A debug build uses more memory before its first request.
             table.row(name, &figures, resident.most * 1024 <= MOST || cfg!(debug_assertions));
         }
-        None => table.row(name, "memory cannot be told on this system", true),
+        None => table.row(name, "this system does not report the memory", true),
     }
 }

@@ -8,7 +8,7 @@ use super::{Cost, Failure, MIB, Table, service::Service};
 /// The size of the packfile. It is small so that the costs besides its content dominate.
 const SIZE: usize = 4096;
 
-/// When the existing packfiles were stored, in milliseconds since 1970.
+/// The time at which the existing packfiles were stored, in milliseconds since 1970.
 const BEFORE: i64 = 1_700_000_000_000;
 
 pub async fn run(table: &mut Table) -> Result<(), Failure> {

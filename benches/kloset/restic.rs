@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::{Cost, Failure, Table, service::Service};
 
-/// The work that both do.
+/// The work that plakar and restic both do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Backup,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 pub const MIB: u64 = 1024 * 1024;
 
-/// The rows as they are printed.
+/// The printed rows.
 pub struct Table {
+    /// Whether all rows so far are within their limits.
     pub holds: bool,
 }
 
@@ -16,7 +17,7 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Prints a row. `holds` says whether it is within its limits.
+    /// Prints a row. `holds` is whether the row is within its limits.
     pub fn row(&mut self, name: &str, figures: &str, holds: bool) {
         self.holds &= holds;
         println!("{name:<36} {figures}{}", if holds { "" } else { "  TOO MUCH" });

@@ -30,23 +30,23 @@ async fn compare(profile: LatencyProfile, bounds: &Bounds, table: &mut Table) ->
     let copy = bench.service.path("copy");
     let theirs = bench.rclone("icloud:docs", &copy).await?;
     let ours = bench.back_up("icloud:///docs").await?;
-    beside(&format!("back up 600 files, {profile:?}"), &ours, &theirs, bounds.backup, table);
+    print_both(&format!("back up 600 files, {profile:?}"), &ours, &theirs, bounds.backup, table);
     match large::import_by_go_plugin(&bench.service, "docs", FILES * SIZE).await? {
         Some(cost) => table.row("the same by the Go plugin", &cost.figures(), true),
-        None => table.row("the Go plugin", "not on this machine: PLAKAR_RCLONE_PLUGIN names no folder", true),
+        None => table.row("the Go plugin", "not run: PLAKAR_RCLONE_PLUGIN is not set", true),
     }
 
     let theirs = bench.rclone(&copy, "icloud:copied").await?;
     let ours = bench.restore("icloud:///restored").await?;
-    beside(&format!("restore 600 files, {profile:?}"), &ours, &theirs, bounds.restore, table);
-    let came = bench
+    print_both(&format!("restore 600 files, {profile:?}"), &ours, &theirs, bounds.restore, table);
+    let restored = bench
         .service
         .simulator
         .snapshot()
         .iter()
         .filter(|item| item.path.starts_with("restored/") && !item.folder)
         .count();
-    table.row("", &format!("{came} files are there"), came as u64 == FILES);
+    table.row("", &format!("{restored} files are in the drive"), restored as u64 == FILES);
     if profile == LatencyProfile::Measured {
         replaced(&mut bench, &ours, table).await?;
     }
@@ -54,7 +54,7 @@ async fn compare(profile: LatencyProfile, bounds: &Bounds, table: &mut Table) ->
 }
 
 /// Prints the costs of both programs.
-fn beside(name: &str, ours: &Cost, theirs: &Cost, (share, requests): (f64, u64), table: &mut Table) {
+fn print_both(name: &str, ours: &Cost, theirs: &Cost, (share, requests): (f64, u64), table: &mut Table) {
     let ratio = ours.took.as_secs_f64() / theirs.took.as_secs_f64();
     table.row(&format!("{name}: rclone"), &theirs.figures(), true);
     table.row(name, &ours.figures(), ours.requests <= requests);
@@ -77,7 +77,7 @@ async fn replaced(bench: &mut Bench, fresh: &Cost, table: &mut Table) -> Result<
     let counts = simulator.counts();
     let calls = counts.kinds.get(&RequestKind::Trash).map_or(0, |count| count.requests);
     let trashed = simulator.trash().len() - before;
-    // Apart from the Trash, a replacement takes one rename more than a new file.
+    // Apart from the Trash, a replacement takes one more request than a new file, a rename.
     let holds = cost.took <= fresh.took * 3;
     table.row("restore over 600 changed files, Measured", &cost.figures(), holds);
     table.row("", &format!("{trashed} old versions in the Trash, by {calls} calls"), trashed as u64 == FILES);

@@ -30,7 +30,7 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
     table.row("back up 1 GB at 50 MB/s", &ours.figures(), true);
     let ratio = ours.took.as_secs_f64() / theirs.took.as_secs_f64();
     table.row("", &format!("{ratio:.2} of rclone's time (at most 1.05)"), ratio <= 1.05);
-    resident(most, 96, table);
+    print_memory(most, 96, table);
     Ok(())
 }
 
@@ -43,7 +43,7 @@ pub async fn memory(table: &mut Table) -> Result<(), Failure> {
         service.simulator.seed(&tree);
         let (cost, most) = import(&service, "icloud:///", files * 100).await?;
         table.row(&format!("first backup of {files} files"), &cost.figures(), true);
-        resident(most, 128, table);
+        print_memory(most, 128, table);
     }
     unchanged(table).await
 }
@@ -79,7 +79,7 @@ async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, 
     run_importer(service, &host, &service.settings(location), bytes).await
 }
 
-/// Runs a backup by plakar's Go plugin. Returns none if it is not on the machine.
+/// Runs a backup by plakar's Go plugin. Returns `None` if `PLAKAR_RCLONE_PLUGIN` is not set.
 pub async fn import_by_go_plugin(service: &Service, folder: &str, bytes: u64) -> Result<Option<Cost>, Failure> {
     let Some(plugin) = std::env::var_os("PLAKAR_RCLONE_PLUGIN") else {
         return Ok(None);
@@ -103,20 +103,20 @@ async fn run_importer(
     bytes: u64,
 ) -> Result<(Cost, Option<u64>), Failure> {
     let importer = host.importer(settings, &Options::default()).await?;
-    let mut came = 0;
+    let mut received = 0;
     let work = async {
         let snapshot = importer.import(Backup { keep: Keep::Size, ..Backup::first() }).await?;
-        came = snapshot.bytes();
+        received = snapshot.bytes();
         if snapshot.errors.is_empty() { Ok(()) } else { Err(format!("{:?}", snapshot.errors).into()) }
     };
     let cost = service.cost(work).await?;
     let most = importer.connector().resident().map(|resident| resident.most);
     importer.close().await?;
     importer.into_connector().leave().await?;
-    if came == bytes { Ok((cost, most)) } else { Err(format!("{came} bytes came of {bytes}").into()) }
+    if received == bytes { Ok((cost, most)) } else { Err(format!("received {received} of {bytes} bytes").into()) }
 }
 
-fn resident(most: Option<u64>, bound: u64, table: &mut Table) {
+fn print_memory(most: Option<u64>, bound: u64, table: &mut Table) {
     match most.map(|kib| kib * 1024) {
         // A debug build uses more memory before its first request.
         Some(most) => table.row(
@@ -124,6 +124,6 @@ fn resident(most: Option<u64>, bound: u64, table: &mut Table) {
             &format!("{} MiB of memory at most (of {bound})", most / MIB),
             most <= bound * MIB || cfg!(debug_assertions),
         ),
-        None => table.row("", "memory cannot be told on this system", true),
+        None => table.row("", "this system does not report the memory", true),
     }
 }

@@ -40,21 +40,21 @@ fn main() -> ExitCode {
 async fn run() -> Result<bool, Failure> {
     // cargo adds an argument that begins with a dash.
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let is_selected = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let mut table = Table::default();
-    if wanted("files") {
+    if is_selected("files") {
         files::run(&mut table).await?;
     }
-    if wanted("large") {
+    if is_selected("large") {
         large::run(&mut table).await?;
     }
-    if wanted("memory") {
+    if is_selected("memory") {
         large::memory(&mut table).await?;
     }
-    if wanted("kloset") {
+    if is_selected("kloset") {
         store::run(&mut table).await?;
     }
-    if wanted("throttling") {
+    if is_selected("throttling") {
         throttling::run(&mut table).await?;
     }
     Ok(table.holds)

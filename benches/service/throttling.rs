@@ -9,8 +9,8 @@ use super::{Cost, Failure, Table, plain::Bench};
 const FILES: u64 = 600;
 const MODIFIED: i64 = 1_700_000_000_000;
 
-/// The limits of a service: calls a second, calls at once after a pause, its refusals, and how long
-/// they continue.
+/// The limits of a service: calls per second, calls at once after a pause, the status of a refusal,
+/// and how long refusals continue.
 struct Limit {
     name: &'static str,
     rate: u32,
@@ -51,8 +51,8 @@ pub async fn run(table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the cost of some work, which needs a time at the rate of the limit. A refusal costs the
-/// penalty once.
+/// Prints the cost of some work. `needed` is the time that the work takes at the rate of the limit.
+/// The penalty may be paid once.
 fn row(bench: &Bench, name: &str, limit: &Limit, cost: Cost, needed: Duration, table: &mut Table) {
     let refused = bench.service.simulator.requests().iter().filter(|entry| entry.status == Some(limit.status)).count();
     let share = refused as f64 / cost.requests as f64;

@@ -1,8 +1,7 @@
-//! The gRPC services that plakar calls on a connector, over the connector's
-//! stdin and stdout.
+//! The gRPC services that plakar calls on a connector, over the connector's stdin and stdout.
 //!
-//! The definitions are in `proto/*.proto`; the code under `src/generated` is
-//! made from them by `tests/generated.rs`, which fails when the two differ.
+//! The definitions are in `proto/*.proto`. `tests/generated.rs` generates the code in
+//! `src/generated` from them, and fails if the two differ.
 
 #[allow(clippy::all, missing_docs)]
 #[rustfmt::skip]

@@ -15,8 +15,8 @@ use crate::{cargo, dependencies, output, print, root, run};
 
 /// Write an archive of the project with the sources of all its dependencies
 ///
-/// The archive holds the last commit. Its script `packaging/build-offline` makes the packages from
-/// it without a network. Rust, Go and a C compiler have to be installed.
+/// The archive contains the last commit. Its script `packaging/build-offline` builds the packages
+/// from it without a network. Rust, Go and a C compiler have to be installed.
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// File to write
@@ -52,7 +52,7 @@ impl Bundle {
         write!(config, "\n{sources}")?;
         download_go_modules(&stage, &parent.join(format!("{FOLDER}-go")))?;
 
-        // The bytes of the archive depend on the commit and nothing else.
+        // The bytes of the archive must depend only on the commit.
         let same = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
         let mut tar = Command::new("tar");
         tar.args(same).args(["--use-compress-program", "gzip -n9", "-cf"]).arg(&out);

@@ -11,7 +11,8 @@ use walkdir::WalkDir;
 
 use crate::{dependencies::Dependency, root, target::Target};
 
-/// How deep below the folder of a dependency its licences are looked for. mimalloc's is at 3.
+/// The depth below the folder of a dependency to which licences are searched. That of mimalloc is
+/// at 3.
 const DEPTH: usize = 3;
 /// The names of licences begin with one of these.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
@@ -32,7 +33,7 @@ pub fn text(dependencies: &BTreeSet<Dependency>, target: &Target) -> Result<Stri
             let license = dependency.license.as_deref();
             let license =
                 license.with_context(|| format!("{title} has neither a licence file nor a stated licence"))?;
-            texts.entry(format!("(without a text of its own: {license})")).or_default().insert(title);
+            texts.entry(format!("(no separate text: {license})")).or_default().insert(title);
         }
     }
     if target.has_glibc() {

@@ -1,6 +1,6 @@
-//! Makes the packages of this project, and an archive from which they can be built without a
-//! network. `.cargo/config.toml` defines the commands `cargo package-plugin` and
-//! `cargo offline-bundle`.
+//! Builds the packages of this project, and an archive from which they can be built without a
+//! network. `.cargo/config.toml` defines the commands `cargo package-plugin` and `cargo
+//! offline-bundle`.
 
 mod bundle;
 mod dependencies;
@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-/// Makes the packages of plakar-icloud.
+/// Builds the packages of plakar-icloud.
 #[derive(Debug, Parser)]
 #[command(name = "cargo", bin_name = "cargo", version)]
 enum Task {

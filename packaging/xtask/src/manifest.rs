@@ -1,4 +1,4 @@
-//! The manifests of the packages, all of which are made from `manifest.yaml`.
+//! The manifests of the packages, all of which are derived from `manifest.yaml`.
 
 use anyhow::{Context, Result, ensure};
 
@@ -6,10 +6,9 @@ use crate::executable;
 
 /// The manifest at the top level of the project.
 const MANIFEST: &str = include_str!("../../../manifest.yaml");
-/// The path of the executable in it.
+/// The path of the executable in the manifest.
 const BUILT: &str = "target/release/plakar-icloud";
-
-/// The last of its files.
+/// The last file that the manifest names.
 const LAST_FILE: &str = "assets/icon.svg";
 
 /// A variant of the package.

@@ -18,17 +18,17 @@ use crate::{
 };
 
 /// The version of the packages. It is above 1.1.0, the last version of the Go plugin "rclone", so
-/// that `plakar pkg add -u` replaces that.
+/// that `plakar pkg add -u` replaces that plugin.
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 const LICENSES: &str = "THIRD-PARTY-LICENSES.txt";
 const SBOM: &str = "sbom.cdx.json";
 const MB: u64 = 1_000_000;
 
-/// Build a static executable, and make a package of it in a folder below dist/
+/// Build a static executable, and a package of it in a folder below dist/
 ///
-/// The folder also has the executable, its manifest, the licences and the bill of materials
-/// (CycloneDX) of all dependencies, and checksums. plakar, if it is on PATH, makes the package; else
-/// the command for that is printed.
+/// The folder also contains the executable, its manifest, the licences and the bill of materials
+/// (CycloneDX) of all dependencies, and checksums. The package is created by plakar if it is on
+/// PATH; otherwise the command that creates it is printed.
 #[derive(Debug, Args)]
 pub struct Package {
     /// Link every backend of rclone, and replace plakar's own package "rclone"
@@ -52,7 +52,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Makes the package.
+    /// Builds the package.
     pub fn run(self) -> Result<()> {
         let target = Target::new(self.target.as_deref())?;
         let variant = match (self.all_backends, self.rclone_locations) {
@@ -88,7 +88,7 @@ impl Package {
             fs::set_permissions(&package, fs::Permissions::from_mode(0o644))?;
         }
         if let Some(key) = &self.sign {
-            ensure!(package.exists(), "--sign signs the package, for which plakar must be on PATH");
+            ensure!(package.exists(), "--sign needs the package, which only plakar can create: put plakar on PATH");
             sums::sign(&package, key)?;
         }
         sums::write(&folder)?;
@@ -98,7 +98,7 @@ impl Package {
         if plakar.is_some() {
             print(&format!("  {name}.ptar: {:.1} MB", megabytes(&package)?))
         } else {
-            print("plakar is not on PATH. To make the package, run in that folder:")?;
+            print("plakar is not on PATH. To create the package, run in that folder:")?;
             print(&format!("  plakar pkg create -out ./{name}.ptar ./manifest.yaml {VERSION}"))
         }
     }

@@ -29,8 +29,8 @@ pub fn write(folder: &Path) -> Result<()> {
     Ok(fs::write(folder.join(SUMS), text)?)
 }
 
-/// Signs a package with signify, in the form in which plakar reads it: the package's checksum and
-/// its signature are in a file beside it.
+/// Signs a package with signify, in the format that plakar reads: a file beside the package
+/// contains its checksum and the signature.
 pub fn sign(package: &Path, secret_key: &Path) -> Result<()> {
     let signify = signify()?;
     let name = package.file_name().context("the package has no name")?.to_string_lossy();

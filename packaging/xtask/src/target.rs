@@ -16,8 +16,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Returns the named target. Without a name, returns that of this machine: the one with musl if
-    /// its standard library is installed, or else the one with glibc.
+    /// Returns the named target. Without a name, returns the target of this machine: with musl if
+    /// its standard library is installed, or else with glibc.
     pub fn new(name: Option<&str>) -> Result<Self> {
         let triple = match name {
             Some(name) => name.to_owned(),
@@ -41,8 +41,8 @@ impl Target {
         Ok(host()?.split('-').next() == self.triple.split('-').next())
     }
 
-    /// Returns the variable that names the target's linker to cargo, and a cross compiler for it,
-    /// if this machine needs one and has it.
+    /// Returns the environment variable of cargo for the target's linker, and a cross compiler as
+    /// its value, if this machine needs a cross compiler and has it.
     pub fn linker(&self) -> Result<Option<(String, &'static str)>> {
         if self.is_native()? {
             return Ok(None);
@@ -62,7 +62,7 @@ fn rustc() -> Command {
 fn host() -> Result<String> {
     let version = output(rustc().arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
+    Ok(host.context("rustc -vV prints no host")?.to_owned())
 }
 
 fn default_triple() -> Result<String> {
