@@ -22,7 +22,7 @@ pub enum Form {
     Tree(Vec<Member>),
     /// As an archive, for this reason.
     Archive(String),
-    /// As a file, because it is no package.
+    /// As a file, because it is not a package.
     File,
 }
 

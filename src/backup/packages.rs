@@ -1,9 +1,10 @@
 //! Packages that a backup saves as folders.
 //!
-//! The service delivers a package as one archive, and plakar asks for each file by its path. So a
+//! The service delivers a package as one archive, and plakar requests each file by its path. So a
 //! package that is new or has changed is downloaded when it is listed, and its archive is held in a
 //! spool until plakar has read the files. The items of an unchanged package are known from the last
-//! backup. It is downloaded only if plakar opens one of its files, as in a backup to another kloset.
+//! backup. It is downloaded only if plakar opens one of its files, as in a backup to another
+//! kloset.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +23,7 @@ use crate::{
     rclone::{self, Entry, File, Item, Kind, Time},
 };
 
-/// The size in MiB, as listed, of the archives that may be held for plakar.
+/// The maximum total size, as listed, of the archives that are held for plakar, in MiB.
 const ROOM: u32 = 256;
 const MIB: u64 = 1024 * 1024;
 /// The largest package, as listed, whose archive is unpacked.
@@ -69,14 +70,14 @@ pub struct Package {
     archive: OnceCell<Result<Arc<Archive>, rclone::Error>>,
 }
 
-/// A file of the listing, after it turned out whether it is a package.
+/// The result of unpacking a file that may be a package.
 #[derive(Debug)]
 pub enum Unpacked {
     /// A package that is saved as a folder.
     Tree(Package),
     /// A package that is saved as its archive, and why it is not unpacked.
     Archive(Box<Entry>, Refused, Option<Arc<Spooled>>),
-    /// A file that is no package, and its content.
+    /// A file that is not a package, and its content.
     File(Box<Entry>, Arc<Spooled>),
 }
 
@@ -98,7 +99,7 @@ impl Packages {
         Some(form)
     }
 
-    /// Returns the share of an archive in the limit, if there is room for it.
+    /// Reserves room for an archive within the limit. Returns `None` if there is too little.
     pub fn room_for(&self, file: &File) -> Option<OwnedSemaphorePermit> {
         let size = file.listed_size.unwrap_or(LARGEST).div_ceil(MIB);
         let share = u32::try_from(size).unwrap_or(ROOM).clamp(1, ROOM);
@@ -177,7 +178,7 @@ impl Packages {
 
     /// Releases a file, which will not be opened any more. Reports whether it was opened.
     pub fn release(&self, path: &str) -> Option<bool> {
-        let open = self.state().files.remove(path)?; // an archive is dropped after the lock
+        let open = self.state().files.remove(path)?; // the lock is released before an archive is dropped
         Some(open.was_opened)
     }
 

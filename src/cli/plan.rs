@@ -20,7 +20,7 @@ use crate::{
 /// The number of uploads at once, as in a restore by default.
 const UPLOADS: u16 = 64;
 
-/// The requests for a file: for an address, the content and its registration.
+/// The number of requests for a file: for an address, the content and its registration.
 const REQUESTS: u64 = 3;
 
 /// The durations that were measured with Apple's service in September 2026, in seconds: an upload of
@@ -36,7 +36,8 @@ const SHOWN: usize = 5;
 /// Show what a restore would do, without doing it.
 ///
 /// Compares the listing of a snapshot, or a folder of this machine, with the folder of the drive.
-/// Exit codes: 0 all can be restored, 1 the drive has not enough room or items would fail.
+/// Exit codes: 0 everything can be restored, 1 the drive has too little free space or items would
+/// fail.
 #[derive(Debug, Args)]
 #[command(override_usage = "plakar-icloud plan --snapshot LISTING [NAME[:/FOLDER]]\n       \
                             plakar-icloud plan DIR [NAME[:/FOLDER]]")]
@@ -222,9 +223,9 @@ fn text(place: &Place, plan: &Plan, totals: &Totals, on_conflict: OnConflict) ->
     }
     rows.push(("to send", to_send(totals)));
     rows.push((
-        "room",
+        "space",
         match plan.free {
-            None => "the free room is unknown".to_owned(),
+            None => "the free space is unknown".to_owned(),
             Some(free) if totals.missing > 0 => {
                 format!("{} are free: up to {} are missing", Bytes(free), Bytes(totals.missing))
             }
@@ -232,7 +233,7 @@ fn text(place: &Place, plan: &Plan, totals: &Totals, on_conflict: OnConflict) ->
         },
     ));
     if of_fate(plan, Fate::Replaced).next().is_some() && on_conflict != OnConflict::KeepBoth {
-        rows.push(("", "old versions go to the Trash, where they take room, too".to_owned()));
+        rows.push(("", "old versions go to the Trash, where they still take space".to_owned()));
     }
     rows.push((
         "effort",

@@ -1,7 +1,7 @@
 //! The items in the archive of a package.
 //!
-//! The directory at the end of the archive decides what it contains, because only there are the
-//! sizes known for certain. So an archive is read from a spool that has all of it.
+//! The directory at the end of the archive decides what it contains, because only the directory is
+//! certain to have the sizes. So an archive is read from a spool that contains all of it.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,8 @@ use crate::rclone::{Error, Kind, Region};
 const MOST_ITEMS: usize = 100_000;
 /// The maximum size of its items in bytes.
 const MOST_BYTES: u64 = 16 * 1024 * 1024 * 1024;
-/// The size of the items from which on they may be at most [`RATIO`] times as large as the archive,
-/// unless the service lists the package with about that size.
+/// Items that together are larger than this may be at most [`RATIO`] times as large as the archive,
+/// unless the service lists the package with about their size.
 const CHECKED_FROM: u64 = 64 * 1024 * 1024;
 const RATIO: u64 = 200;
 /// The longest path in an archive in bytes, as in most systems.
@@ -30,7 +30,7 @@ const LONGEST_PATH: usize = 4096;
 /// The largest piece of content, as in plakar's own connectors.
 const PIECE: usize = 1024 * 1024;
 
-/// The bits of a Unix mode that tell the type of a file.
+/// The bits of a Unix mode that contain the type of a file.
 const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
@@ -59,7 +59,7 @@ pub enum MemberKind {
         /// Whether the file is a program.
         executable: bool,
     },
-    /// A symbolic link to this path, which lies in the package.
+    /// A symbolic link to this path, which is in the package.
     Link(String),
 }
 
@@ -77,7 +77,7 @@ pub struct Archive {
     members: Vec<Member>,
     /// The number of each member in the directory of the archive. A folder may have none.
     numbers: Vec<Option<usize>>,
-    /// Holds the content's share of limits.
+    /// Owns the content and its share of the limits.
     _content: Arc<Spooled>,
 }
 
@@ -97,8 +97,9 @@ impl Archive {
     /// Blocks the thread.
     ///
     /// # Errors
-    /// Fails if the content is no archive, or if the archive is one that no package has: with items
-    /// that lead out of it, with two items of one name, or that is out of proportion when unpacked.
+    /// Fails if the content is not an archive, or if the archive cannot be that of a package:
+    /// because items lead out of it, two items have the same name, or its unpacked size is out of
+    /// proportion.
     pub fn open(content: Arc<Spooled>, name: &str, listed: Option<u64>) -> Result<Self, Refused> {
         let mut zip = ZipArchive::new(Reader::new(Arc::clone(content.content())))?;
         check_proportions(&zip, content.size(), listed)?;
@@ -157,13 +158,13 @@ impl Archive {
             let mut filled = 0;
             while filled < piece.len() {
                 match file.read(&mut piece[filled..]).map_err(ZipError::from)? {
-                    // compares the checksum at the end
+                    // At the end, the reader has compared the checksum.
                     0 => break,
                     count => filled += count,
                 }
             }
             if filled as u64 > left || filled == 0 && left > 0 {
-                return Err(Refused("an item has another size than the directory says".to_owned()));
+                return Err(Refused("the size of an item differs from the directory".to_owned()));
             }
             if filled == 0 {
                 return Ok(());
@@ -190,7 +191,7 @@ impl Items {
         self.insert(path, kind, Some(number))
     }
 
-    /// A folder may be there already, because its items name it too.
+    /// Inserts an item. A folder may have been inserted before, for an item in it.
     fn insert(&mut self, path: &str, kind: MemberKind, number: Option<usize>) -> Result<(), Refused> {
         let (folder, name) = place(path);
         let item = (Member { path: path.to_owned(), kind: kind.clone() }, number);
@@ -231,7 +232,7 @@ where
     R: io::Read + io::Seek,
 {
     let entry = zip.by_index_data(number)?;
-    // Archives made by macOS have names in UTF-8 that are not marked so.
+    // Archives made by macOS have names in UTF-8 that are not marked as such.
     let path = match std::str::from_utf8(entry.name_raw()) {
         Ok(path) => path.to_owned(),
         Err(_) => entry.name()?.into_owned(),
@@ -247,15 +248,15 @@ where
     Ok(path)
 }
 
-/// Returns the folder of the package, in which all entries lie, with a slash. After a package was
+/// Returns the folder of the package, which contains all entries, with a slash. After a package was
 /// renamed, the folder may have another name with the same extension.
 fn root_of<'a>(paths: &'a [String], name: &str) -> Option<&'a str> {
     let first = paths.first()?;
     let root = &first[..=first.find('/')?];
     let folder = root.trim_end_matches('/');
     let extension = |name: &str| name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase());
-    let is_named_so = are_equivalent(folder, name) || extension(name).is_some() && extension(folder) == extension(name);
-    (is_named_so && paths.iter().all(|path| path.starts_with(root))).then_some(root)
+    let has_name = are_equivalent(folder, name) || extension(name).is_some() && extension(folder) == extension(name);
+    (has_name && paths.iter().all(|path| path.starts_with(root))).then_some(root)
 }
 
 fn kind_of(zip: &mut ZipArchive<Reader<Arc<Region>>>, number: usize, path: &str) -> Result<MemberKind, Refused> {
@@ -280,7 +281,7 @@ fn kind_of(zip: &mut ZipArchive<Reader<Arc<Region>>>, number: usize, path: &str)
     }
 }
 
-/// Reports whether a link may lead out of the package. A `..` behind a name does not count as inside,
+/// Reports whether a link may lead out of the package. A `..` after a name counts as leading out,
 /// because the name may be that of another link.
 fn leads_out(path: &str, target: &str) -> bool {
     let parts: Vec<&str> = target.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_lie_below_the_folder_of_the_package() {
+    fn paths_are_relative_to_the_folder_of_the_package() {
         let items: [(&str, &[u8]); 3] = [("a.band/b/c", b"1"), ("a.band/", b""), ("a.band/d", b"2")];
         assert_eq!(paths(&open(archive(&items), None).unwrap()), ["b", "d", "b/c"]);
         let renamed: [(&str, &[u8]); 1] = [("old.band/d", b"2")];
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn two_items_of_one_name_are_refused() {
+    fn two_items_with_the_same_name_are_refused() {
         let mut twins = archive(&[("one", b"1"), ("two", b"2")]);
         let at: Vec<usize> = (0..twins.len() - 3).filter(|&at| &twins[at..at + 3] == b"two").collect();
         at.into_iter().for_each(|at| twins[at..at + 3].copy_from_slice(b"one"));

@@ -1,4 +1,4 @@
-//! What a restore would do. A plan runs the restore itself, which changes nothing then.
+//! The plan of a restore: runs the restore itself, which then changes nothing.
 
 use std::ops::RangeInclusive;
 

@@ -142,7 +142,7 @@ async fn a_plan_tells_what_it_finds_and_whether_there_is_room() {
 
 /// A listing of plakar has no exact sizes, and times in whole seconds.
 #[tokio::test]
-async fn a_plan_reads_what_plakar_lists() {
+async fn the_plan_of_a_listing_accounts_for_rounded_sizes_and_times() {
     let person = furnished();
     let listing = person.file("listing");
     let text = "2024-05-17T12:00:00Z -rw-r--r--     root     root     15 B /home/me/a.txt\n\
@@ -163,7 +163,7 @@ async fn a_plan_reads_what_plakar_lists() {
 
 /// The plan of a real listing is that of the folder itself.
 #[tokio::test]
-async fn plakar_lists_what_a_plan_reads() {
+async fn the_plan_of_a_listing_equals_that_of_the_folder() {
     let Some(executable) = Plakar::for_test() else { return };
     let person = furnished();
     let plakar = Plakar::new(executable, Surroundings::new().unwrap()).await.unwrap();
@@ -178,7 +178,7 @@ async fn plakar_lists_what_a_plan_reads() {
 }
 
 #[test]
-fn arguments_that_say_nothing_are_refused() {
+fn invalid_arguments_are_refused() {
     let person = Person::signed_in();
     let usage = |arguments: &[&str], says: &str| {
         let ran = person.run(arguments).ends(2);

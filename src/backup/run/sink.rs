@@ -1,4 +1,4 @@
-//! What a backup sends to plakar.
+//! Sends the items of a backup to plakar.
 
 use std::{ops::Range, sync::Arc};
 

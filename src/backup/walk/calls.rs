@@ -76,7 +76,7 @@ impl Walk<'_> {
     }
 
     /// Starts the download of files that may be packages, as far as there is room for them. The
-    /// first in order needs no room: the walk cannot go on without it, and plakar may still need the
+    /// first in order needs no room: the walk cannot continue without it, and plakar may still need the
     /// ones that were sent before.
     fn start_downloads(&mut self) {
         let Some(packages) = self.packages else {

@@ -16,7 +16,7 @@ const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 /// the listed folder, which plakar does not print. The parent of the first item is that folder.
 ///
 /// # Errors
-/// Returns the number of the first line that is not one of such a listing, and why.
+/// Returns the number of the first line that cannot be part of such a listing, and why.
 pub fn parse(text: &str) -> Result<Vec<Planned>, String> {
     let mut items = vec![top()];
     let mut root: Option<&str> = None;
@@ -82,9 +82,9 @@ fn word(text: &str) -> Option<(&str, &str)> {
     text.trim_start_matches(' ').split_once(' ')
 }
 
-/// Returns the range of numbers of bytes that are printed alike. Numbers below 10 are rounded to
-/// tenths, and others to tenths and then to whole numbers. A size of -1 stands for an unknown one,
-/// and is printed as 16 EiB.
+/// Returns the range of the numbers of bytes that plakar prints in this way. Numbers below 10 are
+/// rounded to tenths, and others to tenths and then to whole numbers. A size of -1 stands for an
+/// unknown one, and is printed as 16 EiB.
 fn sizes(number: &str, unit: &str) -> Option<RangeInclusive<u64>> {
     let exponent = u32::try_from(UNITS.iter().position(|known| *known == unit)?).ok()?;
     let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_plakar_are_parsed() {
+    fn the_output_of_plakar_is_parsed() {
         let text = "2026-11-29T01:09:58Z -rw-r--r--     root     root      3 B /src/a b.txt\n\
                     2026-11-29T01:09:58Z Lrwxrwxrwx     root     root      1 B /src/link -> a\n\
                     2026-11-29T01:09:58Z prw-r--r--     root     root      0 B /src/pipe\n\
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_contain_what_is_printed_so() {
+    fn the_range_of_a_printed_size_contains_the_real_size() {
         for (size, number, unit) in [
             (1_023, "1023", "B"),
             (1_024, "1.0", "KiB"),

@@ -155,7 +155,8 @@ async fn a_package_that_cannot_be_unpacked_is_an_error_and_saved_as_an_archive()
     assert_eq!(downloads(&icloud), 0);
 }
 
-/// Documents of Pages are files or packages. Only their addresses tell.
+/// Documents of Pages are files or packages. Only the response to a request for their addresses
+/// shows which.
 #[tokio::test]
 async fn a_file_that_may_be_a_package_is_downloaded_once() {
     let icloud = with_song();
@@ -201,7 +202,7 @@ async fn a_package_that_cannot_be_downloaded_is_an_error() {
 
 /// A package that has changed since its items were stored.
 #[tokio::test]
-async fn a_file_of_a_package_is_never_that_of_another_version() {
+async fn a_file_of_another_version_of_a_package_is_never_saved() {
     let icloud = with_song();
     saved(&icloud, None).await;
     icloud.hold(RequestKind::ById, "addresses");

@@ -1,5 +1,5 @@
-//! Shared albums, which a service of its own serves. The photos of an album are those of a zone that the database does
-//! not show.
+//! Shared albums, which have a separate service. The photos of an album are in a zone that the
+//! database does not list.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(super) const AREA: &str = "sharedstreams";
 /// The index of all photos of a zone.
 const INDEX: &str = "CPLAssetByAssetDateWithoutHiddenOrDeleted";
 
-/// Answers a request to the host of shared albums.
+/// Returns the response to a request to the host of shared albums.
 pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message: &Message) -> Result<Answer, Answer> {
     let body = message.json()?;
     if message.segment(2) == "webgetalbumslist" {
