@@ -4,7 +4,7 @@ use super::{
     Failure, OnBadName, OnConflict, Restored,
     derived::{Candidates, Reason},
     destination::Found,
-    names::{Case, Taken},
+    names::{Case, Moved, Taken},
     run::Restore,
     store,
 };
@@ -12,18 +12,6 @@ use crate::{
     drive::{self, DrivePath},
     rclone::{self, Entry, Item, Kind, Time, Trail},
 };
-
-/// Where the content of a folder goes if the folder is not restored under its own path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
-    /// Into this folder.
-    To(DrivePath),
-    /// Nowhere, because an existing file has the path and stays.
-    LeftOut,
-    /// Nowhere, because the folder cannot be created. Only a plan decides so: uploads may still
-    /// create the folder.
-    Refused,
-}
 
 impl<R> Restore<R> {
     /// Creates a folder.

@@ -32,6 +32,18 @@ pub enum Case {
     Distinct,
 }
 
+/// Where the content of a folder goes if the folder is not restored under its own path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// Into this folder.
+    To(DrivePath),
+    /// Nowhere, because an existing file has the path and stays.
+    LeftOut,
+    /// Nowhere, because the folder cannot be created. Only a plan decides so: uploads may still
+    /// create the folder.
+    Refused,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Used {
     File,
