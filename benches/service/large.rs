@@ -70,7 +70,7 @@ async fn unchanged(table: &mut Table) -> Result<(), Failure> {
         return Err(format!("{files} files came of {FILES}").into());
     }
     table.row("200,000 unchanged files in 5,000 folders", &cost.figures(), cost.requests <= 300);
-    resident(most, 200, table);
+    print_memory(most, 200, table);
     Ok(())
 }
 
