@@ -100,12 +100,6 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar ls -recursive SNAPSHOT", In("tests/account/plan.rs", "\"ls\", \"-recursive\"")),
     ("plakar restore", In("tests/main/plakar/restore.rs", "\"restore\"")),
     ("plakar at LOCATION create", In("tests/package/docs.rs", "plakar at @icloud create")),
-    (
-        "plakar at KLOSET ls -recursive SNAPSHOT | plakar-icloud plan --snapshot - icloud:/Restored",
-        In("tests/account/plan.rs", "\"--snapshot\", \"-\""),
-    ),
-    ("plakar ls -recursive SNAPSHOT", In("tests/account/plan.rs", "\"ls\", \"-recursive\"")),
-    ("plakar restore", In("tests/package/docs.rs", "plakar at /var/backups restore")),
     ("plakar backup -ignore", In("tests/main/plakar/backup.rs", "-ignore")),
     ("plakar -concurrency 16 at @icloud restore …", In("tests/main/plakar/backup.rs", "\"-concurrency\"")),
     ("plakar pkg add -allow-unsigned", In("tests/host/src/plakar.rs", "-allow-unsigned")),
