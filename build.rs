@@ -90,8 +90,8 @@ fn build_archive(target: &Target, archive: &Path) {
     let mut tags = String::from("netgo,osusergo,noselfupdate");
     if env::var_os("CARGO_FEATURE_ALL_BACKENDS").is_some() {
         tags.push_str(",all_backends");
-    } else if env::var_os("CARGO_FEATURE_WEBDAV").is_some() {
-        tags.push_str(",webdav");
+    } else if env::var_os("CARGO_FEATURE_SERVERS").is_some() {
+        tags.push_str(",servers");
     }
     run(
         go().args(["build", "-buildmode=c-archive", "-trimpath", "-buildvcs=false"])

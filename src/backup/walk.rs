@@ -119,7 +119,7 @@ fn refused(path: &DrivePath, refused: &Refused) -> Found {
 /// A call that has ended.
 enum Done {
     Listings(Vec<DrivePath>, Vec<Result<Listing, Error>>),
-    Package(DrivePath, Result<Unpacked, Error>),
+    Package(DrivePath, Result<Box<Unpacked>, Error>),
 }
 
 /// A folder of the walk, or a file that may be a package.
@@ -170,21 +170,21 @@ impl Walk<'_> {
                     self.folders.insert(path, Folder::Listed(listed));
                 }
             }
-            Done::Package(path, Ok(Unpacked::Tree(package))) => {
-                self.add_package(path, package, &mut findings).await?;
-            }
-            Done::Package(path, Ok(Unpacked::Archive(entry, reason, content))) => {
-                findings.push(refused(&path, &reason));
-                let listed = match content {
-                    Some(content) => Found::Downloaded(path.clone(), entry, content, true),
-                    None => Found::Folder(vec![(path.clone(), *entry)]),
-                };
-                self.folders.insert(path, Folder::Listed(Ok(listed)));
-            }
-            Done::Package(path, Ok(Unpacked::File(entry, content))) => {
-                let listed = Found::Downloaded(path.clone(), entry, content, false);
-                self.folders.insert(path, Folder::Listed(Ok(listed)));
-            }
+            Done::Package(path, Ok(unpacked)) => match *unpacked {
+                Unpacked::Tree(package) => self.add_package(path, package, &mut findings).await?,
+                Unpacked::Archive(entry, reason, content) => {
+                    findings.push(refused(&path, &reason));
+                    let listed = match content {
+                        Some(content) => Found::Downloaded(path.clone(), entry, content, true),
+                        None => Found::Folder(vec![(path.clone(), *entry)]),
+                    };
+                    self.folders.insert(path, Folder::Listed(Ok(listed)));
+                }
+                Unpacked::File(entry, content) => {
+                    let listed = Found::Downloaded(path.clone(), entry, content, false);
+                    self.folders.insert(path, Folder::Listed(Ok(listed)));
+                }
+            },
             Done::Package(path, Err(error)) => drop(self.folders.insert(path, Folder::Listed(Err(error)))),
         }
         Ok(findings)
@@ -218,9 +218,8 @@ impl Walk<'_> {
         if let Some(packages) = self.packages {
             let mut rest = Vec::new();
             for (path, entry) in items {
-                match self.take_package(packages, &path, entry, findings).await? {
-                    Some(entry) => rest.push((path, entry)),
-                    None => {}
+                if let Some(entry) = self.take_package(packages, &path, entry, findings).await? {
+                    rest.push((path, entry));
                 }
             }
             items = rest;

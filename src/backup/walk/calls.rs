@@ -101,7 +101,7 @@ impl Walk<'_> {
             };
             let (packages, path) = (Arc::clone(packages), path.clone());
             self.under_way.spawn(async move {
-                let unpacked = packages.unpack(&path, entry, file, room).await;
+                let unpacked = packages.unpack(&path, entry, file, room).await.map(Box::new);
                 Done::Package(path, unpacked)
             });
         }

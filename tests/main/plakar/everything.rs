@@ -148,7 +148,7 @@ async fn excludes_are_those_of_plakar() {
         let theirs: BTreeSet<&str> =
             kept.iter().copied().filter(|path| PATHS.contains(&&path[1..]) && has_folders(path)).collect();
         let options = Options::default();
-        let settings = icloud.settings("icloud://").with("ignore", &rules.join("\n"));
+        let settings = icloud.settings("icloud://").with("ignore", rules.join("\n"));
         let snapshot = icloud.host.backup(&settings, &options, Backup::first()).await.unwrap();
         let ours: BTreeSet<&str> = snapshot.files().map(|(path, _)| path).collect();
         assert_eq!(ours, theirs, "{rules:?}\n{output}");
