@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Done, Folder, Found, Walk};
 use crate::{drive::DrivePath, rclone::Item};
 
+/// The number of folders that our backend for iCloud lists with one request.
+const REQUEST: usize = 20;
 /// The maximum number of folders that one call lists. A larger number does not help backends that
-/// use a request for each folder. Our backend for iCloud lists 20 with a request, so this is a
-/// multiple of 20.
-const BATCH: usize = 40;
+/// use a request for each folder.
+const BATCH: usize = 2 * REQUEST;
 /// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
 /// call.
 const AHEAD: usize = 64;
@@ -55,7 +56,10 @@ impl Walk<'_> {
         if !urgent && waiting.len() < BATCH && items < WORTHWHILE {
             return;
         }
-        let size = waiting.len().div_ceil(free).max(1);
+        let mut size = waiting.len().div_ceil(free).max(1);
+        if size > REQUEST {
+            size = size.next_multiple_of(REQUEST);
+        }
         for batch in waiting.chunks_mut(size) {
             let paths: Vec<DrivePath> = batch
                 .iter_mut()
