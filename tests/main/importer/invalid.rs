@@ -36,7 +36,7 @@ async fn an_item_that_cannot_be_used_is_one_error() {
         (json!({ "drivewsid": id, "name": "odd/name", "type": "FILE", "size": 5 }), "/docs", "odd/name"),
         (json!({ "drivewsid": id, "type": "FILE", "size": 5 }), "/docs", "without a name"),
         (json!({ "name": "odd", "type": "FILE", "size": 5 }), "/docs/odd", "without an id"),
-        (json!(7), "/docs", "no object"),
+        (json!(7), "/docs", "not a JSON object"),
     ];
     for (item, path, reason) in cases {
         let icloud = with_a_file();
