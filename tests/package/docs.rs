@@ -49,6 +49,7 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar at /var/backups create", Run(0)),
     ("plakar at /var/backups backup @icloud", Run(0)),
     ("plakar at /var/backups check", Run(0)),
+    ("plakar backup -dry-run", In("tests/main/plakar/backup.rs", "\"backup\", \"-dry-run\"")),
     ("plakar destination add icloud icloud:///Restored account=icloud", Run(0)),
     ("plakar at /var/backups ls", Run(0)),
     ("plakar at /var/backups restore -to @icloud SNAPSHOT", Run(0)),
