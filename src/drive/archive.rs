@@ -18,15 +18,15 @@ use super::{DrivePath, content::Content, package::Reader, path::are_equivalent, 
 use crate::rclone::{Error, Kind, Region};
 
 /// The maximum number of items in an archive that is unpacked.
-const MOST_ITEMS: usize = 100_000;
+const MAX_ITEMS: usize = 100_000;
 /// The maximum size of its items in bytes.
-const MOST_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// Items that together are larger than this may be at most [`RATIO`] times as large as the archive,
 /// unless the service lists the package with about their size.
 const CHECKED_FROM: u64 = 64 * 1024 * 1024;
 const RATIO: u64 = 200;
 /// The longest path in an archive in bytes, as in most systems.
-const LONGEST_PATH: usize = 4096;
+const MAX_PATH: usize = 4096;
 /// The largest piece of content, as in plakar's own connectors.
 const PIECE: usize = 1024 * 1024;
 
@@ -212,15 +212,15 @@ fn check_proportions<R>(zip: &ZipArchive<R>, size: u64, listed: Option<u64>) -> 
 where
     R: io::Read + io::Seek,
 {
-    if zip.len() > MOST_ITEMS {
-        return Err(Refused(format!("it has {} items, and at most {MOST_ITEMS} are unpacked", zip.len())));
+    if zip.len() > MAX_ITEMS {
+        return Err(Refused(format!("it has {} items, and at most {MAX_ITEMS} are unpacked", zip.len())));
     }
     let mut unpacked: u64 = 0;
     for number in 0..zip.len() {
         unpacked = unpacked.saturating_add(zip.by_index_data(number)?.size());
     }
     let is_listed = listed.is_some_and(|listed| unpacked / 2 <= listed);
-    if unpacked > MOST_BYTES || unpacked > CHECKED_FROM && unpacked / RATIO > size && !is_listed {
+    if unpacked > MAX_BYTES || unpacked > CHECKED_FROM && unpacked / RATIO > size && !is_listed {
         return Err(Refused(format!("its archive of {size} bytes would have {unpacked} bytes when unpacked")));
     }
     Ok(())
@@ -238,7 +238,7 @@ where
         Err(_) => entry.name()?.into_owned(),
     };
     let mut parts = path.strip_suffix('/').unwrap_or(&path).split('/');
-    if path.len() > LONGEST_PATH || parts.any(|part| DrivePath::top().child(part).is_err()) {
+    if path.len() > MAX_PATH || parts.any(|part| DrivePath::top().child(part).is_err()) {
         let shown: String = path.chars().take(100).collect();
         return Err(Refused(format!("{shown:?} cannot be the path of one of its items")));
     }
@@ -268,8 +268,8 @@ fn kind_of(zip: &mut ZipArchive<Reader<Arc<Region>>>, number: usize, path: &str)
     }
     match mode & TYPE {
         0 | REGULAR => Ok(MemberKind::File { size, crc, executable: mode & 0o111 != 0 }),
-        LINK if size <= LONGEST_PATH as u64 => {
-            let target = zip.by_index(number)?.take(LONGEST_PATH as u64);
+        LINK if size <= MAX_PATH as u64 => {
+            let target = zip.by_index(number)?.take(MAX_PATH as u64);
             let target = io::read_to_string(target).map_err(ZipError::from)?;
             if leads_out(path, &target) {
                 return Err(Refused(format!("its link {path:?} leads out of it")));

@@ -1,4 +1,4 @@
-//! Feeds the readers of Go's answers with answers that Go never writes.
+//! Decodes responses that the Go side never writes.
 
 use proptest::prelude::*;
 
@@ -19,30 +19,30 @@ fn check<A>(result: Result<A, Error>) -> Option<A> {
 
 proptest! {
     #[test]
-    fn an_answer_is_read_or_refused(answer in corpora::changed("answers")) {
-        ffi::start(ffi::environment()); // an answer may name an object, which is released
-        for folder in check(decode::<methods::Listed>(&answer)).into_iter().flat_map(|listed| listed.folders) {
+    fn a_response_is_decoded_or_refused(response in corpora::changed("answers")) {
+        ffi::start(ffi::environment()); // a response may name an object, which is released
+        for folder in check(decode::<methods::Listed>(&response)).into_iter().flat_map(|listed| listed.folders) {
             drop(Listing::from(folder));
         }
-        if let Some(entry) = check(decode::<methods::Entry>(&answer)) {
+        if let Some(entry) = check(decode::<methods::Entry>(&response)) {
             let _ = Entry::try_from(entry);
         }
-        check(decode::<methods::Opened>(&answer));
-        check(decode::<methods::OpenedObject>(&answer));
-        check(decode::<methods::Deletions>(&answer));
-        check(decode::<methods::Finished>(&answer));
-        check(decode::<methods::SavedObjects>(&answer));
-        check(decode::<methods::Traffic>(&answer));
-        check(decode::<Available>(&answer));
-        check(decode::<Exported>(&answer));
-        check(decode::<Reached>(&answer));
-        if let Some(description) = check(decode::<Description>(&answer)) {
+        check(decode::<methods::Opened>(&response));
+        check(decode::<methods::OpenedObject>(&response));
+        check(decode::<methods::Deletions>(&response));
+        check(decode::<methods::Finished>(&response));
+        check(decode::<methods::SavedObjects>(&response));
+        check(decode::<methods::Traffic>(&response));
+        check(decode::<Available>(&response));
+        check(decode::<Exported>(&response));
+        check(decode::<Reached>(&response));
+        if let Some(description) = check(decode::<Description>(&response)) {
             let _ = (description.cause(), description.days_left(), description.ends_within(u64::MAX));
         }
-        if let Ok(out) = serde_json::from_slice::<ConfigOut>(&answer) {
+        if let Ok(out) = serde_json::from_slice::<ConfigOut>(&response) {
             let _ = Step::from(out);
         }
-        if let Ok(refused) = serde_json::from_slice::<error::RefusedCall>(&answer) {
+        if let Ok(refused) = serde_json::from_slice::<error::RefusedCall>(&response) {
             check::<()>(Err(refused.into()));
         }
     }

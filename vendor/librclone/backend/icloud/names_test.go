@@ -1,18 +1,13 @@
 package icloud
 
 import (
-	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/drive"
-	"plakar-icloud/librclone/backend/icloud/transport"
 	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
@@ -386,34 +381,4 @@ func TestTakenNameShowsThatCaseDoesNotMatter(t *testing.T) {
 	content, err := read(o)
 	require.NoError(t, err)
 	assert.Equal(t, "new", content)
-}
-
-// The files of a folder that the service refuses to create fail with the folder,
-// and not after all attempts each.
-func TestFilesOfAFolderThatCannotBeCreated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newFakeCloud()
-		failing := true
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
-			if failing && kind == "createFolders" {
-				return refusing(500, "")()
-			}
-			return nil
-		})
-		f := driveBy(b, "")
-		f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait}
-		begun := time.Now()
-		simtest.InParallel(10, 10, func(i int) {
-			_, err := tryPut(f, fmt.Sprint("folder/", i), "content")
-			assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
-			assert.True(t, apierr.IsFinal(err), "%v", err)
-		})
-		assert.Less(t, time.Since(begun), time.Minute)
-		assert.Equal(t, defaultTries, b.counts["createFolders"])
-
-		failing = false
-		time.Sleep(time.Minute) // of the test's own time
-		_, err := tryPut(f, "folder/file", "content")
-		assert.NoError(t, err)
-	})
 }

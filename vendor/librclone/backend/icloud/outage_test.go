@@ -1,6 +1,7 @@
 package icloud
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -8,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/transport"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -79,4 +82,34 @@ func TestOutage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The files of a folder that the service refuses to create fail with the folder,
+// and not after all attempts each.
+func TestFilesOfAFolderThatCannotBeCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		failing := true
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+			if failing && kind == "createFolders" {
+				return refusing(500, "")()
+			}
+			return nil
+		})
+		f := driveBy(b, "")
+		f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait}
+		begun := time.Now()
+		simtest.InParallel(10, 10, func(i int) {
+			_, err := tryPut(f, fmt.Sprint("folder/", i), "content")
+			assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
+			assert.True(t, apierr.IsFinal(err), "%v", err)
+		})
+		assert.Less(t, time.Since(begun), time.Minute)
+		assert.Equal(t, defaultTries, b.counts["createFolders"])
+
+		failing = false
+		time.Sleep(time.Minute) // of the test's own time
+		_, err := tryPut(f, "folder/file", "content")
+		assert.NoError(t, err)
+	})
 }

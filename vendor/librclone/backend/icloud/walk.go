@@ -96,8 +96,8 @@ func (f *Fs) ListP(ctx context.Context, dir string, callback fs.ListRCallback) e
 // ListR implements fs.ListRer. Folders are listed as soon as they are known,
 // several with one call.
 func (f *Fs) ListR(ctx context.Context, dir string, callback fs.ListRCallback) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	w := &treeWalk{fs: f, callback: callback, queue: []string{dir}}
 	w.changed = sync.NewCond(&w.mu)
 	var workers sync.WaitGroup

@@ -22,16 +22,16 @@ import (
 // Drive is the iCloud Drive of an Apple Account. All remotes of the account in
 // this process share it, so each sees the changes of the others.
 type Drive struct {
-	Service  *service.Service
-	folders  *folders
-	lister   *lister
-	contents *contents
-	facts    *recollection
-	removals *batcher // moves to the Trash
-	erasures *batcher // deletions from the Trash
-	renames  *batcher
-	pending  pending
-	unmade   unmade
+	Service       *service.Service
+	folders       *folders
+	lister        *lister
+	contents      *contents
+	facts         *recollection
+	removals      *batcher // moves to the Trash
+	erasures      *batcher // deletions from the Trash
+	renames       *batcher
+	pending       pending
+	failedFolders failedFolders
 
 	encoding encoder.MultiEncoder // encodes the characters that are a likely reason of a refused name
 	age      time.Duration        // the maximum age of a listing for look-ups

@@ -38,7 +38,7 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 	if got, _ := d.folders.find(in.id, name); got.exact != nil || got.like != nil && d.foldsCase.Load() {
 		return got.like, nil
 	}
-	if err := d.unmade.recent(in.id, name); err != nil {
+	if err := d.failedFolders.recent(in.id, name); err != nil {
 		return nil, apierr.About(err, "make folder", on)
 	}
 	for try := 1; ; try++ {
@@ -89,7 +89,7 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 		failed := itemError("make folder", on, d.refused(in, name, waitErr))
 		if ctx.Err() == nil && apierr.IsAnswered(waitErr) {
 			failed = apierr.Finally(failed)
-			d.unmade.add(in.id, name, failed)
+			d.failedFolders.add(in.id, name, failed)
 		}
 		return nil, failed
 	}
@@ -146,36 +146,36 @@ func (d *Drive) otherFolder(ctx context.Context, in place, made *Item, name stri
 	return holder, nil
 }
 
-// unmade has the folders that the service refused to create at every attempt.
-// The files of a folder cause its creation one after the other, and each would
+// failedFolders has the folders that the service refused to create at every
+// attempt. Each file of a folder causes an attempt to create it, and each would
 // wait for all attempts.
-type unmade struct {
+type failedFolders struct {
 	mu     sync.Mutex
-	failed map[string]unmadeFolder // by the id of the parent folder and the name
+	failed map[string]failedFolder // by the id of the parent folder and the name
 }
 
-type unmadeFolder struct {
+type failedFolder struct {
 	at  time.Time
 	err error
 }
 
-// unmadeFor is how long no further attempt is made.
-const unmadeFor = time.Minute
+// failedFolderAge is how long no further attempt is made.
+const failedFolderAge = time.Minute
 
-func (u *unmade) add(in, name string, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.failed == nil {
-		u.failed = map[string]unmadeFolder{}
+func (f *failedFolders) add(in, name string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = map[string]failedFolder{}
 	}
-	u.failed[in+"\x00"+name] = unmadeFolder{at: time.Now(), err: err}
+	f.failed[in+"\x00"+name] = failedFolder{at: time.Now(), err: err}
 }
 
 // recent returns why the folder could not be created a moment ago, or nil.
-func (u *unmade) recent(in, name string) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if known, ok := u.failed[in+"\x00"+name]; ok && time.Since(known.at) < unmadeFor {
+func (f *failedFolders) recent(in, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, ok := f.failed[in+"\x00"+name]; ok && time.Since(known.at) < failedFolderAge {
 		return known.err
 	}
 	return nil

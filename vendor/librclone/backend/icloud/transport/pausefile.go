@@ -35,6 +35,11 @@ func (p *pauseFile) get(now time.Time) time.Time {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.stored(now)
+}
+
+// stored returns the stored time. p is locked.
+func (p *pauseFile) stored(now time.Time) time.Time {
 	if now.Sub(p.read) >= pauseFileAge {
 		p.read, p.until = now, time.Time{}
 		if text, err := privatefile.Read(p.path); err == nil {
@@ -48,13 +53,17 @@ func (p *pauseFile) get(now time.Time) time.Time {
 }
 
 // set stores a time before which the service accepts no calls, unless a later
-// one is stored.
+// one is stored. If two processes store a time at once, the earlier one may
+// remain, which costs a refused call.
 func (p *pauseFile) set(now, until time.Time) {
-	if p.path == "" || !until.After(p.get(now)) || until.Sub(now) > maxSharedPause {
+	if p.path == "" || until.Sub(now) > maxSharedPause {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !until.After(p.stored(now)) {
+		return
+	}
 	p.read, p.until = now, until
 	if err := privatefile.Replace(p.path, []byte(until.UTC().Format(time.RFC3339Nano)+"\n")); err != nil {
 		fs.Debugf(nil, "icloud: other processes do not know that iCloud asks for fewer calls: %v", err)
