@@ -6,12 +6,9 @@ use super::{
     Failure, Restored,
     bundle::Bundle,
     digest::Digest,
-    store::{Content, Name},
+    store::{Content, Target},
 };
-use crate::{
-    drive::{self, DrivePath, Spool},
-    rclone::Time,
-};
+use crate::drive::{self, Spool};
 
 /// A record whose content is being received.
 #[derive(Debug)]
@@ -30,15 +27,6 @@ pub enum Destination<R> {
     Packed(Box<Bundle<R>>),
     /// It is ignored, because the outcome is known.
     Ignored(Result<Restored, Failure>),
-}
-
-/// Where a file is stored.
-#[derive(Debug)]
-pub struct Target {
-    pub path: DrivePath,
-    pub time: Time,
-    /// How the name relates to the other names of the restore.
-    pub name: Name,
 }
 
 /// The content of a file, as far as it was received.

@@ -1,5 +1,6 @@
 //! A restore: takes records, creates files and folders, and returns an outcome for each record.
 
+mod bundled;
 mod end;
 
 use std::{ops::RangeInclusive, sync::Arc};
@@ -13,11 +14,11 @@ use super::{
     derived,
     destination::Folders,
     error::Error,
-    incoming::{Destination, Incoming, Received, Target},
+    incoming::{Destination, Incoming, Received},
     item::{Item, Wanted},
     names::{Case, Moved, Taken},
     renames::{self, Renames},
-    store::{self, Content, Job, Name, Shared},
+    store::{self, Content, Job, Name, Shared, Target},
     uploads::Uploads,
 };
 use crate::{

@@ -118,6 +118,15 @@ impl Content {
     }
 }
 
+/// Where a file is stored.
+#[derive(Debug)]
+pub struct Target {
+    pub path: DrivePath,
+    pub time: Time,
+    /// How the name relates to the other names of the restore.
+    pub name: Name,
+}
+
 /// How the name of a file relates to the other names of the restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {

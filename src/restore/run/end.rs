@@ -10,9 +10,9 @@ use crate::{
     report::counted,
     restore::{
         Failure, OnConflict, Policy,
-        incoming::Target,
         names::Taken,
         renames,
+        store::Target,
         store::{Content, Job, Name},
     },
 };
