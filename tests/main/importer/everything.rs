@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::icloud::{ICloud, MODIFIED, assert_sound, digests, hex};
 
 /// If this variable is set, the simulator takes the measured times of the service.
-const MEASURED: &str = "ICLOUD_MEASURED_TIMES";
+const MEASURED: &str = "PLAKAR_ICLOUD_MEASURED_TIMES";
 
 /// The number of packages of each kind.
 const PACKAGES: usize = 30;
