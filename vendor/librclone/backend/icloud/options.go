@@ -212,24 +212,22 @@ func (o *Options) drive() drive.Config {
 	}
 }
 
-// accounts has the accounts of all remotes in this process.
-var accounts = service.NewAccounts()
-
-// drives has the drive of each account. All remotes of an account in this process
-// share it, and with it a cache.
+// drives has the accounts of all remotes in this process and the drive of each
+// account. All remotes of an account share it, and with it a cache.
 var drives = struct {
 	sync.Mutex
-	of map[*service.Service]*drive.Drive
-}{of: map[*service.Service]*drive.Drive{}}
+	accounts *service.Accounts
+	of       map[*service.Service]*drive.Drive
+}{accounts: service.NewAccounts(), of: map[*service.Service]*drive.Drive{}}
 
 // openDrive returns the drive of the account that a configuration names.
 func openDrive(ctx context.Context, name string, m configmap.Mapper, opt *Options) (*drive.Drive, error) {
-	s, err := accounts.Open(ctx, name, m, &opt.Options)
+	drives.Lock()
+	defer drives.Unlock()
+	s, err := drives.accounts.Open(ctx, name, m, &opt.Options)
 	if err != nil {
 		return nil, err
 	}
-	drives.Lock()
-	defer drives.Unlock()
 	d, known := drives.of[s]
 	if !known {
 		d = drive.New(s, opt.drive())

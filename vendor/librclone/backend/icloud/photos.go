@@ -44,7 +44,9 @@ func openPhotos(ctx context.Context, name, root string, m configmap.Mapper) (fs.
 				Advise("the values are " + choice.allowed)
 		}
 	}
-	s, err := accounts.Open(ctx, name, m, &opt.Options)
+	drives.Lock()
+	s, err := drives.accounts.Open(ctx, name, m, &opt.Options)
+	drives.Unlock()
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func forgetAccounts() {
 	drives.Lock()
 	defer drives.Unlock()
 	clear(drives.of)
-	accounts = service.NewAccounts()
+	drives.accounts = service.NewAccounts()
 }
 
 // modified is the time of uploads in tests.
