@@ -187,10 +187,11 @@ fn invalid_arguments_are_refused() {
     fs::write(person.file("text"), "no listing\n").unwrap();
     usage(&["plan"], "name a folder");
     usage(&["plan", "--snapshot", person.file("text").to_str().unwrap()], "line 1 is not one");
-    usage(&["plan", "/tmp", "-o", "uploads=3"], "uploads");
-    usage(&["plan", "/tmp", "-o", "on_conflict"], "-o KEY=VALUE");
-    usage(&["plan", "/tmp", "icloud:/a/../b"], "..");
-    usage(&["plan", "--snapshot", "-", "/tmp", "icloud"], "exclude each other");
+    fs::create_dir(person.file("empty")).unwrap();
+    usage(&["plan", person.file("empty").to_str().unwrap(), "-o", "uploads=3"], "uploads");
+    usage(&["plan", person.file("empty").to_str().unwrap(), "-o", "on_conflict"], "-o KEY=VALUE");
+    usage(&["plan", person.file("empty").to_str().unwrap(), "icloud:/a/../b"], "..");
+    usage(&["plan", "--snapshot", "-", person.file("empty").to_str().unwrap(), "icloud"], "exclude each other");
     assert!(person.run(&["plan", "/does/not/exist"]).ends(1).stderr.contains("/does/not/exist"));
     assert!(!person.run(&["plan", "--help"]).ends(0).stdout.contains(APPLE_ID));
 }
