@@ -36,9 +36,15 @@ fn files(icloud: &ICloud, path: &str) -> BTreeMap<String, String> {
 async fn restore(icloud: &ICloud, settings: &Settings) -> String {
     let snapshot = icloud.backup("icloud:///from").await;
     assert_sound(&snapshot);
+    restore_tree(icloud, settings, &snapshot.restore("/from")).await
+}
+
+/// Restores a tree, all of which succeeds. Returns the last line that the exporter prints.
+async fn restore_tree(icloud: &ICloud, settings: &Settings, tree: &Tree) -> String {
     let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
-    let exported = exporter.export(&snapshot.restore("/from")).await.unwrap();
+    let exported = exporter.export(tree).await.unwrap();
     assert_eq!(exported.errors(), BTreeMap::new());
+    assert_eq!(exported.acks.len(), tree.len());
     exported.end.unwrap();
     exporter.close().await.unwrap();
     let last = exporter.connector().stderr().lines().last().unwrap_or_default().to_owned();
@@ -120,18 +126,6 @@ fn tree() -> Tree {
         .file("/song.png", "no part of it")
 }
 
-async fn restore_tree(icloud: &ICloud, settings: &Settings) -> String {
-    let exporter = icloud.host.exporter(settings, &Options::default()).await.unwrap();
-    let exported = exporter.export(&tree()).await.unwrap();
-    assert_eq!(exported.errors(), BTreeMap::new());
-    assert_eq!(exported.acks.len(), tree().len());
-    exported.end.unwrap();
-    exporter.close().await.unwrap();
-    let last = exporter.connector().stderr().lines().last().unwrap_or_default().to_owned();
-    exporter.into_connector().leave().await.unwrap();
-    last
-}
-
 /// A folder that is a package on a Mac is a package in the drive. A second restore stores nothing
 /// again.
 #[tokio::test]
@@ -140,7 +134,7 @@ async fn a_folder_of_a_mac_becomes_a_package() {
     let settings = icloud.settings("icloud:///to").with("spool_memory", "1").with("verify", "content");
     for (uploads, says) in [(2, "1 stored as packages"), (0, "2 there already")] {
         let before = icloud.count(RequestKind::ContentPost);
-        let summary = restore_tree(&icloud, &settings).await;
+        let summary = restore_tree(&icloud, &settings, &tree()).await;
         assert!(summary.contains(says) && summary.contains("1 links and special files left out"), "{summary}");
         assert_eq!(icloud.count(RequestKind::ContentPost) - before, uploads);
         let files = files(&icloud, "to/song.band");
@@ -165,7 +159,7 @@ async fn a_folder_of_a_mac_becomes_a_package() {
 async fn a_folder_that_the_service_refuses_as_a_package_is_an_archive() {
     let icloud = ICloud::new();
     icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 400).matching("song.band").times(3));
-    let summary = restore_tree(&icloud, &icloud.settings("icloud:///to").with("verify", "content")).await;
+    let summary = restore_tree(&icloud, &icloud.settings("icloud:///to").with("verify", "content"), &tree()).await;
     assert!(summary.contains("1 packages restored as archives"), "{summary}");
     assert_eq!(files(&icloud, "to/song.band.zip").len(), 4);
 }
@@ -174,7 +168,7 @@ async fn a_folder_that_the_service_refuses_as_a_package_is_an_archive() {
 async fn a_folder_stays_a_folder_on_request() {
     for choice in ["tree", "archive"] {
         let icloud = ICloud::new();
-        restore_tree(&icloud, &icloud.settings("icloud:///to").with("packages", choice)).await;
+        restore_tree(&icloud, &icloud.settings("icloud:///to").with("packages", choice), &tree()).await;
         let paths: Vec<String> = icloud.contents().into_keys().collect();
         let expected =
             ["/to/song.band/Media/a.caf", "/to/song.band/empty", "/to/song.band/projectData", "/to/song.png"];
@@ -187,7 +181,7 @@ async fn a_folder_stays_a_folder_on_request() {
 async fn a_folder_that_exists_stays_a_folder() {
     let icloud = ICloud::new();
     icloud.put("to/song.band/projectData", b"old");
-    restore_tree(&icloud, &icloud.settings("icloud:///to")).await;
+    restore_tree(&icloud, &icloud.settings("icloud:///to"), &tree()).await;
     assert!(icloud.contents().contains_key("/to/song.band/Media/a.caf"), "{:?}", icloud.contents());
     assert_eq!(icloud.simulator.trash().len(), 1);
 }
