@@ -16,7 +16,7 @@ pub struct ThroughPlakar {
 impl ThroughPlakar {
     pub async fn new(executable: PathBuf, drive: &Drive) -> Result<Self, Failure> {
         let plakar = Plakar::new(executable, drive.surroundings()?).await?;
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest.yaml");
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifest.yaml");
         let package = plakar.pack(&manifest, &program()?).await?;
         plakar.install(&package).await?;
         for (role, name, folder) in
