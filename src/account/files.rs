@@ -11,9 +11,9 @@ use std::{
 use rustix::{fs::OFlags, process::geteuid};
 
 /// The maximum size of a file that is read. Files that this program has written are smaller.
-const LARGEST: u64 = 64 * 1024;
+const MAX_SIZE: u64 = 64 * 1024;
 
-/// Reads a file. Refuses anything but a regular file of at most [`LARGEST`] bytes: a FIFO would
+/// Reads a file. Refuses anything but a regular file of at most [`MAX_SIZE`] bytes: a FIFO would
 /// block, and a link to `/dev/zero` would never end.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
@@ -26,9 +26,9 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(why));
     }
     let mut content = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it has more than {LARGEST} bytes")));
+    file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(format!("it has more than {MAX_SIZE} bytes")));
     }
     Ok(content)
 }

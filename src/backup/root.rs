@@ -2,13 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::drive::DrivePath;
+use crate::{account, drive::DrivePath};
 
 /// Determines the root of a source without the network.
 ///
@@ -47,9 +46,7 @@ impl Root {
                 if !is_file {
                     return fs::remove_file(mark);
                 }
-                let mut folder = fs::DirBuilder::new();
-                folder.recursive(true).mode(0o700);
-                mark.parent().map_or(Ok(()), |path| folder.create(path))?;
+                mark.parent().map_or(Ok(()), account::make_folder)?;
                 fs::write(mark, "")
             }
             _ => Ok(()),

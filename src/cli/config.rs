@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The maximum size of a configuration of rclone.
-const LARGEST: u64 = 4 * 1024 * 1024;
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
 /// Write and read configurations.
 #[derive(Debug, Args)]
@@ -167,12 +167,12 @@ impl Import {
     }
 }
 
-/// Reads a configuration, which may come from a pipe, up to [`LARGEST`] bytes.
+/// Reads a configuration, which may come from a pipe, up to [`MAX_SIZE`] bytes.
 fn read_configuration(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    source.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it has more than {LARGEST} bytes")));
+    source.take(MAX_SIZE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(format!("it has more than {MAX_SIZE} bytes")));
     }
     Ok(text)
 }

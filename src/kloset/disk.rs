@@ -5,9 +5,8 @@
 //! an existing file never changes.
 
 use std::{
-    fs::{self, DirBuilder, File, FileTimes},
+    fs::{self, File, FileTimes},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::SystemTime,
@@ -15,6 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
+
+use crate::account;
 
 /// The size in bytes of the checksum at the end of a file.
 const CHECKSUM: usize = 16;
@@ -76,7 +77,7 @@ impl Disk {
         }
         if self.written.fetch_add(content.len() as u64, Ordering::Relaxed) >= self.budget / SLACK {
             self.written.store(0, Ordering::Relaxed);
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            account::make_folder(&self.folder)?;
             self.make_room()?;
         }
         let mut file = tempfile::Builder::new().prefix("new-").suffix(SUFFIX).tempfile_in(&self.folder)?;

@@ -7,9 +7,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,7 +23,7 @@ use super::{
     layout::{Mac, Resource},
     process::ProcessId,
 };
-use crate::drive::DrivePath;
+use crate::{account, drive::DrivePath};
 
 /// How long a listing may take to show a change. iCloud's listings are usually up to date at once,
 /// but Apple does not guarantee it.
@@ -31,9 +31,9 @@ pub const LAG: Duration = Duration::from_secs(60);
 /// How long plakar respects a lock that is not refreshed (K/repository/lock.go).
 const LOCK_LIFE: Duration = Duration::from_mins(10);
 /// The size in bytes from which the file is rewritten without its expired lines.
-const LARGE: u64 = 64 * 1024;
+const REWRITE_SIZE: u64 = 64 * 1024;
 /// The maximum number of bytes that are read. Only a file of another program is larger.
-const LARGEST: u64 = 16 * 1024 * 1024;
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
 /// The first word of each kind of line.
 const CREATED: &str = "created";
 const STORED: &str = "stored";
@@ -163,11 +163,11 @@ impl Journal {
 
 fn write(path: &Path, changes: &[Change]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        account::make_folder(folder)?;
     }
     let mut file = open(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)?;
     flock(&file, FlockOperation::LockExclusive)?;
-    if file.metadata()?.len() > LARGE {
+    if file.metadata()?.len() > REWRITE_SIZE {
         let (_, fresh) = parse(&read(&file)?, now());
         file.set_len(0)?;
         file.write_all(fresh.as_bytes())?;
@@ -187,7 +187,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 fn read(mut file: &File) -> io::Result<String> {
     let mut text = Vec::new();
     file.rewind()?;
-    file.take(LARGEST).read_to_end(&mut text)?;
+    file.take(MAX_SIZE).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -4,9 +4,8 @@
 //! the record instead, for a minute, if the folder still has as many items as the record.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs,
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,12 +14,12 @@ use tokio::task::spawn_blocking;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::journal::{LAG, now};
-use crate::drive::DrivePath;
+use crate::{account, drive::DrivePath};
 
 /// The maximum number of files of a record, because each change writes the whole record.
 pub const MOST_RECORDED: usize = 1000;
 /// The maximum number of bytes that are read. Only a file of another program is larger.
-const LARGEST: u64 = 4 * 1024 * 1024;
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
 /// The first word of the file. It changes with the format.
 const VERSION: &str = "1";
 
@@ -55,7 +54,7 @@ impl Record {
     pub async fn read(&self) -> Option<Vec<Described>> {
         let path = self.0.clone()?;
         let read = move || {
-            let is_usable = fs::metadata(&path).is_ok_and(|data| data.is_file() && data.len() <= LARGEST);
+            let is_usable = fs::metadata(&path).is_ok_and(|data| data.is_file() && data.len() <= MAX_SIZE);
             let text = is_usable.then(|| fs::read_to_string(&path).ok()).flatten()?;
             files_of(&text, now())
         };
@@ -65,7 +64,7 @@ impl Record {
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    account::make_folder(folder)?;
     let mut file = tempfile::Builder::new().prefix("new-").suffix(".record").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.persist(path)?;

@@ -12,7 +12,7 @@ const FIRST: usize = 2 * 1024 * 1024 / BLOCK;
 const WHOLE: usize = 4 * 1024 * 1024 / BLOCK;
 /// The largest window. A larger one makes a transfer no faster and a wrong guess more expensive.
 /// The largest range that plakar requests, about 12 MiB, is one run.
-const LARGEST: usize = 16 * 1024 * 1024 / BLOCK;
+const MAX_WINDOW: usize = 16 * 1024 * 1024 / BLOCK;
 /// The minimum number of blocks after the one being read that a sequential read prefetches. If runs
 /// are large, it prefetches half a run. plakar requests 5 MB and then processes them for a while,
 /// during which the link must not be idle.
@@ -79,7 +79,7 @@ impl Window {
     fn size(&self, share: usize) -> usize {
         let size = match self.blocks.len() {
             ..=WHOLE => WHOLE,
-            _ => (2 * self.read).saturating_sub(self.unread).clamp(FIRST, LARGEST),
+            _ => (2 * self.read).saturating_sub(self.unread).clamp(FIRST, MAX_WINDOW),
         };
         size.min(share).max(1)
     }
@@ -94,7 +94,7 @@ impl Window {
         share: usize,
         is_available: impl Fn(usize) -> bool,
     ) -> Range<usize> {
-        let most = self.size(share).max(requested.min(LARGEST));
+        let most = self.size(share).max(requested.min(MAX_WINDOW));
         let mut run = missing..missing + 1;
         while run.len() < most && run.end < self.blocks.len() && !is_available(run.end) {
             run.end += 1;
@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn runs_shrink_when_reads_become_scattered() {
         let walk = 0..FILE / 4;
-        let scattered = (FILE / 4 + LARGEST..FILE).step_by(LARGEST);
+        let scattered = (FILE / 4 + MAX_WINDOW..FILE).step_by(MAX_WINDOW);
         let runs = read(walk.clone().chain(scattered));
-        assert!(runs.iter().any(|run| run.len() == LARGEST), "{runs:?}");
+        assert!(runs.iter().any(|run| run.len() == MAX_WINDOW), "{runs:?}");
         let fetched: usize = runs.iter().map(Range::len).sum();
         assert!(fetched <= 3 * (walk.len() + runs.len()) + FIRST * runs.len(), "{runs:?}");
     }
@@ -209,7 +209,7 @@ mod tests {
         let fetched = FILE / 2;
         window.mark_fetched(0..fetched);
         (0..fetched).for_each(|block| window.mark_read(block));
-        let far = fetched - LARGEST / 2;
+        let far = fetched - MAX_WINDOW / 2;
         assert_eq!(window.next(far, PLENTY, |block| block < fetched), Some(fetched));
         assert_eq!(window.next(far, FIRST, |block| block < fetched), None, "memory is short");
     }
