@@ -48,6 +48,7 @@ async fn the_package_is_complete_and_needs_no_other_file() {
     };
     let folder = package(&out, &signed.iter().map(String::as_str).collect::<Vec<_>>());
     has_its_files(&folder);
+    names_no_folder_of_this_machine(&folder.join("plakar-icloud"));
     match &signify {
         Some(signify) => is_signed(signify, keys.path(), &folder),
         None => skipped("signify or plakar is not on PATH"),
@@ -94,14 +95,18 @@ async fn backs_up_in(root: &TempDir) {
 
 /// Checks that the folder has all files, with the recorded checksums.
 fn has_its_files(folder: &Path) {
-    let mut sums = Command::new("sha256sum");
-    sums.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder);
-    let Output { status, stderr, .. } = sums.output().unwrap();
+    let mut checked = Command::new("sha256sum");
+    checked.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder);
+    if on_path("plakar").is_some() {
+        checked.arg(format!("{}.sha256", ptar(folder).display()));
+    }
+    let Output { status, stderr, .. } = checked.output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     for file in ["plakar-icloud", "manifest.yaml", "README.md", "LICENSE", "NOTICE", "assets/icon.svg"] {
         assert!(sums.contains(&format!("({file})")), "{file} is not in {sums}");
     }
+    assert!(!sums.contains(".ptar"), "plakar writes other bytes each time: {sums}");
     let licenses = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
     let sbom: Value = serde_json::from_slice(&fs::read(folder.join("sbom.cdx.json")).unwrap()).unwrap();
     let components = sbom["components"].as_array().unwrap();
@@ -111,6 +116,21 @@ fn has_its_files(folder: &Path) {
         assert!(licenses.contains(name), "{name}has no licence");
     }
     assert!(!purls.iter().any(|purl| purl.contains("/proptest@")), "dependencies of tests are not in the executable");
+}
+
+/// Checks that an executable contains no path of its build, on which its bytes would depend.
+fn names_no_folder_of_this_machine(executable: &Path) {
+    let bytes = fs::read(executable).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    let go = Command::new("go").args(["env", "GOPATH", "GOMODCACHE", "GOCACHE"]).output().unwrap();
+    let cargo_home =
+        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
+    let go = String::from_utf8(go.stdout).unwrap();
+    for folder in go.lines().chain([PROJECT, &*cargo_home]) {
+        assert!(folder.starts_with('/'), "{folder:?}");
+        let found = text.find(folder).map(|at| text[at..].chars().take_while(|letter| !letter.is_control()).take(200));
+        assert!(found.is_none(), "{}", found.into_iter().flatten().collect::<String>());
+    }
 }
 
 /// Returns the package in a folder of the command.

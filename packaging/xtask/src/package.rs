@@ -76,6 +76,7 @@ impl Package {
             copy(&root().join(file), &folder.join(file))?;
         }
         fs::write(folder.join("manifest.yaml"), manifest)?;
+        sums::write(&folder)?;
 
         let package = folder.join(format!("{name}.ptar"));
         let plakar = on_path(&["plakar"]);
@@ -86,12 +87,12 @@ impl Package {
             run(&mut create)?;
             // plakar lets only the owner read it, but other users install it.
             fs::set_permissions(&package, fs::Permissions::from_mode(0o644))?;
+            sums::write_of_package(&package)?;
         }
         if let Some(key) = &self.sign {
             ensure!(package.exists(), "--sign needs the package, which only plakar can create: put plakar on PATH");
             sums::sign(&package, key)?;
         }
-        sums::write(&folder)?;
 
         print(&folder.display().to_string())?;
         print(&format!("  {}: {:.1} MB", executable::NAME, megabytes(&folder.join(executable::NAME))?))?;

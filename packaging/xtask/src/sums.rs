@@ -1,6 +1,7 @@
 //! Checksums and signatures.
 
 use std::{
+    borrow::Cow,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -14,9 +15,9 @@ use walkdir::WalkDir;
 use crate::{on_path, run};
 
 /// The file of the checksums of a folder. `sha256sum -c` reads it.
-pub const SUMS: &str = "SHA256SUMS";
+const SUMS: &str = "SHA256SUMS";
 
-/// Writes the checksums of all files of a folder.
+/// Writes the checksums of the files that a package consists of. Equal builds write equal checksums.
 pub fn write(folder: &Path) -> Result<()> {
     let mut text = String::new();
     for entry in WalkDir::new(folder).sort_by_file_name() {
@@ -29,16 +30,26 @@ pub fn write(folder: &Path) -> Result<()> {
     Ok(fs::write(folder.join(SUMS), text)?)
 }
 
+/// Writes the checksum of a package to a file beside it.
+pub fn write_of_package(package: &Path) -> Result<()> {
+    let name = name(package)?;
+    Ok(fs::write(package.with_file_name(format!("{name}.sha256")), line(package, &name)? + "\n")?)
+}
+
 /// Signs a package with signify, in the format that plakar reads: a file beside the package
 /// contains its checksum and the signature.
 pub fn sign(package: &Path, secret_key: &Path) -> Result<()> {
     let signify = signify()?;
-    let name = package.file_name().context("the package has no name")?.to_string_lossy();
+    let name = name(package)?;
     let sum = package.with_file_name(format!("{name}.sum"));
     fs::write(&sum, line(package, &name)? + "\n")?;
     let signature = package.with_file_name(format!("{name}.sum.sig"));
     run(Command::new(signify).args(["-S", "-e", "-s"]).arg(secret_key).arg("-m").arg(&sum).arg("-x").arg(signature))?;
     Ok(fs::remove_file(sum)?)
+}
+
+fn name(package: &Path) -> Result<Cow<'_, str>> {
+    Ok(package.file_name().context("the package has no name")?.to_string_lossy())
 }
 
 fn signify() -> Result<PathBuf> {
