@@ -35,38 +35,41 @@ enum Use {
 use Use::{In, Not, Run};
 
 const ENGINE: Use = Not("needs a container engine, and images from a registry");
+const SERVICE_MANAGER: Use = Not("needs the service manager of a user");
 const NETWORK: Use = Not("needs tools or data from the network");
 
 /// The commands, as the documents have them.
 const COMMANDS: &[(&str, Use)] = &[
     ("plakar pkg add ./dist/icloud_v1.2.0_linux_amd64/icloud_v1.2.0_linux_amd64.ptar", Run(0)),
+    ("install -D -t ~/.local/bin ./dist/icloud_v1.2.0_linux_amd64/plakar-icloud", Run(0)),
     ("plakar-icloud login --apple-id user@example.com --password-stdin --no-wait < password", Run(10)),
     ("plakar-icloud login --code 123456", Run(0)),
     ("plakar source add icloud icloud:// account=icloud", Run(0)),
     ("plakar source ping icloud", Run(0)),
     ("plakar source set icloud on_event='mail -s \"iCloud: $PLAKAR_ICLOUD_REASON\" me@example.com </dev/null'", Run(0)),
     ("plakar source set icloud ignore='node_modules/\n*.tmp\n!important.tmp'", Run(0)),
-    ("plakar at /var/backups create", Run(0)),
-    ("plakar at /var/backups backup @icloud", Run(0)),
-    ("plakar at /var/backups check", Run(0)),
+    ("plakar at ~/backups/icloud create", Run(0)),
+    ("plakar at ~/backups/icloud backup @icloud", Run(0)),
+    ("plakar at ~/backups/icloud check", Run(0)),
     ("plakar backup -dry-run", In("tests/main/plakar/backup.rs", "\"backup\", \"-dry-run\"")),
     ("plakar destination add icloud icloud:///Restored account=icloud", Run(0)),
-    ("plakar at /var/backups ls", Run(0)),
-    ("plakar at /var/backups restore -to @icloud SNAPSHOT", Run(0)),
+    ("plakar at ~/backups/icloud ls", Run(0)),
+    ("plakar at ~/backups/icloud restore -to @icloud SNAPSHOT", Run(0)),
     ("plakar store add icloud icloud:///Backups/kloset account=icloud", Run(0)),
     ("plakar at @icloud create", Run(0)),
     ("plakar at @icloud backup ~/Documents", Run(0)),
     ("plakar at @icloud check", Run(0)),
     ("plakar source add photos icloud://photos account=icloud", Run(0)),
-    ("plakar at /var/backups backup @photos", Run(0)),
+    ("plakar at ~/backups/icloud backup @photos", Run(0)),
     ("plakar store add disk /mnt/disk/backups passphrase_cmd='cat ~/.passphrase'", Run(0)),
     ("plakar at @disk create", Run(0)),
-    ("plakar at /var/backups sync to @disk", Run(0)),
+    ("plakar at ~/backups/icloud sync to @disk", Run(0)),
     (
         "plakar store add vault rclone:///kloset rclone_type=crypt rclone_remote=drive:Vault rclone_password=OBSCURED \
          remote.drive.type=iclouddrive remote.drive.apple_id=user@example.com remote.drive.trust_token=…",
         Run(0),
     ),
+    ("mkdir -p ~/.config/systemd/user", Run(0)),
     ("cp packaging/systemd/* ~/.config/systemd/user/", Run(0)),
     ("plakar-icloud login", In("tests/account/terminal.rs", "login")),
     ("cargo demo", In(".ci/run", "cargo demo")),
@@ -77,14 +80,17 @@ const COMMANDS: &[(&str, Use)] = &[
         "rclone config dump | plakar source import -rclone",
         In("tests/package/seed.rs", "rclone config dump | plakar source import -rclone"),
     ),
-    ("plakar at /var/backups backup @REMOTE", In("tests/package/seed.rs", "\"backup\", \"@drive:docs\"")),
+    ("plakar at ~/backups/icloud backup @REMOTE", In("tests/package/seed.rs", "\"backup\", \"@drive:docs\"")),
     (
         "rclone config dump | plakar store import -rclone",
         In("tests/package/seed.rs", "rclone config dump | plakar store import -rclone"),
     ),
     ("plakar at @REMOTE:kloset create", In("tests/package/seed.rs", "\"@drive:imported\", \"create\"")),
     ("plakar at icloud://kloset create", In("tests/package/seed.rs", "\"icloud://kloset\", \"create\"")),
-    ("systemctl --user enable --now plakar-icloud-backup.timer", Not("needs the service manager of a user")),
+    ("systemctl --user enable --now plakar-icloud-backup.timer", SERVICE_MANAGER),
+    ("loginctl enable-linger", SERVICE_MANAGER),
+    ("systemctl --user start plakar-icloud-backup.service", SERVICE_MANAGER),
+    ("journalctl --user -u plakar-icloud-backup", SERVICE_MANAGER),
     ("podman build -f packaging/container/Containerfile -t plakar-icloud .", ENGINE),
     ("podman compose -f packaging/container/compose.yaml run --rm backup plakar-icloud login", ENGINE),
     (
@@ -105,6 +111,7 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar -concurrency 16 at @icloud restore …", In("tests/main/plakar/backup.rs", "\"-concurrency\"")),
     ("plakar pkg add -allow-unsigned", In("tests/host/src/plakar.rs", "-allow-unsigned")),
     ("plakar pkg add -u", In("tests/package/upgrade.rs", "\"-u\"")),
+    ("plakar pkg rm icloud", In("tests/package/main.rs", "\"rm\", \"icloud\"")),
     ("plakar pkg rm rclone", In("tests/package/upgrade.rs", "\"rm\", \"rclone\"")),
     ("plakar source import", In("tests/package/seed.rs", "plakar source import -rclone")),
     ("plakar source set", In("tests/package/docs.rs", "plakar source set icloud")),
@@ -222,9 +229,8 @@ async fn the_commands_of_the_documents_work() {
     surroundings.set("PATH", format!("{}:/usr/bin:/bin", folders.join(":")));
     surroundings.set("HTTPS_PROXY", simulator.proxy_url());
     surroundings.set("SSL_CERT_FILE", format!("{root}/ca.pem"));
-    surroundings.set("PLAKAR_PASSPHRASE", "correct horse battery staple 1");
+    surroundings.set("PLAKAR_PASSPHRASE", PASSPHRASE);
     fs::create_dir_all(surroundings.home().join("Documents")).unwrap();
-    fs::create_dir_all(surroundings.home().join(".config/systemd/user")).unwrap();
     fs::write(surroundings.home().join("Documents/b.txt"), "b").unwrap();
     fs::write(surroundings.home().join(".passphrase"), "correct horse battery staple 2").unwrap();
     fs::write(surroundings.cwd().join("password"), "correct horse").unwrap();
@@ -233,13 +239,13 @@ async fn the_commands_of_the_documents_work() {
 
     let token = simulator.mint_session().trust_token;
     let built = Regex::new(r"\./dist/\S+\.ptar").unwrap();
+    let folder = Regex::new(r"\./dist/[^/]+").unwrap();
     let mut snapshot = String::new();
     let mut executed = 0;
     for (documented, usage) in COMMANDS {
         let Run(status) = usage else { continue };
         let line = built.replace(documented, ptar(&package).to_str().unwrap());
-        let line =
-            line.replace("/var/backups", &format!("{root}/backups")).replace("/mnt/disk", &format!("{root}/disk"));
+        let line = folder.replace(&line, package.to_str().unwrap()).replace("/mnt/disk", &format!("{root}/disk"));
         let line = line.replace("SNAPSHOT", &snapshot).replace("OBSCURED", OBSCURED).replace('…', &token);
         let outcome = try_shell(plakar.surroundings(), &line).await;
         assert_eq!(outcome.status, Some(*status), "{documented}: {}", outcome.output);
@@ -249,10 +255,23 @@ async fn the_commands_of_the_documents_work() {
         executed += 1;
     }
     assert!(executed > 20, "{executed}");
+    back_up_as_the_service(&plakar).await;
     let has = |path: &str| simulator.snapshot().iter().any(|item| item.path == path);
     assert!(has("Restored/Documents/a.txt") && has("Backups/kloset/CONFIG"), "{:?}", simulator.snapshot());
 }
 
+/// Runs the command of the nightly backup, which reads the passphrase from a file.
+async fn back_up_as_the_service(plakar: &Plakar) {
+    let unit = document("packaging/systemd/plakar-icloud-backup.service");
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap().replace("%h", "~");
+    let passphrase = format!("mkdir -p ~/.config/plakar; echo '{PASSPHRASE}' >~/.config/plakar/passphrase");
+    let line = format!("unset PLAKAR_PASSPHRASE; {passphrase}; {command}");
+    let outcome = try_shell(plakar.surroundings(), &line).await;
+    assert_eq!(outcome.status, Some(0), "{command}: {}", outcome.output);
+}
+
+/// The passphrase of the kloset on this machine.
+const PASSPHRASE: &str = "correct horse battery staple 1";
 /// "secret", obscured by rclone.
 const OBSCURED: &str = "H2D5a-RoBnhONFDwZlDkGiAXI3NszwApGyshKJI";
 
