@@ -18,10 +18,23 @@ use tempfile::TempDir;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The variable with the target of the package, if it is not this machine. Its executable runs under
+/// an emulator for the user mode of qemu.
+const TARGET_VARIABLE: &str = "PLAKAR_ICLOUD_TARGET";
+
+/// Returns the name of the emulator, if the package is for another target.
+fn emulator() -> Option<String> {
+    let target = std::env::var(TARGET_VARIABLE).ok()?;
+    Some(format!("qemu-{}-static", target.split('-').next().unwrap_or_default()))
+}
+
 /// Builds the package with the profile of the tests, which saves minutes. Returns its folder.
 fn package(out: &TempDir, arguments: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["package-plugin", "--profile", "dev", "--out"]).arg(out.path()).args(arguments).current_dir(PROJECT);
+    if let Ok(target) = std::env::var(TARGET_VARIABLE) {
+        cargo.args(["--target", &target]);
+    }
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let folder = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
@@ -30,10 +43,18 @@ fn package(out: &TempDir, arguments: &[&str]) -> PathBuf {
     folder
 }
 
-/// Returns a command that runs with a folder as its root folder, without privileges.
-fn in_root(root: &Path) -> Command {
+/// Copies the executable of a package, and the emulator that it needs, into a folder. Returns a command
+/// that runs it with this folder as its root folder, without privileges.
+fn in_root(root: &Path, package: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--root"]).arg(root);
+    if let Some(name) = emulator() {
+        let emulator = on_path(&name).unwrap_or_else(|| panic!("{name} is not on PATH (Debian: qemu-user-static)"));
+        fs::copy(emulator, root.join("emulator")).unwrap();
+        command.arg("/emulator");
+    }
+    fs::copy(package.join("plakar-icloud"), root.join("plakar-icloud")).unwrap();
+    command.arg("/plakar-icloud");
     command
 }
 
@@ -55,28 +76,28 @@ async fn the_package_is_complete_and_needs_no_other_file() {
     }
 
     let root = TempDir::new().unwrap();
-    fs::copy(folder.join("plakar-icloud"), root.path().join("plakar-icloud")).unwrap();
-    let Output { status, stdout, stderr } =
-        in_root(root.path()).args(["/plakar-icloud", "--version"]).output().unwrap();
+    let Output { status, stdout, stderr } = in_root(root.path(), &folder).arg("--version").output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     assert!(String::from_utf8(stdout).unwrap().contains(env!("CARGO_PKG_VERSION")));
-    backs_up_in(&root).await;
+    backs_up_in(&root, &folder).await;
 
-    if let Some(plakar) = Plakar::for_test() {
+    if emulator().is_some() {
+        skipped("plakar installs only packages for this machine");
+    } else if let Some(plakar) = Plakar::for_test() {
         is_accepted_by_plakar(&plakar, &folder).await;
     }
 }
 
 /// Checks that a backup works if the root folder has only the executable, the certificate of the
 /// simulated iCloud and an empty state folder.
-async fn backs_up_in(root: &TempDir) {
+async fn backs_up_in(root: &TempDir, package: &Path) {
     let simulator = Simulator::start(Config::default()).unwrap();
     simulator.put_file("docs/a.bin", Content::Generated { seed: 1, size: 100_000 }, 1_700_000_000_000);
     simulator.write_ca(root.path().join("ca.pem")).unwrap();
     fs::create_dir(root.path().join("state")).unwrap();
     let surroundings = Surroundings::new().unwrap();
     let starter = surroundings.root().join("starter");
-    fs::write(&starter, format!("#!/bin/sh\nexec {:?} \"$@\"\n", in_root(root.path()).arg("/plakar-icloud"))).unwrap();
+    fs::write(&starter, format!("#!/bin/sh\nexec {:?} \"$@\"\n", in_root(root.path(), package))).unwrap();
     fs::set_permissions(&starter, fs::Permissions::from_mode(0o755)).unwrap();
     let surroundings = surroundings.with("HTTPS_PROXY", simulator.proxy_url()).with("SSL_CERT_FILE", "/ca.pem");
     let session = simulator.mint_session();
