@@ -290,6 +290,30 @@ func TestSilentServiceIsAnError(t *testing.T) {
 	})
 }
 
+// A read waits less than the option silence for the first responses, and more for
+// later ones.
+func TestLostResponsesOfAContent(t *testing.T) {
+	for hung, most := range map[int]time.Duration{2: time.Minute, 3: 2 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			left := hung
+			f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeAnswer {
+				if kind != "content-get" || left == 0 {
+					return nil
+				}
+				left--
+				return &fakeAnswer{hung: true}
+			}))
+			o, err := f.NewObject(background, "folder/file.txt")
+			require.NoError(t, err)
+			begun := time.Now()
+			_, err = read(o)
+			require.NoError(t, err)
+			assert.Zero(t, left)
+			assert.Less(t, time.Since(begun), most)
+		})
+	}
+}
+
 // slowSource is a content whose reads are slow.
 type slowSource struct{ *strings.Reader }
 

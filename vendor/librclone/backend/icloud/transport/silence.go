@@ -31,10 +31,22 @@ type SilenceTransport struct {
 	Silence time.Duration
 }
 
+type responseTimeKey struct{}
+
+// WithResponseTime limits the time until the response of a request begins, where
+// the option silence allows more.
+func WithResponseTime(ctx context.Context, limit time.Duration) context.Context {
+	return context.WithValue(ctx, responseTimeKey{}, limit)
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watch := &watch{silence: t.Silence, timer: time.AfterFunc(t.Silence, func() { cancel(ErrSilent) })}
+	first := t.Silence
+	if limit, ok := ctx.Value(responseTimeKey{}).(time.Duration); ok {
+		first = min(first, limit)
+	}
+	watch := &watch{silence: t.Silence, timer: time.AfterFunc(first, func() { cancel(ErrSilent) })}
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
