@@ -3,7 +3,10 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, setrlimit},
+    thread::disable_transparent_huge_pages,
+};
 use tokio::runtime;
 
 use crate::{
@@ -18,6 +21,10 @@ pub fn main() -> ExitCode {
     // does not support the limit has no core dumps.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
+    // mimalloc requests pages of 2 MiB. Small allocations of many threads then keep whole pages in
+    // memory: 72 MiB for 9 MiB of allocations in a backup of 60,000 files, and 22 MiB with small
+    // pages. A kernel without the setting has no such pages.
+    let _ = disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     log::install();
     let result = match cli.role() {

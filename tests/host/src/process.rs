@@ -247,6 +247,8 @@ pub struct Resident {
     pub most: u64,
     /// The current memory that is not part of a file.
     pub anonymous: u64,
+    /// Whether the kernel may use huge pages.
+    pub may_use_huge_pages: bool,
 }
 
 impl Resident {
@@ -256,7 +258,12 @@ impl Resident {
             let line = status.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse().ok()
         };
-        Some(Self { now: field("VmRSS:")?, most: field("VmHWM:")?, anonymous: field("RssAnon:")? })
+        Some(Self {
+            now: field("VmRSS:")?,
+            most: field("VmHWM:")?,
+            anonymous: field("RssAnon:")?,
+            may_use_huge_pages: field("THP_enabled:") != Some(0),
+        })
     }
 }
 

@@ -67,6 +67,7 @@ async fn eight_concurrent_large_downloads_need_little_memory() {
     let in_flight = icloud.simulator.counts().kinds[&RequestKind::ContentGet].max_in_flight;
     assert!((2..=8).contains(&in_flight), "{in_flight} downloads at once");
     let (Some(idle), Some(busy)) = (idle, importer.connector().resident()) else { return };
+    assert!(!busy.may_use_huge_pages, "small allocations keep huge pages in memory");
     let grown = busy.most.saturating_sub(idle.now) / 1024;
     assert!(grown < 128, "{grown} MiB for 8 downloads");
 }
