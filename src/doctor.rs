@@ -78,7 +78,9 @@ impl Report {
 pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
     let mut report = Report::default();
     let account = state.choose(name);
-    if !machine(&mut report, state) || !network(&mut report, within(RESPONSE, Rclone::start().reach()).await) {
+    let session_file = |account: &Account| state.session_file(&account.apple_id, &account.client_id);
+    let stored = account.as_ref().map(|(_, account)| session_file(account)).unwrap_or_default();
+    if !machine(&mut report, state) || !network(&mut report, within(RESPONSE, Rclone::start().reach(&stored)).await) {
         return report;
     }
     let (name, account) = match account {
@@ -93,8 +95,7 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
         }
     };
     report.good("account", name.clone());
-    let session_file = state.session_file(&account.apple_id, &account.client_id);
-    let described = Rclone::start().describe(&session_file).await;
+    let described = Rclone::start().describe(&session_file(&account)).await;
     if !session(&mut report, described) {
         return report;
     }
@@ -213,7 +214,7 @@ fn session(report: &mut Report, described: Result<Description, Error>) -> bool {
         Ok(described) => {
             let until =
                 described.trust_until.as_deref().map_or("an unknown time", |until| &until[..until.len().min(10)]);
-            report.good("session", format!("present, trusted until {until}"));
+            report.good("session", format!("present at {}, trusted until {until}", described.domain));
             return true;
         }
     }

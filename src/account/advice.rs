@@ -15,8 +15,8 @@ pub struct Advice {
 /// works again.
 pub fn needs_login(cause: Cause) -> bool {
     use Cause::{
-        AdpNotApproved, AppSpecificPassword, Locked, NoChallenge, NoPassword, NotSignedIn, SecurityKeys, SessionOver,
-        SignInUnclear, TermsPending, TooManyCodes, TrustOver, WebAccessOff, WrongCode, WrongPassword,
+        AdpNotApproved, AppSpecificPassword, Locked, NoChallenge, NoPassword, NotSignedIn, OtherDomain, SecurityKeys,
+        SessionOver, SignInUnclear, TermsPending, TooManyCodes, TrustOver, WebAccessOff, WrongCode, WrongPassword,
     };
     matches!(
         cause,
@@ -33,6 +33,7 @@ pub fn needs_login(cause: Cause) -> bool {
             | WebAccessOff
             | TermsPending
             | SecurityKeys
+            | OtherDomain
             | WrongCode
             | TooManyCodes
     )
@@ -95,9 +96,14 @@ pub fn of(cause: Cause, name: &str) -> Advice {
              your name > Sign-In & Security > Security Keys"
                 .to_owned(),
         ),
-        Cause::MainlandChina => (
-            "The account belongs to iCloud in mainland China, a separate service that this program does not support.",
-            "use an account of another region".to_owned(),
+        Cause::OtherDomain => (
+            "The account has moved to another iCloud: icloud.com.cn is that of mainland China, icloud.com that of all \
+             other regions.",
+            format!("{login}; the sign-in goes there"),
+        ),
+        Cause::UnknownDomain => (
+            "Apple refers the account to a domain that this program does not know. Nothing was sent there.",
+            "install the newest version of plakar-icloud; if it reports this too, file an issue".to_owned(),
         ),
         Cause::Throttled => (
             "Apple limits the requests from this address.",

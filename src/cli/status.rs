@@ -92,7 +92,7 @@ impl Status {
                 },
                 "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
-                "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
+                "domain": described.domain, "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
             }))?;
         } else if self.check {
             output::print(&(checked(&name, ending, &described, &response) + "\n"))?;
@@ -125,7 +125,7 @@ fn checked(name: &str, ending: Ending, described: &Description, response: &Respo
 }
 
 fn shown(name: &str, apple_id: &str, described: &Description, response: &Response) -> String {
-    let mut lines = vec![("account", format!("{name} ({apple_id})"))];
+    let mut lines = vec![("account", format!("{name} ({apple_id}) at {}", described.domain))];
     // The advice replaces the message of the backend, which has its own advice.
     let needs_login = |cause| {
         let advice = advice::of(cause, name);

@@ -213,9 +213,11 @@ struct Forget {
 }
 method!("account/forget", Forget, Nothing);
 
-/// Checks that Apple's hosts can be reached, without an account.
+/// Checks that Apple's hosts can be reached, without signing in.
 #[derive(Serialize)]
-struct Reach {}
+struct Reach {
+    session_file: PathBuf,
+}
 method!("account/reach", Reach, Reached);
 
 /// Asks iCloud which services an account may use.
@@ -347,12 +349,13 @@ impl Rclone {
         call(Forget { session_file: session_file.to_owned() }).await.map(|Nothing {}| ())
     }
 
-    /// Checks that Apple's hosts respond, without an account.
+    /// Checks that Apple's hosts respond, without signing in. The hosts are those of the domain of a
+    /// session, if the file exists.
     ///
     /// # Errors
     /// Fails with the cause: the network, the proxy or a certificate.
-    pub async fn reach(self) -> Result<Reached, Error> {
-        call(Reach {}).await
+    pub async fn reach(self, session_file: &Path) -> Result<Reached, Error> {
+        call(Reach { session_file: session_file.to_owned() }).await
     }
 
     /// Asks iCloud about an account, with the session as it is.

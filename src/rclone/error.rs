@@ -76,8 +76,10 @@ pub enum Cause {
     TermsPending,
     /// The second factor is a security key.
     SecurityKeys,
-    /// The account belongs to mainland China, whose iCloud is another service.
-    MainlandChina,
+    /// The account belongs to the other domain of iCloud, at which a person has to sign in.
+    OtherDomain,
+    /// Apple refers the account to a domain that cannot be used.
+    UnknownDomain,
     /// Apple limits the number of requests.
     Throttled,
     /// Apple's service has a failure.

@@ -81,11 +81,6 @@ fn causes_that_the_owner_has_to_resolve_with_apple_are_found() {
         rules.account.pcs_approval_after = 1_000;
     });
     assert_eq!(examine(&person, 10), "adp-not-approved");
-
-    let person = Person::signed_in();
-    person.simulator.end_sessions(421);
-    person.simulator.rules(|rules| rules.account.mainland_china = true);
-    assert_eq!(examine(&person, 1), "mainland-china");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! - [`scan`]: the contents of a drive, and what a backup would read
 //! - [`plan`]: what a restore would do
 //! - [`forecast`]: early warnings
+//! - [`domain`]: accounts of mainland China, which have hosts of their own
 //! - [`doctor`]: the diagnosis of a single cause, and the round trip
 //! - [`state_folder`]: unusual files, owners and permissions
 //! - [`output`]: exit codes, JSON, and characters that a terminal must not get
@@ -19,6 +20,7 @@
 
 mod configuration;
 mod doctor;
+mod domain;
 mod forecast;
 mod output;
 mod password;

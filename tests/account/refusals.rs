@@ -137,11 +137,6 @@ fn an_expired_challenge_is_refused() {
 }
 
 #[test]
-fn mainland_china() {
-    assert_eq!(refused_after_the_code(|rules| rules.mainland_china = true, 1).1, "mainland-china");
-}
-
-#[test]
 fn pending_terms_are_reported() {
     assert_eq!(refused_after_the_code(|rules| rules.terms_pending = true, 10).1, "terms-pending");
 }

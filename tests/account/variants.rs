@@ -79,20 +79,6 @@ fn trust_may_be_refused() {
 }
 
 #[test]
-fn mainland_china_may_be_reported_as_a_redirect() {
-    let location = [("Location", "https://setup.icloud.com.cn/setup/ws/1/accountLogin")];
-    let person = Person::new();
-    person.begin(&[]).ends(10);
-    respond_with(&person, RequestKind::AccountLogin, 302, &location, "");
-    assert_eq!(cause(person.run(&["login", "--code", CODE, "--json"]), 1), "mainland-china");
-
-    let person = Person::signed_in();
-    person.simulator.end_sessions(421);
-    respond_with(&person, RequestKind::AccountLogin, 302, &location, "");
-    assert_eq!(person.run(&["status", "--json"]).ends(1).json()["refused"]["cause"], "mainland-china");
-}
-
-#[test]
 fn facts_about_the_account_may_be_missing_in_the_response_to_a_sign_in() {
     let services = r#""webservices":{
         "drivews":{"url":"https://p123-drivews.icloud.com:443"},

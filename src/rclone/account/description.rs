@@ -7,6 +7,8 @@ use crate::rclone::Cause;
 /// The stored state of a session, which is read without a request to Apple.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Description {
+    /// The domain of the account's iCloud, `icloud.com` or `icloud.com.cn`.
+    pub domain: String,
     /// Whether there is a trust token.
     pub has_trust: bool,
     /// Whether there are cookies of a session, valid or not.

@@ -111,7 +111,7 @@ impl State {
         for folder in self.drive.written.drain(..) {
             self.latency.written(folder);
         }
-        answer
+        if message.is_to_china() { answer.in_china() } else { answer }
     }
 
     fn route(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {

@@ -200,11 +200,17 @@ fn account_login_redirects_an_account_of_mainland_china() {
     sign_in.code(CODE);
     let reply = sign_in.account_login();
     assert_eq!((reply.status, reply.json()["domainToUse"].as_str()), (302, Some("iCloud.com.cn")));
-    let there = sign_in.client.post(
-        "https://setup.icloud.com.cn/setup/ws/1/accountLogin",
-        &json!({ "dsWebAuthToken": sign_in.session_token }),
-    );
-    assert_eq!(there.json()["webservices"]["docws"]["url"], "https://p123-docws.icloud.com.cn:443");
+    let there = |sign_in: &SignIn| {
+        let body = json!({ "dsWebAuthToken": sign_in.session_token });
+        sign_in.client.post("https://setup.icloud.com.cn/setup/ws/1/accountLogin", &body)
+    };
+    assert_eq!(there(&sign_in).status, 302, "the origin is not that of the domain");
+    sign_in.client.headers.push(("Origin".to_owned(), "https://www.icloud.com.cn".to_owned()));
+    assert_eq!(there(&sign_in).json()["error"], "Invalid Session Token");
+    simulator.rules(|rules| rules.account.tokens_of_both_domains = true);
+    assert_eq!(there(&sign_in).json()["webservices"]["docws"]["url"], "https://p123-docws.icloud.com.cn:443");
+    simulator.rules(|rules| rules.account.mainland_china = false);
+    assert_eq!(there(&sign_in).json()["domainToUse"], "iCloud.com");
 }
 
 #[test]

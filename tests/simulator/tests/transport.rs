@@ -51,10 +51,11 @@ fn protocol(simulator: &Simulator, host: &'static str) -> String {
 #[test]
 fn only_apples_hosts_are_accepted() {
     let simulator = Simulator::start(Config::default()).unwrap();
-    for host in ["idmsa.apple.com", "setup.icloud.com", "icloud.com", "cvws.icloud-content.com"] {
+    for host in ["idmsa.apple.com", "setup.icloud.com", "icloud.com", "cvws.icloud-content.com", "setup.icloud.com.cn"]
+    {
         assert_eq!(connect(&simulator, host).0, "HTTP/1.1 200 OK", "{host}");
     }
-    let refused = ["example.com", "notapple.com", "apple.com.example.com", "setup.icloud.com.cn"];
+    let refused = ["example.com", "notapple.com", "apple.com.example.com", "setup.icloud.com.cn.cn"];
     for host in refused {
         assert_eq!(connect(&simulator, host).0, "HTTP/1.1 403 Forbidden", "{host}");
     }

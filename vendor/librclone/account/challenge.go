@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 	"plakar-icloud/librclone/backend/icloud/session"
 
@@ -22,6 +23,7 @@ const challengeLife = 15 * time.Minute
 type challenge struct {
 	AppleID    string         `json:"apple_id"`
 	ClientID   string         `json:"client_id"`
+	Domain     hosts.Domain   `json:"domain,omitempty"` // at which the sign-in is made
 	FrameID    string         `json:"frame_id"`
 	Scnt       session.Secret `json:"scnt"`
 	SessionID  session.Secret `json:"session_id"`

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/signin"
 
@@ -15,8 +16,8 @@ import (
 	"github.com/rclone/rclone/fs/fshttp"
 )
 
-// probeHosts are the hosts that a sign-in needs.
-var probeHosts = []string{"https://setup.icloud.com/", "https://idmsa.apple.com/"}
+// probeAddresses are the addresses of the hosts that a sign-in needs.
+var probeAddresses = []string{hosts.SetupEndpoint, hosts.AuthEndpoint}
 
 // probeTime is how long a probe waits for a response.
 const probeTime = 15 * time.Second
@@ -29,16 +30,21 @@ type reachAnswer struct {
 	ClockAhead *int64 `json:"clock_ahead"`
 }
 
-// reach checks that each host responds, whatever the response is. The failure
-// shows whether the network, the proxy or the certificate is the cause.
-func reach(ctx context.Context, _ struct{}) (*reachAnswer, error) {
+// reach checks that each host of a session's domain responds, whatever the response
+// is. The failure shows whether the network, the proxy or the certificate is the
+// cause.
+func reach(ctx context.Context, in sessionRequest) (*reachAnswer, error) {
+	var domain hosts.Domain
+	if file, err := session.LoadFile(in.SessionFile); err == nil { // otherwise there is no session yet
+		domain = file.Domain
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	client := fshttp.NewClient(ctx)
 	out := new(reachAnswer)
 	begun := time.Now()
-	for _, host := range probeHosts {
-		request, err := http.NewRequestWithContext(ctx, http.MethodHead, host, nil)
+	for _, address := range probeAddresses {
+		request, err := http.NewRequestWithContext(ctx, http.MethodHead, domain.At(address), nil)
 		if err != nil {
 			return nil, err
 		}

@@ -110,25 +110,24 @@ func passwordIn(ctx context.Context, m configmap.Mapper) (session.Secret, error)
 // on.
 func (s *signIn) begin(ctx context.Context, password session.Secret, via string) (*fs.ConfigOut, error) {
 	dropChallenge(s.file)
-	wanted, err := s.prove(ctx, password)
+	if file, err := session.LoadFile(s.file); err == nil { // otherwise Apple names the domain again
+		s.domain = file.Domain
+	}
+	wanted, account, err := s.start(ctx, password)
 	if err != nil {
 		return nil, err
 	}
+	if wanted == nil && !account.WantsCode() {
+		return s.finish(ctx, account)
+	}
 	if wanted == nil {
-		account, err := s.accountLogin(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !account.WantsCode() {
-			return s.finish(ctx, account)
-		}
 		wanted = new(reply)
 	}
 	state, err := s.secondFactor(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
-	c := &challenge{AppleID: s.appleID, Expires: time.Now().Add(challengeLife), Phones: state.phones}
+	c := &challenge{AppleID: s.appleID, Domain: s.domain, Expires: time.Now().Add(challengeLife), Phones: state.phones}
 	c.Sent = delivery{Way: wayDevices}
 	if state.noDevices && len(state.phones) > 0 {
 		c.Sent = delivery{Way: waySMS, PhoneID: state.phones[0].ID}
@@ -205,7 +204,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &signIn{appleID: c.AppleID, clientID: c.ClientID, file: file, client: c.resume()}
+	s := &signIn{appleID: c.AppleID, clientID: c.ClientID, domain: c.Domain, file: file, client: c.resume()}
 	way, rest, _ := strings.Cut(strings.TrimSpace(said), " ")
 	switch way {
 	case "":
@@ -238,10 +237,16 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 		again.Option.Help = "The newest code that Apple has sent counts; no new sign-in is needed"
 		return again, nil
 	}
-	if err != nil {
-		if causeOf(err) == causeTooManyCodes || causeOf(err) == causeNoChallenge {
-			dropChallenge(file)
+	switch causeOf(err) {
+	case causeTooManyCodes, causeNoChallenge:
+		dropChallenge(file)
+	case causeOtherDomain:
+		dropChallenge(file)
+		if failed := s.storeDomain(ctx); failed != nil {
+			return nil, failed
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	dropChallenge(file) // a code is valid only once

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/signin"
 )
 
@@ -30,7 +31,8 @@ const (
 	causeWebAccess    = apierr.CauseWebAccessOff
 	causeTerms        = apierr.CauseTermsPending
 	causeSecurityKeys = apierr.CauseSecurityKeys
-	causeChina        = apierr.CauseMainlandChina
+	causeOtherDomain  = apierr.CauseOtherDomain
+	causeUnknown      = apierr.CauseUnknownDomain
 	causeThrottled    = apierr.CauseThrottled
 	causeService      = "service-trouble"
 	causeNetwork      = "no-network"
@@ -121,7 +123,7 @@ func refused(r *reply) *failure {
 func refusedSession(r *signin.Refused) *failure {
 	switch {
 	case r.Elsewhere != "":
-		return mainlandChina(r.Elsewhere)
+		return referred(r.Elsewhere)
 	case r.SessionOver:
 		return &failure{kind: apierr.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
 	}
@@ -132,9 +134,14 @@ func refusedSession(r *signin.Refused) *failure {
 	return failed
 }
 
-func mainlandChina(domain string) *failure {
-	text := "the account is one of mainland China (" + domain + ")"
-	return &failure{kind: apierr.KindUnsupported, cause: causeChina, text: text}
+// referred returns the failure for a response that refers the account to another
+// domain. The next sign-in is made there if it is one of iCloud's.
+func referred(named string) *failure {
+	if domain, known := hosts.DomainOf(named); known {
+		text := "the account belongs to " + domain.String() + ", which needs a sign-in of its own"
+		return &failure{kind: apierr.KindNeedsLogin, cause: causeOtherDomain, text: text}
+	}
+	return &failure{kind: apierr.KindUnsupported, cause: causeUnknown, text: signin.UnusableDomain(named)}
 }
 
 func replyOf(r *signin.Refused) *reply {

@@ -21,21 +21,69 @@ import (
 // signIn is a sign-in with a person present.
 type signIn struct {
 	appleID, clientID, file string
+	domain                  hosts.Domain // at which the sign-in is made
 	client                  *api.Session
 	cookies                 []session.Cookie // set by accountLogin
 }
 
+// start proves the password and, if Apple requires no second factor, begins the
+// session. If Apple names the other domain of iCloud, start begins again there, once.
+// If Apple requires the second factor, wanted is its response.
+func (s *signIn) start(ctx context.Context, password session.Secret) (wanted *reply, account *signin.Account, err error) {
+	for again := true; ; again = false {
+		at := s.domain
+		wanted, err = s.prove(ctx, password)
+		switch {
+		case err != nil:
+		case wanted == nil:
+			account, err = s.accountLogin(ctx)
+		case s.isElsewhere():
+			s.findDomain(ctx)
+		}
+		if s.domain == at || account != nil || !again || ctx.Err() != nil {
+			return wanted, account, err
+		}
+	}
+}
+
+// countryOfChina is the country of the accounts of which most are at icloud.com.cn.
+const countryOfChina = "CHN"
+
+// isElsewhere reports whether the country of the account suggests that it is at the
+// other domain.
+func (s *signIn) isElsewhere() bool {
+	country := s.client.AccountCountry
+	return s.client.SessionToken != "" && country != "" && (country == countryOfChina) != (s.domain == hosts.China)
+}
+
+// findDomain asks for the domain of the account before a code is sent, because a code
+// is valid at one domain only. Like pyicloud, it begins a session that still lacks the
+// second factor. A failure is ignored: Apple names the domain again after the code.
+func (s *signIn) findDomain(ctx context.Context) {
+	file := &session.File{AppleID: s.appleID, Domain: s.domain}
+	_, _, _ = signin.AccountLogin(ctx, s.client, file)
+	s.domain = file.Domain
+}
+
 // prove proves to Apple, once, that the password is known, without sending the
-// password. If Apple requires the second factor, wanted is its response.
+// password. If Apple requires the second factor, wanted is its response. If Apple
+// names the other domain, it becomes that of the sign-in, and prove fails.
 func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *reply, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
-	refusal, err := signin.Prove(ctx, s.client, s.appleID, password)
+	refusal, err := signin.Prove(ctx, s.domain, s.client, s.appleID, password)
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
 	if refusal == nil {
 		return nil, nil
+	}
+	if refusal.Elsewhere != "" {
+		failed := referred(refusal.Elsewhere)
+		if to, known := hosts.DomainOf(refusal.Elsewhere); known {
+			s.domain = to
+		}
+		return nil, failed
 	}
 	r := replyOf(refusal)
 	if r.status == http.StatusConflict && signin.AuthType(r.body) != "" {
@@ -72,7 +120,7 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 
 // auth sends a request to the sign-in host.
 func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
-	opts := rest.Opts{Method: method, Path: path, RootURL: hosts.AuthEndpoint, ExtraHeaders: s.client.GetAuthHeaders(nil)}
+	opts := rest.Opts{Method: method, Path: path, RootURL: s.domain.At(hosts.AuthEndpoint), ExtraHeaders: s.domain.Headers(s.client.GetAuthHeaders(nil))}
 	if body == nil {
 		opts.ContentLength = new(int64)
 	} else {
@@ -244,7 +292,7 @@ func refusedCode(r *reply) error {
 func unusable(account *signin.Account) error {
 	switch {
 	case account.Endpoints() == nil && account.Elsewhere != "":
-		return mainlandChina(account.Elsewhere)
+		return referred(account.Elsewhere)
 	case account.TermsUpdateNeeded:
 		return &failure{kind: apierr.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
 	case account.Endpoints() == nil:
@@ -253,18 +301,33 @@ func unusable(account *signin.Account) error {
 	return nil
 }
 
-// accountLogin begins the session and returns its account.
+// accountLogin begins the session and returns its account. If Apple names the other
+// domain, it becomes that of the sign-in. accountLogin fails if the tokens of the
+// present domain give no session there.
 func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
-	session := &session.File{AppleID: s.appleID}
-	account, refused, err := signin.AccountLogin(ctx, s.client, session)
+	file := &session.File{AppleID: s.appleID, Domain: s.domain}
+	account, refused, err := signin.AccountLogin(ctx, s.client, file)
+	moved := file.Domain != s.domain
+	s.domain = file.Domain
 	switch {
 	case err != nil:
 		return nil, unreachable(ctx, err)
+	case moved && (refused != nil && refused.Elsewhere == "" || account != nil && account.WantsCode()):
+		return nil, referred(s.domain.String())
 	case refused != nil:
 		return nil, refusedSession(refused)
 	}
-	s.cookies = session.Cookies
+	s.cookies = file.Cookies
 	return account, nil
+}
+
+// storeDomain stores the domain of the account in the session file, for the next
+// sign-in.
+func (s *signIn) storeDomain(ctx context.Context) error {
+	return session.UpdateFile(ctx, s.file, func(file *session.File) error {
+		file.AppleID, file.Domain = s.appleID, s.domain
+		return nil
+	})
 }
 
 // store writes the session to its file.
@@ -274,6 +337,7 @@ func (s *signIn) store(ctx context.Context, info *signin.Account) error {
 		*file = session.File{
 			AppleID:      s.appleID,
 			ClientID:     s.clientID,
+			Domain:       s.domain,
 			TrustToken:   session.Secret(s.client.TrustToken),
 			SessionToken: session.Secret(s.client.SessionToken),
 			Country:      s.client.AccountCountry,

@@ -29,7 +29,8 @@ func TestSecondFactorInAResponse(t *testing.T) {
 func TestRefusalsOfASession(t *testing.T) {
 	for cause, refused := range map[string]signin.Refused{
 		causeSessionOver: {Status: 423, SessionOver: true},
-		causeChina:       {Status: 302, Elsewhere: "icloud.com.cn"},
+		causeOtherDomain: {Status: 302, Elsewhere: "iCloud.com.cn"},
+		causeUnknown:     {Status: 302, Elsewhere: "icloud.com.cn.example.org"},
 		causeThrottled:   {Status: 503},
 		causeService:     {Status: 502},
 		causeOther:       {Status: 403},

@@ -20,10 +20,8 @@ pub(crate) struct Account {
     random: ChaCha20Rng,
     /// Sign-in attempts by the value of `X-Apple-ID-Session-Id`.
     attempts: HashMap<String, Attempt>,
-    /// Trust tokens and when each was issued, in seconds.
-    trust: HashMap<String, i64>,
-    /// Session tokens and whether the second factor was given.
-    session_tokens: HashMap<String, bool>,
+    trust: HashMap<String, Trust>,
+    session_tokens: HashMap<String, SessionToken>,
     /// Session tokens that have ended.
     ended_tokens: HashSet<String>,
     /// Web sessions by the value of `X-APPLE-WEBAUTH-TOKEN`.
@@ -35,6 +33,22 @@ pub(crate) struct Account {
     /// The number of data requests that still pass before every session ends, and the status of the
     /// responses after that.
     ends_after: Option<(u64, u16)>,
+}
+
+/// What a trust token stands for.
+struct Trust {
+    /// When it was issued, in seconds.
+    issued: i64,
+    /// Whether it was issued by a host of mainland China.
+    china: bool,
+}
+
+/// What a session token stands for.
+struct SessionToken {
+    /// Whether the second factor was given.
+    second_factor: bool,
+    /// Whether it was issued by a host of mainland China.
+    china: bool,
 }
 
 impl Account {
@@ -60,15 +74,15 @@ impl Account {
         format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    fn new_trust_token(&mut self, now: i64) -> String {
+    fn new_trust_token(&mut self, issued: i64, china: bool) -> String {
         let token = self.token("HSARMTKN");
-        self.trust.insert(token.clone(), now);
+        self.trust.insert(token.clone(), Trust { issued, china });
         token
     }
 
-    fn new_session_token(&mut self, second_factor: bool) -> String {
+    fn new_session_token(&mut self, second_factor: bool, china: bool) -> String {
         let token = self.token("ST-");
-        self.session_tokens.insert(token.clone(), second_factor);
+        self.session_tokens.insert(token.clone(), SessionToken { second_factor, china });
         token
     }
 

@@ -13,6 +13,8 @@ pub(crate) const PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Documents";
 #[derive(Debug, Default)]
 pub(crate) struct WebSession {
     started: i64,
+    /// Whether it was started at a host of mainland China.
+    china: bool,
     requests: u64,
     /// The status of every further response, once the session has ended.
     ended: Option<u16>,
@@ -34,15 +36,15 @@ pub struct MintedSession {
 }
 
 impl Account {
-    pub(crate) fn start_session(&mut self, now: i64) -> String {
+    pub(crate) fn start_session(&mut self, now: i64, china: bool) -> String {
         let token = self.token("v2");
-        self.sessions.insert(token.clone(), WebSession { started: now, ..WebSession::default() });
+        self.sessions.insert(token.clone(), WebSession { started: now, china, ..WebSession::default() });
         token
     }
 
     /// Creates a web session and a trust token, as if a browser had signed in.
     pub(crate) fn mint(&mut self, rules: &AccountRules, now: i64) -> MintedSession {
-        let web = self.start_session(now);
+        let web = self.start_session(now, rules.mainland_china);
         let mut cookies = format!("X-APPLE-WEBAUTH-USER=v1; X-APPLE-WEBAUTH-HSA-TRUST=v1; {WEB_TOKEN}={web}");
         if rules.advanced_data_protection {
             let pcs = self.grant_pcs(&web);
@@ -51,7 +53,7 @@ impl Account {
         MintedSession {
             apple_id: rules.apple_id.clone(),
             password: rules.password.clone(),
-            trust_token: self.new_trust_token(now),
+            trust_token: self.new_trust_token(now, rules.mainland_china),
             cookies,
         }
     }
@@ -107,6 +109,9 @@ impl Account {
         if let Some(status) = session.ended {
             return Err(status);
         }
+        if session.china != message.is_to_china() {
+            return Err(421);
+        }
         let spent = rules.requests > 0 && session.requests >= rules.requests;
         if spent || now >= session.started + rules.lifetime_seconds {
             session.ended = Some(rules.ended_status);
@@ -127,7 +132,7 @@ impl Account {
         let pcs = message.cookie(PCS_COOKIE).map(str::to_owned);
         let session = self.session_of(message, rules, now).map_err(refused)?;
         session.requests += 1;
-        if !account.web_access {
+        if !account.web_access || account.mainland_china != message.is_to_china() {
             return Err(refused(421));
         }
         if account.advanced_data_protection && (session.pcs.is_none() || session.pcs != pcs) {

@@ -26,9 +26,7 @@ pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now:
 }
 
 fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
-    if rules.account.mainland_china && !message.host.ends_with(".cn") {
-        return Err(Answer::json(302, &json!({ "domainToUse": "iCloud.com.cn" })));
-    }
+    refer(&rules.account, message)?;
     let body = message.json()?;
     let token = body["dsWebAuthToken"].as_str().unwrap_or_default();
     if token.is_empty() {
@@ -37,20 +35,32 @@ fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Messa
     if account.ended_tokens.contains(token) {
         return Err(refused(421));
     }
-    let second_factor = *account
+    let second_factor = account
         .session_tokens
         .get(token)
+        .filter(|token| token.china == message.is_to_china() || rules.account.tokens_of_both_domains)
+        .map(|token| token.second_factor)
         .ok_or_else(|| Answer::json(400, &json!({ "success": false, "error": "Invalid Session Token" })))?;
     let mut answer = Answer::json(200, &account_info(&rules.account, !second_factor))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-USER", "v1"));
     if second_factor && !rules.account.terms_pending {
-        let web = account.start_session(now);
+        let web = account.start_session(now, message.is_to_china());
         answer = answer
             .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-HSA-TRUST", "v1"))
             .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-VALIDATE", "v=1:t=simulated"))
             .with_header("set-cookie", cookie(WEB_TOKEN, &web));
     }
     Ok(answer)
+}
+
+/// Refers a request to the domain of the account. An account of mainland China is also referred to
+/// its domain by a request whose origin is not there.
+fn refer(rules: &AccountRules, message: &Message) -> Result<(), Answer> {
+    let china = rules.mainland_china;
+    if message.is_to_china() == china && (!china || message.header("Origin") == "https://www.icloud.com.cn") {
+        return Ok(());
+    }
+    Err(Answer::json(302, &json!({ "domainToUse": if china { "iCloud.com.cn" } else { "iCloud.com" } })))
 }
 
 fn validate(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
@@ -138,9 +148,8 @@ fn storage_usage(
 }
 
 fn account_info(rules: &AccountRules, challenge: bool) -> Value {
-    let domain = if rules.mainland_china { "icloud.com.cn" } else { "icloud.com" };
     let pcs = rules.advanced_data_protection;
-    let service = |name: &str| json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.{domain}:443"), "status": "active" });
+    let service = |name: &str| json!({ "pcsRequired": pcs, "url": format!("https://p123-{name}.icloud.com:443"), "status": "active" });
     json!({
         "dsInfo": {
             "hsaVersion": if rules.two_factor { 2 } else { 0 },
@@ -161,7 +170,7 @@ fn account_info(rules: &AccountRules, challenge: bool) -> Value {
             "ckdatabasews": service("ckdatabasews"),
             "sharedstreams": service("sharedstreams"),
             "account": { "iCloudEnv": { "shortId": "p", "vipSuffix": "prod" },
-                "url": format!("https://p123-setup.{domain}:443"), "status": "active" },
+                "url": "https://p123-setup.icloud.com:443", "status": "active" },
         },
         "pcsEnabled": true,
         "pcsServiceIdentitiesIncluded": !pcs,

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use rand_chacha::rand_core::Rng;
 use serde_json::{Value, json};
 
-use crate::account::Account;
 use crate::account::srp::{Challenge, Inputs};
+use crate::account::{Account, Trust};
 use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, CodeAnswer, SessionRules};
 use crate::transport::message::{Answer, Message};
@@ -21,6 +21,8 @@ pub(crate) struct Attempt {
     challenge: Option<(String, Challenge)>,
     password_given: bool,
     code_given: bool,
+    /// Whether it is made at a host of mainland China.
+    china: bool,
 }
 
 /// Returns the response to a request to the sign-in host.
@@ -74,11 +76,12 @@ impl Account {
     /// Returns the identifier of the attempt that the request's headers name, or of a new one.
     fn attempt_of(&mut self, message: &Message) -> String {
         let id = message.header(SESSION_ID);
-        if message.kind != RequestKind::Authorize && self.attempts.contains_key(id) {
+        let known = self.attempts.get(id).is_some_and(|attempt| attempt.china == message.is_to_china());
+        if message.kind != RequestKind::Authorize && known {
             return id.to_owned();
         }
         let (id, scnt) = (self.token("SID"), self.token("scnt"));
-        self.attempts.insert(id.clone(), Attempt { scnt, ..Attempt::default() });
+        self.attempts.insert(id.clone(), Attempt { scnt, china: message.is_to_china(), ..Attempt::default() });
         id
     }
 
@@ -146,15 +149,16 @@ impl Account {
         if rules.repair_required {
             return Err(Answer::json(412, &json!({ "authType": "non-sa" })));
         }
-        let trusted = body["trustTokens"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|token| self.trust.get(token).is_some_and(|issued| now < issued + session.trust_lifetime_seconds));
+        let china = message.is_to_china();
+        let is_valid = |trust: &Trust| {
+            now < trust.issued + session.trust_lifetime_seconds
+                && (trust.china == china || rules.tokens_of_both_domains)
+        };
+        let mut tokens = body["trustTokens"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let trusted = tokens.any(|token| self.trust.get(token).is_some_and(is_valid));
         let done = trusted || !rules.two_factor;
         self.attempt(id)?.code_given = done;
-        let token = self.new_session_token(done);
+        let token = self.new_session_token(done, china);
         let answer = if done {
             Answer::json(200, &json!({ "authType": if rules.two_factor { "hsa2" } else { "sa" } }))
         } else {
@@ -171,7 +175,8 @@ impl Account {
             return Err(session_over());
         }
         attempt.code_given = true;
-        let token = self.new_session_token(true);
+        let china = attempt.china;
+        let token = self.new_session_token(true, china);
         Ok(Answer::json(200, &json!({})).with_header(SESSION_TOKEN, token))
     }
 
@@ -219,7 +224,7 @@ impl Account {
         }
         self.attempt(id)?.code_given = true;
         self.wrong_codes = 0;
-        let token = self.new_session_token(true);
+        let token = self.new_session_token(true, message.is_to_china());
         let accepted = json!({
             "securityCode": { "code": code, "tooManyCodesSent": false, "tooManyCodesValidated": false,
                 "securityCodeLocked": false, "securityCodeCooldown": false, "valid": true },
@@ -234,10 +239,12 @@ impl Account {
     }
 
     fn trust_browser(&mut self, id: &str, now: i64) -> Result<Answer, Answer> {
-        if !self.attempt(id)?.code_given {
+        let attempt = self.attempt(id)?;
+        if !attempt.code_given {
             return Err(session_over());
         }
-        let (trust, token) = (self.new_trust_token(now), self.new_session_token(true));
+        let china = attempt.china;
+        let (trust, token) = (self.new_trust_token(now, china), self.new_session_token(true, china));
         Ok(Answer::empty(204).with_header("X-Apple-TwoSV-Trust-Token", trust).with_header(SESSION_TOKEN, token))
     }
 

@@ -92,9 +92,11 @@ pub struct AccountRules {
     pub locked: bool,
     /// The number of wrong passwords after which the account is locked; 0 for no limit.
     pub lock_after: u32,
-    /// Whether the account belongs to `icloud.com.cn`: its hosts are served too, and the others
-    /// redirect there.
+    /// Whether the account belongs to `icloud.com.cn`. The hosts of the other domain refer to it and
+    /// have none of its data.
     pub mainland_china: bool,
+    /// Whether the tokens of a sign-in at one domain are valid at the other.
+    pub tokens_of_both_domains: bool,
     /// Whether the owner has to accept new terms: no web session starts.
     pub terms_pending: bool,
     /// Whether Advanced Data Protection is on: data requests need a PCS cookie.
@@ -133,6 +135,7 @@ impl Default for AccountRules {
             locked: false,
             lock_after: 0,
             mainland_china: false,
+            tokens_of_both_domains: false,
             terms_pending: false,
             advanced_data_protection: false,
             web_access: true,

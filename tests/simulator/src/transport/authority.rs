@@ -46,7 +46,8 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)?;
-        if !self.http1_hosts.iter().any(|suffix| host.ends_with(suffix.as_str())) {
+        let of_world = host.strip_suffix(".cn").unwrap_or(host);
+        if !self.http1_hosts.iter().any(|suffix| of_world.ends_with(suffix.as_str())) {
             config.alpn_protocols.push(b"h2".to_vec());
         }
         config.alpn_protocols.push(b"http/1.1".to_vec());

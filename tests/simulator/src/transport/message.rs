@@ -54,6 +54,11 @@ impl Message {
         self.path.split('/').skip(1).nth(index).unwrap_or_default()
     }
 
+    /// Returns whether the host is one of mainland China.
+    pub(crate) fn is_to_china(&self) -> bool {
+        self.host.ends_with(".cn")
+    }
+
     /// Returns the zone that a request to a Drive host refers to.
     pub(crate) fn zone(&self) -> String {
         if self.segment(0) == "ws" {
@@ -176,6 +181,25 @@ impl Answer {
                 "messageForDeveloper": reason,
             }),
         )
+    }
+
+    /// Replaces the hosts in the response by those of mainland China.
+    pub(crate) fn in_china(mut self) -> Self {
+        let moved = |text: &str| {
+            let text = text
+                .replace(".icloud.com:", ".icloud.com.cn:")
+                .replace("icloud-content.com/", "icloud-content.com.cn/");
+            text.replace("Domain=.icloud.com;", "Domain=.icloud.com.cn;")
+        };
+        if let Payload::Bytes(bytes) = &self.payload
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            self.payload = Payload::Bytes(moved(text).into());
+        }
+        for (_, value) in &mut self.headers {
+            *value = moved(value);
+        }
+        self
     }
 
     pub(crate) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -108,7 +108,7 @@ async fn outer(
         return Ok(control::answer(proxy, request).await);
     }
     let host = request.uri().host().unwrap_or_default().to_ascii_lowercase();
-    if !is_apple(&host, proxy.shared.lock().rules.account.mainland_china) {
+    if !is_apple(&host) {
         refuse(&proxy.shared, &host);
         let mut refused = Response::new(Full::default());
         *refused.status_mut() = StatusCode::FORBIDDEN;
@@ -141,9 +141,9 @@ async fn tunnel(proxy: Arc<Proxy>, connection: Arc<Connection>, host: Arc<str>, 
     connection.phase.send_replace(Phase::Gone);
 }
 
-fn is_apple(host: &str, mainland_china: bool) -> bool {
+fn is_apple(host: &str) -> bool {
     const DOMAINS: [&str; 3] = ["apple.com", "icloud.com", "icloud-content.com"];
-    let host = if mainland_china { host.strip_suffix(".cn").unwrap_or(host) } else { host };
+    let host = host.strip_suffix(".cn").unwrap_or(host);
     DOMAINS.iter().any(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 

@@ -278,9 +278,9 @@ func TestLateCookies(t *testing.T) {
 	_, err := f.List(background, "folder")
 	require.NoError(t, err)
 	s.Merge(late, []*http.Cookie{{Name: "WEB", Value: "dead"}})
-	assert.Contains(t, s.Current().CookieHeader(), "WEB=alive")
+	assert.Contains(t, s.Current().Headers()["Cookie"], "WEB=alive")
 	s.Merge(s.Current(), []*http.Cookie{{Name: "WEB", Value: "rotated"}})
-	assert.Contains(t, s.Current().CookieHeader(), "WEB=rotated")
+	assert.Contains(t, s.Current().Headers()["Cookie"], "WEB=rotated")
 }
 
 // A folder whose parent has another id than in the cache is not taken for moved, so

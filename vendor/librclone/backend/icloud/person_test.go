@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/signin"
 	"plakar-icloud/librclone/internal/simtest"
@@ -53,7 +54,8 @@ func TestValidateReportsEndedSessions(t *testing.T) {
 	sim.Rules(simtest.JSON{"account": simtest.JSON{"mainland_china": true}})
 	_, refused, err = signin.AccountLogin(sim.Context(), api.NewSession(), file)
 	require.NoError(t, err)
-	assert.Equal(t, "iCloud.com.cn", refused.Elsewhere)
+	assert.Equal(t, 400, refused.Status, "a session without a token")
+	assert.Equal(t, hosts.China, file.Domain)
 }
 
 // RequestPCS does not take an old cookie for protected data for the requested one.

@@ -289,7 +289,7 @@ func TestSignInReportsTheCause(t *testing.T) {
 		says  string
 		cause string
 	}{
-		{simtest.JSON{"mainland_china": true}, apierr.KindUnsupported, "mainland China", apierr.CauseMainlandChina},
+		{simtest.JSON{"mainland_china": true}, apierr.KindNeedsLogin, "no longer trusts", apierr.CauseTrustOver},
 		{simtest.JSON{"web_access": false}, apierr.KindNeedsLogin, "Access iCloud Data on the Web", apierr.CauseWebAccessOff},
 		{simtest.JSON{"terms_pending": true}, apierr.KindNeedsLogin, "terms", apierr.CauseTermsPending},
 		{simtest.JSON{"advanced_data_protection": true, "pcs_approval_after": 1000}, apierr.KindNeedsLogin, "Advanced Data Protection", apierr.CauseADPNotApproved},

@@ -43,7 +43,8 @@ const (
 	CauseAppSpecific    = "app-specific-password" // iCloud Drive does not accept such a password
 	CauseLocked         = "locked"                // Apple refuses sign-ins, as for a locked account
 	CauseSecurityKeys   = "security-keys"         // Apple asks for a security key
-	CauseMainlandChina  = "mainland-china"        // the account is on another iCloud
+	CauseOtherDomain    = "other-domain"          // a person has to sign in at the other domain of iCloud
+	CauseUnknownDomain  = "unknown-domain"        // Apple names a domain that cannot be used
 	CauseTermsPending   = "terms-pending"         // new terms have to be accepted
 	CauseADPNotApproved = "adp-not-approved"      // access with Advanced Data Protection is not approved
 	CauseWebAccessOff   = "web-access-off"        // a fresh session is refused, as when web access is off

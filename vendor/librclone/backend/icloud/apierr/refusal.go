@@ -250,15 +250,15 @@ func (r *Refusal) Err() *Error {
 	return e
 }
 
-// Elsewhere returns the domain of the other iCloud that an account belongs to, or
-// "" if the response does not refer to one.
+// Elsewhere returns the domain of iCloud, other than that of the request, to which the
+// response refers, as Apple names it. It returns "" if the response refers to none.
 func (r *Refusal) Elsewhere() string {
 	var said struct {
 		Domain string `json:"domainToUse"`
 	}
 	_ = json.Unmarshal(r.Body, &said) // if this fails, only the redirect counts
-	if host := hosts.Of(r.Location); said.Domain == "" && strings.HasSuffix(host, ".com.cn") {
-		return host
+	if to, known := hosts.DomainOf(r.Location); said.Domain == "" && known && !to.Owns("https://"+r.Host) {
+		return to.String()
 	}
 	return said.Domain
 }

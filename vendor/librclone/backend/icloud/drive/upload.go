@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path"
 	"strconv"
-	"strings"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -226,7 +225,7 @@ func (d *Drive) transfer(ctx context.Context, address string, content *source, c
 		return apierr.Transport(ctx, hosts.Of(address), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if strings.HasSuffix(hosts.Of(address), ".icloud.com") {
+	if used.Owns(address) {
 		d.Service.Session.Merge(used, resp.Cookies())
 	}
 	return transport.Decode(ctx, resp, answer)

@@ -27,7 +27,7 @@ const Setup = "setup"
 // session and returns the addresses of the services.
 const ValidatePath = "/validate"
 
-// The addresses that are the same for all accounts.
+// The addresses that are the same for all accounts of World. See Domain.At.
 const (
 	SetupEndpoint = "https://setup.icloud.com/setup/ws/1"
 	HomeEndpoint  = "https://www.icloud.com"
@@ -68,10 +68,19 @@ func MayHaveContents(address string) bool {
 	return IsSafe(address) && (isLoopback(host) || slices.ContainsFunc(appleDomains, ofApple))
 }
 
+// callDomains are the domains of the hosts that calls are sent to.
+var callDomains = []string{".icloud.com", ".apple.com", ".icloud.com.cn", ".apple.com.cn"}
+
+// GetsCalls reports whether a host is one of Apple's that calls are sent to, and not
+// only contents.
+func GetsCalls(host string) bool {
+	return slices.ContainsFunc(callDomains, func(domain string) bool { return strings.HasSuffix(host, domain) })
+}
+
 // SameDomain reports whether two addresses are in the same domain of Apple, and
 // requests to the second one are protected against eavesdropping.
 func SameDomain(from, to string) bool {
-	for _, domain := range []string{".icloud.com", ".apple.com"} {
+	for _, domain := range callDomains {
 		if strings.HasSuffix(Of(from), domain) {
 			return strings.HasSuffix(Of(to), domain) && strings.HasPrefix(to, "https://")
 		}

@@ -10,8 +10,6 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/transport"
-
-	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
 // Service sends the requests of one Apple Account, with its session and its
@@ -152,7 +150,7 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 // exchange sends a request once and decodes its response. For a status other than
 // success, the error is an *apierr.Refusal.
 func (s *Service) exchange(ctx context.Context, r Request, root string, access *session.Access, answer any) error {
-	headers := api.GetCommonHeaders(map[string]string{"Cookie": access.CookieHeader()})
+	headers := access.Headers()
 	if r.ContentType != "" {
 		headers["Content-Type"] = r.ContentType
 	}

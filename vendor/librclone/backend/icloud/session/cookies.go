@@ -6,26 +6,29 @@ import (
 	"strings"
 	"time"
 
-	"plakar-icloud/librclone/backend/icloud/hosts"
-
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 )
 
-// HeadersFor returns the headers for a content host. Cookies are sent only to
-// iCloud's own domain, because elsewhere the address itself grants access.
-// rclone's client sends them everywhere. So if denied is set, which means that an
-// earlier address was refused without cookies, they are also sent to Apple's
-// domain for contents.
+// HeadersFor returns the headers for a content host. Cookies are sent only to the
+// domain of the account's iCloud, because elsewhere the address itself grants
+// access. rclone's client sends them everywhere. So if denied is set, which means
+// that an earlier address was refused without cookies, they are also sent to
+// Apple's domain for contents.
 func (s *Session) HeadersFor(address string, denied bool) map[string]string {
-	headers := api.GetCommonHeaders(nil)
-	host := strings.TrimSuffix(hosts.Of(address), ".cn")
-	if strings.HasSuffix(host, ".icloud.com") || denied && strings.HasSuffix(host, ".icloud-content.com") {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		headers["Cookie"] = CookieHeader(s.state.Cookies)
+	access := s.Current()
+	if access.domain.Owns(address) || denied && access.domain.OwnsContent(address) {
+		return access.Headers()
 	}
-	return headers
+	return access.domain.Headers(api.GetCommonHeaders(nil))
 }
+
+// Headers returns the headers of a call with these credentials.
+func (a *Access) Headers() map[string]string {
+	return a.domain.Headers(api.GetCommonHeaders(map[string]string{"Cookie": CookieHeader(a.cookies)}))
+}
+
+// Owns reports whether the host of an address belongs to the account's iCloud.
+func (a *Access) Owns(address string) bool { return a.domain.Owns(address) }
 
 // CookieHeader returns cookies in the form of a request header.
 func CookieHeader(cookies []Cookie) string {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/hosts"
+
 	"github.com/stretchr/testify/assert"
 )
 
@@ -25,19 +27,28 @@ func TestResponsesDeleteCookies(t *testing.T) {
 	}
 }
 
-// Cookies are sent only to iCloud's own hosts.
-func TestCookiesAreSentToICloudOnly(t *testing.T) {
+// Cookies are sent only to the hosts of the account's own iCloud, and to those of its
+// contents only after a refusal.
+func TestCookiesAreSentToTheOwnICloudOnly(t *testing.T) {
 	s := New("test", "", 0, nil)
 	s.state.Cookies = []Cookie{{"a", "secret"}}
-	for address, sent := range map[string]bool{
-		"https://p31-contentws.icloud.com:443/singleFileUpload": true,
-		"https://cvws.icloud-content.com/B/x":                   false,
-		"https://icloud.com.example.org/":                       false,
-		"https://noticloud.com/":                                false,
+	type receives struct{ always, denied, china, chinaDenied bool }
+	for address, sent := range map[string]receives{
+		"https://p31-contentws.icloud.com:443/singleFileUpload": {true, true, false, false},
+		"https://p31-contentws.icloud.com.cn:443/":              {false, false, true, true},
+		"https://cvws.icloud-content.com/B/x":                   {false, true, false, false},
+		"https://cvws.icloud-content.com.cn/B/x":                {false, false, false, true},
+		"https://icloud.com.example.org/":                       {},
+		"https://noticloud.com/":                                {},
 	} {
-		_, has := s.HeadersFor(address, false)["Cookie"]
-		assert.Equal(t, sent, has, address)
+		has := func(domain hosts.Domain, denied bool) bool {
+			s.state.Domain = domain
+			_, has := s.HeadersFor(address, denied)["Cookie"]
+			return has
+		}
+		assert.Equal(t, sent, receives{has(hosts.World, false), has(hosts.World, true), has(hosts.China, false), has(hosts.China, true)}, address)
 	}
+	s.state.Domain = hosts.World
 	header := http.Header{}
 	for name, value := range s.HeadersFor("https://p31-contentws.icloud.com/", false) {
 		header.Set(name, value)

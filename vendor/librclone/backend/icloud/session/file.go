@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 	"plakar-icloud/librclone/backend/icloud/transport"
 
@@ -59,6 +60,8 @@ type File struct {
 	Version  int    `json:"version"`
 	AppleID  string `json:"apple_id"`
 	ClientID string `json:"client_id,omitempty"`
+	// Domain is the domain of the account's iCloud, which Apple names at a sign-in.
+	Domain hosts.Domain `json:"domain,omitempty"`
 
 	// TrustToken makes the second factor unnecessary at a sign-in, for about 30
 	// days.
@@ -312,6 +315,7 @@ const TrustDays = 30
 // Status describes a session without its secrets.
 type Status struct {
 	AppleID    string    `json:"apple_id"`
+	Domain     string    `json:"domain"`      // of the account's iCloud
 	HasTrust   bool      `json:"has_trust"`   // there is a trust token
 	HasCookies bool      `json:"has_cookies"` // there is a session, valid or not
 	TrustedAt  time.Time `json:"trusted_at,omitzero"`
@@ -333,6 +337,7 @@ type Status struct {
 func (f *File) Describe(now time.Time) Status {
 	status := Status{
 		AppleID:      f.AppleID,
+		Domain:       f.Domain.String(),
 		HasTrust:     f.TrustToken != "",
 		HasCookies:   len(f.Cookies) > 0,
 		TrustedAt:    f.TrustedAt,

@@ -76,6 +76,7 @@ const (
 // Access is the credentials for a call.
 type Access struct {
 	Generation int
+	domain     hosts.Domain
 	cookies    []Cookie
 	endpoints  map[string]string
 }
@@ -156,7 +157,7 @@ func (s *Session) SaveTo(remote string, save func(*File)) {
 // account does not have the service.
 func (a *Access) Root(host string) (string, error) {
 	if host == hosts.Setup {
-		return hosts.SetupEndpoint, nil
+		return a.domain.At(hosts.SetupEndpoint), nil
 	}
 	address := a.endpoints[host]
 	if !hosts.IsSafe(address) {
@@ -178,11 +179,8 @@ func (s *Session) AddEndpoint(host, address string) {
 	s.state.Endpoints = endpoints
 }
 
-// CookieHeader returns the cookies in the form of a request header.
-func (a *Access) CookieHeader() string { return CookieHeader(a.cookies) }
-
 func (s *Session) present() *Access {
-	return &Access{Generation: s.generation, cookies: s.state.Cookies, endpoints: s.state.Endpoints}
+	return &Access{Generation: s.generation, domain: s.state.Domain, cookies: s.state.Cookies, endpoints: s.state.Endpoints}
 }
 
 // Current returns the present credentials, whether or not they are valid for

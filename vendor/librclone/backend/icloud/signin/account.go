@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -91,17 +92,6 @@ func (a *Account) WantsPCS(cookies []session.Cookie) bool {
 	return a.Protected() || a.Webservices[hosts.Drive].PCSRequired && !session.HasCookie(cookies, session.PCSCookie)
 }
 
-// elsewhere returns the error for an account that belongs to another iCloud with
-// this domain. It returns nil if the domain is empty.
-func (s *Signer) elsewhere(domain string) error {
-	if domain == "" {
-		return nil
-	}
-	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, "the account belongs to iCloud in mainland China, a separate service").Because(apierr.CauseMainlandChina)
-	e.Final = true
-	return e
-}
-
 const (
 	loginPath    = "/accountLogin"
 	validatePath = hosts.ValidatePath
@@ -121,16 +111,43 @@ func pcsBody(byPerson bool) any {
 	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
 }
 
+// login sends the request that begins a session. If the response names the other
+// domain of iCloud, the domain is stored in state and the request is sent there.
+func (s *Signer) login(ctx context.Context, proof *api.Session, state *session.File, account *Account) error {
+	for from := state.Domain; ; {
+		err := s.setup(ctx, state, loginPath, loginBody(proof), account)
+		named := account.elsewhere()
+		var refused *apierr.Refusal
+		if errors.As(err, &refused) {
+			named = refused.Elsewhere()
+		}
+		to, known := hosts.DomainOf(named)
+		if !known || to == state.Domain || state.Domain != from {
+			return err
+		}
+		state.Domain, state.Cookies, *account = to, nil, Account{}
+	}
+}
+
+// elsewhere returns the domain of the iCloud that the account is on, if the response
+// names it instead of services.
+func (a *Account) elsewhere() string {
+	if a.Endpoints() != nil {
+		return ""
+	}
+	return a.Elsewhere
+}
+
 // accountLogin begins a session with the result of a sign-in. A refusal with a
 // reason is treated as doubtful at first, because the host also refuses valid
 // requests in this way.
 func (s *Signer) accountLogin(ctx context.Context, proof *api.Session, state *session.File) error {
 	var account Account
-	err := s.setup(ctx, state, loginPath, loginBody(proof), &account)
+	err := s.login(ctx, proof, state, &account)
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) {
-		if e := s.elsewhere(refused.Elsewhere()); e != nil {
-			return e
+		if named := refused.Elsewhere(); named != "" {
+			return s.unusable(named)
 		}
 		if refused.EndsSession() {
 			return notAccepted(refused.Error())
@@ -165,7 +182,7 @@ func (s *Signer) validate(ctx context.Context, state *session.File) error {
 	err := s.setup(ctx, state, validatePath, nil, &account)
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) {
-		if refused.EndsSession() {
+		if refused.EndsSession() || refused.Elsewhere() != "" {
 			return apierr.New(apierr.KindNeedsLogin, "", "", refused.Error()) // not final, because a sign-in follows
 		}
 		e := refused.Temporary()
@@ -187,11 +204,25 @@ func (s *Signer) validate(ctx context.Context, state *session.File) error {
 	return s.adopt(state, &account)
 }
 
+// unusable returns the error for an account that Apple refers to a domain that cannot
+// be used: one that is not iCloud's, or one that refers to the other and back.
+func (s *Signer) unusable(named string) error {
+	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, UnusableDomain(named)).Because(apierr.CauseUnknownDomain)
+	e.Final = true
+	return e
+}
+
+// UnusableDomain returns the reason for the error of an account that Apple refers to
+// a domain that cannot be used.
+func UnusableDomain(named string) string {
+	return fmt.Sprintf("Apple refers the account to %q, where it cannot be used", named)
+}
+
 func (s *Signer) adopt(state *session.File, account *Account) error {
 	endpoints := account.Endpoints()
 	if endpoints == nil {
-		if e := s.elsewhere(account.Elsewhere); e != nil {
-			return e
+		if named := account.elsewhere(); named != "" {
+			return s.unusable(named)
 		}
 		if account.TermsUpdateNeeded {
 			return session.TermsPending(s.name)
@@ -247,7 +278,7 @@ type pcsResponse struct {
 	Status string `json:"status"`
 }
 
-// setup sends a request to the setup host. For a status other than success, the
+// setup sends a request to the setup host of a session's domain. For a status other than success, the
 // error is an *apierr.Refusal.
 func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, answer any) error {
 	r := transport.Call{Method: http.MethodPost, Path: path, Body: body, SignIn: true}
@@ -255,7 +286,7 @@ func (s *Signer) setup(ctx context.Context, state *session.File, path string, bo
 	if path != loginPath {
 		headers["Cookie"] = session.CookieHeader(state.Cookies)
 	}
-	resp, err := s.client.Do(ctx, r, hosts.SetupEndpoint, api.GetCommonHeaders(headers))
+	resp, err := s.client.Do(ctx, r, state.Domain.At(hosts.SetupEndpoint), state.Domain.Headers(api.GetCommonHeaders(headers)))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/transport"
 
@@ -22,7 +23,7 @@ type Refused struct {
 	Status      int
 	RetryAfter  time.Duration // the wait that Apple asked for, or 0
 	Body        []byte
-	Elsewhere   string // the domain of the other iCloud that the account belongs to, or ""
+	Elsewhere   string // the domain of the other iCloud that Apple names, or ""
 	SessionOver bool   // the session is refused, not the request
 }
 
@@ -42,19 +43,24 @@ func newSigner(ctx context.Context) *Signer {
 	return New(transport.New(ctx, transport.Config{Limiter: transport.NewLimiter(transport.DefaultRate, transport.DefaultSlots)}), "")
 }
 
-// Prove proves to Apple, once, that the password of an account is known. The
-// session must have a client id. Prove stores the headers in it that the rest of
-// the sign-in needs. It returns nil for a success, a Refused with the status 409
-// if Apple requires the second factor, and an error if no response arrived.
-func Prove(ctx context.Context, session *api.Session, appleID string, password session.Secret) (*Refused, error) {
-	return asRefused(newSigner(ctx).prove(ctx, session, appleID, password, func() error { return nil }))
+// Prove proves to Apple, once and at a domain, that the password of an account is
+// known. The session must have a client id. Prove stores the headers in it that the
+// rest of the sign-in needs. It returns nil for a success, a Refused with the status
+// 409 if Apple requires the second factor, and an error if no response arrived.
+func Prove(ctx context.Context, at hosts.Domain, session *api.Session, appleID string, password session.Secret) (*Refused, error) {
+	return asRefused(newSigner(ctx).prove(ctx, at, session, appleID, password, func() error { return nil }))
 }
 
-// AccountLogin begins a session with the result of a sign-in and stores its
-// cookies in file. The account is nil if Apple refuses.
+// AccountLogin begins a session with the result of a sign-in, and stores its cookies
+// and the domain of the account in file. The account is nil if Apple refuses.
 func AccountLogin(ctx context.Context, proof *api.Session, file *session.File) (*Account, *Refused, error) {
 	file.Cookies = nil
-	return request[Account](ctx, file, loginPath, loginBody(proof))
+	account := new(Account)
+	if err := newSigner(ctx).login(ctx, proof, file, account); err != nil {
+		refused, err := asRefused(err)
+		return nil, refused, err
+	}
+	return account, nil, nil
 }
 
 // Validate checks a session and returns its account, with the services that the

@@ -60,34 +60,22 @@ func (s *Signer) Renew(ctx context.Context, state *session.File, password sessio
 }
 
 func (s *Signer) signIn(ctx context.Context, state *session.File, password session.Secret, announce func(*session.File) error) error {
-	proof := &api.Session{
-		ClientID:   state.ClientID,
-		TrustToken: string(state.TrustToken),
-		FrameID:    strings.ToLower(uuid.NewString()),
+	proof, err := s.tokens(ctx, state, password, announce)
+	if err != nil {
+		return err
 	}
-	if password == "" {
-		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
-	} else {
-		sent := false
-		err := s.prove(ctx, proof, state.AppleID, password, func() error {
-			err := announce(state)
-			sent = err == nil
-			return err
-		})
-		if err == nil && proof.SessionToken == "" {
-			err = apierr.Damaged("Apple's sign-in gave no session token")
+	before := state.Clone()
+	err = s.accountLogin(ctx, proof, state)
+	if domain := state.Domain; domain != before.Domain && password != "" && apierr.HasKind(err, apierr.KindNeedsLogin) {
+		// The tokens of one domain are not valid in the other, so the password is
+		// proven there. This cannot count as a wrong password: it was accepted.
+		*state = before
+		state.Domain = domain
+		if proof, err = s.tokens(ctx, state, password, announce); err == nil {
+			err = s.accountLogin(ctx, proof, state)
 		}
-		if err != nil {
-			return s.explain(state, password, sent, err)
-		}
-		if state.TrustToken != session.Secret(proof.TrustToken) { // Apple has renewed the trust
-			state.TrustToken, state.TrustedAt, state.SignIns = session.Secret(proof.TrustToken), time.Now().UTC(), 0
-		}
-		state.SessionToken, state.Country = session.Secret(proof.SessionToken), proof.AccountCountry
-		state.Refused.Token = ""
-		state.Proofs.Open, state.Proofs.Accepted = false, true
 	}
-	if err := s.accountLogin(ctx, proof, state); err != nil {
+	if err != nil {
 		return err
 	}
 	state.SignedInAt = time.Now().UTC()
@@ -101,18 +89,51 @@ func (s *Signer) signIn(ctx context.Context, state *session.File, password sessi
 	return nil
 }
 
-// prove proves to Apple that the password is known, without sending the password.
+// tokens returns the tokens that begin a session: those that Apple gives for the
+// password or, without one, those of state. It stores new ones in state.
+func (s *Signer) tokens(ctx context.Context, state *session.File, password session.Secret, announce func(*session.File) error) (*api.Session, error) {
+	proof := &api.Session{
+		ClientID:   state.ClientID,
+		TrustToken: string(state.TrustToken),
+		FrameID:    strings.ToLower(uuid.NewString()),
+	}
+	if password == "" {
+		proof.SessionToken, proof.AccountCountry = string(state.SessionToken), state.Country
+		return proof, nil
+	}
+	sent := false
+	err := s.prove(ctx, state.Domain, proof, state.AppleID, password, func() error {
+		err := announce(state)
+		sent = err == nil
+		return err
+	})
+	if err == nil && proof.SessionToken == "" {
+		err = apierr.Damaged("Apple's sign-in gave no session token")
+	}
+	if err != nil {
+		return nil, s.explain(state, password, sent, err)
+	}
+	if state.TrustToken != session.Secret(proof.TrustToken) { // Apple has renewed the trust
+		state.TrustToken, state.TrustedAt, state.SignIns = session.Secret(proof.TrustToken), time.Now().UTC(), 0
+	}
+	state.SessionToken, state.Country = session.Secret(proof.SessionToken), proof.AccountCountry
+	state.Refused.Token = ""
+	state.Proofs.Open, state.Proofs.Accepted = false, true
+	return proof, nil
+}
+
+// prove proves to Apple, at a domain, that the password is known, without sending it.
 // announce is called before the proof is sent; if it fails, the proof is not
 // sent. For a refusal by Apple, the error is an *apierr.Refusal.
-func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, password session.Secret, announce func() error) error {
+func (s *Signer) prove(ctx context.Context, at hosts.Domain, proof *api.Session, appleID string, password session.Secret, announce func() error) error {
 	account := strings.ToLower(appleID) // the proof contains it in this form
 	frame := "auth-" + proof.FrameID
-	_, err := s.auth(ctx, proof, transport.Call{
+	_, err := s.auth(ctx, at, proof, transport.Call{
 		Method: http.MethodGet,
 		Path:   "/authorize/signin",
 		Params: url.Values{
 			"frame_id": {frame}, "iframeId": {frame}, "state": {frame},
-			"client_id": {proof.ClientID}, "redirect_uri": {hosts.HomeEndpoint},
+			"client_id": {proof.ClientID}, "redirect_uri": {at.At(hosts.HomeEndpoint)},
 			"response_type": {"code"}, "response_mode": {"web_message"},
 			"language": {"en_US"}, "skVersion": {"7"}, "authVersion": {"latest"},
 		},
@@ -121,7 +142,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 		return err
 	}
 	remember := url.Values{"isRememberMeEnabled": {"true"}}
-	_, err = s.auth(ctx, proof, transport.Call{
+	_, err = s.auth(ctx, at, proof, transport.Call{
 		Method: http.MethodPost, Path: "/federate", Params: remember,
 		Body: map[string]any{"accountName": account, "rememberMe": true},
 	})
@@ -129,7 +150,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 		return err
 	}
 	client := srp.NewClient()
-	body, err := s.auth(ctx, proof, transport.Call{
+	body, err := s.auth(ctx, at, proof, transport.Call{
 		Method: http.MethodPost, Path: "/signin/init",
 		Body: map[string]any{
 			"a":           base64.StdEncoding.EncodeToString(client.Public()),
@@ -165,7 +186,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	if proof.TrustToken != "" {
 		trust = append(trust, proof.TrustToken)
 	}
-	_, err = s.auth(ctx, proof, transport.Call{
+	_, err = s.auth(ctx, at, proof, transport.Call{
 		Method: http.MethodPost, Path: proofPath, Params: remember,
 		Body: map[string]any{
 			"accountName": account,
@@ -179,7 +200,7 @@ func (s *Signer) prove(ctx context.Context, proof *api.Session, appleID string, 
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) && refused.Status == http.StatusPreconditionFailed && AuthType(refused.Body) != "" {
 		// The account has no second factor.
-		_, err = s.auth(ctx, proof, transport.Call{Method: http.MethodPost, Path: repairPath, Body: map[string]any{}})
+		_, err = s.auth(ctx, at, proof, transport.Call{Method: http.MethodPost, Path: repairPath, Body: map[string]any{}})
 	}
 	return err
 }
@@ -218,13 +239,13 @@ func AuthType(body []byte) string {
 // which the next request needs. It stores those of a refusal, too, because Apple
 // asks for the second factor with one. The cookies of this host are ignored:
 // they are not part of an iCloud session, and rclone's client does not send them.
-func (s *Signer) auth(ctx context.Context, proof *api.Session, r transport.Call) ([]byte, error) {
-	headers := proof.GetAuthHeaders(nil)
+func (s *Signer) auth(ctx context.Context, at hosts.Domain, proof *api.Session, r transport.Call) ([]byte, error) {
+	headers := at.Headers(proof.GetAuthHeaders(nil))
 	if r.Method == http.MethodGet { // the first request, which rclone sends with these alone
 		headers = map[string]string{"Accept": "*/*"}
 	}
 	r.SignIn = true
-	resp, err := s.client.Do(ctx, r, hosts.AuthEndpoint, headers)
+	resp, err := s.client.Do(ctx, r, at.At(hosts.AuthEndpoint), headers)
 	var refused *apierr.Refusal
 	if errors.As(err, &refused) {
 		TakeHeaders(proof, refused.Header)
@@ -276,8 +297,13 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 	if !errors.As(err, &refused) {
 		return unclearIf(sent, err)
 	}
-	if e := s.elsewhere(refused.Elsewhere()); e != nil {
-		return e
+	if named := refused.Elsewhere(); named != "" {
+		to, known := hosts.DomainOf(named)
+		if !known || to == state.Domain {
+			return s.unusable(named)
+		}
+		state.Domain = to // of the next attempt
+		return unclearIf(sent, refused.Temporary())
 	}
 	if !sent {
 		password = ""

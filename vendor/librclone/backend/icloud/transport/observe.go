@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/traffic"
 
 	"github.com/rclone/rclone/fs"
@@ -128,7 +129,7 @@ const maxLoggedPart = 20
 // loggedPath returns the path of a request for the log, without its secrets: the
 // query, ids and, on content hosts, the whole path, which contains a signature.
 func loggedPath(req *http.Request) string {
-	if !strings.HasSuffix(req.URL.Hostname(), ".icloud.com") && !strings.HasSuffix(req.URL.Hostname(), ".apple.com") {
+	if !hosts.GetsCalls(req.URL.Hostname()) {
 		return "/…"
 	}
 	parts := strings.Split(req.URL.Path, "/")
