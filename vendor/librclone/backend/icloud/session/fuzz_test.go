@@ -15,6 +15,8 @@ func FuzzLoadFile(f *testing.F) {
 	for _, text := range []string{
 		``, `{}`, `null`, `[]`, `{"version":99}`,
 		`{"version":1,"apple_id":"user@example.com","trust_token":"t","cookies":[{"name":"a","value":"b"}],"endpoints":{"drivews":"https://p1-drivews.icloud.com"}}`,
+		`{"version":-1,"cookies":[{}],"endpoints":{"":""},"refused":{"salt":"=","tries":-1},"proofs":{}}`,
+		`{"version":1,"cookies":null,"endpoints":null,"consent_until":"0001-01-01T00:00:00Z","trusted_at":"9999-12-31T23:59:59Z"}`,
 	} {
 		f.Add([]byte(text))
 	}
