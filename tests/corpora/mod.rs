@@ -62,11 +62,13 @@ impl Change {
     }
 }
 
-/// Returns a strategy for the examples of a folder, each with up to four changes.
-pub fn changed(folder: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora").join(folder);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+/// Returns a strategy for one example, or for those of a folder, each with up to four changes.
+pub fn changed(path: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora").join(path);
+    let mut files = vec![path.clone()];
+    if path.is_dir() {
+        files = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    }
     files.sort();
     let examples: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     let change = prop_oneof![

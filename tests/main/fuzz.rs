@@ -19,42 +19,51 @@ use tempfile::TempDir;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 
-/// The methods of each role, and one that does not exist.
-const METHODS: [(&str, &[&str]); 3] = [
+/// A role of a connector: its name, a message that initialises it, and its methods, each with an example of
+/// a message.
+type Role = (&'static str, Call, &'static [Call]);
+/// A method and the name of an example.
+type Call = (&'static str, &'static str);
+
+const ROLES: [Role; 3] = [
     (
         "importer",
+        ("importer.Importer/Init", "init.bin"),
         &[
-            "importer.Importer/Init",
-            "importer.Importer/Ping",
-            "importer.Importer/Import",
-            "importer.Importer/Open",
-            "importer.Importer/Close",
-            "importer.Importer/Other",
+            ("importer.Importer/Init", "init-refused.bin"),
+            ("importer.Importer/Ping", "empty.bin"),
+            ("importer.Importer/Import", "result.bin"),
+            ("importer.Importer/Open", "record.bin"),
+            ("importer.Importer/Close", "empty.bin"),
+            ("importer.Importer/Other", "empty.bin"), // does not exist
         ],
     ),
     (
         "exporter",
+        ("plakar.exporter.Exporter/Init", "init.bin"),
         &[
-            "plakar.exporter.Exporter/Init",
-            "plakar.exporter.Exporter/Ping",
-            "plakar.exporter.Exporter/Export",
-            "plakar.exporter.Exporter/Close",
+            ("plakar.exporter.Exporter/Ping", "empty.bin"),
+            ("plakar.exporter.Exporter/Export", "record.bin"),
+            ("plakar.exporter.Exporter/Export", "record-bare.bin"),
+            ("plakar.exporter.Exporter/Export", "record-folder.bin"),
+            ("plakar.exporter.Exporter/Export", "chunk.bin"),
+            ("plakar.exporter.Exporter/Close", "empty.bin"),
         ],
     ),
     (
         "storage",
+        ("store.Store/Init", "init-store.bin"),
         &[
-            "store.Store/Init",
-            "store.Store/Create",
-            "store.Store/Open",
-            "store.Store/Ping",
-            "store.Store/Mode",
-            "store.Store/Size",
-            "store.Store/List",
-            "store.Store/Put",
-            "store.Store/Get",
-            "store.Store/Delete",
-            "store.Store/Close",
+            ("store.Store/Create", "create.bin"),
+            ("store.Store/Open", "empty.bin"),
+            ("store.Store/Ping", "empty.bin"),
+            ("store.Store/Mode", "empty.bin"),
+            ("store.Store/Size", "empty.bin"),
+            ("store.Store/List", "list.bin"),
+            ("store.Store/Put", "put.bin"),
+            ("store.Store/Get", "get.bin"),
+            ("store.Store/Delete", "get.bin"),
+            ("store.Store/Close", "empty.bin"),
         ],
     ),
 ];
@@ -66,12 +75,11 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// A call with the messages of its stream.
-type Call = (&'static str, Vec<Vec<u8>>);
+type Sent = (&'static str, Vec<Vec<u8>>);
 
 proptest! {
     #[test]
@@ -96,37 +104,56 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.div_ceil(4)))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.div_ceil(2)))]
 
     #[test]
-    fn messages_are_used_or_refused((role, calls) in select(&METHODS[..]).prop_flat_map(|(role, methods)| {
-        let messages = vec(corpora::changed("messages"), 1..4);
-        (Just(role), vec((select(methods), messages), 1..6))
-    })) {
-        let stream = stream(&calls);
-        let (status, stderr) = serve(role, &stream, calls.len());
+    fn messages_are_used_or_refused((role, calls) in select(&ROLES[..]).prop_flat_map(sent)) {
+        let (status, stderr) = serve(role, &calls);
         prop_assert!(status.is_some() && !stderr.contains("panicked"), "{status:?}: {stderr}");
     }
+}
+
+/// Returns a strategy for the calls of a connection. Most are initialised, and most messages are those of
+/// their method with some changes, so that they reach more than the first checks.
+fn sent((role, (init, first), calls): Role) -> impl Strategy<Value = (&'static str, Vec<Sent>)> {
+    let calls: Vec<_> = calls
+        .iter()
+        .map(|(method, name)| {
+            let own = corpora::changed(&format!("messages/{name}"));
+            let message = prop_oneof![3 => own, 1 => corpora::changed("messages")];
+            (Just(*method), vec(message, 1..4)).boxed()
+        })
+        .collect();
+    let first: Sent = (init, Vec::from([example(first)]));
+    let second = corpora::changed("messages").prop_map(move |message| (init, Vec::from([message])));
+    let start = prop_oneof![3 => Just(first), 1 => second];
+    (start, vec(proptest::strategy::Union::new(calls), 1..6)).prop_map(move |(start, mut calls)| {
+        calls.insert(0, start);
+        (role, calls)
+    })
+}
+
+/// Returns an example of a message.
+fn example(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora/messages").join(name)).unwrap()
 }
 
 /// What the messages of the examples begin works, so that fuzzing reaches more than the first checks.
 #[test]
 fn the_examples_of_messages_are_used() {
-    let message =
-        |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora/messages").join(name));
     let calls = [
         ("store.Store/Init", "init-store.bin"),
         ("store.Store/Create", "create.bin"),
         ("store.Store/Mode", "empty.bin"),
     ];
-    let calls: Vec<Call> = calls.iter().map(|(method, name)| (*method, vec![message(name).unwrap()])).collect();
-    let (status, stderr) = serve("storage", &stream(&calls), calls.len());
+    let calls: Vec<Sent> = calls.iter().map(|(method, name)| (*method, Vec::from([example(name)]))).collect();
+    let (status, stderr) = serve("storage", &calls);
     assert_eq!((status, &*stderr), (Some(0), ""));
 }
 
-/// Runs a connector until it has ended every call, and then until it ends itself. Returns its exit
-/// status, or none if a signal ended it, and stderr.
-fn serve(role: &str, bytes: &[u8], calls: usize) -> (Option<i32>, String) {
+/// Runs a connector. Sends the first call, and when it has ended, the others. When these have ended, closes
+/// the connection. Returns the exit status, or none if a signal ended the connector, and stderr.
+fn serve(role: &str, calls: &[Sent]) -> (Option<i32>, String) {
     let home = TempDir::new().unwrap();
     let mut connector = Command::new(env!("CARGO_BIN_EXE_plakar-icloud"));
     connector.arg(role).env_clear().env("HOME", home.path()).env("TMPDIR", home.path()).current_dir(home.path());
@@ -137,47 +164,46 @@ fn serve(role: &str, bytes: &[u8], calls: usize) -> (Option<i32>, String) {
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (tell, ended) = mpsc::channel();
     let reader = thread::spawn(move || {
-        let _ = wait_for_calls(stdout, calls);
-        let _ = tell.send(());
+        let _ = tell_of_ends(stdout, &tell);
     });
-    // It may end before it has read everything.
-    let _ = stdin.write_all(bytes);
-    // A call that waits for more messages ends when the connection does.
-    let _ = ended.recv_timeout(LONGEST_CALL);
+    let parts = stream(calls);
+    for part in [&parts[..1], &parts[1..]] {
+        // It may end before it has read everything.
+        let _ = stdin.write_all(&part.concat());
+        // A call that waits for more messages ends when the connection does.
+        let _ = part.iter().try_for_each(|_| ended.recv_timeout(LONGEST_CALL));
+    }
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     reader.join().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Reads the frames of a connection until that many calls, or the connection, have ended. Then reads
-/// the rest.
-fn wait_for_calls(mut stdout: impl Read, calls: usize) -> io::Result<()> {
-    let mut ended = 0;
-    while ended < calls {
+/// Reads the frames of a connection to its end, and sends a message for each call that ends.
+fn tell_of_ends(mut stdout: impl Read, tell: &mpsc::Sender<()>) -> io::Result<()> {
+    loop {
         let mut head = [0; 9];
         stdout.read_exact(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         io::copy(&mut (&mut stdout).take(length.into()), &mut io::sink())?;
-        match (head[3], head[4] & END_STREAM) {
-            (GOAWAY, _) => break,
-            (RST_STREAM, _) | (HEADERS, END_STREAM) => ended += 1,
-            _ => {}
+        if let (RST_STREAM, _) | (HEADERS, END_STREAM) = (head[3], head[4] & END_STREAM) {
+            let _ = tell.send(());
         }
     }
-    Ok(())
 }
 
-/// Returns the bytes of an HTTP/2 connection with these calls, each on a stream of its own.
-fn stream(calls: &[Call]) -> Vec<u8> {
+/// Returns the bytes of an HTTP/2 connection with these calls, each on a stream of its own, in a part for
+/// each call.
+fn stream(calls: &[Sent]) -> Vec<Vec<u8>> {
+    let mut parts = Vec::new();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    let mut frame = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
+    let frame = |bytes: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]| {
         bytes.extend(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
         bytes.extend([kind, flags]);
         bytes.extend(id.to_be_bytes());
         bytes.extend(payload);
     };
-    frame(SETTINGS, 0, 0, &[]);
+    frame(&mut bytes, SETTINGS, 0, 0, &[]);
     for (number, (method, messages)) in (0..).zip(calls) {
         let id = 2 * number + 1;
         let path = format!("/{method}");
@@ -197,14 +223,15 @@ fn stream(calls: &[Call]) -> Vec<u8> {
                 headers.extend(text.bytes());
             }
         }
-        frame(HEADERS, END_HEADERS, id, &headers);
+        frame(&mut bytes, HEADERS, END_HEADERS, id, &headers);
         for (place, message) in (1..).zip(messages) {
             // A frame has at most 16 KiB.
             let message = &message[..message.len().min(16_000)];
             let length = u32::try_from(message.len()).unwrap().to_be_bytes();
             let flags = if place == messages.len() { END_STREAM } else { 0 };
-            frame(DATA, flags, id, &[&[0], &length[..], message].concat());
+            frame(&mut bytes, DATA, flags, id, &[&[0], &length[..], message].concat());
         }
+        parts.push(std::mem::take(&mut bytes));
     }
-    bytes
+    parts
 }
