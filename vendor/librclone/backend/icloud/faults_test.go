@@ -290,14 +290,22 @@ func TestSilentServiceIsAnError(t *testing.T) {
 	})
 }
 
-// A read waits less than the option silence for the first responses, and more for
-// later ones.
-func TestLostResponsesOfAContent(t *testing.T) {
-	for hung, most := range map[int]time.Duration{2: time.Minute, 3: 2 * time.Minute} {
+// A read waits less than the option silence for the first responses about an
+// address and a content, and more for later ones.
+func TestLostResponsesOfARead(t *testing.T) {
+	for _, test := range []struct {
+		kind string
+		hung int
+		most time.Duration
+	}{
+		{"by_id", 2, time.Minute},
+		{"content-get", 2, time.Minute},
+		{"content-get", 3, 2 * time.Minute},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			left := hung
+			left := test.hung
 			f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeAnswer {
-				if kind != "content-get" || left == 0 {
+				if kind != test.kind || left == 0 {
 					return nil
 				}
 				left--
@@ -309,7 +317,7 @@ func TestLostResponsesOfAContent(t *testing.T) {
 			_, err = read(o)
 			require.NoError(t, err)
 			assert.Zero(t, left)
-			assert.Less(t, time.Since(begun), most)
+			assert.Less(t, time.Since(begun), test.most)
 		})
 	}
 }

@@ -165,7 +165,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 	if it.inShare() && it.itemID != "" {
 		return c.requestShared(ctx, it)
 	}
-	answer, err := service.Fetch(ctx, c.service, service.Request{
+	answer, err := service.Fetch(transport.WithQuickResponse(ctx), c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},

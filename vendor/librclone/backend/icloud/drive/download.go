@@ -287,15 +287,6 @@ func (r *contentReader) get(address string) (*http.Response, error) {
 	return nil, apierr.Damaged("the service redirects in a loop")
 }
 
-// A lost response must not hold up a backup for the time that the option silence
-// allows, so the first attempts at a file wait less. The service was seen to
-// respond within a second or two. It may need longer to make the archive of a
-// package, and at a time of high load.
-const (
-	quickTries    = 2
-	quickResponse = 15 * time.Second
-)
-
 // request sends one request for the content, as soon as the gate admits it.
 func (r *contentReader) request(address string, headers map[string]string) (*http.Response, error) {
 	gate := r.contents.gate
@@ -305,8 +296,8 @@ func (r *contentReader) request(address string, headers map[string]string) (*htt
 	defer gate.Leave()
 	began := time.Now()
 	ctx := transport.WithTry(r.ctx, r.try)
-	if r.try <= quickTries && r.archive == nil && !r.it.MayBePackage() {
-		ctx = transport.WithResponseTime(ctx, quickResponse)
+	if r.archive == nil && !r.it.MayBePackage() { // the service makes the archive of a package first
+		ctx = transport.WithQuickResponse(ctx)
 	}
 	resp, err := r.client.Call(ctx, &rest.Opts{
 		Method: http.MethodGet, RootURL: address, ExtraHeaders: headers, NoRedirect: true,

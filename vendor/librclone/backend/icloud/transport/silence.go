@@ -31,20 +31,29 @@ type SilenceTransport struct {
 	Silence time.Duration
 }
 
-type responseTimeKey struct{}
+// A lost response must not hold up a backup for the time that the option silence
+// allows, so the first attempts at a quick request wait less. Later attempts wait
+// longer, because a loaded service may be slow.
+const (
+	quickTries    = 2
+	quickResponse = 15 * time.Second
+)
 
-// WithResponseTime limits the time until the response of a request begins, where
-// the option silence allows more.
-func WithResponseTime(ctx context.Context, limit time.Duration) context.Context {
-	return context.WithValue(ctx, responseTimeKey{}, limit)
+type quickKey struct{}
+
+// WithQuickResponse marks the requests of a context as quick: the service was
+// measured to begin their responses within a second or two, and repeating them
+// changes nothing.
+func WithQuickResponse(ctx context.Context) context.Context {
+	return context.WithValue(ctx, quickKey{}, true)
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	first := t.Silence
-	if limit, ok := ctx.Value(responseTimeKey{}).(time.Duration); ok {
-		first = min(first, limit)
+	if ctx.Value(quickKey{}) != nil && tryOf(ctx) <= quickTries {
+		first = min(first, quickResponse)
 	}
 	watch := &watch{silence: t.Silence, timer: time.AfterFunc(first, func() { cancel(ErrSilent) })}
 	req = req.WithContext(ctx)
