@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::account::{Account, setup, signin};
 use crate::clock::Clock;
+use crate::drive::content::Content;
 use crate::drive::tree::{TRASH_DRIVE_ID, TRASH_ID};
 use crate::drive::{Drive, content_host, docws, drivews, upload};
 use crate::faults::Faults;
@@ -105,7 +105,7 @@ impl State {
     }
 
     /// Performs a request and returns the response. `posted` is the file of a content upload.
-    pub(crate) fn answer(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
+    pub(crate) fn answer(&mut self, message: &Message, posted: Option<Content>) -> Answer {
         self.drive.written.clear();
         let answer = self.route(message, posted);
         for folder in self.drive.written.drain(..) {
@@ -114,7 +114,7 @@ impl State {
         if message.is_to_china() { answer.in_china() } else { answer }
     }
 
-    fn route(&mut self, message: &Message, posted: Option<Bytes>) -> Answer {
+    fn route(&mut self, message: &Message, posted: Option<Content>) -> Answer {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
         let Self { rules, account, drive, photos, .. } = self;
         if message.kind.needs_session()

@@ -1,6 +1,8 @@
 //! The contents of files: bytes that were uploaded, or bytes generated from a seed when they are
 //! read.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -8,11 +10,16 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 const CHUNK: u64 = 256 * 1024;
 
+/// The size above which uploaded bytes are in a file.
+const IN_MEMORY: usize = 16 * 1024 * 1024;
+
 /// The bytes of a file.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Held in memory.
     Bytes(Held),
+    /// In a file without a name.
+    Spooled(Arc<Spooled>),
     /// The stream of a seed, generated when it is read, so that a large file needs no memory.
     Generated {
         /// Selects the stream.
@@ -28,6 +35,59 @@ pub enum Content {
 pub struct Held {
     bytes: Bytes,
     sha1: Arc<OnceLock<[u8; 20]>>,
+}
+
+/// Bytes in a file without a name.
+#[derive(Debug)]
+pub struct Spooled {
+    file: File,
+    size: u64,
+    sha1: [u8; 20],
+}
+
+/// Bytes that are being received. They are written to a file if there are many of them.
+pub(crate) enum Receiving {
+    Memory(BytesMut),
+    File { file: File, size: u64, sha1: Context },
+}
+
+impl Default for Receiving {
+    fn default() -> Self {
+        Self::Memory(BytesMut::new())
+    }
+}
+
+impl Receiving {
+    /// Appends bytes.
+    pub(crate) fn add(&mut self, more: &[u8]) -> std::io::Result<()> {
+        if let Self::Memory(bytes) = self {
+            if bytes.len() + more.len() <= IN_MEMORY {
+                bytes.extend_from_slice(more);
+                return Ok(());
+            }
+            let sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+            let spooled = Self::File { file: tempfile::tempfile()?, size: 0, sha1 };
+            if let Self::Memory(bytes) = std::mem::replace(self, spooled) {
+                self.add(&bytes)?;
+            }
+        }
+        if let Self::File { file, size, sha1 } = self {
+            file.write_all_at(more, *size)?;
+            *size += more.len() as u64;
+            sha1.update(more);
+        }
+        Ok(())
+    }
+
+    /// Returns the received content.
+    pub(crate) fn finish(self) -> Content {
+        match self {
+            Self::Memory(bytes) => Content::from(bytes.freeze()),
+            Self::File { file, size, sha1 } => {
+                Content::Spooled(Arc::new(Spooled { file, size, sha1: to_array(sha1.finish().as_ref()) }))
+            }
+        }
+    }
 }
 
 impl From<Bytes> for Content {
@@ -48,17 +108,27 @@ impl Content {
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(held) => held.bytes.len() as u64,
+            Self::Spooled(spooled) => spooled.size,
             Self::Generated { size, .. } => *size,
         }
     }
 
     /// Returns at most `length` bytes from `offset` on, fewer at the end.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a spooled content cannot be read from the disk.
     #[must_use]
     pub fn read(&self, offset: u64, length: u64) -> Bytes {
         let end = offset.saturating_add(length).min(self.size());
         let start = offset.min(end);
         match self {
             Self::Bytes(held) => held.bytes.slice(start as usize..end as usize),
+            Self::Spooled(spooled) => {
+                let mut bytes = vec![0; (end - start) as usize];
+                spooled.file.read_exact_at(&mut bytes, start).expect("the file of a spooled content can be read");
+                bytes.into()
+            }
             Self::Generated { seed, .. } => generated(*seed, start, end),
         }
     }
@@ -88,6 +158,7 @@ impl Content {
         let mut signature = [1; 21];
         signature[1..].copy_from_slice(&match self {
             Self::Bytes(held) => *held.sha1.get_or_init(|| sha1(&held.bytes)),
+            Self::Spooled(spooled) => spooled.sha1,
             Self::Generated { seed, size } => sha1(format!("{seed}/{size}").as_bytes()),
         });
         signature
@@ -95,9 +166,13 @@ impl Content {
 }
 
 fn sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut sha1 = [0; 20];
-    sha1.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
-    sha1
+    to_array(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref())
+}
+
+fn to_array(digest: &[u8]) -> [u8; 20] {
+    let mut array = [0; 20];
+    array.copy_from_slice(digest);
+    array
 }
 
 /// Word `n` of a stream is the n-th output of SplitMix64, so any part can be generated without the
@@ -124,6 +199,24 @@ fn mixed(word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spooled_content_equals_the_same_content_in_memory() {
+        let whole = Content::Generated { seed: 7, size: IN_MEMORY as u64 + 1_000 }.read(0, u64::MAX);
+        let mut receiving = Receiving::default();
+        for piece in whole.chunks(3_000_000) {
+            receiving.add(piece).unwrap();
+        }
+        let (spooled, held) = (receiving.finish(), Content::from(whole.clone()));
+        assert!(matches!(spooled, Content::Spooled(_)));
+        assert_eq!((spooled.size(), spooled.signature()), (held.size(), held.signature()));
+        assert_eq!(spooled.sha256(), held.sha256());
+        assert_eq!(spooled.read(2_999_990, 20), whole[2_999_990..3_000_010]);
+        assert_eq!(spooled.read(held.size() - 5, 20), whole[whole.len() - 5..]);
+        let mut short = Receiving::default();
+        short.add(b"short").unwrap();
+        assert!(matches!(short.finish(), Content::Bytes(_)));
+    }
 
     #[test]
     fn any_range_of_generated_content_equals_that_range_of_the_whole() {

@@ -2,18 +2,20 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hyper::{Method, header};
 use serde_json::json;
 
 use crate::drive::Drive;
-use crate::drive::content::Content;
+use crate::drive::content::{Content, Receiving};
 use crate::drive::item::Body;
 use crate::drive::package::Package;
 use crate::drive::package_upload;
 use crate::photos::{self, Photos};
 use crate::rules::DriveRules;
 use crate::transport::message::{Answer, Message};
+
+/// The unit in which a multipart body is parsed.
+const CHUNK: usize = 1024 * 1024;
 
 /// Returns the response to a GET of a content URL, for the whole content or one range. A HEAD
 /// request is refused.
@@ -65,49 +67,57 @@ pub(crate) fn subject(drive: &Drive, message: &Message) -> Option<String> {
 }
 
 /// Returns the response to a POST of the bytes `file`; empty files get no receipt.
-pub(crate) fn post(drive: &mut Drive, message: &Message, file: Bytes) -> Answer {
+pub(crate) fn post(drive: &mut Drive, message: &Message, file: Content) -> Answer {
     let token = message.query("tk");
     let Some(upload) = drive.uploads.get_mut(token) else {
         return Answer::new(403, "text/plain", "Forbidden");
     };
-    if file.len() as u64 != upload.declared_size {
+    if file.size() != upload.declared_size {
         return Answer::service_error(400, "Bad Request");
     }
     if upload.package {
-        let Some(package) = Package::from_archive(&file) else {
+        let Some(package) = Package::from_archive(&file.read(0, u64::MAX)) else {
             return Answer::service_error(400, "Bad Request");
         };
         let answer = package_upload::answer(token, &package);
         upload.body = Some(Body::Package(package));
         return Answer::json(200, &answer);
     }
-    let content = Content::from(file);
-    let signature = content.signature();
+    let signature = file.signature();
     let mut single_file = json!({
         "referenceChecksum": STANDARD.encode(signature),
-        "size": content.size(),
+        "size": file.size(),
         "fileChecksum": STANDARD.encode(signature),
         "wrappingKey": STANDARD.encode(&signature[..16]),
     });
-    if content.size() > 0 {
+    if file.size() > 0 {
         let receipt = format!("A{}", STANDARD.encode(format!("{token}/{}", upload.document_id)));
         single_file["receipt"] = receipt.clone().into();
         upload.receipt = Some(receipt);
     }
-    upload.body = Some(Body::File(content));
+    upload.body = Some(Body::File(file));
     Answer::json(200, &json!({ "singleFile": single_file }))
 }
 
 /// Returns the bytes of a POST: its body, or the first part of a multipart body. Returns `None` for
 /// a malformed multipart body.
-pub(crate) async fn posted_file(message: &Message) -> Option<Bytes> {
+pub(crate) async fn posted_file(message: &Message) -> Option<Content> {
     let Ok(boundary) = multer::parse_boundary(message.header(header::CONTENT_TYPE.as_str())) else {
         return Some(message.body.clone());
     };
     let body = message.body.clone();
-    let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
-    let mut parts = multer::Multipart::new(stream, boundary);
-    parts.next_field().await.ok()??.bytes().await.ok()
+    let chunks = futures_util::stream::iter(
+        (0..body.size())
+            .step_by(CHUNK)
+            .map(move |start| Ok::<_, std::convert::Infallible>(body.read(start, CHUNK as u64))),
+    );
+    let mut parts = multer::Multipart::new(chunks, boundary);
+    let mut part = parts.next_field().await.ok()??;
+    let mut file = Receiving::default();
+    while let Some(piece) = part.chunk().await.ok()? {
+        file.add(&piece).ok()?;
+    }
+    Some(file.finish())
 }
 
 enum Requested {

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response, header};
 
+use crate::drive::content::{Content, Receiving};
 use crate::drive::{content_host, odd};
 use crate::faults::{FaultAction, HoldAt, Plan};
 use crate::journal::Arrival;
@@ -35,13 +36,13 @@ pub(crate) async fn exchange(
         InFlight { shared: Arc::clone(&shared), connection: Arc::clone(&connection), number, kind, bytes_out: 0 };
     shared.notify();
 
-    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    let body = received(body).await?;
     let message = Message::new(kind, &host, &parts, body);
     let (plan, throttled, latency, free) = {
         let mut state = shared.lock();
         let subjects = state.subjects(&message);
         let plan = state.faults.decide(kind, &subjects);
-        state.journal.received(number, kind, message.body.len() as u64, subjects);
+        state.journal.received(number, kind, message.body.size(), subjects);
         if let Some(action) = &plan.action {
             state.journal.spoiled(number, format!("{action:?}"));
         }
@@ -91,6 +92,16 @@ pub(crate) async fn exchange(
         response = response.header(name, value);
     }
     response.body(AnswerBody::new(answer.payload, in_flight, &plan)).map_err(|_| Cut)
+}
+
+async fn received(mut body: Incoming) -> Result<Content, Cut> {
+    let mut receiving = Receiving::default();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(|_| Cut)?.into_data() {
+            receiving.add(&data).map_err(|_| Cut)?;
+        }
+    }
+    Ok(receiving.finish())
 }
 
 enum Instead {

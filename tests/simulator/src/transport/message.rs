@@ -19,11 +19,11 @@ pub(crate) struct Message {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Content,
 }
 
 impl Message {
-    pub(crate) fn new(kind: RequestKind, host: &str, parts: &Parts, body: Bytes) -> Self {
+    pub(crate) fn new(kind: RequestKind, host: &str, parts: &Parts, body: Content) -> Self {
         let query = parts.uri.query().unwrap_or_default();
         Self {
             kind,
@@ -36,9 +36,13 @@ impl Message {
         }
     }
 
+    fn bytes(&self) -> Bytes {
+        self.body.read(0, u64::MAX)
+    }
+
     /// Returns the body as JSON, or the response to a body that is not JSON.
     pub(crate) fn json(&self) -> Result<Value, Answer> {
-        serde_json::from_slice(&self.body).map_err(|_| Answer::service_error(400, "Malformed JSON body"))
+        serde_json::from_slice(&self.bytes()).map_err(|_| Answer::service_error(400, "Malformed JSON body"))
     }
 
     pub(crate) fn query(&self, name: &str) -> &str {
@@ -88,7 +92,7 @@ impl Message {
             subjects.extend(self.path.rsplit('/').next().map(str::to_owned));
         }
         if self.kind != RequestKind::ContentPost
-            && let Ok(body) = serde_json::from_slice::<Value>(&self.body)
+            && let Ok(body) = serde_json::from_slice::<Value>(&self.bytes())
         {
             collect_subjects(&body, &mut subjects);
         }
