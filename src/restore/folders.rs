@@ -19,6 +19,11 @@ impl<R> Restore<R> {
     /// # Errors
     /// Fails if the folder is neither created nor left out intentionally.
     pub(super) async fn add_folder(&mut self, name: &str, path: &DrivePath, time: Time) -> Result<Restored, Failure> {
+        if *path != self.top {
+            // If it is known before the folder is created, a new folder need not be listed. A failure
+            // shows at the first file.
+            let _ = self.folders.at(&path.parent()).contents().await;
+        }
         let taken = self.shared.names().take(path, true);
         let made = match taken {
             Taken::Twin => return self.add_renamed(name, path, Reason::Twin, time).await,
@@ -119,7 +124,8 @@ impl<R> Restore<R> {
         if self.shared.is_plan {
             return Ok(true);
         }
-        let above = self.shared.drive.list_usable(&path.parent()).await?;
+        // The backend has the folder in memory: it has created it, or has listed the folder above.
+        let above = self.shared.drive.list_known(&path.parent()).await?;
         let is_there = above.iter().any(|entry| drive::are_equivalent(entry.name(), path.name()));
         self.shared.names().learn_case(if is_there { Case::Distinct } else { Case::Folded });
         Ok(is_there)

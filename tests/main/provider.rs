@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 
 use dav_server::{DavHandler, body::Body, fakels::FakeLs, localfs::LocalFs};
 use hyper::body::Incoming;
@@ -15,15 +16,21 @@ use tokio::net::TcpListener;
 
 use crate::icloud::{assert_sound, digests, program};
 
-/// Serves a folder until the test ends.
-async fn serve_folder(folder: &TempDir) -> String {
+/// Serves a folder until the test ends. Also returns the paths of the listed folders.
+async fn serve_folder(folder: &TempDir) -> (String, Arc<Mutex<Vec<String>>>) {
     let files = LocalFs::new(folder.path(), false, false, false);
     let server = DavHandler::builder().filesystem(files).locksystem(FakeLs::new()).build_handler();
-    serve(move |request| {
+    let listed = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&listed);
+    let url = serve(move |request| {
+        if request.method().as_str() == "PROPFIND" && request.headers().get("depth").is_some_and(|depth| depth == "1") {
+            seen.lock().unwrap().push(request.uri().path().trim_end_matches('/').to_owned());
+        }
         let server = server.clone();
         async move { server.handle(request).await }
     })
-    .await
+    .await;
+    (url, listed)
 }
 
 /// Serves requests until the test ends.
@@ -49,7 +56,7 @@ where
 #[tokio::test]
 async fn all_three_connectors_work_on_webdav() {
     let folder = TempDir::new().unwrap();
-    let url = serve_folder(&folder).await;
+    let (url, _) = serve_folder(&folder).await;
     let host = Host::new(program(), Surroundings::new().unwrap());
     let at = |location: &str| Settings::new(location).with("rclone_type", "webdav").with("rclone_url", &url);
     let options = Options::default();
@@ -81,6 +88,25 @@ async fn all_three_connectors_work_on_webdav() {
     assert_eq!(digests(&kloset.load(id).await.unwrap()), digests(&snapshot));
     store.close().await.unwrap();
     store.into_connector().leave().await.unwrap();
+}
+
+/// A restore lists the folders of the destination that it finds, and not those that it creates.
+#[tokio::test]
+async fn only_folders_that_exist_are_listed() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir_all(folder.path().join("to/old/older")).unwrap();
+    let (url, listed) = serve_folder(&folder).await;
+    let host = Host::new(program(), Surroundings::new().unwrap());
+    let settings = Settings::new("rclone:///to").with("rclone_type", "webdav").with("rclone_url", &url);
+    let folders = ["/new", "/new/newer", "/old", "/old/new", "/old/older"];
+    let tree = folders
+        .iter()
+        .fold(Tree::new().folder("/"), |tree, path| tree.folder(path).file(&format!("{path}/file"), *path));
+    host.restore(&settings, &Options::default(), &tree).await.unwrap().end.unwrap();
+    let mut listed = std::mem::take(&mut *listed.lock().unwrap());
+    listed.sort_unstable();
+    listed.dedup();
+    assert_eq!(listed, ["/to", "/to/old", "/to/old/older"]);
 }
 
 /// Google Drive may have two files with the same name. plakar acknowledges the record of the second

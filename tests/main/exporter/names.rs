@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icloud_simulator::{NameMatching, NameRule};
+use icloud_simulator::{ExistingFolder, NameMatching, NameRule, RequestKind};
 use plakar_host::{Exported, Options, Settings, Tree};
 
 use crate::icloud::ICloud;
@@ -102,6 +102,17 @@ async fn the_list_of_renames_is_continued() {
     assert!(text(&icloud, "/to/plakar-icloud-renames~2.txt").contains("/\u{f6}\t/\u{f6}~2\n"));
 }
 
+/// The first of two names that differ in case keeps its name, although its upload takes longer.
+#[tokio::test]
+async fn the_second_of_two_equal_names_waits_for_the_first() {
+    let icloud = ICloud::new();
+    icloud.simulator.rules(|rules| rules.drive.name_matching = NameMatching::IgnoringCase);
+    icloud.simulator.add_fault(icloud.fail(RequestKind::UploadWeb, 503).matching("Report.txt").times(1));
+    restored(&icloud, &Tree::new().folder("/").file("/Report.txt", "A").file("/report.txt", "b")).await;
+    assert_eq!(texts(&icloud), expected(&[("Report.txt", "A"), ("report~2.txt", "b")]));
+    assert!(icloud.simulator.trash().is_empty());
+}
+
 /// plakar sends names in bytewise order. In another order, nothing is lost either.
 #[tokio::test]
 async fn files_with_equal_names_are_restored_in_any_order() {
@@ -141,7 +152,8 @@ async fn files_with_equal_names_are_restored_in_any_order() {
     }
 }
 
-/// Two folders whose names the service treats as equal are restored as two, with their content.
+/// Two folders whose names the service treats as equal are restored as two, with their content. A
+/// few requests show that it does.
 #[tokio::test]
 async fn folders_with_equal_names_are_not_merged() {
     let tree = Tree::new()
@@ -155,11 +167,23 @@ async fn folders_with_equal_names_are_not_merged() {
         .folder("/caf\u{e9}")
         .folder("/caf\u{e9}/sub")
         .file("/caf\u{e9}/sub/in.txt", "composed");
-    for (matching, small) in [(NameMatching::CaseSensitive, "docs"), (NameMatching::IgnoringCase, "docs~2")] {
+    for (matching, response, small, requests) in [
+        (NameMatching::CaseSensitive, ExistingFolder::Unknown, "docs", [6, 1]),
+        (NameMatching::IgnoringCase, ExistingFolder::Unknown, "docs~2", [9, 3]),
+        (NameMatching::IgnoringCase, ExistingFolder::AlreadyExists, "docs~2", [7, 1]),
+        (NameMatching::IgnoringCase, ExistingFolder::Bounce, "docs~2", [7, 1]),
+    ] {
         let icloud = ICloud::new();
-        icloud.simulator.rules(|rules| rules.drive.name_matching = matching);
-        for _ in 0..2 {
-            restored(&icloud, &tree).await;
+        icloud.simulator.rules(|rules| {
+            rules.drive.name_matching = matching;
+            rules.drive.existing_folder = response;
+        });
+        for round in 0..2 {
+            icloud.simulator.reset_counts();
+            let (exported, _) = restore(&icloud, &icloud.settings("icloud:///to"), &tree).await;
+            assert_eq!(exported.errors(), BTreeMap::new());
+            let created = icloud.count(RequestKind::CreateFolders);
+            assert!(created <= requests[round], "{matching:?}, {response:?}: {created} requests");
             let files = [
                 ("Docs/a.txt", "capital"),
                 (&format!("{small}/a.txt"), "small"),
@@ -167,7 +191,8 @@ async fn folders_with_equal_names_are_not_merged() {
                 ("caf\u{e9}~2/sub/in.txt", "composed"),
             ];
             assert_eq!(texts(&icloud), expected(&files));
-            assert!(icloud.simulator.trash().is_empty());
+            // A folder that got another name from the service was removed, empty.
+            assert!(icloud.simulator.trash().iter().all(|item| item.folder && response == ExistingFolder::Bounce));
         }
     }
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/google/uuid"
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -21,7 +22,8 @@ const statusUnknown = "UNKNOWN"
 // makeFolder creates a folder, or returns the folder that another device has
 // created meanwhile. A folder whose name differs in case is returned only if the
 // service treats the two names as equal: it reports that the name is taken, or
-// UNKNOWN at every attempt.
+// UNKNOWN several times. A few attempts then suffice, because the caller can see the
+// name of the folder, and every listing may take 30 s.
 func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
@@ -35,7 +37,8 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 		return nil, err
 	}
 	defer done()
-	if got, _ := d.folders.find(in.id, name); got.exact != nil || got.like != nil && d.foldsCase.Load() {
+	got, _ := d.folders.find(in.id, name)
+	if got.exact != nil || got.like != nil && d.foldsCase.Load() {
 		return got.like, nil
 	}
 	if err := d.failedFolders.recent(in.id, name); err != nil {
@@ -68,6 +71,11 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 		if ctx.Err() != nil || !taken && !answered && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
 			return nil, apierr.About(d.refused(in, name, err), "make folder", on)
 		}
+		unknown := answered && strings.ToUpper(status.status) == statusUnknown
+		enough := try >= transport.DoubtfulTries
+		if unknown && got.like != nil && !enough && d.Service.Retries.Wait(ctx, try+1, err) == nil {
+			continue
+		}
 		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
 		switch {
 		case lookErr != nil:
@@ -78,11 +86,14 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			d.foldsCase.Store(true)
 			return like, nil
 		}
-		waitErr := d.Service.Retries.Wait(ctx, try+1, err)
-		if waitErr == nil {
-			continue
+		var waitErr error
+		if !unknown || like == nil || !enough {
+			waitErr = d.Service.Retries.Wait(ctx, try+1, err)
+			if waitErr == nil {
+				continue
+			}
 		}
-		if like != nil && ctx.Err() == nil && answered && strings.ToUpper(status.status) == statusUnknown {
+		if unknown && like != nil && ctx.Err() == nil {
 			d.foldsCase.Store(true) // no other reason for the refusal is known
 			return like, nil
 		}
