@@ -14,8 +14,9 @@ use crate::{
     config,
     drive::Limits,
     report::{Bytes, counted},
-    restore::{Decided, Fate, OnConflict, Plan, Planned},
+    restore::{Decided, Fate, OnConflict, Plan},
 };
+use folder::Folder;
 
 /// The number of uploads at once, as in a restore by default.
 const UPLOADS: u16 = 64;
@@ -61,7 +62,7 @@ impl Command {
     /// Makes a plan and prints it.
     pub async fn run(self, state: &State) -> Result<Ending, Error> {
         let policy = config::restore_policy(self.options()?).map_err(|error| Error::Usage(error.to_string()))?;
-        let (items, place) = self.items()?;
+        let (Folder { items, vanished }, place) = self.items()?;
         let limits = Limits { uploads: UPLOADS.into(), spool_memory: 0, spool_dir: env::temp_dir() };
         let place = Place::parse(state, place)?;
         let drive = place.open(&limits).await?;
@@ -73,9 +74,13 @@ impl Command {
         let plan = plan.map_err(|error| Error::Failed(error.to_string()))?;
         let totals = Totals::of(&plan);
         if self.json {
-            output::print_json(&value(&place, &plan, &totals))?;
+            output::print_json(&value(&place, &plan, &totals, vanished))?;
         } else {
             output::print(&text(&place, &plan, &totals, policy.on_conflict))?;
+            if vanished > 0 {
+                let items = counted(vanished, "item");
+                crate::log::notice(format_args!("left out {items} that vanished while the folder was read"));
+            }
         }
         Ok(if totals.missing > 0 || totals.refused > 0 { Ending::Failure } else { Ending::Success })
     }
@@ -89,18 +94,19 @@ impl Command {
     }
 
     /// Returns the items of the snapshot or folder, and the place in the drive.
-    fn items(&self) -> Result<(Vec<Planned>, &str), Error> {
+    fn items(&self) -> Result<(Folder, &str), Error> {
         let (items, places) = match (&self.snapshot, &self.places[..]) {
             (Some(path), places) => {
                 let text =
                     if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
                 let text = text.map_err(Error::io(format!("{} cannot be read", path.display())))?;
                 let parsed = listing::parse(&text);
-                (parsed.map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?, places)
+                let items = parsed.map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?;
+                (Folder { items, vanished: 0 }, places)
             }
             (None, [dir, places @ ..]) => {
-                let items = folder::read(dir.as_ref());
-                (items.map_err(Error::io(format!("{dir} cannot be read")))?, places)
+                let folder = Folder::read(dir.as_ref());
+                (folder.map_err(Error::io(format!("{dir} cannot be read")))?, places)
             }
             (None, []) => return Err(Error::Usage("name a folder, or a listing with --snapshot".to_owned())),
         };
@@ -168,7 +174,7 @@ fn of_fate(plan: &Plan, fate: Fate) -> impl Iterator<Item = &Decided> {
     plan.items.iter().filter(move |item| item.fate == fate && !(item.is_folder && fate == Fate::Identical))
 }
 
-fn value(place: &Place, plan: &Plan, totals: &Totals) -> Value {
+fn value(place: &Place, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
     let counts: serde_json::Map<String, Value> =
         FATES.iter().map(|(fate, key, _)| ((*key).to_owned(), json!(of_fate(plan, *fate).count()))).collect();
     let name = |fate: Fate| FATES.iter().find(|(known, ..)| *known == fate).map(|(_, key, _)| *key);
@@ -183,7 +189,7 @@ fn value(place: &Place, plan: &Plan, totals: &Totals) -> Value {
     };
     json!({
         "account": place.name, "location": place.top.to_string(), "files": totals.files, "folders": totals.folders,
-        "counts": counts, "items": plan.items.iter().filter(notable).map(item).collect::<Vec<_>>(),
+        "vanished": vanished, "counts": counts, "items": plan.items.iter().filter(notable).map(item).collect::<Vec<_>>(),
         "bytes": { "least": totals.bytes.0, "most": totals.bytes.1, "files_of_unknown_size": totals.unknown },
         "free": plan.free, "missing": totals.missing,
         "estimate": { "requests": totals.requests, "seconds_without_content": totals.seconds },

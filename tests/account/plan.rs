@@ -133,7 +133,8 @@ async fn a_plan_tells_what_it_finds_and_whether_there_is_room() {
         assert!(shown.stdout.contains(part), "{part} is missing in\n{}", shown.stdout);
     }
     fs::remove_dir_all(from.join("sub")).unwrap();
-    assert_eq!(plan(&person, &[], 0)["missing"], 0);
+    let fits = plan(&person, &[], 0);
+    assert_eq!((&fits["missing"], &fits["vanished"]), (&json!(0), &json!(0)));
     person.simulator.rules(|rules| rules.drive.quota = 20);
     let full = plan(&person, &[], 1);
     let bytes = full["bytes"]["most"].as_u64().unwrap();
