@@ -103,7 +103,69 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
+
+    /// Returns an error that a retry may fix, at once.
+    fn temporary() -> Error {
+        Error { retry: true, retry_after: Some(Duration::ZERO), ..Error::unexpected("temporary") }
+    }
+
+    #[test]
+    fn pauses_double_until_no_attempt_is_left() {
+        let error = Error { retry_after: None, ..temporary() };
+        let mut attempts = Attempts::default();
+        let pauses: Vec<u128> =
+            std::iter::from_fn(|| attempts.pause_after(&error)).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000]);
+        let mut one = Attempts::ONE;
+        assert_eq!(one.pause_after(&error), None);
+    }
+
+    #[test]
+    fn the_service_may_request_a_pause_of_limited_length() {
+        for (seconds, waits) in [(7, true), (300, true), (301, false)] {
+            let asked = Duration::from_secs(seconds);
+            let pause = Attempts::default().pause_after(&Error { retry_after: Some(asked), ..temporary() });
+            assert_eq!(pause, waits.then_some(asked));
+        }
+        assert_eq!(Attempts::default().pause_after(&Error { retry: false, ..temporary() }), None);
+    }
+
+    #[tokio::test]
+    async fn an_operation_is_retried_until_it_succeeds_or_no_attempt_is_left() {
+        for (failures, made, succeeds) in [(0, 1, true), (4, 5, true), (5, 5, false)] {
+            let calls = Cell::new(0);
+            let operation = || {
+                calls.set(calls.get() + 1);
+                std::future::ready(if calls.get() > failures { Ok(()) } else { Err(temporary()) })
+            };
+            assert_eq!(retried(Attempts::default(), operation).await.is_ok(), succeeds);
+            assert_eq!(calls.get(), made);
+        }
+    }
+
+    /// Of several items, only those are retried whose error says so. A failed call counts for all.
+    #[tokio::test]
+    async fn only_items_with_temporary_errors_are_retried() {
+        let calls = RefCell::new(Vec::new());
+        let operation = |left: &[usize]| {
+            calls.borrow_mut().push(left.to_vec());
+            let of = |&item: &usize| match item {
+                0 => Ok(item),
+                1 => Err(Error::unexpected("permanent")),
+                _ if calls.borrow().len() > 3 => Ok(item),
+                _ => Err(temporary()),
+            };
+            let call_fails = calls.borrow().len() == 1;
+            std::future::ready(if call_fails { Err(temporary()) } else { Ok(left.iter().map(of).collect()) })
+        };
+        let results = retried_each(Attempts::default(), 3, operation).await;
+        let texts: Vec<_> = results.iter().map(|result| result.as_ref().map_err(|error| error.text.as_str())).collect();
+        assert_eq!(texts, [Ok(&0), Err("permanent"), Ok(&2)]);
+        assert_eq!(*calls.borrow(), [vec![0, 1, 2], vec![0, 1, 2], vec![2], vec![2]]);
+    }
 
     #[test]
     fn long_pauses_are_logged_as_warnings() {

@@ -205,6 +205,33 @@ mod tests {
         assert_eq!(first(Reason::Refused, "plain", 1), ["plain~2"]);
     }
 
+    /// The first form keeps what only Windows refuses.
+    #[test]
+    fn refused_characters_become_characters_that_look_similar() {
+        for (control, picture) in ('\u{1}'..='\u{1f}').zip('\u{2401}'..='\u{241f}') {
+            for (name, shown) in
+                [(format!("a{control}b"), format!("a{picture}b")), (format!("{control}"), format!("{picture}"))]
+            {
+                assert_eq!(Reason::Refused.forms(&name)[0], shown);
+                assert!(is_odd(&name) && may_be_derived(&shown) && !is_odd(&shown));
+            }
+        }
+        for (name, first, second) in [
+            ("a\u{7f}b", "a\u{2421}b", "a\u{2421}b"),
+            (" a b ", "\u{2420}a b\u{2420}", "\u{2420}a b\u{2420}"),
+            (".a.b.", ".a.b\u{ff0e}", "\u{ff0e}a.b\u{ff0e}"),
+            ("a\\b", "a\u{ff3c}b", "a\u{ff3c}b"),
+            (
+                "\u{7f}a:?*\"<>|",
+                "\u{2421}a:?*\"<>|",
+                "\u{2421}a\u{ff1a}\u{ff1f}\u{ff0a}\u{ff02}\u{ff1c}\u{ff1e}\u{ff5c}",
+            ),
+        ] {
+            assert_eq!((visible(name, false).as_str(), visible(name, true).as_str()), (first, second));
+        }
+        assert!(!is_odd("a b.c-d~2 \u{e9}") && !may_be_derived("a b.c-d~2 \u{e9}"));
+    }
+
     #[test]
     fn derived_names_are_short_enough_and_differ() {
         let (one, other) = ("é".repeat(200) + "1.txt", "é".repeat(200) + "2.txt");

@@ -167,7 +167,13 @@ async fn another_case_is_a_conflict_if_the_service_ignores_case() {
 /// A file with the path of a folder, and a folder with the path of a file, are never removed.
 #[tokio::test]
 async fn files_and_folders_do_not_replace_each_other() {
-    for choice in ["replace", "skip", "keep-both", "fail"] {
+    for (choice, uploads, failures) in [
+        ("replace", 0, ["a folder has this name, which was left as it is", "a file has this name"]),
+        ("newer", 0, ["a folder has this name, which was left as it is", "a file has this name"]),
+        ("fail", 0, ["a folder has this name", "a file has this name"]),
+        ("skip", 0, ["", ""]),
+        ("keep-both", 3, ["", ""]), // with the list of renames
+    ] {
         let icloud = ICloud::new();
         icloud.put("to/sub", b"a file");
         icloud.put("to/a.txt/inside", b"in a folder");
@@ -175,6 +181,12 @@ async fn files_and_folders_do_not_replace_each_other() {
         let there = texts(&icloud);
         assert_eq!((&*there["sub"], &*there["a.txt/inside"]), ("a file", "in a folder"), "{choice}");
         assert!(icloud.simulator.trash().is_empty(), "{choice}");
+        let errors = exported.errors();
+        for (path, why) in ["/a.txt", "/sub"].into_iter().zip(failures) {
+            assert!(errors.get(path).copied().unwrap_or_default().contains(why), "{choice}: {errors:?}");
+        }
+        assert_eq!(errors.is_empty(), failures[0].is_empty(), "{choice}: {errors:?}");
+        assert_eq!(icloud.count(RequestKind::ContentPost), uploads, "{choice}");
         assert_eq!(exported.end.is_ok(), matches!(choice, "skip" | "keep-both"), "{choice}");
         if choice == "keep-both" {
             assert_eq!(there[&format!("sub (restored {})/b.txt", today())], "b", "{there:?}");

@@ -114,11 +114,16 @@ async fn a_killed_restore_loses_nothing() {
         let settings = settings(&icloud);
         let exporter = icloud.host.exporter(&settings, &Options::default()).await.unwrap();
         let point = random.below(requests);
-        let (_, ()) = tokio::join!(exporter.export(&tree), async {
+        let killing = async {
             plakar_host::until(|| icloud.simulator.counts().total.requests > point).await;
-            // The process may have ended.
-            let _ = exporter.connector().signal(Signal::KILL);
-        });
+            let _ = exporter.connector().signal(Signal::KILL); // the process may have ended
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = exporter.export(&tree) => {} // also if this restore makes fewer requests
+            () = killing => {}
+        }
+        let _ = exporter.connector().signal(Signal::KILL);
         let _ = exporter.into_connector().wait(PATIENCE).await;
         let stored = assert_nothing_lost(&icloud, "to");
         let before = icloud.count(RequestKind::ContentPost);
