@@ -9,7 +9,7 @@
 //! - [`monitor`]: pings and metrics
 //! - [`fuzz`]: configurations and messages that plakar never sends
 //! - [`provider`]: all three on a WebDAV server
-//! - [`servers`]: restores to OpenSSH and Apache, if they are installed
+//! - [`servers`]: restores to OpenSSH, Apache and an S3 server, if they are installed
 //! - [`plakar`]: the same through the real plakar, if it is on PATH
 //!
 //! They run against a simulated iCloud ([`icloud`]) or folders of this machine ([`disk`]).

@@ -1,5 +1,6 @@
-//! Restores of an iCloud snapshot to the servers of others: OpenSSH and Apache. A test reports that it
-//! was skipped if its server is not installed; `.ci/run` installs both.
+//! Restores of an iCloud snapshot to the servers of others: OpenSSH, Apache and, for S3, Versity's
+//! gateway. A test reports that it was skipped if its server is not installed; `.ci/run` installs
+//! all three.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -237,4 +238,26 @@ async fn odd_files_go_to_apache_and_back() {
     let told = round_trip(&settings, false).await;
     assert_eq!(lines(&told, "the destination does not store modification times"), 1, "{told:?}");
     assert!(Path::new(&server.file("files/to/empty folder")).is_dir());
+}
+
+/// S3 has no folders, so an empty one cannot be stored. rclone stores the time of a file beside it.
+#[tokio::test]
+async fn odd_files_go_to_versitygw_and_back() {
+    let server = Server::start("versitygw", |folder, port| {
+        let files = folder.join("files").display().to_string();
+        let address = format!("127.0.0.1:{port}");
+        let arguments = ["--port", &address, "--access", "user", "--secret", "password", "--quiet", "posix", &files];
+        arguments.map(str::to_owned).to_vec()
+    })
+    .await;
+    let Some(server) = server else { return };
+    let settings = Settings::new("rclone:///bucket/to")
+        .with("rclone_type", "s3")
+        .with("rclone_provider", "Other")
+        .with("rclone_endpoint", format!("http://127.0.0.1:{}", server.port))
+        .with("rclone_access_key_id", "user")
+        .with("rclone_secret_access_key", "password");
+    let told = round_trip(&settings, true).await;
+    assert_eq!(lines(&told, "the destination does not store 1 empty folder"), 1, "{told:?}");
+    assert_eq!(lines(&told, "does not store"), 1, "{told:?}");
 }
