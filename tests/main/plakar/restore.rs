@@ -1,12 +1,16 @@
 //! `plakar restore` into the drive.
 
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
+use bytes::Bytes;
 use icloud_simulator::{FaultAction, FaultRule, HoldAt, NameMatching, RequestKind};
-use plakar_host::digest;
+use plakar_host::{Role, digest};
 
 use crate::exporter::{killed, scale::sized};
-use crate::icloud::hex;
+use crate::icloud::{ICloud, MODIFIED, hex};
 
 use super::Installed;
 
@@ -234,4 +238,103 @@ async fn the_smallest_snapshots_are_restored() {
     installed.at_plain(&["backup", &format!("{from}/alone.txt")]).await;
     installed.at_plain(&["restore", "-to", "@drive"]).await;
     assert_eq!(paths(&installed), ["/to/alone.txt"]);
+}
+
+/// A file is larger than the memory that its restore takes. It is restored byte for byte.
+#[tokio::test]
+async fn a_large_file_takes_little_memory() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    let size: u64 = sized(64 << 20, 6 << 30);
+    icloud.simulator.rules(|rules| rules.drive.quota = u64::MAX);
+    let (from, kloset) = (plakar.path("large"), plakar.path("plain"));
+    std::fs::create_dir(&from).unwrap();
+    let file = std::fs::File::create_new(format!("{from}/large.bin")).unwrap();
+    file.set_len(size).unwrap();
+    for offset in (0..size).step_by(1 << 24) {
+        file.write_all_at(&offset.to_le_bytes(), offset).unwrap(); // otherwise all blocks would be equal
+    }
+    let file = std::fs::File::open(format!("{from}/large.bin")).unwrap();
+    let backup = plakar.start(["at", &kloset, "backup", &from]).unwrap().wait_with_output().await.unwrap();
+    assert!(backup.status.success(), "{backup:?}");
+    installed.define("destination", "drive", "icloud:///to").await;
+    icloud.hold(RequestKind::UpdateDocuments, "sent");
+    let running = plakar.start(["at", &kloset, "restore", "-to", "@drive"]).unwrap();
+    icloud.simulator.wait_for(RequestKind::UpdateDocuments, 1, Duration::from_mins(30)).await.unwrap();
+    let processes = plakar.surroundings().processes();
+    let memory: Vec<_> = processes
+        .iter()
+        .filter(|process| process.serves(Role::Exporter))
+        .filter_map(plakar_host::Running::resident)
+        .collect();
+    icloud.simulator.release("sent");
+    let ended = plakar.finish(running).await.unwrap();
+    assert_eq!(ended.status, Some(0), "{}", ended.output);
+    assert!(!memory.is_empty() && memory.iter().all(|resident| resident.most <= 128 * 1024), "{memory:?}");
+    let content = icloud.simulator.content("to/large.bin").unwrap();
+    assert_eq!(content.size(), size);
+    let mut piece = vec![0; 1 << 20];
+    for offset in (0..size).step_by(piece.len()) {
+        file.read_exact_at(&mut piece, offset).unwrap();
+        assert_eq!(content.read(offset, piece.len() as u64), piece, "at {offset}");
+    }
+}
+
+/// Returns what a package contains. The paths of folders end with a slash.
+fn contents(icloud: &ICloud, path: &str) -> BTreeMap<String, Vec<u8>> {
+    let content = icloud.simulator.content(path).unwrap();
+    let mut archive = zip::ZipArchive::new(Cursor::new(content.read(0, content.size()))).unwrap();
+    let mut entries = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        entries.insert(entry.name().unwrap().into_owned(), bytes);
+    }
+    entries
+}
+
+/// A package is a package again after a backup and a restore, whether it is saved as an archive or as
+/// a folder. A second restore stores nothing.
+#[tokio::test]
+async fn packages_become_packages_again() {
+    let entries = [
+        ("Data/a", Bytes::from(vec![1; 2_000_000])),
+        ("Data/empty/", Bytes::new()),
+        ("Data/Inner.rtfd/TXT.rtf", Bytes::from("inner")),
+        ("caf\u{e9}.txt", Bytes::from("coffee")),
+        ("index.xml", Bytes::new()),
+    ];
+    let entries = entries.map(|(name, bytes)| (name.to_owned(), bytes));
+    for form in ["archive", "tree"] {
+        let Some(installed) = Installed::new().await else { return };
+        let Installed { icloud, plakar } = &installed;
+        icloud.put("from/file.txt", b"content");
+        let packages = ["report.pages", "sub/caf\u{e9}.band"];
+        for path in packages {
+            icloud.simulator.put_package(&format!("from/{path}"), &entries, None, MODIFIED);
+        }
+        let source = icloud.settings("icloud:///from").with("packages", form);
+        plakar.define("source", "from", &source).await.unwrap();
+        installed.define("destination", "to", "icloud:///to").await;
+        installed.at_plain(&["backup", "@from"]).await;
+        for posts in [3, 0] {
+            let before = icloud.count(RequestKind::ContentPost);
+            let told = installed.at_plain(&["restore", "-to", "@to"]).await;
+            assert_eq!(icloud.count(RequestKind::ContentPost) - before, posts, "{form}: {told}");
+            let kinds = |folder: &str| -> Vec<(String, bool, bool, u64)> {
+                let below = |item: icloud_simulator::ItemInfo| {
+                    Some((item.path.strip_prefix(folder)?.to_owned(), item.folder, item.sha256.is_some(), item.size))
+                };
+                icloud.simulator.snapshot().into_iter().filter_map(below).collect()
+            };
+            assert_eq!(kinds("to/"), kinds("from/"), "{form}");
+            for path in packages {
+                let stored = contents(icloud, &format!("to/{path}"));
+                assert!(stored.len() >= entries.len());
+                assert_eq!(stored, contents(icloud, &format!("from/{path}")), "{form}: {path}");
+            }
+        }
+        assert!(icloud.simulator.trash().is_empty());
+    }
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Role, within};
+use super::{Resident, Role, within};
 use crate::error::Result;
 
 /// A home, a folder for temporary files and a working folder, all of them empty and removed on
@@ -32,6 +32,11 @@ impl Running {
     /// Reports whether the process is a connector in a role.
     pub fn serves(&self, role: Role) -> bool {
         self.arguments.iter().any(|argument| argument == role.argument())
+    }
+
+    /// Returns its memory, if it is not gone.
+    pub fn resident(&self) -> Option<Resident> {
+        Resident::of(self.pid)
     }
 
     /// Sends a signal.
