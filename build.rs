@@ -95,7 +95,9 @@ fn build_archive(target: &Target, archive: &Path) {
     }
     run(
         go().args(["build", "-buildmode=c-archive", "-trimpath", "-buildvcs=false"])
-            .args(["-ldflags=-s -w -buildid=", "-tags", &tags, "-o"])
+            .args(["-ldflags=-s -w -buildid=", "-tags", &tags])
+            .args(compiler_flags())
+            .arg("-o")
             .arg(archive)
             .arg(".")
             .env("CGO_ENABLED", "1")
@@ -105,6 +107,13 @@ fn build_archive(target: &Target, archive: &Path) {
         "go could not build rclone; its messages are above. \
          The first build downloads Go modules: check that `go mod download` works in vendor/librclone",
     );
+}
+
+/// Returns flags of Go's compiler. Go has no levels of optimisation, so the low level of the profile `demo`,
+/// which saves time to compile, is none.
+fn compiler_flags() -> Option<&'static str> {
+    let level = env::var("OPT_LEVEL").expect("cargo sets OPT_LEVEL");
+    (level == "1").then_some("-gcflags=all=-N -l -dwarf=false")
 }
 
 /// Removes the function that starts Go's runtime from `.init_array` and names it
