@@ -111,6 +111,10 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar -concurrency 16 at @icloud restore …", In("tests/main/plakar/backup.rs", "\"-concurrency\"")),
     ("plakar pkg add -allow-unsigned", In("tests/host/src/plakar.rs", "-allow-unsigned")),
     ("plakar pkg add -u", In("tests/package/upgrade.rs", "\"-u\"")),
+    (
+        "plakar at ptar:NAME.ptar cat :/plakar-icloud | sha256sum",
+        In("tests/package/main.rs", "at ptar:{} cat :/plakar-icloud"),
+    ),
     ("plakar pkg rm icloud", In("tests/package/main.rs", "\"rm\", \"icloud\"")),
     ("plakar pkg rm rclone", In("tests/package/upgrade.rs", "\"rm\", \"rclone\"")),
     ("plakar source import", In("tests/package/seed.rs", "plakar source import -rclone")),

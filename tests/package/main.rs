@@ -199,6 +199,9 @@ fn is_signed(signify: &Path, keys: &Path, folder: &Path) {
 /// Checks that plakar installs the package, starts its connectors, and removes it.
 async fn is_accepted_by_plakar(executable: &Path, folder: &Path) {
     let plakar = Plakar::new(executable.to_owned(), Surroundings::new().unwrap()).await.unwrap();
+    let [program, package] = [executable.to_owned(), ptar(folder)].map(|file| file.display().to_string());
+    let compare = format!("{program} at ptar:{package} cat :/plakar-icloud | cmp - {}/plakar-icloud", folder.display());
+    shell(plakar.surroundings(), &compare).await;
     plakar.install(&ptar(folder)).await.unwrap();
     let listed = plakar.must(["pkg", "list"]).await.unwrap();
     assert!(listed.contains("icloud"), "{listed}");
