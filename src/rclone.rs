@@ -21,7 +21,7 @@ use once_cell::sync::OnceCell;
 
 pub use error::{Cause, Error, Kind};
 pub use ffi::{region::Region, signals::use_alternate_stack};
-pub use methods::{BackendOption, Sections};
+pub use methods::{BackendOption, Collection, Sections};
 pub use read::{Reader, Scope, ScopeId, Version};
 pub use rules::Rules;
 

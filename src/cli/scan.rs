@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Ending, Error, Place, output};
@@ -18,7 +18,7 @@ use crate::{
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
     config::{PHOTOS, SERVICE, origin_of_photos},
     drive::{DrivePath, Limits},
-    rclone::Rclone,
+    rclone::{Collection, Rclone},
     report::{Bytes, counted},
 };
 
@@ -72,6 +72,8 @@ impl Scan {
         let last = VersionsFile::new(&state.kept_folder(), &origin, &top).load();
         let progress = Progress::new();
         let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, |scan| progress.show(scan)).await;
+        // They are known after the walk has listed them.
+        let collections = drive.collections().await.unwrap_or_default();
         progress.end();
         // The scan has changed nothing, so it is complete even if the session cannot be saved.
         if let Err(error) = drive.close().await {
@@ -80,9 +82,9 @@ impl Scan {
         let scan = scan?;
         let estimate = Estimate::of(&scan, began.elapsed());
         if self.json {
-            output::print_json(&value(&name, &top, &scan, &estimate))?;
+            output::print_json(&value(&name, &top, &scan, &collections, &estimate))?;
         } else {
-            output::print(&text(&name, &top, &scan, &estimate))?;
+            output::print(&text(&name, &top, &scan, &collections, &estimate))?;
         }
         Ok(if scan.failed > 0 { Ending::Failure } else { Ending::Success })
     }
@@ -141,7 +143,7 @@ impl Progress {
     }
 }
 
-fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -> Value {
+fn value(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collection], estimate: &Estimate) -> Value {
     let largest_folders: Vec<Value> = scan
         .largest_folders(top)
         .into_iter()
@@ -150,12 +152,17 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) 
     let largest_files =
         scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
     let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
+    let libraries = collections.iter().map(|found| {
+        let counts: Map<String, Value> =
+            found.counts.iter().map(|count| (count.kind.clone(), json!(count.number))).collect();
+        json!({ "path": format!("/{}", found.name), "counts": counts, "bytes": found.bytes })
+    });
     let changes = scan.changes.map(|changes| {
         json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
     });
     json!({
         "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
-        "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
+        "libraries": libraries.collect::<Vec<_>>(), "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
         "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
         "troubled_names": scan.unportable, "names": names.collect::<Vec<_>>(), "changes": changes,
         "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -163,12 +170,17 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) 
     })
 }
 
-fn text(name: &str, top: &DrivePath, scan: &backup::Scan, estimate: &Estimate) -> String {
+fn text(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collection], estimate: &Estimate) -> String {
     let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
     let mut rows = vec![
         ("account", format!("{name}, {top}")),
         ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
     ];
+    for found in collections {
+        let counts = found.counts.iter().map(|count| format!("{} {}", count.kind, count.number));
+        let counts = counts.chain([Bytes(found.bytes).to_string()]).collect::<Vec<_>>().join(", ");
+        rows.push(("library", format!("/{}: {counts}", found.name)));
+    }
     if scan.packages > 0 {
         let packages = counted(scan.packages, "file");
         rows.push((

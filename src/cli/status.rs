@@ -92,7 +92,8 @@ impl Status {
                 },
                 "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
-                "domain": described.domain, "protected": described.protected, "consent_until": described.consent_until, "services": services, "refused": refused,
+                "domain": described.domain, "protected": described.protected, "consent_until": described.consent_until,
+                "photos_approved": described.photos_approved, "services": services, "refused": refused,
             }))?;
         } else if self.check {
             output::print(&(checked(&name, ending, &described, &response) + "\n"))?;
@@ -158,7 +159,9 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
             Some(until) => format!("; a device has consented to the access until {}", output::minute(until)),
             None => String::new(),
         };
-        lines.push(("protection", format!("Advanced Data Protection is on{consent}")));
+        let photos =
+            if described.photos_approved { "has been approved" } else { "is requested by the first backup of them" };
+        lines.push(("protection", format!("Advanced Data Protection is on{consent}; the access to photos {photos}")));
     }
     if !described.needs_login && !described.reason.is_empty() {
         lines.push(("note", described.reason.clone()));

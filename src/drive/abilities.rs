@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Drive;
+use super::{Drive, DrivePath, Error};
+use crate::rclone::Collection;
 
 /// How long [`Drive::free_room`] waits for the response of the service.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +24,15 @@ impl Drive {
     pub async fn is_package_name(&self, name: &str) -> bool {
         // Fails only if the remote is closed.
         self.remote.is_package_name(name).await.unwrap_or_default()
+    }
+
+    /// Returns the collections, such as photo libraries, with the numbers of their items.
+    ///
+    /// # Errors
+    /// Returns the error of the service.
+    pub async fn collections(&self) -> Result<Vec<Collection>, Error> {
+        let found = self.remote.collections().await;
+        found.map_err(|cause| Error::new("cannot count the items of", &DrivePath::top(), cause))
     }
 
     /// Returns the free room of the storage in bytes, or none if it is unknown. Makes one attempt

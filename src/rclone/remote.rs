@@ -3,7 +3,7 @@
 use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
-    Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
+    Collection, Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
     call::{blocking, call, check_count, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
@@ -17,6 +17,15 @@ impl Remote {
     /// Fails if the state cannot be saved.
     pub async fn close(self) -> Result<(), Error> {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
+    }
+
+    /// Counts the items of the collections, such as photo libraries. Returns none if the backend has
+    /// no collections.
+    ///
+    /// # Errors
+    /// Returns the error of the service.
+    pub async fn collections(self) -> Result<Vec<Collection>, Error> {
+        Ok(call(methods::Summarize { remote: self.id }).await?.collections)
     }
 
     /// Lists folders, without the items that `rules` leave out. Returns one result for each path, in

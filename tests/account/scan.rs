@@ -50,6 +50,43 @@ async fn a_scan_of_the_photo_library_downloads_nothing() {
 }
 
 #[tokio::test]
+async fn a_scan_counts_the_photos_by_kind() {
+    let person = furnished();
+    let content = |seed| Content::Generated { seed, size: 1_000 };
+    let image = |seed: u64| NewAsset::image(&format!("IMG_{seed}.HEIC"), 1_793_872_800_000, content(seed));
+    person.simulator.photos(|library| {
+        let assets = [
+            NewAsset { live: Some(content(11)), favorite: true, ..image(1) },
+            NewAsset { alternative: Some((content(12), "com.adobe.raw-image".to_owned())), ..image(2) },
+            NewAsset { edited: Some((content(13), "public.jpeg".to_owned())), screenshot: true, ..image(3) },
+            NewAsset { file_type: "com.apple.quicktime-movie".to_owned(), hidden: true, ..image(4) },
+            NewAsset { burst: Some(("burst".to_owned(), true)), ..image(5) },
+            NewAsset { burst: Some(("burst".to_owned(), false)), ..image(6) },
+        ];
+        let ids = assets.map(|asset| library.add(PRIMARY_ZONE, asset));
+        let album = library.add_album(PRIMARY_ZONE, "Trip", "", false);
+        library.set_member(PRIMARY_ZONE, &album, &ids[0], true);
+        let shared = library.add_shared_album("Party");
+        library.add(&shared, image(7));
+    });
+    let scan = person.run(&["scan", "--photos", "--json"]).ends(0).json();
+    let counts = json!({
+        "photos": 5, "videos": 1, "live photos": 1, "RAW photos": 1, "bursts": 1, "edited": 1, "screenshots": 1,
+        "favorites": 1, "hidden": 1, "albums": 1,
+    });
+    assert_eq!(
+        scan["libraries"],
+        json!([
+            { "path": "/Library", "counts": counts, "bytes": 9_000 },
+            { "path": "/Shared Albums/Party", "counts": { "photos": 1 }, "bytes": 1_000 },
+        ])
+    );
+    let shown = person.run(&["scan", "--photos"]).ends(0).stdout;
+    assert!(shown.contains("/Library: photos 5, videos 1, live photos 1"), "{shown}");
+    assert_eq!(person.count(RequestKind::ContentGet), 0);
+}
+
+#[tokio::test]
 async fn a_scan_shows_the_changes_since_the_last_backup() {
     let person = furnished();
     let backup =

@@ -208,6 +208,22 @@ async fn photos_use_the_session_of_the_account() {
 }
 
 #[tokio::test]
+async fn the_access_to_protected_photos_is_stored() {
+    let person = Person::new();
+    person.simulator.rules(|rules| rules.account.advanced_data_protection = true);
+    person.sign_in();
+    let requested = person.count(RequestKind::RequestPcs);
+    let settings = Settings::new("icloud://").with("account", "icloud").with("service", "photos");
+    for _ in 0..2 {
+        let importer = person.host().importer(&settings, &Options::default()).await.unwrap();
+        importer.ping().await.unwrap();
+        assert_eq!(person.count(RequestKind::RequestPcs), requested + 1);
+    }
+    let status = person.run(&["status"]).ends(0).stdout;
+    assert!(status.contains("the access to photos has been approved"), "{status}");
+}
+
+#[tokio::test]
 async fn the_renewal_of_a_session_imported_from_rclone_is_stored() {
     let person = Person::new();
     furnish(&person.simulator);

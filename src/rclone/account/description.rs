@@ -27,6 +27,8 @@ pub struct Description {
     pub protected: bool,
     /// When the access to protected data ends, which a device has approved, RFC 3339.
     pub consent_until: Option<String>,
+    /// Whether the session has had access to the photo library with Advanced Data Protection.
+    pub photos_approved: bool,
     /// Whether a person has to sign in.
     pub needs_login: bool,
     /// The reason, as text.

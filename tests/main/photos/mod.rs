@@ -3,7 +3,10 @@
 mod changes;
 mod failures;
 mod library;
+mod odd;
+mod protection;
 mod shared_albums;
+mod sidecars;
 
 use std::collections::BTreeMap;
 

@@ -137,17 +137,20 @@ impl RequestKind {
 
     /// Returns whether the request goes to a host of Photos.
     pub(crate) fn is_of_photos(self) -> bool {
+        self.is_of_photos_database() || self.is_of_shared_albums()
+    }
+
+    /// Reports whether the request is to the database of Photos.
+    pub(crate) fn is_of_photos_database(self) -> bool {
         matches!(
             self,
-            Self::PhotosQuery
-                | Self::PhotosLookup
-                | Self::PhotosCount
-                | Self::PhotosZones
-                | Self::PhotosChanges
-                | Self::SharedAlbums
-                | Self::SharedAlbumPhotos
-                | Self::SharedAlbumCount
+            Self::PhotosQuery | Self::PhotosLookup | Self::PhotosCount | Self::PhotosZones | Self::PhotosChanges
         )
+    }
+
+    /// Reports whether the request is to the service of shared albums.
+    pub(crate) fn is_of_shared_albums(self) -> bool {
+        matches!(self, Self::SharedAlbums | Self::SharedAlbumPhotos | Self::SharedAlbumCount)
     }
 
     /// Returns whether the request needs a web session (a cookie). Content hosts need none.

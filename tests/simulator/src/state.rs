@@ -118,7 +118,7 @@ impl State {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
         let Self { rules, account, drive, photos, .. } = self;
         if message.kind.needs_session()
-            && let Err(refused) = account.admit(message, &rules.account, &rules.session, now)
+            && let Err(refused) = account.admit(message, rules, now)
         {
             return refused;
         }
@@ -194,6 +194,7 @@ impl State {
             && let Ok(body) = message.json()
         {
             photos::subjects(&body, &mut subjects);
+            subjects.push(message.segment(4).to_owned()); // the area of the database
         }
         subjects.extend(photos::content_of(&self.photos, message).map(|(_, _, name)| name));
         subjects

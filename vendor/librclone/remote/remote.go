@@ -19,6 +19,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"plakar-icloud/librclone/backend/icloudphotos"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
 	"github.com/rclone/rclone/fs/config/obscure"
@@ -218,6 +220,29 @@ func room(ctx context.Context, in struct {
 	return &roomAnswer{Free: usage.Free}, nil
 }
 
+// summaryAnswer is the result of summary.
+type summaryAnswer struct {
+	Collections []icloudphotos.Collection `json:"collections"`
+}
+
+// summary returns the photo libraries and shared albums of a remote, none for a
+// remote of another backend.
+func summary(ctx context.Context, in struct {
+	Remote uint64 `json:"remote"`
+}) (*summaryAnswer, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	out := &summaryAnswer{Collections: []icloudphotos.Collection{}}
+	if photos, ok := f.(*icloudphotos.Fs); ok {
+		if out.Collections, err = photos.Summary(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // closeRemote closes a remote, so that its backend stores its unsaved state.
 func closeRemote(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
@@ -240,6 +265,7 @@ func init() {
 	Method("remote/close", closeRemote)
 	Method("remote/room", room)
 	Method("remote/package-name", packageName)
+	Method("remote/summary", summary)
 	Method("remote/list", list)
 	Method("remote/stat", stat)
 	Method("remote/mkdir", mkdir)

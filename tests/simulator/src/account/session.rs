@@ -1,14 +1,17 @@
 //! Web sessions: the cookies that the data hosts require.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::json;
 
 use crate::account::Account;
-use crate::rules::{AccountRules, SessionRules};
+use crate::rules::{AccountRules, Rules, SessionRules};
 use crate::transport::message::{Answer, Message};
 
 pub(crate) const WEB_TOKEN: &str = "X-APPLE-WEBAUTH-TOKEN";
 pub(crate) const PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Documents";
+pub(crate) const PHOTOS_PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Photos";
 
 #[derive(Debug, Default)]
 pub(crate) struct WebSession {
@@ -18,8 +21,8 @@ pub(crate) struct WebSession {
     requests: u64,
     /// The status of every further response, once the session has ended.
     ended: Option<u16>,
-    /// The valid value of the PCS cookie, once `requestPCS` has given one.
-    pub(crate) pcs: Option<String>,
+    /// The valid values of the PCS cookies by their names, once `requestPCS` has given them.
+    pcs: BTreeMap<&'static str, String>,
 }
 
 /// A session that is already signed in. The fields have the names and formats of rclone's options.
@@ -47,8 +50,10 @@ impl Account {
         let web = self.start_session(now, rules.mainland_china);
         let mut cookies = format!("X-APPLE-WEBAUTH-USER=v1; X-APPLE-WEBAUTH-HSA-TRUST=v1; {WEB_TOKEN}={web}");
         if rules.advanced_data_protection {
-            let pcs = self.grant_pcs(&web);
-            cookies = format!("{cookies}; {PCS_COOKIE}={pcs}");
+            for name in [PCS_COOKIE, PHOTOS_PCS_COOKIE] {
+                let pcs = self.grant_pcs(&web, name);
+                cookies = format!("{cookies}; {name}={pcs}");
+            }
         }
         MintedSession {
             apple_id: rules.apple_id.clone(),
@@ -58,10 +63,11 @@ impl Account {
         }
     }
 
-    pub(crate) fn grant_pcs(&mut self, web_token: &str) -> String {
+    /// Returns a new valid value of a PCS cookie.
+    pub(crate) fn grant_pcs(&mut self, web_token: &str, cookie: &'static str) -> String {
         let pcs = self.token("pcs");
         if let Some(session) = self.sessions.get_mut(web_token) {
-            session.pcs = Some(pcs.clone());
+            session.pcs.insert(cookie, pcs.clone());
         }
         pcs
     }
@@ -93,7 +99,7 @@ impl Account {
     /// Invalidates every PCS cookie issued so far.
     pub(crate) fn end_pcs(&mut self) {
         for session in self.sessions.values_mut() {
-            session.pcs = None;
+            session.pcs.clear();
         }
     }
 
@@ -121,25 +127,31 @@ impl Account {
     }
 
     /// Refuses a request to a data host that has no live session or, where needed, no PCS cookie.
-    pub(crate) fn admit(
-        &mut self,
-        message: &Message,
-        account: &AccountRules,
-        rules: &SessionRules,
-        now: i64,
-    ) -> Result<(), Answer> {
+    pub(crate) fn admit(&mut self, message: &Message, rules: &Rules, now: i64) -> Result<(), Answer> {
         self.count_down();
-        let pcs = message.cookie(PCS_COOKIE).map(str::to_owned);
-        let session = self.session_of(message, rules, now).map_err(refused)?;
+        let is_database = message.kind.is_of_photos_database();
+        let name = if is_database { PHOTOS_PCS_COOKIE } else { PCS_COOKIE };
+        let pcs = message.cookie(name).map(str::to_owned);
+        let session = self.session_of(message, &rules.session, now).map_err(refused)?;
         session.requests += 1;
-        if !account.web_access || account.mainland_china != message.is_to_china() {
+        if rules.account.mainland_china != message.is_to_china() {
             return Err(refused(421));
         }
-        if account.advanced_data_protection && (session.pcs.is_none() || session.pcs != pcs) {
-            return Err(refused(423));
+        if !rules.account.web_access {
+            return Err(if is_database { disabled() } else { refused(421) });
+        }
+        let is_protected = rules.account.advanced_data_protection && !message.kind.is_of_shared_albums();
+        if is_protected && (pcs.is_none() || session.pcs.get(name) != pcs.as_ref()) {
+            let is_denied = is_database && !rules.photos.protected_is_locked;
+            return Err(if is_denied { disabled() } else { refused(423) });
         }
         Ok(())
     }
+}
+
+/// The response of the database of Photos to an account whose data cannot be read on the web.
+fn disabled() -> Answer {
+    Answer::cloudkit_error(403, "ACCESS_DENIED", "private db access disabled for this account")
 }
 
 /// The response of a data host or of `validate` to a request without a valid session.

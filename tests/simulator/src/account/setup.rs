@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::account::session::{PCS_COOKIE, WEB_TOKEN, cookie, refused};
+use crate::account::session::{PCS_COOKIE, PHOTOS_PCS_COOKIE, WEB_TOKEN, cookie, refused};
 use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, Rules};
 use crate::transport::message::{Answer, Message};
@@ -80,13 +80,14 @@ fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message
         return Ok(Answer::json(200, &json!({ "isWebAccessAllowed": true, "status": "failure", "message": text })));
     }
     let web = message.cookie(WEB_TOKEN).unwrap_or_default().to_owned();
-    let pcs = account.grant_pcs(&web);
+    let name = if message.json()?["appName"] == "photos" { PHOTOS_PCS_COOKIE } else { PCS_COOKIE };
+    let pcs = account.grant_pcs(&web, name);
     let answer = json!({
         "isWebAccessAllowed": true, "status": "success", "message": "Cookies attached.",
         "deviceConsentForPCSExpiry": consent_ends(&rules.account, true, now),
     });
     Ok(Answer::json(200, &answer)
-        .with_header("set-cookie", cookie(PCS_COOKIE, &pcs))
+        .with_header("set-cookie", cookie(name, &pcs))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-PCS-Sharing", &pcs)))
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Album, Asset, Zone};
+use super::{Album, Asset, NewAsset, Zone};
 use crate::drive::content::Content;
 
 pub(super) const ROOT_FOLDER: &str = "----Root-Folder----";
@@ -50,6 +50,7 @@ pub(super) fn master(asset: &Asset, source: &Source<'_>) -> Value {
     if asset.deleted {
         fields.insert("isDeleted".into(), number(1));
     }
+    spoil(&mut fields, new);
     record("CPLMaster", &asset.master, 0, fields, source.zone)
 }
 
@@ -86,7 +87,19 @@ pub(super) fn asset(asset: &Asset, source: &Source<'_>) -> Value {
         let prefix = if kind.contains("movie") { "resVidFull" } else { "resJPEGFull" };
         resource(&mut fields, prefix, &asset.id, edited, kind, source);
     }
+    spoil(&mut fields, new);
     record("CPLAsset", &asset.id, asset.changes, fields, source.zone)
+}
+
+/// Replaces the odd fields.
+fn spoil(fields: &mut Map<String, Value>, new: &NewAsset) {
+    for (name, value) in &new.odd_fields {
+        if value.is_null() {
+            fields.remove(*name);
+        } else {
+            fields.insert((*name).to_owned(), json!({ "value": value, "type": "STRING" }));
+        }
+    }
 }
 
 pub(super) fn album(album: &Album, zone: &str) -> Value {

@@ -44,6 +44,8 @@ pub struct NewAsset {
     pub favorite: bool,
     /// Whether the asset is hidden.
     pub hidden: bool,
+    /// Whether the asset is a screenshot.
+    pub screenshot: bool,
     /// The burst that the asset belongs to, and whether it is the asset shown for the burst.
     pub burst: Option<(String, bool)>,
     /// The title.
@@ -52,6 +54,8 @@ pub struct NewAsset {
     pub description: String,
     /// Latitude and longitude.
     pub place: Option<(f64, f64)>,
+    /// Fields that the records have in place of their own, in the form of the service; `null` stands for none.
+    pub odd_fields: Vec<(&'static str, Value)>,
 }
 
 impl NewAsset {
@@ -70,10 +74,12 @@ impl NewAsset {
             edited: None,
             favorite: false,
             hidden: false,
+            screenshot: false,
             burst: None,
             title: String::new(),
             description: String::new(),
             place: None,
+            odd_fields: Vec::new(),
         }
     }
 }

@@ -28,6 +28,9 @@ const INDEXES: [(&str, &str); 4] = [
     ("CPLBurstStackAssetAndMasterByAssetDate", "CPLAssetBurstStackAssetByAssetDate"),
 ];
 
+/// The index of screenshots in counts.
+const SCREENSHOTS: &str = "CPLAssetInSmartAlbumByAssetDate:Screenshot";
+
 pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
     let kind = body["query"]["recordType"].as_str().unwrap_or_default().to_owned();
     let records = match kind.as_str() {
@@ -139,6 +142,9 @@ pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, request: &Value) -> Va
     let name = request["query"]["filterBy"]["fieldValue"]["value"][0].as_str().unwrap_or_default().to_owned();
     let count = match name.strip_prefix("CPLContainerRelationNotDeletedByAssetDate:") {
         Some(id) => zone.albums.iter().find(|album| album.id == id).map_or(0, |album| zone.live_members(album).len()),
+        None if name == SCREENSHOTS => {
+            zone.assets.values().filter(|asset| asset.in_main_index() && asset.new.screenshot).count()
+        }
         None if INDEXES.iter().any(|(_, index)| *index == name) => {
             zone.sort(&name);
             zone.sorted[&name].len()

@@ -22,6 +22,9 @@ pub struct PhotosRules {
     pub miscount: i64,
     /// The limit of a page of a shared album is the position at which it ends; else it is a number of records.
     pub shared_limit_is_position: bool,
+    /// Whether a request without the PCS cookie of Photos, with Advanced Data Protection, gets status 423 as from
+    /// Drive; else it gets `ACCESS_DENIED`.
+    pub protected_is_locked: bool,
     /// The lifetime of a content URL.
     pub url_lifetime_seconds: i64,
 }
@@ -37,6 +40,7 @@ impl Default for PhotosRules {
             empty_pages: 0,
             miscount: 0,
             shared_limit_is_position: true,
+            protected_is_locked: false,
             url_lifetime_seconds: 3600,
         }
     }

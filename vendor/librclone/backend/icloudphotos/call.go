@@ -26,19 +26,40 @@ func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 			Token   string `json:"syncToken"`
 			Deleted bool   `json:"deleted"`
 		} `json:"zones"`
-	}
-	response, err := callDatabase(ctx, s, area, "changes/database", struct{}{}, func(r *result) error { return r.Err() })
-	if err != nil {
-		return nil, err
+		Token string `json:"syncToken"`
+		More  bool   `json:"moreComing"`
 	}
 	var found []foundZone
-	for _, zone := range response.Zones {
-		if !zone.Deleted {
-			zone.ID.Area = area
-			found = append(found, foundZone{zone.ID, zone.Token})
+	for body := map[string]string{}; ; {
+		response, err := callDatabase(ctx, s, area, "changes/database", body, func(r *result) error {
+			if err := r.Err(); err != nil {
+				return err
+			}
+			return present(r.Zones != nil)
+		})
+		if err != nil {
+			return nil, err
 		}
+		for _, zone := range response.Zones {
+			if !zone.Deleted {
+				zone.ID.Area = area
+				found = append(found, foundZone{zone.ID, zone.Token})
+			}
+		}
+		if !response.More || response.Token == "" || response.Token == body["syncToken"] {
+			return found, nil
+		}
+		body = map[string]string{"syncToken": response.Token}
 	}
-	return found, nil
+}
+
+// present returns an error if a response lacks its list. An empty list is not
+// missing.
+func present(has bool) error {
+	if has {
+		return nil
+	}
+	return apierr.Damaged("a response without the list that was requested")
 }
 
 // query is a query of an index.
@@ -83,7 +104,12 @@ func queryPage(ctx context.Context, s *database, zone zoneID, q query, marker st
 	if marker != "" {
 		body["continuationMarker"] = marker
 	}
-	return callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error { return p.Err() })
+	return callDatabase(ctx, s, zone.Area, "records/query", body, func(p *page) error {
+		if err := p.Err(); err != nil {
+			return err
+		}
+		return present(p.Records != nil)
+	})
 }
 
 // isIndexed reports whether the indexes of a zone are complete. Until they are,
@@ -122,7 +148,8 @@ func lookUp(ctx context.Context, s *database, zone zoneID, names []string) ([]re
 	return found, nil
 }
 
-// counts returns the number of items in each index according to the service.
+// counts returns the number of items in each index according to the service,
+// without the indexes that it does not count.
 func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (map[string]int, error) {
 	batch := make([]map[string]any, len(indexes))
 	for i, index := range indexes {
@@ -153,8 +180,9 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 	}
 	found := make(map[string]int, len(indexes))
 	for i, page := range response.Batch {
-		if len(page.Records) > 0 {
-			found[indexes[i]] = int(page.Records[0].number("itemCount"))
+		var count int
+		if page.Code == "" && len(page.Records) > 0 && page.Records[0].decode("itemCount", &count) && count >= 0 {
+			found[indexes[i]] = count
 		}
 	}
 	return found, nil
@@ -197,7 +225,7 @@ func changes(ctx context.Context, s *database, zone zoneID, token string, apply 
 			return "", err
 		}
 		changed := response.Zones[0]
-		if changed.Code != "" || changed.Token == "" || changed.More && changed.Token == token {
+		if changed.Code != "" || changed.Token == "" || changed.More && changed.Token == token || changed.Records == nil {
 			return "", errTokenRefused
 		}
 		apply(changed.Records)

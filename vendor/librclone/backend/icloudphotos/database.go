@@ -26,6 +26,7 @@ type database struct {
 	contents *drive.Reader
 	index    string                 // the file that stores the state of the libraries; "" for none
 	albums   map[string]sharedAlbum // by ID
+	consent  *consent
 
 	mu    sync.Mutex
 	zones map[string]zoneID // the zones of the contents that were requested, by key
@@ -42,7 +43,7 @@ type zoneID struct {
 func (z zoneID) key() string { return z.Area + "/" + z.Name }
 
 func newDatabase(service *service.Service, sessionFile string) *database {
-	s := &database{service: service, zones: map[string]zoneID{}, albums: map[string]sharedAlbum{}}
+	s := &database{service: service, zones: map[string]zoneID{}, albums: map[string]sharedAlbum{}, consent: newConsent()}
 	if sessionFile != "" {
 		s.index = sessionFile + ".photos"
 	}
@@ -120,12 +121,26 @@ func callDatabase[T any](ctx context.Context, s *database, area, operation strin
 	r := service.Request{
 		Host: hosts.Photos, Method: http.MethodPost, Path: databasePath + path.Join(area, operation),
 		Params: url.Values{"remapEnums": {"true"}, "getCurrentSyncToken": {"true"}},
-		Body:   body, ContentType: "text/plain", Repeatable: true,
+		Body:   body, ContentType: "text/plain", Repeatable: true, OwnCookies: true,
 	}
 	if err := s.findHost(ctx); err != nil {
 		return nil, err
 	}
-	return call(ctx, s, r, explainRefusal, check)
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	granted := s.consent.count()
+	response, err := call(ctx, s, r, explainRefusal, check)
+	if err == nil || apierr.KindOf(err) != apierr.KindDenied {
+		return response, err
+	}
+	if err := s.regain(ctx, granted, err); err != nil {
+		return nil, err
+	}
+	if response, err = call(ctx, s, r, explainRefusal, check); err != nil && apierr.KindOf(err) == apierr.KindDenied {
+		err = notApproved()
+	}
+	return response, err
 }
 
 // call sends a request, checks the response, and repeats the request after a

@@ -22,6 +22,8 @@ type library struct {
 	HasAlbums  bool                 // the albums were listed
 	Unlisted   []string             // the record names of albums whose photos could not be listed
 
+	uncounted  []string // the indexes that the service does not count
+	changed    bool     // the library has changed during a listing whose changes are unknown
 	zone       zoneID
 	failed     error            // the reason why the library could not be listed
 	partial    error            // the reason why photos may be missing
@@ -136,10 +138,10 @@ func (l *library) applyAlbum(r *record) {
 		l.remove(r.Name)
 		return
 	}
-	name := r.encodedText("albumNameEnc")
-	if name == "" {
-		return // the folder that contains all albums
+	if strings.HasPrefix(r.Name, rootFolders) {
+		return
 	}
+	name := r.encodedText("albumNameEnc")
 	a := &album{Name: name, Parent: r.text("parentId"), Folder: r.number("albumType") == albumOfAlbums}
 	if known := l.Albums[r.Name]; known != nil && known.Name == a.Name && known.Parent == a.Parent {
 		a.Given = known.Given
@@ -148,6 +150,10 @@ func (l *library) applyAlbum(r *record) {
 }
 
 func (l *library) applyRelation(r *record) {
+	if r.flag("isDeleted") {
+		l.remove(r.Name)
+		return
+	}
 	membership := &relation{Asset: r.text("itemId"), Album: r.text("containerId"), Position: r.number("position")}
 	if membership.Asset == "" || membership.Album == "" {
 		membership.Asset, membership.Album, _ = strings.Cut(r.Name, "-IN-")
@@ -162,7 +168,7 @@ const burstShown = 8 | 16
 
 func newAsset(r *record) *asset {
 	a := &asset{
-		Master: r.master(), Taken: r.number("assetDate"), Added: r.number("addedDate"), Offset: r.number("timeZoneOffset"),
+		Master: r.master(), Taken: r.time("assetDate"), Added: r.time("addedDate"), Offset: r.number("timeZoneOffset"),
 		Favorite: r.flag("isFavorite"), Hidden: r.flag("isHidden"), Deleted: r.flag("isDeleted"), Burst: r.text("burstId"),
 		Details: detailsOf(r),
 	}

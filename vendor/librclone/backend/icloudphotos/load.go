@@ -30,20 +30,24 @@ const (
 func endsRun(err error) bool { return fserrors.IsFatalError(err) }
 
 // findZones returns the zones that are photo libraries. Other zones belong to
-// shared links and to apps.
-func findZones(ctx context.Context, s *database) ([]foundZone, error) {
+// shared links and to apps. It returns sharedErr if only the libraries of other
+// accounts could not be found.
+func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedErr, err error) {
 	found, err := zones(ctx, s, privateArea)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	others, err := zones(ctx, s, sharedArea)
-	switch {
-	case err != nil && (endsRun(err) || ctx.Err() != nil):
-		return nil, err
-	case err != nil: // an account without a shared library may not have this area
+	switch kind := apierr.KindOf(err); {
+	case err == nil:
+	case endsRun(err) || ctx.Err() != nil:
+		return nil, nil, err
+	case kind == apierr.KindUnsupported, kind == apierr.KindNotFound:
+		// An account without a shared library may not have this area.
 		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
+	default:
+		sharedErr = err
 	}
-	var libraries []foundZone
 	known := map[string]bool{}
 	for _, zone := range append(found, others...) {
 		if (zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix)) && !known[zone.Name] {
@@ -52,9 +56,9 @@ func findZones(ctx context.Context, s *database) ([]foundZone, error) {
 		}
 	}
 	if !known[primaryZone] {
-		return nil, endRun(finalError(apierr.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device"))
+		return nil, nil, endRun(finalError(apierr.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device"))
 	}
-	return libraries, nil
+	return libraries, sharedErr, nil
 }
 
 // loader loads libraries and shared albums.
@@ -157,7 +161,7 @@ func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
 		return false, err
 	}
-	difference, err := c.compareCounts(ctx, l)
+	difference, _, err := c.compareCounts(ctx, l)
 	if err != nil || !sameCounts(difference, l.Missing) {
 		return false, err
 	}
@@ -184,41 +188,45 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 	}
 	lister := &lister{service: c.service, zone: zone.zoneID, library: l, alone: len(l.Masters) > 0}
 	for pass := 1; ; pass++ {
-		if err := c.listOnce(ctx, lister); err != nil {
+		before, err := c.listOnce(ctx, lister)
+		if err != nil {
 			return nil, err
 		}
 		if known != nil {
 			l.keepNames(known)
 		}
-		difference, err := c.compareCounts(ctx, l)
+		difference, after, err := c.compareCounts(ctx, l)
 		if err != nil {
 			return nil, err
 		}
+		// Without the changes since its beginning, a listing can contain deleted
+		// assets in place of assets that have moved between pages.
+		l.changed = l.Token == "" && !sameCounts(after, before)
 		l.Missing = difference
 		l.checkComplete(difference)
-		if missing(difference) == 0 || pass == maxPasses {
+		if missing(difference) == 0 && !l.changed || pass == maxPasses {
 			return l, nil
 		}
 	}
 }
 
 // listOnce lists the indexes and the albums, and then applies the changes since
-// the beginning of the listing.
-func (c *loader) listOnce(ctx context.Context, lister *lister) error {
+// the beginning of the listing. It returns the counts before the listing.
+func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[string]int, err error) {
 	l := lister.library
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
 		indexes = append(indexes, deletedAssets)
 	}
-	counted, err := counts(ctx, c.service, l.zone, names(indexes))
-	if err != nil {
-		return err
+	if counted, err = counts(ctx, c.service, l.zone, names(indexes)); err != nil {
+		return nil, err
 	}
 	for _, ix := range indexes {
-		if ix != visibleAssets && counted[ix.alone] == 0 {
+		count, isCounted := counted[ix.alone]
+		if ix != visibleAssets && isCounted && count == 0 {
 			continue
 		}
-		err := lister.assets(ctx, ix, counted[ix.alone])
+		err := lister.assets(ctx, ix, count)
 		if ix != visibleAssets && apierr.KindOf(err) == apierr.KindUnsupported && !endsRun(err) {
 			if !slices.Contains(l.Refused, ix.alone) {
 				l.Refused = append(l.Refused, ix.alone)
@@ -226,21 +234,21 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := c.listAlbums(ctx, lister); err != nil {
-		return err
+		return nil, err
 	}
 	if l.Token == "" {
-		return nil
+		return counted, nil
 	}
 	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
 	if errors.Is(err, errTokenRefused) {
 		token, err = "", nil // the next backup lists everything again
 	}
 	l.Token = token
-	return err
+	return counted, err
 }
 
 // listAlbums lists the albums if they are not known, and the photos of albums
@@ -271,11 +279,11 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 }
 
 // compareCounts looks up unknown masters, and returns for each index the count of
-// the service minus the number of known assets.
-func (c *loader) compareCounts(ctx context.Context, l *library) (map[string]int, error) {
+// the service, and that count minus the number of known assets.
+func (c *loader) compareCounts(ctx context.Context, l *library) (difference, counted map[string]int, err error) {
 	found, err := lookUp(ctx, c.service, l.zone, l.unknownMasters())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l.apply(found)
 	l.prune()
@@ -283,24 +291,30 @@ func (c *loader) compareCounts(ctx context.Context, l *library) (map[string]int,
 	if l.HasDeleted {
 		indexes = append(indexes, deletedAssets)
 	}
-	counted, err := counts(ctx, c.service, l.zone, names(indexes))
-	if err != nil {
-		return nil, err
+	if counted, err = counts(ctx, c.service, l.zone, names(indexes)); err != nil {
+		return nil, nil, err
 	}
+	known := map[string]int{}
 	for _, a := range l.Assets {
 		switch {
 		case a.Deleted:
-			counted[deletedAssets.alone]--
+			known[deletedAssets.alone]++
 		case a.Hidden:
-			counted[hiddenAssets.alone]--
+			known[hiddenAssets.alone]++
 		case a.Main:
-			counted[visibleAssets.alone]--
+			known[visibleAssets.alone]++
 		}
 	}
-	if !l.HasDeleted {
-		delete(counted, deletedAssets.alone)
+	difference, l.uncounted = map[string]int{}, nil
+	for _, index := range names(indexes) {
+		count, isCounted := counted[index]
+		if !isCounted {
+			l.uncounted = append(l.uncounted, index)
+			count = known[index]
+		}
+		difference[index] = count - known[index]
 	}
-	return counted, nil
+	return difference, counted, nil
 }
 
 // checkComplete sets l.partial if photos may be missing from the library.
@@ -313,6 +327,12 @@ func (l *library) checkComplete(difference map[string]int) {
 	case len(l.Refused) > 0:
 		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
 		advice = "photos of bursts, hidden photos or deleted photos may be missing"
+	case len(l.uncounted) > 0:
+		why = "the service does not count all photos (index " + strings.Join(l.uncounted, ", ") + "), so some may be missing"
+		advice = "if later backups say so too, compare the numbers on icloud.com"
+	case l.changed:
+		why = "the photo library has changed while it was listed, so some photos may be missing"
+		advice = "back it up again"
 	case !l.Indexed:
 		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
 		advice = "wait for a day and back it up again"

@@ -38,6 +38,9 @@ var kinds = [...]struct {
 	adjustments: {"resSidecar", false, "", ".AAE"},
 }
 
+// sidecarExtension is the extension of the files with the metadata.
+const sidecarExtension = ".xmp"
+
 // The marks in the names of files that would have the same name as another file
 // of the asset without them.
 const (
@@ -83,14 +86,38 @@ func (m *master) isVideo() bool {
 func (m *master) split(id string) (stem, extension string) {
 	filename := clean(m.Filename)
 	extension = path.Ext(filename)
+	if len(extension) > maxExtension {
+		extension = ""
+	}
 	stem = strings.TrimSuffix(filename, extension)
 	if stem == "" {
-		stem, extension = clean(id), extension+path.Ext(stem)
+		stem = clean(id)
 	}
 	if extension == "" || extension == "." {
 		extension = extensionOf(m.Type, "")
 	}
-	return stem, extension
+	return shortened(stem), extension
+}
+
+// The maximum lengths of the parts of a name in bytes. Together with marks, IDs and
+// the prefixes of links, they are at most the 255 bytes of a name in most file
+// systems.
+const (
+	maxStem      = 160
+	maxExtension = 16
+)
+
+// shortened returns a stem, or the beginning of one that is too long.
+func shortened(stem string) string {
+	if len(stem) <= maxStem {
+		return stem
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(stem[:maxStem], ""))
+}
+
+// hasOriginal reports whether the service has the original file.
+func (m *master) hasOriginal() bool {
+	return slices.ContainsFunc(m.Files, func(f file) bool { return f.Kind == original })
 }
 
 // clean returns name as a valid path element.
@@ -131,7 +158,7 @@ func (a *asset) namedFiles(id string, m *master, versions string) []namedFile {
 		}
 	}
 	has := func(kind fileKind) bool {
-		return slices.ContainsFunc(edited, func(f file) bool { return f.Kind == kind })
+		return slices.ContainsFunc(edited, func(f file) bool { return f.Kind == kind && f.Size != noSize })
 	}
 	var files []namedFile
 	taken := map[string]bool{}
@@ -155,10 +182,11 @@ func (a *asset) namedFiles(id string, m *master, versions string) []namedFile {
 		if f.Kind == liveVideo && strings.EqualFold(ending, extension) {
 			name = stem + liveMark + ending
 		}
-		if key := strings.ToLower(name); !taken[key] {
-			taken[key] = true
-			files = append(files, namedFile{f, name})
+		if taken[strings.ToLower(name)] { // two files of unknown types
+			name = stem + kinds[f.Kind].mark + " (" + kinds[f.Kind].prefix + ")" + ending
 		}
+		taken[strings.ToLower(name)] = true
+		files = append(files, namedFile{f, name})
 	}
 	return files
 }
@@ -181,9 +209,12 @@ func (a *asset) taken() time.Time {
 	return time.UnixMilli(a.Taken).In(zone)
 }
 
-// ambiguous reports whether a stem ends in a mark, so that another asset could
-// have a file with the same name.
-func ambiguous(stem string) bool {
+// ambiguous reports whether another asset could have a file with the same name: the
+// stem ends in a mark, or the file has the extension of a sidecar.
+func ambiguous(stem, extension string) bool {
+	if strings.EqualFold(extension, sidecarExtension) {
+		return true
+	}
 	for _, mark := range []string{editedMark, alternativeMark, liveMark} {
 		if strings.HasSuffix(strings.ToLower(stem), mark) {
 			return true
@@ -218,8 +249,8 @@ func (l *library) nameAssets(layout string) {
 		if m == nil {
 			continue
 		}
-		stem, _ := m.split(id)
-		if ambiguous(stem) || taken[key(a.Folder, stem)] {
+		stem, extension := m.split(id)
+		if ambiguous(stem, extension) || taken[key(a.Folder, stem)] {
 			stem = withID(stem, id, func(longer string) bool { return taken[key(a.Folder, longer)] })
 		}
 		a.Stem = stem
@@ -251,7 +282,7 @@ func (l *library) nameAlbums() {
 // folderName returns the name of the folder of an album: the name of the album,
 // with the ID if the name is taken.
 func folderName(name, id string, taken func(string) bool) string {
-	name = cmp.Or(clean(name), "_")
+	name = cmp.Or(shortened(clean(name)), "_")
 	if taken(name) {
 		return withID(name, id, taken)
 	}
@@ -274,7 +305,7 @@ func withID(name, id string, taken func(string) bool) string {
 func libraryNames(found []foundZone) map[string]string {
 	names := map[string]string{}
 	for _, zone := range found {
-		switch name := "Shared Library"; {
+		switch name := sharedLibrary; {
 		case zone.Area == sharedAlbumArea:
 		case zone.Name == primaryZone:
 			names[zone.Name] = "Library"

@@ -50,8 +50,10 @@ type Fs struct {
 	mu        chan struct{} // a mutex for the fields below; it is held during requests
 	found     []foundZone
 	albumsErr error // the reason why the shared albums could not be found
+	sharedErr error // the reason why the libraries of other accounts could not be found
 	tree      *tree
-	failed    error // the reason why the libraries could not be loaded
+	libraries []*library // of the tree
+	failed    error      // the reason why the libraries could not be loaded
 }
 
 func init() { icloud.RegisterPhotos(newFs) }
@@ -90,11 +92,11 @@ func (f *Fs) remote(path string) string {
 // has locked f.
 func (f *Fs) zones(ctx context.Context) ([]foundZone, error) {
 	if f.found == nil && f.failed == nil {
-		found, err := findZones(ctx, f.service)
+		found, sharedErr, err := findZones(ctx, f.service)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		f.found, f.failed = found, err
+		f.found, f.sharedErr, f.failed = found, sharedErr, err
 		if err == nil {
 			f.found, f.albumsErr, f.failed = f.withSharedAlbums(ctx, found)
 		}
@@ -132,7 +134,7 @@ func (f *Fs) loaded(ctx context.Context) (*tree, []foundZone, error) {
 		f.failed = err
 		return nil, nil, err
 	}
-	f.tree = f.newTree(found, libraries)
+	f.tree, f.libraries = f.newTree(found, libraries), libraries
 	return f.tree, found, nil
 }
 

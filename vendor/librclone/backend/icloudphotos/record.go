@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/drive"
 	"plakar-icloud/librclone/backend/icloud/hosts"
@@ -21,6 +22,10 @@ const (
 	// slowMotion is the adjustment of a slow-motion video. The service has no
 	// edited version of such a video.
 	slowMotion = "com.apple.video.slomo"
+
+	// rootFolders is the beginning of the names of the records that contain all
+	// albums, such as "----Root-Folder----".
+	rootFolders = "----"
 
 	albumOfAlbums = 3 // the type of an album that is a folder of albums
 )
@@ -66,6 +71,23 @@ func (r *record) number(field string) int64 {
 	return int64(number)
 }
 
+// The first and the last time that a backup can store: the years 1 and 9999, with a
+// day for time zones.
+var (
+	firstTime = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC).UnixMilli()
+	lastTime  = time.Date(9999, 12, 30, 0, 0, 0, 0, time.UTC).UnixMilli()
+)
+
+// time returns the time in a field in milliseconds since 1970, or 0 if there is
+// none that a backup can store.
+func (r *record) time(field string) int64 {
+	var number float64
+	if !r.decode(field, &number) || number < float64(firstTime) || number > float64(lastTime) {
+		return 0
+	}
+	return int64(number)
+}
+
 // flag reports whether a field is set. The service uses both 1 and true.
 func (r *record) flag(field string) bool {
 	var set bool
@@ -106,17 +128,25 @@ func (r *record) master() string {
 	return reference.Name
 }
 
+// noSize is the size of a file that the service describes without a valid size.
+const noSize = -1
+
 // file returns the file of the given kind that the record describes.
 func (r *record) file(kind fileKind) (file, bool) {
 	prefix := kinds[kind].prefix
+	raw := r.Fields[prefix+"Res"].Value
+	if len(raw) == 0 || string(raw) == "null" {
+		return file{}, false
+	}
 	var resource struct {
 		Size     *int64 `json:"size"`
 		Checksum string `json:"fileChecksum"`
 	}
-	if !r.decode(prefix+"Res", &resource) || resource.Size == nil || *resource.Size < 0 {
-		return file{}, false
+	size := int64(noSize)
+	if json.Unmarshal(raw, &resource) == nil && resource.Size != nil && *resource.Size > 0 {
+		size = *resource.Size
 	}
-	return file{Kind: kind, Size: *resource.Size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
+	return file{Kind: kind, Size: size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
 }
 
 // address returns the address of the content that a field describes, or nil if

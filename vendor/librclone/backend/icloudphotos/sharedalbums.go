@@ -39,7 +39,9 @@ func sharedAlbums(ctx context.Context, s *database) ([]foundZone, error) {
 	type result struct {
 		Albums []sharedAlbum `json:"albums"`
 	}
-	response, err := callSharedAlbums[result](ctx, s, root+"/sharedstreams", "webgetalbumslist", struct{}{})
+	response, err := callSharedAlbums(ctx, s, root+"/sharedstreams", "webgetalbumslist", struct{}{}, func(r *result) error {
+		return present(r.Albums != nil)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +83,12 @@ func (s *database) account(ctx context.Context) (*signin.Account, error) {
 	return service.Fetch[signin.Account](ctx, s.service, r, nil)
 }
 
-func callSharedAlbums[T any](ctx context.Context, s *database, root, operation string, body any) (*T, error) {
+func callSharedAlbums[T any](ctx context.Context, s *database, root, operation string, body any, check func(*T) error) (*T, error) {
 	r := service.Request{
 		Host: hosts.SharedAlbums, Root: strings.TrimSuffix(root, "/"), Method: http.MethodPost, Path: "/" + operation,
 		Body: body, ContentType: "text/plain", Repeatable: true,
 	}
-	return call[T](ctx, s, r, func(err error) error { return err }, nil)
+	return call(ctx, s, r, func(err error) error { return err }, check)
 }
 
 // sharedPage returns the records of the photos of a shared album from a
@@ -94,23 +96,29 @@ func callSharedAlbums[T any](ctx context.Context, s *database, root, operation s
 // of the last photo, so the limit is large enough for both.
 // https://github.com/timlaing/pyicloud/blob/main/pyicloud/services/photos_legacy.py
 func sharedPage(ctx context.Context, s *database, album sharedAlbum, position int) (*page, error) {
-	return callSharedAlbums[page](ctx, s, album.Address, "webgetassets", map[string]string{
+	return callSharedAlbums(ctx, s, album.Address, "webgetassets", map[string]string{
 		"albumguid": album.ID, "albumctag": album.Tag,
 		"offset": strconv.Itoa(position), "limit": strconv.Itoa(position + pageRecords),
-	})
+	}, func(p *page) error { return present(p.Records != nil) })
 }
 
 // sharedCount returns the number of photos in a shared album according to the
 // service.
 func sharedCount(ctx context.Context, s *database, album sharedAlbum) (int, error) {
 	type result struct {
-		Count int `json:"albumassetcount"`
+		Count *int `json:"albumassetcount"`
 	}
-	response, err := callSharedAlbums[result](ctx, s, album.Address, "webgetassetcount", map[string]string{"albumguid": album.ID})
+	body := map[string]string{"albumguid": album.ID}
+	response, err := callSharedAlbums(ctx, s, album.Address, "webgetassetcount", body, func(r *result) error {
+		if r.Count == nil {
+			return apierr.Damaged("no number of photos")
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
-	return response.Count, nil
+	return *response.Count, nil
 }
 
 // sharedAlbum returns the present state of a shared album: the known state, or a

@@ -20,6 +20,9 @@ const (
 	deletedFolder   = "Recently Deleted"
 
 	sharedAlbumsFolder = "Shared Albums"
+
+	// sharedLibrary is the top folder of the first shared library.
+	sharedLibrary = "Shared Library"
 )
 
 // manifestName is the name of the file that lists the photos of an album, for
@@ -76,6 +79,9 @@ func (f *Fs) topFolders(found []foundZone) []string {
 	if f.albumsErr != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
 		names = append(names, sharedAlbumsFolder)
 	}
+	if f.sharedErr != nil && !slices.Contains(names, sharedLibrary) {
+		names = append(names, sharedLibrary)
+	}
 	slices.Sort(names)
 	return names
 }
@@ -88,6 +94,9 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 	if f.albumsErr != nil {
 		t.at(sharedAlbumsFolder).failed = f.albumsErr
 	}
+	if f.sharedErr != nil {
+		t.at(sharedLibrary).partial = f.sharedErr
+	}
 	tops := libraryNames(found)
 	for _, l := range libraries {
 		top := tops[l.Name]
@@ -98,7 +107,9 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 			t.at(top).failed = l.failed
 			continue
 		}
-		t.at(top).partial = l.partial
+		if place := t.at(top); l.partial != nil {
+			place.partial = l.partial
+		}
 		within := "" // the folder of the library in the top folders that libraries share
 		if l.Name != primaryZone {
 			within = top
@@ -240,7 +251,7 @@ func (f *Fs) entries(dir string, at *folder, tops map[string]string) fs.DirEntri
 // mainFile returns the name of the file of an asset that links refer to: the
 // edited version, or else the original. It returns "" for an asset without files.
 func (f *Fs) mainFile(m member) string {
-	files := m.asset().namedFiles(m.id, m.master(), f.opt.Versions)
+	files := slices.DeleteFunc(m.asset().namedFiles(m.id, m.master(), f.opt.Versions), func(f namedFile) bool { return f.Size == noSize })
 	for _, kind := range []fileKind{editedVideo, editedImage, original} {
 		for _, file := range files {
 			if file.Kind == kind && (kind != editedVideo || m.master().isVideo()) {
@@ -259,11 +270,23 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 	var entries fs.DirEntries
 	a, master := m.asset(), m.master()
 	files := a.namedFiles(m.id, master, f.opt.Versions)
+	unreadable := func(name, why string) *invalid {
+		advice := "if a device is still uploading it, a later backup will save it"
+		return &invalid{entry{f, f.remote(path.Join(dir, name)), a.taken()}, finalError(apierr.KindDamaged, why, advice)}
+	}
 	if len(files) == 0 {
-		return fs.DirEntries{&invalid{entry{f, f.remote(path.Join(dir, a.Stem)), a.taken()},
-			finalError(apierr.KindDamaged, "the service has no content for this photo", "if a device is still uploading it, a later backup will save it")}}
+		return fs.DirEntries{unreadable(a.Stem, "the service has no content for this photo")}
+	}
+	isEdited := slices.ContainsFunc(files, func(f namedFile) bool { return f.Kind == editedImage || f.Kind == editedVideo })
+	if !master.hasOriginal() && (f.opt.Versions != "edited" || !isEdited) {
+		_, extension := master.split(m.id)
+		entries = append(entries, unreadable(a.Stem+extension, "the service does not have the original of this photo"))
 	}
 	for _, file := range files {
+		if file.Size == noSize {
+			entries = append(entries, unreadable(file.name, "the service reports no valid size of this file"))
+			continue
+		}
 		record := m.id
 		if kinds[file.Kind].ofMaster {
 			record = a.Master
@@ -274,7 +297,7 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 			Version: file.Checksum, Size: file.Size,
 		}})
 	}
-	return append(entries, f.text(path.Join(dir, files[0].name+".xmp"), a.taken(), func() []byte { return a.sidecar(m.id, master) }))
+	return append(entries, f.text(path.Join(dir, files[0].name+sidecarExtension), a.taken(), func() []byte { return a.sidecar(m.id, master) }))
 }
 
 // manifest returns the manifest of an album: the paths of its photos.

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -45,6 +46,10 @@ type Request struct {
 	// TrustRefusals is set if a failure that the service reports, other than
 	// throttling, is returned after TrustedTries attempts.
 	TrustRefusals bool
+	// OwnCookies is set if the service has its own cookies for protected data,
+	// which a renewal of the session does not request. The error for missing ones
+	// then has the kind [apierr.KindDenied].
+	OwnCookies bool
 }
 
 // TrustedTries is how often a request with TrustRefusals is sent that the service
@@ -127,6 +132,9 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 				s.Session.Proven(access)
 			}
 			return err
+		}
+		if r.OwnCookies && refused.Status == http.StatusLocked {
+			return apierr.New(apierr.KindDenied, "", "", refused.Error())
 		}
 		if refused.Kind() != apierr.KindNeedsLogin {
 			if refused.Busy() {

@@ -80,6 +80,10 @@ func HasCookie(cookies []Cookie, name string) bool {
 // Advanced Data Protection is on.
 const PCSCookie = pcsPrefix + "Documents"
 
+// PhotosPCSCookie is the name of the cookie that gives access to the photo library
+// when Advanced Data Protection is on.
+const PhotosPCSCookie = pcsPrefix + "Photos"
+
 // pcsPrefix is the prefix of the names of all cookies for protected data.
 const pcsPrefix = "X-APPLE-WEBAUTH-PCS-"
 

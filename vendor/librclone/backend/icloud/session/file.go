@@ -326,6 +326,9 @@ type Status struct {
 	// ConsentUntil is when the access to protected data ends, if Apple reports
 	// it.
 	ConsentUntil time.Time `json:"consent_until,omitzero"`
+	// PhotosApproved is true if the session has the cookie for the photo library
+	// with Advanced Data Protection, valid or not.
+	PhotosApproved bool `json:"photos_approved"`
 	// NeedsLogin is true if a person has to sign in: there is no trust, it has
 	// ended, or Apple has rejected it or the password.
 	NeedsLogin bool   `json:"needs_login"`
@@ -345,6 +348,8 @@ func (f *File) Describe(now time.Time) Status {
 		SignIns:      f.SignIns,
 		Protected:    f.Protected,
 		ConsentUntil: f.ConsentUntil,
+
+		PhotosApproved: HasCookie(f.Cookies, PhotosPCSCookie),
 	}
 	if !f.TrustedAt.IsZero() {
 		status.TrustUntil = f.TrustedAt.AddDate(0, 0, TrustDays)

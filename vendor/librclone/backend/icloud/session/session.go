@@ -79,6 +79,7 @@ type Access struct {
 	domain     hosts.Domain
 	cookies    []Cookie
 	endpoints  map[string]string
+	protected  bool // Advanced Data Protection is on
 }
 
 // New returns a session without credentials. name is the name of the remote in
@@ -179,8 +180,17 @@ func (s *Session) AddEndpoint(host, address string) {
 	s.state.Endpoints = endpoints
 }
 
+// LacksConsent reports whether Advanced Data Protection is on and the session does
+// not have a cookie that then gives access to data.
+func (a *Access) LacksConsent(cookie string) bool {
+	return a.protected && !HasCookie(a.cookies, cookie)
+}
+
 func (s *Session) present() *Access {
-	return &Access{Generation: s.generation, domain: s.state.Domain, cookies: s.state.Cookies, endpoints: s.state.Endpoints}
+	return &Access{
+		Generation: s.generation, domain: s.state.Domain, cookies: s.state.Cookies, endpoints: s.state.Endpoints,
+		protected: s.state.Protected,
+	}
 }
 
 // Current returns the present credentials, whether or not they are valid for

@@ -1,0 +1,131 @@
+//! Records and responses that lack something. What cannot be saved is reported.
+
+use icloud_simulator::{FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
+use serde_json::{Value, json};
+
+use super::failures::refusal;
+use super::{NOVEMBER, Photos, links, media};
+use crate::icloud::assert_sound;
+
+impl Photos {
+    /// Adds an image with odd fields, and returns its id.
+    fn put_odd(&mut self, name: &str, odd: &[(&'static str, Value)], path: &str) -> String {
+        let content = self.content(900);
+        if !path.is_empty() {
+            self.expect(path, &content);
+        }
+        self.put(NewAsset { odd_fields: odd.to_vec(), ..NewAsset::image(name, NOVEMBER, content) })
+    }
+
+    /// Makes requests of a kind succeed with another text.
+    fn replace(&self, kind: RequestKind, text: &Value, matching: &str, times: u64) {
+        let action = FaultAction::Replace { text: text.to_string(), effect: false };
+        self.icloud.simulator.add_fault(FaultRule::new(kind, action).matching(matching).times(times));
+    }
+}
+
+#[tokio::test]
+async fn photos_with_odd_names_and_dates_are_saved() {
+    let mut photos = Photos::new();
+    let id = photos.put_odd("x", &[("filenameEnc", Value::Null)], "");
+    let nameless = photos.content(901);
+    photos.change(|library| library.change(PRIMARY_ZONE, &id, |asset| asset.original = nameless.clone()));
+    photos.expect(&format!("/Library/2026/11/{id}.HEIC"), &nameless);
+    photos.put_odd("NO_DATE.HEIC", &[("assetDate", Value::Null)], "/Library/1970/01/NO_DATE.HEIC");
+    photos.put_odd("LATE.HEIC", &[("assetDate", json!(1e18))], "/Library/1970/01/LATE.HEIC");
+    photos.put_odd("EARLY.HEIC", &[("assetDate", json!(-1e300))], "/Library/1970/01/EARLY.HEIC");
+    photos.put_odd("OLD.HEIC", &[("assetDate", json!(-2_000_000_000_000_i64))], "/Library/1906/08/OLD.HEIC");
+    photos.put_odd("../a/b\0c.HEIC", &[], "/Library/2026/11/.._a_b_c.HEIC");
+    let long = "long ".repeat(60);
+    let kept = long[..160].trim_end();
+    photos.put_odd(&format!("{long}.HEIC"), &[], &format!("/Library/2026/11/{kept}.HEIC"));
+    // The second would have the name of the sidecar of the first.
+    photos.put_odd("IMG_1.HEIC", &[], "/Library/2026/11/IMG_1.HEIC");
+    let id = photos.put_odd("IMG_1.HEIC.xmp", &[], "");
+    let snapshot = photos.backup().await;
+    assert_sound(&snapshot);
+    let odd = format!("/Library/2026/11/IMG_1.HEIC ({}).xmp", &id[..8]);
+    assert!(snapshot.entries.contains_key(&odd), "{:?}", snapshot.entries.keys());
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+#[tokio::test]
+async fn files_that_the_service_does_not_describe_are_reported() {
+    let mut photos = Photos::new();
+    photos.put_odd("NO_SIZE.HEIC", &[("resOriginalRes", json!({ "fileChecksum": "x" }))], "");
+    photos.put_odd("EMPTY.HEIC", &[("resOriginalRes", json!({ "size": 0 }))], "");
+    photos.put_odd("NEGATIVE.HEIC", &[("resOriginalRes", json!({ "size": -5 }))], "");
+    photos.put_odd("LIVE.HEIC", &[("resOriginalVidComplRes", json!({ "size": "big" }))], "/Library/2026/11/LIVE.HEIC");
+    let lonely = photos.put_odd("LONELY.HEIC", &[("masterRef", Value::Null)], "");
+    let (original, edited) = (photos.content(10), photos.content(20));
+    photos.expect("/Library/2026/11/EDITED (edited).JPG", &edited);
+    photos.put(NewAsset {
+        edited: Some((edited, "public.jpeg".to_owned())),
+        odd_fields: vec![("resOriginalRes", Value::Null)],
+        ..NewAsset::image("EDITED.HEIC", NOVEMBER, original)
+    });
+    let snapshot = photos.backup().await;
+    let mut wanted: Vec<String> = ["EDITED.HEIC", "EMPTY.HEIC", "LIVE.MOV", "NEGATIVE.HEIC", "NO_SIZE.HEIC", &lonely]
+        .map(|name| format!("/Library/2026/11/{name}"))
+        .to_vec();
+    wanted.sort();
+    assert_eq!(snapshot.errors.keys().cloned().collect::<Vec<_>>(), wanted);
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// Hidden photos are saved, and the backup says that some may be missing.
+#[tokio::test]
+async fn an_index_without_a_count_is_listed() {
+    let mut photos = Photos::new();
+    let id = photos.add("/Library/2026/11/HIDDEN.HEIC", NOVEMBER);
+    photos.change(|library| library.change(PRIMARY_ZONE, &id, |asset| asset.hidden = true));
+    let (refused, empty) = (json!({ "serverErrorCode": "INTERNAL_ERROR" }), json!({ "records": [] }));
+    photos.replace(RequestKind::PhotosCount, &json!({ "batch": [refused, refused, empty] }), "", 1);
+    photos.replace(RequestKind::PhotosCount, &json!({ "batch": [refused, empty] }), "", u64::MAX);
+    let snapshot = photos.backup().await;
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Library"]);
+    assert!(snapshot.errors["/Library"].contains("does not count all photos"), "{:?}", snapshot.errors);
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// A response without its list does not stand for an empty list.
+#[tokio::test]
+async fn a_response_without_its_list_is_requested_again() {
+    let mut photos = Photos::new();
+    let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let content = photos.content(10);
+    photos.expect("/Shared Albums/Party/IMG_2.HEIC", &content);
+    photos.change(|library| {
+        for name in ["Trip", ""] {
+            let album = library.add_album(PRIMARY_ZONE, name, "", false);
+            library.set_member(PRIMARY_ZONE, &album, &id, true);
+        }
+        let party = library.add_shared_album("Party");
+        library.add(&party, NewAsset::image("IMG_2.HEIC", NOVEMBER, content));
+    });
+    for (kind, matching) in [
+        (RequestKind::PhotosZones, ""),
+        (RequestKind::PhotosQuery, "CPLAlbumByPositionLive"),
+        (RequestKind::SharedAlbums, ""),
+        (RequestKind::SharedAlbumCount, ""),
+    ] {
+        photos.replace(kind, &json!({}), matching, 1);
+    }
+    let snapshot = photos.backup().await;
+    assert_sound(&snapshot);
+    assert_eq!(media(&snapshot), photos.expected);
+    let albums: Vec<&str> = links(&snapshot).into_keys().collect();
+    assert_eq!(albums, ["/Albums/Trip/0001 IMG_1.HEIC", "/Albums/_/0001 IMG_1.HEIC"]);
+}
+
+/// Libraries of other accounts that cannot be found are one error.
+#[tokio::test]
+async fn an_outage_of_the_libraries_of_others_is_reported() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let outage = FaultRule::new(RequestKind::PhotosZones, refusal(500, "INTERNAL_ERROR", "try later"));
+    photos.icloud.simulator.add_fault(outage.matching("shared"));
+    let snapshot = photos.backup().await;
+    assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Shared Library"]);
+    assert_eq!(media(&snapshot), photos.expected);
+}

@@ -1,0 +1,111 @@
+package icloudphotos
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// Collection is a library, or a shared album, with the numbers of its items.
+type Collection struct {
+	Name   string  `json:"name"`   // of its folder
+	Counts []Count `json:"counts"` // those above 0, in the order in which to show them
+	Bytes  int64   `json:"bytes"`  // of all files that the service stores for it
+}
+
+// Count is the number of items of a kind.
+type Count struct {
+	Kind   string `json:"kind"`
+	Number int    `json:"number"`
+}
+
+// screenshots is the name in counts of the index of screenshots.
+// https://github.com/icloud-photos-downloader/icloud_photos_downloader/blob/master/src/pyicloud_ipd/services/photos.py
+const screenshots = "CPLAssetInSmartAlbumByAssetDate:Screenshot"
+
+// Summary returns the libraries and the shared albums, without those that cannot
+// be listed.
+func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
+	_, found, err := f.loaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tops := libraryNames(found)
+	collections := []Collection{}
+	for _, l := range f.libraries {
+		if l.failed != nil {
+			continue
+		}
+		name := tops[l.Name]
+		if l.Area == sharedAlbumArea {
+			name = path.Join(sharedAlbumsFolder, l.Given)
+		}
+		collections = append(collections, l.summary(name, f.screenshots(ctx, l)))
+	}
+	slices.SortFunc(collections, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
+	return collections, nil
+}
+
+// screenshots returns the number of screenshots in a library according to the
+// service, or 0 if it does not count them.
+func (f *Fs) screenshots(ctx context.Context, l *library) int {
+	if l.Area == sharedAlbumArea {
+		return 0
+	}
+	counted, err := counts(ctx, f.service, l.zone, []string{screenshots})
+	if err != nil {
+		fs.Debugf(nil, "icloud photos: the number of screenshots is unknown: %v", err)
+	}
+	return counted[screenshots]
+}
+
+func (l *library) summary(name string, screenshots int) Collection {
+	var photos, videos, live, raw, edited, favorites, hidden, deleted, albums int
+	var bytes int64
+	bursts := map[string]bool{}
+	for _, a := range l.Assets {
+		m := l.Masters[a.Master]
+		if m == nil {
+			m = new(master)
+		}
+		has := func(kind fileKind) bool {
+			return slices.ContainsFunc(slices.Concat(m.Files, a.Files), func(f file) bool { return f.Kind == kind })
+		}
+		add := func(number *int, is bool) {
+			if is {
+				*number++
+			}
+		}
+		add(&deleted, a.Deleted)
+		if a.Deleted {
+			continue
+		}
+		add(&videos, m.isVideo())
+		add(&photos, !m.isVideo())
+		add(&live, has(liveVideo))
+		add(&raw, has(alternative) || strings.Contains(m.Type, "raw-image"))
+		add(&edited, a.Adjusted)
+		add(&favorites, a.Favorite)
+		add(&hidden, a.Hidden)
+		if a.Burst != "" {
+			bursts[a.Burst] = true
+		}
+		for _, file := range slices.Concat(m.Files, a.Files) {
+			bytes += max(0, file.Size)
+		}
+	}
+	for _, a := range l.Albums {
+		if !a.Folder {
+			albums++
+		}
+	}
+	counts := []Count{
+		{"photos", photos}, {"videos", videos}, {"live photos", live}, {"RAW photos", raw}, {"bursts", len(bursts)}, {"edited", edited},
+		{"screenshots", screenshots}, {"favorites", favorites}, {"hidden", hidden}, {"recently deleted", deleted}, {"albums", albums},
+	}
+	counts = slices.DeleteFunc(counts, func(c Count) bool { return c.Number <= 0 })
+	return Collection{Name: name, Counts: counts, Bytes: bytes}
+}
