@@ -1,7 +1,9 @@
 //! One large file over a slow link, and the memory of an importer.
 
+use std::time::Duration;
+
 use icloud_simulator::{Content, LatencyProfile, SeedTree};
-use plakar_host::{Backup, Executable, Host, Keep, Options, Settings};
+use plakar_host::{Backup, Counts, Executable, Host, Keep, Options, Settings};
 
 use super::{
     Cost, Failure, MIB, Table,
@@ -45,36 +47,53 @@ pub async fn memory(table: &mut Table) -> Result<(), Failure> {
         table.row(&format!("first backup of {files} files"), &cost.figures(), true);
         print_memory(most, 128, table);
     }
-    unchanged(table).await
-}
-
-/// Lists a drive of which no file has changed.
-async fn unchanged(table: &mut Table) -> Result<(), Failure> {
-    const FILES: u64 = 200_000;
     let service = Service::new()?;
     let tree =
-        SeedTree { prefix: String::new(), files: FILES, folders: 5_000, size: 100, seed: 1, modified_ms: MODIFIED };
+        SeedTree { prefix: String::new(), files: 200_000, folders: 5_000, size: 100, seed: 1, modified_ms: MODIFIED };
     service.simulator.seed(&tree);
+    let bounds = Bounds { requests: 300, first: Duration::from_secs(3), memory: 200 };
+    list(&service, "200,000 unchanged files in 5,000 folders", "icloud:///", 200_000, &bounds, table).await?;
+    Ok(())
+}
+
+/// The limits of a listing: the requests, the time until the first file, and the memory in MiB.
+pub struct Bounds {
+    pub requests: u64,
+    pub first: Duration,
+    pub memory: u64,
+}
+
+/// Lists a location of which no file has changed. Returns the sum of the sizes of the files.
+pub async fn list(
+    service: &Service,
+    name: &str,
+    location: &str,
+    files: usize,
+    bounds: &Bounds,
+    table: &mut Table,
+) -> Result<u64, Failure> {
     let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
-    let importer = host.importer(&service.settings("icloud:///"), &Options::default()).await?;
-    let mut files = 0;
+    let importer = host.importer(&service.settings(location), &Options::default()).await?;
+    let mut counts = Counts::default();
     let work = async {
-        files = importer.count().await?.files as u64;
+        counts = importer.count().await?;
         Ok(())
     };
     let cost = service.cost(work).await?;
     let most = importer.connector().resident().map(|resident| resident.most);
     importer.close().await?;
     importer.into_connector().leave().await?;
-    if files != FILES {
-        return Err(format!("{files} files came of {FILES}").into());
-    }
-    table.row("200,000 unchanged files in 5,000 folders", &cost.figures(), cost.requests <= 300);
-    print_memory(most, 200, table);
-    Ok(())
+    let first = counts.first_file.filter(|_| counts.files == files && counts.errors == 0);
+    let first = first.ok_or_else(|| format!("listed {counts:?} instead of {files} files"))?;
+    table.row(name, &cost.figures(), cost.requests <= bounds.requests);
+    let (took, limit) = (first.as_secs_f64(), bounds.first.as_secs());
+    table.row("", &format!("{took:.2} s until the first file (at most {limit})"), first <= bounds.first);
+    print_memory(most, bounds.memory, table);
+    Ok(u64::try_from(counts.bytes)?)
 }
 
-async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, Option<u64>), Failure> {
+/// Backs up a location. Returns the cost and the peak memory in KiB.
+pub async fn import(service: &Service, location: &str, bytes: u64) -> Result<(Cost, Option<u64>), Failure> {
     let host = Host::new(Executable::with_role_argument(PROGRAM), service.surroundings()?);
     run_importer(service, &host, &service.settings(location), bytes).await
 }
@@ -116,7 +135,7 @@ async fn run_importer(
     if received == bytes { Ok((cost, most)) } else { Err(format!("received {received} of {bytes} bytes").into()) }
 }
 
-fn print_memory(most: Option<u64>, bound: u64, table: &mut Table) {
+pub fn print_memory(most: Option<u64>, bound: u64, table: &mut Table) {
     match most.map(|kib| kib * 1024) {
         // A debug build uses more memory before its first request.
         Some(most) => table.row(

@@ -3,11 +3,12 @@
 //!
 //! Run `cargo bench --bench service` with plakar and rclone on PATH, and with restic for its row.
 //! `PLAKAR_RCLONE_PLUGIN` names the folder of the executables of plakar's Go plugin, for its row.
-//! Arguments select the parts to run: `files`, `large`, `memory`, `kloset`, `throttling`. Fails if
+//! Arguments select the parts to run: `files`, `large`, `memory`, `photos`, `kloset`, `throttling`. Fails if
 //! a row exceeds its limit. The service counts the requests, so the counts cover all processes.
 //!
 //! - [`files`]: backups and restores of 600 small files
 //! - [`large`]: the backup of one file of 1 GB over a link, and memory
+//! - [`photos`]: a large photo library
 //! - [`store`]: commands on a kloset
 //! - [`throttling`]: a service that refuses calls because of its load
 
@@ -17,6 +18,7 @@ mod files;
 mod large;
 #[path = "../kloset/outcome.rs"]
 mod outcome;
+mod photos;
 mod plain;
 #[path = "../kloset/restic.rs"]
 mod restic;
@@ -50,6 +52,9 @@ async fn run() -> Result<bool, Failure> {
     }
     if is_selected("memory") {
         large::memory(&mut table).await?;
+    }
+    if is_selected("photos") {
+        photos::run(&mut table).await?;
     }
     if is_selected("kloset") {
         store::run(&mut table).await?;

@@ -84,18 +84,30 @@ func (l *Limiter) begin(ctx context.Context, longest time.Duration) (turn, error
 	if err := l.slots.Enter(ctx); err != nil {
 		return turn{}, err
 	}
-	admitted, err := l.pass(ctx, longest)
-	if err == nil {
-		if err = l.tokens.Wait(ctx); err == nil {
-			admitted.begun = time.Now()
-			return admitted, nil
+	for {
+		admitted, err := l.pass(ctx, longest)
+		if err == nil {
+			if err = l.tokens.Wait(ctx); err == nil {
+				if !admitted.probe && l.onBreak() {
+					continue // the break began while the call waited for its token
+				}
+				admitted.begun = time.Now()
+				return admitted, nil
+			}
+			if ctx.Err() == nil {
+				err = context.DeadlineExceeded // ctx would end before the call is due
+			}
 		}
-		if ctx.Err() == nil {
-			err = context.DeadlineExceeded // ctx would end before the call is due
-		}
+		l.end(admitted)
+		return turn{}, err
 	}
-	l.end(admitted)
-	return turn{}, err
+}
+
+// onBreak reports whether only a probe or no call may be made.
+func (l *Limiter) onBreak() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.strikes > 0 || time.Until(l.until) > 0
 }
 
 // pass waits for the end of a break. One call at a time passes as a probe until

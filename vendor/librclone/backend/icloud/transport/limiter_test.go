@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,36 @@ func TestFewCallsAreRefused(t *testing.T) {
 	}
 }
 
+// A call that waits for its turn in the rate when a break begins is not made before
+// a probe is accepted.
+func TestABreakHoldsBackWaitingCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(10, DefaultSlots)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var made atomic.Int32
+		for range initialAdmitted {
+			go func() {
+				if _, err := l.begin(ctx, time.Hour); err == nil {
+					made.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		assert.EqualValues(t, 1, made.Load())
+		for range inARow {
+			l.refused(turn{begun: time.Now()}, 0)
+		}
+		time.Sleep(firstBreak - time.Millisecond)
+		assert.EqualValues(t, 1, made.Load(), "none during the break")
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, 2, made.Load(), "one probe")
+		l.accepted()
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, initialAdmitted, made.Load())
+	})
+}
+
 // A call waits for a slot until its context ends, and gets a slot that another
 // call releases.
 func TestLimiterLimitsCallsUnderWay(t *testing.T) {
@@ -199,7 +230,7 @@ func TestPausesAndTriesOfRetries(t *testing.T) {
 	busy := (&apierr.Refusal{Status: 409, Reason: "ZONE_BUSY"}).Err()
 	for err, tries := range map[error]int{
 		status(500): 5, status(503): 10, status(429): 10, status(400): 3, status(409): 3, busy: 20,
-		apierr.New(apierr.KindNetwork, "", "", "").From(ErrSilent): 3, apierr.Damaged(""): 5, errors.New("any other"): 5,
+		apierr.New(apierr.KindNetwork, "", "", "").From(ErrSilent): 4, apierr.Damaged(""): 5, errors.New("any other"): 5,
 	} {
 		assert.Equal(t, tries, r.forError(err).Tries, "%v", err)
 	}
