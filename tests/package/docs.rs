@@ -113,7 +113,7 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar pkg add -u", In("tests/package/upgrade.rs", "\"-u\"")),
     (
         "plakar at ptar:NAME.ptar cat :/plakar-icloud | sha256sum",
-        In("tests/package/main.rs", "at ptar:{} cat :/plakar-icloud"),
+        In("tests/package/main.rs", "at ptar:{package} cat :/plakar-icloud"),
     ),
     ("plakar pkg rm icloud", In("tests/package/main.rs", "\"rm\", \"icloud\"")),
     ("plakar pkg rm rclone", In("tests/package/upgrade.rs", "\"rm\", \"rclone\"")),
