@@ -246,7 +246,7 @@ async fn a_large_file_takes_little_memory() {
     let Some(installed) = Installed::new().await else { return };
     let Installed { icloud, plakar } = &installed;
     let size: u64 = sized(64 << 20, 6 << 30);
-    icloud.simulator.rules(|rules| rules.drive.quota = u64::MAX);
+    icloud.simulator.rules(|rules| rules.drive.quota = 1 << 40);
     let (from, kloset) = (plakar.path("large"), plakar.path("plain"));
     std::fs::create_dir(&from).unwrap();
     let file = std::fs::File::create_new(format!("{from}/large.bin")).unwrap();

@@ -48,7 +48,7 @@ pub struct Spooled {
 /// Bytes that are being received. They are written to a file if there are many of them.
 pub(crate) enum Receiving {
     Memory(BytesMut),
-    File { file: File, size: u64, sha1: Context },
+    File { file: File, size: u64, sha1: Box<Context> },
 }
 
 impl Default for Receiving {
@@ -65,7 +65,7 @@ impl Receiving {
                 bytes.extend_from_slice(more);
                 return Ok(());
             }
-            let sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+            let sha1 = Box::new(Context::new(&SHA1_FOR_LEGACY_USE_ONLY));
             let spooled = Self::File { file: tempfile::tempfile()?, size: 0, sha1 };
             if let Self::Memory(bytes) = std::mem::replace(self, spooled) {
                 self.add(&bytes)?;
