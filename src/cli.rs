@@ -13,6 +13,7 @@ mod ping;
 mod place;
 mod plakar;
 mod plan;
+mod progress;
 mod prompt;
 mod reference;
 mod scan;

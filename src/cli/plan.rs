@@ -8,7 +8,7 @@ use std::{collections::HashMap, env, fs, io, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Ending, Error, Place, output};
+use super::{Ending, Error, Place, output, progress::Progress};
 use crate::{
     account::State,
     config,
@@ -66,7 +66,10 @@ impl Command {
         let limits = Limits { uploads: UPLOADS.into(), spool_memory: 0, spool_dir: env::temp_dir() };
         let place = Place::parse(state, place)?;
         let drive = place.open(&limits).await?;
-        let plan = Plan::make(&drive, &place.top, policy, u32::from(UPLOADS), items).await;
+        let (progress, all) = (Progress::new(), counted(items.len() as u64, "item"));
+        let show = |decided: u64| progress.show(decided, || format!("{decided} of {all} compared with the drive"));
+        let plan = Plan::make(&drive, &place.top, policy, u32::from(UPLOADS), items, show).await;
+        progress.end();
         // The plan has changed nothing, so it is complete even if the session cannot be saved.
         if let Err(error) = drive.close().await {
             log::warn!("{error}");

@@ -1,18 +1,12 @@
 //! The command `scan`.
 
-use std::{
-    cell::Cell,
-    env,
-    io::{self, IsTerminal},
-    time::Duration,
-};
+use std::{env, time::Duration};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Ending, Error, Place, output};
+use super::{Ending, Error, Place, output, progress::Progress};
 use crate::{
     account::State,
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
@@ -71,7 +65,8 @@ impl Scan {
         let excludes = Excludes::new(&[], &options).await?;
         let last = VersionsFile::new(&state.kept_folder(), &origin, &top).load();
         let progress = Progress::new();
-        let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, |scan| progress.show(scan)).await;
+        let show = |scan: &backup::Scan| progress.show(scan.files, || progress_of(scan));
+        let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, show).await;
         // They are known after the walk has listed them.
         let collections = drive.collections().await.unwrap_or_default();
         progress.end();
@@ -102,45 +97,9 @@ impl Estimate {
     }
 }
 
-/// The number of files after which a line is printed if stderr is not a terminal.
-const FILES_PER_LINE: u64 = 50_000;
-
-/// The progress on stderr: a line that changes on a terminal, and a few lines elsewhere.
-enum Progress {
-    Bar(ProgressBar),
-    Lines { next: Cell<u64> },
-}
-
-impl Progress {
-    fn new() -> Self {
-        if !io::stderr().is_terminal() {
-            return Self::Lines { next: Cell::new(FILES_PER_LINE) };
-        }
-        let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self::Bar(bar)
-    }
-
-    fn show(&self, scan: &backup::Scan) {
-        let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
-        let text = format!("{files}, {folders}, {}", Bytes(scan.bytes));
-        match self {
-            Self::Bar(bar) => bar.set_message(text),
-            Self::Lines { next } if scan.files >= next.get() => {
-                output::note(&format!("{text} so far"));
-                next.set(scan.files + FILES_PER_LINE);
-            }
-            Self::Lines { .. } => {}
-        }
-    }
-
-    fn end(self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
+fn progress_of(scan: &backup::Scan) -> String {
+    let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
+    format!("{files}, {folders}, {}", Bytes(scan.bytes))
 }
 
 fn value(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collection], estimate: &Estimate) -> Value {

@@ -76,7 +76,7 @@ pub struct Plan {
 impl Plan {
     /// Plans the restore of items, which are in the order of plakar: a folder before its content,
     /// and names in the order of their bytes. Folders of the destination are listed, as the restore
-    /// would do.
+    /// would do. `progress` is called with the number of items that are decided.
     ///
     /// # Errors
     /// Fails if the destination cannot be read at all.
@@ -86,6 +86,7 @@ impl Plan {
         policy: Policy,
         limit: u32,
         items: Vec<Planned>,
+        mut progress: impl FnMut(u64),
     ) -> Result<Self, Error> {
         let (outcomes, mut settled) = mpsc::channel(1);
         let mut restore = Restore::plan(drive, top, policy, limit, outcomes);
@@ -106,6 +107,7 @@ impl Plan {
             let mut items = Vec::new();
             while let Some(outcome) = settled.recv().await {
                 items.push(Decided::new(outcome, &top));
+                progress(items.len() as u64);
             }
             items
         };

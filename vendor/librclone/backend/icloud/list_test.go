@@ -260,16 +260,24 @@ func TestListRFails(t *testing.T) {
 	assert.Equal(t, apierr.KindNetwork, apierr.KindOf(f.ListR(background, "tree", func(fs.DirEntries) error { return nil })))
 }
 
-// A folder below a share that the service refuses is an error that names the
-// account.
+// A folder or a file below a share that the service refuses is an error that names
+// the account.
 func TestARefusalBelowAShareNamesTheOwner(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("shared/below/file.txt", "below")
 	sim.Control("POST", "share", simtest.JSON{"path": "shared"}, nil)
-	sim.Fault("enumerate", "status", simtest.Status(400), simtest.JSON{"times": nil})
-	_, err := sim.open("").List(background, "shared/below")
+	f := sim.open("")
+	o, err := f.NewObject(background, "shared/below/file.txt")
+	require.NoError(t, err)
+	sim.Fault("item", "status", simtest.Status(400), simtest.JSON{"times": nil})
+	_, err = read(o)
 	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
-	assert.ErrorContains(t, err, `the account "Share Owner" shares`)
+	assert.ErrorContains(t, err, `this file, which the account "Share Owner" shares`)
+
+	sim.Fault("enumerate", "status", simtest.Status(400), simtest.JSON{"times": nil})
+	_, err = sim.open("").List(background, "shared/below")
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
+	assert.ErrorContains(t, err, `this folder, which the account "Share Owner" shares`)
 }
 
 // Items below a shared folder can be listed and read but not changed.
