@@ -57,6 +57,11 @@ impl Walk<'_> {
             return;
         }
         let mut size = waiting.len().div_ceil(free).max(1);
+        if !urgent && waiting.len() >= REQUEST {
+            // Nothing waits for these folders, so each request gets its full number of them.
+            waiting.truncate(waiting.len() / REQUEST * REQUEST);
+            size = size.max(REQUEST);
+        }
         if size > REQUEST {
             size = size.next_multiple_of(REQUEST);
         }
