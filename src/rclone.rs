@@ -14,6 +14,7 @@ mod read;
 mod remote;
 mod rules;
 mod storage;
+mod summary;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +22,10 @@ use once_cell::sync::OnceCell;
 
 pub use error::{Cause, Error, Kind};
 pub use ffi::{region::Region, signals::use_alternate_stack};
-pub use methods::{BackendOption, Collection, Sections};
+pub use methods::{BackendOption, Sections};
 pub use read::{Reader, Scope, ScopeId, Version};
 pub use rules::Rules;
+pub use summary::Collection;
 
 use call::{ENDLESS, call, call_blocking, call_plain};
 use methods::Nothing;

@@ -7,6 +7,7 @@ use super::{
     call::{blocking, call, check_count, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
+    summary::Summarize,
 };
 
 impl Remote {
@@ -25,7 +26,7 @@ impl Remote {
     /// # Errors
     /// Returns the error of the service.
     pub async fn collections(self) -> Result<Vec<Collection>, Error> {
-        Ok(call(methods::Summarize { remote: self.id }).await?.collections)
+        Ok(call(Summarize { remote: self.id }).await?.collections)
     }
 
     /// Lists folders, without the items that `rules` leave out. Returns one result for each path, in
