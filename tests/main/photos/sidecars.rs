@@ -13,7 +13,7 @@ use crate::icloud::assert_sound;
 #[tokio::test]
 async fn exiftool_reads_every_tag() {
     if Command::new("exiftool").arg("-ver").output().is_err() {
-        println!("skipped: exiftool is not on PATH");
+        plakar_host::skipped("exiftool is not on PATH");
         return;
     }
     let titles = [
