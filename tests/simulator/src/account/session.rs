@@ -63,11 +63,11 @@ impl Account {
         }
     }
 
-    /// Returns a new valid value of a PCS cookie.
+    /// Returns the valid value of a PCS cookie: a request of one process does not end the cookie of another.
     pub(crate) fn grant_pcs(&mut self, web_token: &str, cookie: &'static str) -> String {
         let pcs = self.token("pcs");
         if let Some(session) = self.sessions.get_mut(web_token) {
-            session.pcs.insert(cookie, pcs.clone());
+            return session.pcs.entry(cookie).or_insert(pcs).clone();
         }
         pcs
     }
