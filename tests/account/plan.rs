@@ -162,6 +162,19 @@ async fn the_plan_of_a_listing_accounts_for_rounded_sizes_and_times() {
     assert_eq!(person.run_with(&["plan", "--json", "--snapshot", "-", "icloud:/to"], text).ends(0).json(), plan);
 }
 
+/// Without a terminal, the progress of a long plan is a line now and then.
+#[test]
+fn a_long_plan_shows_its_progress() {
+    let person = furnished();
+    let folder = "2024-05-17T12:00:00Z drwxr-xr-x     root     root  4.0 KiB /home/me/new\n".to_owned();
+    let text = (1..60_000).fold(folder, |text, number| {
+        text + &format!("2024-05-17T12:00:00Z -rw-r--r--     root     root     15 B /home/me/new/{number:05}\n")
+    });
+    let planned = person.run_with(&["plan", "--snapshot", "-", "icloud:/to"], &text).ends(0);
+    let lines: Vec<&str> = planned.stderr.lines().collect();
+    assert!(matches!(lines[..], ["50000 of 60001 items compared with the drive so far"]), "{planned:?}");
+}
+
 /// The plan of a real listing is that of the folder itself.
 #[tokio::test]
 async fn the_plan_of_a_listing_equals_that_of_the_folder() {

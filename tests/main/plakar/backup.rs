@@ -297,6 +297,31 @@ async fn a_backup_prints_its_summary_once() {
     assert_eq!(installed.at_plain(&["ls"]).await.lines().count(), 2);
 }
 
+/// plakar starts two importers, which list the same items. What they leave out is printed once, also
+/// by a backup that reads nothing.
+#[tokio::test]
+async fn what_a_backup_leaves_out_is_printed_once() {
+    let Some(installed) = Installed::new().await else { return };
+    let Installed { icloud, plakar } = &installed;
+    icloud.furnish();
+    icloud.put("team/plan.txt", b"plan");
+    icloud.simulator.share("team").unwrap();
+    for name in ["CONFIG", "packfiles/a", "states/a", "locks/a"] {
+        icloud.put(&format!("store/{name}"), b"x");
+    }
+    plakar.define("source", "drive", &icloud.settings("icloud://").with("shared", "skip")).await.unwrap();
+    for counts in ["6 read", "6 unchanged"] {
+        let outcome = plakar.run(["at", &plakar.path("plain"), "backup", "@drive"]).await.unwrap();
+        let ours: Vec<&str> = outcome.output.lines().filter(|line| line.starts_with("plakar-icloud: ")).collect();
+        assert!(
+            matches!(ours[..], [team, store, end]
+                if store.contains("the kloset in /store") && team.contains("/team") && end.contains(counts)),
+            "{}",
+            outcome.output
+        );
+    }
+}
+
 /// plakar starts two importers, but the summary file and the list of the last runs have one result.
 #[tokio::test]
 async fn a_backup_is_counted_once() {
