@@ -165,11 +165,11 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 	if it.inShare() && it.itemID != "" {
 		return c.requestShared(ctx, it)
 	}
-	answer, err := service.Fetch(transport.WithQuickResponse(ctx), c.service, service.Request{
+	answer, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},
-		Repeatable: true,
+		Repeatable: true, Quick: true,
 	}, func(answer *addressResponse) error {
 		if token, _ := tokenOf(answer); token == nil {
 			return apierr.Damaged("the response has no address for the content on a host of Apple's")

@@ -10,7 +10,6 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/service"
-	"plakar-icloud/librclone/backend/icloud/transport"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -173,10 +172,10 @@ func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*addres
 		body[i] = wanted{it.docID()}
 	}
 	count := 0
-	_, err := service.Fetch(transport.WithQuickResponse(ctx), c.service, service.Request{
+	_, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodPost,
 		Path: "/ws/" + url.PathEscape(batch[0].zone()) + "/download/batch",
-		Body: body, Repeatable: true, TrustRefusals: true,
+		Body: body, Repeatable: true, TrustRefusals: true, Quick: true,
 	}, func(answer *[]*tokens) error {
 		for _, of := range *answer {
 			if of == nil {

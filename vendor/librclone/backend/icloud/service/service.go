@@ -46,6 +46,9 @@ type Request struct {
 	// TrustRefusals is set if a failure that the service reports, other than
 	// throttling, is returned after TrustedTries attempts.
 	TrustRefusals bool
+	// Quick is set if the service responds at once. See
+	// [transport.WithQuickResponse].
+	Quick bool
 	// OwnCookies is set if the service has its own cookies for protected data,
 	// which a renewal of the session does not request. The error for missing ones
 	// then has the kind [apierr.KindDenied].
@@ -162,7 +165,7 @@ func (s *Service) exchange(ctx context.Context, r Request, root string, access *
 	if r.ContentType != "" {
 		headers["Content-Type"] = r.ContentType
 	}
-	resp, err := s.Do(ctx, transport.Call{Method: r.Method, Path: r.Path, Params: r.Params, Body: r.Body}, root, headers)
+	resp, err := s.Do(ctx, transport.Call{Method: r.Method, Path: r.Path, Params: r.Params, Body: r.Body, Quick: r.Quick}, root, headers)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func customHTTPClient(ctx context.Context, silence time.Duration, outages *Outag
 		})
 	}
 	if silence > 0 {
-		client.Transport = &SilenceTransport{Next: client.Transport, Silence: silence}
+		client.Transport = &SilenceTransport{Next: client.Transport, Silence: silence, Outages: outages}
 	}
 	client.Transport = &Observer{Next: client.Transport, Outages: outages}
 	return client
@@ -109,6 +109,7 @@ type Call struct {
 	Params url.Values
 	Body   any
 	SignIn bool // the call is part of a sign-in, so a refusal of it does not slow other calls down
+	Quick  bool // see WithQuickResponse
 }
 
 // Do sends a request as soon as the limiter admits it. It returns the response
@@ -132,6 +133,9 @@ func (c *Client) Do(ctx context.Context, r Call, root string, headers map[string
 	} else if r.Method == http.MethodPost {
 		var none int64
 		opts.ContentLength = &none
+	}
+	if r.Quick {
+		ctx = WithQuickResponse(ctx)
 	}
 	admitted, err := c.Limiter.begin(ctx, c.Retries.Longest)
 	if err != nil {

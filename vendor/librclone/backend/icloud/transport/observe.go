@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,6 +70,7 @@ func (s *observation) end(received int64, err error) {
 			time.Since(s.begun).Round(time.Millisecond))
 		switch {
 		case s.req.Context().Err() != nil: // the caller has given up
+		case errors.Is(err, errSlow): // a later attempt waits longer
 		case err != nil:
 			s.outages.failed(host, s.begun, false, 0)
 		case isThrottling(s.resp.StatusCode):

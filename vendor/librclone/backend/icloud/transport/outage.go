@@ -86,6 +86,16 @@ func (o *Outages) since(host string) time.Duration {
 	return 0
 }
 
+// failing reports whether the last counted request to a host has failed.
+func (o *Outages) failing(host string) bool {
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.host[host] != nil
+}
+
 // duringOutage makes the failure of a call final, because its host has been out
 // of service for length.
 func duringOutage(err error, length time.Duration) error {

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -29,6 +30,7 @@ const receiptRate = 10 << 20
 type SilenceTransport struct {
 	Next    http.RoundTripper
 	Silence time.Duration
+	Outages *Outages // nil for none; requests to a host that is failing are not quick
 }
 
 // A lost response must not hold up a backup for the time that the option silence
@@ -38,6 +40,10 @@ const (
 	quickTries    = 2
 	quickResponse = 15 * time.Second
 )
+
+// errSlow is the ErrSilent of a quick request. A loaded service may still respond
+// to a later attempt, so it does not count as an outage.
+var errSlow = fmt.Errorf("%w", ErrSilent)
 
 type quickKey struct{}
 
@@ -51,11 +57,18 @@ func WithQuickResponse(ctx context.Context) context.Context {
 // RoundTrip implements http.RoundTripper.
 func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	first := t.Silence
-	if ctx.Value(quickKey{}) != nil && tryOf(ctx) <= quickTries {
-		first = min(first, quickResponse)
+	first, silent := t.Silence, ErrSilent
+	if ctx.Value(quickKey{}) != nil && tryOf(ctx) <= quickTries && !t.Outages.failing(req.URL.Hostname()) {
+		first, silent = min(first, quickResponse), errSlow
 	}
-	watch := &watch{silence: t.Silence, timer: time.AfterFunc(first, func() { cancel(ErrSilent) })}
+	watch := &watch{first: first, silence: t.Silence}
+	watch.timer = time.AfterFunc(first, func() {
+		if watch.waits() {
+			cancel(silent)
+		} else {
+			cancel(ErrSilent)
+		}
+	})
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &sentBody{ReadCloser: req.Body, watch: watch}
@@ -73,7 +86,8 @@ func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 
 // watch is the timer that cancels a silent request.
 type watch struct {
-	silence time.Duration
+	first   time.Duration // until the response
+	silence time.Duration // afterwards
 
 	mu          sync.Mutex
 	timer       *time.Timer
@@ -89,13 +103,20 @@ func (w *watch) pause() {
 	}
 }
 
-// resume restarts the timer with silence and more.
+// resume restarts the timer with the time until the response and more.
 func (w *watch) resume(more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.hasResponse {
-		w.timer.Reset(w.silence + more)
+		w.timer.Reset(w.first + more)
 	}
+}
+
+// waits reports whether the response has not arrived yet.
+func (w *watch) waits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.hasResponse
 }
 
 func (w *watch) responded() {
@@ -105,10 +126,11 @@ func (w *watch) responded() {
 	w.timer.Stop()
 }
 
-// reason returns ErrSilent if the watch has cancelled the request, or else err.
+// reason returns the ErrSilent with which the watch has cancelled the request, or
+// else err.
 func (w *watch) reason(ctx context.Context, err error) error {
-	if err != io.EOF && context.Cause(ctx) == ErrSilent {
-		return ErrSilent
+	if cause := context.Cause(ctx); err != io.EOF && errors.Is(cause, ErrSilent) {
+		return cause
 	}
 	return err
 }

@@ -1,11 +1,16 @@
 package transport
 
 import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // After the response has arrived, reading more of the request's body does not
@@ -20,4 +25,48 @@ func TestRequestBodyIsNotTimedAfterTheResponse(t *testing.T) {
 		time.Sleep(time.Hour) // on the clock of synctest
 		assert.False(t, fired)
 	})
+}
+
+// silentHost receives requests and never responds.
+type silentHost struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (silentHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+// Only the first attempts at a quick request wait less, also if the request has a
+// body, and only while the host is not failing.
+func TestTimeUntilTheResponse(t *testing.T) {
+	for _, test := range []struct {
+		quick   bool
+		try     int
+		failing bool
+		want    time.Duration
+	}{
+		{false, 1, false, time.Minute},
+		{true, 1, false, quickResponse},
+		{true, quickTries, false, quickResponse},
+		{true, quickTries + 1, false, time.Minute},
+		{true, 1, true, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			outages := new(Outages)
+			if test.failing {
+				outages.failed("p1-docws.icloud.com", time.Now(), false, 0)
+			}
+			ctx := WithTry(context.Background(), test.try)
+			if test.quick {
+				ctx = WithQuickResponse(ctx)
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://p1-docws.icloud.com/", strings.NewReader("body"))
+			require.NoError(t, err)
+			begun := time.Now()
+			_, err = (&SilenceTransport{Next: silentHost{}, Silence: time.Minute, Outages: outages}).RoundTrip(req)
+			assert.ErrorIs(t, err, ErrSilent)
+			assert.Equal(t, test.want, time.Since(begun))
+		})
+	}
 }
