@@ -257,7 +257,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 // one and fails. A session whose owner has to accept Apple's terms is stored before
 // it fails, because it works once they are accepted.
 func (s *signIn) finish(ctx context.Context, account *signin.Account) (*fs.ConfigOut, error) {
-	useless := unusable(account)
+	useless := unusable(account, s.domain)
 	if useless != nil && causeOf(useless) != causeTerms {
 		return nil, useless
 	}

@@ -26,45 +26,6 @@ type signIn struct {
 	cookies                 []session.Cookie // set by accountLogin
 }
 
-// start proves the password and, if Apple requires no second factor, begins the
-// session. If Apple names the other domain of iCloud, start begins again there, once.
-// If Apple requires the second factor, wanted is its response.
-func (s *signIn) start(ctx context.Context, password session.Secret) (wanted *reply, account *signin.Account, err error) {
-	for again := true; ; again = false {
-		at := s.domain
-		wanted, err = s.prove(ctx, password)
-		switch {
-		case err != nil:
-		case wanted == nil:
-			account, err = s.accountLogin(ctx)
-		case s.isElsewhere():
-			s.findDomain(ctx)
-		}
-		if s.domain == at || account != nil || !again || ctx.Err() != nil {
-			return wanted, account, err
-		}
-	}
-}
-
-// countryOfChina is the country of the accounts of which most are at icloud.com.cn.
-const countryOfChina = "CHN"
-
-// isElsewhere reports whether the country of the account suggests that it is at the
-// other domain.
-func (s *signIn) isElsewhere() bool {
-	country := s.client.AccountCountry
-	return s.client.SessionToken != "" && country != "" && (country == countryOfChina) != (s.domain == hosts.China)
-}
-
-// findDomain asks for the domain of the account before a code is sent, because a code
-// is valid at one domain only. Like pyicloud, it begins a session that still lacks the
-// second factor. A failure is ignored: Apple names the domain again after the code.
-func (s *signIn) findDomain(ctx context.Context) {
-	file := &session.File{AppleID: s.appleID, Domain: s.domain}
-	_, _, _ = signin.AccountLogin(ctx, s.client, file)
-	s.domain = file.Domain
-}
-
 // prove proves to Apple, once, that the password is known, without sending the
 // password. If Apple requires the second factor, wanted is its response. If Apple
 // names the other domain, it becomes that of the sign-in, and prove fails.
@@ -288,46 +249,17 @@ func refusedCode(r *reply) error {
 	return failed
 }
 
-// unusable returns why an account cannot be used, or nil.
-func unusable(account *signin.Account) error {
-	switch {
-	case account.Endpoints() == nil && account.Elsewhere != "":
-		return referred(account.Elsewhere)
+// unusable returns why the account of a sign-in at domain cannot be used, or nil.
+func unusable(account *signin.Account, domain hosts.Domain) error {
+	switch named := account.ElsewhereThan(domain); {
+	case named != "":
+		return referred(named)
 	case account.TermsUpdateNeeded:
 		return &failure{kind: apierr.KindNeedsLogin, cause: causeTerms, text: "Apple's terms have changed and were not accepted yet"}
 	case account.Endpoints() == nil:
 		return &failure{kind: apierr.KindUnsupported, cause: causeNoDrive, text: "the account has no iCloud Drive"}
 	}
 	return nil
-}
-
-// accountLogin begins the session and returns its account. If Apple names the other
-// domain, it becomes that of the sign-in. accountLogin fails if the tokens of the
-// present domain give no session there.
-func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
-	file := &session.File{AppleID: s.appleID, Domain: s.domain}
-	account, refused, err := signin.AccountLogin(ctx, s.client, file)
-	moved := file.Domain != s.domain
-	s.domain = file.Domain
-	switch {
-	case err != nil:
-		return nil, unreachable(ctx, err)
-	case moved && (refused != nil && refused.Elsewhere == "" || account != nil && account.WantsCode()):
-		return nil, referred(s.domain.String())
-	case refused != nil:
-		return nil, refusedSession(refused)
-	}
-	s.cookies = file.Cookies
-	return account, nil
-}
-
-// storeDomain stores the domain of the account in the session file, for the next
-// sign-in.
-func (s *signIn) storeDomain(ctx context.Context) error {
-	return session.UpdateFile(ctx, s.file, func(file *session.File) error {
-		file.AppleID, file.Domain = s.appleID, s.domain
-		return nil
-	})
 }
 
 // store writes the session to its file.
@@ -348,7 +280,7 @@ func (s *signIn) store(ctx context.Context, info *signin.Account) error {
 			RenewedAt:    now,
 			SignIns:      1,
 		}
-		if unusable(info) == nil {
+		if unusable(info, s.domain) == nil {
 			file.Endpoints = info.Endpoints()
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/backend/icloud/transport"
 	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/rclone/rclone/fs"
@@ -215,7 +216,7 @@ func TestFoldersThatDifferByCase(t *testing.T) {
 				assert.Equal(t, want, filesIn(sim))
 				made := map[string]int{"case-sensitive": 3, "ignoring-case": 2}[rule]
 				if rule == "ignoring-case" && existing == "unknown" {
-					made += defaultTries - 1 // UNKNOWN may be temporary
+					made += transport.DoubtfulTries - 1 // UNKNOWN may be temporary
 				}
 				assert.Equal(t, made, sim.Counts()["create-folders"])
 			})

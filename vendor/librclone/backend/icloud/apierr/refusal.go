@@ -252,15 +252,27 @@ func (r *Refusal) Err() *Error {
 
 // Elsewhere returns the domain of iCloud, other than that of the request, to which the
 // response refers, as Apple names it. It returns "" if the response refers to none.
+// One of Apple's error codes takes precedence: after a wrong password, the sign-in
+// must not be repeated at the other domain.
 func (r *Refusal) Elsewhere() string {
+	if ServiceErrorIn(r.Body).Code != "" {
+		return ""
+	}
 	var said struct {
 		Domain string `json:"domainToUse"`
 	}
 	_ = json.Unmarshal(r.Body, &said) // if this fails, only the redirect counts
-	if to, known := hosts.DomainOf(r.Location); said.Domain == "" && known && !to.Owns("https://"+r.Host) {
-		return to.String()
+	named, own := said.Domain, hosts.World
+	if to, known := hosts.DomainOf(r.Location); named == "" && known {
+		named = to.String()
 	}
-	return said.Domain
+	if strings.HasSuffix(r.Host, ".cn") {
+		own = hosts.China
+	}
+	if to, known := hosts.DomainOf(named); known && to == own {
+		return ""
+	}
+	return named
 }
 
 // EndsSession reports whether the setup host refuses the session and not just the

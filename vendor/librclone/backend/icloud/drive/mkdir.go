@@ -22,8 +22,8 @@ const statusUnknown = "UNKNOWN"
 // makeFolder creates a folder, or returns the folder that another device has
 // created meanwhile. A folder whose name differs in case is returned only if the
 // service treats the two names as equal: it reports that the name is taken, or
-// UNKNOWN several times. A few attempts then suffice, because the caller can see the
-// name of the folder, and every listing may take 30 s.
+// UNKNOWN several times. The caller checks the name of the returned folder, so a few
+// attempts suffice. A listing for each of them may take 30 s.
 func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("make folder", on, name); err != nil {
@@ -78,6 +78,8 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 		}
 		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
 		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		case lookErr != nil:
 			return nil, lookErr
 		case exact != nil:
@@ -86,10 +88,9 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			d.foldsCase.Store(true)
 			return like, nil
 		}
-		var waitErr error
+		waitErr := err
 		if !unknown || like == nil || !enough {
-			waitErr = d.Service.Retries.Wait(ctx, try+1, err)
-			if waitErr == nil {
+			if waitErr = d.Service.Retries.Wait(ctx, try+1, err); waitErr == nil {
 				continue
 			}
 		}

@@ -200,6 +200,14 @@ func (f *File) Clone() File {
 	return copied
 }
 
+// MoveTo sets the domain of the account. The cookies and endpoints of another
+// domain are dropped, because its cookies must not be sent to the new one.
+func (f *File) MoveTo(domain hosts.Domain) {
+	if f.Domain != domain {
+		f.Domain, f.Cookies, f.Endpoints = domain, nil, nil
+	}
+}
+
 // fileError returns the error for a session file. Its reason contains the path,
 // because callers show only the reason.
 func fileError(path, what string) *apierr.Error {

@@ -24,7 +24,8 @@ func (s *Session) writeFile(state *File) {
 	s.mu.Lock()
 	s.state.Refused, s.state.Proofs = state.Refused, state.Proofs
 	s.state.TrustToken, s.state.TrustedAt, s.state.SignIns = state.TrustToken, state.TrustedAt, state.SignIns
-	s.state.SessionToken, s.state.Country, s.state.Domain = state.SessionToken, state.Country, state.Domain
+	s.state.SessionToken, s.state.Country = state.SessionToken, state.Country
+	s.state.MoveTo(state.Domain)
 	s.mu.Unlock()
 	if s.path == "" {
 		return
@@ -170,7 +171,8 @@ func (s *Session) adoptFile(state *File) (adopted bool, err error) {
 	if file.TrustToken != "" || file.SessionToken != "" {
 		state.TrustToken, state.SessionToken = file.TrustToken, file.SessionToken
 		state.TrustedAt, state.SignIns = file.TrustedAt, file.SignIns
-		state.Country, state.Domain = file.Country, file.Domain
+		state.Country = file.Country
+		state.MoveTo(file.Domain)
 	}
 	if len(file.Cookies) > 0 && !s.differs(file) { // other processes store replaced cookies, too
 		state.Cookies = MergeCookies(file.Cookies, slices.Collect(maps.Values(s.rotated)))

@@ -116,7 +116,7 @@ func pcsBody(byPerson bool) any {
 func (s *Signer) login(ctx context.Context, proof *api.Session, state *session.File, account *Account) error {
 	for from := state.Domain; ; {
 		err := s.setup(ctx, state, loginPath, loginBody(proof), account)
-		named := account.elsewhere()
+		named := account.ElsewhereThan(state.Domain)
 		var refused *apierr.Refusal
 		if errors.As(err, &refused) {
 			named = refused.Elsewhere()
@@ -125,14 +125,16 @@ func (s *Signer) login(ctx context.Context, proof *api.Session, state *session.F
 		if !known || to == state.Domain || state.Domain != from {
 			return err
 		}
-		state.Domain, state.Cookies, *account = to, nil, Account{}
+		state.MoveTo(to)
+		*account = Account{}
 	}
 }
 
-// elsewhere returns the domain of the iCloud that the account is on, if the response
-// names it instead of services.
-func (a *Account) elsewhere() string {
-	if a.Endpoints() != nil {
+// ElsewhereThan returns the domain of the iCloud that the account is on, as Apple
+// names it, if that is not the domain of the request and the response has no
+// services. Otherwise, it returns "".
+func (a *Account) ElsewhereThan(domain hosts.Domain) string {
+	if to, known := hosts.DomainOf(a.Elsewhere); a.Endpoints() != nil || known && to == domain {
 		return ""
 	}
 	return a.Elsewhere
@@ -221,7 +223,7 @@ func UnusableDomain(named string) string {
 func (s *Signer) adopt(state *session.File, account *Account) error {
 	endpoints := account.Endpoints()
 	if endpoints == nil {
-		if named := account.elsewhere(); named != "" {
+		if named := account.ElsewhereThan(state.Domain); named != "" {
 			return s.unusable(named)
 		}
 		if account.TermsUpdateNeeded {

@@ -53,6 +53,10 @@ func (s *Signer) Renew(ctx context.Context, state *session.File, password sessio
 	}
 	if err != nil {
 		attempt.Cookies, attempt.Endpoints = state.Cookies, state.Endpoints
+		if domain := attempt.Domain; domain != state.Domain {
+			attempt.Domain = state.Domain
+			attempt.MoveTo(domain)
+		}
 		attempt.RenewedAt, attempt.Protected = state.RenewedAt, state.Protected
 	}
 	*state = attempt
@@ -68,9 +72,12 @@ func (s *Signer) signIn(ctx context.Context, state *session.File, password sessi
 	err = s.accountLogin(ctx, proof, state)
 	if domain := state.Domain; domain != before.Domain && password != "" && apierr.HasKind(err, apierr.KindNeedsLogin) {
 		// The tokens of one domain are not valid in the other, so the password is
-		// proven there. This cannot count as a wrong password: it was accepted.
+		// proven there. Apple has just accepted it, so this proof is not a guess.
 		*state = before
-		state.Domain = domain
+		state.MoveTo(domain)
+		if state.Proofs.Sent >= session.MaxProofs {
+			return err
+		}
 		if proof, err = s.tokens(ctx, state, password, announce); err == nil {
 			err = s.accountLogin(ctx, proof, state)
 		}
@@ -302,7 +309,7 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 		if !known || to == state.Domain {
 			return s.unusable(named)
 		}
-		state.Domain = to // of the next attempt
+		state.MoveTo(to) // for the next attempt
 		return unclearIf(sent, refused.Temporary())
 	}
 	if !sent {
