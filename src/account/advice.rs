@@ -97,12 +97,12 @@ pub fn of(cause: Cause, name: &str) -> Advice {
                 .to_owned(),
         ),
         Cause::OtherDomain => (
-            "The account has moved to another iCloud: icloud.com.cn is that of mainland China, icloud.com that of all \
+            "The account belongs to the other iCloud: icloud.com.cn is that of mainland China, icloud.com that of all \
              other regions.",
             format!("{login}; the sign-in goes there"),
         ),
         Cause::UnknownDomain => (
-            "Apple refers the account to a domain that this program does not know. Nothing was sent there.",
+            "Apple refers the account to a domain where it cannot be used.",
             "install the newest version of plakar-icloud; if it reports this too, file an issue".to_owned(),
         ),
         Cause::Throttled => (
