@@ -66,8 +66,12 @@ impl Command {
         let limits = Limits { uploads: UPLOADS.into(), spool_memory: 0, spool_dir: env::temp_dir() };
         let place = Place::parse(state, place)?;
         let drive = place.open(&limits).await?;
-        let (progress, all) = (Progress::new(), counted(items.len() as u64, "item"));
-        let show = |decided: u64| progress.show(decided, || format!("{decided} of {all} compared with the drive"));
+        // The first item is the folder itself, which is not counted.
+        let (progress, all) = (Progress::new(), counted(items.len().saturating_sub(1) as u64, "item"));
+        let show = |decided: u64| {
+            let decided = decided.saturating_sub(1);
+            progress.show(decided, || format!("{decided} of {all} compared with the drive"));
+        };
         let plan = Plan::make(&drive, &place.top, policy, u32::from(UPLOADS), items, show).await;
         progress.end();
         // The plan has changed nothing, so it is complete even if the session cannot be saved.

@@ -72,9 +72,11 @@ impl Folder {
     }
 }
 
-/// Reports whether an error says that an item no longer exists, or is another item now.
+/// Reports whether an error says that an item no longer exists, or is another item now: one that was
+/// a folder ([`io::ErrorKind::NotADirectory`]) or a link ([`io::ErrorKind::InvalidInput`]).
 fn has_vanished(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
 }
 
 /// Returns a function that adds a path to an error.
@@ -109,5 +111,12 @@ mod tests {
         let paths: Vec<&str> = found.items.iter().map(|item| item.path.as_str()).collect();
         assert_eq!((paths, found.vanished), (vec!["/b", "/b/c", "/b/c/d"], 2));
         assert_eq!(Folder::read(&folder.path().join("a")).err().unwrap().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_item_that_became_another_kind_has_vanished() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(has_vanished(&fs::read_dir(file.path()).err().unwrap()));
+        assert!(has_vanished(&fs::read_link(file.path()).unwrap_err()));
     }
 }
