@@ -68,18 +68,21 @@ impl Scan {
         let show = |scan: &backup::Scan| progress.show(scan.files, || progress_of(scan));
         let scan = backup::Scan::run(&drive, &top, &excludes, LISTINGS, last, show).await;
         // They are known after the walk has listed them.
-        let collections = drive.collections().await.unwrap_or_default();
+        let collections = drive.collections().await;
         progress.end();
         // The scan has changed nothing, so it is complete even if the session cannot be saved.
         if let Err(error) = drive.close().await {
             log::warn!("{error}");
         }
         let scan = scan?;
+        // Without their numbers, the scan is complete too.
+        let collections = collections.inspect_err(|error| log::warn!("{error}")).ok();
+        let collections = collections.as_deref();
         let estimate = Estimate::of(&scan, began.elapsed());
         if self.json {
-            output::print_json(&value(&name, &top, &scan, &collections, &estimate))?;
+            output::print_json(&value(&name, &top, &scan, collections, &estimate))?;
         } else {
-            output::print(&text(&name, &top, &scan, &collections, &estimate))?;
+            output::print(&text(&name, &top, &scan, collections, &estimate))?;
         }
         Ok(if scan.failed > 0 { Ending::Failure } else { Ending::Success })
     }
@@ -102,7 +105,14 @@ fn progress_of(scan: &backup::Scan) -> String {
     format!("{files}, {folders}, {}", Bytes(scan.bytes))
 }
 
-fn value(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collection], estimate: &Estimate) -> Value {
+/// Returns the result as JSON. The libraries are null if they are unknown.
+fn value(
+    name: &str,
+    top: &DrivePath,
+    scan: &backup::Scan,
+    collections: Option<&[Collection]>,
+    estimate: &Estimate,
+) -> Value {
     let largest_folders: Vec<Value> = scan
         .largest_folders(top)
         .into_iter()
@@ -111,17 +121,18 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collec
     let largest_files =
         scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
     let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
-    let libraries = collections.iter().map(|found| {
+    let library = |found: &Collection| {
         let counts: Map<String, Value> =
             found.counts.iter().map(|count| (count.kind.clone(), json!(count.number))).collect();
         json!({ "path": format!("/{}", found.name), "counts": counts, "bytes": found.bytes })
-    });
+    };
+    let libraries = collections.map(|found| found.iter().map(library).collect::<Vec<_>>());
     let changes = scan.changes.map(|changes| {
         json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
     });
     json!({
         "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
-        "libraries": libraries.collect::<Vec<_>>(), "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
+        "libraries": libraries, "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
         "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
         "troubled_names": scan.unportable, "names": names.collect::<Vec<_>>(), "changes": changes,
         "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -129,13 +140,19 @@ fn value(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collec
     })
 }
 
-fn text(name: &str, top: &DrivePath, scan: &backup::Scan, collections: &[Collection], estimate: &Estimate) -> String {
+fn text(
+    name: &str,
+    top: &DrivePath,
+    scan: &backup::Scan,
+    collections: Option<&[Collection]>,
+    estimate: &Estimate,
+) -> String {
     let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
     let mut rows = vec![
         ("account", format!("{name}, {top}")),
         ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
     ];
-    for found in collections {
+    for found in collections.into_iter().flatten() {
         let counts = found.counts.iter().map(|count| format!("{} {}", count.kind, count.number));
         let counts = counts.chain([Bytes(found.bytes).to_string()]).collect::<Vec<_>>().join(", ");
         rows.push(("library", format!("/{}: {counts}", found.name)));

@@ -159,8 +159,11 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
             Some(until) => format!("; a device has consented to the access until {}", output::minute(until)),
             None => String::new(),
         };
-        let photos =
-            if described.photos_approved { "has been approved" } else { "is requested by the first backup of them" };
+        let photos = if described.photos_approved {
+            "was approved before (an approval lasts about an hour)"
+        } else {
+            "is requested by the first backup of them"
+        };
         lines.push(("protection", format!("Advanced Data Protection is on{consent}; the access to photos {photos}")));
     }
     if !described.needs_login && !described.reason.is_empty() {

@@ -17,7 +17,12 @@ type foundZone struct {
 	token string // the sync token of the zone, or the tag of the shared album, when it was found
 }
 
-// zones returns the zones of an area of the database.
+// maxZonePages is the maximum number of pages of the list of zones. An account
+// has a few zones, so more pages would never end.
+const maxZonePages = 1000
+
+// zones returns the zones of an area of the database. It fails if the service
+// announces another page and does not say how to get it.
 func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 	type result struct {
 		fault
@@ -30,7 +35,8 @@ func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 		More  bool   `json:"moreComing"`
 	}
 	var found []foundZone
-	for body := map[string]string{}; ; {
+	body := map[string]string{}
+	for range maxZonePages {
 		response, err := callDatabase(ctx, s, area, "changes/database", body, func(r *result) error {
 			if err := r.Err(); err != nil {
 				return err
@@ -46,11 +52,15 @@ func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 				found = append(found, foundZone{zone.ID, zone.Token})
 			}
 		}
-		if !response.More || response.Token == "" || response.Token == body["syncToken"] {
+		if !response.More {
 			return found, nil
+		}
+		if response.Token == "" || response.Token == body["syncToken"] {
+			break
 		}
 		body = map[string]string{"syncToken": response.Token}
 	}
+	return nil, apierr.Damaged("the list of the photo libraries ends early")
 }
 
 // present returns an error if a response lacks its list. An empty list is not

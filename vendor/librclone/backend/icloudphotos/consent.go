@@ -44,6 +44,13 @@ func (c *consent) count() int {
 	return c.granted
 }
 
+// refusal returns why the cookies were refused, nil if they were not.
+func (c *consent) refusal() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused
+}
+
 // prepare requests the cookies before the first call, if the session needs them
 // and has none. A failure is not returned, because the call itself decides whether
 // the library is accessible.
@@ -76,6 +83,9 @@ func (s *database) regain(ctx context.Context, granted int, refusal error) error
 	if s.consent.count() != granted {
 		return nil
 	}
+	if err := s.consent.refusal(); err != nil {
+		return err
+	}
 	r := service.Request{Host: hosts.Setup, Method: http.MethodPost, Path: "/requestWebAccessState", Repeatable: true, TrustRefusals: true}
 	access, err := service.Fetch[signin.WebAccess](ctx, s.service, r, nil)
 	switch {
@@ -97,13 +107,11 @@ func (s *database) regain(ctx context.Context, granted int, refusal error) error
 
 // requestCookies requests the cookies that Photos needs with Advanced Data
 // Protection. A device sends them some time after the first request, if the access
-// was approved before. The session adopts the cookies of the response.
+// was approved before. The session adopts the cookies of the response. Only a
+// refusal is remembered: after a failure, a later call may request them again.
 func (s *database) requestCookies(ctx context.Context) error {
-	s.consent.mu.Lock()
-	refused := s.consent.refused
-	s.consent.mu.Unlock()
-	if refused != nil {
-		return refused
+	if err := s.consent.refusal(); err != nil {
+		return err
 	}
 	type result struct {
 		Status string `json:"status"`
@@ -124,9 +132,13 @@ func (s *database) requestCookies(ctx context.Context) error {
 			s.service.Session.Flush(ctx) // later processes need the cookies too
 			return nil
 		}
+		switch apierr.KindOf(err) {
+		case apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged: // says nothing about the approval
+			return err
+		}
 		wait, ok := s.service.Retries.Pause(try+1, 0)
 		if err != nil || !ok || try == signin.PCSTries {
-			refused = notApproved()
+			refused := notApproved()
 			s.consent.mu.Lock()
 			s.consent.refused = refused
 			s.consent.mu.Unlock()

@@ -3,6 +3,7 @@ package icloudphotos
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -137,10 +138,11 @@ func callDatabase[T any](ctx context.Context, s *database, area, operation strin
 	if err := s.regain(ctx, granted, err); err != nil {
 		return nil, err
 	}
-	if response, err = call(ctx, s, r, explainRefusal, check); err != nil && apierr.KindOf(err) == apierr.KindDenied {
+	response, err = call(ctx, s, r, explainRefusal, check)
+	if errors.Is(err, service.ErrNoCookies) {
 		err = notApproved()
 	}
-	return response, err
+	return response, err // ACCESS_DENIED with new cookies is because of too many requests
 }
 
 // call sends a request, checks the response, and repeats the request after a

@@ -137,3 +137,13 @@ func writeLibrary(encoder *gob.Encoder, l *library) error {
 	write(indexPart{End: &end})
 	return err
 }
+
+// knowsShared reports whether the index has a library of another account.
+func (s *database) knowsShared() bool {
+	for _, l := range readIndex(s.index) {
+		if l.Area == sharedArea {
+			return true
+		}
+	}
+	return false
+}

@@ -38,11 +38,14 @@ func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedE
 		return nil, nil, err
 	}
 	others, err := zones(ctx, s, sharedArea)
-	switch kind := apierr.KindOf(err); {
+	switch {
 	case err == nil:
 	case endsRun(err) || ctx.Err() != nil:
 		return nil, nil, err
-	case kind == apierr.KindUnsupported, kind == apierr.KindNotFound:
+	case apierr.HasKind(err, apierr.KindNotFound) && s.knowsShared():
+		// Not of the kind not-found, because the folder is shown.
+		sharedErr = apierr.New(apierr.KindDamaged, "", "", "the service does not find the libraries of other accounts, although an earlier run has read one").From(err)
+	case apierr.HasKind(err, apierr.KindNotFound):
 		// An account without a shared library may not have this area.
 		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
 	default:

@@ -13,7 +13,7 @@ import (
 type Collection struct {
 	Name   string  `json:"name"`   // of its folder
 	Counts []Count `json:"counts"` // those above 0, in the order in which to show them
-	Bytes  int64   `json:"bytes"`  // of all files that the service stores for it
+	Bytes  int64   `json:"bytes"`  // of the files of its items, each once, without those recently deleted
 }
 
 // Count is the number of items of a kind.
@@ -27,7 +27,7 @@ type Count struct {
 const screenshots = "CPLAssetInSmartAlbumByAssetDate:Screenshot"
 
 // Summary returns the libraries and the shared albums, without those that cannot
-// be listed.
+// be listed. Their screenshots are not counted after an error that ends the run.
 func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
 	_, found, err := f.loaded(ctx)
 	if err != nil {
@@ -35,6 +35,7 @@ func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
 	}
 	tops := libraryNames(found)
 	collections := []Collection{}
+	ended := false
 	for _, l := range f.libraries {
 		if l.failed != nil {
 			continue
@@ -43,7 +44,12 @@ func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
 		if l.Area == sharedAlbumArea {
 			name = path.Join(sharedAlbumsFolder, l.Given)
 		}
-		collections = append(collections, l.summary(name, f.screenshots(ctx, l)))
+		number := 0
+		if !ended {
+			number, err = f.screenshots(ctx, l)
+			ended = err != nil && (endsRun(err) || ctx.Err() != nil)
+		}
+		collections = append(collections, l.summary(name, number))
 	}
 	slices.SortFunc(collections, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
 	return collections, nil
@@ -51,21 +57,22 @@ func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
 
 // screenshots returns the number of screenshots in a library according to the
 // service, or 0 if it does not count them.
-func (f *Fs) screenshots(ctx context.Context, l *library) int {
+func (f *Fs) screenshots(ctx context.Context, l *library) (int, error) {
 	if l.Area == sharedAlbumArea {
-		return 0
+		return 0, nil
 	}
 	counted, err := counts(ctx, f.service, l.zone, []string{screenshots})
 	if err != nil {
 		fs.Debugf(nil, "icloud photos: the number of screenshots is unknown: %v", err)
 	}
-	return counted[screenshots]
+	return counted[screenshots], err
 }
 
 func (l *library) summary(name string, screenshots int) Collection {
 	var photos, videos, live, raw, edited, favorites, hidden, deleted, albums int
 	var bytes int64
 	bursts := map[string]bool{}
+	masters := map[string]bool{} // those whose files were counted: duplicates share one
 	for _, a := range l.Assets {
 		m := l.Masters[a.Master]
 		if m == nil {
@@ -93,7 +100,12 @@ func (l *library) summary(name string, screenshots int) Collection {
 		if a.Burst != "" {
 			bursts[a.Burst] = true
 		}
-		for _, file := range slices.Concat(m.Files, a.Files) {
+		files := a.Files
+		if !masters[a.Master] {
+			masters[a.Master] = true
+			files = slices.Concat(m.Files, a.Files)
+		}
+		for _, file := range files {
 			bytes += max(0, file.Size)
 		}
 	}

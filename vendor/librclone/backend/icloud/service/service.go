@@ -51,9 +51,13 @@ type Request struct {
 	Quick bool
 	// OwnCookies is set if the service has its own cookies for protected data,
 	// which a renewal of the session does not request. The error for missing ones
-	// then has the kind [apierr.KindDenied].
+	// then has the kind [apierr.KindDenied], and errors.Is finds ErrNoCookies in it.
 	OwnCookies bool
 }
+
+// ErrNoCookies is found in the error for missing cookies of a service that has its
+// own, see [Request.OwnCookies].
+var ErrNoCookies = errors.New("the cookies for protected data are missing")
 
 // TrustedTries is how often a request with TrustRefusals is sent that the service
 // refuses.
@@ -137,7 +141,7 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 			return err
 		}
 		if r.OwnCookies && refused.Status == http.StatusLocked {
-			return apierr.New(apierr.KindDenied, "", "", refused.Error())
+			return apierr.New(apierr.KindDenied, "", "", refused.Error()).Matching(ErrNoCookies)
 		}
 		if refused.Kind() != apierr.KindNeedsLogin {
 			if refused.Busy() {
