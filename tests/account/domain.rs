@@ -186,7 +186,14 @@ fn a_domain_that_cannot_be_used() {
     // Each domain refers to the other.
     let person = Person::signed_in();
     person.simulator.end_sessions(421);
-    refer(&person, None, r#"{"domainToUse":"iCloud.com.cn"}"#);
+    for named in ["iCloud.com.cn", "iCloud.com"] {
+        let refusal = FaultAction::Status {
+            status: 302,
+            body: serde_json::json!({ "domainToUse": named }).to_string(),
+            headers: BTreeMap::new(),
+        };
+        person.simulator.add_fault(FaultRule::new(RequestKind::AccountLogin, refusal).times(1));
+    }
     let status = person.run(&["status", "--json"]).ends(1).json();
     assert_eq!(status["refused"]["cause"], "unknown-domain", "{status}");
     assert_eq!(person.count(RequestKind::AccountLogin), 2);
