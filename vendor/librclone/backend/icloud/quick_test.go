@@ -34,7 +34,8 @@ func (s slowContents) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestSlowContentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outages := new(transport.Outages)
-		host := slowContents{cloudForWorkday(), 40 * time.Second}
+		cloud := newBetween(cloudForWorkday(), func(string, *http.Request) *fakeAnswer { return nil }) // one request at a time
+		host := slowContents{cloud, 40 * time.Second}
 		silence := &transport.SilenceTransport{Next: host, Silence: defaultSilence, Outages: outages}
 		f := driveBy(&transport.Observer{Next: silence, Outages: outages}, "")
 		f.drive.Service.Retries = transport.Retries{Tries: defaultTries, Base: transport.FirstPause, Longest: defaultLongestWait, Outages: outages}
