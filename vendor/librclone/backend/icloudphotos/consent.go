@@ -18,7 +18,7 @@ import (
 // has approved the access to the data of the account.
 type consent struct {
 	turn  chan struct{} // a mutex that is held during requests
-	tried bool          // the cookies were requested before the first call, if they were missing
+	tried bool          // prepare was called
 
 	mu      sync.Mutex
 	granted int   // how often cookies were received
@@ -86,7 +86,7 @@ func (s *database) regain(ctx context.Context, granted int, refusal error) error
 	if err := s.consent.refusal(); err != nil {
 		return err
 	}
-	r := service.Request{Host: hosts.Setup, Method: http.MethodPost, Path: "/requestWebAccessState", Repeatable: true, TrustRefusals: true}
+	r := service.Request{Host: hosts.Setup, Method: http.MethodPost, Path: signin.WebAccessPath, Repeatable: true, TrustRefusals: true}
 	access, err := service.Fetch[signin.WebAccess](ctx, s.service, r, nil)
 	switch {
 	case ctx.Err() != nil:
@@ -99,10 +99,7 @@ func (s *database) regain(ctx context.Context, granted int, refusal error) error
 	case access.NoRecovery == nil || !*access.NoRecovery:
 		return refusal
 	}
-	if err := s.requestCookies(ctx); err != nil {
-		return err
-	}
-	return nil
+	return s.requestCookies(ctx)
 }
 
 // requestCookies requests the cookies that Photos needs with Advanced Data
@@ -113,19 +110,16 @@ func (s *database) requestCookies(ctx context.Context) error {
 	if err := s.consent.refusal(); err != nil {
 		return err
 	}
-	type result struct {
-		Status string `json:"status"`
-	}
 	for try := 1; ; try++ {
 		r := service.Request{
-			Host: hosts.Setup, Method: http.MethodPost, Path: "/requestPCS", Repeatable: true, TrustRefusals: true,
-			Body: map[string]any{"appName": "photos", "derivedFromUserAction": try == 1},
+			Host: hosts.Setup, Method: http.MethodPost, Path: signin.PCSPath, Repeatable: true, TrustRefusals: true,
+			Body: signin.PCSBody("photos", try == 1),
 		}
-		response, err := service.Fetch[result](ctx, s.service, r, nil)
+		response, err := service.Fetch[signin.PCSResponse](ctx, s.service, r, nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && response.Status == "success" {
+		if err == nil && response.Granted() {
 			s.consent.mu.Lock()
 			s.consent.granted++
 			s.consent.mu.Unlock()

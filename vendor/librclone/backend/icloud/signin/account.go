@@ -95,7 +95,12 @@ func (a *Account) WantsPCS(cookies []session.Cookie) bool {
 const (
 	loginPath    = "/accountLogin"
 	validatePath = hosts.ValidatePath
-	pcsPath      = "/requestPCS"
+)
+
+// The paths of requests for protected data at the setup host.
+const (
+	PCSPath       = "/requestPCS"            // see PCSBody
+	WebAccessPath = "/requestWebAccessState" // the response is a WebAccess
 )
 
 func loginBody(proof *api.Session) any {
@@ -107,9 +112,15 @@ func loginBody(proof *api.Session) any {
 	}
 }
 
-func pcsBody(byPerson bool) any {
-	return map[string]any{"appName": "iclouddrive", "derivedFromUserAction": byPerson}
+// PCSBody returns the body of a request for the cookies for protected data of an app.
+// The response is a PCSResponse. byPerson tells Apple that a person has caused the
+// request.
+func PCSBody(app string, byPerson bool) any {
+	return map[string]any{"appName": app, "derivedFromUserAction": byPerson}
 }
+
+// driveApp is the name of iCloud Drive in a PCSBody.
+const driveApp = "iclouddrive"
 
 // login sends the request that begins a session. If the response names the other
 // domain of iCloud, the domain is stored in state and the request is sent there.
@@ -206,8 +217,8 @@ func (s *Signer) validate(ctx context.Context, state *session.File) error {
 	return s.adopt(state, &account)
 }
 
-// unusable returns the error for an account that Apple refers to a domain that cannot
-// be used: one that is not iCloud's, or one that refers to the other and back.
+// unusable returns the error for an account that Apple refers to a domain that is not
+// iCloud's, or from each of the two domains to the other.
 func (s *Signer) unusable(named string) error {
 	e := apierr.New(apierr.KindUnsupported, "sign in", s.name, UnusableDomain(named)).Because(apierr.CauseUnknownDomain)
 	e.Final = true
@@ -246,8 +257,8 @@ func (s *Signer) adopt(state *session.File, account *Account) error {
 func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	state.DropPCS()
 	for try := 1; ; try++ {
-		var answer pcsResponse
-		err := s.setup(ctx, state, pcsPath, pcsBody(try == 1), &answer)
+		var answer PCSResponse
+		err := s.setup(ctx, state, PCSPath, PCSBody(driveApp, try == 1), &answer)
 		var refused *apierr.Refusal
 		switch {
 		case errors.As(err, &refused) && (refused.EndsSession() || refused.Explained()):
@@ -257,7 +268,7 @@ func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 			return refused.Temporary()
 		case err != nil:
 			return err
-		case answer.Status == "success" && state.HasPCS():
+		case answer.Granted() && state.HasPCS():
 			answer.apply(state)
 			state.RenewedAt = time.Now().UTC()
 			return nil
@@ -273,15 +284,18 @@ func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	}
 }
 
-// pcsResponse is the response of the setup host to a request for cookies for
+// PCSResponse is the response of the setup host to a request for cookies for
 // protected data.
-type pcsResponse struct {
+type PCSResponse struct {
 	WebAccess
 	Status string `json:"status"`
 }
 
-// setup sends a request to the setup host of a session's domain. For a status other than success, the
-// error is an *apierr.Refusal.
+// Granted reports whether the response has the cookies.
+func (r *PCSResponse) Granted() bool { return r.Status == "success" }
+
+// setup sends a request to the setup host of a session's domain. For a status other
+// than success, the error is an *apierr.Refusal.
 func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, answer any) error {
 	r := transport.Call{Method: http.MethodPost, Path: path, Body: body, SignIn: true}
 	headers := map[string]string{}

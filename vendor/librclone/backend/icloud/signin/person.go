@@ -99,7 +99,7 @@ func (a *WebAccess) Off() bool { return a != nil && a.Allowed != nil && !*a.Allo
 // FetchWebAccess requests the settings of web access, and stores those in file
 // that concern Advanced Data Protection.
 func FetchWebAccess(ctx context.Context, file *session.File) (*WebAccess, *Refused, error) {
-	access, refused, err := request[WebAccess](ctx, file, "/requestWebAccessState", nil)
+	access, refused, err := request[WebAccess](ctx, file, WebAccessPath, nil)
 	if access != nil {
 		access.apply(file)
 	}
@@ -109,7 +109,7 @@ func FetchWebAccess(ctx context.Context, file *session.File) (*WebAccess, *Refus
 // RequestConsent makes the trusted devices of the account ask their owner to
 // approve the access to protected data.
 func RequestConsent(ctx context.Context, file *session.File) (*Refused, error) {
-	_, refused, err := request[json.RawMessage](ctx, file, "/enableDeviceConsentForPCS", map[string]any{"appName": "iclouddrive"})
+	_, refused, err := request[json.RawMessage](ctx, file, "/enableDeviceConsentForPCS", map[string]any{"appName": driveApp})
 	return refused, err
 }
 
@@ -118,7 +118,7 @@ func RequestConsent(ctx context.Context, file *session.File) (*Refused, error) {
 // returned even if Apple refuses.
 func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *WebAccess, refused *Refused, err error) {
 	file.DropPCS()
-	resp, refused, err := request[pcsResponse](ctx, file, pcsPath, pcsBody(true))
+	resp, refused, err := request[PCSResponse](ctx, file, PCSPath, PCSBody(driveApp, true))
 	switch {
 	case err != nil:
 		return false, nil, nil, err
@@ -127,7 +127,7 @@ func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *
 		_ = json.Unmarshal(refused.Body, access) // if this fails, the settings are unknown
 		return false, access, refused, nil
 	}
-	if resp.Status == "success" && file.HasPCS() {
+	if resp.Granted() && file.HasPCS() {
 		resp.apply(file)
 		file.RenewedAt = time.Now().UTC()
 		granted = true

@@ -37,8 +37,8 @@ type Signer struct {
 func New(client *transport.Client, name string) *Signer { return &Signer{client: client, name: name} }
 
 // Renew is a session.SignInFunc. If it fails, state keeps its cookies, which may
-// still be valid, but the proofs that were sent and the credentials that were
-// rejected are stored in state.
+// still be valid, unless Apple has named the other domain. The proofs that were sent
+// and the credentials that were rejected are stored in state.
 func (s *Signer) Renew(ctx context.Context, state *session.File, password session.Secret, how session.Renewal, announce func(*session.File) error) error {
 	attempt := state.Clone()
 	var err error
@@ -52,11 +52,9 @@ func (s *Signer) Renew(ctx context.Context, state *session.File, password sessio
 		err = s.signIn(ctx, &attempt, password, announce)
 	}
 	if err != nil {
-		attempt.Cookies, attempt.Endpoints = state.Cookies, state.Endpoints
-		if domain := attempt.Domain; domain != state.Domain {
-			attempt.Domain = state.Domain
-			attempt.MoveTo(domain)
-		}
+		domain := attempt.Domain
+		attempt.Domain, attempt.Cookies, attempt.Endpoints = state.Domain, state.Cookies, state.Endpoints
+		attempt.MoveTo(domain)
 		attempt.RenewedAt, attempt.Protected = state.RenewedAt, state.Protected
 	}
 	*state = attempt
