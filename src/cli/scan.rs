@@ -79,10 +79,11 @@ impl Scan {
         let collections = collections.inspect_err(|error| log::warn!("{error}")).ok();
         let collections = collections.as_deref();
         let estimate = Estimate::of(&scan, began.elapsed());
+        let found = Found { name: &name, top: &top, scan: &scan, collections, estimate };
         if self.json {
-            output::print_json(&value(&name, &top, &scan, collections, &estimate))?;
+            output::print_json(&found.value())?;
         } else {
-            output::print(&text(&name, &top, &scan, collections, &estimate))?;
+            output::print(&found.text())?;
         }
         Ok(if scan.failed > 0 { Ending::Failure } else { Ending::Success })
     }
@@ -105,106 +106,108 @@ fn progress_of(scan: &backup::Scan) -> String {
     format!("{files}, {folders}, {}", Bytes(scan.bytes))
 }
 
-/// Returns the result as JSON. The libraries are null if they are unknown.
-fn value(
-    name: &str,
-    top: &DrivePath,
-    scan: &backup::Scan,
-    collections: Option<&[Collection]>,
-    estimate: &Estimate,
-) -> Value {
-    let largest_folders: Vec<Value> = scan
-        .largest_folders(top)
-        .into_iter()
-        .map(|(path, files, bytes)| json!({ "path": path.to_string(), "files": files, "bytes": bytes }))
-        .collect();
-    let largest_files =
-        scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
-    let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
-    let library = |found: &Collection| {
-        let counts: Map<String, Value> =
-            found.counts.iter().map(|count| (count.kind.clone(), json!(count.number))).collect();
-        json!({ "path": format!("/{}", found.name), "counts": counts, "bytes": found.bytes })
-    };
-    let libraries = collections.map(|found| found.iter().map(library).collect::<Vec<_>>());
-    let changes = scan.changes.map(|changes| {
-        json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
-    });
-    json!({
-        "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
-        "libraries": libraries, "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded, "missing": scan.missing,
-        "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
-        "troubled_names": scan.unportable, "names": names.collect::<Vec<_>>(), "changes": changes,
-        "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "estimate": { "requests": estimate.requests, "seconds": estimate.seconds },
-    })
+/// What a scan has found.
+struct Found<'a> {
+    /// The name of the account.
+    name: &'a str,
+    top: &'a DrivePath,
+    scan: &'a backup::Scan,
+    /// The photo libraries, or none if they are unknown.
+    collections: Option<&'a [Collection]>,
+    estimate: Estimate,
 }
 
-fn text(
-    name: &str,
-    top: &DrivePath,
-    scan: &backup::Scan,
-    collections: Option<&[Collection]>,
-    estimate: &Estimate,
-) -> String {
-    let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
-    let mut rows = vec![
-        ("account", format!("{name}, {top}")),
-        ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
-    ];
-    for found in collections.into_iter().flatten() {
-        let counts = found.counts.iter().map(|count| format!("{} {}", count.kind, count.number));
-        let counts = counts.chain([Bytes(found.bytes).to_string()]).collect::<Vec<_>>().join(", ");
-        rows.push(("library", format!("/{}: {counts}", found.name)));
+impl Found<'_> {
+    /// Returns the JSON object.
+    fn value(&self) -> Value {
+        let Self { name, top, scan, collections, estimate } = self;
+        let largest_folders: Vec<Value> = scan
+            .largest_folders(top)
+            .into_iter()
+            .map(|(path, files, bytes)| json!({ "path": path.to_string(), "files": files, "bytes": bytes }))
+            .collect();
+        let largest_files =
+            scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
+        let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
+        let library = |found: &Collection| {
+            let counts: Map<String, Value> =
+                found.counts.iter().map(|count| (count.kind.clone(), json!(count.number))).collect();
+            json!({ "path": format!("/{}", found.name), "counts": counts, "bytes": found.bytes })
+        };
+        let libraries = collections.map(|found| found.iter().map(library).collect::<Vec<_>>());
+        let changes = scan.changes.map(|changes| {
+        json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
+    });
+        json!({
+            "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
+            "libraries": libraries, "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded,
+            "missing": scan.missing,
+            "largest_folders": largest_folders, "largest_files": largest_files.collect::<Vec<_>>(),
+            "troubled_names": scan.unportable, "names": names.collect::<Vec<_>>(), "changes": changes,
+            "failed": scan.failed, "failures": scan.failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "estimate": { "requests": estimate.requests, "seconds": estimate.seconds },
+        })
     }
-    if scan.packages > 0 {
-        let packages = counted(scan.packages, "file");
+
+    /// Returns the lines for people.
+    fn text(&self) -> String {
+        let Self { name, top, scan, collections, estimate } = self;
+        let (files, folders) = (counted(scan.files, "file"), counted(scan.folders, "folder"));
+        let mut rows = vec![
+            ("account", format!("{name}, {top}")),
+            ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
+        ];
+        for found in collections.unwrap_or_default() {
+            let counts = found.counts.iter().map(|count| format!("{} {}", count.kind, count.number));
+            let counts = counts.chain([Bytes(found.bytes).to_string()]).collect::<Vec<_>>().join(", ");
+            rows.push(("library", format!("/{}: {counts}", found.name)));
+        }
+        if scan.packages > 0 {
+            let packages = counted(scan.packages, "possible package");
+            rows.push(("packages", format!("{packages}, whose size is known only after reading")));
+        }
+        if scan.shared > 0 {
+            rows.push(("shared", format!("{} of other accounts", counted(scan.shared, "item"))));
+        }
+        if scan.excluded > 0 {
+            rows.push(("left out", counted(scan.excluded, "item")));
+        }
+        for (path, files, bytes) in scan.largest_folders(top) {
+            rows.push(("folder", format!("{} in {} of {path}", Bytes(bytes), counted(files, "file"))));
+        }
+        for (path, size) in &scan.largest_files {
+            rows.push(("file", format!("{} {path}", Bytes(*size))));
+        }
+        if scan.unportable > 0 {
+            let names = counted(scan.unportable, "name");
+            rows.push(("names", format!("{names} that a restore to another system may refuse, for example")));
+            rows.extend(scan.unportable_names.iter().map(|(path, why)| ("", format!("{path} {why}"))));
+        }
+        match scan.changes {
+            Some(changes) => rows.push((
+                "changes",
+                format!(
+                    "since the last backup: {} new, {} changed ({}), {} gone",
+                    changes.new,
+                    changes.changed,
+                    Bytes(changes.bytes),
+                    changes.gone
+                ),
+            )),
+            None => rows.push(("changes", "no backup of this folder is known on this machine".to_owned())),
+        }
         rows.push((
-            "packages",
-            format!("{packages} that are or may be packages, whose size is known only after reading"),
-        ));
-    }
-    if scan.shared > 0 {
-        rows.push(("shared", format!("{} of other accounts", counted(scan.shared, "item"))));
-    }
-    if scan.excluded > 0 {
-        rows.push(("left out", counted(scan.excluded, "item")));
-    }
-    for (path, files, bytes) in scan.largest_folders(top) {
-        rows.push(("folder", format!("{} in {} of {path}", Bytes(bytes), counted(files, "file"))));
-    }
-    for (path, size) in &scan.largest_files {
-        rows.push(("file", format!("{} {path}", Bytes(*size))));
-    }
-    if scan.unportable > 0 {
-        let names = counted(scan.unportable, "name");
-        rows.push(("names", format!("{names} that a restore to another system may refuse, for example")));
-        rows.extend(scan.unportable_names.iter().map(|(path, why)| ("", format!("{path} {why}"))));
-    }
-    match scan.changes {
-        Some(changes) => rows.push((
-            "changes",
+            "next backup",
             format!(
-                "since the last backup: {} new, {} changed ({}), {} gone",
-                changes.new,
-                changes.changed,
-                Bytes(changes.bytes),
-                changes.gone
+                "about {} and, at the rate of this scan, {} s, without the time for the content itself",
+                counted(estimate.requests, "request"),
+                estimate.seconds
             ),
-        )),
-        None => rows.push(("changes", "no backup of this folder is known on this machine".to_owned())),
+        ));
+        if scan.failed > 0 {
+            rows.push(("failed", format!("{} could not be listed in full", counted(scan.failed, "folder or item"))));
+            rows.extend(scan.failures.iter().map(|error| ("", error.to_string())));
+        }
+        rows.into_iter().map(|(label, text)| output::row(label, 12, &text)).collect()
     }
-    rows.push((
-        "next backup",
-        format!(
-            "about {} and, at the rate of this scan, {} s, without the time for the content itself",
-            counted(estimate.requests, "request"),
-            estimate.seconds
-        ),
-    ));
-    if scan.failed > 0 {
-        rows.push(("failed", format!("{} could not be listed in full", counted(scan.failed, "folder or item"))));
-        rows.extend(scan.failures.iter().map(|error| ("", error.to_string())));
-    }
-    rows.into_iter().map(|(label, text)| output::row(label, 12, &text)).collect()
 }

@@ -57,12 +57,12 @@ impl Walk<'_> {
             return;
         }
         let mut size = waiting.len().div_ceil(free).max(1);
-        if !urgent && waiting.len() >= REQUEST {
-            // Nothing waits for these folders, so each request gets its full number of them.
+        // If nothing waits for these folders, each request gets its full number of them.
+        let is_full = !urgent && waiting.len() >= REQUEST;
+        if is_full {
             waiting.truncate(waiting.len() / REQUEST * REQUEST);
-            size = size.max(REQUEST);
         }
-        if size > REQUEST {
+        if is_full || size > REQUEST {
             size = size.next_multiple_of(REQUEST);
         }
         for batch in waiting.chunks_mut(size) {
