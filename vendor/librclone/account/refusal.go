@@ -135,7 +135,7 @@ func refusedSession(r *signin.Refused) *failure {
 }
 
 // referred returns the failure for a response that refers the account to another
-// domain. The next sign-in is made there if it is one of iCloud's.
+// domain.
 func referred(named string) *failure {
 	if domain, known := hosts.DomainOf(named); known {
 		text := "the account belongs to " + domain.String() + ", which needs a sign-in of its own"

@@ -72,8 +72,8 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			return nil, apierr.About(d.refused(in, name, err), "make folder", on)
 		}
 		unknown := answered && strings.ToUpper(status.status) == statusUnknown
-		enough := try >= transport.DoubtfulTries
-		if unknown && got.like != nil && !enough && d.Service.Retries.Wait(ctx, try+1, err) == nil {
+		decided := unknown && try >= min(transport.DoubtfulTries, d.Service.Retries.Tries)
+		if unknown && got.like != nil && !decided && d.Service.Retries.Wait(ctx, try+1, err) == nil {
 			continue
 		}
 		exact, like, lookErr := d.holderOfFolder(ctx, in, name)
@@ -84,19 +84,13 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			return nil, lookErr
 		case exact != nil:
 			return exact, nil
-		case like != nil && taken:
+		case like != nil && (taken || decided): // no other reason for UNKNOWN is known
 			d.foldsCase.Store(true)
 			return like, nil
 		}
-		waitErr := err
-		if !unknown || like == nil || !enough {
-			if waitErr = d.Service.Retries.Wait(ctx, try+1, err); waitErr == nil {
-				continue
-			}
-		}
-		if unknown && like != nil && ctx.Err() == nil {
-			d.foldsCase.Store(true) // no other reason for the refusal is known
-			return like, nil
+		waitErr := d.Service.Retries.Wait(ctx, try+1, err)
+		if waitErr == nil {
+			continue
 		}
 		failed := itemError("make folder", on, d.refused(in, name, waitErr))
 		if ctx.Err() == nil && apierr.IsAnswered(waitErr) {

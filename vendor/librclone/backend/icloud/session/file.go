@@ -200,8 +200,9 @@ func (f *File) Clone() File {
 	return copied
 }
 
-// MoveTo sets the domain of the account. The cookies and endpoints of another
-// domain are dropped, because its cookies must not be sent to the new one.
+// MoveTo sets the domain of the account. If it is another one, the cookies and
+// endpoints of the old domain are dropped, because they are not valid in the new one
+// and must not be sent there.
 func (f *File) MoveTo(domain hosts.Domain) {
 	if f.Domain != domain {
 		f.Domain, f.Cookies, f.Endpoints = domain, nil, nil

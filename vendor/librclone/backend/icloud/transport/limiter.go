@@ -46,7 +46,7 @@ const (
 	goodRun      = 50               // accepted calls after which a single refusal does not lower the good rate
 	lessGood     = 0.93             // factor of the good rate on a single refusal after fewer accepted calls
 	minGoodRate  = rate.Limit(25)   // single refusals do not lower the good rate below this, because they may be random
-	goodPart     = 0.5              // the good rate after a break, as a part of the rate that was accepted before it, which a burst may have raised
+	goodPart     = 0.5              // the good rate after a break, as a part of the rate before it, which a burst may have raised
 	firstBreak   = time.Second      // length of a break if the service asked for none; doubled for each further break
 	maxBreak     = 30 * time.Second // longest break that the service did not ask for
 	burst        = 1                // no bursts, as in rclone's pacer

@@ -55,8 +55,8 @@ func (r Retries) Wait(ctx context.Context, next int, err error) error {
 // The numbers of attempts for some kinds of failure. Writes of several processes
 // to one zone block each other for about a second each. A throttling service
 // gets more time. A doubtful refusal is usually correct. An attempt at a silent
-// host takes as long as the option silence allows, the first ones at a quick
-// request less.
+// host takes as long as the option silence allows. The first attempts at a quick
+// request take less.
 const (
 	busyTries      = 4 // times the usual number
 	silentTries    = 4

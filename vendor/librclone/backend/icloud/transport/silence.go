@@ -41,8 +41,9 @@ const (
 	quickResponse = 15 * time.Second
 )
 
-// errSlow is the ErrSilent of a quick request. A loaded service may still respond
-// to a later attempt, so it does not count as an outage.
+// errSlow is the reason for cancelling an attempt at a quick request before its
+// response. errors.Is finds ErrSilent in it. It does not count towards an outage,
+// because a later attempt waits longer.
 var errSlow = fmt.Errorf("%w", ErrSilent)
 
 type quickKey struct{}
