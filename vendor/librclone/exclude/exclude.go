@@ -54,7 +54,7 @@ func trimSpaces(line string) string {
 // is. plakar's importer does not enter an excluded folder, so everything below it is
 // excluded, too.
 func (r *Rules) Excludes(path string, isFolder bool) bool {
-	path = strings.TrimPrefix(path, "/")
+	path = strings.Trim(path, "/")
 	if path == "" {
 		return false
 	}
