@@ -24,9 +24,12 @@ const CLOCK_TOLERANCE: u64 = 300;
 
 /// The time limit of a check that only needs a response.
 const RESPONSE: Duration = Duration::from_secs(15);
-/// The time limit of a check that works in the drive. Apple was measured to take up to 32 s for a
-/// listing after a write, and 20 s to move a file to the Trash.
-const WORK: Duration = Duration::from_secs(60);
+/// The time limit of a listing and of a move to the Trash. Apple was measured to take up to 32 s for
+/// a listing after a write, and 20 s for a move to the Trash.
+const WORK: Duration = Duration::from_secs(45);
+/// The time limit of an upload and of a download of the small file. Apple was measured to take 3 s
+/// for all requests of an upload.
+const TRANSFER: Duration = Duration::from_secs(20);
 
 /// The content of the file of the round trip.
 const TRIAL: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
@@ -143,7 +146,10 @@ pub async fn list_top(state: &State, name: &str, account: &Account) -> Result<(R
 
 /// Waits for the result of a check, up to a limit. The check is cancelled at the limit.
 async fn within<T>(limit: Duration, check: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = || Error::new(Kind::Network, format!("no result within {} s", limit.as_secs()));
+    let late = || {
+        let text = format!("no response within {} s, which is longer than Apple usually takes", limit.as_secs());
+        Error::new(Kind::Network, text)
+    };
     tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -253,18 +259,19 @@ async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
     let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
-    let file = match within(WORK, remote.upload(&path, Time::now(), content, Replacement::Awaited, Form::File)).await {
-        Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
-        Ok(entry) => match entry.item {
-            Item::File(file) => file,
-            Item::Folder | Item::Link(_) => {
-                return report.bad("write", "the service stored something else than a file", Cause::Other);
-            }
-        },
-    };
+    let file =
+        match within(TRANSFER, remote.upload(&path, Time::now(), content, Replacement::Awaited, Form::File)).await {
+            Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
+            Ok(entry) => match entry.item {
+                Item::File(file) => file,
+                Item::Folder | Item::Link(_) => {
+                    return report.bad("write", "the service stored something else than a file", Cause::Other);
+                }
+            },
+        };
     report.timed("write", format!("{} bytes as {path:?}", TRIAL.len()), begun);
     let begun = Instant::now();
-    match within(WORK, read_back(file.clone())).await {
+    match within(TRANSFER, read_back(file.clone())).await {
         Ok(content) if content == TRIAL => report.timed("read", "the same bytes", begun),
         Ok(content) => report.bad("read", format!("{} bytes, which differ", content.len()), Cause::Other),
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),

@@ -322,6 +322,30 @@ func TestLostResponsesOfARead(t *testing.T) {
 	}
 }
 
+// A change waits less than the option silence for the first responses about the
+// item.
+func TestLostResponsesAboutAnItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 2
+		f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeAnswer {
+			switch {
+			case kind == "moveItemsToTrash":
+				return &fakeAnswer{lost: true, carriedOut: true}
+			case kind == "retrieveItemDetails" && left > 0:
+				left--
+				return &fakeAnswer{hung: true}
+			}
+			return nil
+		}))
+		begun := time.Now()
+		o, err := f.NewObject(background, "folder/file.txt")
+		require.NoError(t, err)
+		require.NoError(t, o.Remove(background))
+		assert.Zero(t, left)
+		assert.Less(t, time.Since(begun), time.Minute)
+	})
+}
+
 // slowSource is a content whose reads are slow.
 type slowSource struct{ *strings.Reader }
 

@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
+	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/transport"
+	"plakar-icloud/librclone/internal/simtest"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -37,6 +40,42 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 		assert.Equal(t, apierr.KindDenied, apierr.KindOf(err))
 		assert.ErrorContains(t, err, "gives no session")
 		assert.Equal(t, 1, b.counts["retrieveItemDetailsInFolders"])
+	}
+}
+
+// The session is sent only to hosts of Apple, whatever the session file or the response
+// to a sign-in names as the address of a service.
+func TestAddressesOfServices(t *testing.T) {
+	for address, works := range map[string]bool{
+		"https://p1-drivews.icloud.com:443": true, "https://p1-drivews.icloud.com.cn:443": true,
+		"http://p1-drivews.icloud.com": false, "https://drive.example.org": false, "https://icloud.com.example.org": false,
+	} {
+		for _, renews := range []bool{false, true} {
+			c := newFakeCloud()
+			c.add("root", "file", []byte("content"))
+			c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+				if kind == "accountLogin" {
+					answer.body = []byte(strings.Replace(string(answer.body), "https://p1-drivews.icloud.com:443", address, 1))
+				}
+			}
+			b := newBetween(c, func(_ string, req *http.Request) *fakeAnswer {
+				assert.True(t, works || !strings.HasPrefix(address, req.URL.Scheme+"://"+req.URL.Host), req.URL)
+				return nil
+			})
+			f := processBy(b, "secret", simtest.NewSessionFile(), func(state *session.File) {
+				if state.Endpoints[hosts.Drive] = address; renews {
+					state.Cookies, state.Endpoints = nil, nil
+				}
+			})
+			entries, err := f.List(background, "")
+			if works {
+				assert.NoError(t, err, address)
+				assert.Len(t, entries, 1)
+				continue
+			}
+			assert.Equal(t, apierr.KindUnsupported, apierr.KindOf(err), address)
+			assert.ErrorContains(t, err, "only sent to Apple's own hosts", address)
+		}
 	}
 }
 

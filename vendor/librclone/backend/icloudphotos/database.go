@@ -182,7 +182,7 @@ func (s *database) findHost(ctx context.Context) error {
 		return err
 	}
 	address := account.Webservices[hosts.Photos].URL
-	if !hosts.IsSafe(address) {
+	if !hosts.MayGetCalls(address) {
 		return endRun(finalError(apierr.KindUnsupported, "the account has no iCloud Photos", "turn on iCloud Photos on a device, or open Photos on icloud.com"))
 	}
 	s.service.Session.AddEndpoint(hosts.Photos, address)

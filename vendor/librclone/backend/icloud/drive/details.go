@@ -26,7 +26,8 @@ func (d *Drive) detail(ctx context.Context, id string) *driveItem {
 	}
 	docID := api.GetDocIDFromDriveID(id)
 	answer, err := service.Fetch(ctx, d.Service, service.Request{
-		Host: hosts.Drive, Method: http.MethodPost, Path: "/retrieveItemDetails", Repeatable: true, TrustRefusals: true,
+		Host: hosts.Drive, Method: http.MethodPost, Path: "/retrieveItemDetails",
+		Repeatable: true, TrustRefusals: true, Quick: true,
 		Body: map[string]any{"items": []map[string]any{{"drivewsid": id}}},
 	}, func(answer *itemsResponse) error {
 		_, err := onlyAbout(answer, docID)

@@ -77,6 +77,14 @@ func GetsCalls(host string) bool {
 	return slices.ContainsFunc(callDomains, func(domain string) bool { return strings.HasSuffix(host, domain) })
 }
 
+// MayGetCalls reports whether calls, which contain the secrets of an account, may be
+// sent to an address: the address is safe, and its host is one of Apple's that calls
+// are sent to, or this machine.
+func MayGetCalls(address string) bool {
+	host := strings.ToLower(Of(address))
+	return IsSafe(address) && (isLoopback(host) || GetsCalls(host))
+}
+
 // SameDomain reports whether two addresses are in the same domain of Apple, and
 // requests to the second one are protected against eavesdropping.
 func SameDomain(from, to string) bool {

@@ -17,6 +17,21 @@ func TestSafeAddresses(t *testing.T) {
 	}
 }
 
+// Calls are only sent to the hosts of Apple that have services, in both domains of
+// iCloud, and to this machine.
+func TestAddressesOfCalls(t *testing.T) {
+	for address, allowed := range map[string]bool{
+		"https://p31-drivews.icloud.com:443": true, "https://P31-DriveWS.iCloud.com": true, "https://setup.icloud.com/setup/ws/1": true,
+		"https://p210-docws.icloud.com.cn:443": true, "https://p210-sharedstreams.icloud.com.cn:443/1/sharedstreams": true, "https://idmsa.apple.com.cn/appleauth/auth": true,
+		"http://127.0.0.1:8080/x": true, "https://localhost/": true,
+		"http://p31-drivews.icloud.com": false, "https://cvws.icloud-content.com/": false, "https://cvws.icloud-content.com.cn/": false,
+		"https://example.org/": false, "https://icloud.com.example.org/": false, "https://noticloud.com/": false, "https://icloud.com.cn.org/": false,
+		"https://p31-drivews.icloud.com@example.org/": false, "https://example.org/.icloud.com": false, "": false,
+	} {
+		assert.Equal(t, allowed, MayGetCalls(address), address)
+	}
+}
+
 // Contents are only exchanged with hosts of Apple and with this machine.
 func TestAddressesOfContents(t *testing.T) {
 	for address, allowed := range map[string]bool{

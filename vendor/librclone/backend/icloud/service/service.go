@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 	"plakar-icloud/librclone/backend/icloud/session"
 	"plakar-icloud/librclone/backend/icloud/transport"
 )
@@ -127,6 +128,9 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 				return err
 			}
 		}
+		if !hosts.MayGetCalls(root) {
+			return foreignHost(root)
+		}
 		leave, err := s.zones.enter(ctx, r.Zone)
 		if err != nil {
 			return err
@@ -160,6 +164,13 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 			return err
 		}
 	}
+}
+
+// foreignHost returns the error for a request to an address of a service, from a
+// response of Apple, that must not get the secrets of the account.
+func foreignHost(address string) *apierr.Error {
+	return apierr.Newf(apierr.KindUnsupported, "", "", "Apple's response names %q as the host of the service, but sessions are only sent to Apple's own hosts over HTTPS", hosts.Of(address)).
+		Advise("check that no proxy changes the responses, then sign in again")
 }
 
 // exchange sends a request once and decodes its response. For a status other than

@@ -161,7 +161,7 @@ func (a *Access) Root(host string) (string, error) {
 		return a.domain.At(hosts.SetupEndpoint), nil
 	}
 	address := a.endpoints[host]
-	if !hosts.IsSafe(address) {
+	if address == "" {
 		return "", apierr.New(apierr.KindUnsupported, "", "", "the account has no iCloud Drive").Because(apierr.CauseNoDrive).
 			Advise("open iCloud Drive once on icloud.com with this account")
 	}
