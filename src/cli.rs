@@ -7,6 +7,7 @@ mod accounts;
 mod config;
 mod doctor;
 mod last;
+mod libraries;
 mod login;
 mod output;
 mod ping;

@@ -3,10 +3,10 @@
 use std::{env, time::Duration};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Ending, Error, Place, output, progress::Progress};
+use super::{Ending, Error, Place, libraries, output, progress::Progress};
 use crate::{
     account::State,
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
@@ -129,12 +129,7 @@ impl Found<'_> {
         let largest_files =
             scan.largest_files.iter().map(|(path, size)| json!({ "path": path.to_string(), "bytes": size }));
         let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
-        let library = |found: &Collection| {
-            let counts: Map<String, Value> =
-                found.counts.iter().map(|count| (count.kind.clone(), json!(count.number))).collect();
-            json!({ "path": format!("/{}", found.name), "counts": counts, "bytes": found.bytes })
-        };
-        let libraries = collections.map(|found| found.iter().map(library).collect::<Vec<_>>());
+        let libraries = collections.map(libraries::values);
         let changes = scan.changes.map(|changes| {
         json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
     });
@@ -157,11 +152,7 @@ impl Found<'_> {
             ("account", format!("{name}, {top}")),
             ("contents", format!("{files} and {folders}, {}", Bytes(scan.bytes))),
         ];
-        for found in collections.unwrap_or_default() {
-            let counts = found.counts.iter().map(|count| format!("{} {}", count.kind, count.number));
-            let counts = counts.chain([Bytes(found.bytes).to_string()]).collect::<Vec<_>>().join(", ");
-            rows.push(("library", format!("/{}: {counts}", found.name)));
-        }
+        rows.extend(libraries::lines(collections.unwrap_or_default()).map(|line| ("library", line)));
         if scan.packages > 0 {
             let packages = counted(scan.packages, "possible package");
             rows.push(("packages", format!("{packages}, whose size is known only after reading")));

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, Error, Which, output};
+use super::{Ending, Error, Which, libraries, output};
 use crate::{
     account::{self, State, advice},
     config::WARN_DAYS,
@@ -94,6 +94,8 @@ impl Status {
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
                 "domain": described.domain, "protected": described.protected, "consent_until": described.consent_until,
                 "photos_approved": described.photos_approved, "services": services, "refused": refused,
+                "libraries": described.photos.as_ref().map(|photos| libraries::values(&photos.collections)),
+                "libraries_counted_at": described.photos.as_ref().map(|photos| &photos.counted),
             }))?;
         } else if self.check {
             output::print(&(checked(&name, ending, &described, &response) + "\n"))?;
@@ -179,6 +181,10 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
         if available.terms_pending {
             lines.push(("terms", advice::of(Cause::TermsPending, name).what.to_owned()));
         }
+    }
+    if let Some(photos) = &described.photos {
+        lines.extend(libraries::lines(&photos.collections).map(|line| ("library", line)));
+        lines.push(("", format!("the libraries were counted on {}", output::minute(&photos.counted))));
     }
     lines.into_iter().map(|(what, text)| output::row(what, 11, &text)).collect()
 }

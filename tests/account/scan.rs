@@ -86,6 +86,31 @@ async fn a_scan_counts_the_photos_by_kind() {
     assert_eq!(person.count(RequestKind::ContentGet), 0);
 }
 
+/// The numbers of the last scan or backup are shown without a request.
+#[tokio::test]
+async fn the_status_shows_the_last_numbers_of_photos() {
+    let person = furnished();
+    let status = || person.run(&["status", "--offline", "--json"]).ends(0).json();
+    assert_eq!((&status()["libraries"], &status()["libraries_counted_at"]), (&json!(null), &json!(null)));
+    let image = |seed: u64| {
+        NewAsset::image(&format!("IMG_{seed}.HEIC"), 1_793_872_800_000, Content::Generated { seed, size: 1_000 })
+    };
+    person.simulator.photos(|library| library.add(PRIMARY_ZONE, image(1)));
+    person.run(&["scan", "--photos"]).ends(0);
+    person.simulator.reset_counts();
+    let library =
+        |photos: u64| json!([{ "path": "/Library", "counts": { "photos": photos }, "bytes": photos * 1_000 }]);
+    assert_eq!(status()["libraries"], library(1));
+    assert!(status()["libraries_counted_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{}", status());
+    assert_eq!(person.count(RequestKind::PhotosCount), 0);
+    person.simulator.photos(|library| library.add(PRIMARY_ZONE, image(2)));
+    let photos = Settings::new("icloud://photos");
+    person.host().backup(&photos, &Options::default(), Backup::first()).await.unwrap();
+    assert_eq!(status()["libraries"], library(2));
+    let shown = person.run(&["status", "--offline"]).ends(0).stdout;
+    assert!(shown.contains("/Library: photos 2") && shown.contains("the libraries were counted on 20"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_scan_shows_the_changes_since_the_last_backup() {
     let person = furnished();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::rclone::Cause;
+use crate::rclone::{Cause, Collection};
 
 /// The stored state of a session, which is read without a request to Apple.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +38,17 @@ pub struct Description {
     /// Until when a sign-in waits for its code, RFC 3339.
     #[serde(rename = "waits_till")]
     pub waits_until: Option<String>,
+    /// The photo libraries, if a backup or a scan has listed them.
+    pub photos: Option<Photos>,
+}
+
+/// What the last backup or scan of the photo libraries has counted.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Photos {
+    /// When, RFC 3339.
+    pub counted: String,
+    /// The libraries.
+    pub collections: Vec<Collection>,
 }
 
 /// Seconds of a day.

@@ -2,7 +2,7 @@
 
 use icloud_simulator::{FaultAction, FaultRule, HoldAt, NewAsset, PRIMARY_ZONE, RequestKind};
 
-use super::{DAY, NOVEMBER, Photos, media};
+use super::{DAY, NOVEMBER, Photos, links, media, text};
 use crate::icloud::assert_sound;
 
 /// An unchanged library is neither listed nor read again.
@@ -116,6 +116,53 @@ async fn photos_that_move_during_the_listing_are_found() {
     let (snapshot, ()) = tokio::join!(photos.backup(), change);
     assert_sound(&snapshot);
     assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// Changes of albums are received with the sync token, without listing the albums again.
+#[tokio::test]
+async fn changes_of_albums_are_applied() {
+    let mut photos = Photos::new();
+    let ids: Vec<String> =
+        (1..=3).map(|n| photos.add(&format!("/Library/2026/11/IMG_{n}.HEIC"), NOVEMBER + n * DAY)).collect();
+    let [trip, old] = photos.change(|library| {
+        let albums = ["Trip", "Old"].map(|name| library.add_album(PRIMARY_ZONE, name, "", false));
+        for album in &albums {
+            ids.iter().for_each(|id| library.set_member(PRIMARY_ZONE, album, id, true));
+        }
+        albums
+    });
+    let first = photos.backup().await;
+    assert_sound(&first);
+    assert_eq!(links(&first).len(), 6);
+    photos.change(|library| {
+        library.set_member(PRIMARY_ZONE, &trip, &ids[0], false);
+        library.rename_album(PRIMARY_ZONE, &trip, "Journey");
+        library.remove_album(PRIMARY_ZONE, &old);
+        let new = library.add_album(PRIMARY_ZONE, "New", "", false);
+        library.set_member(PRIMARY_ZONE, &new, &ids[0], true);
+    });
+    photos.icloud.simulator.reset_counts();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    let found: Vec<&str> = links(&second).into_keys().collect();
+    assert_eq!(
+        found,
+        ["/Albums/Journey/0001 IMG_2.HEIC", "/Albums/Journey/0002 IMG_3.HEIC", "/Albums/New/0001 IMG_1.HEIC"]
+    );
+    let list = text(&second, "/Albums/Journey/album.txt");
+    assert_eq!(list, "# Journey\nLibrary/2026/11/IMG_2.HEIC\nLibrary/2026/11/IMG_3.HEIC\n");
+    assert!(!second.entries.contains_key("/Albums/Old"), "{:?}", second.entries.keys());
+    assert_eq!((photos.contents(), photos.icloud.count(RequestKind::PhotosQuery)), (0, 0));
+
+    // A photo that is deleted, or moved to Recently Deleted, is in no album.
+    photos.change(|library| {
+        library.expunge(PRIMARY_ZONE, &ids[1]);
+        library.set_deleted(PRIMARY_ZONE, &ids[2], true);
+    });
+    let third = photos.backup_after(&second).await;
+    assert_sound(&third);
+    assert_eq!(links(&third).into_keys().collect::<Vec<_>>(), ["/Albums/New/0001 IMG_1.HEIC"]);
+    assert_eq!(text(&third, "/Albums/Journey/album.txt"), "# Journey\n");
 }
 
 /// A duplicate that was made on a phone has the same original.

@@ -117,6 +117,33 @@ async fn an_album_that_fails_is_one_error() {
     assert_eq!(links(&later).len(), 2);
 }
 
+/// An album of which the service counts more photos than it lists is one error, unless they may be hidden or deleted
+/// photos. The next backup lists it again.
+#[tokio::test]
+async fn the_counts_of_albums_are_compared() {
+    let mut photos = Photos::new();
+    let ids = [1, 2, 3].map(|n| photos.add(&format!("/Library/2026/11/IMG_{n}.HEIC"), NOVEMBER + n));
+    photos.change(|library| {
+        let album = library.add_album(PRIMARY_ZONE, "Trip", "", false);
+        library.set_member(PRIMARY_ZONE, &album, &ids[0], true);
+        library.change(PRIMARY_ZONE, &ids[1], |asset| asset.hidden = true);
+        library.set_deleted(PRIMARY_ZONE, &ids[2], true);
+    });
+    photos.expected.remove("/Library/2026/11/IMG_3.HEIC");
+    photos.icloud.simulator.rules(|rules| rules.photos.album_miscount = 3);
+    let first = photos.backup().await;
+    assert_eq!(first.errors.keys().collect::<Vec<_>>(), ["/Albums/Trip"]);
+    assert!(first.errors["/Albums/Trip"].contains("counts 3 more photos in the album"), "{:?}", first.errors);
+    assert_eq!(media(&first), photos.expected);
+    photos.icloud.simulator.rules(|rules| rules.photos.album_miscount = 2);
+    photos.icloud.simulator.reset_counts();
+    assert_sound(&photos.backup_after(&first).await);
+    assert!(photos.icloud.count(RequestKind::PhotosQuery) > 0, "the album was not listed again");
+    photos.icloud.simulator.reset_counts();
+    assert_sound(&photos.backup_after(&first).await);
+    assert_eq!(photos.icloud.count(RequestKind::PhotosQuery), 0);
+}
+
 /// Only the photo fails.
 #[tokio::test]
 async fn a_message_in_place_of_content_is_an_error() {

@@ -1,10 +1,12 @@
 //! Records and responses that lack something. What cannot be saved is reported.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use icloud_simulator::{FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
 use serde_json::{Value, json};
 
 use super::failures::refusal;
-use super::{NOVEMBER, Photos, links, media};
+use super::{DAY, NOVEMBER, Photos, links, media};
 use crate::icloud::assert_sound;
 
 impl Photos {
@@ -70,6 +72,36 @@ async fn files_that_the_service_does_not_describe_are_reported() {
         .to_vec();
     wanted.sort();
     assert_eq!(snapshot.errors.keys().cloned().collect::<Vec<_>>(), wanted);
+    assert_eq!(media(&snapshot), photos.expected);
+}
+
+/// An adjustment without an edited version is reported for a month, because a device may still upload it.
+#[tokio::test]
+async fn an_edited_version_that_is_not_uploaded_is_reported() {
+    let mut photos = Photos::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let (movie, adjusted, slow) = ("com.apple.quicktime-movie", "com.apple.photo", "com.apple.video.slomo");
+    for (name, file_type, adjustment, modified_ms) in [
+        ("NEW.HEIC", "public.heic", adjusted, now),
+        ("OLD.HEIC", "public.heic", adjusted, now - 31 * DAY),
+        ("MOVIE.MOV", movie, adjusted, now),
+        ("SLOW.MOV", movie, slow, now),
+    ] {
+        let content = photos.content(500);
+        photos.expect(&format!("/Library/2026/11/{name}"), &content);
+        let odd_fields = vec![("adjustmentType", json!(adjustment))];
+        let file_type = file_type.to_owned();
+        photos.put(NewAsset { file_type, modified_ms, odd_fields, ..NewAsset::image(name, NOVEMBER, content) });
+    }
+    for versions in ["all", "edited"] {
+        let snapshot = photos.backup_with(&[("photos_versions", versions)]).await;
+        let wanted = ["/Library/2026/11/MOVIE (edited).MOV", "/Library/2026/11/NEW (edited).HEIC"];
+        assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), wanted);
+        assert!(snapshot.errors[wanted[0]].contains("does not have the edited version yet"), "{:?}", snapshot.errors);
+        assert_eq!(media(&snapshot), photos.expected);
+    }
+    let snapshot = photos.backup_with(&[("photos_versions", "original")]).await;
+    assert_sound(&snapshot);
     assert_eq!(media(&snapshot), photos.expected);
 }
 

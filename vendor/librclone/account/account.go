@@ -26,6 +26,7 @@ import (
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 	"plakar-icloud/librclone/backend/icloud/service"
 	"plakar-icloud/librclone/backend/icloud/session"
+	"plakar-icloud/librclone/backend/icloudphotos"
 	"plakar-icloud/librclone/remote"
 
 	rclonefs "github.com/rclone/rclone/fs"
@@ -55,6 +56,9 @@ type description struct {
 	session.Status
 	TrustLeft *int64     `json:"trust_left,omitempty"` // in seconds; nil if it is unknown
 	WaitsTill *time.Time `json:"waits_till,omitempty"` // until when a sign-in waits for its code; nil for no sign-in
+	// Photos is what the last backup or scan of the photo libraries has counted; nil
+	// if there was none.
+	Photos *icloudphotos.Remembered `json:"photos,omitempty"`
 }
 
 // describe returns the state of a session without its secrets.
@@ -78,6 +82,7 @@ func describe(_ context.Context, in sessionRequest) (*description, error) {
 	if waiting, err := loadChallenge(in.SessionFile); err == nil {
 		out.WaitsTill = &waiting.Expires
 	}
+	out.Photos = icloudphotos.Recall(in.SessionFile)
 	return out, nil
 }
 

@@ -89,6 +89,14 @@ impl Account {
         self.attempts.get_mut(id).ok_or_else(session_over)
     }
 
+    /// Removes and returns the challenge with a name. Its request may have named another attempt than the
+    /// one with the proof, or none.
+    fn take_challenge(&mut self, name: &str) -> Option<Challenge> {
+        let is_named = |(other, _): &mut (String, Challenge)| other == name;
+        let mut challenges = self.attempts.values_mut().map(|attempt| &mut attempt.challenge);
+        challenges.find_map(|challenge| challenge.take_if(is_named)).map(|(_, challenge)| challenge)
+    }
+
     fn init(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Answer, Answer> {
         let body = message.json()?;
         let a_public = decoded(&body["a"]).ok_or_else(bad_credentials)?;
@@ -134,12 +142,10 @@ impl Account {
         if rules.locked || (rules.lock_after > 0 && self.wrong_passwords >= rules.lock_after) {
             return Err(service_errors(403, "-20209", "This Apple Account has been locked for security reasons."));
         }
-        let challenge = self.attempt(id)?.challenge.take();
+        let challenge = self.take_challenge(body["c"].as_str().unwrap_or_default());
         let proofs = decoded(&body["m1"]).zip(decoded(&body["m2"]));
         let right_account = body["accountName"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(&rules.apple_id));
-        let right = challenge
-            .zip(proofs)
-            .is_some_and(|((name, challenge), (m1, m2))| body["c"] == name.as_str() && challenge.accepts(&m1, &m2));
+        let right = challenge.zip(proofs).is_some_and(|(challenge, (m1, m2))| challenge.accepts(&m1, &m2));
         if !right || !right_account {
             self.wrong_passwords += 1;
             return Err(bad_credentials());

@@ -22,7 +22,8 @@ fn position_of(zone: &Zone, token: &str) -> Option<usize> {
 /// Returns all zones of an area.
 pub(super) fn database(photos: &Photos, area: &str) -> Value {
     let zones = photos.zones.iter().filter(|zone| zone.area == area).map(|zone| {
-        let id = json!({ "zoneName": zone.name, "ownerRecordName": "_owner", "zoneType": "REGULAR_CUSTOM_ZONE" });
+        let owner = if area == "private" { "_owner" } else { "_other" };
+        let id = json!({ "zoneName": zone.name, "ownerRecordName": owner, "zoneType": "REGULAR_CUSTOM_ZONE" });
         json!({ "zoneID": id, "syncToken": token(zone, zone.log.len()) })
     });
     json!({ "syncToken": "database", "moreComing": false, "zones": zones.collect::<Vec<_>>() })

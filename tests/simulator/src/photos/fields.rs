@@ -88,7 +88,9 @@ pub(super) fn asset(asset: &Asset, source: &Source<'_>) -> Value {
         resource(&mut fields, prefix, &asset.id, edited, kind, source);
     }
     spoil(&mut fields, new);
-    record("CPLAsset", &asset.id, asset.changes, fields, source.zone)
+    let mut record = record("CPLAsset", &asset.id, asset.changes, fields, source.zone);
+    record["modified"] = json!({ "timestamp": new.modified_ms, "userRecordName": "_owner" });
+    record
 }
 
 /// Replaces the odd fields.

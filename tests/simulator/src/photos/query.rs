@@ -28,8 +28,11 @@ const INDEXES: [(&str, &str); 4] = [
     ("CPLBurstStackAssetAndMasterByAssetDate", "CPLAssetBurstStackAssetByAssetDate"),
 ];
 
-/// The index of screenshots in counts.
-const SCREENSHOTS: &str = "CPLAssetInSmartAlbumByAssetDate:Screenshot";
+/// The index of smart albums in queries, which a filter selects.
+const SMART_ALBUM: &str = "CPLAssetAndMasterInSmartAlbumByAssetDate";
+
+/// The index of smart albums in counts, before the name of the smart album.
+const SMART_ALBUM_COUNTS: &str = "CPLAssetInSmartAlbumByAssetDate:";
 
 pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
     let kind = body["query"]["recordType"].as_str().unwrap_or_default().to_owned();
@@ -40,6 +43,10 @@ pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> R
         }
         "CPLAlbumByPositionLive" => return albums(zone, context, body),
         "CPLContainerRelationLiveByAssetDate" => members(zone, context, body)?,
+        SMART_ALBUM => {
+            let name = filter(body, "smartAlbum").as_str().unwrap_or_default().to_ascii_lowercase();
+            assets(zone, context, body, &format!("{SMART_ALBUM_COUNTS}{name}"), true)
+        }
         _ => {
             let with_masters = INDEXES.iter().find(|(list, _)| *list == kind);
             let alone = INDEXES.iter().find(|(_, count)| *count == kind && context.rules.asset_only_queries);
@@ -140,10 +147,13 @@ pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result
 
 pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, request: &Value) -> Value {
     let name = request["query"]["filterBy"]["fieldValue"]["value"][0].as_str().unwrap_or_default().to_owned();
-    let count = match name.strip_prefix("CPLContainerRelationNotDeletedByAssetDate:") {
+    let album = name.strip_prefix("CPLContainerRelationNotDeletedByAssetDate:");
+    let miscount = if album.is_some() { rules.album_miscount } else { rules.miscount };
+    let count = match album {
         Some(id) => zone.albums.iter().find(|album| album.id == id).map_or(0, |album| zone.live_members(album).len()),
-        None if name == SCREENSHOTS => {
-            zone.assets.values().filter(|asset| asset.in_main_index() && asset.new.screenshot).count()
+        None if name.starts_with(SMART_ALBUM_COUNTS) => {
+            let album = name[SMART_ALBUM_COUNTS.len()..].to_ascii_lowercase();
+            zone.assets.values().filter(|asset| asset.is_in_smart_album(&album)).count()
         }
         None if INDEXES.iter().any(|(_, index)| *index == name) => {
             zone.sort(&name);
@@ -151,7 +161,7 @@ pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, request: &Value) -> Va
         }
         None => 0,
     };
-    let count = (count as i64 + rules.miscount).max(0);
+    let count = (count as i64 + miscount).max(0);
     let fields = json!({ "itemCount": { "value": count, "type": "INT64" } });
     json!({ "records": [{ "recordName": name, "recordType": "HyperionIndexCountLookup", "fields": fields }] })
 }
@@ -171,7 +181,10 @@ impl Zone {
             "CPLAssetHiddenByAssetDate" => asset.new.hidden && !asset.deleted,
             "CPLAssetDeletedByExpungedDate" => asset.deleted,
             "CPLAssetBurstStackAssetByAssetDate" => asset.new.burst.is_some() && !asset.deleted && !asset.new.hidden,
-            _ => asset.in_main_index(),
+            _ => match index.strip_prefix(SMART_ALBUM_COUNTS) {
+                Some(album) => asset.is_in_smart_album(album),
+                None => asset.in_main_index(),
+            },
         };
         let mut found: Vec<&super::Asset> = self.assets.values().filter(belongs).collect();
         found.sort_by(|a, b| (a.new.taken_ms, &a.id).cmp(&(b.new.taken_ms, &b.id)));

@@ -20,6 +20,8 @@ pub struct PhotosRules {
     pub empty_pages: u64,
     /// The error of the counts that the service's lookup of counts returns.
     pub miscount: i64,
+    /// The same error of the counts of albums, in place of `miscount`.
+    pub album_miscount: i64,
     /// The limit of a page of a shared album is the position at which it ends; else it is a number of records.
     pub shared_limit_is_position: bool,
     /// Whether a request without the PCS cookie of Photos, with Advanced Data Protection, gets status 423 as from
@@ -39,6 +41,7 @@ impl Default for PhotosRules {
             accepts_tokens: true,
             empty_pages: 0,
             miscount: 0,
+            album_miscount: 0,
             shared_limit_is_position: true,
             protected_is_locked: false,
             url_lifetime_seconds: 3600,

@@ -2,11 +2,14 @@ package icloudphotos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,8 +158,29 @@ func TestFailuresOfTheSharedArea(t *testing.T) {
 	s, _ := scripted(t, map[string][]string{privateArea: {oneZone}, sharedArea: {`404 {"serverErrorCode":"ZONE_NOT_FOUND"}`}})
 	s.index = filepath.Join(t.TempDir(), "index")
 	other := newLibrary(zoneID{Area: sharedArea, Name: "SharedSync-1"})
-	require.NoError(t, writeIndex(s.index, map[string]*library{other.Name: other}))
+	require.NoError(t, writeIndex(s.index, indexHead{}, map[string]*library{other.Name: other}))
 	_, sharedErr, err := findZones(context.Background(), s)
 	require.NoError(t, err)
 	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(sharedErr))
+}
+
+// The service lists a zone in both areas if it is the same library. A zone of
+// another owner is another library.
+func TestZonesOfTheSameName(t *testing.T) {
+	zone := func(name, owner string) string {
+		return `{"zoneID":{"zoneName":"` + name + `","ownerRecordName":"` + owner + `"}}`
+	}
+	for owner, names := range map[string][]string{
+		"_me":    {"Library", "Shared Library"},
+		"":       {"Library", "Shared Library"},
+		"_other": {"Library", "Shared Library", "Shared Library (1234)"},
+	} {
+		s, _ := scripted(t, map[string][]string{
+			privateArea: {`200 {"zones":[` + zone(primaryZone, "_me") + "," + zone("SharedSync-1234", "_me") + `]}`},
+			sharedArea:  {`200 {"zones":[` + zone("SharedSync-1234", owner) + "," + zone(primaryZone, owner) + `]}`},
+		})
+		found, sharedErr, err := findZones(context.Background(), s)
+		require.NoError(t, errors.Join(sharedErr, err))
+		assert.ElementsMatch(t, names, slices.Collect(maps.Values(libraryNames(found))), owner)
+	}
 }

@@ -29,6 +29,8 @@ type database struct {
 	albums   map[string]sharedAlbum // by ID
 	consent  *consent
 
+	sharedLost bool // the service does not find the libraries of other accounts
+
 	mu    sync.Mutex
 	zones map[string]zoneID // the zones of the contents that were requested, by key
 }
@@ -45,11 +47,17 @@ func (z zoneID) key() string { return z.Area + "/" + z.Name }
 
 func newDatabase(service *service.Service, sessionFile string) *database {
 	s := &database{service: service, zones: map[string]zoneID{}, albums: map[string]sharedAlbum{}, consent: newConsent()}
-	if sessionFile != "" {
-		s.index = sessionFile + ".photos"
-	}
+	s.index = indexFile(sessionFile)
 	s.contents = drive.NewReader(service, s.addresses)
 	return s
+}
+
+// indexFile returns the path of the index file of a session, or "" without one.
+func indexFile(sessionFile string) string {
+	if sessionFile == "" {
+		return ""
+	}
+	return sessionFile + ".photos"
 }
 
 // lockIndex locks the index file, so that one process at a time updates it, and

@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"encoding/gob"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 )
@@ -21,7 +23,13 @@ const indexVersion = 1
 // indexPart for each record, followed by an indexPart with the rest of the
 // library.
 type (
-	indexHead struct{ Version, Libraries int }
+	indexHead struct {
+		Version, Libraries int
+		HasShared          bool         // a library is one of another account
+		SharedLost         time.Time    // when the service did not find the libraries of other accounts first; zero if it finds them
+		Counted            time.Time    // when Collections were counted
+		Collections        []Collection // what the libraries have
+	}
 	indexPart struct {
 		Name     string // of the record
 		Asset    *asset
@@ -36,34 +44,84 @@ type (
 // cannot be read, it returns none, so that all libraries are listed completely.
 func readIndex(path string) map[string]*library {
 	known := map[string]*library{}
-	if path == "" {
-		return known
-	}
-	file, err := os.Open(path)
+	head, decoder, data, err := openIndex(path)
 	if err != nil {
 		return known
 	}
-	defer func() { _ = file.Close() }()
-	data, err := gzip.NewReader(file)
-	if err != nil {
-		return known
-	}
-	decoder := gob.NewDecoder(data)
-	var head indexHead
-	if err := decoder.Decode(&head); err != nil || head.Version != indexVersion {
-		return known
-	}
+	defer func() { _ = data.Close() }()
 	for range head.Libraries {
 		l, err := readLibrary(decoder)
 		if err != nil {
 			return map[string]*library{}
 		}
-		known[l.Name] = l
+		known[l.key()] = l
 	}
 	if _, err := io.Copy(io.Discard, data); err != nil { // the checksum is at the end
 		return map[string]*library{}
 	}
 	return known
+}
+
+// indexData is the decompressed content of an index file.
+type indexData struct {
+	*gzip.Reader
+	file *os.File
+}
+
+// Close closes the file.
+func (d *indexData) Close() error { return d.file.Close() }
+
+// openIndex opens an index file and reads its head.
+func openIndex(path string) (head indexHead, decoder *gob.Decoder, data *indexData, err error) {
+	if path == "" {
+		return head, nil, nil, os.ErrNotExist
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return head, nil, nil, err
+	}
+	unpacked, err := gzip.NewReader(file)
+	if err == nil {
+		decoder = gob.NewDecoder(unpacked)
+		err = decoder.Decode(&head)
+	}
+	if err == nil && head.Version != indexVersion {
+		err = fmt.Errorf("an index of version %d", head.Version)
+	}
+	if err != nil {
+		_ = file.Close()
+		return indexHead{}, nil, nil, err
+	}
+	return head, decoder, &indexData{unpacked, file}, nil
+}
+
+// readHead returns the head of an index file, or an empty one if the file cannot
+// be read.
+func readHead(path string) indexHead {
+	head, _, data, err := openIndex(path)
+	if err != nil {
+		return indexHead{}
+	}
+	_ = data.Close()
+	return head
+}
+
+// reportsLoss reports whether a backup has to report that the service does not find
+// the libraries of other accounts.
+func (h indexHead) reportsLoss(now time.Time) bool {
+	return h.HasShared && (h.SharedLost.IsZero() || now.Sub(h.SharedLost) < lossReported)
+}
+
+// noteLoss stores whether the service finds the libraries of other accounts, and
+// reports whether they are given up.
+func (h *indexHead) noteLoss(lost bool, now time.Time) (givenUp bool) {
+	switch {
+	case !lost:
+		h.SharedLost = time.Time{}
+	case h.SharedLost.IsZero():
+		h.SharedLost = now
+	}
+	return lost && !h.reportsLoss(now)
 }
 
 func readLibrary(decoder *gob.Decoder) (*library, error) {
@@ -75,8 +133,12 @@ func readLibrary(decoder *gob.Decoder) (*library, error) {
 		}
 		switch {
 		case part.Asset != nil:
+			part.Asset.Folder = shared(part.Asset.Folder)
+			shareTypes(part.Asset.Files)
 			l.Assets[part.Name] = part.Asset
 		case part.Master != nil:
+			part.Master.Type = shared(part.Master.Type)
+			shareTypes(part.Master.Files)
 			l.Masters[part.Name] = part.Master
 		case part.Album != nil:
 			l.Albums[part.Name] = part.Album
@@ -93,14 +155,19 @@ func readLibrary(decoder *gob.Decoder) (*library, error) {
 	}
 }
 
-func writeIndex(path string, libraries map[string]*library) error {
+// writeIndex replaces an index file. The head is completed.
+func writeIndex(path string, head indexHead, libraries map[string]*library) error {
 	if path == "" {
 		return nil
+	}
+	head.Version, head.Libraries, head.HasShared = indexVersion, len(libraries), false
+	for _, l := range libraries {
+		head.HasShared = head.HasShared || l.Area == sharedArea
 	}
 	var data bytes.Buffer
 	packed, _ := gzip.NewWriterLevel(&data, gzip.BestSpeed) // fails for unknown levels only
 	encoder := gob.NewEncoder(packed)
-	err := encoder.Encode(indexHead{indexVersion, len(libraries)})
+	err := encoder.Encode(head)
 	for _, l := range libraries {
 		err = errors.Join(err, writeLibrary(encoder, l))
 	}
@@ -111,6 +178,12 @@ func writeIndex(path string, libraries map[string]*library) error {
 		return err
 	}
 	return privatefile.Replace(path, data.Bytes())
+}
+
+func shareTypes(files []file) {
+	for i := range files {
+		files[i].Type = shared(files[i].Type)
+	}
 }
 
 func writeLibrary(encoder *gob.Encoder, l *library) error {
@@ -136,14 +209,4 @@ func writeLibrary(encoder *gob.Encoder, l *library) error {
 	end.Assets, end.Masters, end.Albums, end.Relations = nil, nil, nil, nil
 	write(indexPart{End: &end})
 	return err
-}
-
-// knowsShared reports whether the index has a library of another account.
-func (s *database) knowsShared() bool {
-	for _, l := range readIndex(s.index) {
-		if l.Area == sharedArea {
-			return true
-		}
-	}
-	return false
 }

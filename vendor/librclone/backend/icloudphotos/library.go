@@ -2,6 +2,8 @@ package icloudphotos
 
 import (
 	"strings"
+	"time"
+	"unique"
 )
 
 // library is the state of a photo library or of a shared album. Its exported
@@ -31,11 +33,15 @@ type library struct {
 	membersErr map[string]error // by album: the reason why its photos could not be listed
 }
 
+// key returns the key of the library in the index.
+func (l *library) key() string { return zoneID{Area: l.Area, Name: l.Name}.key() }
+
 // asset is a photo or a video.
 type asset struct {
 	Master       string // the record name
 	Taken, Added int64  // milliseconds since 1970
 	Offset       int64  // seconds east of UTC where the photo was taken
+	Modified     int64  // milliseconds since 1970; 0 if it is unknown
 	Favorite     bool
 	Hidden       bool
 	Deleted      bool   // in Recently Deleted
@@ -170,7 +176,7 @@ func newAsset(r *record) *asset {
 	a := &asset{
 		Master: r.master(), Taken: r.time("assetDate"), Added: r.time("addedDate"), Offset: r.number("timeZoneOffset"),
 		Favorite: r.flag("isFavorite"), Hidden: r.flag("isHidden"), Deleted: r.flag("isDeleted"), Burst: r.text("burstId"),
-		Details: detailsOf(r),
+		Modified: r.Modified.Time, Details: detailsOf(r),
 	}
 	a.Main = a.Burst == "" || r.number("burstFlags")&burstShown != 0
 	adjustment := r.text("adjustmentType")
@@ -180,6 +186,20 @@ func newAsset(r *record) *asset {
 	}
 	return a
 }
+
+// editedAwaited is how long the edited version of a changed asset is awaited. An
+// adjustment that has no edited version, unlike the known one of slow-motion videos,
+// is reported for as long.
+const editedAwaited = 30 * 24 * time.Hour
+
+// awaitsEdited reports whether the asset was edited and a device may still upload
+// the edited version.
+func (a *asset) awaitsEdited(now time.Time) bool {
+	return a.Adjusted && (a.Modified == 0 || now.Sub(time.UnixMilli(a.Modified)) < editedAwaited)
+}
+
+// shared returns a text that many assets have, with the memory of an equal one.
+func shared(text string) string { return unique.Make(text).Value() }
 
 func detailsOf(r *record) *details {
 	d := details{Title: r.encodedText("captionEnc"), Text: r.encodedText("extendedDescEnc"), Keywords: keywordsOf(r)}
@@ -192,7 +212,7 @@ func detailsOf(r *record) *details {
 
 func newMaster(r *record) *master {
 	return &master{
-		Filename: r.encodedText("filenameEnc"), Type: r.text("itemType"),
+		Filename: r.encodedText("filenameEnc"), Type: shared(r.text("itemType")),
 		Files: filesOf(r, original, alternative, liveVideo),
 	}
 }

@@ -3,11 +3,10 @@ package icloudphotos
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 
@@ -15,54 +14,12 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-const (
-	primaryZone  = "PrimarySync"
-	sharedPrefix = "SharedSync"
-	privateArea  = "private"
-	sharedArea   = "shared"
-
-	// maxPasses is how often a library is listed if the counts of the service
-	// are higher: a listing can miss assets that move between pages meanwhile.
-	maxPasses = 2
-)
+// maxPasses is how often a library is listed if the counts of the service are
+// higher: a listing can miss assets that move between pages meanwhile.
+const maxPasses = 2
 
 // endsRun reports whether no other call can succeed after an error.
 func endsRun(err error) bool { return fserrors.IsFatalError(err) }
-
-// findZones returns the zones that are photo libraries. Other zones belong to
-// shared links and to apps. It returns sharedErr if only the libraries of other
-// accounts could not be found.
-func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedErr, err error) {
-	found, err := zones(ctx, s, privateArea)
-	if err != nil {
-		return nil, nil, err
-	}
-	others, err := zones(ctx, s, sharedArea)
-	switch {
-	case err == nil:
-	case endsRun(err) || ctx.Err() != nil:
-		return nil, nil, err
-	case apierr.HasKind(err, apierr.KindNotFound) && s.knowsShared():
-		// Not of the kind not-found, because the folder is shown.
-		sharedErr = apierr.New(apierr.KindDamaged, "", "", "the service does not find the libraries of other accounts, although an earlier run has read one").From(err)
-	case apierr.HasKind(err, apierr.KindNotFound):
-		// An account without a shared library may not have this area.
-		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
-	default:
-		sharedErr = err
-	}
-	known := map[string]bool{}
-	for _, zone := range append(found, others...) {
-		if (zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix)) && !known[zone.Name] {
-			known[zone.Name] = true
-			libraries = append(libraries, zone)
-		}
-	}
-	if !known[primaryZone] {
-		return nil, nil, endRun(finalError(apierr.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device"))
-	}
-	return libraries, sharedErr, nil
-}
 
 // loader loads libraries and shared albums.
 type loader struct {
@@ -86,7 +43,7 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 	var running sync.WaitGroup
 	for i, zone := range found {
 		running.Go(func() {
-			libraries[i], errs[i] = c.library(ctx, zone, known[zone.Name])
+			libraries[i], errs[i] = c.library(ctx, zone, known[zone.key()])
 		})
 	}
 	running.Wait()
@@ -113,10 +70,15 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 		if l.failed == nil {
 			l.nameAssets(c.layoutOf(l))
 			l.nameAlbums()
-			known[l.Name] = l
+			known[l.key()] = l
 		}
 	}
-	if err := writeIndex(file, known); err != nil {
+	head := readHead(file)
+	head.Counted, head.Collections = time.Now(), summaries(found, libraries)
+	if head.noteLoss(c.service.sharedLost, time.Now()) {
+		maps.DeleteFunc(known, func(_ string, l *library) bool { return l.Area == sharedArea })
+	}
+	if err := writeIndex(file, head, known); err != nil {
 		fs.Logf(nil, "icloud photos: the next backup will list the library again: the index cannot be stored: %v", err)
 	}
 	return libraries, nil
@@ -276,103 +238,15 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 			}
 		}
 	}
+	if len(l.Unlisted) == 0 {
+		return nil
+	}
 	err := lister.members(ctx, l.Unlisted)
+	if err == nil {
+		err = c.compareMembers(ctx, l, l.Unlisted)
+	}
 	l.Unlisted = slices.Collect(maps.Keys(l.membersErr))
 	return err
-}
-
-// compareCounts looks up unknown masters, and returns for each index the count of
-// the service, and that count minus the number of known assets.
-func (c *loader) compareCounts(ctx context.Context, l *library) (difference, counted map[string]int, err error) {
-	found, err := lookUp(ctx, c.service, l.zone, l.unknownMasters())
-	if err != nil {
-		return nil, nil, err
-	}
-	l.apply(found)
-	l.prune()
-	indexes := []index{visibleAssets, hiddenAssets}
-	if l.HasDeleted {
-		indexes = append(indexes, deletedAssets)
-	}
-	if counted, err = counts(ctx, c.service, l.zone, names(indexes)); err != nil {
-		return nil, nil, err
-	}
-	known := map[string]int{}
-	for _, a := range l.Assets {
-		switch {
-		case a.Deleted:
-			known[deletedAssets.alone]++
-		case a.Hidden:
-			known[hiddenAssets.alone]++
-		case a.Main:
-			known[visibleAssets.alone]++
-		}
-	}
-	difference, l.uncounted = map[string]int{}, nil
-	for _, index := range names(indexes) {
-		count, isCounted := counted[index]
-		if !isCounted {
-			l.uncounted = append(l.uncounted, index)
-			count = known[index]
-		}
-		difference[index] = count - known[index]
-	}
-	return difference, counted, nil
-}
-
-// checkComplete sets l.partial if photos may be missing from the library.
-func (l *library) checkComplete(difference map[string]int) {
-	why, advice := "", ""
-	switch count := missing(difference); {
-	case count > 0:
-		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
-		advice = "if later backups say so too, compare the numbers on icloud.com"
-	case len(l.Refused) > 0:
-		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
-		advice = "photos of bursts, hidden photos or deleted photos may be missing"
-	case len(l.uncounted) > 0:
-		why = "the service does not count all photos (index " + strings.Join(l.uncounted, ", ") + "), so some may be missing"
-		advice = "if later backups say so too, compare the numbers on icloud.com"
-	case l.changed:
-		why = "the photo library has changed while it was listed, so some photos may be missing"
-		advice = "back it up again"
-	case !l.Indexed:
-		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
-		advice = "wait for a day and back it up again"
-	default:
-		l.partial = nil
-		return
-	}
-	l.partial = finalError(apierr.KindDamaged, why, advice)
-}
-
-// missing returns the number of assets that the service counts but does not
-// list.
-func missing(difference map[string]int) int {
-	total := 0
-	for _, count := range difference {
-		total += max(0, count)
-	}
-	return total
-}
-
-// sameCounts reports whether b has all counts of a.
-func sameCounts(a, b map[string]int) bool {
-	for key, count := range a {
-		if b[key] != count {
-			return false
-		}
-	}
-	return true
-}
-
-// names returns the names of indexes in counts.
-func names(indexes []index) []string {
-	names := make([]string, len(indexes))
-	for i, ix := range indexes {
-		names[i] = ix.alone
-	}
-	return names
 }
 
 // keepNames takes the names of assets and albums from a known state.

@@ -197,7 +197,7 @@ func (a *asset) folder(layout string) string {
 	if layout == flat {
 		return ""
 	}
-	return a.taken().Format("2006/01")
+	return shared(a.taken().Format("2006/01"))
 }
 
 // taken returns when the photo was taken, in the time zone of the place.
@@ -300,19 +300,20 @@ func withID(name, id string, taken func(string) bool) string {
 	return name + " (" + id + ")"
 }
 
-// libraryNames returns the names of the top folders of libraries by the names of
+// libraryNames returns the names of the top folders of libraries by the keys of
 // their zones. Shared albums have no top folder of their own.
 func libraryNames(found []foundZone) map[string]string {
 	names := map[string]string{}
+	isTaken := func(name string) bool { return slices.Contains(slices.Collect(maps.Values(names)), name) }
 	for _, zone := range found {
 		switch name := sharedLibrary; {
 		case zone.Area == sharedAlbumArea:
 		case zone.Name == primaryZone:
-			names[zone.Name] = "Library"
-		case slices.Contains(slices.Collect(maps.Values(names)), name):
-			names[zone.Name] = withID(name, strings.TrimPrefix(zone.Name, sharedPrefix+"-"), func(string) bool { return false })
+			names[zone.key()] = "Library"
+		case isTaken(name):
+			names[zone.key()] = withID(name, strings.TrimPrefix(zone.Name, sharedPrefix+"-"), isTaken)
 		default:
-			names[zone.Name] = name
+			names[zone.key()] = name
 		}
 	}
 	return names

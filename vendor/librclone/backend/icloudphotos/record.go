@@ -38,6 +38,11 @@ type record struct {
 	Deleted bool             `json:"deleted"`
 	Code    string           `json:"serverErrorCode"`
 	Fields  map[string]value `json:"fields"`
+
+	// https://developer.apple.com/library/archive/documentation/DataManagement/Conceptual/CloudKitWebServicesReference/Types.html
+	Modified struct {
+		Time int64 `json:"timestamp"` // milliseconds since 1970
+	} `json:"modified"`
 }
 
 type value struct {
@@ -146,7 +151,7 @@ func (r *record) file(kind fileKind) (file, bool) {
 	if json.Unmarshal(raw, &resource) == nil && resource.Size != nil && *resource.Size > 0 {
 		size = *resource.Size
 	}
-	return file{Kind: kind, Size: size, Checksum: resource.Checksum, Type: r.text(prefix + "FileType")}, true
+	return file{Kind: kind, Size: size, Checksum: resource.Checksum, Type: shared(r.text(prefix + "FileType"))}, true
 }
 
 // address returns the address of the content that a field describes, or nil if

@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -33,26 +34,56 @@ func (f *Fs) Summary(ctx context.Context) ([]Collection, error) {
 	if err != nil {
 		return nil, err
 	}
+	ended := false
+	return summariesWith(found, f.libraries, func(l *library) int {
+		if ended {
+			return 0
+		}
+		number, err := f.screenshots(ctx, l)
+		ended = err != nil && (endsRun(err) || ctx.Err() != nil)
+		return number
+	}), nil
+}
+
+// summaries returns what the index stores about the libraries: the numbers of
+// their items without the screenshots, which are counted with a request.
+func summaries(found []foundZone, libraries []*library) []Collection {
+	return summariesWith(found, libraries, func(*library) int { return 0 })
+}
+
+// summariesWith returns the libraries that could be listed, sorted by name.
+// screenshots returns the number of screenshots in a library.
+func summariesWith(found []foundZone, libraries []*library, screenshots func(*library) int) []Collection {
 	tops := libraryNames(found)
 	collections := []Collection{}
-	ended := false
-	for _, l := range f.libraries {
+	for _, l := range libraries {
 		if l.failed != nil {
 			continue
 		}
-		name := tops[l.Name]
+		name := tops[l.key()]
 		if l.Area == sharedAlbumArea {
 			name = path.Join(sharedAlbumsFolder, l.Given)
 		}
-		number := 0
-		if !ended {
-			number, err = f.screenshots(ctx, l)
-			ended = err != nil && (endsRun(err) || ctx.Err() != nil)
-		}
-		collections = append(collections, l.summary(name, number))
+		collections = append(collections, l.summary(name, screenshots(l)))
 	}
 	slices.SortFunc(collections, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
-	return collections, nil
+	return collections
+}
+
+// Remembered is what the last backup or scan of the libraries has counted.
+type Remembered struct {
+	Counted     time.Time    `json:"counted"`
+	Collections []Collection `json:"collections"`
+}
+
+// Recall returns what the last backup or scan with a session has counted, or nil if
+// there was none.
+func Recall(sessionFile string) *Remembered {
+	head := readHead(indexFile(sessionFile))
+	if head.Counted.IsZero() {
+		return nil
+	}
+	return &Remembered{head.Counted.UTC(), head.Collections}
 }
 
 // screenshots returns the number of screenshots in a library according to the

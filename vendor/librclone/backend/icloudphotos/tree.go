@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 
@@ -99,7 +100,7 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 	}
 	tops := libraryNames(found)
 	for _, l := range libraries {
-		top := tops[l.Name]
+		top := tops[l.key()]
 		if l.Area == sharedAlbumArea {
 			top = path.Join(sharedAlbumsFolder, l.Given)
 		}
@@ -238,7 +239,7 @@ func (f *Fs) entries(dir string, at *folder, tops map[string]string) fs.DirEntri
 		if name == "" {
 			continue
 		}
-		target := path.Join(tops[link.library.Name], link.asset().Folder, name)
+		target := path.Join(tops[link.library.key()], link.asset().Folder, name)
 		up := strings.Repeat("../", strings.Count(dir, "/")+1)
 		entries = append(entries, &Link{entry{f, f.remote(path.Join(dir, link.prefix+name)), link.asset().taken()}, up + target})
 	}
@@ -278,6 +279,10 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 		return fs.DirEntries{unreadable(a.Stem, "the service has no content for this photo")}
 	}
 	isEdited := slices.ContainsFunc(files, func(f namedFile) bool { return f.Kind == editedImage || f.Kind == editedVideo })
+	if !isEdited && f.opt.Versions != "original" && a.awaitsEdited(time.Now()) {
+		_, extension := master.split(m.id)
+		entries = append(entries, unreadable(a.Stem+editedMark+extension, "the photo was edited, and the service does not have the edited version yet"))
+	}
 	if !master.hasOriginal() && (f.opt.Versions != "edited" || !isEdited) {
 		_, extension := master.split(m.id)
 		entries = append(entries, unreadable(a.Stem+extension, "the service does not have the original of this photo"))
@@ -306,7 +311,7 @@ func (f *Fs) manifest(album *albumMembers, tops map[string]string) []byte {
 	fmt.Fprintf(&b, "# %s\n", clean(album.name))
 	for _, m := range album.members {
 		if name := f.mainFile(m); name != "" {
-			b.WriteString(path.Join(tops[m.library.Name], m.asset().Folder, name) + "\n")
+			b.WriteString(path.Join(tops[m.library.key()], m.asset().Folder, name) + "\n")
 		}
 	}
 	if album.unknown > 0 {

@@ -1,0 +1,150 @@
+package icloudphotos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// compareCounts looks up unknown masters, and returns for each index the count of
+// the service, and that count minus the number of known assets.
+func (c *loader) compareCounts(ctx context.Context, l *library) (difference, counted map[string]int, err error) {
+	found, err := lookUp(ctx, c.service, l.zone, l.unknownMasters())
+	if err != nil {
+		return nil, nil, err
+	}
+	l.apply(found)
+	l.prune()
+	indexes := []index{visibleAssets, hiddenAssets}
+	if l.HasDeleted {
+		indexes = append(indexes, deletedAssets)
+	}
+	if counted, err = counts(ctx, c.service, l.zone, names(indexes)); err != nil {
+		return nil, nil, err
+	}
+	known := map[string]int{}
+	for _, a := range l.Assets {
+		switch {
+		case a.Deleted:
+			known[deletedAssets.alone]++
+		case a.Hidden:
+			known[hiddenAssets.alone]++
+		case a.Main:
+			known[visibleAssets.alone]++
+		}
+	}
+	difference, l.uncounted = map[string]int{}, nil
+	for _, index := range names(indexes) {
+		count, isCounted := counted[index]
+		if !isCounted {
+			l.uncounted = append(l.uncounted, index)
+			count = known[index]
+		}
+		difference[index] = count - known[index]
+	}
+	return difference, counted, nil
+}
+
+// checkComplete sets l.partial if photos may be missing from the library.
+func (l *library) checkComplete(difference map[string]int) {
+	why, advice := "", ""
+	switch count := missing(difference); {
+	case count > 0:
+		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
+		advice = "if later backups say so too, compare the numbers on icloud.com"
+	case len(l.Refused) > 0:
+		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
+		advice = "photos of bursts, hidden photos or deleted photos may be missing"
+	case len(l.uncounted) > 0:
+		why = "the service does not count all photos (index " + strings.Join(l.uncounted, ", ") + "), so some may be missing"
+		advice = "if later backups say so too, compare the numbers on icloud.com"
+	case l.changed:
+		why = "the photo library has changed while it was listed, so some photos may be missing"
+		advice = "back it up again"
+	case !l.Indexed:
+		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
+		advice = "wait for a day and back it up again"
+	default:
+		l.partial = nil
+		return
+	}
+	l.partial = finalError(apierr.KindDamaged, why, advice)
+}
+
+// missing returns the number of assets that the service counts but does not
+// list.
+func missing(difference map[string]int) int {
+	total := 0
+	for _, count := range difference {
+		total += max(0, count)
+	}
+	return total
+}
+
+// sameCounts reports whether b has all counts of a.
+func sameCounts(a, b map[string]int) bool {
+	for key, count := range a {
+		if b[key] != count {
+			return false
+		}
+	}
+	return true
+}
+
+// names returns the names of indexes in counts.
+func names(indexes []index) []string {
+	names := make([]string, len(indexes))
+	for i, ix := range indexes {
+		names[i] = ix.alone
+	}
+	return names
+}
+
+// memberCounts is the name in counts of the index of the photos of an album, before
+// the record name of the album.
+// https://github.com/rclone/rclone/blob/master/backend/iclouddrive/api/photos.go
+const memberCounts = "CPLContainerRelationNotDeletedByAssetDate:"
+
+// countedAlbums is the number of albums that one request counts.
+const countedAlbums = 50
+
+// compareMembers stores an error for each of the albums of which the service counts
+// more photos than it lists. It is unknown whether hidden photos, and photos in
+// Recently Deleted, belong to the list, so as many of them are not missed. Only an
+// error that ends the run is returned, because the photos themselves are counted
+// for the library.
+func (c *loader) compareMembers(ctx context.Context, l *library, albums []string) error {
+	listed := map[string]int{}
+	for _, r := range l.Relations {
+		listed[r.Album]++
+	}
+	for albums := range slices.Chunk(albums, countedAlbums) {
+		indexes := names([]index{hiddenAssets, deletedAssets})
+		for _, name := range albums {
+			indexes = append(indexes, memberCounts+name)
+		}
+		counted, err := counts(ctx, c.service, l.zone, indexes)
+		switch {
+		case err == nil:
+		case endsRun(err) || ctx.Err() != nil:
+			return err
+		default:
+			fs.Debugf(nil, "icloud photos: the photos of albums are not counted: %v", err)
+			return nil
+		}
+		unlisted := counted[hiddenAssets.alone] + counted[deletedAssets.alone]
+		for _, name := range albums {
+			if lacks := counted[memberCounts+name] - listed[name]; lacks > unlisted && l.membersErr[name] == nil {
+				l.membersErr[name] = finalError(apierr.KindDamaged,
+					fmt.Sprintf("the service counts %d more photos in the album than it lists", lacks),
+					"the photos themselves are in the library; the next backup lists the album again")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package icloudphotos
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"plakar-icloud/librclone/backend/icloud/apierr"
+
+	"github.com/rclone/rclone/fs"
+)
+
+const (
+	primaryZone  = "PrimarySync"
+	sharedPrefix = "SharedSync"
+	privateArea  = "private"
+	sharedArea   = "shared"
+)
+
+// lossReported is how long backups report that the service does not find the
+// libraries of other accounts any more. An account that has left a shared library
+// may get the same response as one whose libraries are temporarily unavailable.
+const lossReported = 7 * 24 * time.Hour
+
+// findZones returns the zones that are photo libraries. Other zones belong to
+// shared links and to apps. It returns sharedErr if only the libraries of other
+// accounts could not be found.
+func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedErr, err error) {
+	found, err := zones(ctx, s, privateArea)
+	if err != nil {
+		return nil, nil, err
+	}
+	others, err := zones(ctx, s, sharedArea)
+	switch {
+	case err == nil:
+	case endsRun(err) || ctx.Err() != nil:
+		return nil, nil, err
+	case apierr.HasKind(err, apierr.KindNotFound):
+		// An account without a shared library may not have this area.
+		s.sharedLost = true
+		if readHead(s.index).reportsLoss(time.Now()) {
+			// Not of the kind not-found, because the folder is shown.
+			sharedErr = apierr.New(apierr.KindDamaged, "", "", "the service does not find the libraries of other accounts, although an earlier run has read one").
+				From(err).Advise("if this account has left the shared library, no action is needed: after a week, backups do not report this any more")
+		} else {
+			fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
+		}
+	default:
+		sharedErr = err
+	}
+	for _, zone := range found {
+		if zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix) {
+			libraries = append(libraries, zone)
+		}
+	}
+	if !slices.ContainsFunc(libraries, func(zone foundZone) bool { return zone.Name == primaryZone }) {
+		return nil, nil, endRun(finalError(apierr.KindUnsupported, "the account has no photo library", "turn on iCloud Photos on a device"))
+	}
+	for _, zone := range others {
+		if strings.HasPrefix(zone.Name, sharedPrefix) && !slices.ContainsFunc(libraries, zone.isSame) {
+			libraries = append(libraries, zone)
+		}
+	}
+	return libraries, sharedErr, nil
+}
+
+// isSame reports whether two zones are the same library, which the service may list
+// in both areas. Zones of different owners in different areas can have the same
+// name.
+func (z foundZone) isSame(other foundZone) bool {
+	return z.Name == other.Name && (z.Area == other.Area || z.Owner == other.Owner || z.Owner == "" || other.Owner == "")
+}
