@@ -21,9 +21,9 @@ pub fn main() -> ExitCode {
     // does not support the limit has no core dumps.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
-    // mimalloc requests pages of 2 MiB. Small allocations of many threads then keep whole pages in
-    // memory: 72 MiB for 9 MiB of allocations in a backup of 60,000 files, and 22 MiB with small
-    // pages. A kernel without the setting has no such pages. Children inherit the setting.
+    // Where the kernel gives every process pages of 2 MiB, each arena of malloc and each thread would
+    // keep whole pages for a few small allocations. A kernel without the setting has no such pages.
+    // Children inherit the setting.
     let _ = disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     log::install();

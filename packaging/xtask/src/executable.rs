@@ -29,7 +29,7 @@ pub fn build(target: &Target, profile: &str, all_backends: bool) -> Result<PathB
     }
     build.env("CARGO_ENCODED_RUSTFLAGS", flags(folder)?.join("\u{1f}"));
     build.env("CARGO_INCREMENTAL", "0");
-    // C compilers use it for the time of the compilation, which mimalloc contains.
+    // C compilers use it for the time of the compilation, which mimalloc contains (with musl).
     build.env("SOURCE_DATE_EPOCH", "0");
     if let Some((variable, linker)) = target.linker()? {
         build.env(variable, linker);

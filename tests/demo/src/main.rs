@@ -21,10 +21,6 @@ use report::Report;
 use through_host::ThroughHost;
 use through_plakar::ThroughPlakar;
 
-/// The allocator of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Failure = Box<dyn std::error::Error>;
 
 /// SHA-256 in hexadecimal by path, with a leading slash.
