@@ -174,18 +174,13 @@ impl Reporter {
     /// Makes this process the one that reports, unless another process of the same plakar is.
     /// Reports whether it is.
     pub fn claim(&self) -> bool {
-        first::is_first(&self.configuration())
+        first::is_first(&format!("{} {}", self.to.origin, self.to.location))
     }
 
-    /// Identifies the configuration of the run.
-    fn configuration(&self) -> String {
-        format!("{} {}", self.to.origin, self.to.location)
-    }
-
-    /// Sends a start signal to the monitor, unless another process of the same plakar sends it.
+    /// Sends a start signal to the monitor, unless another process of the same plakar reports.
     pub fn begun(&self) {
         if let Some(ping) = &self.to.ping
-            && first::is_first_to_begin(&self.configuration())
+            && self.claim()
         {
             ping.send(Signal::Start, "");
         }

@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use plakar_protocol::{
@@ -55,8 +52,6 @@ struct Run {
     is_dry: bool,
     /// Where the versions of the listed files and the forms of packages are stored.
     files: Option<(VersionsFile, FormsFile)>,
-    /// Whether the listing has ended without an error and plakar has opened no file.
-    ended_unopened: AtomicBool,
 }
 
 type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -70,6 +65,9 @@ impl importer_server::Importer for Importer {
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
         let request = request.into_inner();
         let config = self.context.configure(request.config).await?;
+        // plakar starts the importer that reads before the one that only counts
+        // (P/subcommands/backup/backup.go), so the first of the two reports the backup.
+        Reporter::new(Kind::Backup, &config.report).claim();
         let response = InitResponse {
             origin: config.origin.clone(),
             r#type: config.protocol.name().to_owned(),
@@ -121,8 +119,6 @@ impl importer_server::Importer for Importer {
         if let Some(error) = run.backup.over() {
             return Err(status::of(format!("cannot read {pathname}: the backup ended: {error}")));
         }
-        // plakar opens files in only one of its two importers.
-        run.reporter.claim();
         let Some((content, reading)) = run.backup.open(&pathname).filter(|_| !is_xattr) else {
             return Err(status::of(format!("cannot read {pathname}: it is not a file of this backup")));
         };
@@ -137,13 +133,6 @@ impl importer_server::Importer for Importer {
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
         // In the importer that only counts, the listing may still be under way. plakar must not
         // wait for it: it ends with the process.
-        if let Some(run) = self.run.get()
-            && run.ended_unopened.load(Ordering::Relaxed)
-            && run.reporter.claim()
-        {
-            // plakar has opened no file, so both importers have the same result.
-            run.done();
-        }
         Ok(Response::new(CloseResponse {}))
     }
 }
@@ -177,7 +166,6 @@ impl Importer {
                 reporter: Reporter::new(Kind::Backup, &config.report),
                 is_dry,
                 files,
-                ended_unopened: AtomicBool::default(),
             }))
         };
         self.run.get_or_try_init(begin).await.cloned()
@@ -201,22 +189,21 @@ impl Run {
         }
     }
 
-    /// Reports the result of the backup, unless the other importer of the same backup does.
+    /// Reports the result of the backup, unless the other importer of the same backup does. An
+    /// importer of which plakar has opened a file is never the one that only counts.
     fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
-        let was_opened = self.backup.was_opened();
+        let reports = self.reporter.claim() || self.backup.was_opened();
         match end {
             Ok(()) => {
-                if was_opened {
+                if reports {
                     self.done();
-                } else {
-                    self.ended_unopened.store(true, Ordering::Relaxed);
                 }
                 Ok(())
             }
             Err(Error::Disconnected) => Err(status::of(Error::Disconnected)),
             Err(error) => {
                 let reason = status::text(format!("the backup ended, and nothing of it is kept: {error}"));
-                if self.reporter.claim() || was_opened {
+                if reports {
                     self.reporter.failed(RunEvent::BackupFailed, &reason, Some(&self.backup.summary()));
                 }
                 Err(status::of(reason))

@@ -9,15 +9,8 @@ use std::{env, sync::OnceLock};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Reports whether this process is the first to begin, as [`is_first`] does for the end.
-pub fn is_first_to_begin(configuration: &str) -> bool {
-    static FIRST: OnceLock<Option<Claim>> = OnceLock::new();
-    FIRST.get_or_init(|| Claim::new(&format!("begin {configuration}"))).is_some()
-}
-
-/// Reports whether this process is the first to report, of all running processes that the same
-/// plakar has started with the same configuration. A backup has two importers, which see the same
-/// failures.
+/// Reports whether this process is the first to call this function, of all running processes that
+/// the same plakar has started with the same configuration.
 ///
 /// The first process holds an abstract socket name until it ends. Unlike a file, the name leaves
 /// nothing behind. Where abstract names do not exist, every process is the first.

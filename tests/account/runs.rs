@@ -36,7 +36,7 @@ async fn the_last_runs_are_shown() {
     assert!(!person.state().join("runs").read_dir().is_ok_and(|mut left| left.next().is_some()));
 }
 
-/// Runs a backup with one importer, because either importer of a backup may report it. Checks that
+/// Runs a backup with one importer, so that the service counts only its requests. Checks that
 /// the summary, the list of the last runs and the service have counted the same, and returns the
 /// snapshot and the summary.
 async fn counted_backup(person: &Person, backup: Backup<'_>) -> (Snapshot, Value) {

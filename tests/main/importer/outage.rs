@@ -129,3 +129,37 @@ async fn two_importers_of_a_backup_report_it_once() {
     assert_eq!(ends.len(), 1, "{lines:?}");
     assert!(ends[0].contains("280 bytes transferred, 40 read, none failed; "), "{lines:?}");
 }
+
+/// The listings of the two importers may fail differently. The result is that of the importer that
+/// reads, also if nothing has to be read.
+#[tokio::test]
+async fn an_unchanged_backup_has_the_result_of_the_importer_that_reads() {
+    let icloud = drive_of_forty();
+    let file = icloud.host.surroundings().root().join("summary.json");
+    let settings = settings(&icloud).with("summary", file.to_str().unwrap());
+    let options = Options::concurrency(2);
+    let first = icloud.host.backup(&settings, &options, Backup::first()).await.unwrap();
+    for (fails_in_reader, result) in [(true, "partial"), (false, "complete")] {
+        let reads = icloud.host.importer(&settings, &options).await.unwrap();
+        let counts = icloud.host.importer(&settings, &options).await.unwrap();
+        let refused = || icloud.fail(RequestKind::List, 403).matching(&icloud.drive_id("2"));
+        let fail = || icloud.simulator.add_fault(refused());
+        if fails_in_reader {
+            fail();
+        }
+        let import = reads.import(Backup::after(&first)).await.unwrap();
+        icloud.simulator.clear_faults();
+        if !fails_in_reader {
+            fail();
+        }
+        let counted = counts.count().await.unwrap();
+        icloud.simulator.clear_faults();
+        assert_eq!((import.errors.is_empty(), counted.errors == 0), (!fails_in_reader, fails_in_reader));
+        assert!(import.opened.is_empty(), "{:?}", import.opened);
+        // plakar closes the importer that it has started last first.
+        let lines = [stderr_of(counts).await, stderr_of(reads).await].concat();
+        assert_eq!(ends(&lines).len(), 1, "{lines:?}");
+        let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(summary["result"], result, "{summary}");
+    }
+}

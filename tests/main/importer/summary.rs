@@ -68,7 +68,7 @@ async fn the_summary_has_the_counts_of_the_backup() {
     assert!(causes.len() == 1 && causes.values().all(|count| count == 1), "{causes:?}");
 }
 
-/// With one importer, because either importer of a backup may report it.
+/// With one importer, because the summary has only the requests of the importer that reads.
 #[tokio::test]
 async fn the_requests_are_those_that_the_service_counts() {
     let source = Source::new();
