@@ -244,12 +244,13 @@ impl Reporter {
     fn publish(&self, run: &Run) {
         let text = run.to_json();
         if let Some(path) = &self.to.file
-            && let Err(error) = account::replace_file(path, text.as_bytes())
+            && let Err(error) =
+                account::replaceable(path).and_then(|path| account::replace_file(&path, text.as_bytes()))
         {
             log::warn!("the summary cannot be written to {}: {error}", path.display());
         }
         if let Some(path) = &self.to.metrics
-            && let Err(error) = metrics::replace(path, run)
+            && let Err(error) = account::replaceable(path).and_then(|path| metrics::replace(&path, run))
         {
             log::warn!("the metrics cannot be written to {}: {error}", path.display());
         }

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{fs::OFlags, process::geteuid};
@@ -44,6 +44,21 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     next.as_file().sync_all()?;
     inherit_owner(folder, next.path())?;
     next.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Returns the file to replace for a path that a user has chosen. If the path is a link, that is the
+/// file behind it.
+///
+/// # Errors
+/// Fails if the path is anything but a regular file, such as `/dev/null`, which root would replace, or a
+/// FIFO, which would block a reader.
+pub fn replaceable(path: &Path) -> io::Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => fs::canonicalize(path),
+        Ok(_) => Err(io::Error::other("it is not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Creates a folder that only its owner can use, and its parents. A folder created by root gets the
@@ -116,6 +131,20 @@ mod tests {
         assert!(read(&path("large")).unwrap_err().to_string().contains("65536"));
         fs::write(path("small"), "x").unwrap();
         assert_eq!(read(&path("small")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn only_regular_files_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "old").unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path("null")).unwrap();
+        assert_eq!(replaceable(&path("link")).unwrap(), fs::canonicalize(path("file")).unwrap());
+        assert_eq!(replaceable(&path("new")).unwrap(), path("new"));
+        for bad in [path("null"), folder.path().to_owned(), "/dev/null".into(), path("file/x")] {
+            assert!(replaceable(&bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! Items that are left out of a backup.
 
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+};
+
 use crate::{
     drive::DrivePath,
     kloset,
@@ -22,6 +29,27 @@ pub struct ExcludeOptions {
     pub include_klosets: bool,
     /// Whether the items that other accounts share are left out.
     pub skip_shared: bool,
+}
+
+/// The maximum size of a file of gitignore lines in bytes.
+const MAX_FILE: usize = 1024 * 1024;
+
+impl ExcludeOptions {
+    /// Reads the lines of a file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or has more than a mebibyte, or if it is a FIFO, because both
+    /// importers of a backup read it.
+    pub fn read_lines(path: &Path) -> io::Result<Vec<String>> {
+        if fs::metadata(path)?.file_type().is_fifo() {
+            return Err(io::Error::other("it is a FIFO"));
+        }
+        let mut text = String::new();
+        if fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_string(&mut text)? > MAX_FILE {
+            return Err(io::Error::other("it has more than a mebibyte"));
+        }
+        Ok(text.lines().map(str::to_owned).collect())
+    }
 }
 
 impl Excludes {

@@ -1,7 +1,7 @@
 //! The table of this program's own options. The parser, the error about an unknown option, the
 //! README and the JSON schema of the packages use it.
 
-use std::{collections::HashMap, env, fs, path::PathBuf};
+use std::{collections::HashMap, env, path::PathBuf};
 
 use super::Error;
 use crate::{
@@ -328,9 +328,8 @@ pub(super) fn cache_limits(map: &mut HashMap<String, String>) -> Result<CacheLim
 pub(super) fn excludes(map: &mut HashMap<String, String>) -> Result<ExcludeOptions, Error> {
     let mut lines = Vec::new();
     if let Some(path) = IGNORE_FILE.path(map)? {
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(|error| IGNORE_FILE.refuse(path.display().to_string(), &error.to_string()))?;
-        lines.extend(text.lines().map(str::to_owned));
+        let read = ExcludeOptions::read_lines(&path);
+        lines.extend(read.map_err(|error| IGNORE_FILE.refuse(path.display().to_string(), &error.to_string()))?);
     }
     lines.extend(IGNORE.text(map).iter().flat_map(|text| text.lines()).map(str::to_owned));
     let skip_shared = SHARED.choice(map, &[("include", false), ("skip", true)])?;

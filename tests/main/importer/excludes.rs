@@ -94,6 +94,7 @@ async fn invalid_options_about_excludes_are_refused() {
         ("shared", "no", "include or skip"),
         ("ignore_file", "/nowhere/rules", "No such file"),
         ("ignore_file", "rules", "absolute path"),
+        ("ignore_file", "/dev/zero", "more than a mebibyte"),
     ] {
         let settings = icloud.settings("icloud://").with(key, value);
         let error = icloud.host.importer(&settings, &Options::default()).await.unwrap_err();

@@ -94,7 +94,18 @@ async fn the_summary_of_a_failed_backup_has_the_reason() {
 #[tokio::test]
 async fn a_backup_succeeds_even_if_its_summary_cannot_be_written() {
     let source = Source::new();
-    let settings = source.settings.clone().with("summary", "/nowhere/summary.json");
-    let snapshot = source.icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
-    assert_eq!(snapshot.contents().len(), 6);
+    let root = source.icloud.host.surroundings().root();
+    let fifo = root.join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    for path in [std::path::Path::new("/nowhere/summary.json"), &fifo, root] {
+        let path = path.to_str().unwrap();
+        let settings = source.settings.clone().with("summary", path).with("metrics_file", path);
+        let importer = source.icloud.host.importer(&settings, &Options::default()).await.unwrap();
+        let snapshot = importer.import(Backup::first()).await.unwrap();
+        assert_eq!(snapshot.contents().len(), 6);
+        importer.close().await.unwrap();
+        let told = importer.connector().stderr();
+        assert_eq!(told.matches("cannot be written to").count(), 2, "{told}");
+        importer.into_connector().leave().await.unwrap();
+    }
 }
