@@ -4,6 +4,7 @@
 mod backup;
 mod everything;
 mod kloset;
+mod partial;
 mod photos;
 mod restore;
 
