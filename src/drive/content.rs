@@ -211,7 +211,9 @@ impl Transfer {
     fn read_exactly(&mut self, mut wanted: Range<u64>, whole: bool) -> Result<(), Stop> {
         let mut at = wanted.start;
         let mut attempts = Attempts::default();
-        while at < wanted.end {
+        // A whole file is opened even if it is listed with 0 bytes, because it may be a package.
+        let is_confirmed = whole && self.options.spools.is_some();
+        while is_confirmed || at < wanted.end {
             let before = at;
             let error = match self.read_once(&mut at, &mut wanted, whole) {
                 Ok(()) => return Ok(()),
@@ -221,8 +223,9 @@ impl Transfer {
             if at > before {
                 attempts = Attempts::default(); // the transfer made progress
             }
+            let is_lost = error.start_over && at > wanted.start;
             match attempts.pause_after(&error) {
-                Some(pause) if !self.sender.is_closed() => thread::sleep(pause),
+                Some(pause) if !is_lost && !self.sender.is_closed() => thread::sleep(pause),
                 _ => return Err(Stop::Failed(error)),
             }
         }

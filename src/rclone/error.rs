@@ -121,6 +121,8 @@ pub struct Error {
     pub text: String,
     /// Whether the same call may succeed later.
     pub retry: bool,
+    /// Whether content that was read before is damaged, so that it cannot be continued.
+    pub start_over: bool,
     /// Whether the backend reports that no other operation can succeed either.
     pub fatal: bool,
     /// How long the service asked to wait before a retry.
@@ -130,7 +132,7 @@ pub struct Error {
 impl Error {
     /// Returns an error that arises in this program.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, cause: None, text: text.into(), retry: false, fatal: false, retry_after: None }
+        Self { kind, cause: None, text: text.into(), retry: false, start_over: false, fatal: false, retry_after: None }
     }
 
     /// Reports whether the cause may be an outage of the service, in general or for this account,
@@ -155,6 +157,8 @@ pub struct Failure {
     #[serde(default)]
     retry: bool,
     #[serde(default)]
+    start_over: bool,
+    #[serde(default)]
     fatal: bool,
     #[serde(default)]
     retry_after_ms: u64,
@@ -168,6 +172,7 @@ impl From<Failure> for Error {
             cause: failure.cause,
             text: secret::redact(&one_line).into_owned(),
             retry: failure.retry,
+            start_over: failure.start_over,
             fatal: failure.fatal,
             retry_after: (failure.retry_after_ms > 0).then(|| Duration::from_millis(failure.retry_after_ms)),
         }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod calls;
+mod checksums;
 mod completeness;
 pub mod everything;
 mod excludes;

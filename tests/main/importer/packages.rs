@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use icloud_simulator::{FaultAction, FaultRule, RequestKind};
+use plakar_host::{Backup, Options};
 
 use crate::icloud::{ICloud, MODIFIED, digests};
 
@@ -75,4 +76,60 @@ async fn an_incomplete_archive_of_a_package_is_an_error() {
     assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/song.band"]);
     assert!(snapshot.errors["/song.band"].contains("zip"), "{:?}", snapshot.errors);
     assert!(snapshot.entries.contains_key("/file.txt") && !snapshot.entries.contains_key("/song.band"));
+}
+
+/// Only opening shows that such a document is a package. Until then, it looks like an empty file.
+#[tokio::test]
+async fn a_package_that_is_listed_with_no_bytes_is_saved() {
+    for tree in [false, true] {
+        let icloud = ICloud::new();
+        let entries = [("data".to_owned(), Bytes::from(vec![7; 1000]))];
+        icloud.simulator.put_package("notes.unknown", &entries, Some(0), MODIFIED);
+        icloud.put("empty.txt", b"");
+        let mut settings = icloud.settings("icloud://");
+        if tree {
+            settings = settings.with("packages", "tree");
+        }
+        let first = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+        assert_eq!(first.errors, BTreeMap::new());
+        let entry = &first.entries["/notes.unknown"];
+        let content = entry.content.as_ref().unwrap();
+        assert_eq!(entry.info.size.cast_unsigned(), content.size);
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(content.bytes.clone().unwrap())).unwrap();
+        assert_eq!(archive.by_name("notes.unknown/data").unwrap().size(), 1000);
+        assert_eq!(first.entries["/empty.txt"].info.size, 0);
+        icloud.simulator.reset_counts();
+        let second = icloud.host.backup(&settings, &Options::default(), Backup::after(&first)).await.unwrap();
+        assert_eq!(second.errors, BTreeMap::new());
+        if tree {
+            assert!(second.entries.contains_key("/notes.unknown/data"), "{:?}", second.entries.keys());
+        } else {
+            assert!(second.opened.is_empty(), "{:?}", second.opened);
+            assert_eq!(icloud.count(RequestKind::ById) + icloud.count(RequestKind::ContentGet), 0);
+        }
+    }
+}
+
+/// Whether or not the service has addresses for empty files.
+#[tokio::test]
+async fn empty_files_need_one_request_each() {
+    for empty_content in [true, false] {
+        let icloud = ICloud::new();
+        icloud.simulator.rules(|rules| rules.drive.empty_content = empty_content);
+        for name in ["a", "b", "c"] {
+            icloud.put(name, b"");
+        }
+        icloud.put("theirs/empty", b"");
+        icloud.simulator.share("theirs").unwrap();
+        let first = icloud.backup("icloud://").await;
+        assert_eq!((first.errors.clone(), digests(&first)), (BTreeMap::new(), icloud.contents()));
+        // The file that another account shares is looked up in another way.
+        assert_eq!((icloud.count(RequestKind::ById), icloud.count(RequestKind::ContentGet)), (3, 0));
+    }
+    let icloud = ICloud::new();
+    icloud.put("a", b"");
+    icloud.simulator.add_fault(icloud.fail(RequestKind::ById, 503));
+    let settings = icloud.settings("icloud://").with("tries", "1");
+    let lost = icloud.host.backup(&settings, &Options::default(), Backup::first()).await.unwrap();
+    assert_eq!(lost.errors.keys().collect::<Vec<_>>(), ["/a"], "what the service did not confirm is no empty file");
 }

@@ -25,9 +25,10 @@ type Failure struct {
 	Kind         string `json:"kind"`
 	Cause        string `json:"cause,omitempty"` // more specific than the kind, if the backend reports one
 	Text         string `json:"text"`
-	Retry        bool   `json:"retry"`          // the same call may succeed later
-	Fatal        bool   `json:"fatal"`          // no other call can succeed either; see fserrors.Fataler
-	RetryAfterMS int64  `json:"retry_after_ms"` // the wait that the service asked for, or 0
+	Retry        bool   `json:"retry"`                // the same call may succeed later
+	StartOver    bool   `json:"start_over,omitempty"` // content that was read before is damaged
+	Fatal        bool   `json:"fatal"`                // no other call can succeed either; see fserrors.Fataler
+	RetryAfterMS int64  `json:"retry_after_ms"`       // the wait that the service asked for, or 0
 }
 
 // The kinds of failure. The errors of our own backends have a method Kind that
@@ -124,6 +125,8 @@ func failureOf(err error) *Failure {
 	if errors.As(err, &caused) {
 		f.Cause = caused.Cause()
 	}
+	var damaged interface{ StartsOver() bool }
+	f.StartOver = errors.As(err, &damaged) && damaged.StartsOver()
 	var own interface{ RetryAfter() time.Duration }
 	if errors.As(err, &own) && own.RetryAfter() > 0 {
 		f.RetryAfterMS = own.RetryAfter().Milliseconds()

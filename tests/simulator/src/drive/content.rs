@@ -6,12 +6,18 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 const CHUNK: u64 = 256 * 1024;
 
 /// The size above which uploaded bytes are in a file.
 const IN_MEMORY: usize = 16 * 1024 * 1024;
+
+/// The largest generated content whose signature is that of its bytes.
+const SIGNED: u64 = 64 * 1024;
+
+/// What precedes a content in its SHA-1.
+const SALT: &[u8] = b"com.apple.XattrObjectSalt\0com.apple.DataObjectSalt\0";
 
 /// The bytes of a file.
 #[derive(Clone, Debug)]
@@ -65,7 +71,7 @@ impl Receiving {
                 bytes.extend_from_slice(more);
                 return Ok(());
             }
-            let sha1 = Box::new(Context::new(&SHA1_FOR_LEGACY_USE_ONLY));
+            let sha1 = Box::new(salted());
             let spooled = Self::File { file: tempfile::tempfile()?, size: 0, sha1 };
             if let Self::Memory(bytes) = std::mem::replace(self, spooled) {
                 self.add(&bytes)?;
@@ -152,21 +158,34 @@ impl Content {
     }
 
     /// Returns the 21 bytes (a version byte, then a SHA-1) that identify the content in the
-    /// service's responses. For generated content the digest is that of the seed and the size, so
-    /// that a large file need not be read.
+    /// service's responses. For larger generated content it has another form, so that the content
+    /// need not be read.
     pub(crate) fn signature(&self) -> [u8; 21] {
         let mut signature = [1; 21];
+        if matches!(self, Self::Generated { size, .. } if *size > SIGNED) {
+            signature[0] = 2;
+        }
         signature[1..].copy_from_slice(&match self {
             Self::Bytes(held) => *held.sha1.get_or_init(|| sha1(&held.bytes)),
             Self::Spooled(spooled) => spooled.sha1,
+            Self::Generated { size, .. } if *size <= SIGNED => sha1(&self.read(0, *size)),
             Self::Generated { seed, size } => sha1(format!("{seed}/{size}").as_bytes()),
         });
         signature
     }
 }
 
+/// Returns the SHA-1 of the salt.
+fn salted() -> Context {
+    let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    sha1.update(SALT);
+    sha1
+}
+
 fn sha1(bytes: &[u8]) -> [u8; 20] {
-    to_array(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref())
+    let mut sha1 = salted();
+    sha1.update(bytes);
+    to_array(sha1.finish().as_ref())
 }
 
 fn to_array(digest: &[u8]) -> [u8; 20] {

@@ -115,6 +115,9 @@ pub struct DriveRules {
     pub zero_time_is_now: bool,
     /// Whether an empty file has a content URL; otherwise `by_id` gets status 400.
     pub empty_content: bool,
+    /// Whether the signature of a content URL is the published checksum of the content; otherwise it is another value of
+    /// the same form.
+    pub published_checksums: bool,
     /// The maximum number of documents in one `download/batch`; a request for more gets status 400.
     /// 0 for no limit.
     pub download_batch_max: usize,
@@ -159,6 +162,7 @@ impl Default for DriveRules {
             trashed_content: true,
             zero_time_is_now: true,
             empty_content: true,
+            published_checksums: true,
             download_batch_max: 0,
             download_batch_refused: 0,
             download_batch_gap: BatchGap::WithoutToken,

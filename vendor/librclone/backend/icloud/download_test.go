@@ -226,7 +226,7 @@ func TestDownloadRanges(t *testing.T) {
 	got, err := read(empty, &fs.RangeOption{Start: 0, End: 10})
 	require.NoError(t, err)
 	assert.Empty(t, got)
-	assert.Zero(t, sim.Counts()["total"], "an empty file needs no request")
+	assert.Zero(t, sim.Counts()["total"], "a part of an empty file needs no request")
 }
 
 // A temporary denial of an address, or by an address, does not fail a download.

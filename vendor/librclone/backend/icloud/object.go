@@ -99,7 +99,7 @@ func (o *Object) SetModTime(context.Context, time.Time) error { return fs.ErrorC
 // resumed. A content that is not the listed one is an error.
 func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadCloser, error) {
 	it := o.state.Load()
-	size := o.Size()
+	size, whole := o.Size(), len(options) == 0
 	options = append([]fs.OpenOption(nil), options...)
 	fs.FixRangeOption(options, size)
 	start, end := int64(0), int64(-1)
@@ -123,8 +123,8 @@ func (o *Object) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClo
 	if size >= 0 && end >= size {
 		end = -1
 	}
-	if size >= 0 && start >= size || end >= 0 && end <= start {
-		return io.NopCloser(bytes.NewReader(nil)), nil // an empty file has no address
+	if size >= 0 && start >= size && !whole || end >= 0 && end <= start {
+		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	return o.fs.drive.Read(ctx, it, o.path(), start, end, func(packaged *drive.Item) { o.state.CompareAndSwap(it, packaged) })
 }

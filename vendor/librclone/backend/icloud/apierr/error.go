@@ -269,6 +269,9 @@ func (e *Error) FromStart() *Error {
 	return e.Advise("read it again from the start")
 }
 
+// StartsOver reports whether the content has to be read again from its start.
+func (e *Error) StartsOver() bool { return e.startOver }
+
 // HasKind reports whether err is of a kind.
 func HasKind(err error, kind string) bool { return KindOf(err) == kind }
 

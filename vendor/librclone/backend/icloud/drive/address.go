@@ -22,6 +22,7 @@ type contents struct {
 	service   *service.Service
 	facts     *recollection
 	batches   *addressBatches
+	checksums *checksums
 	gate      *transport.Gate
 	budget    *budget
 	lookUp    func(ctx context.Context, items []*Item) ([]*address, error) // requests addresses; nil for those of the drive
@@ -70,7 +71,8 @@ func newContents(service *service.Service, seen *recollection, unchanged func(co
 		packages.Add(id, struct{}{})
 	}
 	return &contents{
-		service: service, facts: seen, batches: newAddressBatches(seen, kept), unchanged: unchanged,
+		service: service, facts: seen, batches: newAddressBatches(seen, kept),
+		checksums: newChecksums(seen, kept), unchanged: unchanged,
 		gate: transport.NewGate(), budget: newBudget(),
 		addresses: addresses, packages: packages, requesting: map[string]chan struct{}{},
 	}
@@ -84,6 +86,14 @@ func (c *contents) isPackage(it *Item) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.packages.Contains(it.ID)
+}
+
+// known returns the address of a content that was requested before, or nil.
+func (c *contents) known(it *Item) *address {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, _ := c.addresses.Peek(it.contentKey())
+	return known
 }
 
 // at returns an address of a content other than spent, which no longer works. If
@@ -142,7 +152,7 @@ func (c *contents) received(it *Item, found *address) {
 func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address, error) {
 	for try := 1; ; try++ {
 		found, err := c.requestAddress(ctx, it)
-		if try == transport.DoubtfulTries || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
+		if try == transport.DoubtfulTries || it.Size == 0 || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
 			return found, err
 		}
 		if err := c.service.Retries.Wait(ctx, try+1, err); err != nil {
@@ -169,7 +179,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},
-		Repeatable: true, Quick: true,
+		Repeatable: true, Quick: true, TrustRefusals: it.Size == 0,
 	}, func(answer *addressResponse) error {
 		if token, _ := tokenOf(answer); token == nil {
 			return apierr.Damaged("the response has no address for the content on a host of Apple's")

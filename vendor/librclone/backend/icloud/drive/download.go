@@ -65,6 +65,45 @@ func (d *Drive) Read(ctx context.Context, it *Item, on string, start, end int64,
 
 // read implements Drive.Read and Reader.Open.
 func (c *contents) read(ctx context.Context, it *Item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
+	if it.Size == 0 && !it.MayBePackage() && !c.isPackage(it) {
+		empty, err := c.confirmsEmpty(ctx, it)
+		if err != nil {
+			return nil, apierr.About(err, "read", on)
+		}
+		if empty {
+			return io.NopCloser(bytes.NewReader(nil)), nil
+		}
+	}
+	content, err := c.open(ctx, it, on, start, end, learned)
+	if err != nil || start != 0 || end >= 0 {
+		return content, err
+	}
+	return c.checked(ctx, it, on, content), nil
+}
+
+// confirmsEmpty reports whether a file that is listed with 0 bytes is empty. It is
+// not if it is a package, which only the response to a request for the address
+// shows. Some clients get 400 for empty files
+// (https://github.com/picklepete/pyicloud/pull/301), so a refusal confirms the
+// listing.
+func (c *contents) confirmsEmpty(ctx context.Context, it *Item) (bool, error) {
+	from, err := c.at(ctx, it, nil)
+	switch apierr.KindOf(err) {
+	case apierr.KindUnsupported, apierr.KindDenied:
+		return true, nil
+	case apierr.KindNotFound:
+		if c.unchanged(ctx, it) {
+			return true, nil
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	return !from.packaged, nil
+}
+
+// open opens a content without a check of its checksum.
+func (c *contents) open(ctx context.Context, it *Item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
 	if c.readsStriped(it, start, end) {
 		return c.readStriped(ctx, it, on, start, learned)
 	}

@@ -39,6 +39,9 @@ type recollected struct {
 	// BatchRefused is when the service refused to return several addresses with
 	// one call, in seconds since 1970.
 	BatchRefused int64 `json:"batch_refused,omitempty"`
+	// ChecksumsProven is set after a content was equal to the checksum that the
+	// service reports for it.
+	ChecksumsProven bool `json:"checksums_proven,omitempty"`
 }
 
 // trail is the path to a folder: the names on it, and the ids of the folders.
@@ -132,6 +135,16 @@ func (r *recollection) refuseBatches(ctx context.Context) {
 	r.update(ctx, func(kept *recollected) bool {
 		kept.BatchRefused = time.Now().Unix()
 		return true
+	})
+}
+
+// proveChecksums stores that a content was equal to the checksum that the service
+// reports for it.
+func (r *recollection) proveChecksums(ctx context.Context) {
+	r.update(ctx, func(kept *recollected) bool {
+		changed := !kept.ChecksumsProven
+		kept.ChecksumsProven = true
+		return changed
 	})
 }
 
