@@ -7,7 +7,7 @@ mod options;
 mod origin;
 mod sections;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 pub use location::Protocol;
 pub use options::{Kind, OPTIONS, OnPartial, Opt, SavedPackages, WARN_DAYS, names, restore_policy};
@@ -107,6 +107,9 @@ pub struct Config {
     pub limits: Limits,
     /// The limits of the caches of a kloset.
     pub cache: CacheLimits,
+    /// The start of the paths of the files in which processes list the temporary names of their
+    /// uploads, if there is a state folder.
+    pub leftovers: Option<PathBuf>,
     /// How the account is accessed, if the section to open is iCloud's.
     pub access: Option<Access>,
     /// When and how to warn that a sign-in will be needed.
@@ -169,12 +172,15 @@ impl Config {
             return Err(Error::Missing { key: "rclone_type", why: "it names rclone's backend, such as crypt" });
         }
         let origin = origin::of(&sections, OWN_SECTION);
-        let event_state = match &access {
+        let state = match &access {
             Some(access) => Some(access.state.clone()),
             None => State::locate(None).ok(),
         };
+        let leftovers = state
+            .as_ref()
+            .map(|state| state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(origin.as_bytes()))));
         let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
-        let on_event = OnEvent::new(event_command, event_account, event_state, &format!("{origin} {location}"));
+        let on_event = OnEvent::new(event_command, event_account, state, &format!("{origin} {location}"));
         let forecast = Forecast { warn_days, on_event: on_event.clone() };
         let report = Destinations {
             on_event,
@@ -200,6 +206,7 @@ impl Config {
             restore,
             limits,
             cache,
+            leftovers,
             access,
             forecast,
             report,

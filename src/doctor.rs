@@ -129,7 +129,7 @@ pub async fn list_top(state: &State, name: &str, account: &Account) -> Result<(R
         account::sections(state, name, Patience::Diagnosis).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
     let listing = async {
-        let remote = rclone.open(section, "", sections).await?;
+        let remote = rclone.open(section, "", sections, None).await?;
         remote.list(vec![String::new()], None).await.map(|listed| (remote, listed))
     };
     let listed = within(WORK, listing).await;

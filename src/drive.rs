@@ -16,7 +16,11 @@ mod retry;
 mod spool;
 mod unfinished;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 
@@ -80,14 +84,22 @@ pub struct Stored {
 }
 
 impl Drive {
-    /// Opens the section `name` of `sections`, for work in the folder `top`.
+    /// Opens the section `name` of `sections`, for work in the folder `top`. The temporary names of
+    /// uploads under way are stored in a file whose path starts with `leftovers`.
     ///
     /// # Errors
     /// Returns the error of rclone about the configuration, the network or the session.
-    pub async fn open(name: &str, sections: Sections, limits: &Limits, top: &DrivePath) -> Result<Self, Error> {
+    pub async fn open(
+        name: &str,
+        sections: Sections,
+        limits: &Limits,
+        top: &DrivePath,
+        leftovers: Option<&Path>,
+    ) -> Result<Self, Error> {
         // The top of the remote is "/" and not "", as in the Go plugin. For backends that
         // distinguish the two (local, sftp), "/" is the root of the file system.
-        let remote = retried(Attempts::default(), || Rclone::start().open(name, "/", sections.clone())).await;
+        let remote =
+            retried(Attempts::default(), || Rclone::start().open(name, "/", sections.clone(), leftovers)).await;
         let remote = remote.map_err(|cause| Error::new("cannot open", &DrivePath::top(), cause))?;
         Ok(Self {
             remote,

@@ -16,7 +16,7 @@ mod rules;
 mod storage;
 mod summary;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use once_cell::sync::OnceCell;
 
@@ -80,12 +80,21 @@ impl Rclone {
         Ok(found.map(|provider| provider.options).unwrap_or_default())
     }
 
-    /// Opens a remote: the section `name` of `sections`, from its top folder.
+    /// Opens a remote: the section `name` of `sections`, from its top folder. The temporary names of
+    /// uploads under way are stored in a file whose path starts with `leftovers`.
     ///
     /// # Errors
     /// Returns the error of the backend about the configuration, the network or the session.
-    pub async fn open(self, name: &str, path: &str, sections: Sections) -> Result<Remote, Error> {
-        let opened = call(methods::Open { name: name.to_owned(), path: path.to_owned(), sections }).await?;
+    pub async fn open(
+        self,
+        name: &str,
+        path: &str,
+        sections: Sections,
+        leftovers: Option<&Path>,
+    ) -> Result<Remote, Error> {
+        let leftovers = leftovers.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let request = methods::Open { name: name.to_owned(), path: path.to_owned(), sections, leftovers };
+        let opened = call(request).await?;
         // rclone reports 100 years for a backend that keeps no times.
         let precision = Duration::from_nanos(opened.precision_ns);
         Ok(Remote {

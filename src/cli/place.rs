@@ -41,6 +41,6 @@ impl Place {
     /// # Errors
     /// Returns the error about the network or the session.
     pub async fn open(&self, limits: &Limits) -> Result<Drive, Error> {
-        Ok(Drive::open(self.section, self.sections.clone(), limits, &self.top).await?)
+        Ok(Drive::open(self.section, self.sections.clone(), limits, &self.top, None).await?)
     }
 }

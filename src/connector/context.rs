@@ -94,7 +94,9 @@ impl Context {
 
 async fn open(config: &Config) -> Result<Drive, Status> {
     forecast(config).await;
-    Drive::open(&config.section, config.sections.clone(), &config.limits, &config.top).await.map_err(status::of)
+    let leftovers = config.leftovers.as_deref();
+    let opened = Drive::open(&config.section, config.sections.clone(), &config.limits, &config.top, leftovers).await;
+    opened.map_err(status::of)
 }
 
 async fn forecast(config: &Config) {

@@ -73,6 +73,8 @@ pub struct Open {
     pub name: String,
     pub path: String,
     pub sections: Sections,
+    /// The start of the paths of the lists of temporary names, or empty for no lists.
+    pub leftovers: String,
 }
 method!("remote/open", Open, Opened);
 
@@ -86,6 +88,19 @@ pub struct Opened {
     pub trashes_replaced: bool,
     pub folds_case: bool,
     pub precision_ns: u64,
+}
+
+/// Removes the files with temporary names that killed processes have left.
+#[derive(Serialize)]
+pub struct Tidy {
+    pub remote: u64,
+}
+method!("remote/tidy", Tidy, Tidied);
+
+#[derive(Deserialize)]
+pub struct Tidied {
+    pub settled: u64,
+    pub failed: Vec<Failure>,
 }
 
 /// Closes a remote, which saves the unsaved state of the backend.

@@ -20,6 +20,17 @@ impl Remote {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
     }
 
+    /// Removes the files with temporary names that killed processes have left, as listed in the files
+    /// named by [`super::Rclone::open`]. A complete file whose name is free gets it. Returns the
+    /// number of settled files and an error for each other one.
+    ///
+    /// # Errors
+    /// Fails if the call could not be made.
+    pub async fn tidy(self) -> Result<(u64, Vec<Error>), Error> {
+        let tidied = call(methods::Tidy { remote: self.id }).await?;
+        Ok((tidied.settled, tidied.failed.into_iter().map(Error::from).collect()))
+    }
+
     /// Counts the items of the collections, such as photo libraries. Returns none if the backend has
     /// no collections.
     ///

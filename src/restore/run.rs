@@ -84,7 +84,7 @@ impl<R> Restore<R> {
     ) -> Result<Self, Error> {
         let mut restore = Self::plan(drive, top, policy, limit, outcomes);
         let shared = Arc::new(Shared::new(drive, policy, Time::now(), false));
-        let (made, ()) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask());
+        let (made, (), ()) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask(), drive.tidy());
         made?;
         restore.shared = shared;
         Ok(restore)

@@ -3,6 +3,7 @@
 mod conflicts;
 mod failures;
 pub mod killed;
+mod leftovers;
 mod names;
 mod outage;
 mod packages;

@@ -37,6 +37,9 @@ type openRequest struct {
 	Sections map[string]map[string]string `json:"sections"` // as in a configuration file of rclone
 	Others   []string                     `json:"others"`   // further options that the caller knows, for messages
 	Scope    uint64                       `json:"scope"`
+	// Leftovers is the start of the paths of the lists of temporary names, for the
+	// same account or server, or "" for no lists.
+	Leftovers string `json:"leftovers"`
 }
 
 type openAnswer struct {
@@ -74,8 +77,10 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	}
 	creator, ok := f.(interface{ CreatesExclusively() bool })
 	trasher, trashes := f.(interface{ TrashesReplaced() bool })
+	remote := remotes.add(f)
+	lists.add(remote, in.Leftovers)
 	return &openAnswer{
-		Remote:             remotes.add(f),
+		Remote:             remote,
 		SetsFolderTimes:    f.Features().DirSetModTime != nil,
 		MergesNames:        mergesNames(f),
 		CreatesExclusively: ok && creator.CreatesExclusively(),
@@ -247,6 +252,7 @@ func summary(ctx context.Context, in struct {
 func closeRemote(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
 }) (*struct{}, error) {
+	defer lists.close(in.Remote)
 	if f, ok := remotes.take(in.Remote); ok {
 		if shutdown := f.Features().Shutdown; shutdown != nil {
 			return &struct{}{}, shutdown(ctx)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/leftovers"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
@@ -134,6 +135,7 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx = leftovers.With(ctx, lists.of(in.Remote).own)
 	stored, err := place(ctx, f, inward(in.Path), time.Unix(in.Seconds, in.Nanos), sent)
 	if err != nil {
 		return nil, err
@@ -148,19 +150,39 @@ func place(ctx context.Context, f fs.Fs, remote string, modTime time.Time, sent 
 	if !f.Features().PartialUploads || f.Features().Move == nil {
 		return put(ctx, f, remote, modTime, sent)
 	}
-	partial, err := put(ctx, f, partialName(remote), modTime, sent)
+	left := &temporary{entry: leftovers.Entry{Path: remote, Partial: partialName(remote)}}
+	left.mark = leftovers.In(ctx).Add(left.entry)
+	partial, err := put(ctx, f, left.entry.Partial, modTime, sent)
 	if err != nil {
-		if partial != nil {
-			discard(ctx, partial)
+		if partial != nil && discard(ctx, partial) {
+			left.mark.Done()
+		}
+		return nil, err // without an object, a later process looks for the file
+	}
+	stored, err := moveOver(ctx, f, partial, remote, left)
+	if err != nil {
+		if discard(ctx, partial) && !left.isAside {
+			left.mark.Done()
 		}
 		return nil, err
 	}
-	stored, err := moveOver(ctx, f, partial, remote)
-	if err != nil {
-		discard(ctx, partial)
-		return nil, err
+	if !left.isAside {
+		left.mark.Done()
 	}
 	return stored, nil
+}
+
+// temporary has the temporary names of an upload under way.
+type temporary struct {
+	entry   leftovers.Entry
+	mark    *leftovers.Mark
+	isAside bool // the replaced file has a temporary name, too
+}
+
+// setAside records the temporary name of the replaced file.
+func (t *temporary) setAside(name string) {
+	t.entry.Aside, t.isAside = name, true
+	t.mark.Change(t.entry)
 }
 
 // graceTime is how long the cleanup after a cancelled upload may take. plakar's own
@@ -172,18 +194,18 @@ func graced(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 }
 
-// discard removes the file of a failed or cancelled upload. A failure is ignored,
-// because the suffix of the file shows that it is left over.
-func discard(ctx context.Context, partial fs.Object) {
+// discard removes the file of a failed or cancelled upload. It reports whether the
+// file is removed; if not, a later process removes it.
+func discard(ctx context.Context, partial fs.Object) bool {
 	ctx, cancel := graced(ctx)
 	defer cancel()
-	_ = partial.Remove(ctx)
+	return partial.Remove(ctx) == nil
 }
 
 // moveOver moves a file to a path at which there may be a file. Not every server
 // replaces a file in a rename, so the existing file may have to be renamed first. It
 // is deleted only after the new file has its name.
-func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (fs.Object, error) {
+func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string, left *temporary) (fs.Object, error) {
 	move := f.Features().Move
 	stored, err := move(ctx, partial, remote)
 	if err == nil {
@@ -201,9 +223,11 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	ctx, cancel := graced(ctx)
 	defer cancel()
 	asideName := partialName(remote)
+	left.setAside(asideName)
 	aside, asideErr := move(ctx, old, asideName)
 	if asideErr != nil {
 		if _, lookErr := f.NewObject(ctx, remote); lookErr == nil {
+			left.isAside = false
 			return nil, err
 		}
 		// The response may have been lost, although the file was moved.
@@ -215,10 +239,12 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string) (f
 	if err != nil {
 		if _, backErr := move(ctx, aside, remote); backErr != nil {
 			err = fmt.Errorf("%w; the old file is now %q (%v)", err, aside.Remote(), backErr)
+		} else {
+			left.isAside = false
 		}
 		return nil, err
 	}
-	discard(ctx, aside)
+	left.isAside = !discard(ctx, aside)
 	return stored, nil
 }
 

@@ -2,24 +2,40 @@ package icloud
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 
 	"plakar-icloud/librclone/backend/icloud/drive"
 )
 
+// open returns the drives of all accounts in this process.
+func open() []*drive.Drive {
+	drives.Lock()
+	defer drives.Unlock()
+	return slices.Collect(maps.Values(drives.of))
+}
+
+// Settle ends replacements that killed processes of the open accounts have begun.
+// It returns the result for each description; see [drive.Drive.Settle].
+func Settle(ctx context.Context, items []json.RawMessage) []error {
+	results := make([]error, len(items))
+	for _, d := range open() {
+		for i, err := range d.Settle(ctx, items) {
+			results[i] = errors.Join(results[i], err)
+		}
+	}
+	return results
+}
+
 // Finish waits for the changes in the background of all accounts in this process,
 // until ctx ends. It returns those that failed since the last call and those that
 // are still under way.
 func Finish(ctx context.Context) []drive.Unfinished {
-	drives.Lock()
-	open := make([]*drive.Drive, 0, len(drives.of))
-	for _, d := range drives.of {
-		open = append(open, d)
-	}
-	drives.Unlock()
 	var unfinished []drive.Unfinished
-	for _, d := range open {
+	for _, d := range open() {
 		unfinished = append(unfinished, d.Finish(ctx)...)
 	}
 	slices.SortFunc(unfinished, func(a, b drive.Unfinished) int { return strings.Compare(a.Path, b.Path) })

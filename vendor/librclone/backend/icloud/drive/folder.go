@@ -139,6 +139,19 @@ func (f *folders) findID(id, childID string) *Item {
 	return nil
 }
 
+// leftover returns a child by its id, or nil, and reports whether it is a leftover
+// that listings omit. known is false if the contents of the folder are not cached.
+func (f *folders) leftover(id, childID string) (child *Item, hidden, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.contents(id)
+	if in == nil {
+		return nil, false, false
+	}
+	child = in.withID(childID)
+	return child, child != nil && in.hides(child), true
+}
+
 // leftovers returns the leftovers in a folder that no process will complete: old
 // ones, and those of the file that was just replaced.
 func (f *folders) leftovers(id, replaced string) []*Item {

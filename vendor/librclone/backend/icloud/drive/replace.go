@@ -123,12 +123,21 @@ func overwritten(on string) error {
 
 // replace replaces a file by a document.
 func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, doc *document) (*Item, error) {
-	made, err := d.register(ctx, in, ReplacementName(name, d.folders.now(), rand.Uint32()), doc)
+	temporary := ReplacementName(name, d.folders.now(), rand.Uint32())
+	mark := d.record(ctx, in, temporary, name, doc)
+	made, err := d.register(ctx, in, temporary, doc)
 	if err != nil {
+		if ctx.Err() == nil && !apierr.OutcomeUnknown(err) {
+			mark.Done()
+		}
 		return nil, err
 	}
 	return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
-		return d.takeOver(ctx, in, old, made, name)
+		named, err := d.takeOver(ctx, in, old, made, name)
+		if err == nil { // otherwise a later process looks the item up
+			mark.Done()
+		}
+		return named, err
 	})
 }
 

@@ -70,9 +70,9 @@ func foreign(info os.FileInfo, folder string) bool {
 	return known && owner != user
 }
 
-// inherit changes the owner of a file that root has created to the owner of the
+// Inherit changes the owner of a file that root has created to the owner of the
 // folder.
-func inherit(path, folder string) error {
+func Inherit(path, folder string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -87,21 +87,21 @@ func inherit(path, folder string) error {
 	return os.Lchown(path, user, group)
 }
 
-// makeFolder creates a folder of mode 0700 and its missing parents.
-func makeFolder(path string) error {
+// MakeFolder creates a folder of mode 0700 and its missing parents.
+func MakeFolder(path string) error {
 	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	above := filepath.Dir(path)
 	if above != path {
-		if err := makeFolder(above); err != nil {
+		if err := MakeFolder(above); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return inherit(path, above)
+	return Inherit(path, above)
 }
 
 // lockPoll is the interval between attempts to take a lock that another process
@@ -112,14 +112,14 @@ const lockPoll = 20 * time.Millisecond
 // and its folder if they are missing, and waits until ctx ends if another process
 // holds the lock.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
-	if err := makeFolder(filepath.Dir(path)); err != nil {
+	if err := MakeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("its folder cannot be created: %w", WithoutPath(err))
 	}
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, WithoutPath(err)
 	}
-	if err := inherit(path+".lock", filepath.Dir(path)); err != nil {
+	if err := Inherit(path+".lock", filepath.Dir(path)); err != nil {
 		_ = lock.Close()
 		return nil, WithoutPath(err)
 	}
@@ -131,7 +131,7 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 // writes gets the owner of its folder, so that the user can still read it.
 func Replace(path string, data []byte) error {
 	folder := filepath.Dir(path)
-	if err := makeFolder(folder); err != nil {
+	if err := MakeFolder(folder); err != nil {
 		return err
 	}
 	next, err := os.CreateTemp(folder, filepath.Base(path)+".*") // mode 0600
@@ -143,7 +143,7 @@ func Replace(path string, data []byte) error {
 		err = next.Sync()
 	}
 	if err == nil {
-		err = inherit(next.Name(), folder)
+		err = Inherit(next.Name(), folder)
 	}
 	if closeErr := next.Close(); err == nil {
 		err = closeErr

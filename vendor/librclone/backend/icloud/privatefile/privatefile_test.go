@@ -14,7 +14,7 @@ import (
 // them. Files of other users are refused.
 func TestFilesOfRootBelongToTheOwnerOfTheFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
-		assert.NoError(t, inherit("/none", "/none"), "only root changes owners")
+		assert.NoError(t, Inherit("/none", "/none"), "only root changes owners")
 		return
 	}
 	const user = 65534

@@ -1,0 +1,163 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"plakar-icloud/librclone/backend/icloud"
+	"plakar-icloud/librclone/leftovers"
+
+	"github.com/rclone/rclone/fs"
+	"golang.org/x/sync/errgroup"
+)
+
+// lists has the lists of temporary names of the open remotes.
+var lists listsOfRemotes
+
+type listsOfRemotes struct {
+	mu sync.Mutex
+	by map[uint64]openedList
+}
+
+// openedList is the list of a remote.
+type openedList struct {
+	prefix string // of the paths of the lists of all processes
+	own    *leftovers.List
+}
+
+func (l *listsOfRemotes) add(remote uint64, prefix string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by == nil {
+		l.by = map[uint64]openedList{}
+	}
+	l.by[remote] = openedList{prefix, leftovers.New(prefix)}
+}
+
+func (l *listsOfRemotes) of(remote uint64) openedList {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.by[remote]
+}
+
+func (l *listsOfRemotes) close(remote uint64) {
+	l.of(remote).own.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.by, remote)
+}
+
+// maxTidying is the maximum number of files that tidy looks up concurrently.
+const maxTidying = 16
+
+type tidyAnswer struct {
+	Settled int        `json:"settled"`
+	Failed  []*Failure `json:"failed"`
+}
+
+// tidy removes the files with temporary names that killed processes have left. A
+// file whose name is free gets it, if its content is complete. Without lists of such
+// processes, tidy does not use the network.
+func tidy(ctx context.Context, in struct {
+	Remote uint64 `json:"remote"`
+}) (*tidyAnswer, error) {
+	f, err := remotes.get(in.Remote)
+	if err != nil {
+		return nil, err
+	}
+	answer := &tidyAnswer{Failed: []*Failure{}}
+	prefix := lists.of(in.Remote).prefix
+	if prefix == "" {
+		return answer, nil
+	}
+	for _, list := range leftovers.Take(prefix) {
+		failed := false
+		for _, err := range settle(ctx, f, list.Entries) {
+			if err == nil {
+				answer.Settled++
+				continue
+			}
+			failed = true
+			answer.Failed = append(answer.Failed, failureOf(err))
+		}
+		list.Close(!failed)
+	}
+	return answer, nil
+}
+
+// settle settles entries and returns the result for each.
+func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []error {
+	results := make([]error, len(entries))
+	var group errgroup.Group
+	group.SetLimit(maxTidying)
+	var items []json.RawMessage
+	var numbers []int
+	for i, entry := range entries {
+		if entry.Item != nil {
+			items, numbers = append(items, entry.Item), append(numbers, i)
+			continue
+		}
+		group.Go(func() error {
+			results[i] = settlePartial(ctx, f, entry)
+			return nil
+		})
+	}
+	for i, err := range icloud.Settle(ctx, items) {
+		results[numbers[i]] = err
+	}
+	_ = group.Wait() // the errors are in results
+	return results
+}
+
+// settlePartial removes the incomplete content of an entry. If the replaced file has
+// a temporary name, it gets its name back, unless the new file has it.
+func settlePartial(ctx context.Context, f fs.Fs, entry leftovers.Entry) error {
+	partial, err := lookUp(ctx, f, entry.Partial)
+	if err != nil {
+		return err
+	}
+	if err := settleAside(ctx, f, entry, partial == nil); err != nil || partial == nil {
+		return err
+	}
+	return partial.Remove(ctx)
+}
+
+// settleAside settles the replaced file of an entry. moved reports whether the
+// content no longer has its temporary name.
+func settleAside(ctx context.Context, f fs.Fs, entry leftovers.Entry, moved bool) error {
+	if entry.Aside == "" {
+		return nil
+	}
+	aside, err := lookUp(ctx, f, entry.Aside)
+	if err != nil || aside == nil {
+		return err
+	}
+	named, err := lookUp(ctx, f, entry.Path)
+	switch {
+	case err != nil:
+		return err
+	case named == nil:
+		_, err := f.Features().Move(ctx, aside, entry.Path)
+		return err
+	case moved:
+		return aside.Remove(ctx)
+	}
+	// Another program has stored this file, so the replaced one is kept.
+	fs.LogPrintf(fs.LogLevelWarning, nil, "a killed process has left the earlier version of %q as %q; it is kept", entry.Path, entry.Aside)
+	return nil
+}
+
+// lookUp finds a file, or returns nil if there is none.
+func lookUp(ctx context.Context, f fs.Fs, path string) (fs.Object, error) {
+	found, err := f.NewObject(ctx, path)
+	if errors.Is(err, fs.ErrorObjectNotFound) || errors.Is(err, fs.ErrorDirNotFound) {
+		return nil, nil
+	}
+	return found, err
+}
+
+func init() {
+	Method("remote/tidy", tidy)
+}
