@@ -1,7 +1,6 @@
 package icloudphotos
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/gob"
 	"errors"
@@ -164,20 +163,18 @@ func writeIndex(path string, head indexHead, libraries map[string]*library) erro
 	for _, l := range libraries {
 		head.HasShared = head.HasShared || l.Area == sharedArea
 	}
-	var data bytes.Buffer
-	packed, _ := gzip.NewWriterLevel(&data, gzip.BestSpeed) // fails for unknown levels only
-	encoder := gob.NewEncoder(packed)
-	err := encoder.Encode(head)
-	for _, l := range libraries {
-		err = errors.Join(err, writeLibrary(encoder, l))
-	}
-	if err != nil {
-		return err
-	}
-	if err := packed.Close(); err != nil {
-		return err
-	}
-	return privatefile.Replace(path, data.Bytes())
+	return privatefile.ReplaceWith(path, func(w io.Writer) error {
+		packed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // fails for unknown levels only
+		encoder := gob.NewEncoder(packed)
+		err := encoder.Encode(head)
+		for _, l := range libraries {
+			err = errors.Join(err, writeLibrary(encoder, l))
+		}
+		if err != nil {
+			return err
+		}
+		return packed.Close()
+	})
 }
 
 func shareTypes(files []file) {

@@ -2,6 +2,7 @@ package icloudphotos
 
 import (
 	"cmp"
+	"hash/maphash"
 	"maps"
 	"path"
 	"slices"
@@ -229,8 +230,10 @@ func ambiguous(stem, extension string) bool {
 // deleted. New assets are named in the order in which they were added to the
 // library, so that most names stay the same if the index is lost.
 func (l *library) nameAssets(layout string) {
-	taken := map[string]bool{}
-	key := func(folder, stem string) string { return folder + "\x00" + strings.ToLower(stem) }
+	// A digest of the name takes less memory. Of two equal digests, one gets the ID.
+	taken := make(map[uint64]bool, len(l.Assets))
+	seed := maphash.MakeSeed()
+	key := func(folder, stem string) uint64 { return maphash.String(seed, folder+"\x00"+strings.ToLower(stem)) }
 	var unnamed []string
 	for id, a := range l.Assets {
 		if folder := a.folder(layout); a.Stem == "" || a.Folder != folder {

@@ -99,6 +99,15 @@ func (f *Fs) screenshots(ctx context.Context, l *library) (int, error) {
 	return counted[screenshots], err
 }
 
+// sizeOf returns the known sizes of files together.
+func sizeOf(files []file) int64 {
+	var size int64
+	for _, f := range files {
+		size += max(0, f.Size)
+	}
+	return size
+}
+
 func (l *library) summary(name string, screenshots int) Collection {
 	var photos, videos, live, raw, edited, favorites, hidden, deleted, albums int
 	var bytes int64
@@ -110,7 +119,8 @@ func (l *library) summary(name string, screenshots int) Collection {
 			m = new(master)
 		}
 		has := func(kind fileKind) bool {
-			return slices.ContainsFunc(slices.Concat(m.Files, a.Files), func(f file) bool { return f.Kind == kind })
+			is := func(f file) bool { return f.Kind == kind }
+			return slices.ContainsFunc(m.Files, is) || slices.ContainsFunc(a.Files, is)
 		}
 		add := func(number *int, is bool) {
 			if is {
@@ -131,13 +141,10 @@ func (l *library) summary(name string, screenshots int) Collection {
 		if a.Burst != "" {
 			bursts[a.Burst] = true
 		}
-		files := a.Files
+		bytes += sizeOf(a.Files)
 		if !masters[a.Master] {
 			masters[a.Master] = true
-			files = slices.Concat(m.Files, a.Files)
-		}
-		for _, file := range files {
-			bytes += max(0, file.Size)
+			bytes += sizeOf(m.Files)
 		}
 	}
 	for _, a := range l.Albums {

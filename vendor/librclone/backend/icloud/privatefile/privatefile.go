@@ -130,6 +130,14 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 // the new content. A missing folder is created with mode 0700. A file that root
 // writes gets the owner of its folder, so that the user can still read it.
 func Replace(path string, data []byte) error {
+	return ReplaceWith(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// ReplaceWith does the same as Replace with the content that write writes.
+func ReplaceWith(path string, write func(io.Writer) error) error {
 	folder := filepath.Dir(path)
 	if err := MakeFolder(folder); err != nil {
 		return err
@@ -138,7 +146,7 @@ func Replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = next.Write(data)
+	err = write(next)
 	if err == nil {
 		err = next.Sync()
 	}
