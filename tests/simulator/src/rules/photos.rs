@@ -16,7 +16,7 @@ pub struct PhotosRules {
     pub asset_only_queries: bool,
     /// Whether sync tokens are accepted; otherwise they get `BAD_REQUEST`.
     pub accepts_tokens: bool,
-    /// Every n-th page of a query comes without its records; 0 for none.
+    /// Every n-th page of a query comes without its records, unless it did before; 0 for none.
     pub empty_pages: u64,
     /// The error of the counts that the service's lookup of counts returns.
     pub miscount: i64,
