@@ -199,13 +199,19 @@ fn a_domain_that_cannot_be_used() {
     assert_eq!(person.count(RequestKind::AccountLogin), 2);
 }
 
+/// Apple may name the domain by a redirect, or in a response without services.
 #[test]
-fn a_redirect_names_the_domain_too() {
+fn every_form_of_a_referral_names_the_domain() {
     let location =
         BTreeMap::from([("Location".to_owned(), "https://setup.icloud.com.cn/setup/ws/1/accountLogin".to_owned())]);
-    let person = of_china("USA", true);
-    let redirect = FaultAction::Status { status: 302, body: String::new(), headers: location };
-    person.simulator.add_fault(FaultRule::new(RequestKind::AccountLogin, redirect).times(1));
-    person.sign_in();
-    assert_eq!(stored(&person), "icloud.com.cn");
+    let named = serde_json::json!({ "domainToUse": "iCloud.com.cn" }).to_string();
+    for (status, body, headers) in [(302, String::new(), location), (200, named, BTreeMap::new())] {
+        let person = of_china("USA", true);
+        let referral = FaultAction::Status { status, body, headers };
+        let fault = person.simulator.add_fault(FaultRule::new(RequestKind::AccountLogin, referral).times(1));
+        person.sign_in();
+        assert_eq!(person.simulator.faults_applied()[&fault], 1);
+        assert_eq!(stored(&person), "icloud.com.cn");
+        assert_eq!(person.count(RequestKind::AccountLogin), 2, "the request is repeated at the domain");
+    }
 }

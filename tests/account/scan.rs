@@ -37,6 +37,17 @@ async fn a_scan_shows_the_drive_and_downloads_nothing() {
     assert!(usage.stderr.contains(".."), "{usage:?}");
 }
 
+#[test]
+fn a_scan_shows_names_that_differ_only_in_case() {
+    let person = Person::signed_in();
+    for name in ["docs/Report.txt", "docs/report.txt", "REPORT.TXT", "other.txt"] {
+        person.simulator.put_file(name, Content::from(&b"x"[..]), MODIFIED);
+    }
+    let scan = person.run(&["scan", "--json"]).ends(0).json();
+    assert_eq!(scan["troubled_names"], 2, "{scan}");
+    assert!(scan["names"].to_string().contains("only in case"), "{scan}");
+}
+
 #[tokio::test]
 async fn a_scan_of_the_photo_library_downloads_nothing() {
     let person = furnished();

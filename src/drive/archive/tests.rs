@@ -88,7 +88,7 @@ fn an_archive_out_of_proportion_is_refused() {
 fn an_archive_with_too_many_bytes_is_refused() {
     let stated = 0xffff_fff0_u32;
     let mut large = archive(&[("1", b"x"), ("2", b"x"), ("3", b"x"), ("4", b"x"), ("5", b"x")]);
-    let entries: Vec<usize> = (0..large.len() - 4).filter(|&at| &large[at..at + 4] == b"PK\x01\x02").collect();
+    let entries = entries(&large);
     assert_eq!(entries.len(), 5);
     entries.iter().for_each(|at| large[at + 24..at + 28].copy_from_slice(&stated.to_le_bytes()));
     let bytes = 5 * u64::from(stated);
@@ -105,6 +105,46 @@ fn an_archive_with_too_many_items_is_refused() {
     }
     let refused = open(writer.finish().unwrap().into_inner(), None).unwrap_err();
     assert!(refused.to_string().contains("it has 100001 items"), "{refused}");
+}
+
+/// Returns the positions of the entries in the directory of an archive.
+fn entries(archive: &[u8]) -> Vec<usize> {
+    (0..archive.len() - 4).filter(|&at| &archive[at..at + 4] == b"PK\x01\x02").collect()
+}
+
+#[test]
+fn contents_that_overlap_are_refused() {
+    let mut overlapping = archive(&[("1", b"one"), ("2", b"two")]);
+    let second = entries(&overlapping)[1];
+    overlapping[second + 42..second + 46].copy_from_slice(&0_u32.to_le_bytes()); // the position of its content
+    let refused = open(overlapping, None).unwrap_err();
+    assert!(refused.to_string().contains("overlap"), "{refused}");
+}
+
+#[test]
+fn encrypted_items_unknown_methods_and_long_paths_are_refused() {
+    for (offset, value) in [(8, 1), (10, 12)] {
+        let mut changed = archive(&[("1", b"one")]);
+        let entry = entries(&changed)[0];
+        changed[entry + offset] = value;
+        let refused = open(changed, None).unwrap_err();
+        assert!(refused.to_string().contains("encrypted or compressed"), "{refused}");
+    }
+    let refused = open(archive(&[(&format!("{}x", "folder/".repeat(600)), b"x")]), None).unwrap_err();
+    assert!(refused.to_string().contains("cannot be the path"), "{refused}");
+}
+
+/// A restore of the file would otherwise have more or fewer bytes than its record.
+#[tokio::test]
+async fn a_file_of_another_size_than_in_the_directory_is_damaged() {
+    for stated in [2_u32, 9] {
+        let mut changed = archive(&[("1", b"seven..")]);
+        let entry = entries(&changed)[0];
+        changed[entry + 24..entry + 28].copy_from_slice(&stated.to_le_bytes());
+        let opened = Arc::new(open(changed, None).unwrap());
+        let read = opened.read(&opened.members()[0]).unwrap().collect().await;
+        assert_eq!(read.unwrap_err().kind, Kind::Damaged, "{stated}");
+    }
 }
 
 #[tokio::test]

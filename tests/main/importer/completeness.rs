@@ -55,12 +55,36 @@ async fn a_listing_that_lacks_items_once_is_repeated() {
         for n in 0..5 {
             icloud.put(&format!("docs/many/{n}.txt"), b"x");
         }
-        let fault = icloud.simulator.add_fault(hide(2, counters).times(1));
+        // Other listings do not count as one.
+        let fault = hide(2, counters).matching(icloud.drive_id("docs/many")).times(1);
+        let fault = icloud.simulator.add_fault(fault);
         let snapshot = icloud.backup("icloud://").await;
         assert_sound(&snapshot);
         assert_eq!(snapshot.contents().len(), 5, "{counters:?}");
         assert_eq!(icloud.simulator.faults_applied()[&fault], 1);
     }
+}
+
+/// The counters in a listing may be older than those that are requested by the id of the folder.
+#[tokio::test]
+async fn old_counters_of_a_listing_are_not_reported() {
+    let icloud = ICloud::new();
+    for n in 0..5 {
+        icloud.put(&format!("docs/many/{n}.txt"), b"x");
+    }
+    icloud.simulator.add_fault(hide(2, Counters::OfTheFolder));
+    let id = icloud.drive_id("docs/many");
+    let folder = serde_json::json!({
+        "drivewsid": id, "parentId": "p", "etag": "1", "name": "many", "type": "FOLDER", "status": "OK",
+        "directChildrenCount": 3, "fileCount": 3,
+    });
+    let text = serde_json::json!({ "items": [folder] }).to_string();
+    let details = FaultAction::Replace { text, effect: false };
+    let fault = icloud.simulator.add_fault(FaultRule::new(RequestKind::ListDetails, details).matching(id));
+    let snapshot = icloud.backup("icloud://").await;
+    assert_sound(&snapshot);
+    assert_eq!(snapshot.contents().len(), 3);
+    assert!(icloud.simulator.faults_applied()[&fault] > 0);
 }
 
 /// The folders of two apps may have the same display name. Their names are the same in each backup.

@@ -85,6 +85,8 @@ async fn a_package_is_a_folder_in_the_snapshot() {
     assert_eq!(icloud.count(RequestKind::ById) + downloads(&icloud), 0);
     assert_eq!(second.entries.keys().collect::<Vec<_>>(), first.entries.keys().collect::<Vec<_>>());
     assert_eq!((summary["unchanged"].as_u64(), summary["packages"].as_u64()), (Some(6), Some(1)), "{summary}");
+    let third = saved(&icloud, Some(&second)).await;
+    assert_eq!((third.opened.len(), downloads(&icloud)), (0, 0), "the second backup stores the forms, too");
 }
 
 /// A backup to another kloset reads the files of a package that is known from the first one.
@@ -153,6 +155,18 @@ async fn a_package_that_cannot_be_unpacked_is_an_error_and_saved_as_an_archive()
     let second = saved(&icloud, Some(&first)).await;
     assert_eq!(second.errors, first.errors);
     assert_eq!(downloads(&icloud), 0);
+}
+
+#[tokio::test]
+async fn a_package_of_more_than_a_gigabyte_is_saved_as_an_archive() {
+    let icloud = with_song();
+    let first = saved(&icloud, None).await;
+    icloud.simulator.put_package("docs/song.band", &song(), Some(2 << 30), MODIFIED + 1000);
+    let second = saved(&icloud, Some(&first)).await;
+    assert_eq!(second.errors.keys().collect::<Vec<_>>(), ["/docs/song.band"]);
+    assert!(second.errors["/docs/song.band"].contains("more than a gigabyte"), "{:?}", second.errors);
+    let archive = second.entries["/docs/song.band"].content.as_ref().unwrap().bytes.clone().unwrap();
+    assert!(zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap().by_name("song.band/silence").is_ok());
 }
 
 /// Documents of Pages are files or packages. Only the response to a request for their addresses

@@ -53,3 +53,21 @@ func TestRetryAfterHeader(t *testing.T) {
 		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {value}}, now), value)
 	}
 }
+
+// A response refers to the other domain of iCloud by its body or by a redirect, unless
+// it has one of Apple's error codes.
+func TestDomainThatAResponseRefersTo(t *testing.T) {
+	for _, test := range []struct{ host, location, body, want string }{
+		{"setup.icloud.com", "", `{"domainToUse":"iCloud.com.cn"}`, "iCloud.com.cn"},
+		{"setup.icloud.com.cn", "", `{"domainToUse":"iCloud.com"}`, "iCloud.com"},
+		{"setup.icloud.com.cn", "", `{"domainToUse":"iCloud.com.cn"}`, ""},
+		{"setup.icloud.com", "", `{"domainToUse":"example.org"}`, "example.org"},
+		{"setup.icloud.com", "https://setup.icloud.com.cn/setup/ws/1/accountLogin", "", "icloud.com.cn"},
+		{"setup.icloud.com", "https://example.org/", "", ""},
+		{"idmsa.apple.com", "", `{"domainToUse":"iCloud.com.cn","serviceErrors":[{"code":"` + CodeWrongPassword + `"}]}`, ""},
+		{"idmsa.apple.com", "https://idmsa.apple.com.cn/", `{"serviceErrors":[{"code":"` + CodeLocked + `"}]}`, ""},
+	} {
+		refused := &Refusal{Status: http.StatusFound, Host: test.host, Location: test.location, Body: []byte(test.body)}
+		assert.Equal(t, test.want, refused.Elsewhere(), test)
+	}
+}

@@ -49,6 +49,13 @@ func TestHostsOfADomain(t *testing.T) {
 			assert.Equal(t, domain == owner, domain.Owns(address), address)
 		}
 	}
+	for address, owner := range map[string]Domain{
+		"https://cvws.icloud-content.com/x": World, "https://CVWS.iCloud-Content.com.cn/x": China,
+	} {
+		for _, domain := range []Domain{World, China} {
+			assert.Equal(t, domain == owner, domain.OwnsContent(address), address)
+		}
+	}
 	for _, address := range []string{"https://cvws.icloud-content.com/", "https://example.org/.icloud.com", "https://noticloud.com/", "https://icloud.com.cn.example.org/"} {
 		assert.False(t, World.Owns(address) || China.Owns(address), address)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/hosts"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -84,4 +85,14 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(data), "hunter2", "a session file contains the secrets")
 	assert.NotContains(t, errors.New(file.TrustToken.String()).Error(), "hunter2")
+}
+
+// The cookies and addresses of one domain are never used in the other one.
+func TestAnAccountThatMovesHasNoCookies(t *testing.T) {
+	file := File{Cookies: []Cookie{{Name: "a", Value: "secret"}}, Endpoints: map[string]string{hosts.Drive: "https://p1-drivews.icloud.com"}}
+	file.MoveTo(hosts.World)
+	assert.Len(t, file.Cookies, 1)
+	assert.Len(t, file.Endpoints, 1)
+	file.MoveTo(hosts.China)
+	assert.Equal(t, File{Domain: hosts.China}, file)
 }
