@@ -66,13 +66,7 @@ func (d *Drive) Read(ctx context.Context, it *Item, on string, start, end int64,
 // read implements Drive.Read and Reader.Open.
 func (c *contents) read(ctx context.Context, it *Item, on string, start, end int64, learned func()) (io.ReadCloser, error) {
 	if it.Size == 0 && !it.MayBePackage() && !c.isPackage(it) {
-		empty, err := c.confirmsEmpty(ctx, it)
-		if err != nil {
-			return nil, apierr.About(err, "read", on)
-		}
-		if empty {
-			return io.NopCloser(bytes.NewReader(nil)), nil
-		}
+		return c.readEmpty(ctx, it, on, learned)
 	}
 	content, err := c.open(ctx, it, on, start, end, learned)
 	if err != nil || start != 0 || end >= 0 {
@@ -81,25 +75,30 @@ func (c *contents) read(ctx context.Context, it *Item, on string, start, end int
 	return c.checked(ctx, it, on, content), nil
 }
 
-// confirmsEmpty reports whether a file that is listed with 0 bytes is empty. It is
-// not if it is a package, which only the response to a request for the address
-// shows. Some clients get 400 for empty files
+// readEmpty opens a file that is listed with 0 bytes. It may be a package, which only
+// the response to a request for the address shows, or the listing may be wrong. A
+// content that is not empty is then an error. Some clients get 400 for empty files
 // (https://github.com/picklepete/pyicloud/pull/301), so a refusal confirms the
 // listing.
-func (c *contents) confirmsEmpty(ctx context.Context, it *Item) (bool, error) {
+func (c *contents) readEmpty(ctx context.Context, it *Item, on string, learned func()) (io.ReadCloser, error) {
+	empty := io.NopCloser(bytes.NewReader(nil))
 	from, err := c.at(ctx, it, nil)
+	var content io.ReadCloser
+	if err == nil {
+		if sum, ok := checksumIn(from.mark); ok && !from.packaged && sum == checksum(newChecksum().Sum(nil)) {
+			return empty, nil
+		}
+		content, err = c.open(ctx, it, on, 0, -1, learned)
+	}
 	switch apierr.KindOf(err) {
 	case apierr.KindUnsupported, apierr.KindDenied:
-		return true, nil
+		return empty, nil
 	case apierr.KindNotFound:
 		if c.unchanged(ctx, it) {
-			return true, nil
+			return empty, nil
 		}
 	}
-	if err != nil {
-		return false, err
-	}
-	return !from.packaged, nil
+	return content, apierr.About(err, "read", on)
 }
 
 // open opens a content without a check of its checksum.
