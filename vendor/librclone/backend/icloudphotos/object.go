@@ -49,6 +49,16 @@ func (e *entry) Update(context.Context, io.Reader, fs.ObjectInfo, ...fs.OpenOpti
 // Remove implements fs.Object.
 func (e *entry) Remove(context.Context) error { return readOnly() }
 
+// directory is a folder of the tree.
+type directory struct {
+	*fs.Dir
+	children int64
+}
+
+// Children returns about how many items are in the folder. It limits how many items
+// are listed before they are needed.
+func (d *directory) Children() int64 { return d.children }
+
 // Link is a symbolic link to a file of a library.
 type Link struct {
 	entry

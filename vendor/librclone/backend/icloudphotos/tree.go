@@ -46,6 +46,12 @@ type folder struct {
 	partial error         // the reason why entries may be missing
 }
 
+// size returns about how many entries the folder has. Most assets have one file and
+// the sidecar.
+func (f *folder) size() int64 {
+	return int64(len(f.folders) + len(f.links) + 2*len(f.assets))
+}
+
 // member is an asset of a library.
 type member struct {
 	library *library
@@ -224,7 +230,8 @@ func (l *library) albumPath(id string) string {
 func (f *Fs) entries(dir string, at *folder, tops map[string]string) fs.DirEntries {
 	entries := fs.DirEntries{}
 	for _, name := range at.folders {
-		entries = append(entries, fs.NewDir(f.remote(path.Join(dir, name)), unknownTime))
+		within := path.Join(dir, name)
+		entries = append(entries, &directory{fs.NewDir(f.remote(within), unknownTime), f.tree.folders[within].size()})
 	}
 	for _, m := range at.assets {
 		if m.master() == nil {
