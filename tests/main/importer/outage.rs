@@ -142,7 +142,7 @@ async fn an_unchanged_backup_has_the_result_of_the_importer_that_reads() {
     for (fails_in_reader, result) in [(true, "partial"), (false, "complete")] {
         let reads = icloud.host.importer(&settings, &options).await.unwrap();
         let counts = icloud.host.importer(&settings, &options).await.unwrap();
-        let refused = || icloud.fail(RequestKind::List, 403).matching(&icloud.drive_id("2"));
+        let refused = || icloud.fail(RequestKind::List, 403).matching(icloud.drive_id("2"));
         let fail = || icloud.simulator.add_fault(refused());
         if fails_in_reader {
             fail();
