@@ -12,7 +12,7 @@ use tokio::runtime;
 use crate::{
     cli::{self, Cli},
     connector::{self, Role, Socket},
-    log,
+    log, rclone,
 };
 
 /// Runs the program with the arguments of the process.
@@ -25,6 +25,7 @@ pub fn main() -> ExitCode {
     // keep whole pages for a few small allocations. A kernel without the setting has no such pages.
     // Children inherit the setting.
     let _ = disable_transparent_huge_pages(true);
+    rclone::limit_arenas();
     let cli = Cli::parse();
     log::install();
     let result = match cli.role() {

@@ -21,7 +21,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use once_cell::sync::OnceCell;
 
 pub use error::{Cause, Error, Kind};
-pub use ffi::{region::Region, signals::use_alternate_stack};
+pub use ffi::{limit_arenas, region::Region, signals::use_alternate_stack};
 pub use methods::{BackendOption, Sections};
 pub use read::{Reader, Scope, ScopeId, Version};
 pub use rules::Rules;

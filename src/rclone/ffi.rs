@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "this is the layer that talks to C")]
 
+mod allocator;
 #[expect(dead_code, non_snake_case, reason = "generated from the exports, names and all")]
 mod bindings;
 pub mod region;
@@ -22,6 +23,7 @@ use std::{
 
 use bytes::BytesMut;
 
+pub use allocator::limit_arenas;
 pub use start::{environment, start};
 
 /// A string that the Go side has allocated.
