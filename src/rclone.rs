@@ -190,7 +190,11 @@ pub enum Replacement {
     Awaited,
     /// The file is replaced. The upload returns when the new content is complete in the folder. The
     /// rest is done in the background: [`Rclone::finish`] waits for it and returns its failures.
-    Deferred,
+    Deferred {
+        /// Whether a file with the same size and time that another program has stored under the
+        /// name in the meantime is accepted in place of the new one.
+        accepts_identical: bool,
+    },
     /// The file is kept and the upload fails with [`Kind::Exists`]. A backend that cannot do this
     /// replaces the file. No listing is made to look for the file.
     Refused,

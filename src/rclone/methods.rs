@@ -344,6 +344,7 @@ pub struct Upload {
     pub seconds: i64,
     pub nanos: i32,
     pub defer: bool,
+    pub identical: bool,
     pub new: bool,
     pub package: bool,
     pub file: Option<SpoolFile>,

@@ -164,7 +164,7 @@ impl Job {
                 }
                 result => result,
             },
-            Found::Nothing => self.upload(&self.path, Replacement::Deferred).await,
+            Found::Nothing => self.replace(&own).await,
         };
         match stored {
             Err(failure) if failure.kind == Some(Kind::RefusedName) && self.may_rename() => {
@@ -216,7 +216,10 @@ impl Job {
             Decision::Skip => Ok(Restored { skipped: 1, ..Restored::default() }),
             Decision::Refuse(why) => Err(Failure::new(format!("cannot restore {}: {why}", self.path), why)),
             Decision::Replace => {
-                let restored = self.upload(&self.path, Replacement::Deferred).await?;
+                let restored = self.replace(own).await?;
+                if restored.identical > 0 {
+                    return Ok(restored);
+                }
                 let trashed = u64::from(self.shared.drive.trashes_replaced());
                 Ok(Restored { replaced: 1, trashed, ..restored })
             }
@@ -264,10 +267,35 @@ impl Job {
             }
             match self.upload(&candidate, Replacement::Refused).await {
                 Ok(restored) => return Ok(Restored { renamed: Some(candidate), ..restored }),
-                Err(failure) => candidates.reject(failure)?,
+                Err(failure) => match self.unless_stored(&candidate, failure, own).await {
+                    Ok(restored) => return Ok(Restored { renamed: Some(candidate), ..restored }),
+                    Err(failure) => candidates.reject(failure)?,
+                },
             }
         }
         Err(candidates.into_failure())
+    }
+
+    /// Stores the file under its own name. An existing file is replaced.
+    async fn replace(&self, own: &Own) -> Result<Restored, Failure> {
+        let accepts_identical = self.policy.skip_identical;
+        match self.upload(&self.path, Replacement::Deferred { accepts_identical }).await {
+            Err(failure) => self.unless_stored(&self.path, failure, own).await,
+            stored => stored,
+        }
+    }
+
+    /// Returns the failure of an upload, unless its name was taken in the meantime by an identical
+    /// file, as by another process that restores the same snapshot.
+    async fn unless_stored(&self, path: &DrivePath, failure: Failure, own: &Own) -> Result<Restored, Failure> {
+        if failure.kind == Some(Kind::Exists)
+            && self.policy.skip_identical
+            && let Ok(Some(entry)) = self.shared.drive.stat(path).await
+            && self.is_confirmed(&entry, own).await?
+        {
+            return Ok(Restored { identical: 1, ..Restored::default() });
+        }
+        Err(failure)
     }
 
     /// Reports whether an earlier restore has already stored the file under a derived name.

@@ -41,6 +41,9 @@ fn today() -> String {
     now.to_string().split('T').next().unwrap().to_owned()
 }
 
+/// The time of the files of a [`Tree`], in milliseconds since 1970.
+const RESTORED: i64 = 1_715_947_200 * 1000;
+
 /// The tree has the time 2024-05-17, the file in the drive that of [`MODIFIED`], in 2023.
 fn tree() -> Tree {
     Tree::new().folder("/").folder("/sub").file("/a.txt", "new").file("/sub/b.txt", "b")
@@ -228,4 +231,67 @@ async fn contents_are_verified_on_request() {
     let (exported, _) = restore(&icloud, &settings.at("icloud:///other"), &tree()).await;
     assert!(exported.errors().values().all(|why| why.contains("cannot verify")), "{:?}", exported.errors());
     assert_eq!(exported.errors().len(), 2);
+}
+
+/// Two processes that restore a snapshot into one folder at once do not fail: each counts the files
+/// of the other as its own. Their requests for the same files reach the service together.
+#[tokio::test]
+async fn two_restores_at_once_into_a_folder_store_each_file_once() {
+    const FILES: u64 = 12;
+    let tree =
+        (0..FILES).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}.txt"), format!("content {n}")));
+    let wanted: BTreeMap<String, String> = (0..FILES).map(|n| (format!("{n}.txt"), format!("content {n}"))).collect();
+    for has_old_files in [false, true] {
+        let icloud = ICloud::new();
+        icloud.simulator.make_folders("to");
+        if has_old_files {
+            (0..FILES).for_each(|n| icloud.put(&format!("to/{n}.txt"), b"old"));
+        }
+        let settings = icloud.settings("icloud:///to").with("uploads", "12");
+        icloud.hold(RequestKind::UpdateDocuments, "registrations");
+        let release = async {
+            icloud.until(RequestKind::UpdateDocuments, 2 * FILES).await;
+            icloud.simulator.release("registrations");
+        };
+        let (first, second, ()) =
+            tokio::join!(restore(&icloud, &settings, &tree), restore(&icloud, &settings, &tree), release);
+        for (exported, summary) in [&first, &second] {
+            assert_eq!(exported.errors(), BTreeMap::new());
+            assert!(exported.end.is_ok(), "{:?}: {summary}", exported.end);
+        }
+        assert_eq!(texts(&icloud), wanted);
+        let trashed = icloud.simulator.trash().len() as u64;
+        if has_old_files {
+            assert_eq!(trashed, 2 * FILES, "the old files, and those of the later process");
+        } else {
+            assert_eq!(trashed, 0);
+            let identical =
+                |summary: &str| summary.split(" there already").next()?.rsplit([' ', ',']).next()?.parse::<u64>().ok();
+            let known: u64 = [&first.1, &second.1].into_iter().filter_map(|summary| identical(summary)).sum();
+            assert_eq!(known, FILES, "{} / {}", first.1, second.1);
+        }
+    }
+}
+
+/// Other content that appears during the upload is kept, even if it has the same size.
+#[tokio::test]
+async fn another_file_that_appears_during_a_restore_is_kept() {
+    let tree = Tree::new().folder("/").file("/a.txt", "ours");
+    for (skip_identical, theirs, modified) in
+        [("true", "theirs", RESTORED), ("true", "thei", MODIFIED), ("false", "ours", RESTORED)]
+    {
+        let icloud = ICloud::new();
+        icloud.simulator.make_folders("to");
+        icloud.hold(RequestKind::UpdateDocuments, "registration");
+        let settings = icloud.settings("icloud:///to").with("skip_identical", skip_identical);
+        let store = async {
+            icloud.until(RequestKind::UpdateDocuments, 1).await;
+            icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(theirs.as_bytes()), modified);
+            icloud.simulator.release("registration");
+        };
+        let ((exported, _), ()) = tokio::join!(restore(&icloud, &settings, &tree), store);
+        assert!(exported.errors()["/a.txt"].contains("in the meantime"), "{:?}", exported.errors());
+        assert_eq!(texts(&icloud), expected(&[("a.txt", theirs)]));
+        assert_eq!(icloud.simulator.trash().len(), 0);
+    }
 }

@@ -15,6 +15,7 @@ const (
 	trailKey
 	knownKey
 	packageKey
+	identicalKey
 )
 
 // Permanently returns a context under which a removed file is deleted
@@ -29,6 +30,13 @@ func Permanently(ctx context.Context) context.Context {
 // Trash, and the new file renamed, in the background; see Finish.
 func DeferReplacement(ctx context.Context) context.Context {
 	return context.WithValue(ctx, deferredKey, true)
+}
+
+// AcceptIdentical returns a context under which a replacement succeeds if another
+// program stores a file with the same size and time under the name in the meantime.
+// The new file is then withdrawn.
+func AcceptIdentical(ctx context.Context) context.Context {
+	return context.WithValue(ctx, identicalKey, true)
 }
 
 // ExpectNew returns a context under which an upload never replaces a file and
