@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 
 pub use event::{Counts, OnEvent, RunEvent, test_command};
 pub use file::Account;
-pub use files::{make_folder, replace as replace_file, replaceable};
+pub use files::{make_folder, open_regular as open_regular_file, replace as replace_file, replaceable};
 pub use forecast::Forecast;
 pub use resolve::{Access, resolve};
 pub use runs::Runs;

@@ -13,15 +13,21 @@ use rustix::{fs::OFlags, process::geteuid};
 /// The maximum size of a file that is read. Files that this program has written are smaller.
 const MAX_SIZE: u64 = 64 * 1024;
 
-/// Reads a file. Refuses anything but a regular file of at most [`MAX_SIZE`] bytes: a FIFO would
-/// block, and a link to `/dev/zero` would never end.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Opens a file for reading. Refuses anything but a regular file: a FIFO or a terminal would block,
+/// and a link to `/dev/zero` would never end.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
+    Ok(file)
+}
+
+/// Reads a regular file of at most [`MAX_SIZE`] bytes.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let metadata = file.metadata()?;
     if let Some(why) = path.parent().and_then(|folder| untrusted_owner(&metadata, fs::metadata(folder).ok().as_ref())) {
         return Err(io::Error::other(why));
     }
@@ -46,13 +52,18 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     next.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Returns the file to replace for a path that a user has chosen. If the path is a link, that is the
-/// file behind it.
+/// Returns the file to replace for a path that a user has chosen. If the path is a link to a file, that
+/// is the file behind it.
 ///
 /// # Errors
 /// Fails if the path is anything but a regular file, such as `/dev/null`, which root would replace, or a
-/// FIFO, which would block a reader.
+/// FIFO, which would block a reader. Also fails for a link of another user, who could make root replace
+/// any file.
 pub fn replaceable(path: &Path) -> io::Result<PathBuf> {
+    let own = geteuid().as_raw();
+    if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink() && link.uid() != own && link.uid() != 0) {
+        return Err(io::Error::other("it is a link of another user"));
+    }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => fs::canonicalize(path),
         Ok(_) => Err(io::Error::other("it is not a regular file")),
@@ -144,6 +155,10 @@ mod tests {
         assert_eq!(replaceable(&path("new")).unwrap(), path("new"));
         for bad in [path("null"), folder.path().to_owned(), "/dev/null".into(), path("file/x")] {
             assert!(replaceable(&bad).is_err(), "{bad:?}");
+        }
+        if geteuid().is_root() {
+            std::os::unix::fs::lchown(path("link"), Some(1), Some(1)).unwrap();
+            assert!(replaceable(&path("link")).unwrap_err().to_string().contains("another user"));
         }
     }
 

@@ -82,7 +82,8 @@ impl State {
         self.0.join("sessions").join(format!("{:032x}.json", xxhash_rust::xxh3::xxh3_128(key.as_bytes())))
     }
 
-    /// Returns the folder of small files that save requests: copies, journals, records and marks.
+    /// Returns the folder of small files: copies, journals, records and marks, which save requests, and
+    /// lists of the items that have temporary names.
     pub fn kept_folder(&self) -> PathBuf {
         self.0.join("kept")
     }

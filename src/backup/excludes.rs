@@ -1,13 +1,12 @@
 //! Items that are left out of a backup.
 
 use std::{
-    fs,
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
     path::Path,
 };
 
 use crate::{
+    account,
     drive::DrivePath,
     kloset,
     rclone::{self, Entry, Rclone, Rules},
@@ -32,22 +31,21 @@ pub struct ExcludeOptions {
 }
 
 /// The maximum size of a file of gitignore lines in bytes.
-const MAX_FILE: usize = 1024 * 1024;
+const MAX_FILE: u64 = 1024 * 1024;
 
 impl ExcludeOptions {
     /// Reads the lines of a file.
     ///
     /// # Errors
-    /// Fails if the file cannot be read or has more than a mebibyte, or if it is a FIFO, because both
-    /// importers of a backup read it.
+    /// Fails if the file cannot be read, is not a regular file, has more than a mebibyte or is not
+    /// UTF-8. A FIFO would serve only one of the two importers of a backup.
     pub fn read_lines(path: &Path) -> io::Result<Vec<String>> {
-        if fs::metadata(path)?.file_type().is_fifo() {
-            return Err(io::Error::other("it is a FIFO"));
-        }
-        let mut text = String::new();
-        if fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_string(&mut text)? > MAX_FILE {
+        let mut text = Vec::new();
+        account::open_regular_file(path)?.take(MAX_FILE + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_FILE {
             return Err(io::Error::other("it has more than a mebibyte"));
         }
+        let text = String::from_utf8(text).map_err(|_| io::Error::other("it is not UTF-8"))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 }

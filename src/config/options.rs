@@ -103,17 +103,20 @@ const IGNORE: Opt = option(
     "patterns of what a backup leaves out, as in a `.gitignore` file, one on each line; in addition to those of `plakar \
      backup -ignore`",
 );
-const IGNORE_FILE: Opt = path(option("ignore_file", "none", "a file with such patterns"));
+const IGNORE_FILE: Opt = path(option("ignore_file", "none", "a regular file of at most 1 MiB with such patterns"));
 const SHARED: Opt = one_of(
     &["include", "skip"],
     option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out"),
 );
-pub(super) const SUMMARY: Opt =
-    path(option("summary", "none", "a file that gets the result of each backup, restore or store run, as JSON"));
+pub(super) const SUMMARY: Opt = path(option(
+    "summary",
+    "none",
+    "a regular file that gets the result of each backup, restore or store run, as JSON",
+));
 pub(super) const METRICS_FILE: Opt = path(option(
     "metrics_file",
     "none",
-    "a file that gets the figures of the last run in the text format of Prometheus, for the textfile collector of its \
+    "a regular file that gets the figures of the last run in the text format of Prometheus, for the textfile collector of its \
      node exporter",
 ));
 pub(super) const PING_URL: Opt = option(

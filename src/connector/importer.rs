@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use plakar_protocol::{
@@ -52,6 +55,8 @@ struct Run {
     is_dry: bool,
     /// Where the versions of the listed files and the forms of packages are stored.
     files: Option<(VersionsFile, FormsFile)>,
+    /// Whether the listing has ended without an error and plakar has opened no file.
+    ended_unopened: AtomicBool,
 }
 
 type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -133,6 +138,12 @@ impl importer_server::Importer for Importer {
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
         // In the importer that only counts, the listing may still be under way. plakar must not
         // wait for it: it ends with the process.
+        if let Some(run) = self.run.get()
+            && run.ended_unopened.load(Ordering::Relaxed)
+            && run.reporter.claim()
+        {
+            run.done();
+        }
         Ok(Response::new(CloseResponse {}))
     }
 }
@@ -166,6 +177,7 @@ impl Importer {
                 reporter: Reporter::new(Kind::Backup, &config.report),
                 is_dry,
                 files,
+                ended_unopened: AtomicBool::default(),
             }))
         };
         self.run.get_or_try_init(begin).await.cloned()
@@ -190,25 +202,24 @@ impl Run {
     }
 
     /// Reports the result of the backup, unless the other importer of the same backup does. An
-    /// importer of which plakar has opened a file is never the one that only counts.
+    /// importer of which plakar has opened a file is never the one that only counts. Any other one
+    /// reports a success when plakar closes it, because processes in containers of their own cannot
+    /// tell which of them is the first.
     fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
-        let reports = self.reporter.claim() || self.backup.was_opened();
+        let was_opened = self.backup.was_opened();
         match end {
-            Ok(()) => {
-                if reports {
-                    self.done();
-                }
-                Ok(())
-            }
-            Err(Error::Disconnected) => Err(status::of(Error::Disconnected)),
+            Ok(()) if was_opened => self.done(),
+            Ok(()) => self.ended_unopened.store(true, Ordering::Relaxed),
+            Err(Error::Disconnected) => return Err(status::of(Error::Disconnected)),
             Err(error) => {
                 let reason = status::text(format!("the backup ended, and nothing of it is kept: {error}"));
-                if reports {
+                if was_opened || self.reporter.claim() {
                     self.reporter.failed(RunEvent::BackupFailed, &reason, Some(&self.backup.summary()));
                 }
-                Err(status::of(reason))
+                return Err(status::of(reason));
             }
         }
+        Ok(())
     }
 }
 

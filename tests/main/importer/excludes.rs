@@ -90,11 +90,14 @@ async fn shared_folders_can_be_left_out() {
 #[tokio::test]
 async fn invalid_options_about_excludes_are_refused() {
     let icloud = furnished();
+    let large = icloud.host.surroundings().root().join("rules");
+    std::fs::write(&large, "x\n".repeat(600_000)).unwrap();
     for (key, value, why) in [
         ("shared", "no", "include or skip"),
         ("ignore_file", "/nowhere/rules", "No such file"),
         ("ignore_file", "rules", "absolute path"),
-        ("ignore_file", "/dev/zero", "more than a mebibyte"),
+        ("ignore_file", "/dev/zero", "not a regular file"),
+        ("ignore_file", large.to_str().unwrap(), "more than a mebibyte"),
     ] {
         let settings = icloud.settings("icloud://").with(key, value);
         let error = icloud.host.importer(&settings, &Options::default()).await.unwrap_err();
