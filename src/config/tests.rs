@@ -108,7 +108,7 @@ fn options_of_this_program_are_not_passed_to_rclone() {
         "on_partial" => "fail",
         "include_klosets" | "skip_identical" => "true",
         "shared" | "on_conflict" | "links" => "skip",
-        "ignore_file" => "/dev/null",
+        "ignore_file" => concat!(env!("CARGO_MANIFEST_DIR"), "/NOTICE"),
         "summary" | "metrics_file" => "/nowhere/file",
         "names" => "fail",
         "packages" => "archive",
