@@ -120,6 +120,10 @@ async fn the_status_shows_the_last_numbers_of_photos() {
     assert_eq!(status()["libraries"], library(2));
     let shown = person.run(&["status", "--offline"]).ends(0).stdout;
     assert!(shown.contains("/Library: photos 2") && shown.contains("the libraries were counted on 20"), "{shown}");
+    let index = person.session_file().with_extension("json.photos");
+    assert!(index.exists());
+    person.run(&["logout"]).ends(0);
+    assert!(!index.exists(), "the index has titles and places");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ type description struct {
 	WaitsTill *time.Time `json:"waits_till,omitempty"` // until when a sign-in waits for its code; nil for no sign-in
 	// Photos is what the last backup or scan of the photo libraries has counted; nil
 	// if there was none.
-	Photos *icloudphotos.Remembered `json:"photos,omitempty"`
+	Photos *icloudphotos.LastSummary `json:"photos,omitempty"`
 }
 
 // describe returns the state of a session without its secrets.
@@ -82,7 +82,7 @@ func describe(_ context.Context, in sessionRequest) (*description, error) {
 	if waiting, err := loadChallenge(in.SessionFile); err == nil {
 		out.WaitsTill = &waiting.Expires
 	}
-	out.Photos = icloudphotos.Recall(in.SessionFile)
+	out.Photos = icloudphotos.ReadLastSummary(in.SessionFile)
 	return out, nil
 }
 
@@ -121,10 +121,11 @@ func export(_ context.Context, in sessionRequest) (*exported, error) {
 	return &exported{TrustToken: string(file.TrustToken), Cookies: file.CookieHeader()}, nil
 }
 
-// forget removes a session and a sign-in under way for it.
+// forget removes a session, the index of its photo library, and a sign-in under way
+// for it.
 func forget(ctx context.Context, in sessionRequest) (*struct{}, error) {
 	if err := session.ForgetFile(ctx, in.SessionFile); err != nil {
 		return nil, err
 	}
-	return &struct{}{}, privatefile.Remove(challengePath(in.SessionFile))
+	return &struct{}{}, errors.Join(privatefile.Remove(challengePath(in.SessionFile)), icloudphotos.ForgetIndex(ctx, in.SessionFile))
 }

@@ -115,9 +115,9 @@ const countedAlbums = 50
 
 // compareMembers stores an error for each of the albums of which the service counts
 // more photos than it lists. It is unknown whether hidden photos, and photos in
-// Recently Deleted, belong to the list, so as many of them are not missed. Only an
-// error that ends the run is returned, because the photos themselves are counted
-// for the library.
+// Recently Deleted, belong to the list, so as many of them are not missed. Without
+// their number, nothing is compared. Only an error that ends the run is returned,
+// because the photos themselves are counted for the library.
 func (c *loader) compareMembers(ctx context.Context, l *library, albums []string) error {
 	listed := map[string]int{}
 	for _, r := range l.Relations {
@@ -137,7 +137,12 @@ func (c *loader) compareMembers(ctx context.Context, l *library, albums []string
 			fs.Debugf(nil, "icloud photos: the photos of albums are not counted: %v", err)
 			return nil
 		}
-		unlisted := counted[hiddenAssets.alone] + counted[deletedAssets.alone]
+		hidden, isHiddenCounted := counted[hiddenAssets.alone]
+		deleted, isDeletedCounted := counted[deletedAssets.alone]
+		if !isHiddenCounted || !isDeletedCounted {
+			return nil
+		}
+		unlisted := hidden + deleted
 		for _, name := range albums {
 			if lacks := counted[memberCounts+name] - listed[name]; lacks > unlisted && l.membersErr[name] == nil {
 				l.membersErr[name] = finalError(apierr.KindDamaged,

@@ -69,16 +69,22 @@ func scripted(t *testing.T, responses map[string][]string) (*database, *script) 
 	t.Helper()
 	responses["requestWebAccessState"] = []string{`200 {"isICDRSDisabled":true}`}
 	script := &script{responses, map[string]int{}}
+	return databaseOf(t, script), script
+}
+
+// databaseOf returns a database whose service is a transport.
+func databaseOf(t *testing.T, cloud http.RoundTripper) *database {
+	t.Helper()
 	account := session.New("test", "", 0, nil)
 	require.NoError(t, account.Configure(session.File{
 		AppleID: "user@example.com", Cookies: []session.Cookie{{Name: "WEB", Value: "1"}},
 		Endpoints: map[string]string{hosts.Photos: "https://photos.icloud.com"},
 	}, "", ""))
 	client := &transport.Client{
-		HTTP:    transport.NewRESTClient(&http.Client{Transport: script}),
+		HTTP:    transport.NewRESTClient(&http.Client{Transport: cloud}),
 		Limiter: transport.NewLimiter(0, 4), Retries: transport.Retries{Tries: 2},
 	}
-	return newDatabase(service.New(client, account), ""), script
+	return newDatabase(service.New(client, account), "")
 }
 
 // A failure of the request for the cookies is reported as it is, and they are
@@ -139,8 +145,8 @@ func TestZonesEndEarly(t *testing.T) {
 	assert.Len(t, found, 1)
 }
 
-// The area of other accounts may not exist, unless a library of it is known. Any
-// other failure there is reported.
+// The area of other accounts may not exist, and any other failure there is reported.
+// So is a library in the index that the service does not list.
 func TestFailuresOfTheSharedArea(t *testing.T) {
 	for response, told := range map[string]bool{
 		`200 {"zones":[]}`: false,
@@ -155,13 +161,29 @@ func TestFailuresOfTheSharedArea(t *testing.T) {
 		assert.Len(t, found, 1)
 		assert.Equal(t, told, sharedErr != nil, "%s: %v", response, sharedErr)
 	}
-	s, _ := scripted(t, map[string][]string{privateArea: {oneZone}, sharedArea: {`404 {"serverErrorCode":"ZONE_NOT_FOUND"}`}})
-	s.index = filepath.Join(t.TempDir(), "index")
-	other := newLibrary(zoneID{Area: sharedArea, Name: "SharedSync-1"})
-	require.NoError(t, writeIndex(s.index, indexHead{}, map[string]*library{other.Name: other}))
-	_, sharedErr, err := findZones(context.Background(), s)
+	for _, area := range []string{privateArea, sharedArea} {
+		for _, response := range []string{
+			`404 {"serverErrorCode":"ZONE_NOT_FOUND"}`, `200 {"zones":[]}`, `200 {"zones":[{"zoneID":{"zoneName":"SharedSync-1"},"deleted":true}]}`,
+		} {
+			s, _ := scripted(t, map[string][]string{privateArea: {oneZone}, sharedArea: {response}})
+			s.index = filepath.Join(t.TempDir(), "index")
+			other := newLibrary(zoneID{Area: area, Name: "SharedSync-1"})
+			require.NoError(t, writeIndex(s.index, indexHead{}, map[string]*library{other.Name: other}))
+			_, sharedErr, err := findZones(context.Background(), s)
+			require.NoError(t, err)
+			assert.Equal(t, apierr.KindDamaged, apierr.KindOf(sharedErr), response)
+			assert.ErrorContains(t, sharedErr, "does not list 1 shared libraries")
+		}
+	}
+}
+
+// A zone may be on two pages of the list.
+func TestRepeatedZonesAreOneLibrary(t *testing.T) {
+	again := `200 {"zones":[{"zoneID":{"zoneName":"PrimarySync"}}],"moreComing":true,"syncToken":"%d"}`
+	s, _ := scripted(t, map[string][]string{privateArea: {again, oneZone}, sharedArea: {`200 {"zones":[]}`}})
+	found, _, err := findZones(context.Background(), s)
 	require.NoError(t, err)
-	assert.Equal(t, apierr.KindDamaged, apierr.KindOf(sharedErr))
+	assert.Len(t, found, 1)
 }
 
 // The service lists a zone in both areas if it is the same library. A zone of
@@ -182,5 +204,8 @@ func TestZonesOfTheSameName(t *testing.T) {
 		found, sharedErr, err := findZones(context.Background(), s)
 		require.NoError(t, errors.Join(sharedErr, err))
 		assert.ElementsMatch(t, names, slices.Collect(maps.Values(libraryNames(found))), owner)
+		named := libraryNames(found)
+		slices.Reverse(found)
+		assert.Equal(t, named, libraryNames(found), "the order of the zones")
 	}
 }

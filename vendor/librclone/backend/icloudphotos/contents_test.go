@@ -81,7 +81,7 @@ func TestChangesKeepNames(t *testing.T) {
 	}
 }
 
-// Each reason for which photos may be missing is told.
+// The error of a library has each reason why photos may be missing.
 func TestReasonsForPartialLibraries(t *testing.T) {
 	for why, l := range map[string]*library{
 		"counts 2 more photos":  {Missing: map[string]int{"a": 2, "b": -2}, Indexed: true},
@@ -100,8 +100,8 @@ func TestReasonsForPartialLibraries(t *testing.T) {
 	}
 }
 
-// Deleted photos are in no other folder, and those of each library apart. A manifest
-// counts the photos that no library has.
+// Deleted photos are in no other folder than that of the deleted photos of their
+// library. A manifest counts the photos that no library has.
 func TestTreeOfTwoLibraries(t *testing.T) {
 	own, other := newLibrary(zoneID{Area: privateArea, Name: primaryZone}), newLibrary(zoneID{Area: sharedArea, Name: "SharedSync-1234"})
 	for _, l := range []*library{own, other} {

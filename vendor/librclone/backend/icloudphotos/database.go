@@ -29,7 +29,7 @@ type database struct {
 	albums   map[string]sharedAlbum // by ID
 	consent  *consent
 
-	sharedLost bool // the service does not find the libraries of other accounts
+	sharedUnknown bool // the libraries of other accounts could not be listed
 
 	mu    sync.Mutex
 	zones map[string]zoneID // the zones of the contents that were requested, by key

@@ -18,14 +18,14 @@ const (
 	sharedArea   = "shared"
 )
 
-// lossReported is how long backups report that the service does not find the
-// libraries of other accounts any more. An account that has left a shared library
-// may get the same response as one whose libraries are temporarily unavailable.
+// lossReported is how long backups report that the service does not list a library
+// any more. An account that has left a shared library may get the same response as
+// one whose libraries are temporarily unavailable.
 const lossReported = 7 * 24 * time.Hour
 
 // findZones returns the zones that are photo libraries. Other zones belong to
-// shared links and to apps. It returns sharedErr if only the libraries of other
-// accounts could not be found.
+// shared links and to apps. It returns sharedErr if only libraries other than that
+// of the account could not be found.
 func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedErr, err error) {
 	found, err := zones(ctx, s, privateArea)
 	if err != nil {
@@ -38,19 +38,13 @@ func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedE
 		return nil, nil, err
 	case apierr.HasKind(err, apierr.KindNotFound):
 		// An account without a shared library may not have this area.
-		s.sharedLost = true
-		if readHead(s.index).reportsLoss(time.Now()) {
-			// Not of the kind not-found, because the folder is shown.
-			sharedErr = apierr.New(apierr.KindDamaged, "", "", "the service does not find the libraries of other accounts, although an earlier run has read one").
-				From(err).Advise("if this account has left the shared library, no action is needed: after a week, backups do not report this any more")
-		} else {
-			fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
-		}
+		fs.Debugf(nil, "icloud photos: there are no libraries of other accounts: %v", err)
 	default:
-		sharedErr = err
+		sharedErr, s.sharedUnknown = err, true
 	}
 	for _, zone := range found {
-		if zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix) {
+		isLibrary := zone.Name == primaryZone || strings.HasPrefix(zone.Name, sharedPrefix)
+		if isLibrary && !slices.ContainsFunc(libraries, zone.isSame) {
 			libraries = append(libraries, zone)
 		}
 	}
@@ -61,6 +55,11 @@ func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedE
 		if strings.HasPrefix(zone.Name, sharedPrefix) && !slices.ContainsFunc(libraries, zone.isSame) {
 			libraries = append(libraries, zone)
 		}
+	}
+	head := readHead(s.index)
+	if lost, _ := head.noteFound(libraries, s.sharedUnknown, time.Now()); lost > 0 && sharedErr == nil {
+		sharedErr = apierr.Newf(apierr.KindDamaged, "", "", "the service does not list %d shared libraries that an earlier run has read", lost).
+			Advise("if this account has left the shared library, no action is needed: after a week, backups do not report this any more")
 	}
 	return libraries, sharedErr, nil
 }

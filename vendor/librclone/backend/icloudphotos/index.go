@@ -2,20 +2,23 @@ package icloudphotos
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
+	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 )
 
 // indexVersion is the version of the format of the index file. It changes when a
 // library gets a field that only a complete listing can fill, or if a field is
 // renamed.
-const indexVersion = 1
+const indexVersion = 2
 
 // The index file is a sequence of small values, because the encoder and the
 // decoder hold one value in memory: an indexHead, and for each library an
@@ -24,10 +27,9 @@ const indexVersion = 1
 type (
 	indexHead struct {
 		Version, Libraries int
-		HasShared          bool         // a library is one of another account
-		SharedLost         time.Time    // when the service did not find the libraries of other accounts first; zero if it finds them
-		Counted            time.Time    // when Collections were counted
-		Collections        []Collection // what the libraries have
+		Shared             map[string]time.Time // by key of a shared library: when the service first did not list it; zero if it does
+		Counted            time.Time            // when Collections were counted
+		Collections        []Collection         // what the libraries have
 	}
 	indexPart struct {
 		Name     string // of the record
@@ -105,22 +107,65 @@ func readHead(path string) indexHead {
 	return head
 }
 
-// reportsLoss reports whether a backup has to report that the service does not find
-// the libraries of other accounts.
-func (h indexHead) reportsLoss(now time.Time) bool {
-	return h.HasShared && (h.SharedLost.IsZero() || now.Sub(h.SharedLost) < lossReported)
+// noteFound stores which of the shared libraries in the index the service lists. It
+// returns the number of those whose loss has to be reported, and the keys of those to
+// remove from the index. If sharedUnknown is set, found lacks the libraries of other
+// accounts.
+func (h *indexHead) noteFound(found []foundZone, sharedUnknown bool, now time.Time) (lost int, gone []string) {
+	for key, since := range h.Shared {
+		area, name, _ := strings.Cut(key, "/")
+		isListed, isMoved := false, false // isMoved is set for a library that is now listed in the other area
+		for _, zone := range found {
+			_, isKnown := h.Shared[zone.key()]
+			isListed = isListed || zone.key() == key
+			isMoved = isMoved || zone.Name == name && !isKnown
+		}
+		switch {
+		case isListed:
+			h.Shared[key] = time.Time{}
+		case isMoved:
+			gone = append(gone, key)
+		case area == sharedArea && sharedUnknown:
+		case since.IsZero():
+			h.Shared[key] = now
+			lost++
+		case now.Sub(since) < lossReported:
+			lost++
+		default:
+			gone = append(gone, key)
+		}
+	}
+	return lost, gone
 }
 
-// noteLoss stores whether the service finds the libraries of other accounts, and
-// reports whether they are given up.
-func (h *indexHead) noteLoss(lost bool, now time.Time) (givenUp bool) {
-	switch {
-	case !lost:
-		h.SharedLost = time.Time{}
-	case h.SharedLost.IsZero():
-		h.SharedLost = now
+// forgetWait is how long ForgetIndex waits for a process that updates the index.
+const forgetWait = 10 * time.Second
+
+// ForgetIndex removes the index of a session, which contains titles and places of
+// photos. The lock file is kept, because other processes may be waiting for it.
+func ForgetIndex(ctx context.Context, sessionFile string) error {
+	path := indexFile(sessionFile)
+	var lockErr error
+	if _, err := os.Stat(path + ".lock"); err == nil { // without it, no process has made an index
+		waiting, stop := context.WithTimeout(ctx, forgetWait)
+		defer stop()
+		var unlock func()
+		if unlock, lockErr = privatefile.Lock(waiting, path); lockErr == nil {
+			defer unlock()
+		}
 	}
-	return lost && !h.reportsLoss(now)
+	err := privatefile.Remove(path)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return apierr.Newf(apierr.KindBadConfig, "", "", "the index of the photo library, %q, cannot be removed", path).
+			From(privatefile.WithoutPath(err)).Because(apierr.CauseStateFolder).Advise("remove it by hand, because it contains the titles and places of photos")
+	case errors.Is(lockErr, context.DeadlineExceeded):
+		return apierr.Newf(apierr.KindBadConfig, "", "", "a running backup may store the index of the photo library, %q, again", path).
+			Because(apierr.CauseStateFolder).Advise("remove it by hand when the backup has ended")
+	}
+	return nil // after any other failure of the lock, the file is removed all the same
 }
 
 func readLibrary(decoder *gob.Decoder) (*library, error) {
@@ -159,9 +204,13 @@ func writeIndex(path string, head indexHead, libraries map[string]*library) erro
 	if path == "" {
 		return nil
 	}
-	head.Version, head.Libraries, head.HasShared = indexVersion, len(libraries), false
+	head.Version, head.Libraries = indexVersion, len(libraries)
+	lost := head.Shared
+	head.Shared = map[string]time.Time{}
 	for _, l := range libraries {
-		head.HasShared = head.HasShared || l.Area == sharedArea
+		if l.Name != primaryZone && l.Area != sharedAlbumArea {
+			head.Shared[l.key()] = lost[l.key()]
+		}
 	}
 	return privatefile.ReplaceWith(path, func(w io.Writer) error {
 		packed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // fails for unknown levels only

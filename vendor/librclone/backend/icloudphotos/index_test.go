@@ -1,11 +1,14 @@
 package icloudphotos
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"plakar-icloud/librclone/backend/icloud/privatefile"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,21 +51,44 @@ func TestIndexRoundTrip(t *testing.T) {
 	assert.Empty(t, readIndex(filepath.Join(t.TempDir(), "none")))
 }
 
-// The loss of the libraries of other accounts is reported for a week. Then they are
-// given up.
-func TestLossOfTheSharedArea(t *testing.T) {
+// The loss of a shared library is reported for a week. Then the library is removed
+// from the index.
+func TestLossOfASharedLibrary(t *testing.T) {
 	now := time.Date(2026, 11, 5, 10, 0, 0, 0, time.UTC)
-	assert.False(t, indexHead{}.reportsLoss(now), "no library was lost")
-	head := indexHead{HasShared: true}
-	assert.False(t, head.noteLoss(true, now))
-	for _, hours := range []int{0, 24, 7*24 - 1} {
-		later := now.Add(time.Duration(hours) * time.Hour)
-		assert.True(t, head.reportsLoss(later))
-		assert.False(t, head.noteLoss(true, later))
+	zone := func(area, name string) foundZone { return foundZone{zoneID: zoneID{Area: area, Name: name}} }
+	for _, area := range []string{privateArea, sharedArea} {
+		key := zone(area, "SharedSync-1").key()
+		head := indexHead{Shared: map[string]time.Time{key: {}}}
+		own := []foundZone{zone(privateArea, primaryZone), zone(sharedArea, "SharedSync-2")}
+		note := func(found []foundZone, after time.Duration) []any {
+			lost, gone := head.noteFound(found, false, now.Add(after))
+			return []any{lost, len(gone)}
+		}
+		for _, hours := range []time.Duration{0, 24, 7*24 - 1} {
+			assert.Equal(t, []any{1, 0}, note(own, hours*time.Hour), "%d", hours)
+		}
+		assert.Equal(t, []any{0, 1}, note(own, 7*24*time.Hour))
+		assert.Equal(t, []any{0, 0}, note(append(own, zone(area, "SharedSync-1")), 0), "it is listed again")
+		assert.Equal(t, []any{1, 0}, note(own, 8*24*time.Hour))
+		other := map[string]string{privateArea: sharedArea, sharedArea: privateArea}[area]
+		assert.Equal(t, []any{0, 1}, note(append(own, zone(other, "SharedSync-1")), 0), "it has moved to the other area")
 	}
-	later := now.Add(7 * 24 * time.Hour)
-	assert.False(t, head.reportsLoss(later))
-	assert.True(t, head.noteLoss(true, later))
-	assert.False(t, head.noteLoss(false, later))
-	assert.True(t, head.reportsLoss(later), "they were found again")
+	head := indexHead{Shared: map[string]time.Time{zone(sharedArea, "SharedSync-1").key(): {}}}
+	lost, gone := head.noteFound(nil, true, now)
+	assert.Zero(t, lost+len(gone), "the area was not listed")
+}
+
+func TestForgetIndex(t *testing.T) {
+	session := filepath.Join(t.TempDir(), "session.json")
+	require.NoError(t, ForgetIndex(context.Background(), session))
+	unlock, err := privatefile.Lock(context.Background(), indexFile(session))
+	require.NoError(t, err)
+	unlock()
+	for _, end := range []string{"", ".123"} {
+		require.NoError(t, os.WriteFile(indexFile(session)+end, []byte("x"), 0o600))
+	}
+	require.NoError(t, ForgetIndex(context.Background(), session))
+	entries, err := os.ReadDir(filepath.Dir(session))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "the lock file")
 }

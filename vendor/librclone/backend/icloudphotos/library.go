@@ -18,12 +18,14 @@ type library struct {
 	Albums     map[string]*album    // by record name
 	Relations  map[string]*relation // by record name
 	HasDeleted bool                 // assets in Recently Deleted were listed
+	Listed     time.Time            // when the library was last listed completely
 	Missing    map[string]int       // by index: the items that the service counts but does not list
 	Indexed    bool                 // the service had indexed the library when it was listed
 	Refused    []string             // the indexes that the service does not list
 	HasAlbums  bool                 // the albums were listed
 	Unlisted   []string             // the record names of albums whose photos could not be listed
 
+	unsaved    bool     // the index has another state
 	uncounted  []string // the indexes that the service does not count
 	changed    bool     // the library has changed during a listing whose changes are unknown
 	zone       zoneID
@@ -41,7 +43,7 @@ type asset struct {
 	Master       string // the record name
 	Taken, Added int64  // milliseconds since 1970
 	Offset       int64  // seconds east of UTC where the photo was taken
-	Modified     int64  // milliseconds since 1970; 0 if it is unknown
+	Modified     int64  // milliseconds since 1970; if the service does not report it, when the edit was first seen, or 0
 	Favorite     bool
 	Hidden       bool
 	Deleted      bool   // in Recently Deleted
@@ -98,12 +100,13 @@ func newLibrary(zone zoneID) *library {
 		Area: zone.Area, Name: zone.Name,
 		Assets: map[string]*asset{}, Masters: map[string]*master{},
 		Albums: map[string]*album{}, Relations: map[string]*relation{},
-		Missing: map[string]int{}, zone: zone, membersErr: map[string]error{},
+		Missing: map[string]int{}, zone: zone, membersErr: map[string]error{}, unsaved: true,
 	}
 }
 
 // apply updates the library with records of the service.
 func (l *library) apply(records []record) {
+	l.unsaved = l.unsaved || len(records) > 0
 	for i := range records {
 		r := &records[i]
 		switch {
@@ -135,6 +138,7 @@ func (l *library) applyAsset(r *record) {
 	a := newAsset(r)
 	if known := l.Assets[r.Name]; known != nil {
 		a.Folder, a.Stem, a.Main = known.Folder, known.Stem, known.Main
+		a.keepModified(known)
 	}
 	l.Assets[r.Name] = a
 }
@@ -192,10 +196,27 @@ func newAsset(r *record) *asset {
 // is reported for as long.
 const editedAwaited = 30 * 24 * time.Hour
 
+// keepModified takes the time of the last change from an earlier state if the service
+// does not report it.
+func (a *asset) keepModified(earlier *asset) {
+	if a.Modified == 0 && earlier.Adjusted {
+		a.Modified = earlier.Modified
+	}
+}
+
+// noteEdits sets the time of edits for which the service does not report one.
+func (l *library) noteEdits(now time.Time) {
+	for _, a := range l.Assets {
+		if a.Adjusted && a.Modified == 0 {
+			a.Modified = now.UnixMilli()
+		}
+	}
+}
+
 // awaitsEdited reports whether the asset was edited and a device may still upload
 // the edited version.
 func (a *asset) awaitsEdited(now time.Time) bool {
-	return a.Adjusted && (a.Modified == 0 || now.Sub(time.UnixMilli(a.Modified)) < editedAwaited)
+	return a.Adjusted && now.Sub(time.UnixMilli(a.Modified)) < editedAwaited
 }
 
 // shared returns a text that many assets have, with the memory of an equal one.

@@ -89,6 +89,20 @@ func TestSharedAlbumsOnOtherHostsAreRefused(t *testing.T) {
 	}
 }
 
+// Without a tag, it is unknown whether a shared album has changed.
+func TestSharedAlbumWithoutATagIsListedAgain(t *testing.T) {
+	for tag, listed := range map[string]int{"": 1, "tag": 0} {
+		s, script := scripted(t, map[string][]string{"webgetassets": {`200 {"records":[]}`}, "webgetassetcount": {`200 {"albumassetcount":0}`}})
+		zone := foundZone{zoneID{Area: sharedAlbumArea, Name: "a"}, tag}
+		known := newLibrary(zone.zoneID)
+		known.Token = tag
+		s.albums["a"] = sharedAlbum{ID: "a", Address: "https://p1-sharedstreams.icloud.com/1/sharedstreams"}
+		_, err := (&loader{service: s}).library(context.Background(), zone, known)
+		require.NoError(t, err)
+		assert.Equal(t, listed, script.requests["webgetassets"])
+	}
+}
+
 // Without the size of the edited version, only the original can be saved.
 func TestAnEditedVersionWithoutASizeReplacesNothing(t *testing.T) {
 	m := &master{Filename: "A.HEIC", Files: []file{{Kind: original, Size: 5}}}
@@ -150,6 +164,22 @@ func TestEditedVersionsAreAwaited(t *testing.T) {
 		a := &asset{Adjusted: true, Modified: now.AddDate(0, 0, -days).UnixMilli()}
 		assert.Equal(t, awaited, a.awaitsEdited(now), days)
 	}
-	assert.True(t, (&asset{Adjusted: true}).awaitsEdited(now))
 	assert.False(t, (&asset{}).awaitsEdited(now))
+
+	// If the service does not report the time of the change, the time of the first
+	// backup takes its place.
+	l := newLibrary(zoneID{Name: primaryZone})
+	records := []record{{Name: "a", Type: typeAsset, Fields: map[string]value{"adjustmentType": {Value: []byte(`"com.apple.photo"`)}}}}
+	l.apply(records)
+	l.noteEdits(now)
+	assert.True(t, l.Assets["a"].awaitsEdited(now))
+	later := now.AddDate(0, 0, 31)
+	l.apply(records)
+	l.noteEdits(later)
+	assert.False(t, l.Assets["a"].awaitsEdited(later))
+	listed := newLibrary(zoneID{Name: primaryZone})
+	listed.apply(records)
+	listed.keep(l)
+	listed.noteEdits(later)
+	assert.False(t, listed.Assets["a"].awaitsEdited(later))
 }

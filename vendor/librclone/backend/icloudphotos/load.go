@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/backend/icloud/privatefile"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
@@ -37,6 +39,11 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 		return nil, err
 	}
 	defer unlock()
+	if file != "" {
+		if err := privatefile.RemoveTemporary(file); err != nil {
+			fs.Debugf(nil, "icloud photos: the temporary files of ended processes cannot be removed: %v", err)
+		}
+	}
 	known := readIndex(file)
 	libraries := make([]*library, len(found))
 	errs := make([]error, len(found))
@@ -63,25 +70,44 @@ func (c *loader) load(ctx context.Context, found []foundZone) ([]*library, error
 		default:
 			libraries[i] = newLibrary(zone.zoneID)
 			libraries[i].failed = err
+			if before := known[zone.key()]; before != nil {
+				libraries[i].Title, libraries[i].Given = before.Title, before.Given
+			}
 		}
 	}
 	nameSharedAlbums(c.service.albums, libraries)
 	for _, l := range libraries {
 		if l.failed == nil {
+			l.noteEdits(time.Now())
 			l.nameAssets(c.layoutOf(l))
 			l.nameAlbums()
 			known[l.key()] = l
 		}
 	}
-	head := readHead(file)
-	head.Counted, head.Collections = time.Now(), summaries(found, libraries)
-	if head.noteLoss(c.service.sharedLost, time.Now()) {
-		maps.DeleteFunc(known, func(_ string, l *library) bool { return l.Area == sharedArea })
+	c.store(file, found, libraries, known)
+	return libraries, nil
+}
+
+// countedValid is how long the index is not replaced if only the time of Counted has
+// changed.
+const countedValid = time.Hour
+
+// store replaces the index, unless its libraries are unchanged.
+func (c *loader) store(file string, found []foundZone, libraries []*library, known map[string]*library) {
+	before, head, now := readHead(file), readHead(file), time.Now()
+	head.Counted, head.Collections = now, summaries(found, libraries)
+	_, gone := head.noteFound(found, c.service.sharedUnknown, now)
+	for _, key := range gone {
+		delete(known, key)
+	}
+	isUnsaved := func(l *library) bool { return l.failed == nil && l.unsaved }
+	if !slices.ContainsFunc(libraries, isUnsaved) && len(gone) == 0 && maps.EqualFunc(head.Shared, before.Shared, time.Time.Equal) &&
+		reflect.DeepEqual(head.Collections, before.Collections) && now.Sub(before.Counted).Abs() < countedValid {
+		return
 	}
 	if err := writeIndex(file, head, known); err != nil {
 		fs.Logf(nil, "icloud photos: the next backup will list the library again: the index cannot be stored: %v", err)
 	}
-	return libraries, nil
 }
 
 // layoutOf returns the layout of the folders of a library. A shared album is a
@@ -93,6 +119,10 @@ func (c *loader) layoutOf(l *library) string {
 	return c.layout
 }
 
+// listedAgain is how long after a listing a library is listed again if photos are
+// missing in it.
+const listedAgain = 24 * time.Hour
+
 // library returns the present state of a library. It updates the known state,
 // if there is one, and lists the library completely if the counts of the service
 // differ afterwards.
@@ -100,10 +130,15 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 	if zone.Area == sharedAlbumArea {
 		return c.sharedAlbum(ctx, zone, known)
 	}
-	if known != nil {
-		known.zone, known.membersErr = zone.zoneID, map[string]error{}
+	if known == nil {
+		return c.list(ctx, zone, nil)
 	}
-	if known != nil && known.Token != "" && (known.HasDeleted || !c.deleted) {
+	known.zone, known.membersErr = zone.zoneID, map[string]error{}
+	if err := c.applyChanges(ctx, known); err != nil {
+		return nil, err
+	}
+	lacks := missing(known.Missing) > 0 || len(known.Refused) > 0
+	if known.Token != "" && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < listedAgain) {
 		complete, err := c.update(ctx, known)
 		if err != nil || complete {
 			return known, err
@@ -112,17 +147,23 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 	return c.list(ctx, zone, known)
 }
 
-// update applies the changes since the known state of a library. It returns
-// false if the library has to be listed completely.
-func (c *loader) update(ctx context.Context, l *library) (bool, error) {
+// applyChanges applies the changes since the sync token of a library. If the service
+// does not accept the token, the library has none afterwards.
+func (c *loader) applyChanges(ctx context.Context, l *library) error {
+	if l.Token == "" {
+		return nil
+	}
 	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
-	switch {
-	case errors.Is(err, errTokenRefused):
-		return false, nil
-	case err != nil:
-		return false, err
+	if err != nil && !errors.Is(err, errTokenRefused) {
+		return err
 	}
 	l.Token = token
+	return nil
+}
+
+// update completes a library to which the changes have been applied. It returns
+// false if the library has to be listed completely.
+func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
 		return false, err
 	}
@@ -140,12 +181,13 @@ func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 
 // list lists a library completely, and then requests the changes since the
 // beginning of the listing. Assets and albums keep the names that they have in
-// the known state, if there is one.
+// the known state, if there is one. Its masters are not listed again if all changes
+// were applied to it.
 func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	l := newLibrary(zone.zoneID)
-	l.Token, l.HasDeleted = zone.token, c.deleted
-	if known != nil {
-		l.Masters = known.Masters
+	l.Token, l.HasDeleted, l.Listed = zone.token, c.deleted, time.Now()
+	if known != nil && known.Token != "" {
+		l.Token, l.Masters = known.Token, known.Masters
 	}
 	var err error
 	if l.Indexed, err = isIndexed(ctx, c.service, zone.zoneID); err != nil {
@@ -158,7 +200,7 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 			return nil, err
 		}
 		if known != nil {
-			l.keepNames(known)
+			l.keep(known)
 		}
 		difference, after, err := c.compareCounts(ctx, l)
 		if err != nil {
@@ -205,15 +247,7 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[stri
 	if err := c.listAlbums(ctx, lister); err != nil {
 		return nil, err
 	}
-	if l.Token == "" {
-		return counted, nil
-	}
-	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
-	if errors.Is(err, errTokenRefused) {
-		token, err = "", nil // the next backup lists everything again
-	}
-	l.Token = token
-	return counted, err
+	return counted, c.applyChanges(ctx, l)
 }
 
 // listAlbums lists the albums if they are not known, and the photos of albums
@@ -231,16 +265,19 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 			}
 			return nil
 		}
-		l.HasAlbums = true
+		l.HasAlbums, l.unsaved = true, true
 		for name, a := range l.Albums {
 			if !a.Folder {
 				l.Unlisted = append(l.Unlisted, name)
 			}
 		}
 	}
+	clear(l.membersErr)
+	l.Unlisted = slices.DeleteFunc(l.Unlisted, func(name string) bool { return l.Albums[name] == nil })
 	if len(l.Unlisted) == 0 {
 		return nil
 	}
+	l.unsaved = true
 	err := lister.members(ctx, l.Unlisted)
 	if err == nil {
 		err = c.compareMembers(ctx, l, l.Unlisted)
@@ -249,11 +286,13 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 	return err
 }
 
-// keepNames takes the names of assets and albums from a known state.
-func (l *library) keepNames(known *library) {
+// keep takes from a known state what the service does not return: the names of assets
+// and albums, and when an edit was first seen.
+func (l *library) keep(known *library) {
 	for id, a := range l.Assets {
 		if old := known.Assets[id]; old != nil {
 			a.Folder, a.Stem = old.Folder, old.Stem
+			a.keepModified(old)
 		}
 	}
 	for id, a := range l.Albums {

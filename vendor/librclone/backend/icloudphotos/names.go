@@ -243,6 +243,7 @@ func (l *library) nameAssets(layout string) {
 		}
 		taken[key(a.Folder, a.Stem)] = true
 	}
+	l.unsaved = l.unsaved || len(unnamed) > 0
 	slices.SortFunc(unnamed, func(x, y string) int {
 		return cmp.Or(cmp.Compare(l.Assets[x].Added, l.Assets[y].Added), strings.Compare(x, y))
 	})
@@ -265,16 +266,23 @@ func (l *library) nameAssets(layout string) {
 // album, with the ID if another album in the same folder has the name.
 func (l *library) nameAlbums() {
 	taken := map[string]bool{}
-	key := func(a *album, name string) string { return a.Parent + "\x00" + strings.ToLower(name) }
+	key := func(a *album, name string) string {
+		folder := a.Parent
+		if l.Albums[folder] == nil {
+			folder = "" // albumPath ends at an unknown folder
+		}
+		return folder + "\x00" + strings.ToLower(name)
+	}
 	var unnamed []string
-	for id, a := range l.Albums {
-		if a.Given == "" {
+	for _, id := range slices.Sorted(maps.Keys(l.Albums)) {
+		a := l.Albums[id]
+		if a.Given == "" || taken[key(a, a.Given)] {
 			unnamed = append(unnamed, id)
 			continue
 		}
 		taken[key(a, a.Given)] = true
 	}
-	slices.Sort(unnamed)
+	l.unsaved = l.unsaved || len(unnamed) > 0
 	for _, id := range unnamed {
 		a := l.Albums[id]
 		a.Given = folderName(a.Name, id, func(name string) bool { return taken[key(a, name)] })
@@ -304,11 +312,13 @@ func withID(name, id string, taken func(string) bool) string {
 }
 
 // libraryNames returns the names of the top folders of libraries by the keys of
-// their zones. Shared albums have no top folder of their own.
+// their zones. The names do not depend on the order of the zones. Shared albums have
+// no top folder of their own.
 func libraryNames(found []foundZone) map[string]string {
 	names := map[string]string{}
 	isTaken := func(name string) bool { return slices.Contains(slices.Collect(maps.Values(names)), name) }
-	for _, zone := range found {
+	byKey := func(a, b foundZone) int { return strings.Compare(a.key(), b.key()) }
+	for _, zone := range slices.SortedFunc(slices.Values(found), byKey) {
 		switch name := sharedLibrary; {
 		case zone.Area == sharedAlbumArea:
 		case zone.Name == primaryZone:

@@ -54,6 +54,25 @@ func TestAmbiguousAssetNamesHaveAnID(t *testing.T) {
 	assert.Equal(t, map[string]string{firstID: "C (AAAAAAAA)", secondID: "C", thirdID: "C (" + thirdID + ")"}, l.stems())
 }
 
+// Albums in unknown folders are in the top folder of the albums, so their names must
+// differ there. An album keeps its name if it is unique.
+func TestAlbumNamesAreUniqueInTheirFolder(t *testing.T) {
+	l := newLibrary(zoneID{Name: primaryZone})
+	l.Albums["a"] = &album{Name: "Trip", Parent: "----Root-Folder----"}
+	l.Albums["b"] = &album{Name: "trip", Parent: "unknown", Given: "trip"}
+	l.Albums["c"] = &album{Name: "Trip", Given: "Trip"}
+	l.Albums["folder"] = &album{Name: "Folder", Folder: true}
+	l.Albums["d"] = &album{Name: "Trip", Parent: "folder"}
+	l.nameAlbums()
+	paths := map[string]string{}
+	for id := range l.Albums {
+		paths[id] = l.albumPath(id)
+	}
+	assert.Equal(t, map[string]string{
+		"a": "Albums/Trip (a)", "b": "Albums/trip", "c": "Albums/Trip (c)", "d": "Albums/Folder/Trip", "folder": "Albums/Folder",
+	}, paths)
+}
+
 func TestOptionVersionsSelectsFiles(t *testing.T) {
 	m := &master{Filename: "A.MOV", Type: "com.apple.quicktime-movie", Files: []file{
 		{Kind: original, Type: "com.apple.quicktime-movie"}, {Kind: alternative, Type: "com.apple.quicktime-movie"}, {Kind: liveVideo},

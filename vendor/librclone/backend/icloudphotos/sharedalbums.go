@@ -52,7 +52,10 @@ func sharedAlbums(ctx context.Context, s *database) ([]foundZone, error) {
 			return nil, apierr.Damaged("a shared album without an address on a host of Apple")
 		}
 		s.albums[album.ID] = album
-		found = append(found, foundZone{zoneID{Area: sharedAlbumArea, Name: album.ID}, album.Tag})
+		zone := foundZone{zoneID{Area: sharedAlbumArea, Name: album.ID}, album.Tag}
+		if !slices.ContainsFunc(found, zone.isSame) {
+			found = append(found, zone)
+		}
 	}
 	return found, nil
 }
@@ -124,7 +127,7 @@ func sharedCount(ctx context.Context, s *database, album sharedAlbum) (int, erro
 // sharedAlbum returns the present state of a shared album: the known state, or a
 // new listing if the tag of the album has changed or photos are missing.
 func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library) (*library, error) {
-	if known != nil && known.Token == zone.token && missing(known.Missing) == 0 {
+	if known != nil && zone.token != "" && known.Token == zone.token && missing(known.Missing) == 0 {
 		known.zone = zone.zoneID
 		return known, nil
 	}
@@ -145,7 +148,7 @@ func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library
 		a.Main = true
 	}
 	if known != nil {
-		l.keepNames(known)
+		l.keep(known)
 	}
 	counted, err := sharedCount(ctx, c.service, album)
 	if err != nil {
@@ -211,6 +214,7 @@ func nameSharedAlbums(albums map[string]sharedAlbum, libraries []*library) {
 	}
 	slices.SortFunc(unnamed, func(a, b *library) int { return strings.Compare(a.Name, b.Name) })
 	for _, l := range unnamed {
+		l.unsaved = true
 		l.Title = albums[l.Name].Attributes.Name
 		l.Given = folderName(l.Title, l.Name, func(name string) bool { return taken[strings.ToLower(name)] })
 		taken[strings.ToLower(l.Given)] = true

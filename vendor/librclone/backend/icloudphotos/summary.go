@@ -70,20 +70,21 @@ func summariesWith(found []foundZone, libraries []*library, screenshots func(*li
 	return collections
 }
 
-// Remembered is what the last backup or scan of the libraries has counted.
-type Remembered struct {
+// LastSummary is what the last backup or scan of the libraries has counted, without
+// screenshots.
+type LastSummary struct {
 	Counted     time.Time    `json:"counted"`
 	Collections []Collection `json:"collections"`
 }
 
-// Recall returns what the last backup or scan with a session has counted, or nil if
-// there was none.
-func Recall(sessionFile string) *Remembered {
+// ReadLastSummary returns what the last backup or scan with a session has counted, or
+// nil if there was none.
+func ReadLastSummary(sessionFile string) *LastSummary {
 	head := readHead(indexFile(sessionFile))
 	if head.Counted.IsZero() {
 		return nil
 	}
-	return &Remembered{head.Counted.UTC(), head.Collections}
+	return &LastSummary{head.Counted.UTC(), head.Collections}
 }
 
 // screenshots returns the number of screenshots in a library according to the

@@ -168,14 +168,22 @@ func ReplaceWith(path string, write func(io.Writer) error) error {
 // Remove removes a file that Replace writes, if it exists, and the temporary files
 // that killed writers have left beside it.
 func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return RemoveTemporary(path)
+}
+
+// RemoveTemporary removes the temporary files that killed writers of a file have left
+// beside it. The caller must make sure that no other process writes the file.
+func RemoveTemporary(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, entry := range entries {
-		rest, ours := strings.CutPrefix(entry.Name(), filepath.Base(path))
-		number, left := strings.CutPrefix(rest, ".")
-		if !ours || rest != "" && (!left || number == "" || strings.Trim(number, "0123456789") != "") {
+		number, isOurs := strings.CutPrefix(entry.Name(), filepath.Base(path)+".")
+		if !isOurs || number == "" || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
 		if err := os.Remove(filepath.Join(filepath.Dir(path), entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,179 @@
+package icloudphotos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// oneAsset is an http.RoundTripper of a service whose library has one asset. The live
+// video of the asset was added after the token "old".
+type oneAsset struct {
+	refuses bool           // the token "old"
+	counts  map[string]int // by index, besides the asset
+}
+
+const (
+	assetRecord  = `{"recordName":"a","recordType":"CPLAsset","fields":{"masterRef":{"value":{"recordName":"m"}}}}`
+	masterRecord = `{"recordName":"m","recordType":"CPLMaster","fields":{
+		"resOriginalRes":{"value":{"size":1}},"resOriginalVidComplRes":{"value":{"size":2}}}}`
+)
+
+// RoundTrip implements http.RoundTripper.
+func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body struct {
+		Query struct {
+			Kind string `json:"recordType"`
+		} `json:"query"`
+		Zones []struct {
+			Token string `json:"syncToken"`
+		} `json:"zones"`
+		Batch []struct {
+			Query struct {
+				Filter struct {
+					Value struct {
+						Value []string `json:"value"`
+					} `json:"fieldValue"`
+				} `json:"filterBy"`
+			} `json:"query"`
+		} `json:"batch"`
+	}
+	sent, err := io.ReadAll(req.Body)
+	if err == nil {
+		err = json.Unmarshal(sent, &body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, response := "", ""
+	switch operation := path.Base(req.URL.Path); {
+	case operation == "zone" && body.Zones[0].Token == "old" && c.refuses:
+		response = `{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`
+	case operation == "zone" && body.Zones[0].Token == "old":
+		response = `{"zones":[{"syncToken":"new","records":[` + masterRecord + `]}]}`
+	case strings.Contains(string(sent), `"removed"`):
+		response = `{"serverErrorCode":"BAD_REQUEST"}`
+	case operation == "zone":
+		response = `{"zones":[{"syncToken":"` + body.Zones[0].Token + `","records":[]}]}`
+	case operation == "batch":
+		var counts []string
+		for _, one := range body.Batch {
+			name := one.Query.Filter.Value.Value[0]
+			count := c.counts[name]
+			if name == visibleAssets.alone {
+				count++
+			}
+			counts = append(counts, fmt.Sprintf(`{"records":[{"fields":{"itemCount":{"value":%d}}}]}`, count))
+		}
+		response = `{"batch":[` + strings.Join(counts, ",") + `]}`
+	case body.Query.Kind == "CheckIndexingState":
+		records = `{"fields":{"state":{"value":"FINISHED"}}}`
+	case body.Query.Kind == visibleAssets.alone:
+		records = assetRecord
+	case body.Query.Kind == visibleAssets.withMasters:
+		records = masterRecord + "," + assetRecord
+	}
+	if response == "" {
+		response = `{"records":[` + records + `],"syncToken":"page"}`
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
+		Body: io.NopCloser(strings.NewReader(response)),
+	}, nil
+}
+
+// knownLibrary returns the state of the library of oneAsset at a token, which may be
+// "old".
+func knownLibrary(token string) *library {
+	l := newLibrary(zoneID{Area: privateArea, Name: primaryZone})
+	l.Token, l.Indexed, l.HasAlbums, l.Listed = token, true, true, time.Now()
+	l.Assets["a"] = &asset{Master: "m", Main: true}
+	l.Masters["m"] = &master{Files: []file{{Kind: original, Size: 1}}}
+	return l
+}
+
+// A listing of assets without their masters does not miss the changes of the masters
+// before the listing.
+func TestFullListingHasTheChangesOfMasters(t *testing.T) {
+	for name, test := range map[string]struct {
+		token   string
+		refuses bool
+	}{"accepted token": {"old", false}, "refused token": {"old", true}, "no token": {"", false}} {
+		for _, zoneToken := range []string{"zone", ""} {
+			known := knownLibrary(test.token)
+			c := &loader{service: databaseOf(t, &oneAsset{refuses: test.refuses}), layout: "date", deleted: true}
+			l, err := c.library(context.Background(), foundZone{known.zone, zoneToken}, known)
+			require.NoError(t, err, name)
+			assert.True(t, l.HasDeleted, name)
+			require.Len(t, l.Assets, 1, name)
+			assert.Len(t, l.Masters["m"].Files, 2, name)
+			assert.NotEmpty(t, l.Token, name)
+		}
+	}
+}
+
+// A library in which photos are missing is listed again after a day.
+func TestLibraryWithMissingPhotosIsListedAgain(t *testing.T) {
+	for age, again := range map[time.Duration]bool{time.Hour: false, 25 * time.Hour: true} {
+		known := knownLibrary("new")
+		known.Listed, known.Missing[hiddenAssets.alone] = time.Now().Add(-age), 1
+		known.Missing[visibleAssets.alone] = 0
+		c := &loader{service: databaseOf(t, &oneAsset{counts: map[string]int{hiddenAssets.alone: 1}}), layout: "date"}
+		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+		require.NoError(t, err)
+		assert.Error(t, l.partial)
+		assert.Equal(t, again, l != known, "listed %v ago", age)
+	}
+}
+
+// An album that is listed by the second pass of a listing has no error. Removed albums
+// are not listed.
+func TestErrorOfAnAlbumIsCleared(t *testing.T) {
+	known := knownLibrary("new")
+	known.Albums["x"], known.Unlisted = &album{Name: "X"}, []string{"x", "removed"}
+	known.membersErr["x"] = assert.AnError
+	c := &loader{service: databaseOf(t, &oneAsset{})}
+	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}))
+	assert.Empty(t, known.membersErr)
+	assert.Empty(t, known.Unlisted)
+}
+
+// The index is replaced if the libraries have changed. Temporary files of killed
+// processes are removed.
+func TestUnchangedIndexIsKept(t *testing.T) {
+	s := databaseOf(t, &oneAsset{})
+	s.index = filepath.Join(t.TempDir(), "index")
+	c := &loader{service: s, layout: "date"}
+	load := func(token string) os.FileInfo {
+		_, err := c.load(context.Background(), []foundZone{{zoneID{Area: privateArea, Name: primaryZone}, token}})
+		require.NoError(t, err)
+		info, err := os.Stat(s.index)
+		require.NoError(t, err)
+		return info
+	}
+	require.NoError(t, os.WriteFile(s.index+".123", nil, 0o600))
+	first := load("new")
+	assert.NoFileExists(t, s.index+".123")
+	assert.True(t, os.SameFile(first, load("new")), "nothing has changed")
+	c.layout = flat
+	flattened := load("new")
+	assert.False(t, os.SameFile(first, flattened), "the layout has changed")
+	head := readHead(s.index)
+	known := readIndex(s.index)
+	head.Counted = time.Now().Add(-2 * countedValid)
+	require.NoError(t, writeIndex(s.index, head, known))
+	stored, err := os.Stat(s.index)
+	require.NoError(t, err)
+	assert.False(t, os.SameFile(stored, load("new")), "the time of the numbers is old")
+}
