@@ -278,7 +278,8 @@ impl Job {
 
     /// Stores the file under its own name. An existing file is replaced.
     async fn replace(&self, own: &Own) -> Result<Restored, Failure> {
-        let accepts_identical = self.policy.skip_identical;
+        // The backend compares only sizes and times.
+        let accepts_identical = self.policy.skip_identical && self.digest.is_none();
         match self.upload(&self.path, Replacement::Deferred { accepts_identical }).await {
             Err(failure) => self.unless_stored(&self.path, failure, own).await,
             stored => stored,

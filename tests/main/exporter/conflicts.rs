@@ -295,3 +295,28 @@ async fn another_file_that_appears_during_a_restore_is_kept() {
         assert_eq!(icloud.simulator.trash().len(), 0);
     }
 }
+
+/// Other content that appears after the old file was moved to the Trash is kept, too. Only
+/// `verify=content` distinguishes contents of the same size and time.
+#[tokio::test]
+async fn another_file_that_appears_during_a_replacement_is_kept() {
+    let tree = Tree::new().folder("/").file("/a.txt", "ours");
+    for (verify, theirs, modified) in
+        [("size", "theirs", RESTORED), ("size", "thei", MODIFIED), ("content", "thei", RESTORED)]
+    {
+        let icloud = ICloud::new();
+        icloud.put("to/a.txt", b"old");
+        icloud.hold(RequestKind::Rename, "rename");
+        let settings = icloud.settings("icloud:///to").with("verify", verify);
+        let store = async {
+            icloud.until(RequestKind::Rename, 1).await;
+            icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(theirs.as_bytes()), modified);
+            icloud.simulator.release("rename");
+        };
+        let ((exported, summary), ()) = tokio::join!(restore(&icloud, &settings, &tree), store);
+        let told = format!("{:?} {:?} {summary}", exported.errors(), exported.end);
+        assert!(told.contains("in the meantime"), "{verify} {theirs}: {told}");
+        assert_eq!(texts(&icloud), expected(&[("a.txt", theirs)]));
+        assert_eq!(icloud.simulator.trash().len(), 2, "the old file and the new one");
+    }
+}

@@ -27,7 +27,7 @@ func (s *simulator) expectAll(t *testing.T, f *Fs) {
 	for _, object := range objects {
 		got, err := read(object)
 		require.NoError(t, err)
-		assert.Equal(t, "content of "+object.Remote(), got)
+		assert.Equal(t, s.File(object.Remote()), got)
 	}
 }
 
@@ -49,6 +49,30 @@ func TestExpectedContents(t *testing.T) {
 	assert.Equal(t, 0, counts["by-id"])
 	assert.Equal(t, 100, counts["content-get"])
 	assert.LessOrEqual(t, counts["download-batch"], 10) // the first four calls, which are concurrent, request 5 addresses each
+}
+
+// The addresses of empty files are requested with few calls, too. If the service has
+// none, the addresses of the other files still are.
+func TestExpectedEmptyFiles(t *testing.T) {
+	for _, haveAddresses := range []bool{true, false} {
+		sim := startSimulator(t)
+		sim.putMany(40)
+		for n := range 60 {
+			sim.PutFile(fmt.Sprintf("empty %02d.txt", n), "")
+		}
+		sim.DriveRules(simtest.JSON{"empty_content": haveAddresses})
+		f := sim.open("")
+		sim.ResetCounts()
+		sim.expectAll(t, f)
+		counts := sim.Counts()
+		assert.LessOrEqual(t, counts["download-batch"], 20)
+		assert.Equal(t, 40, counts["content-get"])
+		if haveAddresses {
+			assert.Equal(t, 0, counts["by-id"])
+		} else {
+			assert.Equal(t, 60, counts["by-id"])
+		}
+	}
 }
 
 // Every content is read, whether or not the service supports calls for several

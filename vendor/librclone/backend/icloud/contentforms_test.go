@@ -163,3 +163,48 @@ func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	assert.NoError(t, holdsContent(f, "empty.key", ""))
 	assert.Error(t, holdsContent(f, "folder/file.txt", "the old content"), "a file with a size is not read as empty")
 }
+
+// A file that is listed with 0 bytes may be a package. It is read as empty only if the
+// service refuses the first request for its address as wrong.
+func TestPackageListedWithoutBytes(t *testing.T) {
+	whole := zipped("hello", "")
+	for name, test := range map[string]struct {
+		byID, content func(request int) int // return the status of the response
+		want, kind    string
+	}{
+		"packaged":            {statuses(200), statuses(200), whole, ""},
+		"no address":          {statuses(400), statuses(200), "", ""},
+		"address denied once": {statuses(403, 200), statuses(200), whole, ""},
+		"address denied":      {statuses(403), statuses(200), "", apierr.KindDenied},
+		"address not found":   {statuses(404), statuses(200), "", apierr.KindNotFound},
+		"content denied":      {statuses(200), statuses(403), "", apierr.KindDenied},
+		"content gone":        {statuses(200), statuses(410), "", apierr.KindDenied},
+		"no second address":   {statuses(200, 400), statuses(410), "", apierr.KindUnsupported},
+	} {
+		c := newFakeCloud()
+		c.add("root", "notes.unknown", []byte(whole))
+		requests := map[string]int{}
+		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			requests[kind]++
+			switch kind {
+			case "by_id":
+				answer.status = test.byID(requests[kind])
+				answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+			case "retrieveItemDetailsInFolders", "retrieveItemDetails":
+				size := fmt.Sprintf(`"size":%d`, len(whole))
+				answer.body = []byte(strings.Replace(string(answer.body), size, `"size":0`, 1))
+			case "content-get":
+				answer.status = test.content(requests[kind])
+			}
+		}
+		got, err := read(must(driveBy(c, "").NewObject(background, "notes.unknown")))
+		assert.Equal(t, test.kind, apierr.KindOf(err), "%s: %v", name, err)
+		assert.True(t, got == test.want, name)
+	}
+}
+
+// statuses returns the status of a response by the number of the request. The last one
+// is that of all further responses.
+func statuses(list ...int) func(request int) int {
+	return func(request int) int { return list[min(request, len(list))-1] }
+}

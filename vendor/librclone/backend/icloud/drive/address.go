@@ -22,6 +22,7 @@ type contents struct {
 	service   *service.Service
 	facts     *recollection
 	batches   *addressBatches
+	ofEmpty   *addressBatches // for files that are listed with 0 bytes
 	checksums *checksums
 	gate      *transport.Gate
 	budget    *budget
@@ -72,6 +73,7 @@ func newContents(service *service.Service, seen *recollection, unchanged func(co
 	}
 	return &contents{
 		service: service, facts: seen, batches: newAddressBatches(seen, kept),
+		ofEmpty:   newAddressBatches(new(recollection), kept),
 		checksums: newChecksums(seen, kept), unchanged: unchanged,
 		gate: transport.NewGate(), budget: newBudget(),
 		addresses: addresses, packages: packages, requesting: map[string]chan struct{}{},
@@ -152,7 +154,7 @@ func (c *contents) received(it *Item, found *address) {
 func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address, error) {
 	for try := 1; ; try++ {
 		found, err := c.requestAddress(ctx, it)
-		if try == transport.DoubtfulTries || it.Size == 0 || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
+		if try == transport.DoubtfulTries || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
 			return found, err
 		}
 		if err := c.service.Retries.Wait(ctx, try+1, err); err != nil {

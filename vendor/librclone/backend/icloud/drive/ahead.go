@@ -33,7 +33,9 @@ const (
 	batchRefusedFor = 7 * 24 * time.Hour
 )
 
-// addressBatches determines how many addresses to request with one call.
+// addressBatches determines how many addresses to request with one call. The service
+// may have no address for empty files, so these files have their own calls, whose
+// failures are not stored.
 type addressBatches struct {
 	facts *recollection
 	slots chan struct{}
@@ -95,47 +97,54 @@ func (d *Drive) Expect(ctx context.Context, items []*Item) { d.contents.expect(c
 // address of a content, it is requested separately when the content is read.
 func (c *contents) expect(ctx context.Context, items []*Item) {
 	ctx = context.WithoutCancel(ctx) // other readers may wait for the addresses
-	for _, claimed := range c.claim(items) {
-		go c.requestInBatches(ctx, claimed)
+	for group, claimed := range c.claim(items) {
+		go c.requestInBatches(ctx, group.batches, claimed)
 	}
 }
 
-// claim returns the items whose addresses are neither known nor being requested,
-// by zone, and marks the addresses as being requested.
-func (c *contents) claim(items []*Item) map[string][]*Item {
-	claimed := map[string][]*Item{}
-	if c.batches.next() == 0 {
-		return claimed
-	}
+// batchGroup is what the contents of one call have in common.
+type batchGroup struct {
+	batches *addressBatches
+	zone    string
+}
+
+// claim returns the items whose addresses are neither known nor being requested, and
+// marks the addresses as being requested.
+func (c *contents) claim(items []*Item) map[batchGroup][]*Item {
+	claimed := map[batchGroup][]*Item{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, it := range items {
+		group := batchGroup{c.batches, it.zone()}
+		if it.Size == 0 && !it.packaged {
+			group.batches = c.ofEmpty
+		}
 		key := it.contentKey()
 		known, ok := c.addresses.Peek(key)
 		switch {
-		case c.requesting[key] != nil, ok && known.fresh(), it.Size == 0 && !it.packaged, it.inShare():
+		case c.requesting[key] != nil, ok && known.fresh(), it.inShare(), group.batches.next() == 0:
 			continue
 		}
 		c.requesting[key] = make(chan struct{})
-		claimed[it.zone()] = append(claimed[it.zone()], it)
+		claimed[group] = append(claimed[group], it)
 	}
 	return claimed
 }
 
 // requestInBatches requests the addresses of claimed items of one zone, with
 // several calls at once.
-func (c *contents) requestInBatches(ctx context.Context, claimed []*Item) {
+func (c *contents) requestInBatches(ctx context.Context, batches *addressBatches, claimed []*Item) {
 	for len(claimed) > 0 {
-		c.batches.slots <- struct{}{}
-		size := c.batches.next()
+		batches.slots <- struct{}{}
+		size := batches.next()
 		batch := claimed[:min(max(size, 1), len(claimed))]
 		claimed = claimed[len(batch):]
 		go func() {
 			found := make([]*address, len(batch))
 			if size > 0 {
-				found = c.requestTogether(ctx, batch)
+				found = c.requestTogether(ctx, batches, batch)
 			}
-			<-c.batches.slots
+			<-batches.slots
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			for i, it := range batch {
@@ -145,16 +154,18 @@ func (c *contents) requestInBatches(ctx context.Context, claimed []*Item) {
 	}
 }
 
+var errNoAddresses = apierr.Damaged("the response has no address for any of the contents")
+
 // requestTogether requests addresses with one call and returns them in the order
 // of the items. An address is nil if the service did not return it.
-func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*address {
+func (c *contents) requestTogether(ctx context.Context, batches *addressBatches, batch []*Item) []*address {
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, batch)
 		if err != nil {
-			c.batches.failed(ctx, err)
+			batches.failed(ctx, err)
 			return make([]*address, len(batch))
 		}
-		c.batches.worked()
+		batches.worked()
 		return found
 	}
 	type wanted struct {
@@ -188,16 +199,18 @@ func (c *contents) requestTogether(ctx context.Context, batch []*Item) []*addres
 				count++
 			}
 		}
-		if count == 0 {
-			return apierr.Damaged("the response has no address for any of the contents")
+		if count == 0 && batches != c.ofEmpty {
+			return errNoAddresses
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
-		c.batches.failed(ctx, err)
+		batches.failed(ctx, err)
+	case count == 0:
+		batches.failed(ctx, errNoAddresses)
 	case count == len(batch):
-		c.batches.worked()
+		batches.worked()
 	}
 	return found
 }

@@ -26,10 +26,14 @@ const (
 	checksumSalt = "com.apple.XattrObjectSalt\x00com.apple.DataObjectSalt\x00"
 )
 
-// maxUnequal is the number of contents that may arrive twice in the same form and
-// differ from their checksums. If there are more, the checksums have another meaning
-// than assumed here, and the process does not use them any more.
+// maxUnequal is the number of consecutive contents that are used although they differ
+// from their checksums. Then the checksums have another meaning than assumed here, and
+// are not used until a content is equal to its own again.
 const maxUnequal = 20
+
+// maxRepeated is the maximum size of a content that is downloaded again because it
+// differs from its checksum.
+const maxRepeated = 64 << 20
 
 // checksum is the SHA-1 in a checksum of the service.
 type checksum [sha1.Size]byte
@@ -53,44 +57,48 @@ func newChecksum() hash.Hash {
 // checksums decides whether the checksums of the service can be used.
 type checksums struct {
 	facts *recollection
+	slot  chan struct{} // taken while a content that differs from its checksum is examined
 
 	mu      sync.Mutex
 	proven  bool // a content was equal to its checksum
-	unequal int  // contents that arrive twice in the same form and differ from their checksums
+	unequal int  // contents since then that were used although they differ from their checksums
 }
 
 func newChecksums(facts *recollection, kept recollected) *checksums {
-	return &checksums{facts: facts, proven: kept.ChecksumsProven}
+	return &checksums{facts: facts, slot: make(chan struct{}, 1), proven: kept.ChecksumsProven}
 }
 
 // equal records a content that is equal to its checksum.
 func (c *checksums) equal(ctx context.Context) {
 	c.mu.Lock()
 	before := c.proven
-	c.proven = true
+	c.proven, c.unequal = true, 0
 	c.mu.Unlock()
 	if !before {
-		c.facts.proveChecksums(ctx)
+		c.facts.keepChecksumsProven(ctx, true)
 	}
 }
 
-// doubts reports whether a content that differs from its checksum has to be
-// downloaded again, and counts it as one that arrives in the same form.
-func (c *checksums) doubts() bool {
+// areProven reports whether a content that differs from its checksum may be damaged.
+func (c *checksums) areProven() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.proven || c.unequal == maxUnequal {
-		return false
-	}
+	return c.proven
+}
+
+// differ records a content that is used although it differs from its checksum.
+func (c *checksums) differ(ctx context.Context) {
+	c.mu.Lock()
 	c.unequal++
-	return true
-}
-
-// differed corrects the count for a content that arrived in another form.
-func (c *checksums) differed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.unequal--
+	over := c.proven && c.unequal >= maxUnequal
+	if over {
+		c.proven = false
+	}
+	c.mu.Unlock()
+	if over {
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %d consecutive contents differ from the checksums that the service reports for them. Checksums are not compared until a content is equal to its own again", maxUnequal)
+		c.facts.keepChecksumsProven(ctx, false)
+	}
 }
 
 // checkedReader reads a whole content and compares it with its checksum at the end.
@@ -99,8 +107,10 @@ type checkedReader struct {
 	ctx      context.Context
 	contents *contents
 	it       *Item
-	on       string // the path in messages
+	on       string   // the path in messages
+	from     *address // of the content when it was opened; nil if it is no longer kept
 	hash     hash.Hash
+	size     int64 // number of bytes read
 	err      error
 }
 
@@ -111,6 +121,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.ReadCloser.Read(p)
 	r.hash.Write(p[:n])
+	r.size += int64(n)
 	if err == io.EOF {
 		err = apierr.About(r.compare(), "read", r.on)
 	}
@@ -118,30 +129,58 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// compare returns io.EOF unless the content is known to be damaged. A content that
-// differs from its checksum is downloaded again. If it arrives in the same form, it is
-// what the service has, so it is used.
+// compare returns io.EOF if the content is equal to its checksum, or if the checksum
+// cannot be used.
 func (r *checkedReader) compare() error {
+	if latest := r.contents.known(r.it); latest != nil {
+		r.from = latest
+	}
+	if r.from == nil {
+		return io.EOF
+	}
+	wanted, ok := checksumIn(r.from.mark)
+	switch got := checksum(r.hash.Sum(nil)); {
+	case !ok:
+		return io.EOF
+	case got != wanted:
+		return r.examine(got)
+	}
+	r.contents.checksums.equal(r.ctx)
+	return io.EOF
+}
+
+// examine downloads a content that differs from its checksum again. If it arrives in
+// the same form, it is what the service has, so it is used, and examine returns
+// io.EOF. One content is examined at a time, so that few are if all checksums are
+// wrong.
+func (r *checkedReader) examine(got checksum) error {
 	c := r.contents
-	from := c.known(r.it)
-	if from == nil {
+	select {
+	case c.checksums.slot <- struct{}{}:
+		defer func() { <-c.checksums.slot }()
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+	if !c.checksums.areProven() {
 		return io.EOF
 	}
-	wanted, ok := checksumIn(from.mark)
-	got := checksum(r.hash.Sum(nil))
-	if ok && got == wanted {
-		c.checksums.equal(r.ctx)
+	why := "Two downloads are equal, so it is used as it is"
+	if r.size > maxRepeated {
+		why = "It has more than 64 MiB, so it is not downloaded again, and used as it is. Compare it with the file on a device"
+	} else {
+		again, err := c.checksumOf(r.ctx, r.it, r.on, r.from)
+		switch {
+		case r.ctx.Err() != nil:
+			return r.ctx.Err()
+		case err != nil:
+			return err
+		case again != got:
+			return apierr.New(apierr.KindDamaged, "", "", "the content differs from the checksum that the service reports for it").FromStart()
+		}
 	}
-	if !ok || got == wanted || !c.checksums.doubts() {
-		return io.EOF
-	}
-	again, err := c.checksumOf(r.ctx, r.it, r.on, from)
-	if err == nil && again == got {
-		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the content of %q differs from the checksum that the service reports for it. Two downloads are equal, so it is used as it is", r.on)
-		return io.EOF
-	}
-	c.checksums.differed()
-	return apierr.New(apierr.KindDamaged, "", "", "the content differs from the checksum that the service reports for it").FromStart()
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: the content of %q differs from the checksum that the service reports for it. %s", r.on, why)
+	c.checksums.differ(r.ctx)
+	return io.EOF
 }
 
 // checksumOf downloads a content from another address than spent, and returns its
@@ -167,5 +206,5 @@ func (c *contents) checked(ctx context.Context, it *Item, on string, content io.
 	if it.Size == 0 || it.MayBePackage() || c.isPackage(it) {
 		return content
 	}
-	return &checkedReader{ReadCloser: content, ctx: ctx, contents: c, it: it, on: on, hash: newChecksum()}
+	return &checkedReader{ReadCloser: content, ctx: ctx, contents: c, it: it, on: on, from: c.known(it), hash: newChecksum()}
 }

@@ -77,28 +77,21 @@ func (c *contents) read(ctx context.Context, it *Item, on string, start, end int
 
 // readEmpty opens a file that is listed with 0 bytes. It may be a package, which only
 // the response to a request for the address shows, or the listing may be wrong. A
-// content that is not empty is then an error. Some clients get 400 for empty files
-// (https://github.com/picklepete/pyicloud/pull/301), so a refusal confirms the
-// listing.
+// content that is not empty is then an error. Some clients get 400 for the address of
+// an empty file (https://github.com/picklepete/pyicloud/pull/301), so this status
+// confirms the listing. No other failure does.
 func (c *contents) readEmpty(ctx context.Context, it *Item, on string, learned func()) (io.ReadCloser, error) {
-	empty := io.NopCloser(bytes.NewReader(nil))
 	from, err := c.at(ctx, it, nil)
-	var content io.ReadCloser
-	if err == nil {
-		if sum, ok := checksumIn(from.mark); ok && !from.packaged && sum == checksum(newChecksum().Sum(nil)) {
-			return empty, nil
-		}
-		content, err = c.open(ctx, it, on, 0, -1, learned)
+	switch {
+	case refusedAsWrong(err):
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	case err != nil:
+		return nil, apierr.About(err, "read", on)
 	}
-	switch apierr.KindOf(err) {
-	case apierr.KindUnsupported, apierr.KindDenied:
-		return empty, nil
-	case apierr.KindNotFound:
-		if c.unchanged(ctx, it) {
-			return empty, nil
-		}
+	if sum, ok := checksumIn(from.mark); ok && !from.packaged && sum == checksum(newChecksum().Sum(nil)) {
+		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
-	return content, apierr.About(err, "read", on)
+	return c.open(ctx, it, on, 0, -1, learned)
 }
 
 // open opens a content without a check of its checksum.
@@ -109,7 +102,7 @@ func (c *contents) open(ctx context.Context, it *Item, on string, start, end int
 	r := c.newReader(ctx, it, on, start, end, learned)
 	if err := r.open(); err != nil {
 		defer r.cancel()
-		if refusedAsWrong(err) && c.isEmpty(ctx, it) {
+		if r.from == nil && refusedAsWrong(err) && c.isEmpty(ctx, it) {
 			return io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		return nil, apierr.About(err, "read", on)
@@ -155,8 +148,8 @@ func (c *contents) isEmpty(ctx context.Context, it *Item) bool {
 		(doc.Size != nil || doc.Data.Size != nil)
 }
 
-// refusedAsWrong reports whether a request failed because the service refused
-// every attempt with 400.
+// refusedAsWrong reports whether a request failed because the service refused it
+// with 400.
 func refusedAsWrong(err error) bool {
 	var typed *apierr.Error
 	return errors.As(err, &typed) && typed.Doubtful && typed.Kind() == apierr.KindUnsupported

@@ -40,7 +40,7 @@ type recollected struct {
 	// one call, in seconds since 1970.
 	BatchRefused int64 `json:"batch_refused,omitempty"`
 	// ChecksumsProven is set after a content was equal to the checksum that the
-	// service reports for it.
+	// service reports for it, and cleared after maxUnequal consecutive ones were not.
 	ChecksumsProven bool `json:"checksums_proven,omitempty"`
 }
 
@@ -138,12 +138,12 @@ func (r *recollection) refuseBatches(ctx context.Context) {
 	})
 }
 
-// proveChecksums stores that a content was equal to the checksum that the service
-// reports for it.
-func (r *recollection) proveChecksums(ctx context.Context) {
+// keepChecksumsProven stores whether the checksums that the service reports have the
+// known form.
+func (r *recollection) keepChecksumsProven(ctx context.Context, proven bool) {
 	r.update(ctx, func(kept *recollected) bool {
-		changed := !kept.ChecksumsProven
-		kept.ChecksumsProven = true
+		changed := kept.ChecksumsProven != proven
+		kept.ChecksumsProven = proven
 		return changed
 	})
 }
