@@ -161,3 +161,25 @@ async fn an_outage_of_the_libraries_of_others_is_reported() {
     assert_eq!(snapshot.errors.keys().collect::<Vec<_>>(), ["/Shared Library"]);
     assert_eq!(media(&snapshot), photos.expected);
 }
+
+/// A shared library that is missing in a successful response is one error.
+#[tokio::test]
+async fn a_shared_library_that_disappears_is_reported() {
+    for of_others in [true, false] {
+        let mut photos = Photos::new();
+        photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+        let content = photos.content(10);
+        let zone = "SharedSync-12345678-ABCD";
+        photos.change(|library| {
+            library.add_zone(zone, of_others);
+            library.add(zone, NewAsset::image("IMG_2.HEIC", NOVEMBER, content));
+        });
+        let first = photos.backup().await;
+        assert_sound(&first);
+        photos.change(|library| library.remove_zone(zone));
+        let second = photos.backup_after(&first).await;
+        assert_eq!(second.errors.keys().collect::<Vec<_>>(), ["/Shared Library"]);
+        assert!(second.errors["/Shared Library"].contains("no longer lists"), "{:?}", second.errors);
+        assert_eq!(media(&second), photos.expected);
+    }
+}

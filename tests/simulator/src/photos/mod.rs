@@ -82,6 +82,11 @@ impl Photos {
         self.push_zone(name, if of_others { "shared" } else { "private" }, "");
     }
 
+    /// Removes a zone, as if the account had left the library or the service did not find it.
+    pub fn remove_zone(&mut self, name: &str) {
+        self.zones.retain(|zone| zone.name != name);
+    }
+
     /// Adds a shared album and returns its id, which is the zone of its photos.
     pub fn add_shared_album(&mut self, title: &str) -> String {
         let id = self.new_id();

@@ -172,7 +172,7 @@ func TestFailuresOfTheSharedArea(t *testing.T) {
 			_, sharedErr, err := findZones(context.Background(), s)
 			require.NoError(t, err)
 			assert.Equal(t, apierr.KindDamaged, apierr.KindOf(sharedErr), response)
-			assert.ErrorContains(t, sharedErr, "does not list 1 shared libraries")
+			assert.ErrorContains(t, sharedErr, "no longer lists a shared library")
 		}
 	}
 }

@@ -58,7 +58,7 @@ func findZones(ctx context.Context, s *database) (libraries []foundZone, sharedE
 	}
 	head := readHead(s.index)
 	if lost, _ := head.noteFound(libraries, s.sharedUnknown, time.Now()); lost > 0 && sharedErr == nil {
-		sharedErr = apierr.Newf(apierr.KindDamaged, "", "", "the service does not list %d shared libraries that an earlier run has read", lost).
+		sharedErr = apierr.New(apierr.KindDamaged, "", "", "the service no longer lists a shared library that an earlier run has read").
 			Advise("if this account has left the shared library, no action is needed: after a week, backups do not report this any more")
 	}
 	return libraries, sharedErr, nil

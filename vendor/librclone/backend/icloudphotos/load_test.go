@@ -177,3 +177,24 @@ func TestUnchangedIndexIsKept(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, os.SameFile(stored, load("new")), "the time of the numbers is old")
 }
+
+// A shared album that fails keeps its name, so that no other album gets it.
+func TestFailedSharedAlbumKeepsItsName(t *testing.T) {
+	s := databaseOf(t, &oneAsset{}) // it does not count the photos of shared albums
+	s.index = filepath.Join(t.TempDir(), "index")
+	known := newLibrary(zoneID{Area: sharedAlbumArea, Name: "b"})
+	known.Title, known.Given, known.Token = "Party", "Party", "old"
+	require.NoError(t, writeIndex(s.index, indexHead{}, map[string]*library{known.key(): known}))
+	found := []foundZone{{zoneID{Area: privateArea, Name: primaryZone}, "new"}}
+	for _, id := range []string{"a", "b"} {
+		album := sharedAlbum{ID: id, Address: "https://p1-sharedstreams.icloud.com/1/sharedstreams"}
+		album.Attributes.Name = "Party"
+		s.albums[id] = album
+		found = append(found, foundZone{zoneID{Area: sharedAlbumArea, Name: id}, "new"})
+	}
+	libraries, err := (&loader{service: s, layout: "date"}).load(context.Background(), found)
+	require.NoError(t, err)
+	assert.Error(t, libraries[1].failed)
+	assert.Error(t, libraries[2].failed)
+	assert.Equal(t, []string{"Party (a)", "Party"}, []string{libraries[1].Given, libraries[2].Given})
+}
