@@ -176,9 +176,10 @@ impl Config {
             Some(access) => Some(access.state.clone()),
             None => State::locate(None).ok(),
         };
+        let place = format!("{origin}\n{}", origin::place(&sections));
         let leftovers = state
             .as_ref()
-            .map(|state| state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(origin.as_bytes()))));
+            .map(|state| state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(place.as_bytes()))));
         let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
         let on_event = OnEvent::new(event_command, event_account, state, &format!("{origin} {location}"));
         let forecast = Forecast { warn_days, on_event: on_event.clone() };

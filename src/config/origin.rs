@@ -62,6 +62,41 @@ fn of_service(options: &BTreeMap<String, String>) -> String {
     }
 }
 
+/// The options of rclone's backends that choose the server, the account and the part of it.
+const PLACE: [&str; 18] = [
+    "type",
+    "host",
+    "port",
+    "endpoint",
+    "url",
+    "user",
+    "username",
+    "account",
+    "email",
+    "access_key_id",
+    "client_id",
+    "drive_id",
+    "team_drive",
+    "root_folder_id",
+    "region",
+    "provider",
+    "remote",
+    "upstreams",
+];
+
+/// Returns the options that choose the files of the sections. Unlike an origin, they differ even for
+/// two servers on the same host.
+pub fn place(sections: &Sections) -> String {
+    let mut place = String::new();
+    for (section, options) in sections.iter() {
+        for (option, value) in options.iter().filter(|(option, _)| PLACE.contains(&option.as_str())) {
+            let value = if option == "url" { without_credentials(value) } else { value.to_owned() };
+            place += &format!("{section}.{option}={value}\n");
+        }
+    }
+    place
+}
+
 /// Removes the user and password before the host of a URL, and a key in its query.
 fn without_credentials(url: &str) -> String {
     let Some((_, rest)) = url.split_once("://") else {
@@ -137,6 +172,18 @@ mod tests {
         ] {
             let config = read(&[("location", "rclone://"), ("rclone_type", "webdav"), ("rclone_url", url)]).unwrap();
             assert_eq!(config.origin, format!("webdav:{origin}"), "{url}");
+        }
+    }
+
+    #[test]
+    fn servers_have_their_own_lists_of_leftovers() {
+        let list = |pairs: &[(&str, &str)]| {
+            let common = [("location", "rclone://"), ("rclone_type", "sftp"), ("rclone_host", "files.example")];
+            read(&[&common, pairs].concat()).unwrap().leftovers.unwrap()
+        };
+        assert_eq!(list(&[]), list(&[("rclone_pass", "other"), ("uploads", "2")]));
+        for other in [[("rclone_port", "2222")], [("rclone_user", "other")]] {
+            assert_ne!(list(&[]), list(&other), "{other:?}");
         }
     }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::{Drive, DrivePath, Error, outage::Work, retry::retried};
 use crate::rclone::File;
 
-/// How long the removal of leftovers may take. The first listing of a folder after a change was
-/// measured to take iCloud 30 s.
-const TIDYING: Duration = Duration::from_mins(5);
+/// How long the removal of leftovers may take, because the restore waits for it.
+const TIDYING: Duration = Duration::from_secs(30);
 
 impl Drive {
     /// Removes the files with temporary names that killed processes of this machine have left. A

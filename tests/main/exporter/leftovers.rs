@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use icloud_simulator::{Content, Mutation, RequestKind};
@@ -59,6 +59,14 @@ fn lists(host: &Host) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "leftovers")).collect()
 }
 
+/// Sets the times of the lists back, because those of processes that have just ended are not used.
+fn age_lists(host: &Host) {
+    for list in lists(host) {
+        let file = fs::File::options().write(true).open(list).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_mins(3)).unwrap();
+    }
+}
+
 fn leftovers(icloud: &ICloud) -> Vec<String> {
     icloud.contents().into_keys().filter(|path| path.contains(MARK)).collect()
 }
@@ -91,6 +99,7 @@ async fn leave_behind(icloud: &ICloud) {
     kill_restore(&icloud.host, &settings(icloud), &tree(), || leftovers(icloud).len() == 3).await;
     icloud.simulator.clear_faults(); // the held requests are those of the dead process
     assert_eq!(lists(&icloud.host).len(), 1);
+    age_lists(&icloud.host);
 }
 
 /// The restored files are not uploaded again, and another restore has other files.
@@ -131,12 +140,29 @@ async fn a_restore_without_leftovers_takes_no_further_requests() {
     assert_eq!(taken[0], taken[1]);
 }
 
+/// The last requests of a process that has just died may still be carried out.
+#[tokio::test]
+async fn leftovers_of_a_process_that_has_just_ended_are_kept() {
+    let (icloud, foreign) = with_old_files();
+    leave_behind(&icloud).await;
+    let list = lists(&icloud.host).remove(0);
+    let touch = |list: &Path| fs::File::options().write(true).open(list).unwrap().set_modified(SystemTime::now());
+    touch(&list).unwrap();
+    let told = restore(&icloud.host, &settings(&icloud), &others()).await;
+    assert!(told.contains("less than two minutes ago"), "{told}");
+    assert_eq!((leftovers(&icloud).len(), list.exists()), (3, true));
+    age_lists(&icloud.host);
+    restore(&icloud.host, &settings(&icloud), &others()).await;
+    assert_eq!((leftovers(&icloud), list.exists()), (vec![foreign], false));
+}
+
 /// The old file is in the Trash, so the new one is the only version in the drive.
 #[tokio::test]
 async fn a_leftover_whose_old_version_is_in_the_trash_gets_its_name() {
     let (icloud, foreign) = with_old_files();
     icloud.hold(RequestKind::Rename, "rename");
     kill_restore(&icloud.host, &settings(&icloud), &tree(), || icloud.simulator.trash().len() == 2).await;
+    age_lists(&icloud.host);
     icloud.simulator.clear_faults(); // the held requests are those of the dead process
     restore(&icloud.host, &settings(&icloud), &others()).await;
     assert_eq!(leftovers(&icloud), [foreign]);
@@ -187,9 +213,10 @@ async fn damaged_lists_do_not_prevent_a_restore() {
     let list = lists(&icloud.host).remove(0);
     let beside = |name: &str| {
         let own = list.file_name().unwrap().to_str().unwrap();
-        list.with_file_name(format!("{}-{name}.leftovers", own.split('-').next().unwrap()))
+        list.with_file_name(format!("{}-{name}.leftovers", own.rsplit_once('-').unwrap().0))
     };
     fs::write(beside("GARBAGE"), "{\"n\": 1, \"entry\"\u{1b}[31m\n\0\0\0\n").unwrap();
+    age_lists(&icloud.host);
     fs::create_dir(beside("FOLDER")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", beside("LINK")).unwrap();
     let fifo = std::process::Command::new("mkfifo").arg(beside("FIFO")).status().unwrap();
@@ -239,6 +266,7 @@ async fn leftovers_on_a_disk_are_removed() {
             break;
         }
     }
+    age_lists(&disk.host);
     disk.put("to/.OTHER.plakar-partial", "of another machine");
     let before = files(&to);
     restore(&disk.host, &settings.with("on_conflict", "skip"), &others()).await;

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,19 +25,19 @@ const (
 	maxSize = 16 << 20
 	// maxLists is the maximum number of lists that one process takes.
 	maxLists = 100
-	// maxAge is the age from which a list is removed even if its items cannot be.
-	maxAge = 30 * 24 * time.Hour
 )
 
 // Abandoned is the list of a process that has ended. Its lock is held until Close.
 type Abandoned struct {
-	Entries []Entry
-	file    *os.File
-	old     bool
+	Entries  []Entry
+	numbers  []uint64 // of the entries
+	file     *os.File
+	modified time.Time
 }
 
 // Take returns the lists of ended processes whose paths begin with a prefix. A list
-// that cannot be used is left out with a warning.
+// that cannot be used is left out with a warning. Lists of other machines are left
+// out until they are so old that they are removed.
 func Take(prefix string) []*Abandoned {
 	folder, start := filepath.Split(prefix)
 	files, err := os.ReadDir(folder)
@@ -44,25 +46,36 @@ func Take(prefix string) []*Abandoned {
 	}
 	var taken []*Abandoned
 	for _, file := range files {
-		name := file.Name()
-		if !strings.HasPrefix(name, start+"-") || !strings.HasSuffix(name, suffix) || len(taken) == maxLists {
+		rest, ok := strings.CutPrefix(file.Name(), start)
+		from, isList := machineOf(rest)
+		info, err := file.Info()
+		if !ok || !isList || err != nil || len(taken) == maxLists {
 			continue
 		}
-		list, err := take(filepath.Join(folder, name))
-		if err != nil {
-			fs.LogPrintf(fs.LogLevelWarning, nil, "%q, the list of the unfinished uploads of a process that was killed, is ignored: %v",
-				filepath.Join(folder, name), privatefile.WithoutPath(err))
+		// The lock may not protect the list of another machine, so the list is not opened.
+		if info.Mode().IsRegular() && from.boot != here().boot && time.Since(info.ModTime()) < from.age() {
+			continue
 		}
-		if list != nil {
+		list, err := take(filepath.Join(folder, file.Name()), from.age())
+		switch {
+		case err != nil:
+			fs.LogPrintf(fs.LogLevelWarning, nil, "%q, the list of the unfinished uploads of a process that was killed, is ignored: %v",
+				filepath.Join(folder, file.Name()), privatefile.WithoutPath(err))
+		case list == nil:
+		case from.isOther():
+			list.Close(make([]bool, len(list.Entries)))
+		default:
 			taken = append(taken, list)
 		}
 	}
 	return taken
 }
 
-// take returns the list with a path, or nil if its process has not ended.
-func take(path string) (*Abandoned, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+// take returns the list with a path, or nil if its process has not ended or the list
+// is younger than age.
+func take(path string, age time.Duration) (*Abandoned, error) {
+	// A lock on NFS needs a file that is open for writing.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -70,8 +83,8 @@ func take(path string) (*Abandoned, error) {
 		return nil, err
 	}
 	list := &Abandoned{file: file}
-	locked, err := list.read()
-	if err != nil || !locked {
+	usable, err := list.read(age)
+	if err != nil || !usable {
 		_ = file.Close()
 		return nil, err
 	}
@@ -79,8 +92,8 @@ func take(path string) (*Abandoned, error) {
 }
 
 // read takes the lock of the list and reads it. It returns false if the process that
-// writes the list has not ended.
-func (a *Abandoned) read() (bool, error) {
+// writes the list has not ended, or if the list is younger than age.
+func (a *Abandoned) read(age time.Duration) (bool, error) {
 	info, err := a.file.Stat()
 	switch {
 	case err != nil:
@@ -91,6 +104,15 @@ func (a *Abandoned) read() (bool, error) {
 	if locked, err := lock(a.file); err != nil || !locked {
 		return false, err
 	}
+	// The process may have written until it released the lock.
+	if info, err = a.file.Stat(); err != nil {
+		return false, err
+	}
+	a.modified = info.ModTime()
+	if time.Since(a.modified) < age {
+		fs.LogPrintf(fs.LogLevelWarning, nil, "files that a killed process has left under temporary names are kept, because it may have ended less than two minutes ago; a later restore removes them")
+		return false, nil
+	}
 	if info.Size() > maxSize {
 		return false, errors.New("it is too large to be one of ours")
 	}
@@ -98,20 +120,21 @@ func (a *Abandoned) read() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var damaged bool
-	a.Entries, damaged = parse(text)
-	a.old = time.Since(info.ModTime()) > maxAge
-	if damaged && len(a.Entries) == 0 {
+	open, damaged := parse(text)
+	for _, read := range open {
+		a.Entries, a.numbers = append(a.Entries, *read.Entry), append(a.numbers, read.Number)
+	}
+	if damaged && len(open) == 0 {
 		_ = os.Remove(a.file.Name())
 		return false, errors.New("it is damaged, and was removed; files with temporary names may be left over")
 	}
 	return true, nil
 }
 
-// parse returns the entries whose items still had a temporary name at the end. A line
-// is damaged if the process was killed while the line was written.
-func parse(text []byte) (entries []Entry, damaged bool) {
-	open := map[uint64]Entry{}
+// parse returns the lines of the items that still had a temporary name at the end. A
+// line is damaged if the process was killed while the line was written.
+func parse(text []byte) (open []line, damaged bool) {
+	byNumber := map[uint64]line{}
 	for part := range bytes.Lines(text) {
 		var read line
 		switch part = bytes.TrimSpace(part); {
@@ -119,22 +142,51 @@ func parse(text []byte) (entries []Entry, damaged bool) {
 		case json.Unmarshal(part, &read) != nil || read.Number == 0:
 			damaged = true
 		case read.Entry == nil:
-			delete(open, read.Number)
+			delete(byNumber, read.Number)
 		default:
-			open[read.Number] = *read.Entry
+			byNumber[read.Number] = read
 		}
 	}
-	for _, number := range slices.Sorted(maps.Keys(open)) {
-		entries = append(entries, open[number])
+	for _, number := range slices.Sorted(maps.Keys(byNumber)) {
+		open = append(open, byNumber[number])
 	}
-	return entries, damaged
+	return open, damaged
 }
 
-// Close releases the list. It removes the list if all items are settled, or if it is
-// so old that later attempts would fail, too.
-func (a *Abandoned) Close(settled bool) {
-	if settled || a.old {
-		_ = os.Remove(a.file.Name()) // the next process would only look the items up again
+// Close releases the list. settled reports for each entry whether no later process
+// has to look at it. The list is removed if all entries are settled, or if it is so
+// old that later attempts would fail, too.
+func (a *Abandoned) Close(settled []bool) {
+	defer func() { _ = a.file.Close() }()
+	var done []byte
+	var left []Entry
+	for i, entry := range a.Entries {
+		if !settled[i] {
+			left = append(left, entry)
+			continue
+		}
+		done = fmt.Appendf(done, "\n{\"n\":%d}\n", a.numbers[i]) // the last line may have been cut
 	}
-	_ = a.file.Close()
+	switch {
+	case len(left) == 0:
+		_ = os.Remove(a.file.Name()) // the next process would only look the items up again
+	case time.Since(a.modified) > maxAge:
+		for _, entry := range left {
+			fs.LogPrintf(fs.LogLevelWarning, nil, "a process that was killed over %d days ago may have left a version of %q as %s; no restore removes it any more, so look whether it is needed",
+				int(maxAge.Hours()/24), entry.Path, entry.temporaryNames())
+		}
+		_ = os.Remove(a.file.Name())
+	case len(done) > 0:
+		if _, err := a.file.Write(done); err == nil { // otherwise the items are looked up again
+			_ = os.Chtimes(a.file.Name(), a.modified, a.modified)
+		}
+	}
+}
+
+// temporaryNames returns the temporary names of an entry for a message.
+func (e *Entry) temporaryNames() string {
+	if e.Aside == "" {
+		return strconv.Quote(e.Partial)
+	}
+	return strconv.Quote(e.Partial) + " or " + strconv.Quote(e.Aside)
 }

@@ -3,18 +3,39 @@ package leftovers
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rclone/rclone/fs/log"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // die ends the lock of a list, as the death of its process does.
-func (l *List) die() { _ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) }
+func (l *List) die(t *testing.T) {
+	t.Helper()
+	age(t, l.file.Name(), minAge)
+	require.NoError(t, syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN))
+}
+
+// age sets the time of a list back.
+func age(t *testing.T, path string, by time.Duration) {
+	t.Helper()
+	then := time.Now().Add(-by - time.Second)
+	require.NoError(t, os.Chtimes(path, then, then))
+}
+
+// all returns the argument of Close that settles all entries of a list.
+func all(list *Abandoned) []bool { return slices.Repeat([]bool{true}, len(list.Entries)) }
+
+// none returns the argument of Close that settles no entry of a list.
+func none(list *Abandoned) []bool { return make([]bool, len(list.Entries)) }
 
 func paths(t *testing.T, prefix string) []string {
 	t.Helper()
@@ -23,7 +44,7 @@ func paths(t *testing.T, prefix string) []string {
 		for _, entry := range list.Entries {
 			found = append(found, entry.Path+" "+entry.Partial+entry.Aside+string(entry.Item))
 		}
-		list.Close(true)
+		list.Close(all(list))
 	}
 	return found
 }
@@ -46,11 +67,11 @@ func TestTake(t *testing.T) {
 	a.Done()
 	b.Change(Entry{Path: "b", Aside: "4"})
 	assert.Empty(t, paths(t, prefix), "the process has not ended")
-	list.die()
+	list.die(t)
 	taken := Take(prefix)
 	require.Len(t, taken, 1)
 	assert.Empty(t, paths(t, prefix), "another process has taken the list")
-	taken[0].Close(false)
+	taken[0].Close(none(taken[0]))
 	assert.Empty(t, paths(t, prefix+"2"), "of another account")
 	assert.Equal(t, []string{"b 4", `c {"id":3}`}, paths(t, prefix))
 	assert.Empty(t, files(t, prefix))
@@ -86,7 +107,7 @@ func TestListsStaySmall(t *testing.T) {
 			entries, damaged := parse(text)
 			assert.False(t, damaged)
 			require.Len(t, entries, 2)
-			assert.Equal(t, []string{"first", fmt.Sprint(n)}, []string{entries[0].Path, entries[1].Path})
+			assert.Equal(t, []string{"first", fmt.Sprint(n)}, []string{entries[0].Entry.Path, entries[1].Entry.Path})
 		}
 		mark.Done()
 	}
@@ -103,7 +124,7 @@ func TestTooManyEntries(t *testing.T) {
 	for range maxOpen + 10 {
 		list.Add(Entry{Path: "a"})
 	}
-	list.die()
+	list.die(t)
 	assert.Len(t, paths(t, prefix), maxOpen)
 }
 
@@ -119,9 +140,88 @@ func TestDamagedLists(t *testing.T) {
 		`{"entry":{"path":"a"}}`:    0,
 		`[1]` + "\n" + `"x"` + "\n": 0,
 	} {
-		require.NoError(t, os.WriteFile(prefix+"-X"+suffix, []byte(text), 0o600))
+		path := prefix + here().nameOf("X")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		age(t, path, minAge)
 		assert.Len(t, paths(t, prefix), entries, "%q", text)
 		assert.Empty(t, files(t, prefix), "%q", text)
+	}
+}
+
+// The requests of a process that has just died may still be carried out, so its list
+// is used later.
+func TestYoungLists(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "account")
+	list := New(prefix)
+	list.Add(Entry{Path: "a", Partial: "1"})
+	list.die(t)
+	now := time.Now()
+	require.NoError(t, os.Chtimes(list.file.Name(), now, now))
+	assert.Empty(t, paths(t, prefix))
+	age(t, list.file.Name(), minAge)
+	assert.Equal(t, []string{"a 1"}, paths(t, prefix))
+}
+
+// Entries that are not settled stay in the list, which keeps its age.
+func TestPartlySettledLists(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "account")
+	list := New(prefix)
+	for _, name := range []string{"a", "b", "c"} {
+		list.Add(Entry{Path: name})
+	}
+	list.die(t)
+	before, err := os.Stat(list.file.Name())
+	require.NoError(t, err)
+	Take(prefix)[0].Close([]bool{true, false, true})
+	after, err := os.Stat(list.file.Name())
+	require.NoError(t, err)
+	assert.Equal(t, before.ModTime(), after.ModTime())
+	assert.Equal(t, []string{"b "}, paths(t, prefix))
+	assert.Empty(t, files(t, prefix))
+}
+
+// The lock of a list says nothing about the processes of another machine.
+func TestListsOfOtherMachines(t *testing.T) {
+	for name, c := range map[string]struct {
+		machine
+		used, removed time.Duration // the ages
+	}{
+		"container":     {machine{"other", here().boot}, minAge, minAge},
+		"restarted":     {machine{here().name, "other"}, restartAge, restartAge},
+		"other machine": {machine{"other", "other"}, 0, maxAge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			prefix := filepath.Join(t.TempDir(), "account")
+			path := prefix + c.nameOf("X")
+			require.NoError(t, os.WriteFile(path, []byte(`{"n":1,"entry":{"path":"a","partial":"1"}}`), 0o600))
+			for _, old := range []time.Duration{0, minAge, restartAge, maxAge} {
+				age(t, path, old)
+				found := paths(t, prefix)
+				if c.used > 0 && old >= c.used {
+					assert.Equal(t, []string{"a 1"}, found)
+				} else {
+					assert.Empty(t, found, old)
+				}
+				if old >= c.removed {
+					assert.Empty(t, files(t, prefix), old)
+					return
+				}
+				assert.Len(t, files(t, prefix), 1, old)
+			}
+		})
+	}
+}
+
+// A message has the names in an old list that is removed.
+func TestMessageOfOldLists(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "account")
+	list := New(prefix)
+	list.Add(Entry{Path: "folder/a", Partial: "folder/.1", Aside: "folder/.2"})
+	list.die(t)
+	age(t, list.file.Name(), maxAge)
+	said := logged(t, func() { taken := Take(prefix)[0]; taken.Close(none(taken)) })
+	for _, name := range []string{`"folder/a"`, `"folder/.1"`, `"folder/.2"`} {
+		assert.Contains(t, said, name)
 	}
 }
 
@@ -131,13 +231,22 @@ func TestOldLists(t *testing.T) {
 	list := New(prefix)
 	list.Add(Entry{Path: "a"})
 	path := list.file.Name()
-	list.die()
+	list.die(t)
 	for _, days := range []int{29, 31} {
-		old := time.Now().AddDate(0, 0, -days)
-		require.NoError(t, os.Chtimes(path, old, old))
+		age(t, path, time.Duration(days)*24*time.Hour)
 		for _, taken := range Take(prefix) {
-			taken.Close(false)
+			taken.Close(none(taken))
 		}
 		assert.Len(t, files(t, prefix), map[bool]int{true: 1, false: 0}[days < 30])
 	}
+}
+
+// logged returns what is logged while a function runs.
+func logged(t *testing.T, run func()) string {
+	t.Helper()
+	var said strings.Builder
+	log.Handler.SetOutput(func(_ slog.Level, text string) { said.WriteString(text) })
+	t.Cleanup(log.Handler.ResetOutput)
+	run()
+	return said.String()
 }

@@ -3,7 +3,8 @@
 //
 // Each process that stores files has a list, which is a file in the state folder of
 // this program. The process holds the lock of its list until it ends, so a list
-// whose lock is free belongs to a process that has ended.
+// whose lock is free belongs to a process that has ended. The name of the list says on
+// which machine the process runs.
 package leftovers
 
 import (
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/privatefile"
 
@@ -26,10 +28,13 @@ import (
 // Entry describes an item that has a temporary name.
 type Entry struct {
 	Path string `json:"path"` // of the file that is stored
-	// Partial is the path of the content while it may be incomplete.
+	// Partial is the temporary path of the content.
 	Partial string `json:"partial,omitempty"`
 	// Aside is the path of the replaced file before the content gets its name.
 	Aside string `json:"aside,omitempty"`
+	// Named is set when the content has got its name, so the replaced file is no
+	// longer needed.
+	Named bool `json:"named,omitempty"`
 	// Item describes the item, if the backend itself uses temporary names.
 	Item json.RawMessage `json:"item,omitempty"`
 }
@@ -218,7 +223,7 @@ func (l *List) create() error {
 		return err
 	}
 	for range 3 {
-		file, err := os.OpenFile(l.prefix+"-"+rand.Text()+suffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(l.prefix+here().nameOf(rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
@@ -241,10 +246,21 @@ func (l *List) create() error {
 	return errors.New("other processes remove the file")
 }
 
-// syncLines writes the lines of a list to the disk, without delaying their writer.
+// syncLines writes the lines of a list to the disk, without delaying their writer. It
+// keeps the list young while its process runs.
 func syncLines(file *os.File, written <-chan struct{}) {
-	for range written {
-		_ = file.Sync() // only a crash of the machine makes a difference
+	beat := time.NewTicker(minAge / 4)
+	defer beat.Stop()
+	for {
+		select {
+		case _, open := <-written:
+			if !open {
+				return
+			}
+			_ = file.Sync() // only a crash of the machine makes a difference
+		case now := <-beat.C:
+			_ = os.Chtimes(file.Name(), now, now) // the lines may be older than the last request
+		}
 	}
 }
 

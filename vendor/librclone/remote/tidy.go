@@ -73,23 +73,24 @@ func tidy(ctx context.Context, in struct {
 		return answer, nil
 	}
 	for _, list := range leftovers.Take(prefix) {
-		failed := false
-		for _, err := range settle(ctx, f, list.Entries) {
-			if err == nil {
+		settled := make([]bool, len(list.Entries))
+		for i, result := range settle(ctx, f, list.Entries) {
+			settled[i] = result.IsSettled()
+			switch result.Outcome {
+			case leftovers.Done:
 				answer.Settled++
-				continue
+			case leftovers.Failed:
+				answer.Failed = append(answer.Failed, failureOf(result.Err))
 			}
-			failed = true
-			answer.Failed = append(answer.Failed, failureOf(err))
 		}
-		list.Close(!failed)
+		list.Close(settled)
 	}
 	return answer, nil
 }
 
 // settle settles entries and returns the result for each.
-func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []error {
-	results := make([]error, len(entries))
+func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []leftovers.Result {
+	results := make([]leftovers.Result, len(entries))
 	var group errgroup.Group
 	group.SetLimit(maxTidying)
 	var items []json.RawMessage
@@ -104,49 +105,56 @@ func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []error {
 			return nil
 		})
 	}
-	for i, err := range icloud.Settle(ctx, items) {
-		results[numbers[i]] = err
+	for i, result := range icloud.Settle(ctx, items) {
+		results[numbers[i]] = result
 	}
 	_ = group.Wait() // the errors are in results
 	return results
 }
 
-// settlePartial removes the incomplete content of an entry. If the replaced file has
-// a temporary name, it gets its name back, unless the new file has it.
-func settlePartial(ctx context.Context, f fs.Fs, entry leftovers.Entry) error {
-	partial, err := lookUp(ctx, f, entry.Partial)
+// settlePartial settles the replaced file of an entry, and then removes the content
+// that has a temporary name.
+func settlePartial(ctx context.Context, f fs.Fs, entry leftovers.Entry) leftovers.Result {
+	outcome, err := settleAside(ctx, f, entry)
 	if err != nil {
-		return err
+		return leftovers.Failure(err)
 	}
-	if err := settleAside(ctx, f, entry, partial == nil); err != nil || partial == nil {
-		return err
+	partial, err := lookUp(ctx, f, entry.Partial)
+	if err == nil && partial != nil {
+		err = partial.Remove(ctx)
+		if outcome == leftovers.Nothing {
+			outcome = leftovers.Done
+		}
 	}
-	return partial.Remove(ctx)
+	if err != nil {
+		return leftovers.Failure(err)
+	}
+	return leftovers.Result{Outcome: outcome}
 }
 
-// settleAside settles the replaced file of an entry. moved reports whether the
-// content no longer has its temporary name.
-func settleAside(ctx context.Context, f fs.Fs, entry leftovers.Entry, moved bool) error {
+// settleAside gives the replaced file of an entry its name back if the name is free.
+// The file is removed only if the new content has had the name.
+func settleAside(ctx context.Context, f fs.Fs, entry leftovers.Entry) (leftovers.Outcome, error) {
 	if entry.Aside == "" {
-		return nil
+		return leftovers.Nothing, nil
 	}
 	aside, err := lookUp(ctx, f, entry.Aside)
 	if err != nil || aside == nil {
-		return err
+		return leftovers.Nothing, err
 	}
 	named, err := lookUp(ctx, f, entry.Path)
 	switch {
 	case err != nil:
-		return err
+		return leftovers.Failed, err
 	case named == nil:
 		_, err := f.Features().Move(ctx, aside, entry.Path)
-		return err
-	case moved:
-		return aside.Remove(ctx)
+		return leftovers.Done, err
+	case entry.Named:
+		return leftovers.Done, aside.Remove(ctx)
 	}
-	// Another program has stored this file, so the replaced one is kept.
-	fs.LogPrintf(fs.LogLevelWarning, nil, "a killed process has left the earlier version of %q as %q; it is kept", entry.Path, entry.Aside)
-	return nil
+	// The file may be the new content or that of another program.
+	fs.LogPrintf(fs.LogLevelWarning, nil, "a killed process has left the earlier version of %q as %q; it is kept, so look whether it is needed", entry.Path, entry.Aside)
+	return leftovers.Kept, nil
 }
 
 // lookUp finds a file, or returns nil if there is none.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// atRemoval is the number of dieInReplacement for a death at the removal of the
+// replaced file.
+const atRemoval = 4
+
+// immortal is a file whose removal kills the process.
+type immortal struct{ fs.Object }
+
+func (immortal) Remove(context.Context) error { panic("killed") }
 
 // dieInReplacement replaces the file of store, and ends as a killed process does: at
 // the rename with a number, before or after it. It returns the list of the process.
@@ -28,6 +38,9 @@ func dieInReplacement(t *testing.T, f fs.Fs, number int, after bool) (prefix str
 		if count == number {
 			panic("killed")
 		}
+		if number == atRemoval && count == 2 {
+			return immortal{moved}, err
+		}
 		return moved, err
 	}
 	require.Panics(t, func() {
@@ -36,43 +49,59 @@ func dieInReplacement(t *testing.T, f fs.Fs, number int, after bool) (prefix str
 	})
 	f.Features().Move = move
 	// This process still holds the lock of the list.
+	abandon(t, prefix)
+	return prefix
+}
+
+// abandon makes a copy of the only list, like that of a process that died some time
+// ago.
+func abandon(t *testing.T, prefix string) {
+	t.Helper()
 	lists, err := filepath.Glob(prefix + "-*")
 	require.NoError(t, err)
 	require.Len(t, lists, 1)
 	text, err := os.ReadFile(lists[0])
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(prefix+"-COPY.leftovers", text, 0o600))
-	return prefix
+	path := lists[0][:strings.LastIndex(lists[0], "-")] + "-COPY.leftovers"
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	then := time.Now().Add(-3 * time.Minute)
+	require.NoError(t, os.Chtimes(path, then, then))
 }
 
 // settleAll settles the lists of ended processes and returns the number of entries.
 func settleAll(t *testing.T, f fs.Fs, prefix string) (entries int) {
 	for _, list := range leftovers.Take(prefix) {
-		for _, err := range settle(t.Context(), f, list.Entries) {
-			assert.NoError(t, err)
+		settled := make([]bool, len(list.Entries))
+		for i, result := range settle(t.Context(), f, list.Entries) {
+			assert.NoError(t, result.Err)
+			settled[i] = result.IsSettled()
 			entries++
 		}
-		list.Close(true)
+		list.Close(settled)
 	}
 	return entries
 }
 
+func onlyFile(text string) map[string]string { return map[string]string{"folder/name": text} }
+
 // At whatever step of a replacement a process is killed, the folder then has the old
-// or the new file under its name, and no other file.
+// or the new file under its name. The old file is kept if it may be needed.
 func TestTidyAfterAKilledReplacement(t *testing.T) {
 	for name, at := range map[string]struct {
 		number int
 		after  bool
-		want   string
+		want   map[string]string
 	}{
-		"uploaded": {1, false, "old"}, "refused": {1, true, "old"}, "aside": {2, true, "old"}, "named": {3, true, "new"},
+		"uploaded": {1, false, onlyFile("old")}, "refused": {1, true, onlyFile("old")}, "aside": {2, true, onlyFile("old")},
+		// The list does not say whose file has the name.
+		"named": {3, true, map[string]string{"folder/name": "new", "": "old"}}, "recorded": {atRemoval, false, onlyFile("new")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := stubborn(t)
 			require.NoError(t, store(t, f, "old"))
 			prefix := dieInReplacement(t, f, at.number, at.after)
 			assert.Equal(t, 1, settleAll(t, f, prefix))
-			assert.Equal(t, map[string]string{"folder/name": at.want}, contents(t, f))
+			assert.Equal(t, at.want, contents(t, f))
 			assert.Zero(t, settleAll(t, f, prefix))
 		})
 	}
@@ -86,6 +115,56 @@ func TestTidyKeepsTheFilesOfOthers(t *testing.T) {
 	require.NoError(t, store(t, f, "of another program"))
 	settleAll(t, f, prefix)
 	assert.Equal(t, map[string]string{"folder/name": "of another program", "": "old"}, contents(t, f))
+}
+
+// A replaced file that was kept is kept for good, even if its entry is settled again.
+func TestTidyKeepsAFileForGood(t *testing.T) {
+	f := stubborn(t)
+	require.NoError(t, store(t, f, "old"))
+	prefix := dieInReplacement(t, f, 2, true)
+	require.NoError(t, store(t, f, "of another program"))
+	for range 2 {
+		list := leftovers.Take(prefix)[0]
+		for _, result := range settle(t.Context(), f, list.Entries) {
+			assert.Equal(t, leftovers.Result{Outcome: leftovers.Kept}, result)
+		}
+		list.Close(make([]bool, len(list.Entries))) // as after a death before the result was recorded
+		assert.Equal(t, map[string]string{"folder/name": "of another program", "": "old"}, contents(t, f))
+	}
+	assert.Equal(t, 1, settleAll(t, f, prefix))
+	assert.Zero(t, settleAll(t, f, prefix))
+}
+
+// If an upload fails after another program has taken the name, the replaced file is
+// the only copy of its content.
+func TestTidyAfterAFailedReplacement(t *testing.T) {
+	f := stubborn(t)
+	require.NoError(t, store(t, f, "old"))
+	prefix := filepath.Join(t.TempDir(), "account")
+	move, count := f.Features().Move, 0
+	f.Features().Move = func(ctx context.Context, src fs.Object, remote string) (fs.Object, error) {
+		moved, err := move(ctx, src, remote)
+		if count++; count == 2 {
+			_, err := put(ctx, f, "folder/name", time.Unix(1, 0), content{bytes.NewReader([]byte("theirs")), 6})
+			require.NoError(t, err)
+		}
+		return moved, err
+	}
+	ctx := leftovers.With(t.Context(), leftovers.New(prefix))
+	_, err := place(ctx, f, "folder/name", time.Unix(1, 0), content{bytes.NewReader([]byte("new")), 3})
+	require.Error(t, err)
+	f.Features().Move = move
+	abandon(t, prefix)
+	settleAll(t, f, prefix)
+	assert.Equal(t, map[string]string{"folder/name": "theirs", "": "old"}, contents(t, f))
+}
+
+// An item of another account stays in the list.
+func TestTidyLeavesTheItemsOfOtherAccounts(t *testing.T) {
+	f := stubborn(t)
+	results := settle(t.Context(), f, []leftovers.Entry{{Path: "a", Item: []byte(`{"account":"other"}`)}})
+	assert.Equal(t, []leftovers.Result{{Outcome: leftovers.NotOurs}}, results)
+	assert.False(t, results[0].IsSettled())
 }
 
 // A replacement that ends leaves no entry, whether it succeeds or fails.

@@ -191,6 +191,13 @@ func (t *temporary) setAside(name string) {
 	t.mark.Change(t.entry)
 }
 
+// setNamed records that the content has its name, so that a later process may remove
+// the replaced file.
+func (t *temporary) setNamed() {
+	t.entry.Named = true
+	t.mark.Change(t.entry)
+}
+
 // graceTime is how long the cleanup after a cancelled upload may take. plakar's own
 // limit for the end of a process is longer.
 const graceTime = 30 * time.Second
@@ -250,6 +257,7 @@ func moveOver(ctx context.Context, f fs.Fs, partial fs.Object, remote string, le
 		}
 		return nil, err
 	}
+	left.setNamed()
 	left.isAside = !discard(ctx, aside)
 	return stored, nil
 }

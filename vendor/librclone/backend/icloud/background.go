@@ -3,12 +3,12 @@ package icloud
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 
 	"plakar-icloud/librclone/backend/icloud/drive"
+	"plakar-icloud/librclone/leftovers"
 )
 
 // open returns the drives of all accounts in this process.
@@ -20,11 +20,13 @@ func open() []*drive.Drive {
 
 // Settle ends replacements that killed processes of the open accounts have begun.
 // It returns the result for each description; see [drive.Drive.Settle].
-func Settle(ctx context.Context, items []json.RawMessage) []error {
-	results := make([]error, len(items))
+func Settle(ctx context.Context, items []json.RawMessage) []leftovers.Result {
+	results := make([]leftovers.Result, len(items))
 	for _, d := range open() {
-		for i, err := range d.Settle(ctx, items) {
-			results[i] = errors.Join(results[i], err)
+		for i, result := range d.Settle(ctx, items) {
+			if result.Outcome != leftovers.NotOurs {
+				results[i] = result
+			}
 		}
 	}
 	return results

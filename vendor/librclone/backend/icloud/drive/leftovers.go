@@ -62,16 +62,15 @@ func (d *Drive) record(ctx context.Context, in place, temporary, name string, do
 	if err != nil {
 		return nil
 	}
-	return list.Add(leftovers.Entry{Path: path.Join(in.path, name), Item: item})
+	return list.Add(leftovers.Entry{Path: path.Join(in.path, name), Partial: path.Join(in.path, temporary), Item: item})
 }
 
 // Settle ends replacements that killed processes have begun. A new file whose name
 // is taken by the replaced file is moved to the Trash, and one whose name is free
 // gets it. Items that no longer have the temporary name, or that another device has
-// changed, are left unchanged. Settle returns the result for each description, which
-// is nil for those of other accounts.
-func (d *Drive) Settle(ctx context.Context, items []json.RawMessage) []error {
-	results := make([]error, len(items))
+// changed, are left unchanged. Settle returns the result for each description.
+func (d *Drive) Settle(ctx context.Context, items []json.RawMessage) []leftovers.Result {
+	results := make([]leftovers.Result, len(items))
 	type numbered struct {
 		replacement
 		number int
@@ -93,7 +92,7 @@ func (d *Drive) Settle(ctx context.Context, items []json.RawMessage) []error {
 			var changes errgroup.Group // one call moves several items to the Trash
 			for _, one := range of {
 				changes.Go(func() error {
-					results[one.number] = d.settle(ctx, in, one.replacement, listed.err)
+					results[one.number] = d.settle(ctx, in, one.replacement, &listed)
 					return nil
 				})
 			}
@@ -117,39 +116,72 @@ func (r *replacement) place() place {
 }
 
 // settle ends a replacement in a folder that was just listed.
-func (d *Drive) settle(ctx context.Context, in place, made replacement, listed error) error {
+func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *folderContents) leftovers.Result {
 	switch {
-	case isGone(listed):
-		return nil
-	case listed != nil:
-		return listed
+	case isGone(listed.err):
+		return leftovers.Result{Outcome: leftovers.Nothing}
+	case listed.err != nil:
+		return leftovers.Failure(listed.err)
 	}
 	child, hidden, known := d.folders.leftover(in.id, made.ID)
+	incomplete := listed.short
+	for _, invalid := range listed.invalid {
+		if invalid.Name == "" || sameName(invalid.Name, made.Name) {
+			incomplete = invalid.Err
+		}
+	}
 	switch {
 	case !known:
-		return apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing")
+		return leftovers.Failure(apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing"))
+	case child == nil && incomplete != nil:
+		return leftovers.Failure(apierr.About(incomplete, "list", in.path))
 	case child == nil || !sameName(child.Name, made.Name):
-		return nil
+		return leftovers.Result{Outcome: leftovers.Nothing}
 	case !made.describes(child):
 		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: another device has changed %q, which a killed process has left; it is kept", path.Join(in.path, child.Name))
-		return nil
+		return leftovers.Result{Outcome: leftovers.Kept}
 	case hidden:
-		return d.retire(ctx, in, child, child.Name)
+		return d.retireHidden(ctx, in, child, made)
 	}
 	named, err := d.rename(ctx, in, child, made.Replaces)
 	switch {
-	case err == nil && nameKey(named.Name) == nameKey(made.Replaces), isGone(err):
-		return nil
-	case err == nil:
-		child = named
-	case !apierr.HasKind(err, apierr.KindExists):
-		return err
+	case isGone(err):
+		return leftovers.Result{Outcome: leftovers.Nothing}
+	case err != nil: // if the name was taken in the meantime, a later process decides
+		return leftovers.Failure(err)
+	case nameKey(named.Name) != nameKey(made.Replaces):
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: a killed process has left a version of %q, which is now %q, because the name was taken in the meantime",
+			path.Join(in.path, made.Replaces), path.Join(in.path, named.Name))
+		return leftovers.Result{Outcome: leftovers.Kept}
 	}
-	return d.retire(ctx, in, child, child.Name) // the name was taken in the meantime
+	return leftovers.Result{Outcome: leftovers.Done}
+}
+
+// retireHidden moves the new file of a replacement to the Trash while another item has
+// its name. It fails if that item is gone afterwards.
+func (d *Drive) retireHidden(ctx context.Context, in place, child *Item, made replacement) leftovers.Result {
+	on := path.Join(in.path, made.Replaces)
+	got, known := d.folders.find(in.id, made.Replaces)
+	if !known || got.exact == nil {
+		return leftovers.Failure(apierr.New(apierr.KindChanged, "list", on, "the folder keeps changing"))
+	}
+	if err := d.retire(ctx, in, child, child.Name); err != nil {
+		return leftovers.Failure(err)
+	}
+	holder, err := d.present(ctx, in, got.exact.ID)
+	switch {
+	case err != nil:
+		return leftovers.Failure(err)
+	case holder == nil:
+		return leftovers.Failure(apierr.Newf(apierr.KindChanged, "remove", on,
+			"the file is gone since %q, its version by a killed process, was moved to the Trash", child.Name).
+			Advise("both are in the Trash unless another device has moved the file; recover the one that you need"))
+	}
+	return leftovers.Result{Outcome: leftovers.Done}
 }
 
 // describes reports whether an item still has the content of the replacement.
 func (r *replacement) describes(it *Item) bool {
-	modified := max(1, r.Modified*1000) / 1000 // as registration sends it
-	return !it.Folder && (r.Size < 0 || max(0, it.Size) == r.Size) && it.Modified.Truncate(time.Second).Unix() == modified
+	modified := time.UnixMilli(registeredTime(r.Modified)).Unix()
+	return !it.Folder && (r.Size < 0 || max(0, it.Size) == r.Size) && it.Modified.Unix() == modified
 }

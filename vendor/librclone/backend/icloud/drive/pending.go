@@ -133,4 +133,4 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 // errNotFinished is the error for a replacement that the process no longer waits
 // for. The new content is complete in the folder.
 var errNotFinished = apierr.New(apierr.KindNetwork, "replace", "", "the service did not move the old version to the Trash in time").
-	Advise("the new content is beside it under a hidden name; the next restore on this machine, or the next upload of this file, completes the replacement")
+	Advise("the new content is beside it under a hidden name; a later restore removes it if the old version still has the name, so restore the file again")

@@ -125,11 +125,17 @@ type registrationFolder struct {
 	FolderID string `json:"starting_document_id"`
 }
 
-func registration(in place, name string, doc *document) registrationRequest {
-	milliseconds := doc.modified.Unix() * 1000
-	if milliseconds == 0 {
-		milliseconds = 1 // the service may take 0 for no time and use its own; listings show only seconds
+// registeredTime returns the time in milliseconds that a registration sends for a time
+// in seconds.
+func registeredTime(seconds int64) int64 {
+	if seconds == 0 {
+		return 1 // the service may take 0 for no time and use its own; listings show only seconds
 	}
+	return seconds * 1000
+}
+
+func registration(in place, name string, doc *document) registrationRequest {
+	milliseconds := registeredTime(doc.modified.Unix())
 	return registrationRequest{
 		Command:         "add_file",
 		CreateShortGUID: true,

@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
+	"plakar-icloud/librclone/leftovers"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -88,7 +89,7 @@ func (d *Drive) putDocument(ctx context.Context, in place, known *known, name st
 				return d.replace(ctx, in, known.like, name, doc)
 			}
 			return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
-				return d.takeOver(ctx, in, known.like, made, name)
+				return d.takeOver(ctx, in, known.like, made, name, nil)
 			})
 		}
 	} else {
@@ -133,11 +134,7 @@ func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, d
 		return nil, err
 	}
 	return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
-		named, err := d.takeOver(ctx, in, old, made, name)
-		if err == nil { // otherwise a later process looks the item up
-			mark.Done()
-		}
-		return named, err
+		return d.takeOver(ctx, in, old, made, name, mark)
 	})
 }
 
@@ -155,16 +152,18 @@ func (d *Drive) background(ctx context.Context, in place, name string, made *Ite
 // nameIn returns the key for pending changes of a name in a folder.
 func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name) }
 
-// takeOver moves the replaced file to the Trash and renames the new file.
-func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name string) (*Item, error) {
+// takeOver moves the replaced file to the Trash and renames the new file. If the new
+// file keeps its temporary name, the mark stays, and a later process looks it up.
+func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name string, mark *leftovers.Mark) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := d.retire(ctx, in, old, name); err != nil {
 		now, lookErr := d.present(ctx, in, old.ID)
 		if lookErr == nil && now == nil {
 			d.folders.drop(in.id, old.ID)
 		} else {
-			if lookErr == nil { // otherwise the new file is kept, because the old one may be gone
-				d.withdraw(ctx, in, made)
+			// Otherwise the new file is kept, because the old one may be gone.
+			if lookErr == nil && d.withdraw(ctx, in, made) {
+				mark.Done()
 			}
 			return nil, err
 		}
@@ -172,16 +171,20 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 	named, err := d.rename(ctx, in, made, name)
 	switch {
 	case err == nil && nameKey(named.Name) == nameKey(name):
+		mark.Done()
 		return named, nil
 	case err == nil:
 		made = named
 	case isGone(err):
+		mark.Done()
 		return nil, apierr.Finally(apierr.New(apierr.KindChanged, "replace", on, "another device or program removed the new file before it was renamed").
 			Advise("it is in the Trash, like the old one; upload it again"))
 	case !apierr.HasKind(err, apierr.KindExists):
 		return nil, err
 	}
-	d.withdraw(ctx, in, made)
+	if d.withdraw(ctx, in, made) {
+		mark.Done()
+	}
 	d.folders.forget(in.id)
 	if ctx.Value(identicalKey) != nil {
 		got, err := d.lookup(ctx, in, name, func(found) bool { return true })
@@ -245,11 +248,13 @@ func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) er
 }
 
 // withdraw moves an upload of this process that is no longer wanted to the Trash,
-// unless another device has changed it.
-func (d *Drive) withdraw(ctx context.Context, in place, made *Item) {
-	if err := d.retire(ctx, in, made, made.Name); err != nil {
+// unless another device has changed it. It reports whether the upload is gone.
+func (d *Drive) withdraw(ctx context.Context, in place, made *Item) bool {
+	err := d.retire(ctx, in, made, made.Name)
+	if err != nil {
 		fs.Debugf(nil, "icloud: a failed upload could not be removed: %v", err)
 	}
+	return err == nil
 }
 
 // tidy moves the leftovers in a folder to the Trash, after a file was stored in it.
