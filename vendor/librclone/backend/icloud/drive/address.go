@@ -122,7 +122,7 @@ func (c *contents) at(ctx context.Context, it *Item, spent *address) (*address, 
 				return nil, ctx.Err()
 			}
 		}
-		found, err := c.requestUntilAllowed(ctx, it)
+		found, err := c.requestUntilAllowed(ctx, it, spent == nil && it.Size == 0)
 		c.mu.Lock()
 		c.received(it, found)
 		c.mu.Unlock()
@@ -151,9 +151,9 @@ func (c *contents) received(it *Item, found *address) {
 // requestUntilAllowed requests the address of a content. It repeats the request a
 // few times if that is denied, because a later backup was seen to get an address
 // that an earlier one was denied.
-func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address, error) {
+func (c *contents) requestUntilAllowed(ctx context.Context, it *Item, trust400 bool) (*address, error) {
 	for try := 1; ; try++ {
-		found, err := c.requestAddress(ctx, it)
+		found, err := c.requestAddress(ctx, it, trust400)
 		if try == transport.DoubtfulTries || !apierr.HasKind(err, apierr.KindDenied) || apierr.IsFinal(err) {
 			return found, err
 		}
@@ -163,7 +163,9 @@ func (c *contents) requestUntilAllowed(ctx context.Context, it *Item) (*address,
 	}
 }
 
-func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, error) {
+// requestAddress requests the address of a content. With trust400, the request is not
+// repeated after a 400, which is how the service may respond for an empty file.
+func (c *contents) requestAddress(ctx context.Context, it *Item, trust400 bool) (*address, error) {
 	if c.lookUp != nil {
 		found, err := c.lookUp(ctx, []*Item{it})
 		if err == nil && found[0] == nil {
@@ -181,7 +183,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item) (*address, erro
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},
-		Repeatable: true, Quick: true, TrustRefusals: it.Size == 0,
+		Repeatable: true, Quick: true, TrustBadRequest: trust400,
 	}, func(answer *addressResponse) error {
 		if token, _ := tokenOf(answer); token == nil {
 			return apierr.Damaged("the response has no address for the content on a host of Apple's")

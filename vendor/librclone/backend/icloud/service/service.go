@@ -47,6 +47,8 @@ type Request struct {
 	// TrustRefusals is set if a failure that the service reports, other than
 	// throttling, is returned after TrustedTries attempts.
 	TrustRefusals bool
+	// TrustBadRequest is set if the request is not repeated after a 400.
+	TrustBadRequest bool
 	// Quick is set if the service responds at once. See
 	// [transport.WithQuickResponse].
 	Quick bool
@@ -104,6 +106,9 @@ func (r Request) worthRepeating(err error) bool {
 		return true
 	case apierr.KindNetwork, apierr.KindDamaged:
 		return r.Repeatable
+	}
+	if r.TrustBadRequest && apierr.HasKind(err, apierr.KindUnsupported) {
+		return false
 	}
 	return r.Repeatable && apierr.IsDoubtful(err) && !r.TrustRefusals
 }
