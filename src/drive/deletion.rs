@@ -7,7 +7,7 @@ impl Drive {
     /// Deletes a file: the listed one if it is given, otherwise the file at the path.
     ///
     /// # Errors
-    /// Returns [`Kind::NotFound`] if the file does not exist.
+    /// Returns [`Kind::NotFound`](crate::rclone::Kind::NotFound) if the file does not exist.
     pub async fn delete(&self, path: &DrivePath, listed: Option<&File>, deletion: Deletion) -> Result<(), Error> {
         self.delete_each(&[(path, listed)], deletion).await.swap_remove(0)
     }
