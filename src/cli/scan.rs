@@ -131,8 +131,8 @@ impl Found<'_> {
         let names = scan.unportable_names.iter().map(|(path, why)| json!({ "path": path.to_string(), "reason": why }));
         let libraries = collections.map(libraries::values);
         let changes = scan.changes.map(|changes| {
-        json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
-    });
+            json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone, "bytes": changes.bytes })
+        });
         json!({
             "account": name, "location": top.to_string(), "files": scan.files, "folders": scan.folders, "bytes": scan.bytes,
             "libraries": libraries, "packages": scan.packages, "shared": scan.shared, "excluded": scan.excluded,

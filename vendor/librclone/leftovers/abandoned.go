@@ -172,7 +172,7 @@ func (a *Abandoned) Close(settled []bool) {
 		_ = os.Remove(a.file.Name()) // the next process would only look the items up again
 	case time.Since(a.modified) > maxAge:
 		for _, entry := range left {
-			fs.LogPrintf(fs.LogLevelWarning, nil, "a process that was killed over %d days ago may have left a version of %q as %s; no restore removes it any more, so look whether it is needed",
+			fs.LogPrintf(fs.LogLevelWarning, nil, "a process that was killed over %d days ago may have left a version of %q as %s; no restore removes it any more; remove it if you do not need it",
 				int(maxAge.Hours()/24), entry.Path, entry.temporaryNames())
 		}
 		_ = os.Remove(a.file.Name())

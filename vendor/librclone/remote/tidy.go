@@ -153,7 +153,7 @@ func settleAside(ctx context.Context, f fs.Fs, entry leftovers.Entry) (leftovers
 		return leftovers.Done, aside.Remove(ctx)
 	}
 	// The file may be the new content or that of another program.
-	fs.LogPrintf(fs.LogLevelWarning, nil, "a killed process has left the earlier version of %q as %q; it is kept, so look whether it is needed", entry.Path, entry.Aside)
+	fs.LogPrintf(fs.LogLevelWarning, nil, "a killed process has left the earlier version of %q as %q; it is kept; remove it if you do not need it", entry.Path, entry.Aside)
 	return leftovers.Kept, nil
 }
 

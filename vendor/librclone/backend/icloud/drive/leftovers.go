@@ -174,7 +174,7 @@ func (d *Drive) retireHidden(ctx context.Context, in place, child *Item, made re
 		return leftovers.Failure(err)
 	case holder == nil:
 		return leftovers.Failure(apierr.Newf(apierr.KindChanged, "remove", on,
-			"the file is gone since %q, its version by a killed process, was moved to the Trash", child.Name).
+			"the file disappeared when the version that a killed process had left, %q, was moved to the Trash", child.Name).
 			Advise("both are in the Trash unless another device has moved the file; recover the one that you need"))
 	}
 	return leftovers.Result{Outcome: leftovers.Done}
