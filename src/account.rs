@@ -1,29 +1,29 @@
 //! Accounts: named Apple IDs with a sign-in, stored in the state folder of this program, so that
 //! plakar's configuration contains no secret.
 //!
-//! The state folder has one file for each account, which this module owns. It holds the Apple ID
-//! and the source of the password. The sessions are separate files below `sessions`, which the Go
-//! side owns (package session): any process that shares a session may renew it, and accounts and
-//! configurations imported from rclone use the same files.
+//! The state folder has a file for each account, with the Apple ID and the source of the password.
+//! Only this module reads and writes it. The sessions are separate files below `sessions`, which
+//! only the Go side reads and writes (package session). Any process that shares a session may renew
+//! it. Accounts and configurations imported from rclone use the same session files.
 
+mod account_file;
 pub mod advice;
 mod event;
-mod file;
-mod files;
 mod forecast;
+mod private_files;
 mod resolve;
 mod runs;
-mod state;
+mod state_folder;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
+pub use account_file::Account;
 pub use event::{Counts, OnEvent, RunEvent, test_command};
-pub use file::Account;
-pub use files::{make_folder, open_regular as open_regular_file, replace as replace_file, replaceable};
 pub use forecast::Forecast;
+pub use private_files::{make_folder, open_regular as open_regular_file, replace as replace_file, replaceable};
 pub use resolve::{Access, resolve};
 pub use runs::Runs;
-pub use state::{STATE_VARIABLE, State};
+pub use state_folder::{STATE_VARIABLE, StateFolder};
 
 use crate::rclone::{Sections, account::Identity};
 
@@ -87,7 +87,7 @@ pub enum Error {
 
 impl Account {
     /// Returns the identity in the form that rclone expects.
-    pub fn identity(&self, state: &State) -> Identity {
+    pub fn identity(&self, state: &StateFolder) -> Identity {
         Identity {
             apple_id: self.apple_id.clone(),
             client_id: self.client_id.clone(),
@@ -109,7 +109,7 @@ pub enum Patience {
 ///
 /// # Errors
 /// Fails if the account cannot be found.
-pub fn sections(state: &State, name: &str, patience: Patience) -> Result<(&'static str, Sections), Error> {
+pub fn sections(state: &StateFolder, name: &str, patience: Patience) -> Result<(&'static str, Sections), Error> {
     const SECTION: &str = "account";
     let mut options = BTreeMap::from([("type".to_owned(), "icloud".to_owned())]);
     if patience == Patience::Diagnosis {

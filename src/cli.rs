@@ -8,10 +8,10 @@ mod config;
 mod doctor;
 mod last;
 mod libraries;
+mod location;
 mod login;
 mod output;
 mod ping;
-mod place;
 mod plakar;
 mod plan;
 mod progress;
@@ -27,11 +27,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use serde_json::json;
 
+use location::Location;
 pub use output::note;
-use place::Place;
 
 use crate::{
-    account::{self, State},
+    account::{self, StateFolder},
     connector::Role,
     drive, rclone,
 };
@@ -101,7 +101,7 @@ enum Command {
 
 /// The choice of an account.
 #[derive(Debug, Args)]
-struct Which {
+struct AccountArg {
     /// Name of the account; optional if there is only one
     name: Option<String>,
 }
@@ -129,7 +129,7 @@ impl Section {
 
 /// The outcome of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ExitStatus {
     /// Success.
     Success,
     /// The requested check has failed.
@@ -140,13 +140,13 @@ pub enum Ending {
     ExpiresSoon,
 }
 
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        Self::from(match ending {
-            Ending::Success => 0,
-            Ending::Failure => 1,
-            Ending::NeedsLogin => 10,
-            Ending::ExpiresSoon => 11,
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(match status {
+            ExitStatus::Success => 0,
+            ExitStatus::Failure => 1,
+            ExitStatus::NeedsLogin => 10,
+            ExitStatus::ExpiresSoon => 11,
         })
     }
 }
@@ -164,10 +164,10 @@ pub enum Error {
     #[error(transparent)]
     Rclone(#[from] rclone::Error),
     /// The terminal or a named file cannot be used.
-    #[error("{what}: {error}")]
+    #[error("{operation}: {error}")]
     Io {
-        /// The operation and the file.
-        what: String,
+        /// The operation that failed, and the file.
+        operation: String,
         /// The cause.
         error: io::Error,
     },
@@ -180,9 +180,9 @@ pub enum Error {
 }
 
 impl Error {
-    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
-        |error| Self::Io { what, error }
+    fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let operation = operation.into();
+        |error| Self::Io { operation, error }
     }
 
     fn is_usage(&self) -> bool {
@@ -221,7 +221,7 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let json = self.prints_json();
         match self.execute().await {
-            Ok(ending) => ending.into(),
+            Ok(status) => status.into(),
             Err(error) => error.print(json),
         }
     }
@@ -239,8 +239,8 @@ impl Cli {
         }
     }
 
-    async fn execute(self) -> Result<Ending, Error> {
-        let state = || State::locate(self.state_dir.as_deref());
+    async fn execute(self) -> Result<ExitStatus, Error> {
+        let state = || StateFolder::locate(self.state_dir.as_deref());
         match self.command {
             Command::Login(login) => login.run(&state()?).await,
             Command::Accounts(accounts) => accounts.run(&state()?).await,
@@ -255,7 +255,7 @@ impl Cli {
             Command::Completions(completions) => completions.run(),
             Command::Man => reference::man(),
             Command::Ping => ping::run().await,
-            Command::Importer | Command::Exporter | Command::Storage => Ok(Ending::Success),
+            Command::Importer | Command::Exporter | Command::Storage => Ok(ExitStatus::Success),
         }
     }
 }

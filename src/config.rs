@@ -10,12 +10,12 @@ mod sections;
 use std::{collections::HashMap, path::PathBuf};
 
 pub use location::Protocol;
-pub use options::{Kind, OPTIONS, OnPartial, Opt, SavedPackages, WARN_DAYS, names, restore_policy};
+pub use options::{Kind, OPTIONS, OnPartial, OptionSpec, SavedPackages, WARN_DAYS, names, restore_policy};
 pub use origin::of_photos as origin_of_photos;
-pub use sections::{HIDDEN_PASSWORD, ICLOUD, OF_PLAKAR, PHOTOS, SERVICE};
+pub use sections::{HIDDEN_PASSWORD, ICLOUD, PHOTOS, PLAKAR_KEYS, SERVICE};
 
 use crate::{
-    account::{self, Access, Forecast, OnEvent, State},
+    account::{self, Access, Forecast, OnEvent, StateFolder},
     backup::ExcludeOptions,
     drive::{DrivePath, Limits},
     kloset::CacheLimits,
@@ -153,7 +153,7 @@ impl Config {
         } else {
             AccountKeys::default()
         };
-        let mut sections = sections::of(map)?;
+        let mut sections = sections::from_options(map)?;
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
             own.entry("type".to_owned()).or_insert_with(|| sections::ICLOUD.to_owned());
@@ -166,17 +166,17 @@ impl Config {
             }
         }
         origin::refuse_circles(&sections)?;
-        let access = accounts::of(&mut sections, &keys)?;
+        let access = accounts::complete(&mut sections, &keys)?;
         cache.copies_dir = access.as_ref().map(|access| access.state.kept_folder());
         if !sections[OWN_SECTION].contains_key("type") {
             return Err(Error::Missing { key: "rclone_type", why: "it names rclone's backend, such as crypt" });
         }
-        let origin = origin::of(&sections, OWN_SECTION);
+        let origin = origin::of_section(&sections, OWN_SECTION);
         let state = match &access {
             Some(access) => Some(access.state.clone()),
-            None => State::locate(None).ok(),
+            None => StateFolder::locate(None).ok(),
         };
-        let place = format!("{origin}\n{}", origin::place(&sections));
+        let place = format!("{origin}\n{}", origin::identifying_options(&sections));
         let leftovers = state
             .as_ref()
             .map(|state| state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(place.as_bytes()))));

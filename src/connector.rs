@@ -45,14 +45,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(90);
 /// The maximum number of concurrent streams. plakar opens 64 + 2 × its concurrency at once (notes
 /// on its prefetcher: K/snapshot/vfs/dirpack_prefetch.go), and hyper's default is 200.
-const STREAMS: u32 = 4096;
+const MAX_STREAMS: u32 = 4096;
 /// The flow control window of a stream.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// The flow control window of the connection. It is large enough that a stalled stream never blocks
 /// the others.
 const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
 /// The maximum size of a message. plakar's messages have up to 1 MiB of content.
-const MESSAGE: usize = 16 * 1024 * 1024;
+const MAX_MESSAGE_SIZE: usize = 16 * 1024 * 1024;
 
 /// The connector that plakar starts this process as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,21 +97,21 @@ where
     match role {
         Role::Importer => {
             let service = importer_server::ImporterServer::new(importer::Importer::new(Arc::clone(&context)));
-            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
+            run(service.max_decoding_message_size(MAX_MESSAGE_SIZE), connection, &mut end).await;
         }
         Role::Exporter => {
             let exporter = Arc::new(exporter::Exporter::new(Arc::clone(&context)));
             let service = exporter_server::ExporterServer::from_arc(Arc::clone(&exporter));
-            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
+            run(service.max_decoding_message_size(MAX_MESSAGE_SIZE), connection, &mut end).await;
             let unfinished = "some files may still have a temporary name; the next restore completes them";
-            finish(exporter.finish(), &mut end, unfinished).await;
+            shut_down(exporter.shut_down(), &mut end, unfinished).await;
         }
         Role::Storage => {
             let storage = Arc::new(storage::Storage::new(Arc::clone(&context)));
             let service = store_server::StoreServer::from_arc(Arc::clone(&storage));
-            run(service.max_decoding_message_size(MESSAGE), connection, &mut end).await;
+            run(service.max_decoding_message_size(MAX_MESSAGE_SIZE), connection, &mut end).await;
             let unfinished = "the kloset's lock was not deleted in time; a later command on this machine deletes it";
-            finish(storage.finish(), &mut end, unfinished).await;
+            shut_down(storage.shut_down(), &mut end, unfinished).await;
         }
     }
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, context.close()).await.is_err() {
@@ -123,7 +123,7 @@ where
 /// Completes the changes of a connector after plakar has closed the connection, in the background
 /// if they take long. If the process was told to end, it logs the message `unfinished` instead of
 /// continuing in the background.
-async fn finish(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
+async fn shut_down(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
     let mut work = pin!(changes);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut work).await.is_ok() {
         return;
@@ -196,11 +196,11 @@ where
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         // plakar cancels many calls at once when a command fails. With the default limits, hyper
         // treats this as an attack and closes the connection.
-        .http2_max_pending_accept_reset_streams(Some(STREAMS as usize))
-        .http2_max_local_error_reset_streams(Some(STREAMS as usize))
+        .http2_max_pending_accept_reset_streams(Some(MAX_STREAMS as usize))
+        .http2_max_local_error_reset_streams(Some(MAX_STREAMS as usize))
         .add_service(CompleteRequest(service))
         .serve_with_incoming(incoming);
     tokio::select! {

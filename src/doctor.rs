@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::account::{self, Account, Error as AccountError, Patience, State};
+use crate::account::{self, Account, Error as AccountError, Patience, StateFolder};
 use crate::rclone::{
     Cause, Deletion, Error, File, Form, Item, Kind, Rclone, Region, Remote, Replacement, Scope, Time, Version,
     account::{Available, Description, Reached},
@@ -23,16 +23,16 @@ use crate::rclone::{
 const CLOCK_TOLERANCE: u64 = 300;
 
 /// The time limit of a check that only needs a response.
-const RESPONSE: Duration = Duration::from_secs(15);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The time limit of a listing and of a move to the Trash. Apple was measured to take up to 32 s for
 /// a listing after a write, and 20 s for a move to the Trash.
-const WORK: Duration = Duration::from_secs(45);
+const SLOW_TIMEOUT: Duration = Duration::from_secs(45);
 /// The time limit of an upload and of a download of the small file. Apple was measured to take 3 s
 /// for all requests of an upload.
-const TRANSFER: Duration = Duration::from_secs(20);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The content of the file of the round trip.
-const TRIAL: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
+const TRIAL_CONTENT: &[u8] = b"plakar-icloud doctor writes this file, reads it back and removes it.\n";
 
 /// A check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,12 +78,14 @@ impl Report {
 
 /// Examines an account and the connection to it. If `trip` is set, the last check writes a file,
 /// reads it back and removes it.
-pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
+pub async fn examine(state: &StateFolder, name: Option<&str>, trip: bool) -> Report {
     let mut report = Report::default();
     let account = state.choose(name);
     let session_file = |account: &Account| state.session_file(&account.apple_id, &account.client_id);
     let stored = account.as_ref().map(|(_, account)| session_file(account)).unwrap_or_default();
-    if !machine(&mut report, state) || !network(&mut report, within(RESPONSE, Rclone::start().reach(&stored)).await) {
+    if !machine(&mut report, state)
+        || !network(&mut report, within(RESPONSE_TIMEOUT, Rclone::start().reach(&stored)).await)
+    {
         return report;
     }
     let (name, account) = match account {
@@ -124,7 +126,7 @@ pub async fn examine(state: &State, name: Option<&str>, trip: bool) -> Report {
 ///
 /// # Errors
 /// Returns the cause and the message.
-pub async fn list_top(state: &State, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
+pub async fn list_top(state: &StateFolder, name: &str, account: &Account) -> Result<(Remote, usize), (Cause, String)> {
     let (section, sections) =
         account::sections(state, name, Patience::Diagnosis).map_err(|error| (Cause::Other, error.to_string()))?;
     let rclone = Rclone::start();
@@ -132,13 +134,13 @@ pub async fn list_top(state: &State, name: &str, account: &Account) -> Result<(R
         let remote = rclone.open(section, "", sections, None).await?;
         remote.list(vec![String::new()], None).await.map(|listed| (remote, listed))
     };
-    let listed = within(WORK, listing).await;
+    let listed = within(SLOW_TIMEOUT, listing).await;
     let listed = listed.and_then(|(remote, mut listed)| Ok((remote, listed.swap_remove(0)?.entries.len())));
     match listed {
         Ok(found) => Ok(found),
         Err(error) => {
             let session_file = state.session_file(&account.apple_id, &account.client_id);
-            let available = within(RESPONSE, rclone.services(&session_file)).await.ok();
+            let available = within(RESPONSE_TIMEOUT, rclone.services(&session_file)).await.ok();
             Err((cause_of(&error, available.as_ref()), error.text))
         }
     }
@@ -153,7 +155,7 @@ async fn within<T>(limit: Duration, check: impl Future<Output = Result<T, Error>
     tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn machine(report: &mut Report, state: &State) -> bool {
+fn machine(report: &mut Report, state: &StateFolder) -> bool {
     if let Err(error) = state.check_writable() {
         report.bad("state folder", error.to_string(), Cause::StateFolder);
         return false;
@@ -258,9 +260,11 @@ fn cause_of(error: &Error, available: Option<&Available>) -> Cause {
 async fn round_trip(report: &mut Report, remote: Remote) {
     let path = format!("plakar-icloud doctor {}.txt", std::process::id());
     let begun = Instant::now();
-    let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL)));
+    let content = Arc::new(Region::Memory(Bytes::from_static(TRIAL_CONTENT)));
     let file =
-        match within(TRANSFER, remote.upload(&path, Time::now(), content, Replacement::Awaited, Form::File)).await {
+        match within(TRANSFER_TIMEOUT, remote.upload(&path, Time::now(), content, Replacement::Awaited, Form::File))
+            .await
+        {
             Err(error) => return report.bad("write", error.text.clone(), cause_of(&error, None)),
             Ok(entry) => match entry.item {
                 Item::File(file) => file,
@@ -269,15 +273,15 @@ async fn round_trip(report: &mut Report, remote: Remote) {
                 }
             },
         };
-    report.timed("write", format!("{} bytes as {path:?}", TRIAL.len()), begun);
+    report.timed("write", format!("{} bytes as {path:?}", TRIAL_CONTENT.len()), begun);
     let begun = Instant::now();
-    match within(TRANSFER, read_back(file.clone())).await {
-        Ok(content) if content == TRIAL => report.timed("read", "the same bytes", begun),
+    match within(TRANSFER_TIMEOUT, read_back(file.clone())).await {
+        Ok(content) if content == TRIAL_CONTENT => report.timed("read", "the same bytes", begun),
         Ok(content) => report.bad("read", format!("{} bytes, which differ", content.len()), Cause::Other),
         Err(error) => report.bad("read", error.text.clone(), cause_of(&error, None)),
     }
     let begun = Instant::now();
-    let deleted = within(WORK, remote.delete(&[(&path, Some(&file))], Deletion::Recoverable)).await;
+    let deleted = within(SLOW_TIMEOUT, remote.delete(&[(&path, Some(&file))], Deletion::Recoverable)).await;
     match deleted.and_then(|mut outcomes| outcomes.swap_remove(0)) {
         Ok(()) => report.timed("remove", "removed (it is in the Trash of iCloud Drive)", begun),
         Err(error) => report.bad("remove", error.text.clone(), cause_of(&error, None)),
@@ -288,7 +292,7 @@ async fn read_back(file: File) -> Result<Vec<u8>, Error> {
     let read = move || {
         let scope = Scope::of(&file);
         let (mut reader, _) = file.open(0, None, Version::Listed, scope.id())?;
-        let mut content = bytes::BytesMut::with_capacity(TRIAL.len() + 1);
+        let mut content = bytes::BytesMut::with_capacity(TRIAL_CONTENT.len() + 1);
         reader.read(&mut content)?;
         Ok(content.to_vec())
     };

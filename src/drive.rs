@@ -9,13 +9,13 @@ mod archive;
 mod content;
 mod deletion;
 mod error;
+mod leftovers;
 mod outage;
 mod pack;
 mod package;
 mod path;
 mod retry;
 mod spool;
-mod unfinished;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,10 +40,10 @@ use outage::{Outage, Work};
 use retry::{Attempts, retried, retried_each};
 
 /// The maximum size of a small upload, in bytes. A small upload mostly waits for responses.
-const SMALL: u64 = 1024 * 1024;
+const MAX_SMALL_UPLOAD: u64 = 1024 * 1024;
 /// The maximum number of concurrent uploads of files that are not small. They share the bandwidth,
 /// and their content waits on the disk.
-const LARGE: u32 = 8;
+const MAX_LARGE_UPLOADS: u32 = 8;
 
 /// Limits of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Drive {
             outage: Outage::new(remote, top),
             spools: Spools::new(limits.spool_memory, &limits.spool_dir),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
-            large_weight: u32::try_from(limits.uploads).unwrap_or(u32::MAX).div_ceil(LARGE),
+            large_weight: u32::try_from(limits.uploads).unwrap_or(u32::MAX).div_ceil(MAX_LARGE_UPLOADS),
         })
     }
 
@@ -289,7 +289,7 @@ impl Drive {
 
     /// Returns the number of upload slots that an upload of this size takes.
     pub fn weight(&self, size: u64) -> u32 {
-        if size > SMALL { self.large_weight } else { 1 }
+        if size > MAX_SMALL_UPLOAD { self.large_weight } else { 1 }
     }
 
     /// Returns files of a folder from the names and descriptions that an earlier process has
@@ -310,9 +310,9 @@ impl Drive {
 
     /// Waits at most `within` for the replacements and deletions in the background. Returns an
     /// error for each that has failed since the last call or is not done.
-    pub async fn finish(&self, within: Duration) -> Vec<Error> {
-        match Rclone::start().finish(within).await {
-            Ok(unfinished) => unfinished.into_iter().map(Error::unfinished).collect(),
+    pub async fn wait_for_changes(&self, within: Duration) -> Vec<Error> {
+        match Rclone::start().wait_for_changes(within).await {
+            Ok(unfinished) => unfinished.into_iter().map(Error::unfinished_change).collect(),
             Err(cause) => vec![Error::new("cannot complete the changes of", &DrivePath::top(), cause)],
         }
     }
@@ -328,13 +328,13 @@ impl Drive {
     }
 
     /// Returns the error that ended the run, if there is one: after it, no operation can succeed.
-    pub fn over(&self) -> Option<Error> {
-        self.outage.over()
+    pub fn fatal_error(&self) -> Option<Error> {
+        self.outage.fatal_error()
     }
 
     /// Waits for an error after which no operation can succeed.
-    pub async fn until_over(&self) -> Error {
-        self.outage.until_over().await
+    pub async fn until_fatal_error(&self) -> Error {
+        self.outage.until_fatal_error().await
     }
 
     /// Returns how often an operation is attempted.

@@ -10,7 +10,7 @@ mod layout;
 mod local_copies;
 mod open;
 mod process;
-mod record;
+mod saved_listing;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,7 +34,7 @@ use self::{
     folder::{Folder, OnFailure},
     journal::{Change, Journal},
     local_copies::LocalCopies,
-    record::Record,
+    saved_listing::SavedListing,
 };
 use crate::{
     drive::{self, Content, Drive, DrivePath, Slot, Spool, Spooled},
@@ -124,12 +124,12 @@ impl Kloset {
     /// Returns the kloset in a folder, which need not exist yet. `origin` distinguishes the drive
     /// from those of other accounts in shared cache folders.
     pub fn new(drive: &Drive, top: &DrivePath, origin: &str, limits: &CacheLimits) -> Self {
-        let records = limits.copies_dir.as_deref();
         let folder = |resource: Resource| {
             let path = inside(top, resource.folder());
-            // The locks of other machines are not in a record, so locks are always listed.
-            let record = Record::new(records.filter(|_| resource.is_immutable()), origin, &path);
-            Arc::new(Folder::new(drive.clone(), path, record))
+            // A saved listing lacks the locks of other machines, so locks are always listed.
+            let saved =
+                SavedListing::new(limits.copies_dir.as_deref().filter(|_| resource.is_immutable()), origin, &path);
+            Arc::new(Folder::new(drive.clone(), path, saved))
         };
         Self {
             drive: drive.clone(),
@@ -230,7 +230,7 @@ impl Kloset {
     /// # Errors
     /// Fails if the object does not exist.
     pub async fn get(&self, resource: Resource, mac: Mac, part: Option<Range<u64>>) -> Result<Content, Error> {
-        if let Some(error) = self.drive.over() {
+        if let Some(error) = self.drive.fatal_error() {
             return Err(error.into());
         }
         let (folder, name, path) = (self.folder(resource), mac.to_string(), self.path(resource, mac));
@@ -295,7 +295,7 @@ impl Kloset {
     /// Deletes the locks that this process has stored and plakar has not deleted, and the locks of
     /// killed processes of this machine. They would block other commands for ten minutes. Waits for
     /// all deletions.
-    pub async fn finish(&self) {
+    pub async fn shut_down(&self) {
         let mut locks: Vec<Mac> = self.own_locks().drain().map(|(mac, _)| mac).collect();
         locks.extend(self.journal.recent().await.abandoned_locks());
         for mac in locks {
@@ -321,7 +321,7 @@ impl Kloset {
         if self.is_created.load(Ordering::Relaxed) {
             paths.extend([self.top.parent(), self.top.clone()]);
         }
-        if !paths.is_empty() && self.drive.over().is_none() {
+        if !paths.is_empty() && self.drive.fatal_error().is_none() {
             for error in self.drive.list(&paths).await.into_iter().filter_map(Result::err) {
                 log::info!("{error}");
             }

@@ -123,10 +123,11 @@ impl Rclone {
     ///
     /// # Errors
     /// Fails if the call could not be made.
-    pub async fn finish(self, within: Duration) -> Result<Vec<Unfinished>, Error> {
+    pub async fn wait_for_changes(self, within: Duration) -> Result<Vec<UnfinishedChange>, Error> {
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let finished = call(methods::Finish { within_ms }).await?;
-        let unfinished = |left: methods::Unfinished| Unfinished { path: left.path, error: left.failure.into() };
+        let unfinished =
+            |left: methods::UnfinishedChange| UnfinishedChange { path: left.path, error: left.failure.into() };
         Ok(finished.unfinished.into_iter().map(unfinished).collect())
     }
 }
@@ -189,7 +190,7 @@ pub enum Replacement {
     /// the Trash.
     Awaited,
     /// The file is replaced. The upload returns when the new content is complete in the folder. The
-    /// rest is done in the background: [`Rclone::finish`] waits for it and returns its failures.
+    /// rest is done in the background: [`Rclone::wait_for_changes`] waits for it and returns its failures.
     Deferred {
         /// Whether a file with the same size and time that another program has stored under the
         /// name in the meantime is accepted in place of the new one.
@@ -212,7 +213,7 @@ pub enum Form {
 
 /// A change that failed in the background or is not done.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct UnfinishedChange {
     /// The path from the top of the service, without a leading slash.
     pub path: String,
     /// The cause.
@@ -312,9 +313,9 @@ pub struct File {
     pub version: Arc<str>,
     /// Whether the file is known to be a package.
     pub is_package: bool,
-    /// Whether the file is a complete replacement that has not got its name in the service, because
-    /// a process was killed.
-    pub is_unfinished: bool,
+    /// Whether the file is a leftover: a complete replacement that has not got its name in the service,
+    /// because a process was killed.
+    pub is_leftover: bool,
 }
 
 impl TryFrom<methods::Entry> for Entry {
@@ -330,7 +331,7 @@ impl TryFrom<methods::Entry> for Entry {
                 listed_size: entry.listed,
                 version: entry.version.into(),
                 is_package: entry.package,
-                is_unfinished: entry.unfinished,
+                is_leftover: entry.unfinished,
             }),
             (false, None) => {
                 let cause = Error::unexpected("rclone holds no object for the file");

@@ -23,7 +23,7 @@ pub use run::{Kind, Outcome, Run};
 use crate::account::{self, Counts, OnEvent, RunEvent, Runs};
 
 /// The maximum number of causes in one line.
-const CAUSES: usize = 4;
+const MAX_CAUSES: usize = 4;
 
 /// The counts of a run: what happened to its items.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,9 +87,9 @@ impl Summary {
     pub fn grouped_causes(&self) -> String {
         let mut causes: Vec<(&String, &u64)> = self.causes.iter().collect();
         causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-        let others: u64 = causes.iter().skip(CAUSES).map(|&(_, count)| count).sum();
+        let others: u64 = causes.iter().skip(MAX_CAUSES).map(|&(_, count)| count).sum();
         let mut groups: Vec<String> =
-            causes.iter().take(CAUSES).map(|(cause, count)| format!("{count} × {cause}")).collect();
+            causes.iter().take(MAX_CAUSES).map(|(cause, count)| format!("{count} × {cause}")).collect();
         if others > 0 {
             groups.push(format!("{others} × other causes"));
         }

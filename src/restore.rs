@@ -40,7 +40,7 @@ pub struct Failure {
     /// The kind of the error of the drive, if it was one.
     kind: Option<Kind>,
     /// Whether no later record can be restored either.
-    ends_everything: bool,
+    is_fatal: bool,
 }
 
 /// The result of a record that did not fail.
@@ -76,7 +76,7 @@ pub struct Restored {
 
 impl Failure {
     fn new(text: String, cause: impl ToString) -> Self {
-        Self { text, cause: cause.to_string(), kind: None, ends_everything: false }
+        Self { text, cause: cause.to_string(), kind: None, is_fatal: false }
     }
 
     fn of(text: String) -> Self {
@@ -89,7 +89,7 @@ impl From<drive::Error> for Failure {
         let is_full = error.kind() == Kind::Quota;
         Self {
             kind: Some(error.kind()),
-            ends_everything: is_full || error.ends_everything(),
+            is_fatal: is_full || error.is_fatal(),
             cause: error.cause().text.clone(),
             text: error.to_string(),
         }

@@ -14,14 +14,14 @@ use std::{
 use regex_lite::Regex;
 
 /// Shorter values are not concealed, because they occur in ordinary words.
-const SHORTEST: usize = 6;
+const MIN_LENGTH: usize = 6;
 
 /// Ordered by length, the longest first, because a value may be a part of another.
 static CONCEALED: Mutex<BTreeSet<(Reverse<usize>, String)>> = Mutex::new(BTreeSet::new());
 
 /// Patterns of secrets: Apple's cookies and headers, tokens in JSON, credentials and queries in
 /// URLs.
-static SHAPES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     let shape =
         |pattern, replacement| (Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}")), replacement);
     [
@@ -41,7 +41,7 @@ static SHAPES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
 /// Conceals a value in shown text.
 pub fn conceal(value: &str) {
     let value = value.trim().trim_matches('"');
-    if value.len() >= SHORTEST {
+    if value.len() >= MIN_LENGTH {
         let mut concealed = CONCEALED.lock().unwrap_or_else(PoisonError::into_inner);
         concealed.insert((Reverse(value.len()), value.to_owned()));
     }
@@ -71,7 +71,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             shown = Cow::Owned(shown.replace(value.as_str(), "…"));
         }
     }
-    for (shape, replacement) in &*SHAPES {
+    for (shape, replacement) in &*PATTERNS {
         if shape.is_match(&shown) {
             shown = Cow::Owned(shape.replace_all(&shown, *replacement).into_owned());
         }

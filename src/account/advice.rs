@@ -6,7 +6,7 @@ use crate::rclone::Cause;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
     /// What is wrong.
-    pub what: &'static str,
+    pub problem: &'static str,
     /// What to do.
     pub next: String,
 }
@@ -41,10 +41,10 @@ pub fn needs_login(cause: Cause) -> bool {
 
 /// Returns the advice for a cause and the account `name`, which is empty if the cause concerns no
 /// account.
-pub fn of(cause: Cause, name: &str) -> Advice {
+pub fn for_cause(cause: Cause, name: &str) -> Advice {
     let command = format!("plakar-icloud login {name}").trim_end().to_owned();
     let login = format!("run {command}");
-    let (what, next) = match cause {
+    let (problem, next) = match cause {
         Cause::NotSignedIn => ("Not signed in.", login),
         Cause::NoChallenge => {
             ("No sign-in is waiting for a code, or it waited too long.", format!("begin a new one: {command}"))
@@ -155,18 +155,18 @@ pub fn of(cause: Cause, name: &str) -> Advice {
             "create a report with plakar-icloud doctor --bundle FILE".to_owned(),
         ),
     };
-    Advice { what, next }
+    Advice { problem, next }
 }
 
 impl Advice {
     /// Returns the advice on one line. If `message` adds information, it is inserted between the
     /// explanation and the next step.
     pub fn line(&self, message: &str) -> String {
-        let (what, message) = (self.what.trim_end_matches('.'), message.trim_end_matches('.'));
-        if message.eq_ignore_ascii_case(what) {
-            format!("{what}. Next: {}", self.next)
+        let (problem, message) = (self.problem.trim_end_matches('.'), message.trim_end_matches('.'));
+        if message.eq_ignore_ascii_case(problem) {
+            format!("{problem}. Next: {}", self.next)
         } else {
-            format!("{what} ({message}). Next: {}", self.next)
+            format!("{problem} ({message}). Next: {}", self.next)
         }
     }
 }
@@ -177,13 +177,13 @@ mod tests {
 
     use super::*;
 
-    /// The page is written by hand. This test checks that its table agrees with [`of`].
+    /// The page about trouble is written by hand. This test checks that its table agrees with [`for_cause`].
     #[test]
-    fn the_page_about_trouble_has_this_table() {
+    fn troubleshooting_md_has_this_table() {
         let row = |cause: &Cause| {
-            let Advice { what, next } = of(*cause, "NAME");
+            let Advice { problem, next } = for_cause(*cause, "NAME");
             let name = serde_json::to_value(cause).unwrap();
-            format!("| `{}` | {what} | {next} |\n", name.as_str().unwrap())
+            format!("| `{}` | {problem} | {next} |\n", name.as_str().unwrap())
         };
         let rows: String = Cause::VARIANTS.iter().map(row).collect();
         let table = format!("| cause | what it means | what to do |\n| --- | --- | --- |\n{rows}");

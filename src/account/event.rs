@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::State;
+use super::StateFolder;
 use crate::message;
 
 /// Equal events of one configuration within this time belong to the same run, even if plakar's
@@ -81,7 +81,7 @@ impl Event {
 pub struct OnEvent {
     command: Option<String>,
     account: String,
-    state: Option<State>,
+    state: Option<StateFolder>,
     key: String,
 }
 
@@ -95,7 +95,7 @@ impl fmt::Debug for OnEvent {
 impl OnEvent {
     /// Returns the command of a configuration. `account` is the value of `PLAKAR_ICLOUD_ACCOUNT`,
     /// `state` stores which events were reported, and `key` distinguishes configurations.
-    pub fn new(command: Option<String>, account: &str, state: Option<State>, key: &str) -> Self {
+    pub fn new(command: Option<String>, account: &str, state: Option<StateFolder>, key: &str) -> Self {
         let key = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes()));
         Self { command: command.filter(|command| !command.is_empty()), account: account.to_owned(), state, key }
     }
@@ -119,7 +119,9 @@ impl OnEvent {
             return true;
         }
         reported.push(event);
-        let mark = |state: &State| state.mark_of_run(&format!("{}-{}", self.key, event.name()), &plakar(), SAME_RUN);
+        let mark = |state: &StateFolder| {
+            state.mark_of_run(&format!("{}-{}", self.key, event.name()), &plakar_process(), SAME_RUN)
+        };
         self.state.as_ref().is_some_and(|state| !mark(state))
     }
 
@@ -147,7 +149,7 @@ impl OnEvent {
 
 /// Identifies the plakar process that started this process, by its process number and start time.
 /// Returns an empty string if they are unknown.
-fn plakar() -> String {
+fn plakar_process() -> String {
     let id = rustix::process::getppid().map_or(0, |id| id.as_raw_nonzero().get());
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // The process name, in parentheses, may contain spaces (proc_pid_stat(5)). The start time is

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Access, State,
+    Access, StateFolder,
     event::{Event, OnEvent},
 };
 use crate::rclone::{Rclone, account::Description};
@@ -38,7 +38,7 @@ impl Forecast {
     /// Errors of the examination are ignored here, because the operations that need the session
     /// report them.
     pub async fn warn(&self, access: &Access) {
-        if access.brings_session && !access.session_file.exists() {
+        if access.config_has_session && !access.session_file.exists() {
             return;
         }
         let Ok(described) = Rclone::start().describe(&access.session_file).await else {
@@ -77,7 +77,7 @@ fn mark_key(session_file: &Path) -> String {
     session_file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-impl State {
+impl StateFolder {
     /// Ends the episodes of a session, so that the next event is reported again.
     pub fn remove_marks_of(&self, session_file: &Path) {
         let key = mark_key(session_file) + "-";

@@ -5,20 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Account, Error, State};
+use super::{Account, Error, StateFolder};
 
 /// How a connector accesses an account.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The state folder of the accounts.
-    pub state: State,
+    pub state: StateFolder,
     /// The account's name, if it has one.
     pub name: Option<String>,
     /// The file of its session.
     pub session_file: PathBuf,
     /// Whether the configuration contains a session, as one imported from rclone does. It is stored
     /// in the session file when the account is first opened.
-    pub brings_session: bool,
+    pub config_has_session: bool,
 }
 
 /// Completes the options of rclone's backend from the named account, or from the only one. Options
@@ -33,7 +33,7 @@ pub fn resolve(
     state_dir: Option<&Path>,
 ) -> Result<Option<Access>, Error> {
     let given = options.get("apple_id").cloned();
-    let state = match State::locate(state_dir) {
+    let state = match StateFolder::locate(state_dir) {
         Ok(state) => state,
         // A complete configuration works without a state folder.
         Err(Error::NoStateFolder) if given.is_some() && account.is_none() => return Ok(None),
@@ -64,14 +64,14 @@ pub fn resolve(
         "" => state.session_file(of("apple_id"), of("client_id")),
         named => PathBuf::from(named),
     };
-    let brings_session = !of("trust_token").is_empty() || !of("cookies").is_empty();
+    let config_has_session = !of("trust_token").is_empty() || !of("cookies").is_empty();
     options.insert("session_file".to_owned(), session_file.to_string_lossy().into_owned());
-    Ok(Some(Access { state, name, session_file, brings_session }))
+    Ok(Some(Access { state, name, session_file, config_has_session }))
 }
 
 /// Returns the account of an Apple ID, to supply the password that a configuration lacks. An
 /// account file that cannot be read is ignored, because the configuration does not name it.
-fn account_of(state: &State, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
+fn account_of(state: &StateFolder, apple_id: &str, client_id: Option<&String>) -> (Option<String>, Option<Account>) {
     let client_id = client_id.map(String::as_str).unwrap_or_default();
     let matches = |account: &Account| account.apple_id.eq_ignore_ascii_case(apple_id) && account.client_id == client_id;
     state.accounts().ok().and_then(|accounts| accounts.into_iter().find(|(_, account)| matches(account))).unzip()

@@ -7,17 +7,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{State, files};
+use super::{StateFolder, private_files};
 
 /// The number of runs that are stored for each account.
-const MOST: usize = 100;
+const MAX_RUNS: usize = 100;
 
 /// The folder of the last runs of an account: a file for each, which is named after the time when
 /// the run began. Processes that end at once write different files, so they need no lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runs(PathBuf);
 
-impl State {
+impl StateFolder {
     /// Returns the last runs of the accounts that share a session file.
     pub fn runs(&self, session_file: &Path) -> Runs {
         let key = session_file.file_stem().unwrap_or(session_file.as_os_str());
@@ -31,11 +31,11 @@ impl Runs {
     /// # Errors
     /// Fails if the run cannot be stored.
     pub fn add(&self, began: SystemTime, run: &[u8]) -> io::Result<()> {
-        files::make_folder(&self.0)?;
+        private_files::make_folder(&self.0)?;
         let milliseconds = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        files::replace(&self.0.join(format!("{milliseconds:014}-{:07}.json", process::id())), run)?;
+        private_files::replace(&self.0.join(format!("{milliseconds:014}-{:07}.json", process::id())), run)?;
         let names = self.names()?;
-        for old in &names[..names.len().saturating_sub(MOST)] {
+        for old in &names[..names.len().saturating_sub(MAX_RUNS)] {
             // Another process may have removed it.
             let _ = fs::remove_file(self.0.join(old));
         }
@@ -48,7 +48,7 @@ impl Runs {
     /// Fails if the folder cannot be read.
     pub fn all(&self) -> io::Result<Vec<Vec<u8>>> {
         let names = self.names()?;
-        Ok(names.iter().filter_map(|name| files::read(&self.0.join(name)).ok()).collect())
+        Ok(names.iter().filter_map(|name| private_files::read(&self.0.join(name)).ok()).collect())
     }
 
     /// Removes the stored runs.
@@ -87,11 +87,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs(folder.path().join("runs/key"));
         assert_eq!(runs.all().unwrap(), Vec::<Vec<u8>>::new());
-        for second in 0..MOST as u64 + 5 {
+        for second in 0..MAX_RUNS as u64 + 5 {
             runs.add(UNIX_EPOCH + Duration::from_secs(second), second.to_string().as_bytes()).unwrap();
         }
         let kept = runs.all().unwrap();
-        assert_eq!((kept.len(), kept[0].as_slice(), kept[MOST - 1].as_slice()), (MOST, &b"5"[..], &b"104"[..]));
+        assert_eq!((kept.len(), kept[0].as_slice(), kept[MAX_RUNS - 1].as_slice()), (MAX_RUNS, &b"5"[..], &b"104"[..]));
         runs.remove().unwrap();
         assert_eq!(runs.all().unwrap().len(), 0);
     }

@@ -1,7 +1,7 @@
 //! Names that are invalid on other systems.
 
 /// The maximum length of a name in most file systems, in bytes.
-const LONGEST: usize = 255;
+const MAX_NAME_LENGTH: usize = 255;
 
 /// The names that Windows reserves for devices, with any extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
@@ -15,7 +15,7 @@ pub fn portability_problem(name: &str) -> Option<&'static str> {
     let port = ["com", "lpt"]
         .iter()
         .any(|port| stem.strip_prefix(port).is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'9'])));
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME_LENGTH {
         Some("has more than 255 bytes")
     } else if name.contains(char::is_control) {
         Some("contains a control character")

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// The maximum total size, as listed, of the archives that are held for plakar, in MiB.
-const ROOM: u32 = 256;
+const MAX_HELD_MIB: u32 = 256;
 const MIB: u64 = 1024 * 1024;
 /// The largest package, as listed, whose archive is unpacked.
-const LARGEST: u64 = 1024 * MIB;
+const MAX_PACKAGE_SIZE: u64 = 1024 * MIB;
 
 /// The packages of a backup.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub enum Unpacked {
 impl Packages {
     /// Returns the packages of a backup. `known` is how the last one has saved them.
     pub fn new(drive: Drive, known: Forms) -> Self {
-        Self { drive, room: Arc::new(Semaphore::new(ROOM as usize)), known, state: Mutex::default() }
+        Self { drive, room: Arc::new(Semaphore::new(MAX_HELD_MIB as usize)), known, state: Mutex::default() }
     }
 
     /// Reports whether an entry is a package or may be one.
@@ -101,8 +101,8 @@ impl Packages {
 
     /// Reserves room for an archive within the limit. Returns `None` if there is too little.
     pub fn room_for(&self, file: &File) -> Option<OwnedSemaphorePermit> {
-        let size = file.listed_size.unwrap_or(LARGEST).div_ceil(MIB);
-        let share = u32::try_from(size).unwrap_or(ROOM).clamp(1, ROOM);
+        let size = file.listed_size.unwrap_or(MAX_PACKAGE_SIZE).div_ceil(MIB);
+        let share = u32::try_from(size).unwrap_or(MAX_HELD_MIB).clamp(1, MAX_HELD_MIB);
         Arc::clone(&self.room).try_acquire_many_owned(share).ok()
     }
 
@@ -135,7 +135,7 @@ impl Packages {
         file: File,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Unpacked, drive::Error> {
-        if file.is_package && file.listed_size.is_some_and(|size| size > LARGEST) {
+        if file.is_package && file.listed_size.is_some_and(|size| size > MAX_PACKAGE_SIZE) {
             return Ok(Unpacked::Archive(entry, Refused("it has more than a gigabyte".to_owned()), None));
         }
         let spooled = match self.drive.download(file.clone()).await {

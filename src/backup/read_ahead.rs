@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The largest file that is read ahead, in bytes. [`Content`] buffers a file of this size in full.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 /// The number of consecutive reads above which the following files are read ahead.
 const THRESHOLD: usize = 1;
@@ -21,7 +21,7 @@ const THRESHOLD: usize = 1;
 const GROWTH: usize = 8;
 
 /// The maximum total size of the files that were read ahead and not opened yet, in bytes.
-const MOST_BYTES: u64 = 24 * 1024 * 1024;
+const MAX_WAITING_BYTES: u64 = 24 * 1024 * 1024;
 
 /// The minimum and maximum number of files that are announced to the backend.
 const ANNOUNCED: RangeInclusive<usize> = 8..=256;
@@ -49,7 +49,7 @@ struct State {
     numbers: HashMap<String, u64>,
     listed: u64,
     /// The number of files opened since a file was last skipped.
-    in_a_row: usize,
+    consecutive: usize,
     /// The number of files that were read ahead and not opened yet, and their bytes.
     waiting: usize,
     waiting_bytes: u64,
@@ -113,25 +113,25 @@ impl ReadAhead {
             Progress::Downloaded(content, is_package) => Content::of_spooled(content, is_package),
             Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
-        state.in_a_row += 1;
+        state.consecutive += 1;
         self.read_ahead(&mut state, number);
         Some((content, file))
     }
 
     /// Reads ahead the files that follow `number`, within the window.
     fn read_ahead(&self, state: &mut State, number: u64) {
-        let window = self.limit.min(GROWTH * state.in_a_row.saturating_sub(THRESHOLD));
+        let window = self.limit.min(GROWTH * state.consecutive.saturating_sub(THRESHOLD));
         if window == 0 {
             return;
         }
         state.announce(number, window);
         let State { files, waiting, waiting_bytes, .. } = state;
         for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
-            let small = listed.file.size.filter(|&size| size <= LARGEST);
+            let small = listed.file.size.filter(|&size| size <= MAX_FILE_SIZE);
             let (Some(size), Progress::Untouched) = (small, &listed.progress) else {
                 continue;
             };
-            if *waiting >= window || *waiting_bytes + size > MOST_BYTES {
+            if *waiting >= window || *waiting_bytes + size > MAX_WAITING_BYTES {
                 return;
             }
             listed.progress = Progress::Ahead(self.drive.read(listed.file.clone()));
@@ -153,7 +153,7 @@ impl ReadAhead {
             }
             Progress::Untouched | Progress::Downloaded(..) => {}
         }
-        state.in_a_row = 0;
+        state.consecutive = 0;
         Some((listed.file, false))
     }
 

@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// The number of files without a response after which a backup fails, if no file could be read.
-const UNANSWERED: u64 = 4;
+const MAX_UNANSWERED: u64 = 4;
 
 /// The maximum number of lines for the user about what was left out.
-const NOTES: usize = 100;
+const MAX_NOTES: usize = 100;
 
 /// Why a backup failed. Its snapshot is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +216,7 @@ impl Backup {
     /// by the one that reports the result.
     fn note(&self, text: String) {
         let mut notes = lock(&self.notes);
-        if notes.len() < NOTES {
+        if notes.len() < MAX_NOTES {
             notes.push(text);
         }
     }
@@ -227,13 +227,13 @@ impl Backup {
     }
 
     /// Returns the error after which nothing can be read, if there is one.
-    pub fn over(&self) -> Option<drive::Error> {
-        self.drive.over()
+    pub fn fatal_error(&self) -> Option<drive::Error> {
+        self.drive.fatal_error()
     }
 
     /// Waits for an error after which nothing can be read.
-    pub async fn until_over(&self) -> drive::Error {
-        self.drive.until_over().await
+    pub async fn until_fatal_error(&self) -> drive::Error {
+        self.drive.until_fatal_error().await
     }
 
     /// Reports whether plakar has opened a file. For each backup, plakar starts a second importer
@@ -256,7 +256,7 @@ impl Backup {
     /// Fails if a file cannot be written.
     pub fn store_versions(&self, versions: &VersionsFile, forms: &FormsFile) -> io::Result<()> {
         let mut listed = std::mem::take(&mut *lock(&self.listed));
-        listed.finish_without(&lock(&self.failed));
+        listed.sort_without(&lock(&self.failed));
         versions.store(&listed)?;
         match &self.packages {
             Some(packages) => forms.store(packages.take_forms()),
@@ -278,7 +278,7 @@ impl Backup {
             return Err(Error::Partial(Box::new(summary)));
         }
         let was_read = self.read.load(Ordering::Relaxed);
-        if !was_read && self.unanswered.load(Ordering::Relaxed) >= UNANSWERED {
+        if !was_read && self.unanswered.load(Ordering::Relaxed) >= MAX_UNANSWERED {
             return Err(Error::Nothing(Box::new(summary)));
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The maximum number of largest files, of largest folders, of names and of failures in the result.
-const MOST: usize = 10;
+const MAX_EXAMPLES: usize = 10;
 
 /// What a scan has found.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Scan {
         let below = self.below.iter().filter(|(path, _)| *path != top && path.is_below(top));
         let mut folders: Vec<_> = below.map(|(path, &(files, bytes))| (path, files, bytes)).collect();
         folders.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(b.0)));
-        folders.truncate(MOST);
+        folders.truncate(MAX_EXAMPLES);
         folders
     }
 
@@ -121,7 +121,7 @@ impl Scan {
             Found::Failed(Failed { error, missing, .. }) => {
                 self.failed += 1;
                 self.missing += missing;
-                if self.failures.len() < MOST {
+                if self.failures.len() < MAX_EXAMPLES {
                     self.failures.push(error);
                 }
             }
@@ -148,9 +148,9 @@ impl Scan {
             *bytes += size;
         }
         let place = self.largest_files.partition_point(|&(_, other)| other >= size);
-        if place < MOST {
+        if place < MAX_EXAMPLES {
             self.largest_files.insert(place, (path.clone(), size));
-            self.largest_files.truncate(MOST);
+            self.largest_files.truncate(MAX_EXAMPLES);
         }
         if let (Some(changes), Some(last)) = (&mut self.changes, last) {
             match last.version(path) {
@@ -172,7 +172,7 @@ impl Scan {
             let twin = has_twin.then_some("differs from another name only in case");
             if let Some(why) = portability_problem(path.name()).or(twin) {
                 self.unportable += 1;
-                if self.unportable_names.len() < MOST {
+                if self.unportable_names.len() < MAX_EXAMPLES {
                     self.unportable_names.push((path.clone(), why));
                 }
             }

@@ -55,7 +55,7 @@ impl Versions {
     }
 
     /// Removes the files of `paths` and sorts the others, as [`Self::version`] requires.
-    pub fn finish_without(&mut self, paths: &[DrivePath]) {
+    pub fn sort_without(&mut self, paths: &[DrivePath]) {
         let removed: HashSet<u64> = paths.iter().map(digest).collect();
         self.0.retain(|(path, _)| !removed.contains(path));
         self.0.sort_unstable();
@@ -91,7 +91,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             files.add(&path(name), name);
         }
-        files.finish_without(&[path("b")]);
+        files.sort_without(&[path("b")]);
         file.store(&files).unwrap();
         let loaded = file.load().unwrap();
         assert_eq!((loaded.files(), loaded.version(&path("a"))), (2, Some(xxh3_64(b"a"))));

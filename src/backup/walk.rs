@@ -75,7 +75,7 @@ pub async fn walk(
         walk.start_calls();
         while let Some(listed) = walk.take_first_listed() {
             match listed {
-                (path, Err(error)) if path == *top || error.ends_everything() => return Err(error),
+                (path, Err(error)) if path == *top || error.is_fatal() => return Err(error),
                 (path, Err(error)) => {
                     if found.send(Found::Failed(Failed::new(path, error))).await.is_err() {
                         return Ok(());

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, Error, Which, output};
+use super::{AccountArg, Error, ExitStatus, output};
 use crate::{
-    account::{self, State},
+    account::{self, StateFolder},
     rclone::Rclone,
 };
 
@@ -19,7 +19,7 @@ pub struct Accounts {
 
 impl Accounts {
     /// Prints the accounts, and their states as stored on this machine.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let mut listed = Vec::new();
         for (name, account) in state.accounts()? {
             let session_file = state.session_file(&account.apple_id, &account.client_id);
@@ -48,7 +48,7 @@ impl Accounts {
                 output::print(&format!("{name:<width$}  {}  {state}\n", account.apple_id))?;
             }
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -59,12 +59,12 @@ impl Accounts {
 #[derive(Debug, Args)]
 pub struct Logout {
     #[command(flatten)]
-    which: Which,
+    which: AccountArg,
 }
 
 impl Logout {
     /// Removes the account and its session.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let (name, account) = match state.choose(self.which.name.as_deref()) {
             Ok(found) => found,
             // A file that cannot be read can still be removed.
@@ -97,6 +97,6 @@ impl Logout {
             state.runs(&session_file).remove().map_err(Error::io("the last runs cannot be removed"))?;
         }
         output::note(&format!("Removed account {name}; plakar's configuration may still refer to it."));
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

@@ -9,9 +9,9 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Ending, Error, Section, Which, output, plakar, schema};
+use super::{AccountArg, Error, ExitStatus, Section, output, plakar, schema};
 use crate::{
-    account::{self, Account, State},
+    account::{self, Account, StateFolder},
     config::HIDDEN_PASSWORD,
     rclone::{Rclone, configuration},
     secret,
@@ -36,7 +36,7 @@ enum Command {
 
 impl Config {
     /// Runs the subcommand.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         match self.command {
             Command::Show(show) => show.run(state).await,
             Command::Import(import) => import.run(state).await,
@@ -50,7 +50,7 @@ impl Config {
 #[derive(Debug, Args)]
 struct Show {
     #[command(flatten)]
-    which: Which,
+    which: AccountArg,
     /// Connector that the section is for
     #[arg(long, value_enum, default_value = "source")]
     role: Section,
@@ -60,7 +60,7 @@ struct Show {
 }
 
 impl Show {
-    async fn run(self, state: &State) -> Result<Ending, Error> {
+    async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
         let mut section = BTreeMap::from([("location", plakar::location(self.role).to_owned())]);
         if self.secrets {
@@ -83,7 +83,7 @@ impl Show {
         }
         // JSON is valid YAML, so plakar can read it.
         output::print_json_with_secrets(&BTreeMap::from([(name, section)]))?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -105,7 +105,7 @@ struct Import {
 }
 
 impl Import {
-    async fn run(self, state: &State) -> Result<Ending, Error> {
+    async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let text = match &self.file {
             Some(file) => {
                 let text = fs::File::open(file).and_then(read_configuration);
@@ -163,7 +163,7 @@ impl Import {
         }
         state.save(&name, &account)?;
         output::note(&format!("Imported as account {name}; to check it, run plakar-icloud status {name}"));
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -178,7 +178,7 @@ fn read_configuration(source: impl Read) -> io::Result<String> {
 }
 
 /// Refuses a name that is invalid or that belongs to an account of another Apple ID.
-fn check_name(state: &State, name: &str, account: &Account) -> Result<(), Error> {
+fn check_name(state: &StateFolder, name: &str, account: &Account) -> Result<(), Error> {
     match state.account(name) {
         Ok(known) if known.apple_id != account.apple_id => Err(Error::Usage(format!(
             "account {name} belongs to another Apple ID, {}: choose another name with --name",

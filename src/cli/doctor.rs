@@ -11,9 +11,9 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, Error, Which, output};
+use super::{AccountArg, Error, ExitStatus, output};
 use crate::{
-    account::{State, advice},
+    account::{StateFolder, advice},
     doctor::{self, Report},
     rclone::Rclone,
     secret,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Doctor {
     #[command(flatten)]
-    which: Which,
+    which: AccountArg,
     /// Skip the round trip: write nothing to iCloud
     #[arg(long)]
     read_only: bool,
@@ -37,7 +37,7 @@ pub struct Doctor {
 
 impl Doctor {
     /// Examines an account.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let name = self.which.name.as_deref();
         let report = doctor::examine(state, name, !self.read_only).await;
         let chosen =
@@ -48,17 +48,17 @@ impl Doctor {
         }
         if self.json {
             let found = report.cause().map(|cause| {
-                let advice = advice::of(cause, &chosen);
-                json!({ "cause": cause, "what": advice.what, "next": advice.next })
+                let advice = advice::for_cause(cause, &chosen);
+                json!({ "cause": cause, "what": advice.problem, "next": advice.next })
             });
             output::print_json(&json!({ "checks": report.checks, "found": found }))?;
         } else {
             output::print(&shown(&report, &chosen))?;
         }
         Ok(match report.cause() {
-            None => Ending::Success,
-            Some(cause) if advice::needs_login(cause) => Ending::NeedsLogin,
-            Some(_) => Ending::Failure,
+            None => ExitStatus::Success,
+            Some(cause) if advice::needs_login(cause) => ExitStatus::NeedsLogin,
+            Some(_) => ExitStatus::Failure,
         })
     }
 }
@@ -74,15 +74,15 @@ fn shown(report: &Report, name: &str) -> String {
     match report.cause() {
         None => text += "All is well.\n",
         Some(cause) => {
-            let advice = advice::of(cause, name);
-            text += &(output::row("Cause:", 6, advice.what) + &output::row("Next:", 6, &advice.next));
+            let advice = advice::for_cause(cause, name);
+            text += &(output::row("Cause:", 6, advice.problem) + &output::row("Next:", 6, &advice.next));
         }
     }
     text
 }
 
 /// Returns the report, with the facts about the machine that a developer needs.
-async fn bundle(state: &State, report: &Report) -> String {
+async fn bundle(state: &StateFolder, report: &Report) -> String {
     let system = rustix::system::uname();
     let mut accounts = Vec::new();
     let mut apple_ids = Vec::new();

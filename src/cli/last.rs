@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::{Ending, Error, Which, output};
+use super::{AccountArg, Error, ExitStatus, output};
 use crate::{
-    account::State,
+    account::StateFolder,
     report::{Outcome, Run},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Last {
     #[command(flatten)]
-    which: Which,
+    which: AccountArg,
     /// Number of runs to show
     #[arg(short, long, value_name = "N", default_value_t = 20)]
     number: usize,
@@ -26,7 +26,7 @@ pub struct Last {
 
 impl Last {
     /// Prints the runs, the newest last.
-    pub fn run(self, state: &State) -> Result<Ending, Error> {
+    pub fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
         let runs = state.runs(&state.session_file(&account.apple_id, &account.client_id));
         let stored = runs.all().map_err(Error::io("the last runs cannot be read"))?;
@@ -39,7 +39,7 @@ impl Last {
         } else {
             output::print(&shown.iter().map(line).collect::<String>())?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

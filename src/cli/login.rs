@@ -4,9 +4,9 @@ mod conversation;
 
 use clap::Args;
 
-use super::{Ending, Error, output};
+use super::{Error, ExitStatus, output};
 use crate::{
-    account::{self, Account, State},
+    account::{self, Account, StateFolder},
     rclone::{Rclone, account::Question},
 };
 use conversation::SignIn;
@@ -66,7 +66,7 @@ pub struct Login {
 
 impl Login {
     /// Signs in.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let (name, known) = self.account(state)?;
         state.check_writable()?;
         let mut sign_in = SignIn { name, state, login: &self, account: Account::new("", "") };
@@ -81,7 +81,7 @@ impl Login {
         sign_in.converse(step).await
     }
 
-    fn account(&self, state: &State) -> Result<(String, Option<Account>), Error> {
+    fn account(&self, state: &StateFolder) -> Result<(String, Option<Account>), Error> {
         let (name, known) = match (&self.name, state.choose(None)) {
             (Some(name), _) => match state.account(name) {
                 Ok(account) => (name.clone(), Some(account)),
@@ -106,7 +106,7 @@ impl Login {
 
     /// Reports whether this call continues a sign-in that another call began. A new sign-in would
     /// invalidate the pending code, so it is started only on request.
-    async fn continues(&self, state: &State, account: &Account) -> Result<bool, Error> {
+    async fn continues(&self, state: &StateFolder, account: &Account) -> Result<bool, Error> {
         if self.code.is_some() {
             return Ok(true);
         }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::{Error, Section};
-use crate::account::State;
+use crate::account::StateFolder;
 
 /// Returns the default location of a connector in iCloud. A store gets its own folder, because it
 /// lists everything in its location.
@@ -15,7 +15,7 @@ pub fn location(section: Section) -> &'static str {
 }
 
 /// Returns the command line that adds an account to plakar's configuration.
-pub fn line(section: Section, name: &str, state: &State) -> Vec<String> {
+pub fn line(section: Section, name: &str, state: &StateFolder) -> Vec<String> {
     let account = format!("account={name}");
     let words = ["plakar", section.name(), "add", name, location(section), &account];
     let mut line: Vec<String> = words.map(str::to_owned).into();

@@ -8,9 +8,9 @@ use std::{collections::HashMap, env, fs, io, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Ending, Error, Place, output, progress::Progress};
+use super::{Error, ExitStatus, Location, output, progress::Progress};
 use crate::{
-    account::State,
+    account::StateFolder,
     config,
     drive::Limits,
     report::{Bytes, counted},
@@ -22,7 +22,7 @@ use folder::Folder;
 const UPLOADS: u16 = 64;
 
 /// The number of requests for a file: for an address, the content and its registration.
-const REQUESTS: u64 = 3;
+const REQUESTS_PER_FILE: u64 = 3;
 
 /// The durations that were measured with Apple's service in September 2026, in seconds: an upload of
 /// a small file, the creation of a folder, and a call that moves old versions to the Trash.
@@ -32,7 +32,7 @@ const FOLDER_TIME: u64 = 1;
 const TRASH_TIME: u64 = 20;
 
 /// The number of examples of each kind in the text.
-const SHOWN: usize = 5;
+const MAX_EXAMPLES: usize = 5;
 
 /// Show what a restore would do, without doing it.
 ///
@@ -49,7 +49,7 @@ pub struct Command {
     /// The folder of this machine, unless --snapshot is given, and the account and folder; the name
     /// may be left out where there is only one account
     #[arg(value_name = "DIR|NAME[:/FOLDER]", num_args = 0..=2)]
-    places: Vec<String>,
+    locations: Vec<String>,
     /// Option of the restore, as in "plakar restore -o", such as on_conflict=skip
     #[arg(short = 'o', value_name = "KEY=VALUE")]
     options: Vec<String>,
@@ -60,19 +60,19 @@ pub struct Command {
 
 impl Command {
     /// Makes a plan and prints it.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let policy = config::restore_policy(self.options()?).map_err(|error| Error::Usage(error.to_string()))?;
-        let (Folder { items, vanished }, place) = self.items()?;
+        let (Folder { items, vanished }, location) = self.items()?;
         let limits = Limits { uploads: UPLOADS.into(), spool_memory: 0, spool_dir: env::temp_dir() };
-        let place = Place::parse(state, place)?;
-        let drive = place.open(&limits).await?;
+        let location = Location::parse(state, location)?;
+        let drive = location.open(&limits).await?;
         // The first item is the folder itself, which is not counted.
         let (progress, all) = (Progress::new(), counted(items.len().saturating_sub(1) as u64, "item"));
         let show = |decided: u64| {
             let decided = decided.saturating_sub(1);
             progress.show(decided, || format!("{decided} of {all} compared with the drive"));
         };
-        let plan = Plan::make(&drive, &place.top, policy, u32::from(UPLOADS), items, show).await;
+        let plan = Plan::make(&drive, &location.top, policy, u32::from(UPLOADS), items, show).await;
         progress.end();
         // The plan has changed nothing, so it is complete even if the session cannot be saved.
         if let Err(error) = drive.close().await {
@@ -81,15 +81,15 @@ impl Command {
         let plan = plan.map_err(|error| Error::Failed(error.to_string()))?;
         let totals = Totals::of(&plan);
         if self.json {
-            output::print_json(&value(&place, &plan, &totals, vanished))?;
+            output::print_json(&value(&location, &plan, &totals, vanished))?;
         } else {
-            output::print(&text(&place, &plan, &totals, policy.on_conflict))?;
+            output::print(&text(&location, &plan, &totals, policy.on_conflict))?;
             if vanished > 0 {
                 let items = counted(vanished, "item");
                 crate::log::notice(format_args!("left out {items} that vanished while the folder was read"));
             }
         }
-        Ok(if totals.missing > 0 || totals.refused > 0 { Ending::Failure } else { Ending::Success })
+        Ok(if totals.missing > 0 || totals.refused > 0 { ExitStatus::Failure } else { ExitStatus::Success })
     }
 
     fn options(&self) -> Result<HashMap<String, String>, Error> {
@@ -100,26 +100,26 @@ impl Command {
         self.options.iter().map(pair).collect()
     }
 
-    /// Returns the items of the snapshot or folder, and the place in the drive.
+    /// Returns the items of the snapshot or folder, and the location in the drive.
     fn items(&self) -> Result<(Folder, &str), Error> {
-        let (items, places) = match (&self.snapshot, &self.places[..]) {
-            (Some(path), places) => {
+        let (items, locations) = match (&self.snapshot, &self.locations[..]) {
+            (Some(path), locations) => {
                 let text =
                     if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
                 let text = text.map_err(Error::io(format!("{} cannot be read", path.display())))?;
                 let parsed = listing::parse(&text);
                 let items = parsed.map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?;
-                (Folder { items, vanished: 0 }, places)
+                (Folder { items, vanished: 0 }, locations)
             }
-            (None, [dir, places @ ..]) => {
+            (None, [dir, locations @ ..]) => {
                 let folder = Folder::read(dir.as_ref());
-                (folder.map_err(Error::io(format!("{dir} cannot be read")))?, places)
+                (folder.map_err(Error::io(format!("{dir} cannot be read")))?, locations)
             }
             (None, []) => return Err(Error::Usage("name a folder, or a listing with --snapshot".to_owned())),
         };
-        match places {
+        match locations {
             [] => Ok((items, "")),
-            [place] => Ok((items, place)),
+            [location] => Ok((items, location)),
             _ => Err(Error::Usage("--snapshot and a folder of this machine exclude each other".to_owned())),
         }
     }
@@ -159,7 +159,7 @@ impl Totals {
             bytes: (least, most),
             unknown,
             missing: plan.free.map_or(0, |free| most.saturating_sub(free)),
-            requests: REQUESTS * sent + doubtful + new_folders + batches,
+            requests: REQUESTS_PER_FILE * sent + doubtful + new_folders + batches,
             seconds: (UPLOAD_TIME * sent).div_ceil(UPLOADS.into())
                 + FOLDER_TIME * new_folders
                 + TRASH_TIME * batches / 2,
@@ -181,7 +181,7 @@ fn of_fate(plan: &Plan, fate: Fate) -> impl Iterator<Item = &Decided> {
     plan.items.iter().filter(move |item| item.fate == fate && !(item.is_folder && fate == Fate::Identical))
 }
 
-fn value(place: &Place, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
+fn value(location: &Location, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
     let counts: serde_json::Map<String, Value> =
         FATES.iter().map(|(fate, key, _)| ((*key).to_owned(), json!(of_fate(plan, *fate).count()))).collect();
     let name = |fate: Fate| FATES.iter().find(|(known, ..)| *known == fate).map(|(_, key, _)| *key);
@@ -195,7 +195,7 @@ fn value(place: &Place, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
         })
     };
     json!({
-        "account": place.name, "location": place.top.to_string(), "files": totals.files, "folders": totals.folders,
+        "account": location.name, "location": location.top.to_string(), "files": totals.files, "folders": totals.folders,
         "vanished": vanished, "counts": counts, "items": plan.items.iter().filter(notable).map(item).collect::<Vec<_>>(),
         "bytes": { "least": totals.bytes.0, "most": totals.bytes.1, "files_of_unknown_size": totals.unknown },
         "free": plan.free, "missing": totals.missing,
@@ -203,9 +203,9 @@ fn value(place: &Place, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
     })
 }
 
-fn text(place: &Place, plan: &Plan, totals: &Totals, on_conflict: OnConflict) -> String {
+fn text(location: &Location, plan: &Plan, totals: &Totals, on_conflict: OnConflict) -> String {
     let mut rows = vec![
-        ("account", format!("{}, {}", place.name, place.top)),
+        ("account", format!("{}, {}", location.name, location.top)),
         ("snapshot", format!("{} and {}", counted(totals.files, "file"), counted(totals.folders, "folder"))),
     ];
     for (fate, _, what) in FATES {
@@ -215,7 +215,7 @@ fn text(place: &Place, plan: &Plan, totals: &Totals, on_conflict: OnConflict) ->
         }
         rows.push(("", format!("{} {what}", items.len())));
         if !matches!(fate, Fate::New | Fate::Identical) {
-            rows.extend(items.iter().take(SHOWN).map(|item| {
+            rows.extend(items.iter().take(MAX_EXAMPLES).map(|item| {
                 let reason = item.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 ("", format!("  {}{reason}", item.path))
             }));
@@ -225,14 +225,14 @@ fn text(place: &Place, plan: &Plan, totals: &Totals, on_conflict: OnConflict) ->
         plan.items.iter().filter_map(|item| Some((item.path.as_str(), item.renamed.as_deref()?))).collect();
     if !renamed.is_empty() {
         rows.push(("renamed", counted(renamed.len() as u64, "item")));
-        rows.extend(renamed.iter().take(SHOWN).map(|(from, to)| ("", format!("  {from} as {to}"))));
+        rows.extend(renamed.iter().take(MAX_EXAMPLES).map(|(from, to)| ("", format!("  {from} as {to}"))));
     }
     let doubtful: Vec<(&str, &str)> =
         plan.items.iter().filter_map(|item| Some((item.path.as_str(), item.doubtful.as_deref()?))).collect();
     if !doubtful.is_empty() {
         let count = counted(doubtful.len() as u64, "name");
         rows.push(("names", format!("{count} that the service may refuse; the items then get another name")));
-        rows.extend(doubtful.iter().take(SHOWN).map(|(path, to)| ("", format!("  {path} as {to}"))));
+        rows.extend(doubtful.iter().take(MAX_EXAMPLES).map(|(path, to)| ("", format!("  {path} as {to}"))));
     }
     rows.push(("to send", to_send(totals)));
     rows.push((

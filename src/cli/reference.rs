@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Ending, Error, output};
+use super::{Cli, Error, ExitStatus, output};
 
 /// Print completions for a shell.
 #[derive(Debug, Args)]
@@ -14,17 +14,17 @@ pub struct Completions {
 
 impl Completions {
     /// Prints the completions.
-    pub fn run(self) -> Result<Ending, Error> {
+    pub fn run(self) -> Result<ExitStatus, Error> {
         let mut command = Cli::command();
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut command, "plakar-icloud", &mut text);
         output::print(&String::from_utf8_lossy(&text))?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
 /// Prints the manual page of the program, followed by one for each command.
-pub fn man() -> Result<Ending, Error> {
+pub fn man() -> Result<ExitStatus, Error> {
     let mut text = Vec::new();
     let mut command = Cli::command();
     command.build();
@@ -43,5 +43,5 @@ pub fn man() -> Result<Ending, Error> {
     };
     render().map_err(rendered)?;
     output::print(&String::from_utf8_lossy(&text))?;
-    Ok(Ending::Success)
+    Ok(ExitStatus::Success)
 }

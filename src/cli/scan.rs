@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Ending, Error, Place, libraries, output, progress::Progress};
+use super::{Error, ExitStatus, Location, libraries, output, progress::Progress};
 use crate::{
-    account::State,
+    account::StateFolder,
     backup::{self, ExcludeOptions, Excludes, VersionsFile},
     config::{PHOTOS, SERVICE, origin_of_photos},
     drive::{DrivePath, Limits},
@@ -20,7 +20,7 @@ use crate::{
 const LISTINGS: usize = 8;
 
 /// The number of addresses of contents that one request returns (`ahead.go`).
-const ADDRESSES: u64 = 50;
+const ADDRESSES_PER_REQUEST: u64 = 50;
 
 /// Show what a drive or a photo library holds and what the next backup would read.
 ///
@@ -29,7 +29,7 @@ const ADDRESSES: u64 = 50;
 pub struct Scan {
     /// Account and folder; the name is optional if there is only one account
     #[arg(value_name = "NAME[:/FOLDER]", default_value = "")]
-    place: String,
+    location: String,
     /// Scan the photo library instead of the drive
     #[arg(long)]
     photos: bool,
@@ -49,18 +49,18 @@ struct Estimate {
 
 impl Scan {
     /// Scans a drive and prints the result.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
-        let mut place = Place::parse(state, &self.place)?;
-        let mut origin = place.account.apple_id.to_lowercase();
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
+        let mut location = Location::parse(state, &self.location)?;
+        let mut origin = location.account.apple_id.to_lowercase();
         if self.photos {
-            let section = place.sections.entry(place.section.to_owned()).or_default();
+            let section = location.sections.entry(location.section.to_owned()).or_default();
             section.insert(SERVICE.to_owned(), PHOTOS.to_owned());
             origin = origin_of_photos(&origin);
         }
         let limits = Limits { uploads: 1, spool_memory: 0, spool_dir: env::temp_dir() };
         let began = Instant::now();
-        let drive = place.open(&limits).await?;
-        let Place { name, top, .. } = place;
+        let drive = location.open(&limits).await?;
+        let Location { name, top, .. } = location;
         let options = ExcludeOptions { lines: self.ignore.clone(), ..ExcludeOptions::default() };
         let excludes = Excludes::new(&[], &options).await?;
         let last = VersionsFile::new(&state.kept_folder(), &origin, &top).load();
@@ -85,7 +85,7 @@ impl Scan {
         } else {
             output::print(&found.text())?;
         }
-        Ok(if scan.failed > 0 { Ending::Failure } else { Ending::Success })
+        Ok(if scan.failed > 0 { ExitStatus::Failure } else { ExitStatus::Success })
     }
 }
 
@@ -95,7 +95,7 @@ impl Estimate {
     fn of(scan: &backup::Scan, took: Duration) -> Self {
         let listing = Rclone::traffic().map_or(1, |traffic| traffic.requests);
         let files = scan.changes.map_or(scan.files, |changes| changes.new + changes.changed);
-        let requests = listing + files + files.div_ceil(ADDRESSES);
+        let requests = listing + files + files.div_ceil(ADDRESSES_PER_REQUEST);
         let seconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).saturating_mul(requests) / listing / 1000;
         Self { requests, seconds }
     }

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Ending, Error, output};
+use super::{Error, ExitStatus, output};
 use crate::{
-    config::{ICLOUD, Kind, OF_PLAKAR, OPTIONS, Opt},
+    config::{ICLOUD, Kind, OPTIONS, OptionSpec, PLAKAR_KEYS},
     rclone::{BackendOption, Rclone},
 };
 
@@ -15,10 +15,10 @@ pub struct Schema {}
 
 impl Schema {
     /// Prints the schema.
-    pub async fn run(self) -> Result<Ending, Error> {
+    pub async fn run(self) -> Result<ExitStatus, Error> {
         let backend = Rclone::start().backend_options(ICLOUD).await?;
         output::print_json(&schema(&backend))?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -35,7 +35,7 @@ fn schema(backend: &[BackendOption]) -> Value {
     for option in &OPTIONS {
         properties.insert(option.name.to_owned(), of_program(option));
     }
-    for key in OF_PLAKAR {
+    for key in PLAKAR_KEYS {
         properties
             .entry(key)
             .or_insert_with(|| json!({ "type": "string", "description": "an option of plakar itself" }));
@@ -50,7 +50,7 @@ fn schema(backend: &[BackendOption]) -> Value {
     })
 }
 
-fn of_program(option: &Opt) -> Value {
+fn of_program(option: &OptionSpec) -> Value {
     let default = option.default.trim_matches('`');
     let mut property = match option.kind {
         Kind::Text => json!({ "type": "string" }),

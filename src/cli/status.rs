@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Ending, Error, Which, libraries, output};
+use super::{AccountArg, Error, ExitStatus, libraries, output};
 use crate::{
-    account::{self, State, advice},
+    account::{self, StateFolder, advice},
     config::WARN_DAYS,
     doctor,
     rclone::{
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
-    which: Which,
+    which: AccountArg,
     /// Days of trust below which the exit code is 11
     #[arg(long, value_name = "N", default_value_t = u64::from(WARN_DAYS))]
     warn_days: u64,
@@ -45,7 +45,7 @@ enum Response {
 
 impl Status {
     /// Prints the state of an account. For a monitor, an error is a line on stdout, too.
-    pub async fn run(self, state: &State) -> Result<Ending, Error> {
+    pub async fn run(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let check = self.check;
         let result = self.print(state).await;
         if let (true, Err(error)) = (check, &result) {
@@ -54,7 +54,7 @@ impl Status {
         result
     }
 
-    async fn print(self, state: &State) -> Result<Ending, Error> {
+    async fn print(self, state: &StateFolder) -> Result<ExitStatus, Error> {
         let (name, account) = state.choose(self.which.name.as_deref())?;
         let session_file = state.session_file(&account.apple_id, &account.client_id);
         let rclone = Rclone::start();
@@ -69,12 +69,12 @@ impl Status {
         };
         let described = rclone.describe(&session_file).await?;
         let days_left = described.days_left();
-        let ending = match &response {
-            _ if described.needs_login => Ending::NeedsLogin,
-            Response::Refused(cause, _) if advice::needs_login(*cause) => Ending::NeedsLogin,
-            Response::Refused(..) => Ending::Failure,
-            _ if described.ends_within(self.warn_days) => Ending::ExpiresSoon,
-            _ => Ending::Success,
+        let status = match &response {
+            _ if described.needs_login => ExitStatus::NeedsLogin,
+            Response::Refused(cause, _) if advice::needs_login(*cause) => ExitStatus::NeedsLogin,
+            Response::Refused(..) => ExitStatus::Failure,
+            _ if described.ends_within(self.warn_days) => ExitStatus::ExpiresSoon,
+            _ => ExitStatus::Success,
         };
         if self.json {
             let (services, refused) = match &response {
@@ -84,11 +84,11 @@ impl Status {
             };
             output::print_json(&json!({
                 "account": name, "apple_id": account.apple_id,
-                "state": match ending {
-                    Ending::Success => "ok",
-                    Ending::NeedsLogin => "needs-login",
-                    Ending::ExpiresSoon => "expires-soon",
-                    Ending::Failure => "failed",
+                "state": match status {
+                    ExitStatus::Success => "ok",
+                    ExitStatus::NeedsLogin => "needs-login",
+                    ExitStatus::ExpiresSoon => "expires-soon",
+                    ExitStatus::Failure => "failed",
                 },
                 "reason": described.reason, "days_left": days_left, "trust_until": described.trust_until,
                 "trusted_at": described.trusted_at, "renewed_at": described.renewed_at, "sign_ins": described.sign_ins,
@@ -98,16 +98,16 @@ impl Status {
                 "libraries_counted_at": described.photos.as_ref().map(|photos| &photos.counted),
             }))?;
         } else if self.check {
-            output::print(&(checked(&name, ending, &described, &response) + "\n"))?;
+            output::print(&(checked(&name, status, &described, &response) + "\n"))?;
         } else {
             output::print(&shown(&name, &account.apple_id, &described, &response))?;
         }
-        Ok(ending)
+        Ok(status)
     }
 }
 
 /// Returns the line for a monitor, which begins with `ok`, `warning` or `critical`.
-fn checked(name: &str, ending: Ending, described: &Description, response: &Response) -> String {
+fn checked(name: &str, status: ExitStatus, described: &Description, response: &Response) -> String {
     let trust = match described.days_left() {
         Some(days) => format!("{days} days of trust left"),
         None => "the days of trust left are unknown".to_owned(),
@@ -117,13 +117,13 @@ fn checked(name: &str, ending: Ending, described: &Description, response: &Respo
         _ => described.cause(),
     };
     let advice = || {
-        let advice = advice::of(cause, name);
-        format!("{} Next: {}", advice.what, advice.next)
+        let advice = advice::for_cause(cause, name);
+        format!("{} Next: {}", advice.problem, advice.next)
     };
-    match ending {
-        Ending::Success => format!("ok: account {name}: {trust}"),
-        Ending::ExpiresSoon => format!("warning: account {name}: {trust}. Next: run plakar-icloud login {name}"),
-        Ending::NeedsLogin | Ending::Failure => format!("critical: account {name}: {}", advice()),
+    match status {
+        ExitStatus::Success => format!("ok: account {name}: {trust}"),
+        ExitStatus::ExpiresSoon => format!("warning: account {name}: {trust}. Next: run plakar-icloud login {name}"),
+        ExitStatus::NeedsLogin | ExitStatus::Failure => format!("critical: account {name}: {}", advice()),
     }
 }
 
@@ -131,15 +131,15 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
     let mut lines = vec![("account", format!("{name} ({apple_id}) at {}", described.domain))];
     // The advice replaces the message of the backend, which has its own advice.
     let needs_login = |cause| {
-        let advice = advice::of(cause, name);
-        format!("needs login. {} Next: {}", advice.what, advice.next)
+        let advice = advice::for_cause(cause, name);
+        format!("needs login. {} Next: {}", advice.problem, advice.next)
     };
     let session = match response {
         _ if described.needs_login => needs_login(described.cause()),
         Response::NotRequested => "present (no request was sent to iCloud)".to_owned(),
         Response::Listed(_) => "alive".to_owned(),
         Response::Refused(cause, _) if advice::needs_login(*cause) => needs_login(*cause),
-        Response::Refused(cause, text) => advice::of(*cause, name).line(text),
+        Response::Refused(cause, text) => advice::for_cause(*cause, name).line(text),
     };
     lines.push(("session", session));
     lines.push((
@@ -179,7 +179,7 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
         let services = services.collect::<Vec<_>>().join(", ");
         lines.push(("services", if services.is_empty() { "unknown".to_owned() } else { services }));
         if available.terms_pending {
-            lines.push(("terms", advice::of(Cause::TermsPending, name).what.to_owned()));
+            lines.push(("terms", advice::for_cause(Cause::TermsPending, name).problem.to_owned()));
         }
     }
     if let Some(photos) = &described.photos {
@@ -206,10 +206,10 @@ pub struct NotifyTest {
 
 impl NotifyTest {
     /// Runs the command once.
-    pub fn run(self, _: &State) -> Result<Ending, Error> {
+    pub fn run(self, _: &StateFolder) -> Result<ExitStatus, Error> {
         let status =
             account::test_command(&self.command, &self.account).map_err(Error::io("the command cannot be run"))?;
         output::note(&format!("The command ended with {status}."));
-        Ok(if status.success() { Ending::Success } else { Ending::Failure })
+        Ok(if status.success() { ExitStatus::Success } else { ExitStatus::Failure })
     }
 }

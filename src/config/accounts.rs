@@ -37,7 +37,7 @@ impl AccountKeys {
 /// Completes every iCloud section from its account, and replaces rclone's backend with that of this
 /// program, which accepts the same options. Returns the access of the section to open or, if that
 /// is a wrapper such as crypt, of the section below it.
-pub fn of(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
+pub fn complete(sections: &mut Sections, keys: &AccountKeys) -> Result<Option<Access>, Error> {
     let mut accesses = BTreeMap::new();
     for (name, options) in sections.iter_mut() {
         if !options.get("type").is_some_and(|kind| is_icloud(kind)) {

@@ -16,7 +16,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// An option of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opt {
+pub struct OptionSpec {
     /// The key in plakar's configuration.
     pub name: &'static str,
     /// The default as the README shows it. The default of a number is parsed from it.
@@ -42,39 +42,40 @@ pub enum Kind {
     Word(&'static [&'static str]),
 }
 
-const fn option(name: &'static str, default: &'static str, meaning: &'static str) -> Opt {
-    Opt { name, default, meaning, kind: Kind::Text }
+const fn option(name: &'static str, default: &'static str, meaning: &'static str) -> OptionSpec {
+    OptionSpec { name, default, meaning, kind: Kind::Text }
 }
 
-const fn at_least(least: u16, option: Opt) -> Opt {
-    Opt { kind: Kind::Number(least), ..option }
+const fn at_least(least: u16, option: OptionSpec) -> OptionSpec {
+    OptionSpec { kind: Kind::Number(least), ..option }
 }
 
-const fn path(option: Opt) -> Opt {
-    Opt { kind: Kind::Path, ..option }
+const fn path(option: OptionSpec) -> OptionSpec {
+    OptionSpec { kind: Kind::Path, ..option }
 }
 
-const fn flag(option: Opt) -> Opt {
-    Opt { kind: Kind::Flag, ..option }
+const fn flag(option: OptionSpec) -> OptionSpec {
+    OptionSpec { kind: Kind::Flag, ..option }
 }
 
-const fn one_of(words: &'static [&'static str], option: Opt) -> Opt {
-    Opt { kind: Kind::Word(words), ..option }
+const fn one_of(words: &'static [&'static str], option: OptionSpec) -> OptionSpec {
+    OptionSpec { kind: Kind::Word(words), ..option }
 }
 
-pub(super) const ACCOUNT: Opt = option("account", "the only one", "the name of the account to use, see above");
-pub(super) const STATE_DIR: Opt = path(option("state_dir", "see above", "the folder of the accounts and sessions"));
-pub(super) const PASSWORD_COMMAND: Opt = option(
+pub(super) const ACCOUNT: OptionSpec = option("account", "the only one", "the name of the account to use, see above");
+pub(super) const STATE_DIR: OptionSpec =
+    path(option("state_dir", "see above", "the folder of the accounts and sessions"));
+pub(super) const PASSWORD_COMMAND: OptionSpec = option(
     "password_command",
     "that of the account",
     "a shell command that prints the password; it runs when the session must be renewed by a sign-in",
 );
-pub(super) const ON_EVENT: Opt = option(
+pub(super) const ON_EVENT: OptionSpec = option(
     "on_event",
     "none",
     "a shell command to run when a sign-in is needed or soon will be, and when a backup, a restore or a store fails",
 );
-const ON_PARTIAL: Opt = one_of(
+const ON_PARTIAL: OptionSpec = one_of(
     &["keep", "fail"],
     option(
         "on_partial",
@@ -83,11 +84,11 @@ const ON_PARTIAL: Opt = one_of(
          with an error and keeps no snapshot",
     ),
 );
-pub(super) const WARN_DAYS_OPTION: Opt =
+pub(super) const WARN_DAYS_OPTION: OptionSpec =
     at_least(0, option("warn_days", "7", "warn when Apple's trust in this machine ends within this many days"));
-pub(super) const LISTINGS: Opt =
+pub(super) const LISTINGS: OptionSpec =
     at_least(1, option("listings", "8", "the maximum number of concurrent folder listings in a backup"));
-pub(super) const READ_AHEAD: Opt = at_least(
+pub(super) const READ_AHEAD: OptionSpec = at_least(
     0,
     option(
         "read_ahead",
@@ -95,37 +96,38 @@ pub(super) const READ_AHEAD: Opt = at_least(
         "the maximum number of small files that are read before plakar requests them; 0 for none",
     ),
 );
-pub(super) const INCLUDE_KLOSETS: Opt =
+pub(super) const INCLUDE_KLOSETS: OptionSpec =
     flag(option("include_klosets", "`false`", "whether a backup includes the content of klosets below its location"));
-const IGNORE: Opt = option(
+const IGNORE: OptionSpec = option(
     "ignore",
     "none",
     "patterns of what a backup leaves out, as in a `.gitignore` file, one on each line; in addition to those of `plakar \
      backup -ignore`",
 );
-const IGNORE_FILE: Opt = path(option("ignore_file", "none", "a regular file of at most 1 MiB with such patterns"));
-const SHARED: Opt = one_of(
+const IGNORE_FILE: OptionSpec =
+    path(option("ignore_file", "none", "a regular file of at most 1 MiB with such patterns"));
+const SHARED: OptionSpec = one_of(
     &["include", "skip"],
     option("shared", "`include`", "what other accounts share: `include` backs it up, `skip` leaves it out"),
 );
-pub(super) const SUMMARY: Opt = path(option(
+pub(super) const SUMMARY: OptionSpec = path(option(
     "summary",
     "none",
     "a regular file that gets the result of each backup, restore or store run, as JSON",
 ));
-pub(super) const METRICS_FILE: Opt = path(option(
+pub(super) const METRICS_FILE: OptionSpec = path(option(
     "metrics_file",
     "none",
     "a regular file that gets the figures of the last run in the text format of Prometheus, for the textfile collector of its \
      node exporter",
 ));
-pub(super) const PING_URL: Opt = option(
+pub(super) const PING_URL: OptionSpec = option(
     "ping_url",
     "none",
     "the address of a check at a monitor such as healthchecks.io: requested with `/start` at the start of a backup or \
      restore, as it is if nothing failed, and with `/fail` if something did",
 );
-const ON_CONFLICT: Opt = one_of(
+const ON_CONFLICT: OptionSpec = one_of(
     &["replace", "skip", "keep-both", "newer", "fail"],
     option(
         "on_conflict",
@@ -134,12 +136,12 @@ const ON_CONFLICT: Opt = one_of(
      gets the date in its name), replace it only by a `newer` one, or `fail`",
     ),
 );
-const SKIP_IDENTICAL: Opt = flag(option(
+const SKIP_IDENTICAL: OptionSpec = flag(option(
     "skip_identical",
     "`true`",
     "whether a file that is there already with the same size and time counts as restored",
 ));
-const NAMES: Opt = one_of(
+const NAMES: OptionSpec = one_of(
     &["rename", "fail"],
     option(
         "names",
@@ -147,7 +149,7 @@ const NAMES: Opt = one_of(
         "a restored file whose name the service refuses or takes for another one: `rename` it, or `fail`",
     ),
 );
-const LINKS: Opt = one_of(
+const LINKS: OptionSpec = one_of(
     &["skip", "error", "text"],
     option(
         "links",
@@ -155,7 +157,7 @@ const LINKS: Opt = one_of(
         "links and special files in a restore: `skip` and count them, an `error` for each, or the target of a link as `text`",
     ),
 );
-const PACKAGES: Opt = one_of(
+const PACKAGES: OptionSpec = one_of(
     &["auto", "archive", "tree"],
     option(
         "packages",
@@ -166,11 +168,11 @@ const PACKAGES: Opt = one_of(
          them, as a folder, and a restore leaves folders as they are",
     ),
 );
-const VERIFY: Opt = one_of(
+const VERIFY: OptionSpec = one_of(
     &["size", "content"],
     option("verify", "`size`", "what is verified of a restored file: the `size`, or its `content`, which is read back"),
 );
-const UPLOADS: Opt = at_least(
+const UPLOADS: OptionSpec = at_least(
     1,
     option(
         "uploads",
@@ -178,18 +180,19 @@ const UPLOADS: Opt = at_least(
         "the maximum number of concurrent uploads of small files; one of more than 1 MiB counts as an eighth of it",
     ),
 );
-const CACHE_MEMORY: Opt = at_least(
+const CACHE_MEMORY: OptionSpec = at_least(
     0,
     option("cache_memory", "128", "the memory for cached and prefetched content of a store in MiB, including overhead"),
 );
-const CACHE_DIR: Opt = path(option(
+const CACHE_DIR: OptionSpec = path(option(
     "cache_dir",
     "none",
     "a folder in which such content is also cached on disk, for later commands; several processes may share it",
 ));
 // A sixteenth of the folder must have room for a block.
-const CACHE_SIZE: Opt = at_least(5, option("cache_size", "4096", "the maximum size of that folder in MiB, at least 5"));
-const SPOOL_MEMORY: Opt = at_least(
+const CACHE_SIZE: OptionSpec =
+    at_least(5, option("cache_size", "4096", "the maximum size of that folder in MiB, at least 5"));
+const SPOOL_MEMORY: OptionSpec = at_least(
     0,
     option(
         "spool_memory",
@@ -197,10 +200,10 @@ const SPOOL_MEMORY: Opt = at_least(
         "the memory for content that waits to be uploaded, in MiB; further content waits in unlinked files",
     ),
 );
-const SPOOL_DIR: Opt = path(option("spool_dir", "`$TMPDIR`", "the folder of those files"));
+const SPOOL_DIR: OptionSpec = path(option("spool_dir", "`$TMPDIR`", "the folder of those files"));
 
 /// All options of this program, in the order of the README.
-pub const OPTIONS: [Opt; 27] = [
+pub const OPTIONS: [OptionSpec; 27] = [
     ACCOUNT,
     STATE_DIR,
     PASSWORD_COMMAND,
@@ -257,7 +260,7 @@ pub enum SavedPackages {
     Tree,
 }
 
-impl Opt {
+impl OptionSpec {
     /// Removes a text from the map and returns it. An empty text counts as none.
     pub(super) fn text(self, map: &mut HashMap<String, String>) -> Option<String> {
         map.remove(self.name).filter(|value| !value.is_empty())

@@ -7,7 +7,7 @@ use crate::rclone::Sections;
 
 /// Returns the identity of the account or server of a section, without secrets. The sections must
 /// not refer to each other in a circle.
-pub fn of(sections: &Sections, section: &str) -> String {
+pub fn of_section(sections: &Sections, section: &str) -> String {
     let (mut before, mut after) = (String::new(), Vec::new());
     let mut section = section;
     loop {
@@ -62,8 +62,8 @@ fn of_service(options: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// The options of rclone's backends that choose the server, the account and the part of it.
-const PLACE: [&str; 18] = [
+/// The options of rclone's backends that determine the server, the account and the part of it.
+const IDENTIFYING: [&str; 18] = [
     "type",
     "host",
     "port",
@@ -84,17 +84,17 @@ const PLACE: [&str; 18] = [
     "upstreams",
 ];
 
-/// Returns the options that choose the files of the sections. Unlike an origin, they differ even for
-/// two servers on the same host.
-pub fn place(sections: &Sections) -> String {
-    let mut place = String::new();
+/// Returns the options that determine which files the sections refer to. Unlike an origin, they differ
+/// even for two servers on the same host.
+pub fn identifying_options(sections: &Sections) -> String {
+    let mut identifying = String::new();
     for (section, options) in sections.iter() {
-        for (option, value) in options.iter().filter(|(option, _)| PLACE.contains(&option.as_str())) {
+        for (option, value) in options.iter().filter(|(option, _)| IDENTIFYING.contains(&option.as_str())) {
             let value = if option == "url" { without_credentials(value) } else { value.to_owned() };
-            place += &format!("{section}.{option}={value}\n");
+            identifying += &format!("{section}.{option}={value}\n");
         }
     }
-    place
+    identifying
 }
 
 /// Removes the user and password before the host of a URL, and a key in its query.

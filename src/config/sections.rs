@@ -23,7 +23,7 @@ pub const HIDDEN_PASSWORD: &str = "*** ENCRYPTED ***";
 
 /// Keys that plakar itself uses and leaves in the map. `ignore` and its variants are options of a
 /// source since plakar 1.1.5.
-pub const OF_PLAKAR: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
+pub const PLAKAR_KEYS: [&str; 6] = ["location", "passphrase", "passphrase_cmd", "ignore", "ignore-file", "ignore_file"];
 
 /// Reports whether any section has an iCloud type.
 pub fn has_icloud(map: &HashMap<String, String>) -> bool {
@@ -37,7 +37,7 @@ pub fn is_icloud(kind: &str) -> bool {
 }
 
 /// Converts the rest of the map into the sections of rclone.
-pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
+pub fn from_options(map: HashMap<String, String>) -> Result<Sections, Error> {
     let mut sections = Sections::default();
     for (key, value) in map {
         let option = key.strip_prefix("rclone_").unwrap_or(&key);
@@ -48,7 +48,7 @@ pub fn of(map: HashMap<String, String>) -> Result<Sections, Error> {
         }
         secret::conceal_credentials(&value);
         // plakar drops empty values on import, and a hidden password is not a password.
-        if OF_PLAKAR.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
+        if PLAKAR_KEYS.contains(&key.as_str()) || value.is_empty() || value == HIDDEN_PASSWORD {
             continue;
         }
         let (section, name) = match option.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {

@@ -59,8 +59,8 @@ impl exporter_server::Exporter for Exporter {
         let reporter = Reporter::new(Kind::Restore, &config.report);
         reporter.begun();
         let (acks, stream) = mpsc::channel(ACKS_AHEAD);
-        let (outcomes, settled) = mpsc::channel(1);
-        let acknowledging = acknowledge(settled, acks.clone());
+        let (outcomes, receiver) = mpsc::channel(1);
+        let acknowledging = acknowledge(receiver, acks.clone());
         let drive = self.context.drive().await.inspect_err(|refused| reporter.refused(refused.message()))?;
         let (drive, top) = (drive.clone(), config.top.clone());
         let (policy, limit) = (config.restore, u32::try_from(config.limits.uploads * 2).unwrap_or(u32::MAX));
@@ -84,7 +84,7 @@ impl exporter_server::Exporter for Exporter {
                 }
                 Err(End::Disconnected(status)) => {
                     let _ = acks.try_send(Err(status)); // fails if plakar has closed the connection
-                    finish_replacements(&drive).await;
+                    complete_replacements(&drive).await;
                 }
             }
         });
@@ -104,7 +104,7 @@ impl Exporter {
 
     /// Ends the restores under way after plakar has closed the connection. Uploads are cancelled,
     /// and replacements that have begun are completed.
-    pub async fn finish(&self) {
+    pub async fn shut_down(&self) {
         self.stop.cancel();
         self.exports.close();
         self.exports.wait().await;
@@ -135,7 +135,7 @@ async fn restore_all(
         let request = tokio::select! {
             request = packets.message() => request.map_err(End::Disconnected)?,
             (record, result) = restore.next_ended() => {
-                restore.settle(record, result).await;
+                restore.send_outcome(record, result).await;
                 continue;
             }
             () = stop.cancelled() => return Err(End::Disconnected(status::of("the process was told to end"))),
@@ -160,8 +160,11 @@ async fn restore_all(
 }
 
 /// Sends the acks, each with its complete record: plakar exits on an ack without a record.
-async fn acknowledge(mut settled: mpsc::Receiver<Outcome<Record>>, acks: mpsc::Sender<Result<ExportResponse, Status>>) {
-    while let Some(Outcome { ticket, result }) = settled.recv().await {
+async fn acknowledge(
+    mut outcomes: mpsc::Receiver<Outcome<Record>>,
+    acks: mpsc::Sender<Result<ExportResponse, Status>>,
+) {
+    while let Some(Outcome { ticket, result }) = outcomes.recv().await {
         let error = result.err().map(|failure| status::text(failure.text)).unwrap_or_default();
         let ack = Ack { header: Some(ticket), error };
         if acks.send(Ok(ExportResponse { result: Some(ack) })).await.is_err() {
@@ -171,8 +174,8 @@ async fn acknowledge(mut settled: mpsc::Receiver<Outcome<Record>>, acks: mpsc::S
 }
 
 /// Completes the replacements that have begun. Until then, the new content has another name.
-async fn finish_replacements(drive: &Drive) {
-    for error in drive.finish(SHUTDOWN_TIMEOUT).await {
+async fn complete_replacements(drive: &Drive) {
+    for error in drive.wait_for_changes(SHUTDOWN_TIMEOUT).await {
         log::warn!("{error}");
     }
 }

@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{context::Context, record, status};
 use crate::{
-    account::{RunEvent, State},
+    account::{RunEvent, StateFolder},
     backup::{Backup, Error, Excludes, Forms, FormsFile, Listed, Packages, Root, VersionsFile},
     config::{Config, OnPartial, SavedPackages},
     report::{self, Kind, Reporter},
@@ -108,7 +108,7 @@ impl importer_server::Importer for Importer {
             };
             let end = tokio::select! {
                 end = listed_and_acknowledged => end,
-                error = backup.until_over() => Err(error.into()),
+                error = backup.until_fatal_error() => Err(error.into()),
             };
             let end = run.report(end).map(|()| ImportResponse { record: None, finished: true });
             // Fails if plakar has closed the connection.
@@ -121,7 +121,7 @@ impl importer_server::Importer for Importer {
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<Self::OpenStream>, Status> {
         let run = self.run().await?;
         let Record { pathname, is_xattr, .. } = request.into_inner().record.unwrap_or_default();
-        if let Some(error) = run.backup.over() {
+        if let Some(error) = run.backup.fatal_error() {
             return Err(status::of(format!("cannot read {pathname}: the backup ended: {error}")));
         }
         let Some((content, reading)) = run.backup.open(&pathname).filter(|_| !is_xattr) else {
@@ -237,7 +237,7 @@ fn response_of(listed: Listed<'_>) -> ImportResponse {
 /// Returns the root of the source that a configuration names.
 fn root(config: &Config) -> Root {
     let state = config.access.as_ref().map(|access| access.state.clone());
-    let folder = state.or_else(|| State::locate(None).ok()).map(|state| state.kept_folder());
+    let folder = state.or_else(|| StateFolder::locate(None).ok()).map(|state| state.kept_folder());
     Root::new(folder.as_deref(), &config.origin, &config.top)
 }
 

@@ -166,14 +166,14 @@ impl Storage {
     }
 
     /// Waits for the deletions under way, and deletes the locks that plakar left.
-    pub async fn finish(&self) {
+    pub async fn shut_down(&self) {
         // Commands that only read are not reported.
         let stored = self.stored().clone();
         if let Some(reporter) = self.reporter.get().filter(|_| stored.files > 0) {
             reporter.done_silently(&stored);
         }
         if let Some(kloset) = self.kloset.get() {
-            kloset.finish().await;
+            kloset.shut_down().await;
         }
     }
 
@@ -204,7 +204,7 @@ impl Storage {
             };
             let watched = drive.clone();
             tokio::spawn(async move {
-                report(&reporter, watched.until_over().await);
+                report(&reporter, watched.until_fatal_error().await);
             });
             Ok(Arc::new(Kloset::new(drive, &config.top, &config.origin, &config.cache)))
         };

@@ -6,7 +6,7 @@ use super::{Drive, DrivePath, Error};
 use crate::rclone::Collection;
 
 /// How long [`Drive::free_room`] waits for the response of the service.
-const PATIENCE: Duration = Duration::from_secs(20);
+const FREE_ROOM_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Drive {
     /// Reports whether folders without files can be stored.
@@ -38,7 +38,7 @@ impl Drive {
     /// Returns the free room of the storage in bytes, or none if it is unknown. Makes one attempt
     /// of limited duration: a restore needs the number only to end early.
     pub async fn free_room(&self) -> Option<u64> {
-        let cause = match tokio::time::timeout(PATIENCE, self.remote.free_room()).await {
+        let cause = match tokio::time::timeout(FREE_ROOM_TIMEOUT, self.remote.free_room()).await {
             Ok(Ok(free)) => return free,
             Ok(Err(cause)) => cause.text,
             Err(_) => "no response".to_owned(),

@@ -21,14 +21,14 @@ use crate::rclone::{Error, Kind, Region};
 const MAX_ITEMS: usize = 100_000;
 /// The maximum size of its items in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
-/// Items that together are larger than this may be at most [`RATIO`] times as large as the archive,
+/// Items that together are larger than this may be at most [`MAX_RATIO`] times as large as the archive,
 /// unless the service lists the package with about their size.
-const CHECKED_FROM: u64 = 64 * 1024 * 1024;
-const RATIO: u64 = 200;
+const MIN_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_RATIO: u64 = 200;
 /// The longest path in an archive in bytes, as in most systems.
 const MAX_PATH: usize = 4096;
 /// The largest piece of content, as in plakar's own connectors.
-const PIECE: usize = 1024 * 1024;
+const MAX_PIECE: usize = 1024 * 1024;
 
 /// The bits of a Unix mode that contain the type of a file.
 const TYPE: u32 = 0o170_000;
@@ -154,7 +154,8 @@ impl Archive {
         let mut file = zip.by_index(number)?;
         let mut left = size;
         loop {
-            let mut piece = BytesMut::zeroed(usize::try_from(left).map_or(PIECE, |left| left.min(PIECE)).max(1));
+            let mut piece =
+                BytesMut::zeroed(usize::try_from(left).map_or(MAX_PIECE, |left| left.min(MAX_PIECE)).max(1));
             let mut filled = 0;
             while filled < piece.len() {
                 match file.read(&mut piece[filled..]).map_err(ZipError::from)? {
@@ -220,7 +221,7 @@ where
         unpacked = unpacked.saturating_add(zip.by_index_data(number)?.size());
     }
     let is_listed = listed.is_some_and(|listed| unpacked / 2 <= listed);
-    if unpacked > MAX_BYTES || unpacked > CHECKED_FROM && unpacked / RATIO > size && !is_listed {
+    if unpacked > MAX_BYTES || unpacked > MIN_CHECKED_BYTES && unpacked / MAX_RATIO > size && !is_listed {
         return Err(Refused(format!("its archive of {size} bytes would have {unpacked} bytes when unpacked")));
     }
     Ok(())

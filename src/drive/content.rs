@@ -25,12 +25,12 @@ use super::{
 use crate::rclone::{Error, File, Kind, Reader, Scope, ScopeId, Version};
 
 /// The largest piece of content, as in plakar's own connectors.
-const PIECE: usize = 1024 * 1024;
+const MAX_PIECE: usize = 1024 * 1024;
 /// The number of pieces that are read ahead of the consumer.
-const AHEAD: usize = 2;
+const PIECES_AHEAD: usize = 2;
 /// The maximum number of bytes of content of unknown size. Such content is spooled in full before
 /// it is returned, so that it can be read again from its start.
-const MOST_SPOOLED: u64 = 1024 * 1024 * 1024;
+const MAX_SPOOLED: u64 = 1024 * 1024 * 1024;
 
 /// The content of a file as a sequence of pieces. Dropping it ends the transfer.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Content {
 impl Content {
     /// Returns content and the sender of its pieces, which has to check them.
     pub fn channel() -> (mpsc::Sender<Result<Bytes, Error>>, Self) {
-        let (sender, pieces) = mpsc::channel(AHEAD);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         (sender, Self::of(pieces))
     }
 
@@ -54,7 +54,7 @@ impl Content {
         let (sender, content) = Self::channel();
         tokio::task::spawn_blocking(move || {
             let send = |piece| sender.blocking_send(Ok(piece)).map_err(|_| Stop::Disconnected);
-            if let Err(Stop::Failed(error)) = send_pieces(&spooled, is_package, PIECE, send) {
+            if let Err(Stop::Failed(error)) = send_pieces(&spooled, is_package, MAX_PIECE, send) {
                 let _ = sender.blocking_send(Err(error)); // fails if the receiver was dropped
             }
         });
@@ -127,7 +127,7 @@ impl Stream for Content {
 /// listed end of the file; any other length is an error. A file that has changed since it was
 /// listed is read whole in its current version.
 pub fn read(file: File, part: Option<Range<u64>>) -> Content {
-    Transfer::start(file, part, ReadOptions { piece: PIECE, may_change: true, spools: None, whole: None })
+    Transfer::start(file, part, ReadOptions { piece: MAX_PIECE, may_change: true, spools: None, whole: None })
 }
 
 /// Reads a whole file, as [`read`] does.
@@ -136,7 +136,7 @@ pub fn read(file: File, part: Option<Range<u64>>) -> Content {
 /// iCloud package has different bytes. Such content is first written to a spool, up to a gigabyte,
 /// and returned when it is complete, without the times that differ.
 pub fn read_spooled(file: File, spools: Spools) -> Content {
-    Transfer::start(file, None, ReadOptions { piece: PIECE, may_change: true, spools: Some(spools), whole: None })
+    Transfer::start(file, None, ReadOptions { piece: MAX_PIECE, may_change: true, spools: Some(spools), whole: None })
 }
 
 /// Reads a whole file of unknown size into a spool.
@@ -147,7 +147,7 @@ pub fn read_spooled(file: File, spools: Spools) -> Content {
 pub async fn download(file: File, spools: Spools) -> Result<Spooled, Error> {
     let (sender, whole) = oneshot::channel();
     let mut spool = spools.begin();
-    let options = ReadOptions { piece: PIECE, may_change: true, spools: Some(spools), whole: Some(sender) };
+    let options = ReadOptions { piece: MAX_PIECE, may_change: true, spools: Some(spools), whole: Some(sender) };
     let mut content = Transfer::start(file, None, options);
     // A file whose size turns out to be known arrives in pieces.
     while let Some(piece) = content.next().await {
@@ -192,7 +192,7 @@ enum Stop {
 impl Transfer {
     fn start(file: File, part: Option<Range<u64>>, options: ReadOptions) -> Content {
         let scope = Scope::of(&file);
-        let (sender, pieces) = mpsc::channel(AHEAD);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let transfer = Self { file, sender, scope: scope.id(), options, buffer: BytesMut::new() };
         tokio::task::spawn_blocking(move || transfer.run(part));
         Content { first: None, pieces, _scope: Some(scope) }
@@ -296,10 +296,10 @@ impl Transfer {
             let piece = std::mem::take(&mut self.buffer).freeze();
             size += piece.len() as u64;
             runtime.block_on(spool.add(piece)).map_err(|error| Stop::Failed(spool_failed(&error)))?;
-            if size >= MOST_SPOOLED && self.options.whole.is_some() {
+            if size >= MAX_SPOOLED && self.options.whole.is_some() {
                 return Err(Stop::Failed(Error::new(Kind::Unsupported, "its content has more than a gigabyte")));
             }
-            if size >= MOST_SPOOLED {
+            if size >= MAX_SPOOLED {
                 self.send_spooled(&spool.finish())?;
                 return self.stream_to_the_end(reader);
             }

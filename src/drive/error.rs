@@ -40,8 +40,8 @@ impl Error {
     }
 
     /// Returns the error for a background change that failed or is not done.
-    pub fn unfinished(left: rclone::Unfinished) -> Self {
-        let rclone::Unfinished { path, error } = left;
+    pub fn unfinished_change(left: rclone::UnfinishedChange) -> Self {
+        let rclone::UnfinishedChange { path, error } = left;
         match DrivePath::parse(&format!("/{path}")) {
             Ok(path) => Self::new("cannot complete the replacement of", &path, error),
             Err(_) => Self::new("cannot complete a replacement below", &DrivePath::top(), error),
@@ -69,13 +69,13 @@ impl Error {
     }
 
     /// Marks the error as one after which no operation can succeed.
-    pub(super) fn ends_run(mut self) -> Self {
+    pub(super) fn as_fatal(mut self) -> Self {
         self.cause.fatal = true;
         self
     }
 
     /// Marks the error as one that concerns only this operation.
-    pub(super) fn ends_nothing(mut self) -> Self {
+    pub(super) fn as_not_fatal(mut self) -> Self {
         self.cause.fatal = false;
         self
     }
@@ -86,7 +86,7 @@ impl Error {
     }
 
     /// Reports whether no other operation of the run can succeed after this error.
-    pub fn ends_everything(&self) -> bool {
+    pub fn is_fatal(&self) -> bool {
         self.cause.fatal
     }
 }
@@ -98,6 +98,6 @@ mod tests {
     #[test]
     fn a_full_spool_folder_does_not_end_the_run() {
         let error = Error::spool(&DrivePath::top(), &io::ErrorKind::StorageFull.into());
-        assert!(!error.ends_everything());
+        assert!(!error.is_fatal());
     }
 }

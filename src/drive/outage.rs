@@ -14,10 +14,10 @@ use crate::rclone::{self, File, Remote, Scope, Version};
 /// The number of failures without a success between them after which the service counts as
 /// unavailable. Failures that are all below one folder do not count, because that folder may be the
 /// cause.
-const FAILURES: usize = 4;
+const MIN_FAILURES: usize = 4;
 /// The time without any success after which the service counts as unavailable. It equals the
 /// longest wait that the service may request.
-const LONGEST: Duration = Duration::from_mins(5);
+const MAX_FAILURE_TIME: Duration = Duration::from_mins(5);
 
 /// A kind of work. Each kind has its own hosts, which fail independently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct Outage {
     state: Mutex<State>,
     /// Held during a check.
     checking: tokio::sync::Mutex<()>,
-    over: watch::Sender<Option<Error>>,
+    fatal: watch::Sender<Option<Error>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Outage {
             top: top.clone(),
             state: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
-            over: watch::Sender::default(),
+            fatal: watch::Sender::default(),
         })
     }
 
@@ -98,19 +98,19 @@ impl Outage {
     }
 
     /// Returns the error that ended the run, if one has.
-    pub fn over(&self) -> Option<Error> {
-        self.over.borrow().clone()
+    pub fn fatal_error(&self) -> Option<Error> {
+        self.fatal.borrow().clone()
     }
 
     /// Waits for the error that ends the run.
-    pub async fn until_over(&self) -> Error {
-        let mut over = self.over.subscribe();
+    pub async fn until_fatal_error(&self) -> Error {
+        let mut fatal = self.fatal.subscribe();
         loop {
-            if let Some(error) = over.borrow_and_update().clone() {
+            if let Some(error) = fatal.borrow_and_update().clone() {
                 return error;
             }
             // Fails only if the sender is dropped, which lives as long as `self`.
-            let _ = over.changed().await;
+            let _ = fatal.changed().await;
         }
     }
 
@@ -118,25 +118,25 @@ impl Outage {
     /// whether it ends the run.
     pub async fn judge(&self, work: Work, error: Error) -> Error {
         let failed_at = Instant::now();
-        if !error.cause().may_be_outage() || self.over().is_some() {
+        if !error.cause().may_be_outage() || self.fatal_error().is_some() {
             return self.marked(error);
         }
         let _turn = self.checking.lock().await;
-        if self.over().is_none() {
+        if self.fatal_error().is_none() {
             let nothing_succeeds = self.count(work, error.path());
             let is_known = self.state().checked.is_some_and(|checked| checked > failed_at);
             if (nothing_succeeds && !self.can_check(work)) || (!is_known && !self.check(work).await) {
                 log::debug!("no further requests are sent after: {error}");
-                self.over.send_replace(Some(error.clone().ends_run()));
+                self.fatal.send_replace(Some(error.clone().as_fatal()));
             }
         }
         self.marked(error)
     }
 
     fn marked(&self, error: Error) -> Error {
-        match self.over() {
-            Some(_) => error.ends_run(),
-            None => error.ends_nothing(),
+        match self.fatal_error() {
+            Some(_) => error.as_fatal(),
+            None => error.as_not_fatal(),
         }
     }
 
@@ -151,7 +151,7 @@ impl Outage {
         let common = streak.common.get_or_insert_with(|| folder.clone());
         *common = common.common_with(&folder);
         let everywhere = common.is_top() || *common == self.top || self.top.is_below(common);
-        streak.failures >= FAILURES && (everywhere || since.elapsed() > LONGEST)
+        streak.failures >= MIN_FAILURES && (everywhere || since.elapsed() > MAX_FAILURE_TIME)
     }
 
     /// Reports whether a check can show that this kind of work can succeed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::rclone::Error;
 
 /// How often an operation is attempted before its error is returned.
-const ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt. It doubles before each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest wait that a service may request. If it requests a longer one, the operation fails,
@@ -24,7 +24,7 @@ pub struct Attempts {
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { failed: 0, most: ATTEMPTS }
+        Self { failed: 0, most: MAX_ATTEMPTS }
     }
 }
 

@@ -23,9 +23,9 @@ use tokio::{
 use crate::rclone::Region;
 
 /// The unit of the memory limit.
-const UNIT: usize = 64 * 1024;
+const MEMORY_UNIT: usize = 64 * 1024;
 /// The unit in which room on the disk is reserved.
-const ROOM: u64 = 16 * 1024 * 1024;
+const RESERVATION_UNIT: u64 = 16 * 1024 * 1024;
 
 /// The shared storage of all spools: memory up to a limit, then files without a name, which
 /// disappear with the process.
@@ -39,7 +39,7 @@ impl Spools {
     /// Returns storage of `memory` bytes for all spools of the process together, and of files in
     /// `folder`.
     pub fn new(memory: usize, folder: &Path) -> Self {
-        Self { memory: Arc::new(Semaphore::new(memory / UNIT)), folder: Arc::new(folder.to_owned()) }
+        Self { memory: Arc::new(Semaphore::new(memory / MEMORY_UNIT)), folder: Arc::new(folder.to_owned()) }
     }
 
     /// Returns an empty spool.
@@ -132,7 +132,7 @@ impl Spool {
             return Ok(());
         };
         let (at, end) = (*size, *size + chunk.len() as u64);
-        let room = if end > *reserved { Some(*reserved..end.next_multiple_of(ROOM)) } else { None };
+        let room = if end > *reserved { Some(*reserved..end.next_multiple_of(RESERVATION_UNIT)) } else { None };
         *reserved = room.as_ref().map_or(*reserved, |room| room.end);
         *size = end;
         let file = file.try_clone()?;
@@ -169,13 +169,13 @@ impl Spools {
     /// Grows `bytes` by at least `more` if the limit has room for the whole new size.
     fn make_room(&self, bytes: &mut BytesMut, budget: &mut Option<OwnedSemaphorePermit>, more: usize) -> bool {
         let needed = bytes.len() + more;
-        let held = budget.as_ref().map_or(0, |budget| budget.num_permits() * UNIT);
+        let held = budget.as_ref().map_or(0, |budget| budget.num_permits() * MEMORY_UNIT);
         if needed <= held {
             return true;
         }
         // The capacity doubles, so that the content is not copied for every chunk.
-        let wanted = needed.max(2 * held).next_multiple_of(UNIT);
-        let Some(permit) = self.take((wanted - held) / UNIT) else {
+        let wanted = needed.max(2 * held).next_multiple_of(MEMORY_UNIT);
+        let Some(permit) = self.take((wanted - held) / MEMORY_UNIT) else {
             return false;
         };
         match budget {
@@ -208,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn content_beyond_the_memory_limit_goes_to_an_unnamed_file() {
         let folder = tempfile::tempdir().unwrap();
-        let spools = Spools::new(UNIT, folder.path());
+        let spools = Spools::new(MEMORY_UNIT, folder.path());
         let first = spooled(&spools, &[b"one ", b"two"]).await;
         assert!(matches!(**first.content(), Region::Memory(_)));
 

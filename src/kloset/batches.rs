@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 /// How long the first item waits for others. plakar's next call arrives within milliseconds of the
 /// response to the previous one.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER_TIME: Duration = Duration::from_millis(100);
 /// The maximum number of items in a batch.
-const BATCH: usize = 100;
+const MAX_BATCH: usize = 100;
 /// The number of items at which [`Batches::have_room`] waits. The items that are left when plakar
 /// closes the connection must be done within the shutdown timeout.
-const MOST: usize = 2 * BATCH;
+const MAX_QUEUED: usize = 2 * MAX_BATCH;
 
 /// A queue whose items are taken in batches. plakar makes one call at a time and waits for its
 /// response, but some requests to the service take long.
@@ -49,9 +49,9 @@ impl<T> Batches<T> {
         if *self.left.borrow() == 0 {
             return None;
         }
-        tokio::time::sleep(GATHER).await;
+        tokio::time::sleep(GATHER_TIME).await;
         let mut waiting = self.waiting();
-        let count = waiting.len().min(BATCH);
+        let count = waiting.len().min(MAX_BATCH);
         Some(waiting.drain(..count).collect())
     }
 
@@ -62,7 +62,7 @@ impl<T> Batches<T> {
 
     /// Waits until few items are left.
     pub async fn have_room(&self) {
-        self.until(|left| left < MOST).await;
+        self.until(|left| left < MAX_QUEUED).await;
     }
 
     /// Waits until all items are done.
@@ -88,15 +88,15 @@ mod tests {
     async fn items_are_taken_together_and_counted_until_they_are_done() {
         let batches = Batches::default();
         assert!(batches.add(0));
-        for item in 1..=BATCH {
+        for item in 1..=MAX_BATCH {
             assert!(!batches.add(item));
         }
         let first = batches.next().await.unwrap();
-        assert_eq!(first, (0..BATCH).collect::<Vec<_>>());
+        assert_eq!(first, (0..MAX_BATCH).collect::<Vec<_>>());
         batches.finish(&first);
         assert!(!batches.add(0), "one item is left");
         let second = batches.next().await.unwrap();
-        assert_eq!(second, [BATCH, 0]);
+        assert_eq!(second, [MAX_BATCH, 0]);
         batches.finish(&second);
         batches.done().await;
         assert!(batches.next().await.is_none());

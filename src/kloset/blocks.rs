@@ -2,8 +2,8 @@
 //!
 //! plakar requests one small range for each blob, widened by a random amount so that no two ranges
 //! are the same (K/repository/repository.go). So content is fetched and cached in blocks. A reader
-//! that misses a block fetches a run of blocks with one request, and a reader that needs a block of
-//! a run under way waits for that run.
+//! that misses a block fetches several blocks with one request, and a reader that needs a block of
+//! a fetch under way waits for that one.
 
 mod fetch;
 mod file;
@@ -34,22 +34,22 @@ use file::CachedFile;
 
 /// The size of a block in bytes. On average, a read that misses fetches half a block too much.
 const BLOCK: usize = 256 * 1024;
-/// The maximum number of concurrent runs in the process. For each run, Go buffers up to 4 MiB that
+/// The maximum number of concurrent fetches in the process. For each fetch, Go buffers up to 4 MiB that
 /// arrive faster than they are read (net/http, HTTP/2 transport).
-const RUNS: usize = 4;
+const MAX_FETCHES: usize = 4;
 /// Percentage of the memory limit that cached blocks may use. The rest is for Go and gRPC, which
 /// hold the same content before and after it is cached. `benches/kloset/memory.rs` checks the sum.
-const CACHED: u64 = 50;
-/// Percentage of the memory limit that the blocks of all concurrent runs may use.
-const FETCHED: u64 = 25;
+const CACHED_PERCENT: u64 = 50;
+/// Percentage of the memory limit that the blocks of all concurrent fetches may use.
+const FETCHED_PERCENT: u64 = 25;
 /// The fraction of the cache for blocks that are used often. The rest is for new blocks, which were
 /// prefetched and must not be evicted before they are used.
-const OFTEN_USED: f64 = 0.25;
+const HOT_FRACTION: f64 = 0.25;
 /// The number of files whose read-ahead windows are stored. plakar reads from a few packfiles at a
 /// time.
-const FILES: usize = 512;
+const MAX_FILES: usize = 512;
 /// The capacity, in pieces, of the channel to the reader of a part.
-const PIECES: usize = 2;
+const PIECES_AHEAD: usize = 2;
 
 /// The cached blocks of all files of a drive, within a memory limit.
 #[derive(Debug, Clone)]
@@ -64,12 +64,12 @@ struct Shared {
     disk: Option<Arc<Disk>>,
     /// Distinguishes the drive from others that use the same folder.
     origin: String,
-    /// The number of blocks that all concurrent runs may still fetch.
+    /// The number of blocks that all concurrent fetches may still have.
     room: Semaphore,
-    /// The number of blocks that all concurrent runs may fetch.
+    /// The number of blocks that all concurrent fetches may have.
     capacity: usize,
-    /// The number of runs that have begun or wait to begin.
-    runs: AtomicUsize,
+    /// The number of fetches that have begun or wait to begin.
+    fetches: AtomicUsize,
 }
 
 /// The key of a block: the identity of a version of a file, and the number of the block.
@@ -88,14 +88,14 @@ impl Blocks {
     /// Returns a cache with `memory` bytes of memory and, if `disk` is given, a folder with its own
     /// limit in bytes. `origin` distinguishes the drive from others in the same folder.
     pub fn new(memory: u64, disk: Option<(PathBuf, u64)>, origin: &str) -> Self {
-        let cached = memory / 100 * CACHED;
+        let cached = memory / 100 * CACHED_PERCENT;
         let blocks = in_blocks(cached);
-        let capacity = in_blocks(memory / 100 * FETCHED).max(1);
+        let capacity = in_blocks(memory / 100 * FETCHED_PERCENT).max(1);
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(blocks.max(1))
             .weight_capacity(cached)
-            .hot_allocation(OFTEN_USED)
+            .hot_allocation(HOT_FRACTION)
             .build();
         let blocks = match options {
             Ok(options) => {
@@ -105,13 +105,13 @@ impl Blocks {
             Err(_) => Cache::with_weighter(blocks.max(1), cached, Size),
         };
         Self(Arc::new(Shared {
-            files: Cache::new(FILES),
+            files: Cache::new(MAX_FILES),
             blocks,
             disk: disk.map(|(folder, size)| Arc::new(Disk::new(&folder, size))),
             origin: origin.to_owned(),
             room: Semaphore::new(capacity),
             capacity,
-            runs: AtomicUsize::default(),
+            fetches: AtomicUsize::default(),
         }))
     }
 
@@ -125,7 +125,7 @@ impl Blocks {
         let part = part.unwrap_or(0..size);
         let part = part.start.min(size)..part.end.min(size);
         let cached = self.file(path, file, size);
-        let (sender, pieces) = mpsc::channel(PIECES);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let rest = cached.send_cached(part, &sender);
         if !rest.is_empty() {
             tokio::spawn(cached.send(rest, sender));
@@ -166,14 +166,14 @@ impl Blocks {
 }
 
 impl Shared {
-    /// Returns the number of blocks that a further run may fetch beyond those that were requested.
+    /// Returns the number of blocks that a further fetch may have beyond those that were requested.
     fn share(&self) -> usize {
-        self.capacity / (self.runs.load(Ordering::Relaxed) + 1)
+        self.capacity / (self.fetches.load(Ordering::Relaxed) + 1)
     }
 
-    /// Waits until a run of this many blocks may begin.
+    /// Waits until a fetch of this many blocks may begin.
     async fn room_for(&self, blocks: usize) -> Option<SemaphorePermit<'_>> {
-        let permits = blocks.max(self.capacity / RUNS).clamp(1, self.capacity);
+        let permits = blocks.max(self.capacity / MAX_FETCHES).clamp(1, self.capacity);
         // None only if the semaphore is closed, which never happens.
         self.room.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await.ok()
     }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::{
     batches::Batches,
     journal::LAG,
-    record::{Described, MOST_RECORDED, Record},
+    saved_listing::{Described, MAX_FILES, SavedListing},
 };
 use crate::{
     drive::{Drive, DrivePath, Error, Slot, Spooled},
@@ -23,7 +23,7 @@ use crate::{
 const PREFETCH_LIFE: Duration = Duration::from_secs(10);
 
 /// The maximum number of attempts to store a file whose name is unexpectedly taken.
-const PUT_TRIES: usize = 3;
+const MAX_PUTS: usize = 3;
 
 /// The files of a folder, as last listed and as changed by this process since then.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub struct Folder {
     /// Held while the folder is being listed, so that concurrent callers share one listing.
     listing: AsyncMutex<()>,
     deletions: Batches<Deleted>,
-    record: Record,
-    /// Held while the record is written, so that the last one is the most recent.
-    recording: AsyncMutex<()>,
+    saved: SavedListing,
+    /// Held while the listing is saved, so that the last one is the most recent.
+    saving: AsyncMutex<()>,
 }
 
 /// A file to be deleted.
@@ -90,16 +90,16 @@ impl Known {
 }
 
 impl Folder {
-    /// Returns the folder at `path`, which need not exist, with its record.
-    pub fn new(drive: Drive, path: DrivePath, record: Record) -> Self {
+    /// Returns the folder at `path`, which need not exist. `saved` is its saved listing.
+    pub fn new(drive: Drive, path: DrivePath, saved: SavedListing) -> Self {
         Self {
             drive,
             path,
             known: Mutex::default(),
             listing: AsyncMutex::default(),
             deletions: Batches::default(),
-            record,
-            recording: AsyncMutex::default(),
+            saved,
+            saving: AsyncMutex::default(),
         }
     }
 
@@ -127,35 +127,36 @@ impl Folder {
         }
     }
 
-    /// Returns the record of an earlier process that has changed the folder within the last minute.
-    pub async fn recorded(&self) -> Option<Vec<Described>> {
-        self.record.read().await
+    /// Returns the listing that an earlier process has saved, if it has changed the folder within the
+    /// last minute.
+    pub async fn saved_listing(&self) -> Option<Vec<Described>> {
+        self.saved.read().await
     }
 
-    /// Adopts a record instead of a listing and returns its entries. Returns none if `items`, the
+    /// Adopts a saved listing and returns its entries. Returns none if `items`, the
     /// number of items in the folder, differs: then another machine has changed the folder.
-    pub async fn adopt(&self, recorded: Vec<Described>, items: Option<u64>) -> Option<Vec<Entry>> {
-        if items != Some(recorded.len() as u64) {
+    pub async fn adopt(&self, saved: Vec<Described>, items: Option<u64>) -> Option<Vec<Entry>> {
+        if items != Some(saved.len() as u64) {
             return None;
         }
-        match self.drive.saved(&self.path, recorded, false).await {
+        match self.drive.saved(&self.path, saved, false).await {
             Ok(entries) => {
                 self.adopt_prefetched(&entries);
                 Some(entries)
             }
             Err(error) => {
-                log::info!("the record of {} is not used: {error}", self.path);
+                log::info!("the saved listing of {} is not used: {error}", self.path);
                 None
             }
         }
     }
 
-    /// Records the files for the next process, if all of them are known.
-    async fn write_record(&self) {
-        let _recording = self.recording.lock().await;
+    /// Saves the files as a listing for the next process, if all of them are known.
+    async fn save_listing(&self) {
+        let _saving = self.saving.lock().await;
         let (names, files): (Vec<_>, Vec<_>) = {
             let known = self.known();
-            if known.listings == 0 || known.files.len() > MOST_RECORDED {
+            if known.listings == 0 || known.files.len() > MAX_FILES {
                 return;
             }
             known.files.iter().map(|(name, file)| (name.to_string(), file.clone())).unzip()
@@ -166,7 +167,7 @@ impl Folder {
         let all: Option<Vec<Described>> =
             names.into_iter().zip(described).map(|(name, text)| Some((name, text?))).collect();
         if let Some(all) = all {
-            self.record.write(all).await;
+            self.saved.write(all).await;
         }
     }
 
@@ -259,12 +260,12 @@ impl Folder {
         let file = loop {
             tries += 1;
             match self.drive.upload(&path, Time::now(), content, replacement, slot).await {
-                Err(error) if error.kind() == Kind::Exists && tries < PUT_TRIES => replacement = Replacement::Awaited,
+                Err(error) if error.kind() == Kind::Exists && tries < MAX_PUTS => replacement = Replacement::Awaited,
                 stored => break stored?.file,
             }
         };
         self.add_stored(name, file.clone());
-        self.write_record().await;
+        self.save_listing().await;
         Ok(file)
     }
 

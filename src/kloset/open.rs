@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     Error, Kloset, claim::Claim, inside, journal::Change, journal::Created, layout::CONFIG, layout::Resource,
-    record::Described,
+    saved_listing::Described,
 };
 use crate::{
     drive::{self, DrivePath, Slot, Stored},
@@ -19,16 +19,16 @@ use crate::{
 
 /// The number of packfiles from which their listing is not prefetched. Not every process needs the
 /// listing, and iCloud sends about 600 bytes for each file.
-const MANY: u64 = 1000;
+const TOO_MANY_PACKFILES: u64 = 1000;
 /// The number of newest packfiles that are prefetched. plakar first reads the header of the latest
 /// snapshot, at the end of the last packfile, and the index of its files, at the end of the
 /// packfile before.
-const NEWEST: usize = 2;
+const PREFETCHED_PACKFILES: usize = 2;
 /// The environment variable that plakar sets for its cache daemon, whose connectors inherit it
 /// (P/cached/cached.go).
 const DAEMON_VARIABLE: &str = "REEXEC";
 /// How often a process tries to claim a folder while other processes claim it.
-const CLAIM_TRIES: usize = 5;
+const MAX_CLAIMS: usize = 5;
 
 impl Kloset {
     /// Creates a kloset.
@@ -58,7 +58,7 @@ impl Kloset {
             }
             withdrawal.await;
             match result {
-                Err(Error::BeingCreated { .. }) if tries < CLAIM_TRIES => tokio::time::sleep(pause).await,
+                Err(Error::BeingCreated { .. }) if tries < MAX_CLAIMS => tokio::time::sleep(pause).await,
                 result => return result,
             }
             tries += 1;
@@ -137,22 +137,22 @@ impl Kloset {
     /// # Errors
     /// Fails if there is no kloset.
     pub async fn configuration(&self) -> Result<Bytes, Error> {
-        let recorded_states = self.states.recorded().await;
-        if recorded_states.is_none()
+        let saved_states = self.states.saved_listing().await;
+        if saved_states.is_none()
             && let Some(configuration) = self.created_configuration().await?
         {
             return Ok(configuration);
         }
-        let entries = self.list_top_and_states(recorded_states).await?;
+        let entries = self.list_top_and_states(saved_states).await?;
         let mut configuration = None;
         for entry in entries {
             match (entry.name(), entry.children) {
-                (name, Some(items @ ..MANY)) if name == Resource::Packfile.folder() => {
-                    let recorded = match self.packfiles.recorded().await {
-                        Some(recorded) => self.packfiles.adopt(recorded, Some(items)).await,
+                (name, Some(items @ ..TOO_MANY_PACKFILES)) if name == Resource::Packfile.folder() => {
+                    let saved = match self.packfiles.saved_listing().await {
+                        Some(saved) => self.packfiles.adopt(saved, Some(items)).await,
                         None => None,
                     };
-                    self.prefetch(recorded);
+                    self.prefetch(saved);
                 }
                 (CONFIG, _) => configuration = Some(entry),
                 _ => {}
@@ -198,13 +198,12 @@ impl Kloset {
     /// plakar lists them only in its cache daemon and exits with 0 if that fails (P/main.go). A
     /// failure at this point makes the command exit with 66.
     ///
-    /// A record of the states is used instead of their listing if the folder of the kloset shows as
-    /// many states.
-    async fn list_top_and_states(&self, recorded: Option<Vec<Described>>) -> Result<Vec<Entry>, Error> {
-        if let Some(recorded) = recorded {
+    /// A saved listing of the states is used if the folder of the kloset shows as many states.
+    async fn list_top_and_states(&self, saved: Option<Vec<Described>>) -> Result<Vec<Entry>, Error> {
+        if let Some(saved) = saved {
             let entries = self.listed_top(self.drive.list(slice::from_ref(&self.top)).await.pop())?;
             let states = entries.iter().find(|entry| entry.name() == Resource::State.folder());
-            if self.states.adopt(recorded, states.and_then(|entry| entry.children)).await.is_some() {
+            if self.states.adopt(saved, states.and_then(|entry| entry.children)).await.is_some() {
                 return Ok(entries);
             }
         }
@@ -259,19 +258,19 @@ impl Kloset {
     /// Lists the packfiles, unless their entries are given, and reads the ends of the newest ones,
     /// unless plakar has already made a request. Does nothing in the cache daemon, which reads no
     /// packfile.
-    fn prefetch(&self, recorded: Option<Vec<Entry>>) {
+    fn prefetch(&self, saved: Option<Vec<Entry>>) {
         if env::var_os(DAEMON_VARIABLE).is_some() {
             return;
         }
         let (folder, blocks) = (Arc::clone(&self.packfiles), self.blocks.clone());
         let requested = Arc::clone(&self.requested);
         tokio::spawn(async move {
-            let mut entries = match recorded {
+            let mut entries = match saved {
                 Some(entries) => entries,
                 None => folder.prefetch().await,
             };
             entries.sort_unstable_by_key(|entry| Reverse(entry.modified));
-            for entry in entries.into_iter().take(NEWEST) {
+            for entry in entries.into_iter().take(PREFETCHED_PACKFILES) {
                 if let Item::File(file) = &entry.item
                     && !requested.load(Ordering::Relaxed)
                 {

@@ -90,7 +90,7 @@ pub struct Opened {
     pub precision_ns: u64,
 }
 
-/// Removes the files with temporary names that killed processes have left.
+/// Settles the leftovers of killed processes.
 #[derive(Serialize)]
 pub struct Tidy {
     pub remote: u64,
@@ -246,12 +246,12 @@ method!("remote/finish", Finish, Finished);
 
 #[derive(Deserialize)]
 pub struct Finished {
-    pub unfinished: Vec<Unfinished>,
+    pub unfinished: Vec<UnfinishedChange>,
 }
 
 /// A change that failed in the background or is not done.
 #[derive(Deserialize)]
-pub struct Unfinished {
+pub struct UnfinishedChange {
     pub path: String,
     pub failure: Failure,
 }

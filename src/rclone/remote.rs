@@ -20,9 +20,9 @@ impl Remote {
         call(methods::Close { remote: self.id }).await.map(|Nothing {}| ())
     }
 
-    /// Removes the files with temporary names that killed processes have left, as listed in the files
-    /// named by [`super::Rclone::open`]. A complete file whose name is free gets it. Returns the
-    /// number of settled files and an error for each other one.
+    /// Settles the leftovers of this machine, which are listed in the files whose paths
+    /// [`super::Rclone::open`] got: removes them, or gives a complete file its name if that is free.
+    /// Returns the number of leftovers that were settled, and an error for each other one.
     ///
     /// # Errors
     /// Fails if the call could not be made.

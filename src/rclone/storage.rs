@@ -1,4 +1,4 @@
-//! Calls about the storage of a remote, and about replacements that a killed process has not finished.
+//! Calls about the storage of a remote, and about leftovers.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ struct IsPackageName {
     package: bool,
 }
 
-/// Gives an unfinished replacement its name.
+/// Gives a leftover its name.
 #[derive(Serialize)]
 struct CompleteObject {
     object: u64,
@@ -57,7 +57,7 @@ impl Remote {
         call(PackageName { remote: self.id, name: name.to_owned() }).await.map(|answer| answer.package)
     }
 
-    /// Gives an unfinished replacement the name under which it is listed.
+    /// Gives a leftover the name under which it is listed.
     ///
     /// # Errors
     /// Returns the error of the service.

@@ -16,7 +16,7 @@ use crate::{message, rclone::Rclone};
 const VERSION: u32 = 1;
 
 /// The maximum number of causes in the document.
-const CAUSES: usize = 20;
+const MAX_CAUSES: usize = 20;
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,9 +152,9 @@ impl Run {
 fn most_frequent(causes: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let mut sorted: Vec<(&String, u64)> = causes.iter().map(|(cause, &count)| (cause, count)).collect();
     sorted.sort_by_key(|&(_, count)| Reverse(count));
-    let others: u64 = sorted.iter().skip(CAUSES).map(|&(_, count)| count).sum();
+    let others: u64 = sorted.iter().skip(MAX_CAUSES).map(|&(_, count)| count).sum();
     let mut kept: BTreeMap<String, u64> =
-        sorted.iter().take(CAUSES).map(|&(cause, count)| (printable(cause), count)).collect();
+        sorted.iter().take(MAX_CAUSES).map(|&(cause, count)| (printable(cause), count)).collect();
     if others > 0 {
         kept.insert("other causes".to_owned(), others);
     }

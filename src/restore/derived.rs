@@ -8,7 +8,7 @@ use super::Failure;
 use crate::{drive::DrivePath, rclone::Kind};
 
 /// The maximum length of a derived name, in bytes: the limit of most file systems and services.
-pub const LONGEST: usize = 255;
+pub const MAX_NAME_LENGTH: usize = 255;
 
 /// Why an item cannot have its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Reason<'_> {
             Self::Refused => {
                 let mut forms = vec![shortened(&visible(name, false)), shortened(&visible(name, true))];
                 // The service may refuse the extension.
-                forms.push(cut(&forms[1], LONGEST - 2).to_owned() + "~2");
+                forms.push(cut(&forms[1], MAX_NAME_LENGTH - 2).to_owned() + "~2");
                 forms.dedup();
                 forms.retain(|form| form != name);
                 forms
@@ -56,7 +56,7 @@ impl Reason<'_> {
             Self::Refused | Self::Archive => (Some(form.to_owned()), "~"),
             Self::Beside(_) => (Some(form.to_owned()), " "),
         };
-        own.into_iter().chain((2..=MOST).map(move |number| with_suffix(form, &format!("{mark}{number}"))))
+        own.into_iter().chain((2..=MAX_NUMBER).map(move |number| with_suffix(form, &format!("{mark}{number}"))))
     }
 }
 
@@ -114,12 +114,12 @@ impl Iterator for Candidates<'_> {
 }
 
 /// The highest number in a derived name.
-const MOST: u32 = 999;
+const MAX_NUMBER: u32 = 999;
 
 /// Returns the name with a suffix before its extension. The name is cut if it would be too long.
 fn with_suffix(name: &str, suffix: &str) -> String {
     let (stem, extension) = split(name);
-    let room = LONGEST.saturating_sub(suffix.len() + extension.len());
+    let room = MAX_NAME_LENGTH.saturating_sub(suffix.len() + extension.len());
     format!("{}{suffix}{extension}", cut(stem, room))
 }
 
@@ -143,7 +143,7 @@ fn cut(text: &str, most: usize) -> &str {
 
 /// Returns the name. If it is too long, it is cut and gets a hash of the whole name.
 fn shortened(name: &str) -> String {
-    if name.len() <= LONGEST {
+    if name.len() <= MAX_NAME_LENGTH {
         return name.to_owned();
     }
     with_suffix(name, &format!("~{:08x}", xxh3_64(name.as_bytes()) >> 32))
@@ -236,10 +236,10 @@ mod tests {
     fn derived_names_are_short_enough_and_differ() {
         let (one, other) = ("é".repeat(200) + "1.txt", "é".repeat(200) + "2.txt");
         let short = |name: &str| Reason::Refused.forms(name).swap_remove(0);
-        assert!(short(&one).len() <= LONGEST && short(&one).ends_with(".txt"), "{}", short(&one));
+        assert!(short(&one).len() <= MAX_NAME_LENGTH && short(&one).ends_with(".txt"), "{}", short(&one));
         assert_ne!(short(&one), short(&other));
         let longest = "x".repeat(251) + ".txt";
-        assert_eq!(first(Reason::Twin, &longest, 1)[0].len(), LONGEST);
+        assert_eq!(first(Reason::Twin, &longest, 1)[0].len(), MAX_NAME_LENGTH);
         assert!(first(Reason::Twin, &longest, 1)[0].ends_with("~2.txt"));
     }
 }

@@ -11,7 +11,7 @@ use crate::rclone::Region;
 pub struct Digest(Xxh3);
 
 /// The number of bytes that are read at once.
-const PIECE: u64 = 1024 * 1024;
+const PIECE_SIZE: u64 = 1024 * 1024;
 
 impl Digest {
     /// Returns the digest of a complete content.
@@ -24,7 +24,7 @@ impl Digest {
             let mut digest = Self::default();
             let mut at = 0;
             while at < content.size() {
-                let length = PIECE.min(content.size() - at);
+                let length = PIECE_SIZE.min(content.size() - at);
                 let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
                 content.read_exact_at(at, &mut piece)?;
                 digest.add(&piece);

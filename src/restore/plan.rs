@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Failure, Item, Outcome, Policy, Restore, Restored, Wanted,
-    derived::{self, LONGEST, Reason},
+    derived::{self, MAX_NAME_LENGTH, Reason},
     error::Error,
     run::relative,
 };
@@ -88,7 +88,7 @@ impl Plan {
         items: Vec<Planned>,
         mut progress: impl FnMut(u64),
     ) -> Result<Self, Error> {
-        let (outcomes, mut settled) = mpsc::channel(1);
+        let (outcomes, mut receiver) = mpsc::channel(1);
         let mut restore = Restore::plan(drive, top, policy, limit, outcomes);
         let top = top.clone();
         let deciding = async move {
@@ -105,7 +105,7 @@ impl Plan {
         };
         let collecting = async {
             let mut items = Vec::new();
-            while let Some(outcome) = settled.recv().await {
+            while let Some(outcome) = receiver.recv().await {
                 items.push(Decided::new(outcome, &top));
                 progress(items.len() as u64);
             }
@@ -141,7 +141,7 @@ impl Decided {
                 let fate = Fate::of(&restored);
                 let renamed = restored.renamed.map(|to| relative(&to, top));
                 let own = path.rsplit('/').next().unwrap_or_default();
-                let may_be_refused = derived::is_odd(own) || own.len() > LONGEST;
+                let may_be_refused = derived::is_odd(own) || own.len() > MAX_NAME_LENGTH;
                 let reason = match (&renamed, fate) {
                     (Some(_), _) | (_, Fate::Identical | Fate::Skipped | Fate::LeftOut | Fate::Refused) => None,
                     _ if is_part => None,

@@ -10,10 +10,10 @@ use crate::message::printable;
 pub const FILE_NAME: &str = "plakar-icloud-renames.txt";
 
 /// The maximum number of renames that are shown on stderr.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 /// The first line of the list.
-const HEAD: &str =
+const FIRST_LINE: &str =
     "# Items that plakar-icloud restored under other names: the path in the snapshot, a tab, the path here.";
 
 /// The renames of a restore: the paths in the snapshot and those in the destination, relative to
@@ -34,7 +34,7 @@ impl Renames {
     /// Adds the lines of the list that the snapshot contains. Returns false if the content is not
     /// that of a list.
     pub fn add_earlier(&mut self, list: &[u8]) -> bool {
-        let Some(lines) = std::str::from_utf8(list).ok().and_then(|list| list.strip_prefix(HEAD)) else {
+        let Some(lines) = std::str::from_utf8(list).ok().and_then(|list| list.strip_prefix(FIRST_LINE)) else {
             return false;
         };
         self.earlier = lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
@@ -46,14 +46,16 @@ impl Renames {
         self.own.is_empty()
     }
 
-    /// Returns the lines for the user: at most [`SHOWN`] renames, and a line that counts the others.
+    /// Returns the lines for the user: at most [`MAX_SHOWN`] renames, and a line that counts the others.
     pub fn lines(&mut self) -> Vec<String> {
         self.own.sort();
         let line = |(from, to): &(String, String)| format!("{from} is restored as {to}");
-        let mut lines: Vec<String> = self.own.iter().take(SHOWN).map(line).collect();
-        if self.own.len() > SHOWN {
-            lines
-                .push(format!("{} more items are restored under other names: see {FILE_NAME}", self.own.len() - SHOWN));
+        let mut lines: Vec<String> = self.own.iter().take(MAX_SHOWN).map(line).collect();
+        if self.own.len() > MAX_SHOWN {
+            lines.push(format!(
+                "{} more items are restored under other names: see {FILE_NAME}",
+                self.own.len() - MAX_SHOWN
+            ));
         }
         lines
     }
@@ -67,6 +69,6 @@ impl Renames {
         let own: HashSet<&str> = lines.iter().map(String::as_str).collect();
         let earlier = self.earlier.iter().filter(|line| !own.contains(line.as_str())).cloned().collect::<Vec<_>>();
         lines.extend(earlier);
-        Bytes::from(format!("{HEAD}\n{}\n", lines.join("\n")))
+        Bytes::from(format!("{FIRST_LINE}\n{}\n", lines.join("\n")))
     }
 }

@@ -45,7 +45,7 @@ struct Full {
 
 impl From<Full> for Failure {
     fn from(full: Full) -> Self {
-        Self { text: full.text, cause: full.cause, kind: Some(Kind::Quota), ends_everything: true }
+        Self { text: full.text, cause: full.cause, kind: Some(Kind::Quota), is_fatal: true }
     }
 }
 

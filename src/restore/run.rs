@@ -164,7 +164,7 @@ impl<R> Restore<R> {
                 None
             }
             Destination::Ignored(result) => {
-                self.settle(vec![(incoming.ticket, incoming.name)], result).await;
+                self.send_outcome(vec![(incoming.ticket, incoming.name)], result).await;
                 None
             }
         }
@@ -209,7 +209,7 @@ impl<R> Restore<R> {
         if derived::is_odd(path.name()) {
             self.last_odd = Some(path.parent());
         } else if derived::may_be_derived(path.name()) && self.last_odd == Some(path.parent()) {
-            while self.settle_next().await {}
+            while self.finish_upload().await {}
         }
     }
 
@@ -261,7 +261,7 @@ impl<R> Restore<R> {
                 bundle.complete(ticket, name, sizes);
                 self.bundle = Some(*bundle);
             }
-            Destination::Ignored(result) => self.settle(vec![(ticket, name)], result).await,
+            Destination::Ignored(result) => self.send_outcome(vec![(ticket, name)], result).await,
         }
     }
 
@@ -276,7 +276,7 @@ impl<R> Restore<R> {
         let is_in_doubt = target.name == Name::Alike && self.shared.names().case() == Case::Unknown;
         if is_in_doubt {
             // The service compares this name only with those of files that are stored.
-            while self.settle_next().await {}
+            while self.finish_upload().await {}
         }
         // Derived names depend on the names that are taken, so they are chosen in order.
         let in_order = is_in_doubt || target.name == Name::Twin;
@@ -284,7 +284,7 @@ impl<R> Restore<R> {
             && content.in_memory().is_some_and(|list| self.renames.add_earlier(&list));
         let weight = self.shared.drive.weight(content.size());
         while self.uploads.weight() > 0 && self.uploads.weight() + weight > self.limit {
-            self.settle_next().await;
+            self.finish_upload().await;
         }
         let job = self.job(target, content, digest);
         if is_list {
@@ -293,7 +293,7 @@ impl<R> Restore<R> {
         }
         if in_order {
             let result = job.run().await;
-            return self.settle(tickets, result).await;
+            return self.send_outcome(tickets, result).await;
         }
         self.uploads.start(tickets, weight, job.run());
     }
@@ -306,7 +306,7 @@ impl<R> Restore<R> {
     }
 
     /// Waits for the end of an upload. Never completes if no upload is under way. Cancel safe:
-    /// [`Self::settle`] takes the returned result.
+    /// [`Self::send_outcome`] takes the returned result.
     pub async fn next_ended(&mut self) -> (Vec<(R, String)>, Result<Restored, Failure>) {
         match self.uploads.next().await {
             Some(ended) => ended,
@@ -315,12 +315,12 @@ impl<R> Restore<R> {
     }
 
     /// Counts and sends the outcome of records, of which there are several if they are a package.
-    pub async fn settle(&mut self, tickets: Vec<(R, String)>, result: Result<Restored, Failure>) {
+    pub async fn send_outcome(&mut self, tickets: Vec<(R, String)>, result: Result<Restored, Failure>) {
         match &result {
             Ok(restored) => self.count(tickets.first().map_or("", |(_, name)| name), restored),
             Err(failure) => {
                 tickets.iter().for_each(|_| self.summary.fail(&failure.cause));
-                if failure.ends_everything {
+                if failure.is_fatal {
                     // Only the first file is reported: the others were not restored for the same reason.
                     if self.over.is_some() {
                         return;
@@ -353,12 +353,12 @@ impl<R> Restore<R> {
         }
     }
 
-    /// Waits for the end of an upload and settles it. Returns false if no upload is under way.
-    pub(super) async fn settle_next(&mut self) -> bool {
+    /// Waits for the end of an upload and sends its outcome. Returns false if no upload is under way.
+    pub(super) async fn finish_upload(&mut self) -> bool {
         let Some((ticket, result)) = self.uploads.next().await else {
             return false;
         };
-        self.settle(ticket, result).await;
+        self.send_outcome(ticket, result).await;
         true
     }
 

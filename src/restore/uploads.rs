@@ -34,7 +34,7 @@ impl<R> Uploads<R> {
         self.weight += weight;
     }
 
-    /// Returns the sum of the weights of the uploads that are not settled.
+    /// Returns the sum of the weights of the uploads that have not ended.
     pub fn weight(&self) -> u32 {
         self.weight
     }

@@ -12,5 +12,5 @@ mod memory;
 mod model;
 mod plakar;
 mod reads;
-mod record;
+mod saved_listing;
 mod start;

@@ -6,18 +6,18 @@ use super::{Done, Folder, Found, Walk};
 use crate::{drive::DrivePath, rclone::Item};
 
 /// The number of folders that our backend for iCloud lists with one request.
-const REQUEST: usize = 20;
+const FOLDERS_PER_REQUEST: usize = 20;
 /// The maximum number of folders that one call lists. A larger number does not help backends that
 /// use a request for each folder.
-const BATCH: usize = 2 * REQUEST;
+const MAX_FOLDERS_PER_CALL: usize = 2 * FOLDERS_PER_REQUEST;
 /// The number of folders that may be listed ahead of the one that is sent next, for each concurrent
 /// call.
-const AHEAD: usize = 64;
+const MAX_FOLDERS_AHEAD: usize = 64;
 /// The number of items that may be listed ahead of the folder that is sent next. It bounds the
 /// memory of a walk, because plakar takes the items more slowly than they are listed.
-const ITEMS_AHEAD: u64 = 12_000;
+const MAX_ITEMS_AHEAD: u64 = 12_000;
 /// The number of items for which a call that lists few folders is worthwhile.
-const WORTHWHILE: u64 = 2_000;
+const MIN_ITEMS_PER_CALL: u64 = 2_000;
 
 impl Folder {
     /// Returns the number of items that are listed or being listed.
@@ -39,31 +39,31 @@ impl Walk<'_> {
         if free == 0 {
             return;
         }
-        let near = AHEAD * self.calls;
+        let near = MAX_FOLDERS_AHEAD * self.calls;
         let urgent = matches!(self.folders.first_key_value(), Some((_, Folder::Waiting(_))));
         let ahead: u64 = self.folders.values().take(near).map(Folder::items).sum();
         let mut items = 0;
         let mut waiting: Vec<(&DrivePath, &mut Folder)> = Vec::new();
         for (path, folder) in self.folders.iter_mut().take(near) {
             let Folder::Waiting(more) = *folder else { continue };
-            let fits = ahead + items + more <= ITEMS_AHEAD || urgent && waiting.is_empty();
-            if !fits || waiting.len() == free * BATCH {
+            let fits = ahead + items + more <= MAX_ITEMS_AHEAD || urgent && waiting.is_empty();
+            if !fits || waiting.len() == free * MAX_FOLDERS_PER_CALL {
                 break;
             }
             items += more;
             waiting.push((path, folder));
         }
-        if !urgent && waiting.len() < BATCH && items < WORTHWHILE {
+        if !urgent && waiting.len() < MAX_FOLDERS_PER_CALL && items < MIN_ITEMS_PER_CALL {
             return;
         }
         let mut size = waiting.len().div_ceil(free).max(1);
         // If nothing waits for these folders, each request gets its full number of them.
-        let is_full = !urgent && waiting.len() >= REQUEST;
+        let is_full = !urgent && waiting.len() >= FOLDERS_PER_REQUEST;
         if is_full {
-            waiting.truncate(waiting.len() / REQUEST * REQUEST);
+            waiting.truncate(waiting.len() / FOLDERS_PER_REQUEST * FOLDERS_PER_REQUEST);
         }
-        if is_full || size > REQUEST {
-            size = size.next_multiple_of(REQUEST);
+        if is_full || size > FOLDERS_PER_REQUEST {
+            size = size.next_multiple_of(FOLDERS_PER_REQUEST);
         }
         for batch in waiting.chunks_mut(size) {
             let paths: Vec<DrivePath> = batch
@@ -92,7 +92,7 @@ impl Walk<'_> {
             return;
         };
         let mut free = self.calls.saturating_sub(self.under_way.len());
-        for (number, (path, folder)) in self.folders.iter_mut().take(AHEAD * self.calls).enumerate() {
+        for (number, (path, folder)) in self.folders.iter_mut().take(MAX_FOLDERS_AHEAD * self.calls).enumerate() {
             let Folder::Package(entry) = folder else {
                 continue;
             };

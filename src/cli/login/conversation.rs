@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::Login;
 use crate::{
-    account::{Account, State, advice},
-    cli::{Ending, Error, Section, output, plakar, prompt},
+    account::{Account, StateFolder, advice},
+    cli::{Error, ExitStatus, Section, output, plakar, prompt},
     doctor,
     log::to_stderr,
     rclone::{
@@ -30,7 +30,7 @@ pub struct SignIn<'a> {
     /// The name of the account.
     pub name: String,
     /// The state folder to store it in.
-    pub state: &'a State,
+    pub state: &'a StateFolder,
     /// The command line options.
     pub login: &'a Login,
     /// The account to be stored.
@@ -108,7 +108,7 @@ impl SignIn<'_> {
     }
 
     /// Continues until there is no further question.
-    pub async fn converse(self, mut step: Step) -> Result<Ending, Error> {
+    pub async fn converse(self, mut step: Step) -> Result<ExitStatus, Error> {
         loop {
             step = match step {
                 Step::Code(question) if self.login.no_wait || self.login.code.is_some() || self.login.json => {
@@ -129,7 +129,7 @@ impl SignIn<'_> {
     }
 
     /// Prints how to enter the code, and ends the command before the code is entered.
-    fn exit_before_code(&self, question: &Question) -> Result<Ending, Error> {
+    fn exit_before_code(&self, question: &Question) -> Result<ExitStatus, Error> {
         let alternatives = question.alternatives.iter();
         let ways: Vec<_> = alternatives.map(|(answer, text)| json!({ "answer": answer, "does": text })).collect();
         if self.login.json {
@@ -140,7 +140,7 @@ impl SignIn<'_> {
             print_question(question);
             output::note(&format!("Enter the code within 15 minutes: plakar-icloud login {} --code CODE", self.name));
         }
-        Ok(Ending::NeedsLogin)
+        Ok(ExitStatus::NeedsLogin)
     }
 
     /// Waits for an approval of the access on a device. Ctrl-C ends the wait.
@@ -173,11 +173,11 @@ impl SignIn<'_> {
         Ok(None)
     }
 
-    fn stopped(&self, cause: Cause, text: &str, retry_after: Option<u64>) -> Result<Ending, Error> {
-        let advice = advice::of(cause, &self.name);
+    fn stopped(&self, cause: Cause, text: &str, retry_after: Option<u64>) -> Result<ExitStatus, Error> {
+        let advice = advice::for_cause(cause, &self.name);
         if self.login.json {
             let value = json!({
-                "account": self.name, "state": "failed", "cause": cause, "what": advice.what, "next": advice.next,
+                "account": self.name, "state": "failed", "cause": cause, "what": advice.problem, "next": advice.next,
                 "said": text, "retry_after": retry_after,
             });
             output::print_json(&value)?;
@@ -186,12 +186,12 @@ impl SignIn<'_> {
             output::note(&format!("Not signed in as {whose}. {}", advice.line(text)));
         }
         // After a wrong or missing code, the sign-in can still be continued.
-        Ok(if advice::needs_login(cause) { Ending::NeedsLogin } else { Ending::Failure })
+        Ok(if advice::needs_login(cause) { ExitStatus::NeedsLogin } else { ExitStatus::Failure })
     }
 
     /// Prints the next steps, after a check that iCloud Drive responds: a sign-in may succeed for
     /// an account whose data is not accessible.
-    async fn done(&self) -> Result<Ending, Error> {
+    async fn done(&self) -> Result<ExitStatus, Error> {
         if let Err((cause, text)) = doctor::list_top(self.state, &self.name, &self.account).await {
             return self.stopped(cause, &text, None);
         }
@@ -218,7 +218,7 @@ impl SignIn<'_> {
             output::note("To use it with plakar, as source, destination or store:");
             output::print(&(shown.join("\n") + "\n"))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

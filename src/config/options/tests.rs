@@ -11,7 +11,7 @@ fn the_readme_has_this_table() {
 
 #[test]
 fn a_kind_accepts_its_default() {
-    for Opt { name, default, kind, .. } in OPTIONS {
+    for OptionSpec { name, default, kind, .. } in OPTIONS {
         let default = default.trim_matches('`');
         let is_accepted = match kind {
             Kind::Text | Kind::Path => default.parse::<u16>().is_err(),

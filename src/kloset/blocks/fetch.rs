@@ -1,4 +1,4 @@
-//! Runs of blocks that are being fetched.
+//! Consecutive blocks that are being fetched.
 
 use std::{
     ops::Range,
@@ -14,10 +14,10 @@ use crate::{
     rclone::{Error, File},
 };
 
-/// A run of blocks that one request fetches. It holds its blocks until it ends, so that every
+/// Consecutive blocks that are fetched with one request. The fetch holds its blocks until it ends, so that every
 /// waiting reader gets its block even if the cache evicts it.
 #[derive(Debug)]
-pub struct Run {
+pub struct Fetch {
     blocks: Range<usize>,
     arrived: Mutex<Vec<Bytes>>,
     progress: watch::Sender<Progress>,
@@ -29,7 +29,7 @@ enum Progress {
     Failed(Error),
 }
 
-impl Run {
+impl Fetch {
     pub fn new(blocks: Range<usize>) -> Self {
         Self { blocks, arrived: Mutex::default(), progress: watch::Sender::new(Progress::Arrived(0)) }
     }
@@ -42,7 +42,7 @@ impl Run {
         self.blocks.contains(&block)
     }
 
-    /// Waits for a block of the run and returns it.
+    /// Waits for a block of the fetch and returns it.
     pub async fn block(&self, block: usize) -> Result<Bytes, Error> {
         let position = block - self.blocks.start;
         let mut progress = self.progress.subscribe();
@@ -61,13 +61,13 @@ impl Run {
         }
     }
 
-    /// Fetches the next blocks of the run from a file of `size` bytes, and passes each one to
-    /// `store`.
+    /// Requests `blocks`, the next ones of the fetch, from a file of `size` bytes, and passes each of
+    /// them to `store`.
     ///
     /// # Errors
     /// Fails if the response contains fewer or more bytes than requested. All waiting readers get the
     /// error.
-    pub async fn fetch(
+    pub async fn receive(
         &self,
         blocks: Range<usize>,
         file: &File,

@@ -12,15 +12,15 @@ use tokio::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{BLOCK, Shared, fetch::Run, window::Window};
+use super::{BLOCK, Shared, fetch::Fetch, window::Window};
 use crate::{
     drive::DrivePath,
     rclone::{Error, File},
 };
 
-/// The maximum number of concurrent runs of a file. At this number, a reader that misses a block
-/// waits until a run has ended, because the reads until then show how large the next run should be.
-const RUNS: usize = 4;
+/// The maximum number of concurrent fetches of a file. At this number, a reader that misses a block
+/// waits until a fetch has ended, because the reads until then show how large the next fetch should be.
+const MAX_FETCHES: usize = 4;
 
 /// A version of a file and the state of its cached blocks.
 #[derive(Debug)]
@@ -31,19 +31,19 @@ pub struct CachedFile {
     file: File,
     size: u64,
     reading: Mutex<Reading>,
-    run_ended: Notify,
+    fetch_ended: Notify,
 }
 
 #[derive(Debug)]
 struct Reading {
     window: Window,
-    runs: Vec<Arc<Run>>,
+    fetches: Vec<Arc<Fetch>>,
 }
 
 enum Found {
     Block(Bytes),
-    UnderWay(Arc<Run>),
-    TooManyRuns,
+    UnderWay(Arc<Fetch>),
+    TooManyFetches,
 }
 
 impl CachedFile {
@@ -51,9 +51,9 @@ impl CachedFile {
         let identity = xxh3_128(format!("{}\0{path}\0{}\0{size}", shared.origin, file.version).as_bytes());
         let reading = Mutex::new(Reading {
             window: Window::new(block_of(size.next_multiple_of(BLOCK as u64))),
-            runs: Vec::new(),
+            fetches: Vec::new(),
         });
-        Self { shared, identity, file, size, reading, run_ended: Notify::new() }
+        Self { shared, identity, file, size, reading, fetch_ended: Notify::new() }
     }
 
     /// Reports whether this is the version of the file that a listing returned.
@@ -112,12 +112,12 @@ impl CachedFile {
     /// Returns a block. `requested` is the number of blocks of the part, from this one on.
     async fn block(self: &Arc<Self>, block: usize, requested: usize) -> Result<Bytes, Error> {
         loop {
-            let run_ended = self.run_ended.notified();
+            let fetch_ended = self.fetch_ended.notified();
             let found = self.find(block, requested);
             match found {
                 Found::Block(content) => return Ok(content),
-                Found::UnderWay(run) => return run.block(block).await,
-                Found::TooManyRuns => run_ended.await,
+                Found::UnderWay(fetch) => return fetch.block(block).await,
+                Found::TooManyFetches => fetch_ended.await,
             }
         }
     }
@@ -127,14 +127,15 @@ impl CachedFile {
         if let Some(content) = self.shared.blocks.get(&(self.identity, block)) {
             return Found::Block(content);
         }
-        if let Some(run) = reading.runs.iter().find(|run| run.contains(block)) {
-            return Found::UnderWay(Arc::clone(run));
+        if let Some(fetch) = reading.fetches.iter().find(|fetch| fetch.contains(block)) {
+            return Found::UnderWay(Arc::clone(fetch));
         }
-        if reading.runs.len() >= RUNS {
-            return Found::TooManyRuns;
+        if reading.fetches.len() >= MAX_FETCHES {
+            return Found::TooManyFetches;
         }
-        let blocks =
-            reading.window.run(block, requested, self.shared.share(), |block| self.is_available(&reading, block));
+        let blocks = reading
+            .window
+            .range_to_fetch(block, requested, self.shared.share(), |block| self.is_available(&reading, block));
         Found::UnderWay(self.start(&mut reading, blocks))
     }
 
@@ -143,55 +144,56 @@ impl CachedFile {
         let mut reading = self.reading();
         reading.window.mark_read(block);
         let share = self.shared.share().min(self.shared.room.available_permits());
-        if reading.runs.len() >= RUNS {
+        if reading.fetches.len() >= MAX_FETCHES {
             return;
         }
         let is_available = |block| self.is_available(&reading, block);
         if let Some(next) = reading.window.next(block, share, is_available) {
-            let blocks = reading.window.run(next, 1, share, is_available);
+            let blocks = reading.window.range_to_fetch(next, 1, share, is_available);
             self.start(&mut reading, blocks);
         }
     }
 
     fn is_available(&self, reading: &Reading, block: usize) -> bool {
-        reading.runs.iter().any(|run| run.contains(block)) || self.shared.blocks.contains_key(&(self.identity, block))
+        reading.fetches.iter().any(|fetch| fetch.contains(block))
+            || self.shared.blocks.contains_key(&(self.identity, block))
     }
 
-    fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Run> {
+    fn start(self: &Arc<Self>, reading: &mut Reading, blocks: Range<usize>) -> Arc<Fetch> {
         reading.window.mark_fetched(blocks.clone());
-        let run = Arc::new(Run::new(blocks));
-        reading.runs.push(Arc::clone(&run));
-        self.shared.runs.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(Arc::clone(self).fetch(Arc::clone(&run)));
-        run
+        let fetch = Arc::new(Fetch::new(blocks));
+        reading.fetches.push(Arc::clone(&fetch));
+        self.shared.fetches.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(Arc::clone(self).carry_out(Arc::clone(&fetch)));
+        fetch
     }
 
-    async fn fetch(self: Arc<Self>, run: Arc<Run>) {
-        let room = self.shared.room_for(run.blocks().len()).await;
+    async fn carry_out(self: Arc<Self>, fetch: Arc<Fetch>) {
+        let room = self.shared.room_for(fetch.blocks().len()).await;
         let keep = |block, content: &Bytes| self.shared.blocks.insert((self.identity, block), content.clone());
-        let mut next = run.blocks().start;
-        while next < run.blocks().end {
+        let mut next = fetch.blocks().start;
+        while next < fetch.blocks().end {
             if let Some(content) = self.read_from_disk(next).await {
-                run.add(content, keep);
+                fetch.add(content, keep);
                 next += 1;
                 continue;
             }
-            let missing = next..self.end_of_missing(next, run.blocks().end).await;
-            if run.fetch(missing.clone(), &self.file, self.size, keep).await.is_err() {
+            let missing = next..self.end_of_missing(next, fetch.blocks().end).await;
+            if fetch.receive(missing.clone(), &self.file, self.size, keep).await.is_err() {
                 // A response that does not end as expected is not trusted, so its blocks are
                 // dropped.
-                for block in run.blocks() {
+                for block in fetch.blocks() {
                     self.shared.blocks.remove(&(self.identity, block));
                 }
                 break;
             }
             next = missing.end;
-            self.write_to_disk(missing.start, run.arrived_of(missing)).await;
+            self.write_to_disk(missing.start, fetch.arrived_of(missing)).await;
         }
         drop(room);
-        self.shared.runs.fetch_sub(1, Ordering::Relaxed);
-        self.reading().runs.retain(|other| !Arc::ptr_eq(other, &run));
-        self.run_ended.notify_waiters();
+        self.shared.fetches.fetch_sub(1, Ordering::Relaxed);
+        self.reading().fetches.retain(|other| !Arc::ptr_eq(other, &fetch));
+        self.fetch_ended.notify_waiters();
     }
 
     async fn read_from_disk(&self, block: usize) -> Option<Bytes> {

@@ -33,7 +33,7 @@ impl<R> Restore<R> {
         let tickets = vec![(ticket, name.to_owned())];
         let target = match self.target(path, item.modified) {
             Ok(target) => target,
-            Err(failure) => return self.settle(tickets, Err(failure)).await,
+            Err(failure) => return self.send_outcome(tickets, Err(failure)).await,
         };
         let packer = (!self.shared.is_plan).then(|| Packer::new(self.shared.drive.spool()));
         let mut bundle = Bundle { name: name.to_owned(), target, packer, sizes: 0..=0, tickets, failure: None };
@@ -83,7 +83,7 @@ impl<R> Restore<R> {
         if has_content {
             return Ok(Some(Incoming { ticket, name, destination: Destination::Ignored(result) }));
         }
-        self.settle(vec![(ticket, name)], result).await;
+        self.send_outcome(vec![(ticket, name)], result).await;
         Ok(None)
     }
 
@@ -91,7 +91,7 @@ impl<R> Restore<R> {
     pub(super) async fn end_bundle(&mut self) {
         let Some(bundle) = self.bundle.take() else { return };
         match self.over_failure() {
-            Some(failure) => self.settle(bundle.tickets, Err(failure)).await,
+            Some(failure) => self.send_outcome(bundle.tickets, Err(failure)).await,
             None => self.store_bundle(bundle).await,
         }
     }
@@ -116,7 +116,7 @@ impl<R> Restore<R> {
                 };
                 self.store(tickets, target, content, digest).await;
             }
-            Err(failure) => self.settle(tickets, Err(failure)).await,
+            Err(failure) => self.send_outcome(tickets, Err(failure)).await,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a restore waits for replacements in the background. A move to iCloud's Trash takes 20
 /// s, and there may be thousands of them.
-const FINISHING: Duration = Duration::from_hours(24);
+const REPLACEMENT_TIMEOUT: Duration = Duration::from_hours(24);
 
 impl<R> Restore<R> {
     /// Ends the restore: waits for the uploads and replacements under way, sets the times of folders
@@ -32,9 +32,9 @@ impl<R> Restore<R> {
             self.bundle = None; // its other items were not received
         }
         self.end_bundle().await;
-        while self.settle_next().await {}
+        while self.finish_upload().await {}
         self.store_renames().await;
-        for error in self.shared.drive.finish(FINISHING).await {
+        for error in self.shared.drive.wait_for_changes(REPLACEMENT_TIMEOUT).await {
             log::error!("{error}");
             self.summary.fail(&error.cause().text);
         }
@@ -60,7 +60,7 @@ impl<R> Restore<R> {
     /// Fails if not everything could be decided.
     pub async fn end_plan(mut self) -> Result<(), Error> {
         self.end_bundle().await;
-        while self.settle_next().await {}
+        while self.finish_upload().await {}
         match self.over {
             Some(why) => Err(Error::Over { done: self.summary.files + self.summary.folders, why }),
             None => Ok(()),
@@ -73,19 +73,19 @@ impl<R> Restore<R> {
         let list = self.list.take();
         if let Some(failure) = self.over_failure() {
             if let Some((tickets, _)) = list {
-                self.settle(tickets, Err(failure)).await;
+                self.send_outcome(tickets, Err(failure)).await;
             }
             return;
         }
         match list {
             Some((ticket, job)) if self.renames.is_empty() => {
                 let result = job.run().await;
-                self.settle(ticket, result).await;
+                self.send_outcome(ticket, result).await;
             }
             Some((ticket, job)) => {
                 let job = self.list_job(job.path, job.name);
                 let result = job.run_unless_stored().await;
-                self.settle(ticket, result).await;
+                self.send_outcome(ticket, result).await;
             }
             None if self.renames.is_empty() => {}
             None => {
@@ -104,7 +104,7 @@ impl<R> Restore<R> {
     /// Returns the failure of records that arrive after the end of the restore.
     pub fn over_failure(&self) -> Option<Failure> {
         let why = self.over.clone()?;
-        Some(Failure { ends_everything: true, ..Failure::of(why) })
+        Some(Failure { is_fatal: true, ..Failure::of(why) })
     }
 
     fn list_job(&mut self, path: DrivePath, name: Name) -> Job {

@@ -1,7 +1,7 @@
-//! A record of the files of a folder that this machine has just changed.
+//! The listing of a folder that this machine has just changed, for its next process.
 //!
 //! iCloud's first listing of a folder after a change was measured to take 30 s. The next process uses
-//! the record instead, for a minute, if the folder still has as many items as the record.
+//! the saved listing instead, for a minute, if the folder still has as many items.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::journal::{LAG, now};
 use crate::{account, drive::DrivePath};
 
-/// The maximum number of files of a record, because each change writes the whole record.
-pub const MOST_RECORDED: usize = 1000;
+/// The maximum number of files of a listing that is saved, because each change writes all of them.
+pub const MAX_FILES: usize = 1000;
 /// The maximum number of bytes that are read. Only a file of another program is larger.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 /// The first word of the file. It changes with the format.
@@ -26,31 +26,30 @@ const VERSION: &str = "1";
 /// A file of a folder: its name, and the backend's description of it.
 pub type Described = (String, String);
 
-/// The record of one folder.
+/// The saved listing of one folder.
 #[derive(Debug)]
-pub struct Record(Option<PathBuf>);
+pub struct SavedListing(Option<PathBuf>);
 
-impl Record {
-    /// Returns the record of the folder `path` in the folder `records`, which need not exist.
-    /// Without `records`, nothing is recorded. `origin` distinguishes the drives of different
-    /// accounts.
-    pub fn new(records: Option<&Path>, origin: &str, path: &DrivePath) -> Self {
+impl SavedListing {
+    /// Returns the saved listing of the folder `path`. The listings are in `folder`, which need not
+    /// exist. Without it, nothing is saved. `origin` distinguishes the drives of different accounts.
+    pub fn new(folder: Option<&Path>, origin: &str, path: &DrivePath) -> Self {
         let name = format!("{:032x}.record", xxh3_128(format!("{origin}\0{path}").as_bytes()));
-        Self(records.map(|records| records.join(name)))
+        Self(folder.map(|folder| folder.join(name)))
     }
 
-    /// Writes the record. If that fails, the next process lists the folder.
+    /// Writes the listing. If that fails, the next process lists the folder.
     pub async fn write(&self, files: Vec<Described>) {
         let Some(path) = self.0.clone() else {
             return;
         };
         let written = spawn_blocking(move || write(&path, &text_of(&files, now()))).await;
         if let Ok(Err(error)) = written {
-            log::info!("the files of a folder are not recorded for later processes: {error}");
+            log::info!("the listing of a folder is not saved for later processes: {error}");
         }
     }
 
-    /// Returns the recorded files, if the record is recent.
+    /// Returns the files, if the listing is recent.
     pub async fn read(&self) -> Option<Vec<Described>> {
         let path = self.0.clone()?;
         let read = move || {
@@ -71,7 +70,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the content of a record: a line with its time and the number of files, and a line for each
+/// Returns the content of the file: a line with the time and the number of files, and a line for each
 /// file.
 fn text_of(files: &[Described], now: Duration) -> String {
     let mut text = format!("{VERSION} {} {}\n", now.as_secs(), files.len());
@@ -81,7 +80,7 @@ fn text_of(files: &[Described], now: Duration) -> String {
     text
 }
 
-/// Returns the files of a record that is recent and complete.
+/// Returns the files of a listing that is recent and complete.
 fn files_of(text: &str, now: Duration) -> Option<Vec<Described>> {
     let mut lines = text.lines();
     let mut words = lines.next()?.split(' ');
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_used_for_a_minute() {
+    fn a_saved_listing_is_used_for_a_minute() {
         let at = |seconds: u64| Duration::from_secs(1_000_000 + seconds);
         let text = text_of(&files(), at(0));
         assert_eq!(files_of(&text, at(59)), Some(files()));
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_not_used() {
+    fn a_damaged_listing_is_not_used() {
         let now = Duration::from_secs(1_000_000);
         let text = text_of(&files(), now);
         for damaged in ["", "1", "x", &text.replacen('1', "2", 1), &text[..text.len() - 5], &text.replace("b {}", "b")]
@@ -122,12 +121,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn processes_share_a_record() {
+    async fn processes_share_a_saved_listing() {
         let folder = tempfile::tempdir().unwrap();
-        let record = |origin| Record::new(Some(folder.path()), origin, &DrivePath::top());
-        record("a").write(files()).await;
-        assert_eq!(record("a").read().await, Some(files()));
-        assert_eq!(record("b").read().await, None);
-        assert_eq!(Record::new(None, "a", &DrivePath::top()).read().await, None);
+        let saved = |origin| SavedListing::new(Some(folder.path()), origin, &DrivePath::top());
+        saved("a").write(files()).await;
+        assert_eq!(saved("a").read().await, Some(files()));
+        assert_eq!(saved("b").read().await, None);
+        assert_eq!(SavedListing::new(None, "a", &DrivePath::top()).read().await, None);
     }
 }

@@ -78,7 +78,7 @@ async fn objects_that_this_machine_has_just_stored_are_read_without_a_listing() 
 }
 
 #[tokio::test]
-async fn a_record_is_not_used_after_another_machine_has_stored_objects() {
+async fn a_saved_listing_is_not_used_after_another_machine_has_stored_objects() {
     let machine = Machine::after_a_backup().await;
     for folder in ["states", "packfiles"] {
         machine.simulator().put_file(&path(folder, [9; 32]), content(9, SIZE), WHEN);
@@ -91,9 +91,9 @@ async fn a_record_is_not_used_after_another_machine_has_stored_objects() {
     assert_eq!(machine.listings("kloset/states"), 1);
 }
 
-/// The number of objects is the same, so the record is used, but opening the recorded objects fails.
+/// The number of objects is the same, so the saved listing is used, but opening its objects fails.
 #[tokio::test]
-async fn objects_that_another_machine_has_replaced_are_found_despite_the_record() {
+async fn objects_that_another_machine_has_replaced_are_found_despite_the_saved_listing() {
     let machine = Machine::after_a_backup().await;
     machine.simulator().put_file(&path("packfiles", OTHER), content(5, 2 * SIZE), WHEN);
     let store = machine.opened().await;

@@ -1,15 +1,15 @@
-//! The argument `NAME[:/FOLDER]` of commands.
+//! The argument `NAME[:/FOLDER]` of the commands `scan` and `plan`.
 
 use super::Error;
 use crate::{
-    account::{self, Account, Patience, State},
+    account::{self, Account, Patience, StateFolder},
     drive::{Drive, DrivePath, Limits},
     rclone::Sections,
 };
 
 /// A folder of an account's drive.
 #[derive(Debug)]
-pub struct Place {
+pub struct Location {
     /// The name of the account.
     pub name: String,
     /// The account.
@@ -22,13 +22,13 @@ pub struct Place {
     pub sections: Sections,
 }
 
-impl Place {
+impl Location {
     /// Parses the argument. The name may be left out if there is only one account, and the folder if
     /// it is the whole drive.
     ///
     /// # Errors
     /// Fails if the account cannot be found or the folder is invalid.
-    pub fn parse(state: &State, text: &str) -> Result<Self, Error> {
+    pub fn parse(state: &StateFolder, text: &str) -> Result<Self, Error> {
         let (name, folder) = text.split_once(':').unwrap_or((text, "/"));
         let (name, account) = state.choose(Some(name).filter(|name| !name.is_empty()))?;
         let top = DrivePath::parse(folder).map_err(|bad| Error::Usage(bad.to_string()))?;

@@ -11,21 +11,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Account, Error, files};
+use super::{Account, Error, private_files};
 
 /// The variable that names the state folder. It takes precedence over the XDG base directories.
 pub const STATE_VARIABLE: &str = "PLAKAR_ICLOUD_STATE_DIR";
 
 /// The state folder. It need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State(PathBuf);
+pub struct StateFolder(PathBuf);
 
 /// An account and its name.
 type Named = (String, Account);
 /// A file in the folder of the accounts that is not an account, and the reason.
 type Damaged = (PathBuf, Error);
 
-impl State {
+impl StateFolder {
     /// Returns the named folder, or otherwise the folder that the environment defines.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl State {
     fn checked(self) -> Result<Self, Error> {
         match [self.0.clone(), self.0.join("accounts")]
             .into_iter()
-            .find_map(|path| Some((files::unsafe_folder(&path)?, path)))
+            .find_map(|path| Some((private_files::unsafe_folder(&path)?, path)))
         {
             Some((why, path)) => Err(Error::Unsafe { path, why }),
             None => Ok(self),
@@ -207,7 +207,7 @@ impl State {
     /// Fails if they cannot.
     pub fn check_writable(&self) -> Result<(), Error> {
         let failed = |error| Error::File { operation: "cannot write to", path: self.0.clone(), error };
-        files::make_folder(&self.0).map_err(failed)?;
+        private_files::make_folder(&self.0).map_err(failed)?;
         // The file has a unique name, because several processes may check at once.
         let mut probe = tempfile::NamedTempFile::new_in(&self.0).map_err(failed)?;
         io::Write::write_all(&mut probe, b"probe").map_err(failed)
@@ -215,12 +215,12 @@ impl State {
 
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), Error> {
         let folder = path.parent().unwrap_or(&self.0);
-        files::make_folder(folder).map_err(|error| Error::File {
+        private_files::make_folder(folder).map_err(|error| Error::File {
             operation: "cannot create",
             path: folder.to_owned(),
             error,
         })?;
-        files::replace(path, content).map_err(|error| Error::File {
+        private_files::replace(path, content).map_err(|error| Error::File {
             operation: "cannot write",
             path: path.to_owned(),
             error,
@@ -231,11 +231,11 @@ impl State {
     pub(super) fn mark(&self, name: &str) -> bool {
         let folder = self.0.join("marks");
         // If the mark cannot be written, the event is reported again rather than never.
-        let _ = files::make_folder(&folder);
+        let _ = private_files::make_folder(&folder);
         let path = folder.join(name);
         let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         if created.is_ok() {
-            let _ = files::inherit_owner(&folder, &path);
+            let _ = private_files::inherit_owner(&folder, &path);
         }
         !matches!(created, Err(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
@@ -270,7 +270,7 @@ impl State {
 /// Reads the file of an account.
 fn read(path: &Path) -> Result<Account, Error> {
     let damaged = |why| Error::Damaged { path: path.to_owned(), why };
-    let text = files::read(path).map_err(|error| match error.kind() {
+    let text = private_files::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => damaged("it is a link to a file that is missing".to_owned()),
         io::ErrorKind::Other => damaged(error.to_string()),
         _ => Error::File { operation: "cannot read", path: path.to_owned(), error },
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_session_belongs_to_an_apple_id_and_a_client() {
-        let state = State(PathBuf::from("/state"));
+        let state = StateFolder(PathBuf::from("/state"));
         assert_eq!(state.session_file("User@example.com", ""), state.session_file("user@example.com", ""));
         assert_ne!(state.session_file("user@example.com", ""), state.session_file("user@example.com", "other"));
         assert_ne!(state.session_file("user@example.com", ""), state.session_file("other@example.com", ""));
@@ -301,14 +301,14 @@ mod tests {
     #[test]
     fn the_path_of_the_folder_is_absolute() {
         let here = env::current_dir().unwrap();
-        assert_eq!(State::locate(Some(Path::new("state"))).unwrap().path(), here.join("state"));
-        assert_eq!(State::locate(Some(Path::new("/state"))).unwrap().path(), Path::new("/state"));
+        assert_eq!(StateFolder::locate(Some(Path::new("state"))).unwrap().path(), here.join("state"));
+        assert_eq!(StateFolder::locate(Some(Path::new("/state"))).unwrap().path(), Path::new("/state"));
     }
 
     #[test]
     fn a_run_sets_a_mark_once() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State(folder.path().to_owned());
+        let state = StateFolder(folder.path().to_owned());
         let never = Duration::ZERO;
         assert!(state.mark_of_run("m", "run 1", never));
         assert!(!state.mark_of_run("m", "run 1", never), "the same run");
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn several_processes_may_check_a_folder_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State(folder.path().to_owned());
+        let state = StateFolder(folder.path().to_owned());
         let check = || (0..200).all(|_| state.check_writable().is_ok());
         std::thread::scope(|scope| {
             let checks: Vec<_> = (0..4).map(|_| scope.spawn(check)).collect();
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn names_that_are_paths_are_refused() {
-        let state = State(PathBuf::from("/state"));
+        let state = StateFolder(PathBuf::from("/state"));
         for name in ["", "../x", "a/b", ".hidden", "-flag", "a b"] {
             assert!(matches!(state.account_file(name), Err(Error::Name(_))), "{name}");
         }
