@@ -106,8 +106,10 @@ pub struct Kloset {
     requested: Arc<AtomicBool>,
     /// Whether this process has created the kloset.
     is_created: AtomicBool,
-    /// Claims that are being withdrawn.
-    withdrawals: TaskTracker,
+    /// Claims that are being withdrawn, and the removal of what killed processes have left.
+    cleanups: TaskTracker,
+    /// Whether the files that killed processes have left are removed.
+    is_tidied: AtomicBool,
     /// The locks that this process has stored and not deleted yet, each as it was last stored.
     own_locks: Mutex<HashMap<Mac, Option<OwnLock>>>,
 }
@@ -142,7 +144,9 @@ impl Kloset {
             journal: Journal::new(limits.copies_dir.as_deref(), origin, top),
             requested: Arc::default(),
             is_created: AtomicBool::new(false),
-            withdrawals: TaskTracker::new(),
+            cleanups: TaskTracker::new(),
+            // iCloud's uploads of objects have their names from the start.
+            is_tidied: AtomicBool::new(drive.creates_exclusively()),
             own_locks: Mutex::default(),
         }
     }
@@ -204,6 +208,10 @@ impl Kloset {
     /// # Errors
     /// Fails if the object is not stored in full.
     pub async fn put(&self, resource: Resource, mac: Mac, content: &Spooled) -> Result<(), Error> {
+        if !self.is_tidied.swap(true, Ordering::Relaxed) {
+            let drive = self.drive.clone();
+            self.cleanups.spawn(async move { drive.tidy().await });
+        }
         let (folder, name) = (self.folder(resource), mac.to_string());
         if resource == Resource::Lock {
             self.own_locks().insert(mac, None);
@@ -303,11 +311,11 @@ impl Kloset {
                 log::warn!("{error}");
             }
         }
-        self.withdrawals.close();
+        self.cleanups.close();
         tokio::join!(
             self.locks.deletions_done(),
             self.deletions_done(),
-            self.withdrawals.wait(),
+            self.cleanups.wait(),
             self.list_changed_folders()
         );
     }

@@ -24,6 +24,7 @@ pub use error::{Cause, Error, Kind};
 pub use ffi::{limit_arenas, region::Region, signals::use_alternate_stack};
 pub use methods::{BackendOption, Sections};
 pub use read::{Reader, Scope, ScopeId, Version};
+pub use remote::Tidied;
 pub use rules::Rules;
 pub use summary::Collection;
 

@@ -3,25 +3,44 @@
 use std::time::Duration;
 
 use super::{Drive, DrivePath, Error, outage::Work, retry::retried};
-use crate::rclone::File;
+use crate::rclone::{File, Tidied};
 
-/// How long the removal of leftovers may take, because the restore waits for it.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the removal of leftovers may take, because the run waits for it. iCloud was measured to
+/// take 30 s for the first listing of a folder after a change.
+const TIDY_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Drive {
     /// Removes the leftovers of this machine. A complete file whose name is free gets it instead. A
     /// failure is a warning, because it concerns no file of this run, and the next run tries again.
-    pub async fn tidy(&self) {
-        let (settled, failed) = match tokio::time::timeout(TIDY_TIMEOUT, self.remote.tidy()).await {
+    /// Returns the number of leftovers that must be kept for now, because the last requests of their
+    /// process may still be carried out.
+    pub async fn tidy(&self) -> u64 {
+        let Tidied { settled, waiting, failed } = match tokio::time::timeout(TIDY_TIMEOUT, self.remote.tidy()).await {
             Ok(Ok(tidied)) => tidied,
-            Ok(Err(error)) => (0, vec![error]),
-            Err(_) => return log::warn!("{LEFTOVERS} could not be removed in time; the next restore tries again"),
+            Ok(Err(error)) => Tidied { failed: vec![error], ..Tidied::default() },
+            Err(_) => {
+                log::warn!("{LEFTOVERS} could not be removed in time; a later run tries again");
+                return 0;
+            }
         };
         if settled > 0 {
             crate::log::notice(format_args!("removed or completed {LEFTOVERS}: {settled}"));
         }
         if let Some(first) = failed.first() {
-            log::warn!("{LEFTOVERS} could not be removed: {} ({first}); the next restore tries again", failed.len());
+            log::warn!("{LEFTOVERS} could not be removed: {} ({first}); a later run tries again", failed.len());
+        }
+        waiting
+    }
+
+    /// Removes the leftovers that [`Self::tidy`] had to keep, as far as they still exist and may be
+    /// removed now.
+    pub async fn tidy_rest(&self) {
+        let waiting = self.tidy().await;
+        if waiting > 0 {
+            crate::log::notice(format_args!(
+                "kept {LEFTOVERS}: {waiting}, because the service may still carry out its last requests; a restore that \
+                 starts in two minutes or later removes them"
+            ));
         }
     }
 

@@ -53,7 +53,7 @@ impl Kloset {
             let withdrawal = claim.withdraw(self);
             if result.is_ok() {
                 // A deletion takes iCloud 20 s, and a claim beside a kloset has no effect.
-                self.withdrawals.spawn(withdrawal);
+                self.cleanups.spawn(withdrawal);
                 return result;
             }
             withdrawal.await;

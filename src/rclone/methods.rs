@@ -100,6 +100,7 @@ method!("remote/tidy", Tidy, Tidied);
 #[derive(Deserialize)]
 pub struct Tidied {
     pub settled: u64,
+    pub waiting: u64,
     pub failed: Vec<Failure>,
 }
 

@@ -10,6 +10,18 @@ use super::{
     summary::Summarize,
 };
 
+/// What [`Remote::tidy`] has done about leftovers.
+#[derive(Debug, Default)]
+pub struct Tidied {
+    /// The number of leftovers that were removed or have got their names.
+    pub settled: u64,
+    /// The number of leftovers that must be kept for now, because the last requests of the killed
+    /// process may still be carried out.
+    pub waiting: u64,
+    /// An error for each leftover that could not be settled.
+    pub failed: Vec<Error>,
+}
+
 impl Remote {
     /// Saves the unsaved state of the backend, such as cookies that the service has replaced. The
     /// remote cannot be used afterwards.
@@ -22,13 +34,13 @@ impl Remote {
 
     /// Settles the leftovers of this machine, which are listed in the files whose paths
     /// [`super::Rclone::open`] got: removes them, or gives a complete file its name if that is free.
-    /// Returns the number of leftovers that were settled, and an error for each other one.
     ///
     /// # Errors
     /// Fails if the call could not be made.
-    pub async fn tidy(self) -> Result<(u64, Vec<Error>), Error> {
+    pub async fn tidy(self) -> Result<Tidied, Error> {
         let tidied = call(methods::Tidy { remote: self.id }).await?;
-        Ok((tidied.settled, tidied.failed.into_iter().map(Error::from).collect()))
+        let failed = tidied.failed.into_iter().map(Error::from).collect();
+        Ok(Tidied { settled: tidied.settled, waiting: tidied.waiting, failed })
     }
 
     /// Counts the items of the collections, such as photo libraries. Returns none if the backend has

@@ -67,6 +67,8 @@ pub struct Restore<R> {
     last_odd: Option<DrivePath>,
     /// Why nothing more can be restored.
     over: Option<String>,
+    /// Whether files of a killed process had to be kept under temporary names at the start.
+    has_leftovers: bool,
 }
 
 impl<R> Restore<R> {
@@ -84,9 +86,10 @@ impl<R> Restore<R> {
     ) -> Result<Self, Error> {
         let mut restore = Self::plan(drive, top, policy, limit, outcomes);
         let shared = Arc::new(Shared::new(drive, policy, Time::now(), false));
-        let (made, (), ()) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask(), drive.tidy());
+        let (made, (), waiting) = tokio::join!(drive.make_folder(top, Trail::Dropped), shared.room.ask(), drive.tidy());
         made?;
         restore.shared = shared;
+        restore.has_leftovers = waiting > 0;
         Ok(restore)
     }
 
@@ -116,6 +119,7 @@ impl<R> Restore<R> {
             empty_folders: 0,
             last_odd: None,
             over: None,
+            has_leftovers: false,
         }
     }
 

@@ -38,6 +38,9 @@ impl<R> Restore<R> {
             log::error!("{error}");
             self.summary.fail(&error.cause().text);
         }
+        if self.has_leftovers {
+            self.shared.drive.tidy_rest().await;
+        }
         self.tell();
         let all = self.summary.files + self.summary.folders + self.summary.others;
         let done = all.saturating_sub(self.summary.failed);

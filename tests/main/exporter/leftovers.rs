@@ -59,12 +59,17 @@ fn lists(host: &Host) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "leftovers")).collect()
 }
 
-/// Sets the times of the lists back, because those of processes that have just ended are not used.
-fn age_lists(host: &Host) {
+/// Sets the ages of the lists, which are the times since their processes have ended.
+fn set_ages(host: &Host, age: Duration) {
     for list in lists(host) {
         let file = fs::File::options().write(true).open(list).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_mins(3)).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
     }
+}
+
+/// Sets the ages of the lists so that no request of their processes is still carried out.
+fn age_lists(host: &Host) {
+    set_ages(host, Duration::from_mins(3));
 }
 
 fn leftovers(icloud: &ICloud) -> Vec<String> {
@@ -145,15 +150,44 @@ async fn a_restore_without_leftovers_takes_no_further_requests() {
 async fn leftovers_of_a_process_that_has_just_ended_are_kept() {
     let (icloud, foreign) = with_old_files();
     leave_behind(&icloud).await;
+    set_ages(&icloud.host, Duration::ZERO);
     let list = lists(&icloud.host).remove(0);
-    let touch = |list: &Path| fs::File::options().write(true).open(list).unwrap().set_modified(SystemTime::now());
-    touch(&list).unwrap();
     let told = restore(&icloud.host, &settings(&icloud), &others()).await;
-    assert!(told.contains("less than two minutes ago"), "{told}");
+    assert_eq!(told.matches("under temporary names: 2, because").count(), 1, "{told}");
     assert_eq!((leftovers(&icloud).len(), list.exists()), (3, true));
     age_lists(&icloud.host);
     restore(&icloud.host, &settings(&icloud), &others()).await;
     assert_eq!((leftovers(&icloud), list.exists()), (vec![foreign], false));
+}
+
+/// A restore of the same files leaves nothing, and does not say that files are kept.
+#[tokio::test]
+async fn a_restore_that_is_repeated_at_once_leaves_nothing() {
+    for option in [("on_conflict", "replace"), ("skip_identical", "false"), ("verify", "content")] {
+        let (icloud, foreign) = with_old_files();
+        leave_behind(&icloud).await;
+        set_ages(&icloud.host, Duration::ZERO);
+        let told = restore(&icloud.host, &settings(&icloud).with(option.0, option.1), &tree()).await;
+        assert!(!told.contains("temporary names"), "{told}");
+        assert_eq!(leftovers(&icloud), [foreign]);
+        assert_eq!((text(&icloud, "to/a.txt"), text(&icloud, "to/b.txt")), ("new a".into(), "new b".into()));
+    }
+}
+
+/// The machine of a process is suspended while it replaces a file. The process of another machine
+/// must not remove the new file, because the first one is about to move the old file to the Trash.
+#[tokio::test]
+async fn the_new_file_of_another_machine_is_kept_however_old_it_is() {
+    let icloud = ICloud::new();
+    icloud.put("to/c.txt", b"old c");
+    let foreign = format!("to/c.txt{MARK}00000001-0badcafe");
+    icloud.put(&foreign, b"of another machine");
+    let told = restore(&icloud.host, &settings(&icloud), &tree()).await;
+    assert_eq!(leftovers(&icloud), [format!("/{foreign}")]);
+    assert_eq!(told.matches("c.txt.icloud-new-").count(), 1, "{told}");
+    restore(&icloud.host, &settings(&icloud), &Tree::new().folder("/").file("/c.txt", "new c")).await;
+    assert_eq!(leftovers(&icloud), Vec::<String>::new());
+    assert_eq!(text(&icloud, "to/c.txt"), "new c");
 }
 
 /// The old file is in the Trash, so the new one is the only version in the drive.
@@ -266,7 +300,6 @@ async fn leftovers_on_a_disk_are_removed() {
             break;
         }
     }
-    age_lists(&disk.host);
     disk.put("to/.OTHER.plakar-partial", "of another machine");
     let before = files(&to);
     restore(&disk.host, &settings.with("on_conflict", "skip"), &others()).await;

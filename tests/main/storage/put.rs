@@ -66,6 +66,38 @@ async fn a_killed_process_leaves_no_packfile() {
     assert_eq!(store.get(Resource::Packfile, mac, None).await.unwrap(), content);
 }
 
+/// What a killed process has left on a disk is removed by the next process that stores an object.
+#[tokio::test]
+async fn a_partial_object_is_removed_by_the_next_put() {
+    let disk = Disk::new();
+    disk.put("CONFIG", "config");
+    let (mac, content) = packfile(48 << 20);
+    let partial = || {
+        let files = std::fs::read_dir(disk.path("packfiles")).into_iter().flatten().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "plakar-partial")).count()
+    };
+    let open = async || disk.host.store(&disk.settings()).await.unwrap();
+    for round in 0.. {
+        assert!(round < 50, "no kill came in time");
+        let store = open().await;
+        tokio::select! {
+            _ = store.put(Resource::Packfile, mac, content.clone()) => {}
+            () = plakar_host::until(|| partial() > 0) => {}
+        }
+        let _ = store.connector().signal(Signal::KILL);
+        store.into_connector().wait(PATIENCE).await.unwrap();
+        if partial() > 0 {
+            break;
+        }
+    }
+    let store = open().await;
+    let (mac, content) = packfile(100);
+    store.put(Resource::Packfile, mac, content).await.unwrap();
+    store.close().await.unwrap();
+    store.into_connector().leave().await.unwrap();
+    assert_eq!(partial(), 0);
+}
+
 /// An object whose end plakar did not send is not stored.
 #[tokio::test]
 async fn a_put_without_a_half_close_is_not_stored() {

@@ -110,7 +110,6 @@ func (a *Abandoned) read(age time.Duration) (bool, error) {
 	}
 	a.modified = info.ModTime()
 	if time.Since(a.modified) < age {
-		fs.LogPrintf(fs.LogLevelWarning, nil, "files that a killed process has left under temporary names are kept, because it may have ended less than two minutes ago; a later restore removes them")
 		return false, nil
 	}
 	if info.Size() > maxSize {
@@ -152,6 +151,10 @@ func parse(text []byte) (open []line, damaged bool) {
 	}
 	return open, damaged
 }
+
+// IsRecent reports whether requests of the process may still be carried out, because
+// it may have ended less than two minutes ago.
+func (a *Abandoned) IsRecent() bool { return time.Since(a.modified) < quietAge }
 
 // Close releases the list. settled reports for each entry whether no later process
 // has to look at it. The list is removed if all entries are settled, or if it is so

@@ -20,7 +20,6 @@ import (
 // die ends the lock of a list, as the death of its process does.
 func (l *List) die(t *testing.T) {
 	t.Helper()
-	age(t, l.file.Name(), minAge)
 	require.NoError(t, syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN))
 }
 
@@ -142,24 +141,23 @@ func TestDamagedLists(t *testing.T) {
 	} {
 		path := prefix + here().nameOf("X")
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		age(t, path, minAge)
 		assert.Len(t, paths(t, prefix), entries, "%q", text)
 		assert.Empty(t, files(t, prefix), "%q", text)
 	}
 }
 
-// The requests of a process that has just died may still be carried out, so its list
-// is used later.
-func TestYoungLists(t *testing.T) {
+// The requests of a process that has just died may still be carried out.
+func TestRecentLists(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "account")
 	list := New(prefix)
 	list.Add(Entry{Path: "a", Partial: "1"})
 	list.die(t)
-	now := time.Now()
-	require.NoError(t, os.Chtimes(list.file.Name(), now, now))
-	assert.Empty(t, paths(t, prefix))
-	age(t, list.file.Name(), minAge)
-	assert.Equal(t, []string{"a 1"}, paths(t, prefix))
+	for _, old := range []time.Duration{0, quietAge} {
+		age(t, list.file.Name(), old)
+		taken := Take(prefix)[0]
+		assert.Equal(t, old < quietAge, taken.IsRecent())
+		taken.Close(none(taken))
+	}
 }
 
 // Entries that are not settled stay in the list, which keeps its age.
@@ -182,22 +180,23 @@ func TestPartlySettledLists(t *testing.T) {
 
 // The lock of a list says nothing about the processes of another machine.
 func TestListsOfOtherMachines(t *testing.T) {
+	const never = 100 * maxAge
 	for name, c := range map[string]struct {
 		machine
 		used, removed time.Duration // the ages
 	}{
-		"container":     {machine{"other", here().boot}, minAge, minAge},
+		"container":     {machine{"other", here().boot}, 0, 0},
 		"restarted":     {machine{here().name, "other"}, restartAge, restartAge},
-		"other machine": {machine{"other", "other"}, 0, maxAge},
+		"other machine": {machine{"other", "other"}, never, maxAge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prefix := filepath.Join(t.TempDir(), "account")
 			path := prefix + c.nameOf("X")
 			require.NoError(t, os.WriteFile(path, []byte(`{"n":1,"entry":{"path":"a","partial":"1"}}`), 0o600))
-			for _, old := range []time.Duration{0, minAge, restartAge, maxAge} {
+			for _, old := range []time.Duration{0, restartAge, maxAge} {
 				age(t, path, old)
 				found := paths(t, prefix)
-				if c.used > 0 && old >= c.used {
+				if old >= c.used {
 					assert.Equal(t, []string{"a 1"}, found)
 				} else {
 					assert.Empty(t, found, old)

@@ -249,7 +249,7 @@ func (l *List) create() error {
 // syncLines writes the lines of a list to the disk, without delaying their writer. It
 // keeps the list young while its process runs.
 func syncLines(file *os.File, written <-chan struct{}) {
-	beat := time.NewTicker(minAge / 4)
+	beat := time.NewTicker(quietAge / 4)
 	defer beat.Stop()
 	for {
 		select {

@@ -10,10 +10,9 @@ import (
 )
 
 const (
-	// minAge is the age from which the list of an ended process is used. The last
-	// requests of a killed process may still be carried out: iCloud was measured to
-	// take 20 s for one.
-	minAge = 2 * time.Minute
+	// quietAge is the age of a list from which no request of its process is still
+	// carried out. iCloud was measured to take 20 s for one.
+	quietAge = 2 * time.Minute
 	// restartAge is the age from which a list from before a restart is used. Another
 	// machine may have the same name.
 	restartAge = 24 * time.Hour
@@ -67,7 +66,7 @@ func (m machine) isOther() bool { return m.boot != here().boot && m.name != here
 func (m machine) age() time.Duration {
 	switch {
 	case m.boot == here().boot:
-		return minAge
+		return 0
 	case m.isOther():
 		return maxAge
 	}

@@ -12,7 +12,10 @@ const (
 	Nothing
 	// Kept is the outcome for an item that is left to the user.
 	Kept
-	// Failed is the outcome for an item that a later process must settle.
+	// Waiting is the outcome for an item that a later process must settle, because a
+	// request of the ended process may still be carried out.
+	Waiting
+	// Failed is the outcome for an item that could not be settled.
 	Failed
 )
 
@@ -26,4 +29,6 @@ type Result struct {
 func Failure(err error) Result { return Result{Failed, err} }
 
 // IsSettled reports whether no later process has to look at the entry.
-func (r Result) IsSettled() bool { return r.Outcome != NotOurs && r.Outcome != Failed }
+func (r Result) IsSettled() bool {
+	return r.Outcome == Done || r.Outcome == Nothing || r.Outcome == Kept
+}

@@ -54,6 +54,7 @@ const maxTidying = 16
 
 type tidyAnswer struct {
 	Settled int        `json:"settled"`
+	Waiting int        `json:"waiting"` // see leftovers.Waiting
 	Failed  []*Failure `json:"failed"`
 }
 
@@ -74,11 +75,15 @@ func tidy(ctx context.Context, in struct {
 	}
 	for _, list := range leftovers.Take(prefix) {
 		settled := make([]bool, len(list.Entries))
-		for i, result := range settle(ctx, f, list.Entries) {
+		for i, result := range settle(ctx, f, list.Entries, list.IsRecent()) {
 			settled[i] = result.IsSettled()
 			switch result.Outcome {
 			case leftovers.Done:
 				answer.Settled++
+			case leftovers.Nothing:
+				settled[i] = !list.IsRecent() // the last upload of the process may still arrive
+			case leftovers.Waiting:
+				answer.Waiting++
 			case leftovers.Failed:
 				answer.Failed = append(answer.Failed, failureOf(result.Err))
 			}
@@ -88,8 +93,9 @@ func tidy(ctx context.Context, in struct {
 	return answer, nil
 }
 
-// settle settles entries and returns the result for each.
-func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []leftovers.Result {
+// settle settles entries and returns the result for each. recent reports whether
+// requests of the process may still be carried out.
+func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry, recent bool) []leftovers.Result {
 	results := make([]leftovers.Result, len(entries))
 	var group errgroup.Group
 	group.SetLimit(maxTidying)
@@ -105,7 +111,7 @@ func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry) []leftovers
 			return nil
 		})
 	}
-	for i, result := range icloud.Settle(ctx, items) {
+	for i, result := range icloud.Settle(ctx, items, recent) {
 		results[numbers[i]] = result
 	}
 	_ = group.Wait() // the errors are in results

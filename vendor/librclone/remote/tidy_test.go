@@ -72,7 +72,7 @@ func abandon(t *testing.T, prefix string) {
 func settleAll(t *testing.T, f fs.Fs, prefix string) (entries int) {
 	for _, list := range leftovers.Take(prefix) {
 		settled := make([]bool, len(list.Entries))
-		for i, result := range settle(t.Context(), f, list.Entries) {
+		for i, result := range settle(t.Context(), f, list.Entries, list.IsRecent()) {
 			assert.NoError(t, result.Err)
 			settled[i] = result.IsSettled()
 			entries++
@@ -125,7 +125,7 @@ func TestTidyKeepsAFileForGood(t *testing.T) {
 	require.NoError(t, store(t, f, "of another program"))
 	for range 2 {
 		list := leftovers.Take(prefix)[0]
-		for _, result := range settle(t.Context(), f, list.Entries) {
+		for _, result := range settle(t.Context(), f, list.Entries, list.IsRecent()) {
 			assert.Equal(t, leftovers.Result{Outcome: leftovers.Kept}, result)
 		}
 		list.Close(make([]bool, len(list.Entries))) // as after a death before the result was recorded
@@ -162,7 +162,7 @@ func TestTidyAfterAFailedReplacement(t *testing.T) {
 // An item of another account stays in the list.
 func TestTidyLeavesTheItemsOfOtherAccounts(t *testing.T) {
 	f := stubborn(t)
-	results := settle(t.Context(), f, []leftovers.Entry{{Path: "a", Item: []byte(`{"account":"other"}`)}})
+	results := settle(t.Context(), f, []leftovers.Entry{{Path: "a", Item: []byte(`{"account":"other"}`)}}, false)
 	assert.Equal(t, []leftovers.Result{{Outcome: leftovers.NotOurs}}, results)
 	assert.False(t, results[0].IsSettled())
 }

@@ -18,12 +18,12 @@ func open() []*drive.Drive {
 	return slices.Collect(maps.Values(drives.of))
 }
 
-// Settle ends replacements that killed processes of the open accounts have begun.
+// Settle ends replacements that a killed process of the open accounts has begun.
 // It returns the result for each description; see [drive.Drive.Settle].
-func Settle(ctx context.Context, items []json.RawMessage) []leftovers.Result {
+func Settle(ctx context.Context, items []json.RawMessage, recent bool) []leftovers.Result {
 	results := make([]leftovers.Result, len(items))
 	for _, d := range open() {
-		for i, result := range d.Settle(ctx, items) {
+		for i, result := range d.Settle(ctx, items, recent) {
 			if result.Outcome != leftovers.NotOurs {
 				results[i] = result
 			}

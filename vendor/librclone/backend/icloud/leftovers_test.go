@@ -26,7 +26,7 @@ func withLeftover(t *testing.T, account string) (c *fakeCloud, old, made *fakeIt
 	made = c.add("root", temporary, []byte("new"))
 	modified := time.Date(2024, 3, 5, 6, 7, 8, 0, time.UTC) // see fakeCloud.form
 	item, err := json.Marshal(simtest.JSON{
-		"account": account, "folder": simtest.JSON{"id": rootDriveID}, "id": made.driveID(),
+		"account": account, "folder": simtest.JSON{"id": rootDriveID}, "id": made.driveID(), "old": old.driveID(),
 		"name": temporary, "replaces": "a.txt", "size": 3, "modified": modified.Unix(),
 	})
 	require.NoError(t, err)
@@ -34,7 +34,12 @@ func withLeftover(t *testing.T, account string) (c *fakeCloud, old, made *fakeIt
 }
 
 func settleOne(c *fakeCloud, item json.RawMessage) leftovers.Result {
-	return processBy(c, "", simtest.NewSessionFile()).drive.Settle(background, []json.RawMessage{item})[0]
+	return settleAfter(c, item, false)
+}
+
+// settleAfter settles a replacement of a process that may have ended a moment ago.
+func settleAfter(c *fakeCloud, item json.RawMessage, recent bool) leftovers.Result {
+	return processBy(c, "", simtest.NewSessionFile()).drive.Settle(background, []json.RawMessage{item}, recent)[0]
 }
 
 // The new file is removed while the old one has the name.
@@ -44,6 +49,43 @@ func TestLeftoverIsRemoved(t *testing.T) {
 	assert.False(t, old.trashed)
 	assert.True(t, made.trashed)
 	assert.Equal(t, leftovers.Result{Outcome: leftovers.Nothing}, settleOne(c, item))
+}
+
+// While the process may have asked for the removal of the old file, the new one is kept.
+// It is removed at once if another file has the name, and gets the name if that is free.
+func TestLeftoverOfAProcessThatHasJustEnded(t *testing.T) {
+	for name, at := range map[string]struct {
+		change func(c *fakeCloud, old *fakeItem)
+		want   leftovers.Outcome
+		paths  []string
+	}{
+		"old file":    {func(*fakeCloud, *fakeItem) {}, leftovers.Waiting, nil},
+		"folded name": {func(_ *fakeCloud, old *fakeItem) { old.name = "A.txt" }, leftovers.Waiting, nil},
+		"free name":   {func(_ *fakeCloud, old *fakeItem) { old.trashed = true }, leftovers.Done, []string{"a.txt"}},
+		"other file": {func(c *fakeCloud, old *fakeItem) {
+			old.trashed = true
+			c.add("root", "a.txt", []byte("of the next process"))
+		}, leftovers.Done, []string{"a.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, old, made, item := withLeftover(t, ".")
+			at.change(c, old)
+			if at.paths == nil {
+				at.paths = c.paths()
+			}
+			assert.Equal(t, leftovers.Result{Outcome: at.want}, settleAfter(c, item, true))
+			assert.Equal(t, at.paths, c.paths())
+			assert.Equal(t, name == "other file", made.trashed)
+		})
+	}
+}
+
+// A rename of the killed process may be carried out after the name was taken.
+func TestLeftoverUnderAnotherName(t *testing.T) {
+	c, _, made, item := withLeftover(t, ".")
+	made.name = "a 2.txt"
+	assert.Equal(t, leftovers.Result{Outcome: leftovers.Kept}, settleOne(c, item))
+	assert.False(t, made.trashed)
 }
 
 // If the old file disappears while the new one is removed, the error has both names.

@@ -111,7 +111,8 @@ func TestReplaceNeverLosesTheFile(t *testing.T) {
 }
 
 // A leftover of a killed process is hidden. It is removed by the next upload of the same
-// file, or after an hour by any upload into the folder.
+// file. Those of other files are kept, however old: a process that a machine has suspended
+// is about to move the old file to the Trash.
 func TestLeftoversAreTidied(t *testing.T) {
 	sim := startSimulator(t)
 	f := sim.open("")
@@ -134,11 +135,14 @@ func TestLeftoversAreTidied(t *testing.T) {
 	assert.Equal(t, "content of "+orphan, content)
 
 	put(t, f, "folder/other.txt", "other")
-	assert.Equal(t, sortedOf("folder", "folder/file.txt", "folder/other.txt", "folder/"+long, "folder/"+young,
-		"folder/"+orphan, "folder/"+orphanLong), sim.Paths())
+	kept := []string{"folder", "folder/file.txt", "folder/other.txt", "folder/" + long, "folder/" + oldLong, "folder/" + orphan, "folder/" + orphanLong}
+	assert.Equal(t, sortedOf(append(kept, "folder/"+young, "folder/"+old)...), sim.Paths())
 
 	put(t, f, "folder/file.txt", "again")
-	assert.NotContains(t, sim.Paths(), "folder/"+young)
+	assert.Equal(t, sortedOf(kept...), sim.Paths())
+
+	put(t, f, "folder/"+long, "again")
+	assert.NotContains(t, sim.Paths(), "folder/"+oldLong)
 
 	put(t, f, "folder/gone.txt", "back")
 	assert.Equal(t, "back", sim.File("folder/gone.txt"))

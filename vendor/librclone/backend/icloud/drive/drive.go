@@ -40,6 +40,7 @@ type Drive struct {
 	noDetails  atomic.Bool  // the service does not return single items
 	copyBroken atomic.Bool  // the service made a wrong copy
 	foldsCase  atomic.Bool  // the service treated two names that differ in case as equal
+	warned     atomic.Bool  // the user knows of leftovers that are kept
 }
 
 // Config is the configuration of a drive.

@@ -139,24 +139,31 @@ func (f *folders) findID(id, childID string) *Item {
 	return nil
 }
 
-// leftover returns a child by its id, or nil, and reports whether it is a leftover
-// that listings omit. known is false if the contents of the folder are not cached.
-func (f *folders) leftover(id, childID string) (child *Item, hidden, known bool) {
+// leftover returns the new file of a replacement, or nil, and the item that has its
+// name, or nil. known is false if the contents of the folder are not cached.
+func (f *folders) leftover(id string, made replacement) (child, holder *Item, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	in := f.contents(id)
 	if in == nil {
-		return nil, false, false
+		return nil, nil, false
 	}
-	child = in.withID(childID)
-	return child, child != nil && in.hides(child), true
+	child = in.withID(made.ID)
+	holder, _ = in.find(made.Replaces)
+	if holder != nil && holder.ID == made.ID {
+		holder = nil // the new file is shown in place of the replaced one
+	}
+	if old := in.withID(made.Old); holder == nil && old != nil && foldKey(old.Name) == foldKey(made.Replaces) {
+		holder = old
+	}
+	return child, holder, true
 }
 
-// leftovers returns the leftovers in a folder that no process will complete: old
-// ones, and those of the file that was just replaced.
-func (f *folders) leftovers(id, replaced string) []*Item {
+// forgotten returns the leftovers in a folder that no process has completed within an
+// hour.
+func (f *folders) forgotten(id string) []*Item {
 	return f.uploads(id, func(known *children, child *Item, made leftover) bool {
-		return known.hides(child) && (f.now().Sub(made.made) > leftoverAge || made.replaces(replaced))
+		return known.hides(child) && f.now().Sub(made.made) > leftoverAge
 	})
 }
 

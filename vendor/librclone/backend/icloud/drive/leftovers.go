@@ -22,10 +22,11 @@ type replacement struct {
 	Folder   describedItem `json:"folder"`
 	Path     string        `json:"path"` // of the folder, for messages
 	ID       string        `json:"id"`
-	Name     string        `json:"name"`     // the temporary name
-	Replaces string        `json:"replaces"` // the name that the file is to get
-	Size     int64         `json:"size"`     // -1 for a package
-	Modified int64         `json:"modified"` // in seconds since 1970
+	Old      string        `json:"old,omitempty"` // the id of the replaced file
+	Name     string        `json:"name"`          // the temporary name
+	Replaces string        `json:"replaces"`      // the name that the file is to get
+	Size     int64         `json:"size"`          // -1 for a package
+	Modified int64         `json:"modified"`      // in seconds since 1970
 }
 
 // describedItem has the members of an item that are needed to list it.
@@ -42,15 +43,15 @@ func (d *Drive) account() string { return filepath.Base(d.facts.path) }
 
 // record adds a document to the list of this process before it gets a temporary
 // name.
-func (d *Drive) record(ctx context.Context, in place, temporary, name string, doc *document) *leftovers.Mark {
+func (d *Drive) record(ctx context.Context, in place, old *Item, temporary, name string, doc *document) *leftovers.Mark {
 	list := leftovers.In(ctx)
 	if list == nil {
 		return nil
 	}
 	made := replacement{
 		Account: d.account(), Folder: describedItem{ID: in.id}, Path: in.path,
-		ID:   api.ConstructDriveID(doc.docID, in.zone(), "FILE"),
-		Name: temporary, Replaces: name, Size: doc.file.Size, Modified: doc.modified.Unix(),
+		ID:  api.ConstructDriveID(doc.docID, in.zone(), "FILE"),
+		Old: old.ID, Name: temporary, Replaces: name, Size: doc.file.Size, Modified: doc.modified.Unix(),
 	}
 	if doc.pack != nil {
 		made.Size = -1
@@ -65,11 +66,13 @@ func (d *Drive) record(ctx context.Context, in place, temporary, name string, do
 	return list.Add(leftovers.Entry{Path: path.Join(in.path, name), Partial: path.Join(in.path, temporary), Item: item})
 }
 
-// Settle ends replacements that killed processes have begun. A new file whose name
-// is taken by the replaced file is moved to the Trash, and one whose name is free
-// gets it. Items that no longer have the temporary name, or that another device has
-// changed, are left unchanged. Settle returns the result for each description.
-func (d *Drive) Settle(ctx context.Context, items []json.RawMessage) []leftovers.Result {
+// Settle ends replacements that a killed process has begun. A new file whose name is
+// taken is moved to the Trash, and one whose name is free gets it. Items that no
+// longer have the temporary name, or that another device has changed, are left
+// unchanged. If recent is set, the process may have asked the service a moment ago to
+// move the replaced file to the Trash, so a new file waits while the replaced one has
+// the name. Settle returns the result for each description.
+func (d *Drive) Settle(ctx context.Context, items []json.RawMessage, recent bool) []leftovers.Result {
 	results := make([]leftovers.Result, len(items))
 	type numbered struct {
 		replacement
@@ -92,7 +95,7 @@ func (d *Drive) Settle(ctx context.Context, items []json.RawMessage) []leftovers
 			var changes errgroup.Group // one call moves several items to the Trash
 			for _, one := range of {
 				changes.Go(func() error {
-					results[one.number] = d.settle(ctx, in, one.replacement, &listed)
+					results[one.number] = d.settle(ctx, in, one.replacement, &listed, recent)
 					return nil
 				})
 			}
@@ -116,14 +119,14 @@ func (r *replacement) place() place {
 }
 
 // settle ends a replacement in a folder that was just listed.
-func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *folderContents) leftovers.Result {
+func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *folderContents, recent bool) leftovers.Result {
 	switch {
 	case isGone(listed.err):
 		return leftovers.Result{Outcome: leftovers.Nothing}
 	case listed.err != nil:
 		return leftovers.Failure(listed.err)
 	}
-	child, hidden, known := d.folders.leftover(in.id, made.ID)
+	child, holder, known := d.folders.leftover(in.id, made)
 	incomplete := listed.short
 	for _, invalid := range listed.invalid {
 		if invalid.Name == "" || sameName(invalid.Name, made.Name) {
@@ -135,13 +138,17 @@ func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *
 		return leftovers.Failure(apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing"))
 	case child == nil && incomplete != nil:
 		return leftovers.Failure(apierr.About(incomplete, "list", in.path))
-	case child == nil || !sameName(child.Name, made.Name):
+	case child == nil || sameName(child.Name, made.Replaces):
 		return leftovers.Result{Outcome: leftovers.Nothing}
+	case !sameName(child.Name, made.Name):
+		return keptAs(path.Join(in.path, made.Replaces), path.Join(in.path, child.Name), "it has been renamed in the meantime")
 	case !made.describes(child):
 		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: another device has changed %q, which a killed process has left; it is kept", path.Join(in.path, child.Name))
 		return leftovers.Result{Outcome: leftovers.Kept}
-	case hidden:
-		return d.retireHidden(ctx, in, child, made)
+	case holder != nil && recent && (made.Old == "" || holder.ID == made.Old):
+		return leftovers.Result{Outcome: leftovers.Waiting}
+	case holder != nil:
+		return d.retireBehind(ctx, in, child, holder)
 	}
 	named, err := d.rename(ctx, in, child, made.Replaces)
 	switch {
@@ -150,30 +157,29 @@ func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *
 	case err != nil: // if the name was taken in the meantime, a later process decides
 		return leftovers.Failure(err)
 	case nameKey(named.Name) != nameKey(made.Replaces):
-		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: a killed process has left a version of %q, which is now %q, because the name was taken in the meantime",
-			path.Join(in.path, made.Replaces), path.Join(in.path, named.Name))
-		return leftovers.Result{Outcome: leftovers.Kept}
+		return keptAs(path.Join(in.path, made.Replaces), path.Join(in.path, named.Name), "the name was taken in the meantime")
 	}
 	return leftovers.Result{Outcome: leftovers.Done}
 }
 
-// retireHidden moves the new file of a replacement to the Trash while another item has
-// its name. It fails if that item is gone afterwards.
-func (d *Drive) retireHidden(ctx context.Context, in place, child *Item, made replacement) leftovers.Result {
-	on := path.Join(in.path, made.Replaces)
-	got, known := d.folders.find(in.id, made.Replaces)
-	if !known || got.exact == nil {
-		return leftovers.Failure(apierr.New(apierr.KindChanged, "list", on, "the folder keeps changing"))
-	}
+// keptAs returns the result for a version of a file that keeps another name.
+func keptAs(file, now, why string) leftovers.Result {
+	fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: a killed process has left a version of %q, which is now %q, because %s; remove it if you do not need it", file, now, why)
+	return leftovers.Result{Outcome: leftovers.Kept}
+}
+
+// retireBehind moves the new file of a replacement to the Trash while holder has its
+// name. It fails if holder is gone afterwards.
+func (d *Drive) retireBehind(ctx context.Context, in place, child, holder *Item) leftovers.Result {
 	if err := d.retire(ctx, in, child, child.Name); err != nil {
 		return leftovers.Failure(err)
 	}
-	holder, err := d.present(ctx, in, got.exact.ID)
+	now, err := d.present(ctx, in, holder.ID)
 	switch {
 	case err != nil:
 		return leftovers.Failure(err)
-	case holder == nil:
-		return leftovers.Failure(apierr.Newf(apierr.KindChanged, "remove", on,
+	case now == nil:
+		return leftovers.Failure(apierr.Newf(apierr.KindChanged, "remove", path.Join(in.path, holder.Name),
 			"the file disappeared when the version that a killed process had left, %q, was moved to the Trash", child.Name).
 			Advise("both are in the Trash unless another device has moved the file; recover the one that you need"))
 	}

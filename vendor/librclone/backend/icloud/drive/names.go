@@ -150,14 +150,14 @@ func checkName(op, on, name string) error {
 //
 // A leftover is a file with such a name that a killed process has not renamed. It
 // is complete. While NAME exists, the leftover is hidden, and the next process
-// that writes into the folder moves it to the Trash. If NAME does not exist, the
+// that replaces NAME moves it to the Trash. If NAME does not exist, the
 // leftover is the content of NAME, and is shown under NAME or, if NAME was cut,
 // under its own name.
 const leftoverMark = ".icloud-new-"
 
 var leftoverPattern = regexp.MustCompile(`(?s)^(.+)\.icloud-new-(?:([0-9a-f]{16})-)?([0-9a-f]{8,12})-([0-9a-f]{8})$`)
 
-// leftoverAge is the age from which a leftover is assumed to be abandoned. A
+// leftoverAge is the age from which a leftover is reported as abandoned. A
 // replacement has such a name for two requests only, but clocks differ.
 const leftoverAge = time.Hour
 

@@ -62,6 +62,7 @@ func (d *Drive) putDocument(ctx context.Context, in place, known *known, name st
 	made, err := d.register(ctx, in, name, doc)
 	switch {
 	case err == nil && nameKey(made.Name) == nameKey(name):
+		d.tidy(ctx, in, name, made)
 		return made, nil
 	case err != nil && !apierr.HasKind(err, apierr.KindExists):
 		return nil, err
@@ -125,7 +126,7 @@ func overwritten(on string) error {
 // replace replaces a file by a document.
 func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, doc *document) (*Item, error) {
 	temporary := ReplacementName(name, d.folders.now(), rand.Uint32())
-	mark := d.record(ctx, in, temporary, name, doc)
+	mark := d.record(ctx, in, old, temporary, name, doc)
 	made, err := d.register(ctx, in, temporary, doc)
 	if err != nil {
 		if ctx.Err() == nil && !apierr.OutcomeUnknown(err) {
@@ -172,6 +173,7 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 	switch {
 	case err == nil && nameKey(named.Name) == nameKey(name):
 		mark.Done()
+		d.tidy(ctx, in, name, named)
 		return named, nil
 	case err == nil:
 		made = named
@@ -257,12 +259,17 @@ func (d *Drive) withdraw(ctx context.Context, in place, made *Item) bool {
 	return err == nil
 }
 
-// tidy moves the leftovers in a folder to the Trash, after a file was stored in it.
-// It never removes the stored file, whatever name the service gave it.
-func (d *Drive) tidy(ctx context.Context, in place, name string, stored *document) {
-	for _, left := range d.folders.leftovers(in.id, name) {
-		if left.docID() != stored.docID {
+// tidy moves the leftovers of a file to the Trash after another item, stored, has got
+// its name. Leftovers of other files are kept, because they may belong to a running
+// process of another machine, which is about to move the replaced file to the Trash.
+func (d *Drive) tidy(ctx context.Context, in place, name string, stored *Item) {
+	for _, left := range d.folders.leftoversOf(in.id, name) {
+		if left.ID != stored.ID {
 			d.withdraw(ctx, in, left)
 		}
+	}
+	if forgotten := d.folders.forgotten(in.id); len(forgotten) > 0 && !d.warned.Swap(true) {
+		fs.LogPrintf(fs.LogLevelWarning, nil, "icloud: %q, and perhaps other folders, has files that a killed process has left under temporary names over an hour ago: %d (the first: %q); to remove them, restore the same files again, or delete them in iCloud Drive",
+			"/"+in.path, len(forgotten), forgotten[0].Name)
 	}
 }

@@ -113,7 +113,6 @@ func (d *Drive) put(ctx context.Context, in place, name string, known *known, pr
 	if err != nil {
 		return nil, apierr.About(err, "upload", on)
 	}
-	d.tidy(ctx, in, name, doc)
 	return made, nil
 }
 
