@@ -193,13 +193,24 @@ pub enum Replacement {
     /// The file is replaced. The upload returns when the new content is complete in the folder. The
     /// rest is done in the background: [`Rclone::wait_for_changes`] waits for it and returns its failures.
     Deferred {
-        /// Whether a file with the same size and time that another program has stored under the
-        /// name in the meantime is accepted in place of the new one.
-        accepts_identical: bool,
+        /// Which file that another program has stored under the name in the meantime is accepted in
+        /// place of the new one.
+        accepted: Accepted,
     },
     /// The file is kept and the upload fails with [`Kind::Exists`]. A backend that cannot do this
     /// replaces the file. No listing is made to look for the file.
     Refused,
+}
+
+/// Which other file is accepted in place of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// None.
+    Nothing,
+    /// One with the same size and time.
+    SameTime,
+    /// One with the same size, time, and XXH128 digest of the content.
+    SameContent(u128),
 }
 
 /// How the archive of a package is stored.

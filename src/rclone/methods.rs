@@ -345,7 +345,7 @@ pub struct Upload {
     pub seconds: i64,
     pub nanos: i32,
     pub defer: bool,
-    pub identical: bool,
+    pub identical: Option<String>,
     pub new: bool,
     pub package: bool,
     pub file: Option<SpoolFile>,

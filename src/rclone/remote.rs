@@ -3,7 +3,7 @@
 use std::{os::fd::IntoRawFd, sync::Arc};
 
 use super::{
-    Collection, Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
+    Accepted, Collection, Deletion, Entry, Error, File, Form, Listing, Region, Remote, Replacement, Rules, Time, Trail,
     call::{blocking, call, check_count, decode, encode, nul_in_input},
     ffi,
     methods::{self, Nothing},
@@ -175,7 +175,11 @@ impl Remote {
             seconds: modified.seconds,
             nanos: modified.nanos,
             defer: matches!(replacement, Replacement::Deferred { .. }),
-            identical: replacement == Replacement::Deferred { accepts_identical: true },
+            identical: match replacement {
+                Replacement::Deferred { accepted: Accepted::SameTime } => Some(String::new()),
+                Replacement::Deferred { accepted: Accepted::SameContent(digest) } => Some(format!("{digest:032x}")),
+                _ => None,
+            },
             new: replacement == Replacement::Refused,
             package: form == Form::Package,
             file: None,

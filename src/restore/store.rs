@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     drive::{self, Drive, DrivePath, Slot, Spooled},
-    rclone::{Entry, File, Form, Item, Kind, Replacement, Time},
+    rclone::{Accepted, Entry, File, Form, Item, Kind, Replacement, Time},
 };
 
 /// The state that all files of a restore share.
@@ -278,9 +278,12 @@ impl Job {
 
     /// Stores the file under its own name. An existing file is replaced.
     async fn replace(&self, own: &Own) -> Result<Restored, Failure> {
-        // The backend compares only sizes and times.
-        let accepts_identical = self.policy.skip_identical && self.digest.is_none();
-        match self.upload(&self.path, Replacement::Deferred { accepts_identical }).await {
+        let accepted = match self.digest {
+            _ if !self.policy.skip_identical => Accepted::Nothing,
+            Some(digest) => Accepted::SameContent(digest),
+            None => Accepted::SameTime,
+        };
+        match self.upload(&self.path, Replacement::Deferred { accepted }).await {
             Err(failure) => self.unless_stored(&self.path, failure, own).await,
             stored => stored,
         }

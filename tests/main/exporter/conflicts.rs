@@ -241,13 +241,13 @@ async fn two_restores_at_once_into_a_folder_store_each_file_once() {
     let tree =
         (0..FILES).fold(Tree::new().folder("/"), |tree, n| tree.file(&format!("/{n}.txt"), format!("content {n}")));
     let wanted: BTreeMap<String, String> = (0..FILES).map(|n| (format!("{n}.txt"), format!("content {n}"))).collect();
-    for has_old_files in [false, true] {
+    for (has_old_files, verify) in [(false, "size"), (true, "size"), (true, "content")] {
         let icloud = ICloud::new();
         icloud.simulator.make_folders("to");
         if has_old_files {
             (0..FILES).for_each(|n| icloud.put(&format!("to/{n}.txt"), b"old"));
         }
-        let settings = icloud.settings("icloud:///to").with("uploads", "12");
+        let settings = icloud.settings("icloud:///to").with("uploads", "12").with("verify", verify);
         icloud.hold(RequestKind::UpdateDocuments, "registrations");
         let release = async {
             icloud.until(RequestKind::UpdateDocuments, 2 * FILES).await;

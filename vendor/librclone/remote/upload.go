@@ -81,11 +81,12 @@ type uploadRequest struct {
 	Nanos   int64  `json:"nanos"`
 	Defer   bool   `json:"defer"` // a replacement may be completed after the upload has returned; see remote/finish
 	// Identical is set if a file with the same size and time that takes the name of
-	// a replacement in the meantime is accepted in its place.
-	Identical bool   `json:"identical"`
-	New       bool   `json:"new"`     // if the backend can, fail if the name is taken, without looking that up
-	Package   bool   `json:"package"` // store the archive of a package as a package, or fail
-	Scope     uint64 `json:"scope"`
+	// a replacement in the meantime is accepted in its place. Unless it is empty, the
+	// content must also have this XXH128 digest, in hexadecimal.
+	Identical *string `json:"identical"`
+	New       bool    `json:"new"`     // if the backend can, fail if the name is taken, without looking that up
+	Package   bool    `json:"package"` // store the archive of a package as a package, or fail
+	Scope     uint64  `json:"scope"`
 	File      *struct {
 		Descriptor uintptr `json:"descriptor"` // closed by the upload
 		Size       int64   `json:"size"`       // in bytes
@@ -128,8 +129,8 @@ func upload(in uploadRequest, memory []byte) (*Entry, error) {
 	if in.Defer {
 		ctx = drive.DeferReplacement(ctx)
 	}
-	if in.Identical {
-		ctx = drive.AcceptIdentical(ctx)
+	if in.Identical != nil {
+		ctx = drive.AcceptIdentical(ctx, *in.Identical)
 	}
 	if in.New {
 		ctx = drive.ExpectNew(ctx)

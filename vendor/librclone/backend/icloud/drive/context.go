@@ -34,9 +34,10 @@ func DeferReplacement(ctx context.Context) context.Context {
 
 // AcceptIdentical returns a context under which a replacement succeeds if another
 // program stores a file with the same size and time under the name in the meantime.
-// The new file is then withdrawn.
-func AcceptIdentical(ctx context.Context) context.Context {
-	return context.WithValue(ctx, identicalKey, true)
+// The new file is then withdrawn. Unless digest is empty, the content of the file must
+// also have this XXH128 digest, in hexadecimal.
+func AcceptIdentical(ctx context.Context, digest string) context.Context {
+	return context.WithValue(ctx, identicalKey, &digest)
 }
 
 // ExpectNew returns a context under which an upload never replaces a file and

@@ -10,6 +10,7 @@ import (
 	"plakar-icloud/librclone/leftovers"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
 )
 
 // A file is replaced in three steps: the new file is registered beside the old one
@@ -188,13 +189,32 @@ func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name st
 		mark.Done()
 	}
 	d.folders.forget(in.id)
-	if ctx.Value(identicalKey) != nil {
+	if digest, ok := ctx.Value(identicalKey).(*string); ok {
 		got, err := d.lookup(ctx, in, name, func(found) bool { return true })
-		if err == nil && got.exact != nil && !got.exact.Folder && got.exact.Size == made.Size && got.exact.Modified.Equal(made.Modified) {
+		if err == nil && got.exact != nil && d.isIdentical(ctx, got.exact, made, on, *digest) {
 			return got.exact, nil
 		}
 	}
 	return nil, newcomer(on)
+}
+
+// isIdentical reports whether a file that has taken the name of a new file has the same
+// size and time and, unless digest is empty, the same content. The archives of a
+// package differ, so their content is not compared.
+func (d *Drive) isIdentical(ctx context.Context, it, made *Item, on, digest string) bool {
+	if it.Folder || it.Size != made.Size || !it.Modified.Equal(made.Modified) {
+		return false
+	}
+	if digest == "" || made.packaged {
+		return true
+	}
+	content, err := d.Read(ctx, it, on, 0, -1, func(*Item) {})
+	if err != nil {
+		return false
+	}
+	defer content.Close()
+	hashes, err := hash.StreamTypes(content, hash.NewHashSet(hash.XXH128))
+	return err == nil && hashes[hash.XXH128] == digest
 }
 
 // retire moves a file that is about to be replaced to the Trash. It fails if
