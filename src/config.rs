@@ -157,12 +157,10 @@ impl Config {
         let own = sections.entry(OWN_SECTION.to_owned()).or_default();
         if protocol == Protocol::Icloud {
             own.entry("type".to_owned()).or_insert_with(|| sections::ICLOUD.to_owned());
-            let service = own.get(sections::SERVICE).map(String::as_str);
             if let Some(path) = location::in_photos(&location, &top)
-                && service.is_none_or(|service| service == sections::PHOTOS)
+                && sections::choose_photos(own)
             {
                 top = path;
-                own.insert(sections::SERVICE.to_owned(), sections::PHOTOS.to_owned());
             }
         }
         origin::refuse_circles(&sections)?;
@@ -176,10 +174,7 @@ impl Config {
             Some(access) => Some(access.state.clone()),
             None => StateFolder::locate(None).ok(),
         };
-        let place = format!("{origin}\n{}", origin::identifying_options(&sections));
-        let leftovers = state
-            .as_ref()
-            .map(|state| state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(place.as_bytes()))));
+        let leftovers = state.as_ref().map(|state| leftovers_prefix(state, &origin, &sections));
         let event_account = access.as_ref().and_then(|access| access.name.as_deref()).unwrap_or(&origin);
         let on_event = OnEvent::new(event_command, event_account, state, &format!("{origin} {location}"));
         let forecast = Forecast { warn_days, on_event: on_event.clone() };
@@ -214,6 +209,13 @@ impl Config {
             on_partial,
         })
     }
+}
+
+/// Returns the start of the paths of the files in which processes list the temporary names of their
+/// uploads to the account or server of the sections.
+fn leftovers_prefix(state: &StateFolder, origin: &str, sections: &Sections) -> PathBuf {
+    let server = format!("{origin}\n{}", origin::identifying_options(sections));
+    state.kept_folder().join(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(server.as_bytes())))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The three connectors that plakar starts this program as.
 //!
-//! plakar runs one process for each connector and speaks gRPC over its stdin and stdout, or over a
-//! Unix socket, until it closes them. Only this module knows gRPC.
+//! plakar runs one process for each connector and uses gRPC over its stdin and stdout, or over a Unix
+//! socket, until it closes them. gRPC occurs only in this module.
 
 mod busy_poll;
 mod complete_request;
@@ -121,8 +121,8 @@ where
 }
 
 /// Completes the changes of a connector after plakar has closed the connection, in the background
-/// if they take long. If the process was told to end, it logs the message `unfinished` instead of
-/// continuing in the background.
+/// if they take long. If the process was terminated by a signal, it logs the message
+/// `unfinished` instead of continuing in the background.
 async fn shut_down(changes: impl Future<Output = ()>, end: &mut End, unfinished: &str) {
     let mut work = pin!(changes);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut work).await.is_ok() {
@@ -150,7 +150,7 @@ struct End {
 
 impl End {
     /// Installs the signal handlers. Ctrl-C is ignored: it reaches every process of the terminal,
-    /// and plakar decides what it means.
+    /// and plakar handles it.
     fn new(on_close: oneshot::Receiver<()>) -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -160,7 +160,7 @@ impl End {
         Ok(Self { on_close, terminate, is_terminated: false })
     }
 
-    /// Completes when plakar has closed the connection or the process is told to end.
+    /// Completes when plakar has closed the connection or the process is terminated by a signal.
     async fn wait(&mut self) {
         tokio::select! {
             _ = &mut self.on_close => {}
@@ -168,12 +168,12 @@ impl End {
         }
     }
 
-    /// Completes when the process is told to end.
+    /// Completes when the process is terminated by a signal.
     async fn terminated(&mut self) {
         self.terminate.recv().await;
     }
 
-    /// Reports whether the process was told to end.
+    /// Reports whether the process was terminated by a signal.
     fn is_terminated(&self) -> bool {
         self.is_terminated
     }

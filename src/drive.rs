@@ -322,7 +322,7 @@ impl Drive {
         self.outage.was_read(file);
     }
 
-    /// Returns the error for a file that could not be read. The error says whether it ends the run.
+    /// Returns the error for a file that could not be read. The error is fatal if it ends the run.
     pub async fn unreadable(&self, path: &DrivePath, cause: rclone::Error) -> Error {
         self.outage.judge(Work::Read, Error::new("cannot read", path, cause)).await
     }

@@ -272,7 +272,7 @@ impl Kloset {
         Ok(if instead.version == file.version { content } else { read(&instead) })
     }
 
-    /// Returns the error for an object that could not be read. The error says whether it ends the
+    /// Returns the error for an object that could not be read. The error is fatal if it ends the
     /// run.
     pub async fn unreadable(&self, resource: Resource, mac: Mac, cause: rclone::Error) -> drive::Error {
         self.drive.unreadable(&self.path(resource, mac), cause).await

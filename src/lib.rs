@@ -2,7 +2,7 @@
 //!
 //! The modules, from plakar and the users down to C; each uses only those below it:
 //!
-//! - [`program`] is what the executable does;
+//! - [`program`] is the entry point of the executable;
 //! - [`cli`] has the commands for users: signing in, showing the state, diagnosis;
 //! - [`doctor`] finds the cause of a problem, for some of these commands;
 //! - [`connector`] has the gRPC services for plakar: importer, exporter, storage;

@@ -1,6 +1,6 @@
 //! rclone in this process: typed calls, objects held by Go, and content.
 //!
-//! Only this module knows rclone's JSON. All of Go is behind `ffi`.
+//! rclone's JSON occurs only in this module. All of Go is behind `ffi`.
 
 pub mod account;
 mod call;
@@ -316,7 +316,7 @@ pub enum Item {
 #[derive(Debug, Clone)]
 pub struct File {
     object: Arc<ffi::Object>,
-    /// The size in bytes, or none if the backend cannot tell.
+    /// The size in bytes, or none if it is unknown.
     pub size: Option<u64>,
     /// The size that the service lists, if it may differ from that of the content. For a package,
     /// it is the total size of its files.

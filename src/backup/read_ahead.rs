@@ -67,7 +67,7 @@ struct Listed {
 enum Progress {
     Untouched,
     Ahead(Content),
-    /// The content was downloaded with the listing. The flag tells whether it is the archive of a
+    /// The content was downloaded with the listing. The flag is set for the archive of a
     /// package.
     Downloaded(Arc<Spooled>, bool),
     Opened,

@@ -226,12 +226,12 @@ impl Backup {
         std::mem::take(&mut lock(&self.notes))
     }
 
-    /// Returns the error after which nothing can be read, if there is one.
+    /// Returns the error that ended the backup, if there is one.
     pub fn fatal_error(&self) -> Option<drive::Error> {
         self.drive.fatal_error()
     }
 
-    /// Waits for an error after which nothing can be read.
+    /// Waits for an error that ends the backup.
     pub async fn until_fatal_error(&self) -> drive::Error {
         self.drive.until_fatal_error().await
     }
@@ -264,7 +264,7 @@ impl Backup {
         }
     }
 
-    /// Decides whether a backup whose records are all acknowledged has succeeded. With
+    /// Reports how a backup ended whose records are all acknowledged. With
     /// `all_or_nothing`, a backup that lacks files fails.
     ///
     /// # Errors
@@ -307,8 +307,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reading {
-    /// Counts a piece of the content, or the failure of the file. The returned error says whether
-    /// it ends the backup.
+    /// Counts a piece of the content, or the failure of the file. The returned error is fatal if it
+    /// ends the backup.
     pub async fn count(&self, piece: Result<Bytes, rclone::Error>) -> Result<Bytes, drive::Error> {
         match piece {
             Ok(piece) => {

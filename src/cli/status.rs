@@ -127,6 +127,7 @@ fn checked(name: &str, status: ExitStatus, described: &Description, response: &R
     }
 }
 
+/// Returns the lines for a person.
 fn shown(name: &str, apple_id: &str, described: &Description, response: &Response) -> String {
     let mut lines = vec![("account", format!("{name} ({apple_id}) at {}", described.domain))];
     // The advice replaces the message of the backend, which has its own advice.
@@ -142,14 +143,12 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
         Response::Refused(cause, text) => advice::for_cause(*cause, name).line(text),
     };
     lines.push(("session", session));
-    lines.push((
-        "trust",
-        match (&described.trust_until, described.days_left()) {
-            (Some(_), Some(0)) => "over".to_owned(),
-            (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
-            _ => "the end is unknown".to_owned(),
-        },
-    ));
+    let trust = match (&described.trust_until, described.days_left()) {
+        (Some(_), Some(0)) => "over".to_owned(),
+        (Some(until), Some(days)) => format!("{days} days left, until about {}", output::day(until)),
+        _ => "the end is unknown".to_owned(),
+    };
+    lines.push(("trust", trust));
     if let Some(renewed) = &described.renewed_at {
         lines.push((
             "renewed",
@@ -157,16 +156,7 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
         ));
     }
     if described.protected {
-        let consent = match &described.consent_until {
-            Some(until) => format!("; a device has consented to the access until {}", output::minute(until)),
-            None => String::new(),
-        };
-        let photos = if described.photos_approved {
-            "was approved before (an approval lasts about an hour)"
-        } else {
-            "is requested by the first backup of them"
-        };
-        lines.push(("protection", format!("Advanced Data Protection is on{consent}; the access to photos {photos}")));
+        lines.push(("protection", protection(described)));
     }
     if !described.needs_login && !described.reason.is_empty() {
         lines.push(("note", described.reason.clone()));
@@ -186,7 +176,21 @@ fn shown(name: &str, apple_id: &str, described: &Description, response: &Respons
         lines.extend(libraries::lines(&photos.collections).map(|line| ("library", line)));
         lines.push(("", format!("the libraries were counted on {}", output::minute(&photos.counted))));
     }
-    lines.into_iter().map(|(what, text)| output::row(what, 11, &text)).collect()
+    lines.into_iter().map(|(label, text)| output::row(label, 11, &text)).collect()
+}
+
+/// Returns the state of the consent that Advanced Data Protection requires.
+fn protection(described: &Description) -> String {
+    let consent = match &described.consent_until {
+        Some(until) => format!("; a device has consented to the access until {}", output::minute(until)),
+        None => String::new(),
+    };
+    let photos = if described.photos_approved {
+        "was approved before (an approval lasts about an hour)"
+    } else {
+        "is requested by the first backup of them"
+    };
+    format!("Advanced Data Protection is on{consent}; the access to photos {photos}")
 }
 
 /// Run a command as on_event would.

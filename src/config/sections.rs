@@ -1,6 +1,6 @@
 //! Converts plakar's flat map into the sections of an rclone configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Error;
 use crate::{rclone::Sections, secret};
@@ -62,6 +62,12 @@ pub fn from_options(map: HashMap<String, String>) -> Result<Sections, Error> {
         }
     }
     Ok(sections)
+}
+
+/// Makes Photos the service of a section, unless the section has another service. Reports whether
+/// it is Photos.
+pub fn choose_photos(section: &mut BTreeMap<String, String>) -> bool {
+    section.entry(SERVICE.to_owned()).or_insert_with(|| PHOTOS.to_owned()) == PHOTOS
 }
 
 /// Reports whether an option of a backend of rclone contains a secret.

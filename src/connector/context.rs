@@ -59,8 +59,8 @@ impl Context {
         Ok(&self.config()?.top)
     }
 
-    /// Checks that the service responds to a request for the top folder. `must_exist` says whether
-    /// a missing folder is an error.
+    /// Checks that the service responds to a request for the top folder. With `must_exist`, a
+    /// missing folder is an error.
     ///
     /// # Errors
     /// Fails if the service does not respond or the folder is missing.

@@ -111,7 +111,7 @@ impl Exporter {
     }
 }
 
-/// How an unsuccessful restore ended.
+/// Why a restore did not succeed.
 enum End {
     Failed(Error, Box<Summary>),
     /// plakar has closed the connection or cancelled the call.
@@ -138,7 +138,7 @@ async fn restore_all(
                 restore.send_outcome(record, result).await;
                 continue;
             }
-            () = stop.cancelled() => return Err(End::Disconnected(status::of("the process was told to end"))),
+            () = stop.cancelled() => return Err(End::Disconnected(status::of("the process was terminated by a signal"))),
         };
         match (request.map(|request| request.packet), &mut incoming) {
             (None, _) => break,

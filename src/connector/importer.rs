@@ -203,8 +203,8 @@ impl Run {
 
     /// Reports the result of the backup, unless the other importer of the same backup does. An
     /// importer of which plakar has opened a file is never the one that only counts. Any other one
-    /// reports a success when plakar closes it, because processes in containers of their own cannot
-    /// tell which of them is the first.
+    /// reports a success when plakar closes it, because it is unknown which of several processes in
+    /// containers of their own is the first.
     fn report(&self, end: Result<(), Error>) -> Result<(), Status> {
         let was_opened = self.backup.was_opened();
         match end {

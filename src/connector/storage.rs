@@ -149,7 +149,7 @@ impl store_server::Store for Storage {
     }
 
     async fn close(&self, _: Request<CloseRequest>) -> Result<Response<CloseResponse>, Status> {
-        // Maintenance has told the user what it deleted, so its deletions are completed here.
+        // Maintenance has reported its deletions to the user, so they are completed here.
         // plakar waits for this response without a limit. Locks are deleted after plakar has closed
         // the connection.
         if let Some(kloset) = self.kloset.get() {

@@ -1,6 +1,6 @@
 //! The items in the archive of a package.
 //!
-//! The directory at the end of the archive decides what it contains, because only the directory is
+//! The items are those in the directory at the end of the archive, because only the directory is
 //! certain to have the sizes. So an archive is read from a spool that contains all of it.
 
 use std::{

@@ -34,7 +34,7 @@ pub enum Work {
 ///
 /// An operation that got no response, after all its retries, triggers a check: the top folder is
 /// listed and, if content failed, a file that was read before is read again. If the check fails
-/// too, or if nothing succeeds any more, every later error says that it ends the run.
+/// too, or if nothing succeeds any more, every later error is fatal: it ends the run.
 #[derive(Debug)]
 pub(super) struct Outage {
     remote: Remote,
@@ -114,8 +114,8 @@ impl Outage {
         }
     }
 
-    /// Records the failure of an operation after its last retry. Returns the error, which says
-    /// whether it ends the run.
+    /// Records the failure of an operation after its last retry. Returns the error, which is
+    /// fatal if it ends the run.
     pub async fn judge(&self, work: Work, error: Error) -> Error {
         let failed_at = Instant::now();
         if !error.cause().may_be_outage() || self.fatal_error().is_some() {

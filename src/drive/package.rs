@@ -86,7 +86,7 @@ impl Patches {
         let mut at = 0;
         while let Some(&[id, more_id, size, more_size]) = extra.get(at..at + 4) {
             let (id, size) = (u16::from_le_bytes([id, more_id]), usize::from(u16::from_le_bytes([size, more_size])));
-            // The first byte of Info-ZIP's field says which times follow.
+            // The first byte of Info-ZIP's field has a bit for each time that follows.
             let kept = usize::from(id == TIMES[0]);
             if TIMES.contains(&id) && size > kept && at + 4 + size <= extra.len() {
                 self.0.push((extra_start + (at + 4 + kept) as u64, vec![0; size - kept]));

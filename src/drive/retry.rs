@@ -12,7 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// so that the user can run the command later.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// The shortest pause that is logged as a warning, so that the user sees why nothing happens.
+/// The shortest pause that is logged as a warning, because a user may be waiting.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// A counter of the attempts at an operation.
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// Of several items, only those are retried whose error says so. A failed call counts for all.
+    /// Of several items, only those with a temporary error are retried. A failed call counts for all.
     #[tokio::test]
     async fn only_items_with_temporary_errors_are_retried() {
         let calls = RefCell::new(Vec::new());

@@ -14,8 +14,8 @@ use crate::{
 /// A file that announces that a process is creating a kloset in a folder.
 ///
 /// rclone has no operation that creates a file only if it does not exist. So a process stores a
-/// claim first and then lists the folder. Of two concurrent processes, at least one sees the claim
-/// of the other. A process that sees another claim withdraws its own and tries again after a pause
+/// claim first and then lists the folder. Of two concurrent processes, at least one finds the claim
+/// of the other. A process that finds another claim withdraws its own and tries again after a pause
 /// whose length differs between processes. The name of a claim identifies the process, so that the
 /// claim of a killed process is recognised.
 pub struct Claim {

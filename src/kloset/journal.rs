@@ -1,7 +1,7 @@
 //! A journal of the recent changes of a kloset by the processes of this machine.
 //!
-//! A listing may lag behind a change, and a deletion may continue after plakar has been told that
-//! it is done. The journal is a file in the state folder that every process reads and appends to,
+//! A listing may lag behind a change, and a deletion may continue after plakar has got the
+//! response that it is done. The journal is a file in the state folder that every process reads and appends to,
 //! so that later processes take these changes into account. A process that cannot use it works as
 //! if it were the only process on the machine.
 

@@ -228,7 +228,7 @@ struct Services {
 method!("account/services", Services, Available);
 
 impl Rclone {
-    /// Begins a sign-in: proves the password once and has a code sent. `via` says how the code is
+    /// Begins a sign-in: proves the password once and has a code sent. `via` is how the code is
     /// sent: empty for Apple's choice, or "sms" or "voice" and the index of a phone in the list.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! Every call blocks its thread. No call may be made before [`start`] has returned: Go's exports
 //! would wait for a runtime that never starts.
 
-#![expect(unsafe_code, reason = "this is the layer that talks to C")]
+#![expect(unsafe_code, reason = "this is the layer that calls C")]
 
 mod allocator;
 #[expect(dead_code, non_snake_case, reason = "generated from the exports, names and all")]
@@ -67,8 +67,8 @@ pub fn call(method: &str, input: &str) -> Result<Option<GoString>, NulError> {
     let (method, input) = (CString::new(method)?, CString::new(input)?);
     // SAFETY: both are NUL-terminated and outlive the call, which copies them
     // (C.GoString) and does not write to them.
-    let answer = unsafe { bindings::RcloneCall(method.as_ptr().cast_mut(), input.as_ptr().cast_mut()) };
-    Ok(GoString::new(answer))
+    let result = unsafe { bindings::RcloneCall(method.as_ptr().cast_mut(), input.as_ptr().cast_mut()) };
+    Ok(GoString::new(result))
 }
 
 /// Calls an rc method of rclone's own. Returns its status (200 if the call was made) and JSON.
@@ -92,9 +92,9 @@ pub fn upload(input: &str, content: &[u8]) -> Result<String, NulError> {
     // SAFETY: `content` is borrowed for the call. The export reads it through a
     // region that it takes back before it returns (vendor/librclone/remote/
     // upload.go), and never writes to it.
-    let answer =
+    let result =
         unsafe { bindings::RcloneUpload(input.as_ptr().cast_mut(), or_null(content).cast_mut(), content.len()) };
-    Ok(text_of(answer))
+    Ok(text_of(result))
 }
 
 /// Returns the address of a slice, or null for an empty one. In Rust, the pointer of an empty slice

@@ -54,7 +54,7 @@ impl Remote {
     /// # Errors
     /// Fails if the call could not be made.
     pub async fn is_package_name(self, name: &str) -> Result<bool, Error> {
-        call(PackageName { remote: self.id, name: name.to_owned() }).await.map(|answer| answer.package)
+        call(PackageName { remote: self.id, name: name.to_owned() }).await.map(|result| result.package)
     }
 
     /// Gives a leftover the name under which it is listed.

@@ -89,7 +89,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the document of a run that ends now. `reason` says why it has no result.
+    /// Returns the document of a run that ends now. `reason` is why it has no result.
     pub(super) fn new(
         kind: Kind,
         to: &Destinations,

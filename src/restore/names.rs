@@ -24,7 +24,7 @@ pub struct Names {
 /// Whether the service treats names that differ in case as equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
-    /// Only an attempt can tell.
+    /// Only an attempt can show it.
     Unknown,
     /// It treats them as equal.
     Folded,
@@ -39,8 +39,8 @@ pub enum Moved {
     To(DrivePath),
     /// Nowhere, because an existing file has the path and stays.
     LeftOut,
-    /// Nowhere, because the folder cannot be created. Only a plan decides so: uploads may still
-    /// create the folder.
+    /// Nowhere, because the folder cannot be created. This occurs only in a plan: uploads may
+    /// still create the folder.
     Refused,
 }
 
@@ -57,7 +57,7 @@ enum Used {
 pub enum Taken {
     /// No path in use is equal. The path is in use now.
     Free,
-    /// A path in use differs only in case, and only the service can tell whether the two are equal.
+    /// A path in use differs only in case, and only an attempt can show whether the two are equal.
     /// The path is in use now.
     Alike,
     /// A path in use is equal.
@@ -65,9 +65,9 @@ pub enum Taken {
 }
 
 impl Names {
-    /// Returns an empty set of names. `merges` says whether the service treats names that differ in
-    /// their Unicode form as equal, and perhaps those that differ in case. `folds` says whether it
-    /// is known to treat those that differ in case as equal.
+    /// Returns an empty set of names. With `merges`, the service treats names that differ in their
+    /// Unicode form as equal, and perhaps those that differ in case. With `folds`, it is known to
+    /// treat those that differ in case as equal.
     pub fn new(merges: bool, folds: bool) -> Self {
         let case = if folds { Case::Folded } else { Case::Unknown };
         Self { merges, case, used: HashMap::new() }

@@ -57,8 +57,8 @@ pub struct Decided {
     pub fate: Fate,
     /// The path in the destination, if the restore chooses another name.
     pub renamed: Option<String>,
-    /// The other name that the item gets if the service refuses its own. Only the service knows
-    /// whether it does.
+    /// The other name that the item gets if the service refuses its own. Only an attempt can
+    /// show whether it does.
     pub doubtful: Option<String>,
     /// Why the restore would fail for this item.
     pub reason: Option<String>,

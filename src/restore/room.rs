@@ -1,6 +1,6 @@
 //! The room that the destination has for a restore.
 //!
-//! plakar sends one file after the other and never says how many follow, so the total size of a
+//! plakar sends one file after the other without announcing how many follow, so the total size of a
 //! restore is unknown until its end. Each file is compared with the free room before its upload.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

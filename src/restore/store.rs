@@ -132,7 +132,7 @@ pub struct Target {
 pub enum Name {
     /// No other name is equal.
     Own,
-    /// Another name differs only in case, and only the service can tell whether the two are equal.
+    /// Another name differs only in case, and only an attempt can show whether the two are equal.
     Alike,
     /// Another name is equal.
     Twin,

@@ -54,7 +54,7 @@ fn the_domain_is_found_before_a_code_is_sent() {
 
 /// Apple names the domain only after the code.
 #[test]
-fn a_country_that_does_not_tell_the_domain() {
+fn the_domain_may_be_named_only_after_the_code() {
     let person = of_china("USA", true);
     person.sign_in();
     assert_eq!(person.count(RequestKind::SigninComplete), 1, "the tokens are valid at both domains");
@@ -71,7 +71,7 @@ fn a_country_that_does_not_tell_the_domain() {
 }
 
 #[test]
-fn an_account_without_a_second_factor() {
+fn an_account_without_a_second_factor_signs_in_at_its_domain() {
     for tokens_of_both_domains in [false, true] {
         let person = of_china("CHN", tokens_of_both_domains);
         person.simulator.rules(|rules| rules.account.two_factor = false);
@@ -82,7 +82,7 @@ fn an_account_without_a_second_factor() {
 
 /// Backups and restores, with sessions that end meanwhile, use only the hosts of the domain.
 #[tokio::test]
-async fn everything_happens_at_the_domain() {
+async fn only_hosts_of_the_domain_are_used() {
     let person = of_china("CHN", false);
     person.sign_in();
     person.simulator.put_file("a/b.txt", Content::from(&b"hello"[..]), 1_700_000_000_000);
@@ -109,7 +109,7 @@ async fn everything_happens_at_the_domain() {
 /// The session is renewed at the new domain if that accepts the tokens or the trust of the old one.
 /// Otherwise a person signs in there.
 #[test]
-fn an_account_that_moves() {
+fn the_session_of_an_account_that_moves_is_renewed_or_needs_a_login() {
     let person = Person::signed_in();
     for china in [true, false] {
         person.simulator.rules(|rules| {
@@ -155,7 +155,7 @@ fn the_diagnosis_names_the_domain() {
 
 /// No token is sent to a domain that is not iCloud's, or back and forth between the two.
 #[test]
-fn a_domain_that_cannot_be_used() {
+fn an_unknown_domain_gets_no_token() {
     let refer = |person: &Person, header: Option<&str>, body: &str| {
         let headers = header.map(|to| ("Location".to_owned(), to.to_owned())).into_iter().collect();
         let refusal = FaultAction::Status { status: 302, body: body.to_owned(), headers };

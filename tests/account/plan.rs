@@ -61,7 +61,7 @@ fn plan(person: &Person, more: &[&str], code: i32) -> Value {
 
 /// For each choice, a plan has the numbers of the restore that follows, and changes nothing.
 #[tokio::test]
-async fn a_restore_does_what_the_plan_says() {
+async fn a_restore_has_the_results_of_its_plan() {
     for choice in ["replace", "skip", "keep-both", "newer", "fail"] {
         let person = furnished();
         let before = person.simulator.snapshot();
@@ -111,9 +111,9 @@ async fn a_restore_does_what_the_plan_says() {
     }
 }
 
-/// The words for people, and the room that is missing.
+/// The output for a person has every outcome, and that of --json the number of missing bytes.
 #[tokio::test]
-async fn a_plan_tells_what_it_finds_and_whether_there_is_room() {
+async fn a_plan_shows_every_outcome_and_the_free_space() {
     let person = furnished();
     let from = person.file("from");
     let shown = person.run(&["plan", from.to_str().unwrap(), "icloud:/to"]).ends(1);

@@ -100,8 +100,8 @@ async fn cookies_that_the_service_replaces_are_stored() {
     let icloud = ICloud::new();
     let body = r#"[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]"#;
     let headers = [("set-cookie".to_owned(), "X-APPLE-NEW=replaced".to_owned())].into();
-    let answer = FaultAction::Status { status: 200, body: body.to_owned(), headers };
-    icloud.simulator.add_fault(FaultRule::new(RequestKind::List, answer));
+    let cookies = FaultAction::Status { status: 200, body: body.to_owned(), headers };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::List, cookies));
     icloud.backup("icloud://").await;
     let sessions = icloud.host.surroundings().home().join(".local/state/plakar-icloud/sessions");
     let mut files = std::fs::read_dir(sessions).unwrap().map(|entry| entry.unwrap().path());

@@ -72,7 +72,7 @@ impl Folder {
     }
 }
 
-/// Reports whether an error says that an item no longer exists, or is another item now: one that was
+/// Reports whether an error means that an item no longer exists, or is another item now: one that was
 /// a folder ([`io::ErrorKind::NotADirectory`]) or a link ([`io::ErrorKind::InvalidInput`]).
 fn has_vanished(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};

@@ -82,9 +82,14 @@ impl Exporter {
             config: settings.config(),
         };
         let init = async { client.init(request).await.map_err(Error::refused("Init")) };
-        let answer = within("Init", init).await?.into_inner();
+        let response = within("Init", init).await?.into_inner();
         Ok(Self {
-            identity: Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags },
+            identity: Identity {
+                origin: response.origin,
+                kind: response.r#type,
+                root: response.root,
+                flags: response.flags,
+            },
             client,
             connector,
         })
@@ -130,8 +135,8 @@ impl Exporter {
         let (sender, receiver) = mpsc::channel(1);
         let mut client = self.client.clone();
         let call = tokio::spawn(async move {
-            let answer = client.export(ReceiverStream::new(receiver)).await;
-            Ok(answer.map_err(Error::refused("Export"))?.into_inner())
+            let response = client.export(ReceiverStream::new(receiver)).await;
+            Ok(response.map_err(Error::refused("Export"))?.into_inner())
         });
         (Outgoing(sender), Acks::Starting(call))
     }
@@ -227,8 +232,8 @@ impl Acks {
         }
         let Self::Running(stream) = self else { return Ok(None) };
         let next = async { stream.message().await.map_err(Error::refused(operation)) };
-        let Some(answer) = within(operation, next).await? else { return Ok(None) };
-        let result = answer.result.unwrap_or_default();
+        let Some(response) = within(operation, next).await? else { return Ok(None) };
+        let result = response.result.unwrap_or_default();
         let record = result.header.ok_or_else(|| Error::protocol(operation, "an ack without header"))?;
         if record.error.is_empty() && !record.is_xattr && record.file_info.is_none() {
             let violation = format!("invalid record {}: missing fileinfo", record.pathname);

@@ -42,9 +42,14 @@ impl Importer {
             config: settings.config(),
         };
         let init = async { client.init(request).await.map_err(Error::refused("Init")) };
-        let answer = within("Init", init).await?.into_inner();
+        let response = within("Init", init).await?.into_inner();
         Ok(Self {
-            identity: Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags },
+            identity: Identity {
+                origin: response.origin,
+                kind: response.r#type,
+                root: response.root,
+                flags: response.flags,
+            },
             client,
             connector,
             concurrency: options.concurrency,

@@ -282,9 +282,9 @@ fn gone() -> Error {
 }
 
 /// Waits for a response, up to a limit.
-pub(crate) async fn within<T>(operation: &'static str, answer: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(operation: &'static str, response: impl Future<Output = Result<T>>) -> Result<T> {
     let limit = PATIENCE;
-    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Error::Deadline { operation, limit }))
+    tokio::time::timeout(limit, response).await.unwrap_or(Err(Error::Deadline { operation, limit }))
 }
 
 /// Waits until a condition holds.

@@ -71,8 +71,8 @@ const CHUNK: usize = 1024 * 1024;
 macro_rules! call {
     ($store:expr, $name:literal, $method:ident($request:expr)) => {{
         let mut client = $store.client.clone();
-        let answer = async { client.$method($request).await.map_err(Error::refused($name)) };
-        within($name, answer).await.map(Response::into_inner)
+        let response = async { client.$method($request).await.map_err(Error::refused($name)) };
+        within($name, response).await.map(Response::into_inner)
     }};
 }
 
@@ -89,9 +89,9 @@ impl Store {
             flags: wire::StorageFlags::Undefined.into(),
         };
         let request = wire::InitRequest { proto: settings.protocol(), config: settings.config() };
-        let answer = call!(store, "Init", init(request))?;
+        let response = call!(store, "Init", init(request))?;
         store.identity =
-            Identity { origin: answer.origin, kind: answer.r#type, root: answer.root, flags: answer.flags };
+            Identity { origin: response.origin, kind: response.r#type, root: response.root, flags: response.flags };
         Ok(store)
     }
 
@@ -164,12 +164,12 @@ impl Store {
     /// Fails if the remote cannot be read, or there is a name that plakar cannot handle.
     pub async fn list(&self, resource: Resource) -> Result<Vec<Mac>> {
         let r#type = resource.number();
-        let answer = call!(self, "List", list(wire::ListRequest { r#type, flags: self.flags }))?;
+        let response = call!(self, "List", list(wire::ListRequest { r#type, flags: self.flags }))?;
         let mac = |name: Bytes| {
             let length = format!("invalid MAC length: {}", name.len());
             Mac::try_from(&*name).map_err(|_| Error::protocol("List", length))
         };
-        answer.macs.into_iter().map(mac).collect()
+        response.macs.into_iter().map(mac).collect()
     }
 
     /// Stores an object, at first in chunks of odd sizes. Returns the number of written bytes that
@@ -225,8 +225,8 @@ impl Store {
         let mut content = BytesMut::new();
         loop {
             let next = async { stream.message().await.map_err(Error::refused(operation)) };
-            let Some(answer) = within(operation, next).await? else { break };
-            content.extend_from_slice(&answer.chunk);
+            let Some(response) = within(operation, next).await? else { break };
+            content.extend_from_slice(&response.chunk);
         }
         if range.is_some_and(|range| content.len() > range.length as usize) {
             return Err(Error::protocol(operation, "more bytes than requested"));
@@ -285,11 +285,11 @@ impl Put {
     /// Fails if the object is not stored.
     pub async fn finish(self) -> Result<i64> {
         drop(self.sender);
-        let answer = async {
-            let answer = self.call.await.map_err(std::io::Error::other)?;
-            answer.map_err(Error::refused("Put"))
+        let response = async {
+            let response = self.call.await.map_err(std::io::Error::other)?;
+            response.map_err(Error::refused("Put"))
         };
-        Ok(within("Put", answer).await?.into_inner().bytes_written)
+        Ok(within("Put", response).await?.into_inner().bytes_written)
     }
 
     /// Resets the call in the middle.

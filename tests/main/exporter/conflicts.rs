@@ -50,7 +50,7 @@ fn tree() -> Tree {
 }
 
 #[tokio::test]
-async fn a_file_with_the_same_name_is_treated_as_on_conflict_says() {
+async fn on_conflict_selects_how_a_file_of_the_same_name_is_treated() {
     let beside = format!("a (restored {}).txt", today());
     let all = [("a.txt", "new"), ("sub/b.txt", "b")];
     for (choice, files, counted, fails) in [

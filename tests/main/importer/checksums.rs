@@ -82,7 +82,7 @@ async fn checksums_of_another_algorithm_are_not_used() {
 
 /// If the service begins to report other checksums, a process stops to use them.
 #[tokio::test]
-async fn checksums_that_stop_to_be_right_are_not_used_for_long() {
+async fn checksums_that_become_wrong_are_not_used_for_long() {
     let (icloud, first) = with_proof().await;
     icloud.simulator.rules(|rules| rules.drive.published_checksums = false);
     for number in 0..60 {

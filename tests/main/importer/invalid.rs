@@ -17,8 +17,8 @@ async fn backup_with(icloud: &ICloud, more: Vec<Value>) -> plakar_host::Snapshot
         "drivewsid": docs, "name": "docs", "type": "FOLDER", "status": "OK",
         "numberOfItems": items.len(), "items": items,
     }]);
-    let answer = FaultAction::Replace { text: text.to_string(), effect: false };
-    icloud.simulator.add_fault(FaultRule::new(RequestKind::List, answer).matching(docs));
+    let malformed = FaultAction::Replace { text: text.to_string(), effect: false };
+    icloud.simulator.add_fault(FaultRule::new(RequestKind::List, malformed).matching(docs));
     icloud.backup("icloud:///docs").await
 }
 

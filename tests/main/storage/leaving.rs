@@ -164,7 +164,7 @@ async fn a_lock_is_deleted_when_its_plakar_has_exited() {
     assert_eq!(locks(&icloud).into_keys().collect::<Vec<_>>(), [format!("/kloset/locks/{foreign}")]);
 }
 
-/// A process is told to end when the system shuts down.
+/// A process is terminated by a signal when the system shuts down.
 #[tokio::test]
 async fn a_terminated_process_deletes_its_lock() {
     let icloud = ICloud::new();

@@ -29,7 +29,7 @@ struct Refusal(StatusCode, String);
 
 type Outcome = Result<Value, Refusal>;
 
-pub(crate) async fn answer(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(crate) async fn serve(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let query: BTreeMap<String, String> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -98,6 +98,19 @@ fn command(state: &mut State, method: &Method, verb: &str, query: &BTreeMap<Stri
             state.clock.set_offset_seconds(offset);
             Ok(json!({ "offset_seconds": offset, "now_ms": state.clock.now_ms() }))
         }
+        _ => session_command(state, method, verb, query, body),
+    }
+}
+
+fn session_command(
+    state: &mut State,
+    method: &Method,
+    verb: &str,
+    query: &BTreeMap<String, String>,
+    body: &[u8],
+) -> Outcome {
+    let done = || Ok(json!({ "ok": true }));
+    match (method.as_str(), verb) {
         ("POST", "session/mint") => {
             let now = state.clock.now_seconds();
             Ok(json!(state.account.mint(&state.rules.account, now)))

@@ -143,7 +143,7 @@ impl Journal {
         }
     }
 
-    pub(crate) fn answered(&mut self, number: u64, status: u16) {
+    pub(crate) fn responded(&mut self, number: u64, status: u16) {
         if let Some(entry) = self.entry(number) {
             entry.status = Some(status);
         }

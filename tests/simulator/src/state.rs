@@ -19,7 +19,7 @@ use crate::photos::{self, Photos};
 use crate::rules::Rules;
 use crate::throttle::Throttle;
 use crate::transport::link::Link;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 pub(crate) struct State {
     pub(crate) rules: Rules,
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Refuses a request of a client that sends too many.
-    pub(crate) fn throttle(&mut self, kind: RequestKind) -> Result<(), Answer> {
+    pub(crate) fn throttle(&mut self, kind: RequestKind) -> Result<(), Response> {
         if !kind.needs_session() {
             return Ok(());
         }
@@ -105,16 +105,16 @@ impl State {
     }
 
     /// Performs a request and returns the response. `posted` is the file of a content upload.
-    pub(crate) fn answer(&mut self, message: &Message, posted: Option<Content>) -> Answer {
+    pub(crate) fn respond(&mut self, message: &Message, posted: Option<Content>) -> Response {
         self.drive.written.clear();
-        let answer = self.route(message, posted);
+        let response = self.route(message, posted);
         for folder in self.drive.written.drain(..) {
             self.latency.written(folder);
         }
-        if message.is_to_china() { answer.in_china() } else { answer }
+        if message.is_to_china() { response.in_china() } else { response }
     }
 
-    fn route(&mut self, message: &Message, posted: Option<Content>) -> Answer {
+    fn route(&mut self, message: &Message, posted: Option<Content>) -> Response {
         let (now_ms, now) = (self.clock.now_ms(), self.clock.now_seconds());
         let Self { rules, account, drive, photos, .. } = self;
         if message.kind.needs_session()
@@ -134,13 +134,13 @@ impl State {
             | RequestKind::VerifyCode
             | RequestKind::SendSms
             | RequestKind::VerifySms
-            | RequestKind::Trust => Ok(signin::answer(account, &rules.account, &rules.session, now, message)),
+            | RequestKind::Trust => Ok(signin::respond(account, &rules.account, &rules.session, now, message)),
             RequestKind::AccountLogin
             | RequestKind::Validate
             | RequestKind::RequestPcs
             | RequestKind::WebAccessState
             | RequestKind::DeviceConsent
-            | RequestKind::StorageUsage => Ok(setup::answer(account, rules, drive.tree.stored_bytes(), now, message)),
+            | RequestKind::StorageUsage => Ok(setup::respond(account, rules, drive.tree.stored_bytes(), now, message)),
             RequestKind::List => drivews::list(drive, drive_rules, message),
             RequestKind::ListDetails => drivews::details(drive, drive_rules, message),
             RequestKind::CreateFolders => drivews::create_folders(drive, drive_rules, now_ms, message),
@@ -163,16 +163,16 @@ impl State {
             | RequestKind::PhotosLookup
             | RequestKind::PhotosCount
             | RequestKind::PhotosZones
-            | RequestKind::PhotosChanges => photos::answer(photos, &rules.photos, now, message),
+            | RequestKind::PhotosChanges => photos::respond(photos, &rules.photos, now, message),
             RequestKind::SharedAlbums | RequestKind::SharedAlbumPhotos | RequestKind::SharedAlbumCount => {
-                photos::shared::answer(photos, &rules.photos, now, message)
+                photos::shared::respond(photos, &rules.photos, now, message)
             }
             RequestKind::ContentGet => Ok(content_host::get(drive, photos, drive_rules, now, message)),
             RequestKind::ContentPost => Ok(posted.map_or_else(
-                || Answer::service_error(400, "Bad Request"),
+                || Response::service_error(400, "Bad Request"),
                 |file| content_host::post(drive, message, file),
             )),
-            RequestKind::RefusedHost | RequestKind::Unknown => Err(Answer::service_error(404, "Not Found")),
+            RequestKind::RefusedHost | RequestKind::Unknown => Err(Response::service_error(404, "Not Found")),
         };
         outcome.unwrap_or_else(|refused| refused)
     }

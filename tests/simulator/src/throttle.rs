@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::rules::ThrottleRules;
-use crate::transport::message::Answer;
+use crate::transport::message::Response;
 
 /// A token bucket for the requests to the hosts of Drive.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     /// Takes a token for one request, or returns the refusal.
-    pub(crate) fn admit(&mut self, rules: &ThrottleRules, now: Instant) -> Result<(), Answer> {
+    pub(crate) fn admit(&mut self, rules: &ThrottleRules, now: Instant) -> Result<(), Response> {
         if rules.calls_per_second == 0 {
             return Ok(());
         }
@@ -38,11 +38,11 @@ impl Throttle {
     }
 }
 
-fn refusal(rules: &ThrottleRules) -> Answer {
-    let answer = Answer::cloudkit_error(rules.status, "THROTTLED", "Request throttled");
+fn refusal(rules: &ThrottleRules) -> Response {
+    let response = Response::cloudkit_error(rules.status, "THROTTLED", "Request throttled");
     match rules.retry_after_seconds {
-        Some(seconds) => answer.with_header("retry-after", seconds.to_string()),
-        None => answer,
+        Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+        None => response,
     }
 }
 

@@ -245,10 +245,10 @@ fn a_batch_returns_the_content_urls_of_several_documents_in_order() {
     let (simulator, client) = start();
     let ids = three(&simulator, &client);
     let wanted = [ids[2].as_str(), &ids[0], &ids[1]];
-    let answered = client.batch(&wanted).json();
-    let answered = answered.as_array().unwrap();
-    assert_eq!(answered.len(), 3);
-    for ((element, id), bytes) in answered.iter().zip(wanted).zip(["c", "a", "b"]) {
+    let response = client.batch(&wanted).json();
+    let response = response.as_array().unwrap();
+    assert_eq!(response.len(), 3);
+    for ((element, id), bytes) in response.iter().zip(wanted).zip(["c", "a", "b"]) {
         assert!(id.ends_with(element["document_id"].as_str().unwrap()));
         let single = client.content_url(id).json();
         assert_eq!(element["double_etag"], single["double_etag"]);
@@ -265,12 +265,12 @@ fn a_batch_has_an_element_for_a_missing_document_if_the_rule_says_so() {
     let (simulator, client) = start();
     let ids = three(&simulator, &client);
     let wanted = [ids[0].as_str(), "FILE::com.apple.CloudDocs::NOWHERE", &ids[1]];
-    let tokens = |answer: Value| -> Vec<bool> {
-        answer.as_array().unwrap().iter().map(|element| element["data_token"].is_object()).collect()
+    let tokens = |response: Value| -> Vec<bool> {
+        response.as_array().unwrap().iter().map(|element| element["data_token"].is_object()).collect()
     };
-    let answer = client.batch(&wanted).json();
-    assert_eq!(answer[1], json!({ "document_id": "NOWHERE" }));
-    assert_eq!(tokens(answer), [true, false, true]);
+    let response = client.batch(&wanted).json();
+    assert_eq!(response[1], json!({ "document_id": "NOWHERE" }));
+    assert_eq!(tokens(response), [true, false, true]);
     simulator.rules(|rules| rules.drive.download_batch_gap = BatchGap::Omitted);
     assert_eq!(tokens(client.batch(&wanted).json()), [true, true]);
     simulator.rules(|rules| rules.drive.download_batch_gap = BatchGap::NotFound);

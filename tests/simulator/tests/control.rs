@@ -22,15 +22,15 @@ fn control(base: &str, method: Method, command: &str, body: &[u8]) -> (u16, Valu
 }
 
 fn post(base: &str, command: &str, body: &Value) -> Value {
-    let (status, answer) = control(base, Method::POST, command, body.to_string().as_bytes());
-    assert_eq!(status, 200, "{command}: {answer}");
-    answer
+    let (status, response) = control(base, Method::POST, command, body.to_string().as_bytes());
+    assert_eq!(status, 200, "{command}: {response}");
+    response
 }
 
 fn get(base: &str, command: &str) -> Value {
-    let (status, answer) = control(base, Method::GET, command, b"");
-    assert_eq!(status, 200, "{command}: {answer}");
-    answer
+    let (status, response) = control(base, Method::GET, command, b"");
+    assert_eq!(status, 200, "{command}: {response}");
+    response
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn a_command_moves_the_clock_and_an_unknown_command_is_refused() {
     post(&base, "clock", &json!({ "advance_seconds": 60 }));
     assert_eq!(post(&base, "clock", &json!({ "advance_seconds": 60 }))["offset_seconds"], 120);
     assert_eq!(post(&base, "clock", &json!({ "offset_seconds": 5 }))["offset_seconds"], 5);
-    let (status, answer) = control(&base, Method::GET, "nothing", b"");
-    assert_eq!((status, &answer["error"]), (404, &json!("no control command GET nothing")));
+    let (status, response) = control(&base, Method::GET, "nothing", b"");
+    assert_eq!((status, &response["error"]), (404, &json!("no control command GET nothing")));
 }
 
 struct Program(Child);

@@ -211,7 +211,7 @@ fn a_wait_that_times_out_returns_the_number_of_requests_that_arrived() {
 }
 
 #[test]
-fn a_stall_lasts_until_the_client_gives_up() {
+fn a_stall_lasts_until_the_client_disconnects() {
     let (simulator, client) = start();
     for at in [HoldAt::Arrival, HoldAt::Answer, HoldAt::Body(10)] {
         let fault = simulator.add_fault(FaultRule::new(RequestKind::CreateFolders, FaultAction::Stall { at }));

@@ -114,10 +114,10 @@ fn partial_data_and_the_hierarchy_are_returned_on_request() {
     let a = client.in_root("a");
     let b = client.list(id(&a))[0].clone();
     let wanted = json!([{ "drivewsid": id(&b), "partialData": true, "includeHierarchy": true }]);
-    let answer = client.post(&format!("{DRIVE}/retrieveItemDetailsInFolders"), &wanted).json()[0].clone();
-    assert_eq!(answer["hierarchy"][0], json!({ "drivewsid": ROOT }));
-    assert_eq!(answer["hierarchy"][1]["name"], "a");
-    assert_eq!(answer["items"][0].as_object().unwrap().len(), 3);
+    let response = client.post(&format!("{DRIVE}/retrieveItemDetailsInFolders"), &wanted).json()[0].clone();
+    assert_eq!(response["hierarchy"][0], json!({ "drivewsid": ROOT }));
+    assert_eq!(response["hierarchy"][1]["name"], "a");
+    assert_eq!(response["items"][0].as_object().unwrap().len(), 3);
 }
 
 #[test]

@@ -143,6 +143,6 @@ fn a_package_is_refused_unless_it_repeats_every_receipt_of_its_upload() {
 #[test]
 fn an_upload_of_a_package_that_is_not_an_archive_is_refused() {
     let (_simulator, client) = start();
-    let (_, answer) = upload(&client, b"not a zip archive");
-    assert_eq!(answer["errorCode"], 400);
+    let (_, response) = upload(&client, b"not a zip archive");
+    assert_eq!(response["errorCode"], 400);
 }

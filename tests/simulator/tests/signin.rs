@@ -110,15 +110,15 @@ fn a_correct_code_can_get_status_409_or_412() {
         (CodeAnswer::ConflictWithoutToken, 409, false),
         (CodeAnswer::PreconditionFailed, 412, false),
     ];
-    for (answer, status, token) in cases {
+    for (response, status, token) in cases {
         let simulator = start();
-        simulator.rules(|rules| rules.account.code_answer = answer);
+        simulator.rules(|rules| rules.account.code_answer = response);
         let (mut sign_in, _) = SignIn::start(&simulator, PASSWORD, &[]);
         let reply = sign_in.code(CODE);
         assert_eq!(reply.status, status);
         assert_eq!(reply.json()["securityCode"]["valid"], true);
         assert_eq!(!reply.header("X-Apple-Session-Token").is_empty(), token);
-        assert!(!sign_in.trust().is_empty(), "{answer:?}");
+        assert!(!sign_in.trust().is_empty(), "{response:?}");
     }
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // challengeLife is how long a sign-in waits for its code. Apple's own limit is
-// not documented; its sign-in page gives up after about this time.
+// not documented; its sign-in page times out after about this time.
 const challengeLife = 15 * time.Minute
 
 // challenge is a sign-in whose password was accepted and that waits for its code.

@@ -12,7 +12,7 @@ import (
 // start proves the password and, if Apple requires no second factor, begins the
 // session. If Apple names the other domain of iCloud, start begins again there, once.
 // If Apple requires the second factor, wanted is its response.
-func (s *signIn) start(ctx context.Context, password session.Secret) (wanted *reply, account *signin.Account, err error) {
+func (s *signIn) start(ctx context.Context, password session.Secret) (wanted *response, account *signin.Account, err error) {
 	for again := true; ; again = false {
 		at := s.domain
 		wanted, err = s.prove(ctx, password)
@@ -68,7 +68,7 @@ func (s *signIn) accountLogin(ctx context.Context) (*signin.Account, error) {
 	return account, nil
 }
 
-// rejected reports whether a response says that the tokens give no session, and not
+// rejected reports whether a response means that the tokens give no session, and not
 // that the service is unavailable.
 func rejected(r *signin.Refused) bool {
 	return r != nil && r.Elsewhere == "" && r.Status < 500 && r.Status != http.StatusTooManyRequests

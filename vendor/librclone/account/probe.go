@@ -22,8 +22,8 @@ var probeAddresses = []string{hosts.SetupEndpoint, hosts.AuthEndpoint}
 // probeTime is how long a probe waits for a response.
 const probeTime = 15 * time.Second
 
-// reachAnswer is the result of reach.
-type reachAnswer struct {
+// reachResult is the result of reach.
+type reachResult struct {
 	Milliseconds int64 `json:"milliseconds"` // for all hosts together
 	// ClockAhead is by how many seconds the clock of this machine is ahead of
 	// Apple's. It is nil if no response has a time.
@@ -33,7 +33,7 @@ type reachAnswer struct {
 // reach checks that each host of a session's domain responds, whatever the response
 // is. The failure shows whether the network, the proxy or the certificate is the
 // cause.
-func reach(ctx context.Context, in sessionRequest) (*reachAnswer, error) {
+func reach(ctx context.Context, in sessionRequest) (*reachResult, error) {
 	var domain hosts.Domain
 	if file, err := session.LoadFile(in.SessionFile); err == nil { // otherwise there is no session yet
 		domain = file.Domain
@@ -41,7 +41,7 @@ func reach(ctx context.Context, in sessionRequest) (*reachAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	client := fshttp.NewClient(ctx)
-	out := new(reachAnswer)
+	out := new(reachResult)
 	begun := time.Now()
 	for _, address := range probeAddresses {
 		request, err := http.NewRequestWithContext(ctx, http.MethodHead, domain.At(address), nil)
@@ -65,8 +65,8 @@ func reach(ctx context.Context, in sessionRequest) (*reachAnswer, error) {
 	return out, nil
 }
 
-// servicesAnswer is the result of services.
-type servicesAnswer struct {
+// servicesResult is the result of services.
+type servicesResult struct {
 	Session      string            `json:"session"`  // "alive", or the cause of the refusal
 	Services     map[string]string `json:"services"` // the status of each service by its name
 	TermsPending bool              `json:"terms_pending"`
@@ -76,7 +76,7 @@ type servicesAnswer struct {
 
 // services returns the state of an account, as iCloud reports it for a session. It
 // neither renews the session nor makes a device ask its owner.
-func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
+func services(ctx context.Context, in sessionRequest) (*servicesResult, error) {
 	session, err := session.LoadFile(in.SessionFile)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, &failure{kind: apierr.KindNeedsLogin, cause: causeNotSignedIn, text: "not signed in"}
@@ -84,7 +84,7 @@ func services(ctx context.Context, in sessionRequest) (*servicesAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &servicesAnswer{Session: "alive", Services: map[string]string{}}
+	out := &servicesResult{Session: "alive", Services: map[string]string{}}
 	info, refused, err := signin.Validate(ctx, session)
 	if err != nil {
 		return nil, unreachable(ctx, err)

@@ -121,7 +121,7 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 		return s.finish(ctx, account)
 	}
 	if wanted == nil {
-		wanted = new(reply)
+		wanted = new(response)
 	}
 	state, err := s.secondFactor(ctx, wanted)
 	if err != nil {
@@ -137,8 +137,8 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 		if place < 1 || place > len(c.Phones) {
 			c.Sent.Refused = true
 			c.keep(s.client)
-			said := fmt.Sprintf("Apple lists %d trusted phones; there is no number %s", len(c.Phones), number)
-			return ask(c, said), c.save(s.file)
+			message := fmt.Sprintf("Apple lists %d trusted phones; there is no number %s", len(c.Phones), number)
+			return ask(c, message), c.save(s.file)
 		}
 		c.Sent = delivery{Way: way, PhoneID: c.Phones[place-1].ID}
 	}
@@ -149,7 +149,7 @@ func (s *signIn) begin(ctx context.Context, password session.Secret, via string)
 // refusal by Apple becomes a part of the question, because there are other ways to
 // send the code.
 func (s *signIn) deliver(ctx context.Context, c *challenge) (*fs.ConfigOut, error) {
-	said := ""
+	message := ""
 	err := s.send(ctx, c.Sent)
 	var refusal *failure
 	switch {
@@ -157,22 +157,22 @@ func (s *signIn) deliver(ctx context.Context, c *challenge) (*fs.ConfigOut, erro
 		dropChallenge(s.file)
 		return nil, err
 	case errors.As(err, &refusal):
-		said = refusal.text
+		message = refusal.text
 	case err != nil:
 		return nil, err
 	}
-	c.Sent.Refused = said != ""
+	c.Sent.Refused = message != ""
 	c.keep(s.client)
 	if err := c.save(s.file); err != nil {
 		return nil, err
 	}
-	return ask(c, said), nil
+	return ask(c, message), nil
 }
 
-// ask returns the question for the code. Its help tells how the code was sent, and
-// its examples are the other possible answers. said is a message about the last
+// ask returns the question for the code. Its help is how the code was sent, and
+// its examples are the other possible answers. message is a message about the last
 // answer, or "".
-func ask(c *challenge, said string) *fs.ConfigOut {
+func ask(c *challenge, message string) *fs.ConfigOut {
 	option := &fs.Option{Name: "code", Required: true}
 	number := c.number(c.Sent.PhoneID)
 	switch {
@@ -194,18 +194,18 @@ func ask(c *challenge, said string) *fs.ConfigOut {
 			fs.OptionExample{Value: answerSMS + " " + id, Help: "send it by SMS to " + known.Number},
 			fs.OptionExample{Value: answerCall + " " + id, Help: "call " + known.Number})
 	}
-	return &fs.ConfigOut{State: stateCode, Option: option, Error: said}
+	return &fs.ConfigOut{State: stateCode, Option: option, Error: message}
 }
 
 // code processes the answer to the question for the code. After a wrong code, it
 // asks again, without another sign-in.
-func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
+func code(ctx context.Context, file, answer string) (*fs.ConfigOut, error) {
 	c, err := loadChallenge(file)
 	if err != nil {
 		return nil, err
 	}
 	s := &signIn{appleID: c.AppleID, clientID: c.ClientID, domain: c.Domain, file: file, client: c.resume()}
-	way, rest, _ := strings.Cut(strings.TrimSpace(said), " ")
+	way, rest, _ := strings.Cut(strings.TrimSpace(answer), " ")
 	switch way {
 	case "":
 		return ask(c, ""), nil
@@ -222,7 +222,7 @@ func code(ctx context.Context, file, said string) (*fs.ConfigOut, error) {
 		c.Sent = delivery{Way: way, PhoneID: id}
 		return s.deliver(ctx, c)
 	}
-	digits := strings.NewReplacer(" ", "", "-", "").Replace(said)
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(answer)
 	if len(digits) < 4 || strings.Trim(digits, "0123456789") != "" {
 		return ask(c, "A code has six digits"), nil
 	}

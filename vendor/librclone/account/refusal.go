@@ -17,7 +17,7 @@ import (
 	"plakar-icloud/librclone/backend/icloud/signin"
 )
 
-// The causes of failures, by which the caller decides what to do. Errors of the
+// The causes of failures, on which the advice to the user depends. Errors of the
 // backend have the same causes.
 const (
 	causeNotSignedIn  = apierr.CauseNotSignedIn
@@ -72,8 +72,8 @@ func causeOf(err error) string {
 	return causeOther
 }
 
-// reply is a response of Apple.
-type reply struct {
+// response is a response of Apple.
+type response struct {
 	status     int
 	hasToken   bool // it has a session token
 	retryAfter time.Duration
@@ -81,14 +81,14 @@ type reply struct {
 }
 
 // good reports whether the status is that of a success.
-func (r *reply) good() bool { return r.status >= 200 && r.status < 300 }
+func (r *response) good() bool { return r.status >= 200 && r.status < 300 }
 
 // refused returns the failure for a refusal by the sign-in host.
-func refused(r *reply) *failure {
-	said := apierr.ServiceErrorIn(r.body)
+func refused(r *response) *failure {
+	reported := apierr.ServiceErrorIn(r.body)
 	status := fmt.Sprintf("Apple responded with the status %d", r.status)
-	if said.Message != "" {
-		status += ": " + said.Message
+	if reported.Message != "" {
+		status += ": " + reported.Message
 	}
 	login := func(cause, text string) *failure {
 		return &failure{kind: apierr.KindNeedsLogin, cause: cause, text: text}
@@ -101,17 +101,17 @@ func refused(r *reply) *failure {
 		return &failure{apierr.KindThrottled, causeThrottled, status, r.retryAfter}
 	case r.status >= 500:
 		return &failure{kind: apierr.KindNetwork, cause: causeService, text: status}
-	case said.Code == apierr.CodeWrongPassword:
+	case reported.Code == apierr.CodeWrongPassword:
 		return login(causePassword, status)
-	case said.Code == apierr.CodeWrongCode:
+	case reported.Code == apierr.CodeWrongCode:
 		return login(causeWrongCode, status)
-	case said.Code == apierr.CodeTooManyCodes:
+	case reported.Code == apierr.CodeTooManyCodes:
 		return login(causeTooManyCodes, status)
-	case said.Code == apierr.CodeSessionOver:
+	case reported.Code == apierr.CodeSessionOver:
 		return login(causeNoChallenge, status)
-	case said.Code == apierr.CodeLocked:
+	case reported.Code == apierr.CodeLocked:
 		return login(causeLocked, status)
-	case said.Code == "":
+	case reported.Code == "":
 		text := status + " but without a reason; check for a proxy, a firewall or a sign-in page of the network"
 		return &failure{kind: apierr.KindNetwork, cause: causeService, text: text}
 	}
@@ -127,7 +127,7 @@ func refusedSession(r *signin.Refused) *failure {
 	case r.SessionOver:
 		return &failure{kind: apierr.KindNeedsLogin, cause: causeSessionOver, text: "iCloud does not accept the session"}
 	}
-	failed := refused(replyOf(r))
+	failed := refused(responseOf(r))
 	if r.Status < http.StatusInternalServerError && failed.cause != causeThrottled {
 		return &failure{kind: apierr.KindNeedsLogin, cause: causeOther, text: fmt.Sprintf("iCloud responded with the status %d", r.Status)}
 	}
@@ -144,8 +144,8 @@ func referred(named string) *failure {
 	return &failure{kind: apierr.KindUnsupported, cause: causeUnknown, text: signin.UnusableDomain(named)}
 }
 
-func replyOf(r *signin.Refused) *reply {
-	return &reply{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
+func responseOf(r *signin.Refused) *response {
+	return &response{status: r.Status, retryAfter: r.RetryAfter, body: r.Body}
 }
 
 // unreachable returns the failure for a request to which no response arrived. Its

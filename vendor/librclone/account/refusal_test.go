@@ -35,7 +35,7 @@ func TestCausesOfMissingResponses(t *testing.T) {
 // account.
 func TestPagesAreNotRefusals(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 409, 412} {
-		failed := refused(&reply{status: status, body: []byte("<html>")})
+		failed := refused(&response{status: status, body: []byte("<html>")})
 		assert.Equal(t, causeService, failed.cause, status)
 	}
 }
@@ -58,6 +58,6 @@ func TestRefusalsOfACode(t *testing.T) {
 		{503, ``, causeThrottled},
 		{409, `{"securityCode":{"valid":false}}`, causeWrongCode},
 	} {
-		assert.Equal(t, test.cause, causeOf(refusedCode(&reply{status: test.status, body: []byte(test.body)})), "%d %s", test.status, test.body)
+		assert.Equal(t, test.cause, causeOf(refusedCode(&response{status: test.status, body: []byte(test.body)})), "%d %s", test.status, test.body)
 	}
 }

@@ -29,7 +29,7 @@ type signIn struct {
 // prove proves to Apple, once, that the password is known, without sending the
 // password. If Apple requires the second factor, wanted is its response. If Apple
 // names the other domain, it becomes that of the sign-in, and prove fails.
-func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *reply, err error) {
+func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *response, err error) {
 	s.client = api.NewSession()
 	s.client.ClientID = s.clientID
 	refusal, err := signin.Prove(ctx, s.domain, s.client, s.appleID, password)
@@ -46,7 +46,7 @@ func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *re
 		}
 		return nil, failed
 	}
-	r := replyOf(refusal)
+	r := responseOf(refusal)
 	if r.status == http.StatusConflict && signin.AuthType(r.body) != "" {
 		return r, nil
 	}
@@ -55,7 +55,7 @@ func (s *signIn) prove(ctx context.Context, password session.Secret) (wanted *re
 
 // call sends a request and stores the headers of the response, which the next
 // request needs.
-func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, error) {
+func call(ctx context.Context, client *api.Session, opts rest.Opts) (*response, error) {
 	opts.IgnoreStatus = true
 	opts.NoRedirect = true
 	var body json.RawMessage
@@ -71,7 +71,7 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 		return nil, unreachable(ctx, err)
 	}
 	signin.TakeHeaders(client, resp.Header) // rclone's client stores them only if the body is JSON
-	return &reply{
+	return &response{
 		status:     resp.StatusCode,
 		hasToken:   resp.Header.Get("X-Apple-Session-Token") != "",
 		retryAfter: apierr.RetryAfter(resp.Header, time.Now()),
@@ -80,7 +80,7 @@ func call(ctx context.Context, client *api.Session, opts rest.Opts) (*reply, err
 }
 
 // auth sends a request to the sign-in host.
-func (s *signIn) auth(ctx context.Context, method, path string, body any) (*reply, error) {
+func (s *signIn) auth(ctx context.Context, method, path string, body any) (*response, error) {
 	opts := rest.Opts{Method: method, Path: path, RootURL: s.domain.At(hosts.AuthEndpoint), ExtraHeaders: s.domain.Headers(s.client.GetAuthHeaders(nil))}
 	if body == nil {
 		opts.ContentLength = new(int64)
@@ -103,13 +103,13 @@ type factor struct {
 // secondFactor requests the available second factors. wanted is the response that
 // has required one. If Apple does not describe any, the result is empty, and a code
 // can be entered nevertheless.
-func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, error) {
-	said, err := factorIn(wanted)
+func (s *signIn) secondFactor(ctx context.Context, wanted *response) (*factor, error) {
+	offered, err := factorIn(wanted)
 	if err != nil {
 		return nil, err
 	}
-	if said == nil {
-		said = new(factor)
+	if offered == nil {
+		offered = new(factor)
 	}
 	r, err := s.auth(ctx, http.MethodGet, "", nil)
 	switch {
@@ -122,12 +122,12 @@ func (s *signIn) secondFactor(ctx context.Context, wanted *reply) (*factor, erro
 	case refused(r).cause == causeThrottled:
 		return nil, refused(r)
 	}
-	return said, nil
+	return offered, nil
 }
 
 // factorIn returns the second factor that a response describes, or nil if it
 // describes none.
-func factorIn(r *reply) (*factor, error) {
+func factorIn(r *response) (*factor, error) {
 	type number struct {
 		ID       int    `json:"id"`
 		WithDial string `json:"numberWithDialCode"`
@@ -138,25 +138,25 @@ func factorIn(r *reply) (*factor, error) {
 		Phone     *number  `json:"trustedPhoneNumber"`
 		NoDevices bool     `json:"noTrustedDevices"`
 	}
-	var said struct {
+	var parsed struct {
 		numbers
 		Nested      *numbers        `json:"phoneNumberVerification"` // for some accounts
 		SecurityKey json.RawMessage `json:"fsaChallenge"`
 		KeyNames    []string        `json:"keyNames"`
 	}
-	if json.Unmarshal(r.body, &said) != nil {
+	if json.Unmarshal(r.body, &parsed) != nil {
 		return nil, nil
 	}
-	if key := string(said.SecurityKey); key != "" && key != "null" && key != "{}" {
+	if key := string(parsed.SecurityKey); key != "" && key != "null" && key != "{}" {
 		text := "the account has security keys as its second factor"
-		if len(said.KeyNames) > 0 {
-			text += " (" + strings.Join(said.KeyNames, ", ") + ")"
+		if len(parsed.KeyNames) > 0 {
+			text += " (" + strings.Join(parsed.KeyNames, ", ") + ")"
 		}
 		return nil, &failure{kind: apierr.KindUnsupported, cause: causeSecurityKeys, text: text}
 	}
-	offered := said.numbers
-	if said.Nested != nil && len(offered.Phones) == 0 && offered.Phone == nil {
-		offered = *said.Nested
+	offered := parsed.numbers
+	if parsed.Nested != nil && len(offered.Phones) == 0 && offered.Phone == nil {
+		offered = *parsed.Nested
 	}
 	if len(offered.Phones) == 0 && offered.Phone != nil {
 		offered.Phones = []number{*offered.Phone}
@@ -205,14 +205,14 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin
 	if err != nil {
 		return nil, err
 	}
-	var said struct {
+	var parsed struct {
 		Code struct {
 			Valid bool `json:"valid"`
 		} `json:"securityCode"`
 	}
-	_ = json.Unmarshal(r.body, &said) // if this fails, only the status counts
+	_ = json.Unmarshal(r.body, &parsed) // if this fails, only the status counts
 	ambiguous := r.status == http.StatusConflict || r.status == http.StatusPreconditionFailed
-	if !r.good() && !said.Code.Valid && !(ambiguous && r.hasToken) {
+	if !r.good() && !parsed.Code.Valid && !(ambiguous && r.hasToken) {
 		return nil, refusedCode(r)
 	}
 	trust, err := s.auth(ctx, http.MethodGet, "/2sv/trust", nil)
@@ -223,7 +223,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin
 	if err == nil && !account.WantsCode() || trust.good() {
 		return account, err
 	}
-	if ambiguous && !said.Code.Valid {
+	if ambiguous && !parsed.Code.Valid {
 		return nil, refusedCode(r)
 	}
 	failed := refused(trust)
@@ -236,7 +236,7 @@ func (s *signIn) verify(ctx context.Context, how delivery, code string) (*signin
 
 // refusedCode returns the failure for the refusal of a code. If the response has no
 // error code of Apple, its status determines the cause.
-func refusedCode(r *reply) error {
+func refusedCode(r *response) error {
 	failed := refused(r)
 	stated := apierr.ServiceErrorIn(r.body).Code != ""
 	switch {
@@ -301,7 +301,7 @@ func requestPCS(ctx context.Context, path string) (approved bool, err error) {
 		return false, unreachable(ctx, err)
 	}
 	if refusal != nil && !access.Off() {
-		failed := refused(replyOf(refusal))
+		failed := refused(responseOf(refusal))
 		if failed.cause == causeThrottled {
 			return false, failed
 		}

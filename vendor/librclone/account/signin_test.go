@@ -17,10 +17,10 @@ import (
 
 // A response describes the phones, and a page describes no second factor.
 func TestSecondFactorInAResponse(t *testing.T) {
-	said, err := factorIn(&reply{status: 409, body: []byte(`{"trustedPhoneNumbers":[{"id":1,"numberWithDialCode":"+1 23"}]}`)})
+	said, err := factorIn(&response{status: 409, body: []byte(`{"trustedPhoneNumbers":[{"id":1,"numberWithDialCode":"+1 23"}]}`)})
 	require.NoError(t, err)
 	assert.Equal(t, []phone{{ID: 1, Number: "+1 23"}}, said.phones)
-	now, err := factorIn(&reply{status: 200, body: []byte("<html>")})
+	now, err := factorIn(&response{status: 200, body: []byte("<html>")})
 	require.NoError(t, err)
 	assert.Nil(t, now)
 }

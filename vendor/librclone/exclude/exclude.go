@@ -11,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 )
 
-// Rules is a list of patterns. The last pattern that matches an item decides.
+// Rules is a list of patterns. The last pattern that matches an item applies.
 type Rules struct {
 	patterns []gitignore.Pattern
 }

@@ -3,8 +3,8 @@
 //
 // Each process that stores files has a list, which is a file in the state folder of
 // this program. The process holds the lock of its list until it ends, so a list
-// whose lock is free belongs to a process that has ended. The name of the list says on
-// which machine the process runs.
+// whose lock is free belongs to a process that has ended. The name of the list contains
+// the machine on which the process runs.
 package leftovers
 
 import (
@@ -39,8 +39,8 @@ type Entry struct {
 	Item json.RawMessage `json:"item,omitempty"`
 }
 
-// line is a line of a list. A line without an entry says that the item no longer has
-// a temporary name.
+// line is a line of a list. A line without an entry means that the item no longer
+// has a temporary name.
 type line struct {
 	Number uint64 `json:"n"`
 	Entry  *Entry `json:"entry,omitempty"`

@@ -20,8 +20,8 @@ const (
 	maxAge = 30 * 24 * time.Hour
 )
 
-// machine identifies a machine in the names of lists. Locks say nothing about the
-// processes of other machines, which may share the state folder or have a copy of it.
+// machine identifies a machine in the names of lists. Locks do not show which processes
+// of other machines run, which may share the state folder or have a copy of it.
 type machine struct {
 	name string
 	boot string // differs after a restart, and is the same in all containers

@@ -1,5 +1,5 @@
-// Package redact removes secrets from messages. It is for secrets that the other side
-// of the C boundary does not know, such as the output of a password command.
+// Package redact removes secrets from messages. It is for secrets that exist only on
+// this side of the C boundary, such as the output of a password command.
 package redact
 
 import (

@@ -51,7 +51,7 @@ type removeRequest struct {
 	Permanent bool      `json:"permanent"` // do not keep the deleted files in the Trash
 }
 
-type removeAnswer struct {
+type removeResult struct {
 	Failures []*Failure `json:"failures"` // in the order of the files; nil for a deleted file
 }
 
@@ -59,7 +59,7 @@ type removeAnswer struct {
 const maxRemovals = 128
 
 // remove deletes files.
-func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
+func remove(ctx context.Context, in removeRequest) (*removeResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func remove(ctx context.Context, in removeRequest) (*removeAnswer, error) {
 	if in.Permanent {
 		ctx = drive.Permanently(ctx)
 	}
-	answer := &removeAnswer{Failures: make([]*Failure, len(in.Files))}
+	answer := &removeResult{Failures: make([]*Failure, len(in.Files))}
 	var deletions sync.WaitGroup
 	turns := make(chan struct{}, maxRemovals)
 	for i, file := range in.Files {
@@ -104,16 +104,16 @@ type unfinished struct {
 	Failure *Failure `json:"failure"`
 }
 
-type finishAnswer struct {
+type finishResult struct {
 	Unfinished []unfinished `json:"unfinished"`
 }
 
 // finish waits for the changes in the background of all remotes. It returns those
 // that failed since the last call and those that are still under way at the end.
-func finish(ctx context.Context, in finishRequest) (*finishAnswer, error) {
+func finish(ctx context.Context, in finishRequest) (*finishResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.WithinMS)*time.Millisecond)
 	defer cancel()
-	answer := &finishAnswer{Unfinished: []unfinished{}}
+	answer := &finishResult{Unfinished: []unfinished{}}
 	for _, left := range icloud.Finish(ctx) {
 		answer.Unfinished = append(answer.Unfinished, unfinished{Path: outward(left.Path), Failure: failureOf(left.Err)})
 	}

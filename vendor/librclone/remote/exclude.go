@@ -13,13 +13,13 @@ type rulesRequest struct {
 	Lines []string `json:"lines"` // of a gitignore file
 }
 
-type rulesAnswer struct {
+type rulesResult struct {
 	Rules uint64 `json:"rules"`
 }
 
 // newRules stores a set of patterns.
-func newRules(_ context.Context, in rulesRequest) (*rulesAnswer, error) {
-	return &rulesAnswer{Rules: rules.add(exclude.New(in.Lines))}, nil
+func newRules(_ context.Context, in rulesRequest) (*rulesResult, error) {
+	return &rulesResult{Rules: rules.add(exclude.New(in.Lines))}, nil
 }
 
 type excludesRequest struct {
@@ -28,17 +28,17 @@ type excludesRequest struct {
 	Folder bool   `json:"folder"`
 }
 
-type excludesAnswer struct {
+type excludesResult struct {
 	Excluded bool `json:"excluded"`
 }
 
 // excludes reports whether a set of patterns excludes a path.
-func excludes(_ context.Context, in excludesRequest) (*excludesAnswer, error) {
+func excludes(_ context.Context, in excludesRequest) (*excludesResult, error) {
 	known, err := rules.get(in.Rules)
 	if err != nil {
 		return nil, err
 	}
-	return &excludesAnswer{Excluded: known.Excludes(in.Path, in.Folder)}, nil
+	return &excludesResult{Excluded: known.Excludes(in.Path, in.Folder)}, nil
 }
 
 func init() {

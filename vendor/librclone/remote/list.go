@@ -118,7 +118,7 @@ func isPackage(object fs.Object) bool {
 }
 
 // versionOf returns the version that an object reports. If it reports none, the
-// version is made of what rclone knows without a request: the size, the time, a
+// version is made of what rclone has without a request: the size, the time, a
 // cheap hash and the id.
 func versionOf(ctx context.Context, object fs.Object) string {
 	if v, ok := object.(versioned); ok {
@@ -154,12 +154,12 @@ type invalidEntry struct {
 	Failure *Failure `json:"failure"`
 }
 
-type listAnswer struct {
+type listResult struct {
 	Folders []listedFolder `json:"folders"` // in the order of the requested paths
 }
 
 // list lists folders.
-func list(ctx context.Context, in listRequest) (*listAnswer, error) {
+func list(ctx context.Context, in listRequest) (*listResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func list(ctx context.Context, in listRequest) (*listAnswer, error) {
 		paths[i] = inward(path)
 	}
 	listed, errs, doubts := listCounted(ctx, f, paths)
-	answer := &listAnswer{Folders: make([]listedFolder, len(in.Paths))}
+	answer := &listResult{Folders: make([]listedFolder, len(in.Paths))}
 	for i := range in.Paths {
 		folder := &answer.Folders[i]
 		if errs[i] != nil && listed[i] == nil {

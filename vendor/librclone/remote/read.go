@@ -23,13 +23,13 @@ type openObjectRequest struct {
 	Latest bool   `json:"latest"` // open the present version if the file has changed since it was listed
 }
 
-type openObjectAnswer struct {
+type openObjectResult struct {
 	Reader uint64 `json:"reader"`
 	Size   int64  `json:"size"` // of the opened object, in bytes; -1 if it is unknown
 }
 
 // openObject opens the content of an object.
-func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, error) {
+func openObject(ctx context.Context, in openObjectRequest) (*openObjectResult, error) {
 	object, err := objects.get(in.Object)
 	if err != nil {
 		return nil, err
@@ -56,33 +56,33 @@ func openObject(ctx context.Context, in openObjectRequest) (*openObjectAnswer, e
 	if err != nil {
 		return nil, err
 	}
-	return &openObjectAnswer{Reader: readers.add(reader{content}), Size: object.Size()}, nil
+	return &openObjectResult{Reader: readers.add(reader{content}), Size: object.Size()}, nil
 }
 
 type lookRequest struct {
 	Object uint64 `json:"object"`
 }
 
-type lookAnswer struct {
+type lookResult struct {
 	Package bool `json:"package"`
 }
 
 // lookAt returns the facts about an object that may have become known since it was
 // listed.
-func lookAt(_ context.Context, in lookRequest) (*lookAnswer, error) {
+func lookAt(_ context.Context, in lookRequest) (*lookResult, error) {
 	object, err := objects.get(in.Object)
 	if err != nil {
 		return nil, err
 	}
-	return &lookAnswer{Package: isPackage(object)}, nil
+	return &lookResult{Package: isPackage(object)}, nil
 }
 
 type expectObjectsRequest struct {
 	Objects []uint64 `json:"objects"`
 }
 
-// expectObjects tells backends which objects will be opened soon, so that they can
-// prepare that. It does not wait for the network.
+// expectObjects announces to backends which objects will be opened soon, so that they
+// can prepare that. It does not wait for the network.
 func expectObjects(ctx context.Context, in expectObjectsRequest) (*struct{}, error) {
 	type expecting interface {
 		Expect(ctx context.Context, objects []fs.Object)

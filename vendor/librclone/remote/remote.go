@@ -42,7 +42,7 @@ type openRequest struct {
 	Leftovers string `json:"leftovers"`
 }
 
-type openAnswer struct {
+type openResult struct {
 	Remote          uint64 `json:"remote"`
 	SetsFolderTimes bool   `json:"sets_folder_times"`
 	MergesNames     bool   `json:"merges_names"` // names that differ in their Unicode form or in case may be equal
@@ -61,7 +61,7 @@ type openAnswer struct {
 var opening = semaphore.NewWeighted(1)
 
 // open opens a remote.
-func open(ctx context.Context, in openRequest) (*openAnswer, error) {
+func open(ctx context.Context, in openRequest) (*openResult, error) {
 	if err := opening.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func open(ctx context.Context, in openRequest) (*openAnswer, error) {
 	trasher, trashes := f.(interface{ TrashesReplaced() bool })
 	remote := remotes.add(f)
 	lists.add(remote, in.Leftovers)
-	return &openAnswer{
+	return &openResult{
 		Remote:             remote,
 		SetsFolderTimes:    f.Features().DirSetModTime != nil,
 		MergesNames:        mergesNames(f),
@@ -179,7 +179,7 @@ func optionNames(backend *fs.RegInfo) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-type packageNameAnswer struct {
+type packageNameResult struct {
 	Package bool `json:"package"`
 }
 
@@ -188,30 +188,30 @@ type packageNameAnswer struct {
 func packageName(_ context.Context, in struct {
 	Remote uint64 `json:"remote"`
 	Name   string `json:"name"`
-}) (*packageNameAnswer, error) {
+}) (*packageNameResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
 	}
 	namer, ok := f.(interface{ IsPackageName(string) bool })
-	return &packageNameAnswer{Package: ok && namer.IsPackageName(in.Name)}, nil
+	return &packageNameResult{Package: ok && namer.IsPackageName(in.Name)}, nil
 }
 
-type roomAnswer struct {
+type roomResult struct {
 	Free *int64 `json:"free"` // in bytes; nil if it is unknown
 }
 
 // room returns the free room of the storage.
 func room(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
-}) (*roomAnswer, error) {
+}) (*roomResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
 	}
 	about := f.Features().About
 	if about == nil {
-		return &roomAnswer{}, nil
+		return &roomResult{}, nil
 	}
 	usage, err := about(ctx)
 	if err != nil {
@@ -220,13 +220,13 @@ func room(ctx context.Context, in struct {
 	// WebDAV servers report an unknown or unlimited room as a negative number
 	// (RFC 4331 and Nextcloud).
 	if usage.Free == nil || *usage.Free < 0 {
-		return &roomAnswer{}, nil
+		return &roomResult{}, nil
 	}
-	return &roomAnswer{Free: usage.Free}, nil
+	return &roomResult{Free: usage.Free}, nil
 }
 
-// summaryAnswer is the result of summary.
-type summaryAnswer struct {
+// summaryResult is the result of summary.
+type summaryResult struct {
 	Collections []icloudphotos.Collection `json:"collections"`
 }
 
@@ -234,12 +234,12 @@ type summaryAnswer struct {
 // remote of another backend.
 func summary(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
-}) (*summaryAnswer, error) {
+}) (*summaryResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
 	}
-	out := &summaryAnswer{Collections: []icloudphotos.Collection{}}
+	out := &summaryResult{Collections: []icloudphotos.Collection{}}
 	if photos, ok := f.(*icloudphotos.Fs); ok {
 		if out.Collections, err = photos.Summary(ctx); err != nil {
 			return nil, err

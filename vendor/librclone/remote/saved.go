@@ -40,13 +40,13 @@ type savedRequest struct {
 	Check bool `json:"check"` // fail if a file has changed
 }
 
-type savedAnswer struct {
+type savedResult struct {
 	Entries []Entry `json:"entries"` // in the order of the files
 }
 
 // savedObjects returns the files with descriptions of saveObjects. Without a check, it
 // makes no request to the service.
-func savedObjects(ctx context.Context, in savedRequest) (*savedAnswer, error) {
+func savedObjects(ctx context.Context, in savedRequest) (*savedResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func savedObjects(ctx context.Context, in savedRequest) (*savedAnswer, error) {
 			}
 		}
 	}
-	answer := &savedAnswer{Entries: make([]Entry, len(made))}
+	answer := &savedResult{Entries: make([]Entry, len(made))}
 	for i, object := range made {
 		answer.Entries[i] = entryOf(ctx, object)
 	}

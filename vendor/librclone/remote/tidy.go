@@ -52,7 +52,7 @@ func (l *listsOfRemotes) close(remote uint64) {
 // maxTidying is the maximum number of files that tidy looks up concurrently.
 const maxTidying = 16
 
-type tidyAnswer struct {
+type tidyResult struct {
 	Settled int        `json:"settled"`
 	Waiting int        `json:"waiting"` // see leftovers.Waiting
 	Failed  []*Failure `json:"failed"`
@@ -63,12 +63,12 @@ type tidyAnswer struct {
 // processes, tidy does not use the network.
 func tidy(ctx context.Context, in struct {
 	Remote uint64 `json:"remote"`
-}) (*tidyAnswer, error) {
+}) (*tidyResult, error) {
 	f, err := remotes.get(in.Remote)
 	if err != nil {
 		return nil, err
 	}
-	answer := &tidyAnswer{Failed: []*Failure{}}
+	answer := &tidyResult{Failed: []*Failure{}}
 	prefix := lists.of(in.Remote).prefix
 	if prefix == "" {
 		return answer, nil

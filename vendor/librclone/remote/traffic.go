@@ -6,7 +6,7 @@ import (
 	"plakar-icloud/librclone/traffic"
 )
 
-type trafficAnswer struct {
+type trafficResult struct {
 	Requests int64 `json:"requests"`
 	Waits    int64 `json:"waits"`
 	WaitedMS int64 `json:"waited_ms"`
@@ -14,9 +14,9 @@ type trafficAnswer struct {
 
 // totals returns how many requests the iCloud backends have sent and how long they
 // have waited. Other backends are not counted.
-func totals(context.Context, struct{}) (*trafficAnswer, error) {
+func totals(context.Context, struct{}) (*trafficResult, error) {
 	now := traffic.Now()
-	return &trafficAnswer{Requests: now.Requests, Waits: now.Waits, WaitedMS: now.Waited.Milliseconds()}, nil
+	return &trafficResult{Requests: now.Requests, Waits: now.Waits, WaitedMS: now.Waited.Milliseconds()}, nil
 }
 
 func init() { Method("remote/traffic", totals) }

@@ -169,16 +169,16 @@ impl Importer {
         let (mut size, mut hash, mut kept) = (0, Sha256::new(), BytesMut::new());
         loop {
             let next = async { stream.message().await.map_err(Error::refused(operation)) };
-            let Some(answer) = within(operation, next).await? else { break };
-            if answer.chunk.is_empty() {
+            let Some(response) = within(operation, next).await? else { break };
+            if response.chunk.is_empty() {
                 return Err(Error::protocol(operation, "an empty chunk"));
             }
-            size += answer.chunk.len() as u64;
+            size += response.chunk.len() as u64;
             if keep != Keep::Size {
-                hash.update(&answer.chunk);
+                hash.update(&response.chunk);
             }
             if keep == Keep::Bytes {
-                kept.extend_from_slice(&answer.chunk);
+                kept.extend_from_slice(&response.chunk);
             }
         }
         Ok(Content { size, digest: hash.finalize().into(), bytes: (keep == Keep::Bytes).then(|| Bytes::from(kept)) })
@@ -200,14 +200,14 @@ async fn ended(stream: &mut Streaming<ImportResponse>) -> Error {
 fn records(stream: &mut Streaming<ImportResponse>) -> impl Stream<Item = Result<Record>> + '_ {
     let operation = "Import";
     stream::try_unfold(stream, move |stream| async move {
-        let answer = stream.message().await.map_err(Error::refused(operation))?;
-        let Some(answer) = answer else {
+        let response = stream.message().await.map_err(Error::refused(operation))?;
+        let Some(response) = response else {
             return Err(Error::protocol(operation, "the stream ended without `finished`"));
         };
-        if answer.finished {
+        if response.finished {
             return Ok(None);
         }
-        let Some(record) = answer.record else {
+        let Some(record) = response.record else {
             return Err(Error::protocol(operation, "a message without a record"));
         };
         if record.error.is_empty() && !record.is_xattr && record.file_info.is_none() {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::account::Account;
 use crate::rules::{AccountRules, Rules, SessionRules};
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 pub(crate) const WEB_TOKEN: &str = "X-APPLE-WEBAUTH-TOKEN";
 pub(crate) const PCS_COOKIE: &str = "X-APPLE-WEBAUTH-PCS-Documents";
@@ -127,7 +127,7 @@ impl Account {
     }
 
     /// Refuses a request to a data host that has no live session or, where needed, no PCS cookie.
-    pub(crate) fn admit(&mut self, message: &Message, rules: &Rules, now: i64) -> Result<(), Answer> {
+    pub(crate) fn admit(&mut self, message: &Message, rules: &Rules, now: i64) -> Result<(), Response> {
         self.count_down();
         let is_database = message.kind.is_of_photos_database();
         let name = if is_database { PHOTOS_PCS_COOKIE } else { PCS_COOKIE };
@@ -150,16 +150,16 @@ impl Account {
 }
 
 /// The response of the database of Photos to an account whose data cannot be read on the web.
-fn disabled() -> Answer {
-    Answer::cloudkit_error(403, "ACCESS_DENIED", "private db access disabled for this account")
+fn disabled() -> Response {
+    Response::cloudkit_error(403, "ACCESS_DENIED", "private db access disabled for this account")
 }
 
 /// The response of a data host or of `validate` to a request without a valid session.
-pub(crate) fn refused(status: u16) -> Answer {
+pub(crate) fn refused(status: u16) -> Response {
     match status {
-        423 => Answer::service_error(423, "Missing PCS cookies from the request"),
-        401 => Answer::service_error(401, "Unauthorized"),
-        _ => Answer::json(
+        423 => Response::service_error(423, "Missing PCS cookies from the request"),
+        401 => Response::service_error(401, "Unauthorized"),
+        _ => Response::json(
             status,
             &json!({
                 "success": false,

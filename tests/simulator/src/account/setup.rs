@@ -6,13 +6,13 @@ use crate::account::Account;
 use crate::account::session::{PCS_COOKIE, PHOTOS_PCS_COOKIE, WEB_TOKEN, cookie, refused};
 use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, Rules};
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 /// How long a device's consent to access to protected data lasts.
 const CONSENT_SECONDS: i64 = 60 * 60;
 
 /// Returns the response to a request to the setup host.
-pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now: i64, message: &Message) -> Answer {
+pub(crate) fn respond(account: &mut Account, rules: &Rules, used_bytes: u64, now: i64, message: &Message) -> Response {
     let outcome = match message.kind {
         RequestKind::AccountLogin => account_login(account, rules, now, message),
         RequestKind::Validate => validate(account, rules, now, message),
@@ -20,17 +20,17 @@ pub(crate) fn answer(account: &mut Account, rules: &Rules, used_bytes: u64, now:
         RequestKind::WebAccessState => web_access_state(account, rules, now, message),
         RequestKind::DeviceConsent => device_consent(account, rules, now, message),
         RequestKind::StorageUsage => storage_usage(account, rules, used_bytes, now, message),
-        _ => Err(Answer::empty(404)),
+        _ => Err(Response::empty(404)),
     };
     outcome.unwrap_or_else(|refused| refused)
 }
 
-fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Response, Response> {
     refer(&rules.account, message)?;
     let body = message.json()?;
     let token = body["dsWebAuthToken"].as_str().unwrap_or_default();
     if token.is_empty() {
-        return Err(Answer::json(400, &json!({ "success": false, "error": "Missing apple_id field" })));
+        return Err(Response::json(400, &json!({ "success": false, "error": "Missing apple_id field" })));
     }
     if account.ended_tokens.contains(token) {
         return Err(refused(421));
@@ -40,36 +40,37 @@ fn account_login(account: &mut Account, rules: &Rules, now: i64, message: &Messa
         .get(token)
         .filter(|token| token.china == message.is_to_china() || rules.account.tokens_of_both_domains)
         .map(|token| token.second_factor)
-        .ok_or_else(|| Answer::json(400, &json!({ "success": false, "error": "Invalid Session Token" })))?;
-    let mut answer = Answer::json(200, &account_info(&rules.account, !second_factor))
+        .ok_or_else(|| Response::json(400, &json!({ "success": false, "error": "Invalid Session Token" })))?;
+    let mut response = Response::json(200, &account_info(&rules.account, !second_factor))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-USER", "v1"));
     if second_factor && !rules.account.terms_pending {
         let web = account.start_session(now, message.is_to_china());
-        answer = answer
+        response = response
             .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-HSA-TRUST", "v1"))
             .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-VALIDATE", "v=1:t=simulated"))
             .with_header("set-cookie", cookie(WEB_TOKEN, &web));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Refers a request to the domain of the account. An account of mainland China is also referred to
 /// its domain by a request whose origin is not there.
-fn refer(rules: &AccountRules, message: &Message) -> Result<(), Answer> {
+fn refer(rules: &AccountRules, message: &Message) -> Result<(), Response> {
     let china = rules.mainland_china;
     if message.is_to_china() == china && (!china || message.header("Origin") == "https://www.icloud.com.cn") {
         return Ok(());
     }
-    Err(Answer::json(302, &json!({ "domainToUse": if china { "iCloud.com.cn" } else { "iCloud.com" } })))
+    Err(Response::json(302, &json!({ "domainToUse": if china { "iCloud.com.cn" } else { "iCloud.com" } })))
 }
 
-fn validate(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+fn validate(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Response, Response> {
     account.session_of(message, &rules.session, now).map_err(|_| refused(421))?;
-    Ok(Answer::json(200, &account_info(&rules.account, false)))
+    Ok(Response::json(200, &account_info(&rules.account, false)))
 }
 
-fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
-    let no_token = || Answer::json(500, &json!({ "success": false, "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie" }));
+fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Response, Response> {
+    let no_token =
+        || Response::json(500, &json!({ "success": false, "error": "Missing X-APPLE-WEBAUTH-TOKEN cookie" }));
     account.session_of(message, &rules.session, now).map_err(|_| no_token())?;
     if !rules.account.web_access || rules.account.terms_pending {
         return Err(no_token());
@@ -77,25 +78,25 @@ fn request_pcs(account: &mut Account, rules: &Rules, now: i64, message: &Message
     account.pcs_requests += 1;
     if account.pcs_requests <= rules.account.pcs_approval_after {
         let text = "Requested the device to upload cookies.";
-        return Ok(Answer::json(200, &json!({ "isWebAccessAllowed": true, "status": "failure", "message": text })));
+        return Ok(Response::json(200, &json!({ "isWebAccessAllowed": true, "status": "failure", "message": text })));
     }
     let web = message.cookie(WEB_TOKEN).unwrap_or_default().to_owned();
     let name = if message.json()?["appName"] == "photos" { PHOTOS_PCS_COOKIE } else { PCS_COOKIE };
     let pcs = account.grant_pcs(&web, name);
-    let answer = json!({
+    let response = json!({
         "isWebAccessAllowed": true, "status": "success", "message": "Cookies attached.",
         "deviceConsentForPCSExpiry": consent_ends(&rules.account, true, now),
     });
-    Ok(Answer::json(200, &answer)
+    Ok(Response::json(200, &response)
         .with_header("set-cookie", cookie(name, &pcs))
         .with_header("set-cookie", cookie("X-APPLE-WEBAUTH-PCS-Sharing", &pcs)))
 }
 
-fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+fn web_access_state(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Response, Response> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
     let protected = rules.account.advanced_data_protection;
     let consented = !protected || account.pcs_requests >= rules.account.pcs_approval_after;
-    Ok(Answer::json(
+    Ok(Response::json(
         200,
         &json!({
             "isWebAccessAllowed": rules.account.web_access,
@@ -111,10 +112,10 @@ fn consent_ends(rules: &AccountRules, consented: bool, now: i64) -> i64 {
     if rules.advanced_data_protection && consented { (now + CONSENT_SECONDS) * 1000 } else { 0 }
 }
 
-fn device_consent(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Answer, Answer> {
+fn device_consent(account: &mut Account, rules: &Rules, now: i64, message: &Message) -> Result<Response, Response> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
     let sent = rules.account.advanced_data_protection && rules.account.web_access;
-    Ok(Answer::json(200, &json!({ "isDeviceConsentNotificationSent": sent })))
+    Ok(Response::json(200, &json!({ "isDeviceConsentNotificationSent": sent })))
 }
 
 fn storage_usage(
@@ -123,10 +124,10 @@ fn storage_usage(
     used: u64,
     now: i64,
     message: &Message,
-) -> Result<Answer, Answer> {
+) -> Result<Response, Response> {
     account.session_of(message, &rules.session, now).map_err(refused)?;
     let quota = rules.drive.quota;
-    Ok(Answer::json(
+    Ok(Response::json(
         200,
         &json!({
             "storageUsageByMedia": [

@@ -9,7 +9,7 @@ use crate::account::srp::{Challenge, Inputs};
 use crate::account::{Account, Trust};
 use crate::kinds::RequestKind;
 use crate::rules::{AccountRules, CodeAnswer, SessionRules};
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 const SESSION_ID: &str = "X-Apple-ID-Session-Id";
 const SESSION_TOKEN: &str = "X-Apple-Session-Token";
@@ -26,21 +26,21 @@ pub(crate) struct Attempt {
 }
 
 /// Returns the response to a request to the sign-in host.
-pub(crate) fn answer(
+pub(crate) fn respond(
     account: &mut Account,
     rules: &AccountRules,
     session: &SessionRules,
     now: i64,
     message: &Message,
-) -> Answer {
+) -> Response {
     if message.kind != RequestKind::Authorize && message.header("X-Apple-Widget-Key").is_empty() {
         return service_errors(400, "-20783", "Missing widget key");
     }
     let id = account.attempt_of(message);
-    let answer = match message.kind {
-        RequestKind::Authorize => Ok(Answer::new(200, "text/html;charset=UTF-8", "<!DOCTYPE html>")),
+    let response = match message.kind {
+        RequestKind::Authorize => Ok(Response::new(200, "text/html;charset=UTF-8", "<!DOCTYPE html>")),
         RequestKind::Federate => {
-            Ok(Answer::json(200, &json!({ "federated": false, "showFederatedIdpConfirmation": false })))
+            Ok(Response::json(200, &json!({ "federated": false, "showFederatedIdpConfirmation": false })))
         }
         RequestKind::SigninInit => account.init(&id, rules, message),
         RequestKind::SigninComplete => account.complete(&id, rules, session, now, message),
@@ -51,10 +51,10 @@ pub(crate) fn answer(
         RequestKind::SendSms => account.send_sms(&id, rules, message),
         RequestKind::VerifySms => account.verify(&id, rules, message, &rules.sms_code),
         RequestKind::Trust => account.trust_browser(&id, now),
-        _ => Err(Answer::empty(404)),
+        _ => Err(Response::empty(404)),
     };
     let scnt = account.attempts.get(&id).map_or_else(String::new, |attempt| attempt.scnt.clone());
-    answer
+    response
         .unwrap_or_else(|refused| refused)
         .with_header(SESSION_ID, id)
         .with_header("scnt", scnt)
@@ -85,7 +85,7 @@ impl Account {
         id
     }
 
-    fn attempt(&mut self, id: &str) -> Result<&mut Attempt, Answer> {
+    fn attempt(&mut self, id: &str) -> Result<&mut Attempt, Response> {
         self.attempts.get_mut(id).ok_or_else(session_over)
     }
 
@@ -97,13 +97,13 @@ impl Account {
         challenges.find_map(|challenge| challenge.take_if(is_named)).map(|(_, challenge)| challenge)
     }
 
-    fn init(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Answer, Answer> {
+    fn init(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Response, Response> {
         let body = message.json()?;
         let a_public = decoded(&body["a"]).ok_or_else(bad_credentials)?;
         let protocols: Vec<&str> =
             body["protocols"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !protocols.contains(&rules.protocol.name()) {
-            return Err(Answer::empty(400));
+            return Err(Response::empty(400));
         }
         let (mut salt, mut secret) = ([0; 16], [0; 32]);
         self.random.fill_bytes(&mut salt);
@@ -119,7 +119,7 @@ impl Account {
         })
         .ok_or_else(bad_credentials)?;
         let name = self.token("d-");
-        let answer = json!({
+        let response = json!({
             "iteration": rules.iterations,
             "salt": STANDARD.encode(&challenge.salt),
             "protocol": rules.protocol.name(),
@@ -127,7 +127,7 @@ impl Account {
             "c": name,
         });
         self.attempt(id)?.challenge = Some((name, challenge));
-        Ok(Answer::json(200, &answer))
+        Ok(Response::json(200, &response))
     }
 
     fn complete(
@@ -137,7 +137,7 @@ impl Account {
         session: &SessionRules,
         now: i64,
         message: &Message,
-    ) -> Result<Answer, Answer> {
+    ) -> Result<Response, Response> {
         let body = message.json()?;
         if rules.locked || (rules.lock_after > 0 && self.wrong_passwords >= rules.lock_after) {
             return Err(service_errors(403, "-20209", "This Apple Account has been locked for security reasons."));
@@ -153,7 +153,7 @@ impl Account {
         self.wrong_passwords = 0;
         self.attempt(id)?.password_given = true;
         if rules.repair_required {
-            return Err(Answer::json(412, &json!({ "authType": "non-sa" })));
+            return Err(Response::json(412, &json!({ "authType": "non-sa" })));
         }
         let china = message.is_to_china();
         let is_valid = |trust: &Trust| {
@@ -165,17 +165,17 @@ impl Account {
         let done = trusted || !rules.two_factor;
         self.attempt(id)?.code_given = done;
         let token = self.new_session_token(done, china);
-        let answer = if done {
-            Answer::json(200, &json!({ "authType": if rules.two_factor { "hsa2" } else { "sa" } }))
+        let response = if done {
+            Response::json(200, &json!({ "authType": if rules.two_factor { "hsa2" } else { "sa" } }))
         } else {
-            Answer::json(409, &json!({ "authType": "hsa2" }))
+            Response::json(409, &json!({ "authType": "hsa2" }))
         };
-        Ok(answer.with_header(SESSION_TOKEN, token))
+        Ok(response.with_header(SESSION_TOKEN, token))
     }
 
     /// For accounts without a second factor: completes a sign-in whose password was accepted with
     /// status 412.
-    fn repair(&mut self, id: &str) -> Result<Answer, Answer> {
+    fn repair(&mut self, id: &str) -> Result<Response, Response> {
         let attempt = self.attempt(id)?;
         if !attempt.password_given {
             return Err(session_over());
@@ -183,24 +183,24 @@ impl Account {
         attempt.code_given = true;
         let china = attempt.china;
         let token = self.new_session_token(true, china);
-        Ok(Answer::json(200, &json!({})).with_header(SESSION_TOKEN, token))
+        Ok(Response::json(200, &json!({})).with_header(SESSION_TOKEN, token))
     }
 
-    fn state(&mut self, id: &str, rules: &AccountRules) -> Result<Answer, Answer> {
+    fn state(&mut self, id: &str, rules: &AccountRules) -> Result<Response, Response> {
         self.after_password(id)?;
-        Ok(Answer::json(200, &auth_state(rules)))
+        Ok(Response::json(200, &auth_state(rules)))
     }
 
-    fn push(&mut self, id: &str, rules: &AccountRules) -> Result<Answer, Answer> {
+    fn push(&mut self, id: &str, rules: &AccountRules) -> Result<Response, Response> {
         self.after_password(id)?;
         if rules.push_refused || !rules.trusted_devices || !rules.security_keys.is_empty() {
             return Err(service_errors(412, "-22979", "Verification codes can't be sent to this device at this time."));
         }
         self.pushes += 1;
-        Ok(Answer::json(202, &auth_state(rules)))
+        Ok(Response::json(202, &auth_state(rules)))
     }
 
-    fn send_sms(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Answer, Answer> {
+    fn send_sms(&mut self, id: &str, rules: &AccountRules, message: &Message) -> Result<Response, Response> {
         self.after_password(id)?;
         let body = message.json()?;
         let known = rules.phones.iter().any(|phone| body["phoneNumber"]["id"] == phone.id);
@@ -211,10 +211,10 @@ impl Account {
                 "Verification codes can't be sent to this phone number at this time.",
             ));
         }
-        Ok(Answer::json(200, &auth_state(rules)))
+        Ok(Response::json(200, &auth_state(rules)))
     }
 
-    fn verify(&mut self, id: &str, rules: &AccountRules, message: &Message, right: &str) -> Result<Answer, Answer> {
+    fn verify(&mut self, id: &str, rules: &AccountRules, message: &Message, right: &str) -> Result<Response, Response> {
         self.after_password(id)?;
         let body = message.json()?;
         let code = body["securityCode"]["code"].as_str().unwrap_or_default();
@@ -237,24 +237,24 @@ impl Account {
             "hasError": false,
         });
         Ok(match rules.code_answer {
-            CodeAnswer::NoContent => Answer::empty(204).with_header(SESSION_TOKEN, token),
-            CodeAnswer::ConflictWithToken => Answer::json(409, &accepted).with_header(SESSION_TOKEN, token),
-            CodeAnswer::ConflictWithoutToken => Answer::json(409, &accepted).with_header("X-Apple-Edp", "true"),
-            CodeAnswer::PreconditionFailed => Answer::json(412, &accepted),
+            CodeAnswer::NoContent => Response::empty(204).with_header(SESSION_TOKEN, token),
+            CodeAnswer::ConflictWithToken => Response::json(409, &accepted).with_header(SESSION_TOKEN, token),
+            CodeAnswer::ConflictWithoutToken => Response::json(409, &accepted).with_header("X-Apple-Edp", "true"),
+            CodeAnswer::PreconditionFailed => Response::json(412, &accepted),
         })
     }
 
-    fn trust_browser(&mut self, id: &str, now: i64) -> Result<Answer, Answer> {
+    fn trust_browser(&mut self, id: &str, now: i64) -> Result<Response, Response> {
         let attempt = self.attempt(id)?;
         if !attempt.code_given {
             return Err(session_over());
         }
         let china = attempt.china;
         let (trust, token) = (self.new_trust_token(now, china), self.new_session_token(true, china));
-        Ok(Answer::empty(204).with_header("X-Apple-TwoSV-Trust-Token", trust).with_header(SESSION_TOKEN, token))
+        Ok(Response::empty(204).with_header("X-Apple-TwoSV-Trust-Token", trust).with_header(SESSION_TOKEN, token))
     }
 
-    fn after_password(&mut self, id: &str) -> Result<(), Answer> {
+    fn after_password(&mut self, id: &str) -> Result<(), Response> {
         if self.attempt(id)?.password_given { Ok(()) } else { Err(session_over()) }
     }
 }
@@ -299,17 +299,17 @@ fn auth_state(rules: &AccountRules) -> Value {
     if rules.nested_auth_state { json!({ "phoneNumberVerification": state }) } else { state }
 }
 
-fn bad_credentials() -> Answer {
+fn bad_credentials() -> Response {
     service_errors(401, "-20101", "Check the account information you entered and try again.")
 }
 
-fn session_over() -> Answer {
+fn session_over() -> Response {
     service_errors(401, "-20528", "Your session has timed out. Sign in to continue.")
 }
 
-fn service_errors(status: u16, code: &str, text: &str) -> Answer {
+fn service_errors(status: u16, code: &str, text: &str) -> Response {
     let error = json!({ "code": code, "message": text, "title": text, "suppressDismissal": false });
-    Answer::json(status, &json!({ "serviceErrors": [error], "service_errors": [error], "hasError": true }))
+    Response::json(status, &json!({ "serviceErrors": [error], "service_errors": [error], "hasError": true }))
         .with_header("X-Apple-I-Ercd", code)
 }
 

@@ -12,53 +12,53 @@ use crate::drive::package::Package;
 use crate::drive::package_upload;
 use crate::photos::{self, Photos};
 use crate::rules::DriveRules;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 /// The unit in which a multipart body is parsed.
 const CHUNK: usize = 1024 * 1024;
 
 /// Returns the response to a GET of a content URL, for the whole content or one range. A HEAD
 /// request is refused.
-pub(crate) fn get(drive: &mut Drive, photos: &Photos, rules: &DriveRules, now: i64, message: &Message) -> Answer {
+pub(crate) fn get(drive: &mut Drive, photos: &Photos, rules: &DriveRules, now: i64, message: &Message) -> Response {
     if let Some((content, expires_at, _)) = photos::content_of(photos, message) {
         return if now >= expires_at { over(rules) } else { part(&content, message) };
     }
     let Some(grant) = drive.grants.get_mut(message.query("s")) else {
-        return Answer::new(403, "text/plain", "Forbidden");
+        return Response::new(403, "text/plain", "Forbidden");
     };
     let spent = rules.url_uses > 0 && grant.uses >= rules.url_uses;
     if spent || now >= grant.expires_at {
         return over(rules);
     }
     if message.method == Method::HEAD {
-        return Answer::new(if grant.package { 400 } else { 501 }, "text/plain", "");
+        return Response::new(if grant.package { 400 } else { 501 }, "text/plain", "");
     }
     grant.uses += 1;
     if grant.package {
         let content = grant.content.clone();
         let size = content.size();
-        return Answer::content(200, content, 0, size);
+        return Response::content(200, content, 0, size);
     }
     part(&grant.content, message)
 }
 
-fn over(rules: &DriveRules) -> Answer {
-    Answer::new(rules.spent_url_status, "text/plain", "This link is no longer valid")
+fn over(rules: &DriveRules) -> Response {
+    Response::new(rules.spent_url_status, "text/plain", "This link is no longer valid")
 }
 
 /// Returns the content, or the range of it that was requested.
-fn part(content: &Content, message: &Message) -> Answer {
+fn part(content: &Content, message: &Message) -> Response {
     let content = content.clone();
     let size = content.size();
-    let answer = match requested_range(message.header(header::RANGE.as_str()), size) {
-        Requested::Whole => Answer::content(200, content, 0, size),
-        Requested::Part(start, end) => Answer::content(206, content, start, end)
+    let response = match requested_range(message.header(header::RANGE.as_str()), size) {
+        Requested::Whole => Response::content(200, content, 0, size),
+        Requested::Part(start, end) => Response::content(206, content, start, end)
             .with_header("content-range", format!("bytes {start}-{}/{size}", end - 1)),
         Requested::Outside => {
-            return Answer::new(416, "text/plain", "").with_header("content-range", format!("bytes */{size}"));
+            return Response::new(416, "text/plain", "").with_header("content-range", format!("bytes */{size}"));
         }
     };
-    answer.with_header("accept-ranges", "bytes")
+    response.with_header("accept-ranges", "bytes")
 }
 
 /// Returns the path of the item that a content URL was issued for.
@@ -67,21 +67,21 @@ pub(crate) fn subject(drive: &Drive, message: &Message) -> Option<String> {
 }
 
 /// Returns the response to a POST of the bytes `file`; empty files get no receipt.
-pub(crate) fn post(drive: &mut Drive, message: &Message, file: Content) -> Answer {
+pub(crate) fn post(drive: &mut Drive, message: &Message, file: Content) -> Response {
     let token = message.query("tk");
     let Some(upload) = drive.uploads.get_mut(token) else {
-        return Answer::new(403, "text/plain", "Forbidden");
+        return Response::new(403, "text/plain", "Forbidden");
     };
     if file.size() != upload.declared_size {
-        return Answer::service_error(400, "Bad Request");
+        return Response::service_error(400, "Bad Request");
     }
     if upload.package {
         let Some(package) = Package::from_archive(&file.read(0, u64::MAX)) else {
-            return Answer::service_error(400, "Bad Request");
+            return Response::service_error(400, "Bad Request");
         };
-        let answer = package_upload::answer(token, &package);
+        let response = package_upload::response(token, &package);
         upload.body = Some(Body::Package(package));
-        return Answer::json(200, &answer);
+        return Response::json(200, &response);
     }
     let signature = file.signature();
     let mut single_file = json!({
@@ -96,7 +96,7 @@ pub(crate) fn post(drive: &mut Drive, message: &Message, file: Content) -> Answe
         upload.receipt = Some(receipt);
     }
     upload.body = Some(Body::File(file));
-    Answer::json(200, &json!({ "singleFile": single_file }))
+    Response::json(200, &json!({ "singleFile": single_file }))
 }
 
 /// Returns the bytes of a POST: its body, or the first part of a multipart body. Returns `None` for

@@ -9,11 +9,11 @@ use crate::drive::content::Content;
 use crate::drive::item::{Body, ItemId, NewItem};
 use crate::drive::tree::CLOUD_DOCS;
 use crate::drive::upload::check_quota;
-use crate::drive::{Drive, Grant, answers};
+use crate::drive::{Drive, Grant, encoding};
 use crate::rules::{BatchGap, DriveRules};
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
-type Outcome = Result<Answer, Answer>;
+type Outcome = Result<Response, Response>;
 
 pub(crate) fn lookup_by_path(drive: &Drive, message: &Message) -> Outcome {
     let body = message.json()?;
@@ -21,33 +21,33 @@ pub(crate) fn lookup_by_path(drive: &Drive, message: &Message) -> Outcome {
     let zone = message.segment(1);
     // Only the zone in the URL is searched, so an item in an app's library is not found in the zone CloudDocs.
     let found = drive.tree.at(path).filter(|id| drive.tree.item(*id).zone == zone).ok_or_else(not_found)?;
-    Ok(Answer::json(200, &json!([in_format(drive, found, message)])))
+    Ok(Response::json(200, &json!([in_format(drive, found, message)])))
 }
 
 pub(crate) fn lookup_by_id(drive: &Drive, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(message.segment(1), message.query("document_id")).ok_or_else(not_found)?;
-    Ok(Answer::json(200, &in_format(drive, found, message)))
+    Ok(Response::json(200, &in_format(drive, found, message)))
 }
 
 fn in_format(drive: &Drive, id: ItemId, message: &Message) -> Value {
     if message.query("unified_format") == "true" {
-        answers::drive_item(&drive.tree, id)
+        encoding::drive_item(&drive.tree, id)
     } else {
-        answers::document(&drive.tree, id)
+        encoding::document(&drive.tree, id)
     }
 }
 
 pub(crate) fn item(drive: &Drive, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
-    Ok(Answer::json(200, &answers::raw_item(&drive.tree, found)))
+    Ok(Response::json(200, &encoding::raw_item(&drive.tree, found)))
 }
 
 pub(crate) fn enumerate(drive: &Drive, message: &Message) -> Outcome {
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
     let limit = message.query("limit").parse().unwrap_or(usize::MAX);
     let items: Vec<Value> =
-        drive.tree.item(found).children().take(limit).map(|child| answers::raw_item(&drive.tree, child)).collect();
-    Ok(Answer::json(200, &json!({ "drive_item": items })))
+        drive.tree.item(found).children().take(limit).map(|child| encoding::raw_item(&drive.tree, child)).collect();
+    Ok(Response::json(200, &json!({ "drive_item": items })))
 }
 
 /// `/v1/item/copy`: creates the copy beside the original, under a numbered name; a request cannot
@@ -64,20 +64,20 @@ pub(crate) fn copy(drive: &mut Drive, rules: &DriveRules, now_ms: i64, message: 
     let name = drive.tree.free_name(parent, &name, true);
     let id = drive.tree.add(parent, NewItem { name, body, created_ms: now_ms, modified_ms }, None);
     drive.folder_changed(parent, rules);
-    Ok(Answer::json(200, &answers::raw_item(&drive.tree, id)))
+    Ok(Response::json(200, &encoding::raw_item(&drive.tree, id)))
 }
 
 /// `download/by_id`: a signed URL for the item's current content.
 pub(crate) fn by_id(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     let ticket = download_ticket(drive, rules, now, message.segment(1), message.query("document_id"))?;
-    Ok(Answer::json(200, &ticket))
+    Ok(Response::json(200, &ticket))
 }
 
 /// `download/batch`: what `by_id` returns, for several documents of one zone, in the order of the
 /// request.
 pub(crate) fn batch(drive: &mut Drive, rules: &DriveRules, now: i64, message: &Message) -> Outcome {
     if rules.download_batch_refused != 0 {
-        return Err(Answer::service_error(rules.download_batch_refused, "Refused"));
+        return Err(Response::service_error(rules.download_batch_refused, "Refused"));
     }
     let body = message.json()?;
     let documents = body.as_array().filter(|documents| !documents.is_empty()).ok_or_else(bad_request)?;
@@ -97,7 +97,7 @@ pub(crate) fn batch(drive: &mut Drive, rules: &DriveRules, now: i64, message: &M
         };
         tickets.push(ticket.unwrap_or_else(|| json!({ "document_id": document_id })));
     }
-    Ok(Answer::json(200, &Value::Array(tickets)))
+    Ok(Response::json(200, &Value::Array(tickets)))
 }
 
 fn download_ticket(
@@ -106,7 +106,7 @@ fn download_ticket(
     now: i64,
     zone: &str,
     document_id: &str,
-) -> Result<Value, Answer> {
+) -> Result<Value, Response> {
     let found = drive
         .tree
         .by_document(zone, document_id)
@@ -117,7 +117,7 @@ fn download_ticket(
     let (url, token) = grant(drive, rules, now, found, content);
     let item = drive.tree.item(found);
     let key = if item.is_package() { "package_token" } else { "data_token" };
-    let mut signature = answers::signature_of(item);
+    let mut signature = encoding::signature_of(item);
     if !rules.published_checksums {
         signature[1..].reverse();
     }
@@ -130,7 +130,7 @@ fn download_ticket(
             "url": url,
             "token": token,
             "signature": signature,
-            "wrapping_key": answers::wrapping_key(item),
+            "wrapping_key": encoding::wrapping_key(item),
             "reference_signature": signature,
         },
         "double_etag": item.etag(),
@@ -143,10 +143,10 @@ pub(crate) fn download(drive: &mut Drive, rules: &DriveRules, now: i64, message:
     let found = drive.tree.by_any_id(CLOUD_DOCS, message.segment(2)).ok_or_else(not_found)?;
     let content = downloadable(drive, rules, found)?;
     let (url, _) = grant(drive, rules, now, found, content);
-    Ok(Answer::empty(330).with_header("location", url))
+    Ok(Response::empty(330).with_header("location", url))
 }
 
-fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<Content, Answer> {
+fn downloadable(drive: &Drive, rules: &DriveRules, id: ItemId) -> Result<Content, Response> {
     match &drive.tree.item(id).body {
         Body::File(content) if content.size() > 0 || rules.empty_content => Ok(content.clone()),
         Body::Package(package) => {
@@ -163,7 +163,7 @@ fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: C
     let token = ticket(&format!("{}/{expires_at}/{}", item.document_id, drive.grants.len()));
     let url = format!(
         "https://cvws.icloud-content.com/B/{}/{}?o={}&v=1&x=3&e={expires_at}&s={token}",
-        URL_SAFE_NO_PAD.encode(answers::signature_of(item)),
+        URL_SAFE_NO_PAD.encode(encoding::signature_of(item)),
         percent_encoding::utf8_percent_encode(&item.name, percent_encoding::NON_ALPHANUMERIC),
         item.item_id,
     );
@@ -172,12 +172,12 @@ fn grant(drive: &mut Drive, rules: &DriveRules, now: i64, id: ItemId, content: C
     (url, token)
 }
 
-fn not_found() -> Answer {
-    Answer::service_error(404, "Not Found")
+fn not_found() -> Response {
+    Response::service_error(404, "Not Found")
 }
 
-fn bad_request() -> Answer {
-    Answer::service_error(400, "Bad Request")
+fn bad_request() -> Response {
+    Response::service_error(400, "Bad Request")
 }
 
 pub(crate) fn ticket(of: &str) -> String {

@@ -4,22 +4,22 @@ use serde_json::{Value, json};
 
 use crate::drive::item::{Body, ItemId, NewItem, Sharing};
 use crate::drive::tree::{TRASH_DRIVE_ID, TRASH_ID};
-use crate::drive::{Drive, answers, names};
+use crate::drive::{Drive, encoding, names};
 use crate::rules::{DetailsForm, DriveRules, ExistingFolder, MissingFolder, OverBatch, TakenName};
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
-type Outcome = Result<Answer, Answer>;
+type Outcome = Result<Response, Response>;
 
 /// `retrieveItemDetailsInFolders`: one folder with its children for each id, in order.
 pub(crate) fn list(drive: &Drive, rules: &DriveRules, message: &Message) -> Outcome {
     let body = message.json()?;
     let mut folders = body.as_array().map_or(&[][..], Vec::as_slice);
     if folders.is_empty() {
-        return Err(Answer::service_error(400, "Bad Request"));
+        return Err(Response::service_error(400, "Bad Request"));
     }
     if rules.max_batch > 0 && folders.len() > rules.max_batch {
         match rules.over_batch {
-            OverBatch::Refuse => return Err(Answer::service_error(400, "Bad Request")),
+            OverBatch::Refuse => return Err(Response::service_error(400, "Bad Request")),
             OverBatch::FirstOnly => folders = &folders[..1],
         }
     }
@@ -29,22 +29,22 @@ pub(crate) fn list(drive: &Drive, rules: &DriveRules, message: &Message) -> Outc
         let (partial, hierarchy) = (flag(folder, "partialData"), flag(folder, "includeHierarchy"));
         listings.push(list_one(drive, rules, id, partial, hierarchy)?);
     }
-    Ok(Answer::json(200, &Value::Array(listings)))
+    Ok(Response::json(200, &Value::Array(listings)))
 }
 
-fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarchy: bool) -> Result<Value, Answer> {
+fn list_one(drive: &Drive, rules: &DriveRules, id: &str, partial: bool, hierarchy: bool) -> Result<Value, Response> {
     if id == TRASH_ID || id == TRASH_DRIVE_ID {
-        return Ok(answers::trash_listing(&drive.tree));
+        return Ok(encoding::trash_listing(&drive.tree));
     }
     let found = drive.tree.by_drive_id(id).filter(|found| drive.tree.item(*found).is_folder());
     match found {
         Some(folder) if drive.tree.item(folder).sharing == Sharing::Below => {
-            Err(Answer::service_error(400, "Bad Request"))
+            Err(Response::service_error(400, "Bad Request"))
         }
-        Some(folder) => Ok(answers::folder_listing(&drive.tree, folder, partial, hierarchy)),
+        Some(folder) => Ok(encoding::folder_listing(&drive.tree, folder, partial, hierarchy)),
         None => match rules.missing_folder {
             MissingFolder::IdInvalid => Ok(json!({ "drivewsid": id, "status": "ID_INVALID" })),
-            MissingFolder::NotFound => Err(Answer::service_error(404, "Not Found")),
+            MissingFolder::NotFound => Err(Response::service_error(404, "Not Found")),
         },
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn details(drive: &Drive, rules: &DriveRules, message: &Message) -> O
         DetailsForm::Object => &body["items"],
         DetailsForm::Array => &body[0]["items"],
     };
-    let wanted = wanted.as_array().ok_or_else(|| Answer::service_error(400, "Bad Request"))?;
+    let wanted = wanted.as_array().ok_or_else(|| Response::service_error(400, "Bad Request"))?;
     let items: Vec<Value> = wanted
         .iter()
         .map(|one| {
@@ -64,14 +64,14 @@ pub(crate) fn details(drive: &Drive, rules: &DriveRules, message: &Message) -> O
             let Some(found) = drive.tree.by_drive_id(id) else {
                 return json!({ "drivewsid": id, "status": "ID_INVALID" });
             };
-            let mut answer = answers::drive_item(&drive.tree, found);
+            let mut response = encoding::drive_item(&drive.tree, found);
             if flag(one, "includeHierarchy") {
-                answer["hierarchy"] = answers::hierarchy_of(&drive.tree, found);
+                response["hierarchy"] = encoding::hierarchy_of(&drive.tree, found);
             }
-            answer
+            response
         })
         .collect();
-    Ok(Answer::json(
+    Ok(Response::json(
         200,
         &match rules.details_form {
             DetailsForm::Object => json!({ "items": items }),
@@ -88,19 +88,19 @@ pub(crate) fn create_folders(drive: &mut Drive, rules: &DriveRules, now_ms: i64,
     for wanted in body["folders"].as_array().into_iter().flatten() {
         let name = wanted["name"].as_str().unwrap_or_default();
         if names::refusal(name, rules).is_some() {
-            return Err(Answer::service_error(400, "Bad Request"));
+            return Err(Response::service_error(400, "Bad Request"));
         }
         let client_id = &wanted["clientId"];
         folders.push(match create_folder(drive, rules, parent, name, now_ms) {
             Ok(id) => {
-                let mut answer = answers::drive_item(&drive.tree, id);
-                answer["clientId"] = client_id.clone();
-                answer
+                let mut response = encoding::drive_item(&drive.tree, id);
+                response["clientId"] = client_id.clone();
+                response
             }
             Err(status) => json!({ "status": status, "clientId": client_id }),
         });
     }
-    Ok(Answer::json(200, &json!({ "destinationDrivewsId": destination, "folders": folders })))
+    Ok(Response::json(200, &json!({ "destinationDrivewsId": destination, "folders": folders })))
 }
 
 fn create_folder(
@@ -136,18 +136,18 @@ pub(crate) fn rename(drive: &mut Drive, rules: &DriveRules, message: &Message) -
         };
         let name = wanted_name(wanted);
         if names::refusal(&name, rules).is_some() {
-            return Err(Answer::service_error(400, "Bad Request"));
+            return Err(Response::service_error(400, "Bad Request"));
         }
         let Some(parent) = drive.tree.item(id).parent else {
             items.push(refused(drive, id, "INVALID"));
             continue;
         };
         items.push(match place(drive, rules, id, parent, &name) {
-            Ok(()) => answers::drive_item(&drive.tree, id),
+            Ok(()) => encoding::drive_item(&drive.tree, id),
             Err(status) => refused(drive, id, status),
         });
     }
-    Ok(Answer::json(200, &json!({ "items": items })))
+    Ok(Response::json(200, &json!({ "items": items })))
 }
 
 pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
@@ -174,14 +174,14 @@ pub(crate) fn move_items(drive: &mut Drive, rules: &DriveRules, message: &Messag
                 if let Some(from) = from {
                     drive.folder_changed(from, rules);
                 }
-                let mut answer = answers::drive_item(&drive.tree, id);
-                answer["clientId"] = wanted["clientId"].clone();
-                answer
+                let mut response = encoding::drive_item(&drive.tree, id);
+                response["clientId"] = wanted["clientId"].clone();
+                response
             }
             Err(status) => refused(drive, id, status),
         });
     }
-    Ok(Answer::json(200, &json!({ "destinationDrivewsId": destination, "items": items })))
+    Ok(Response::json(200, &json!({ "destinationDrivewsId": destination, "items": items })))
 }
 
 pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
@@ -209,11 +209,11 @@ pub(crate) fn trash(drive: &mut Drive, rules: &DriveRules, message: &Message) ->
         if let Some(parent) = parent {
             drive.folder_changed(parent, rules);
         }
-        let mut answer = answers::drive_item(&drive.tree, id);
-        answer["clientId"] = wanted["clientId"].clone();
-        items.push(answer);
+        let mut response = encoding::drive_item(&drive.tree, id);
+        response["clientId"] = wanted["clientId"].clone();
+        items.push(response);
     }
-    Ok(Answer::json(200, &json!({ "items": items })))
+    Ok(Response::json(200, &json!({ "items": items })))
 }
 
 /// `putBackItemsFromTrash`: moves items back to the folders they were in, or to the root if the
@@ -231,11 +231,11 @@ pub(crate) fn put_back(drive: &mut Drive, rules: &DriveRules, message: &Message)
         let parent = parent.unwrap_or_else(|| drive.tree.root());
         let name = drive.tree.item(id).name.clone();
         items.push(match place(drive, rules, id, parent, &name) {
-            Ok(()) => answers::drive_item(&drive.tree, id),
+            Ok(()) => encoding::drive_item(&drive.tree, id),
             Err(status) => refused(drive, id, status),
         });
     }
-    Ok(Answer::json(200, &json!({ "items": items })))
+    Ok(Response::json(200, &json!({ "items": items })))
 }
 
 /// `deleteItems`: deletes items permanently, whether they are in the Trash or not.
@@ -253,16 +253,16 @@ pub(crate) fn delete(drive: &mut Drive, rules: &DriveRules, message: &Message) -
             continue;
         }
         let parent = drive.tree.item(id).parent;
-        let mut answer = answers::drive_item(&drive.tree, id);
-        answer["isDeleted"] = true.into();
-        answer["clientId"] = wanted["clientId"].clone();
+        let mut response = encoding::drive_item(&drive.tree, id);
+        response["isDeleted"] = true.into();
+        response["clientId"] = wanted["clientId"].clone();
         drive.tree.erase(id);
         if let Some(parent) = parent {
             drive.folder_changed(parent, rules);
         }
-        items.push(answer);
+        items.push(response);
     }
-    Ok(Answer::json(200, &json!({ "items": items })))
+    Ok(Response::json(200, &json!({ "items": items })))
 }
 
 /// Puts an item into a folder under a name, or another name by the rule for names that are taken.
@@ -301,7 +301,7 @@ fn conflict(drive: &Drive, id: ItemId) -> Value {
     let item = drive.tree.item(id);
     json!({
         "drivewsid": item.drive_id(),
-        "parentId": answers::parent_id(&drive.tree, item),
+        "parentId": encoding::parent_id(&drive.tree, item),
         "etag": item.etag(),
         "status": "ETAG_CONFLICT",
     })
@@ -309,9 +309,9 @@ fn conflict(drive: &Drive, id: ItemId) -> Value {
 
 /// The item as it is, with the reason for the refusal as its status.
 fn refused(drive: &Drive, id: ItemId, status: &str) -> Value {
-    let mut answer = answers::drive_item(&drive.tree, id);
-    answer["status"] = status.into();
-    answer
+    let mut response = encoding::drive_item(&drive.tree, id);
+    response["status"] = status.into();
+    response
 }
 
 fn wanted_name(wanted: &Value) -> String {
@@ -322,14 +322,14 @@ fn wanted_name(wanted: &Value) -> String {
     }
 }
 
-fn writable_folder(drive: &Drive, drive_id: &str) -> Result<ItemId, Answer> {
+fn writable_folder(drive: &Drive, drive_id: &str) -> Result<ItemId, Response> {
     let folder = drive
         .tree
         .by_drive_id(drive_id)
         .filter(|id| drive.tree.item(*id).is_folder() && !drive.tree.is_trashed(*id))
-        .ok_or_else(|| Answer::service_error(404, "Not Found"))?;
+        .ok_or_else(|| Response::service_error(404, "Not Found"))?;
     if drive.tree.item(folder).sharing == Sharing::Below {
-        return Err(Answer::service_error(400, "Bad Request"));
+        return Err(Response::service_error(400, "Bad Request"));
     }
     Ok(folder)
 }

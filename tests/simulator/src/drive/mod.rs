@@ -1,10 +1,10 @@
 //! iCloud Drive: the stored tree and the hosts that serve it.
 
-pub(crate) mod answers;
 pub(crate) mod content;
 pub(crate) mod content_host;
 pub(crate) mod docws;
 pub(crate) mod drivews;
+pub(crate) mod encoding;
 pub(crate) mod item;
 pub(crate) mod names;
 pub(crate) mod odd;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::drive::answers;
+use crate::drive::encoding;
 use crate::drive::tree::Tree;
 use crate::json::merge_removing;
 
@@ -43,9 +43,9 @@ pub enum Counters {
 }
 
 /// Spoils the listings in a response: that of the folder at `path`, or all of them without a path.
-pub(crate) fn spoil(tree: &Tree, answer: &mut Value, path: Option<&str>, odd: &OddListing) {
+pub(crate) fn spoil(tree: &Tree, response: &mut Value, path: Option<&str>, odd: &OddListing) {
     let wanted = path.map(|path| tree.at(path).map(|id| tree.item(id).drive_id()));
-    for listing in answer.as_array_mut().into_iter().flatten() {
+    for listing in response.as_array_mut().into_iter().flatten() {
         let is_wanted = wanted.as_ref().is_none_or(|id| id.as_deref() == listing["drivewsid"].as_str());
         if is_wanted && listing["items"].is_array() {
             spoil_one(tree, listing, odd);
@@ -78,7 +78,7 @@ fn spoil_one(tree: &Tree, listing: &mut Value, odd: &OddListing) {
             }
             return;
         }
-        OddListing::Folder(path) => tree.at(path).map_or(Value::Null, |id| answers::drive_item(tree, id)),
+        OddListing::Folder(path) => tree.at(path).map_or(Value::Null, |id| encoding::drive_item(tree, id)),
         OddListing::Item(patch) if patch.is_object() => {
             let mut item = file(&listing["drivewsid"]);
             merge_removing(&mut item, patch);

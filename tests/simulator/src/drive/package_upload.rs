@@ -52,7 +52,7 @@ fn assets(token: &str, package: &Package) -> [Asset; 3] {
 }
 
 /// Returns the response to the POST of a package's archive.
-pub(crate) fn answer(token: &str, package: &Package) -> Value {
+pub(crate) fn response(token: &str, package: &Package) -> Value {
     let [br, ck, section] = assets(token, package);
     json!({
         "hexBrSyntheticChecksum": hex::encode(package.signature()),

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::drive::docws::ticket;
 use crate::drive::item::{Body, ItemId, NewItem, Sharing};
-use crate::drive::{Drive, Upload, answers, names, package_upload};
+use crate::drive::{Drive, Upload, encoding, names, package_upload};
 use crate::rules::DriveRules;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
-type Outcome = Result<Answer, Answer>;
+type Outcome = Result<Response, Response>;
 
 /// `upload/web`: issues a document id and the URL for the POST of the bytes.
 pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Message) -> Outcome {
@@ -25,13 +25,13 @@ pub(crate) fn upload_web(drive: &mut Drive, rules: &DriveRules, message: &Messag
     let ticket = ticket(&document_id);
     let host = message.host.replace("-docws.", "-contentws.");
     let url = format!("https://{host}:443/singleFileUpload?tk={ticket}&ref=1");
-    let answer =
+    let response =
         json!([{ "url": url, "document_id": document_id, "owner": "user@example.com", "owner_id": "1000000001" }]);
     let zone = message.segment(1).to_owned();
     let package = body["type"] == "PACKAGE";
     let upload = Upload { zone, declared_size: size, document_id, package, body: None, receipt: None };
     drive.uploads.insert(ticket, upload);
-    Ok(Answer::json(200, &answer))
+    Ok(Response::json(200, &response))
 }
 
 /// `update/documents`: turns uploaded bytes into a document in a folder, or into the new content of
@@ -74,21 +74,21 @@ pub(crate) fn update_documents(drive: &mut Drive, rules: &DriveRules, now_ms: i6
     drive.tree.set_modified(id, mtime);
     drive.changed(id, rules);
     let ok = json!({ "status_code": 0, "error_message": "" });
-    let document = answers::document(&drive.tree, id);
-    Ok(Answer::json(
+    let document = encoding::document(&drive.tree, id);
+    Ok(Response::json(
         200,
         &json!({ "status": ok, "results": [{ "status": ok, "operation_id": null, "document": document }] }),
     ))
 }
 
-fn parent_in(drive: &Drive, zone: &str, id: &str) -> Result<ItemId, Answer> {
+fn parent_in(drive: &Drive, zone: &str, id: &str) -> Result<ItemId, Response> {
     let parent = drive
         .tree
         .by_any_id(zone, id)
         .filter(|id| drive.tree.item(*id).is_folder() && drive.tree.item(*id).zone == zone)
         .filter(|id| !drive.tree.is_trashed(*id))
         .ok_or_else(|| {
-            Answer::cloudkit_error(
+            Response::cloudkit_error(
                 412,
                 "VALIDATING_REFERENCE_ERROR",
                 "Request has out of order children to be chained but the parents were missing",
@@ -102,7 +102,7 @@ fn parent_in(drive: &Drive, zone: &str, id: &str) -> Result<ItemId, Answer> {
 
 /// Gives an existing document the name and the folder of the update. This is how a client moves a
 /// copy into place.
-fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_conflict: bool) -> Result<(), Answer> {
+fn place(drive: &mut Drive, id: ItemId, parent: ItemId, name: &str, allow_conflict: bool) -> Result<(), Response> {
     if drive.tree.is_trashed(id) || drive.tree.item(id).is_folder() {
         return Err(bad_request());
     }
@@ -125,8 +125,8 @@ fn replace_content(
     zone: &str,
     update: &Value,
     staged: Staged,
-) -> Result<(), Answer> {
-    let signature = STANDARD.encode(answers::signature_of(drive.tree.item(id)));
+) -> Result<(), Response> {
+    let signature = STANDARD.encode(encoding::signature_of(drive.tree.item(id)));
     if update["data"]["signature"] == signature || update["pkgSignature"] == signature {
         return Ok(());
     }
@@ -185,24 +185,24 @@ fn forget_upload(drive: &mut Drive, data: &Value, document_id: &str) {
     });
 }
 
-fn free_name(drive: &Drive, parent: ItemId, name: &str, allow_conflict: bool) -> Result<String, Answer> {
+fn free_name(drive: &Drive, parent: ItemId, name: &str, allow_conflict: bool) -> Result<String, Response> {
     let free = drive.tree.free_name(parent, name, true);
     if free != name && !allow_conflict {
         let reason = "Uniqueness constraint violation. Rejecting update";
-        return Err(Answer::cloudkit_error(409, "UNIQUE_FIELD_ERROR", reason));
+        return Err(Response::cloudkit_error(409, "UNIQUE_FIELD_ERROR", reason));
     }
     Ok(free)
 }
 
-pub(crate) fn check_quota(drive: &Drive, rules: &DriveRules, more: u64) -> Result<(), Answer> {
+pub(crate) fn check_quota(drive: &Drive, rules: &DriveRules, more: u64) -> Result<(), Response> {
     if drive.tree.stored_bytes().saturating_add(more) > rules.quota {
-        return Err(Answer::cloudkit_error(413, "QUOTA_EXCEEDED", "Quota exceeded"));
+        return Err(Response::cloudkit_error(413, "QUOTA_EXCEEDED", "Quota exceeded"));
     }
     Ok(())
 }
 
-fn bad_request() -> Answer {
-    Answer::service_error(400, "Bad Request")
+fn bad_request() -> Response {
+    Response::service_error(400, "Bad Request")
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::rules::PhotosRules;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 pub(crate) use asset::Asset;
 pub use asset::NewAsset;
@@ -269,7 +269,12 @@ impl Zone {
 }
 
 /// Returns the response to a request to the database host.
-pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message: &Message) -> Result<Answer, Answer> {
+pub(crate) fn respond(
+    photos: &mut Photos,
+    rules: &PhotosRules,
+    now: i64,
+    message: &Message,
+) -> Result<Response, Response> {
     let area = message.segment(4).to_owned();
     let operation = message.path.split('/').skip(6).collect::<Vec<_>>().join("/");
     let body = message.json()?;
@@ -285,11 +290,11 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
             if spoiled && page["records"].as_array().is_some_and(|records| records.len() > 1) {
                 page["records"] = json!([]);
             }
-            Ok(Answer::json(200, &page))
+            Ok(Response::json(200, &page))
         }
         "records/lookup" => {
             let zone = zone_of(photos, &area, &body)?;
-            query::lookup(zone, &context, &body).map(|found| Answer::json(200, &found))
+            query::lookup(zone, &context, &body).map(|found| Response::json(200, &found))
         }
         "internal/records/query/batch" => {
             let counted = body["batch"].as_array().ok_or_else(|| bad_request("no batch"))?;
@@ -298,20 +303,20 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
                 let zone = zone_of(photos, &area, request)?;
                 batch.push(query::count(zone, rules, request));
             }
-            Ok(Answer::json(200, &json!({ "batch": batch })))
+            Ok(Response::json(200, &json!({ "batch": batch })))
         }
-        "changes/database" => Ok(Answer::json(200, &changes::database(photos, &area))),
-        "changes/zone" => Ok(Answer::json(200, &changes::zones(photos, &context, &area, &body))),
-        _ => Err(Answer::service_error(404, "Not Found")),
+        "changes/database" => Ok(Response::json(200, &changes::database(photos, &area))),
+        "changes/zone" => Ok(Response::json(200, &changes::zones(photos, &context, &area, &body))),
+        _ => Err(Response::service_error(404, "Not Found")),
     }
 }
 
-fn zone_of<'a>(photos: &'a mut Photos, area: &str, body: &Value) -> Result<&'a mut Zone, Answer> {
+fn zone_of<'a>(photos: &'a mut Photos, area: &str, body: &Value) -> Result<&'a mut Zone, Response> {
     let name = body["zoneID"]["zoneName"].as_str().unwrap_or_default();
     let found = photos.zones.iter_mut().find(|zone| zone.name == name && zone.area == area);
-    found.ok_or_else(|| Answer::cloudkit_error(404, "ZONE_NOT_FOUND", "Zone does not exist"))
+    found.ok_or_else(|| Response::cloudkit_error(404, "ZONE_NOT_FOUND", "Zone does not exist"))
 }
 
-fn bad_request(reason: &str) -> Answer {
-    Answer::cloudkit_error(400, "BAD_REQUEST", reason)
+fn bad_request(reason: &str) -> Response {
+    Response::cloudkit_error(400, "BAD_REQUEST", reason)
 }

@@ -6,7 +6,7 @@ use super::fields::{self, Source};
 use super::{Album, Photos, Zone, bad_request};
 use crate::drive::content::Content;
 use crate::rules::PhotosRules;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 pub(super) struct Context<'a> {
     pub(super) rules: &'a PhotosRules,
@@ -34,7 +34,7 @@ const SMART_ALBUM: &str = "CPLAssetAndMasterInSmartAlbumByAssetDate";
 /// The index of smart albums in counts, before the name of the smart album.
 const SMART_ALBUM_COUNTS: &str = "CPLAssetInSmartAlbumByAssetDate:";
 
-pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> Result<Value, Response> {
     let kind = body["query"]["recordType"].as_str().unwrap_or_default().to_owned();
     let records = match kind.as_str() {
         "CheckIndexingState" => {
@@ -93,7 +93,7 @@ fn filter<'a>(body: &'a Value, name: &str) -> &'a Value {
         .map_or(&Value::Null, |filter| &filter["fieldValue"]["value"])
 }
 
-fn albums(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+fn albums(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Response> {
     if zone.name != super::PRIMARY_ZONE {
         return Err(bad_request("Index has invalid data"));
     }
@@ -106,14 +106,14 @@ fn albums(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Ans
     }
     let end = (start + context.rules.page_records).min(of_parent.len());
     records.extend(of_parent[start..end].iter().map(|album| fields::album(album, &zone.name)));
-    let mut answer = json!({ "records": records, "syncToken": super::changes::token(zone, zone.log.len()) });
+    let mut response = json!({ "records": records, "syncToken": super::changes::token(zone, zone.log.len()) });
     if end < of_parent.len() {
-        answer["continuationMarker"] = json!(end.to_string());
+        response["continuationMarker"] = json!(end.to_string());
     }
-    Ok(answer)
+    Ok(response)
 }
 
-fn members(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Vec<Value>, Answer> {
+fn members(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Vec<Value>, Response> {
     let id = filter(body, "parentId").as_str().unwrap_or_default();
     let album = zone.albums.iter().find(|album| album.id == id).ok_or_else(|| bad_request("no such parent"))?;
     let mut ids = zone.live_members(album);
@@ -127,7 +127,7 @@ fn members(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Vec<Value
     Ok(records.collect())
 }
 
-pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Answer> {
+pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result<Value, Response> {
     let requested = body["records"].as_array().filter(|requested| requested.len() <= context.rules.lookup_max);
     let requested = requested.ok_or_else(|| bad_request("limit exceeded"))?;
     let source = context.source(&zone.name);

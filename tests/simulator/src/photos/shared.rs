@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::query::Context;
 use super::{Photos, Zone, bad_request, fields};
 use crate::rules::PhotosRules;
-use crate::transport::message::{Answer, Message};
+use crate::transport::message::{Message, Response};
 
 /// The area of the zones of shared albums.
 pub(super) const AREA: &str = "sharedstreams";
@@ -15,7 +15,12 @@ pub(super) const AREA: &str = "sharedstreams";
 const INDEX: &str = "CPLAssetByAssetDateWithoutHiddenOrDeleted";
 
 /// Returns the response to a request to the host of shared albums.
-pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message: &Message) -> Result<Answer, Answer> {
+pub(crate) fn respond(
+    photos: &mut Photos,
+    rules: &PhotosRules,
+    now: i64,
+    message: &Message,
+) -> Result<Response, Response> {
     let body = message.json()?;
     if message.segment(2) == "webgetalbumslist" {
         let host = message.host.trim_end_matches(":443");
@@ -28,7 +33,7 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
                 },
             })
         });
-        return Ok(Answer::json(200, &json!({ "albums": albums.collect::<Vec<_>>() })));
+        return Ok(Response::json(200, &json!({ "albums": albums.collect::<Vec<_>>() })));
     }
     let id = body["albumguid"].as_str().unwrap_or_default();
     let zone = photos.zones.iter_mut().find(|zone| zone.area == AREA && zone.name == id);
@@ -36,7 +41,7 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
     zone.sort(INDEX);
     let count = zone.sorted[INDEX].len();
     if message.segment(2) == "webgetassetcount" {
-        return Ok(Answer::json(200, &json!({ "albumassetcount": (count as i64 + rules.miscount).max(0) })));
+        return Ok(Response::json(200, &json!({ "albumassetcount": (count as i64 + rules.miscount).max(0) })));
     }
     let number = |name: &str| body[name].as_str().and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
     let start = number("offset").min(count);
@@ -47,7 +52,7 @@ pub(crate) fn answer(photos: &mut Photos, rules: &PhotosRules, now: i64, message
         let (asset, source) = (&zone.assets[id], context.source(&zone.name));
         [fields::master(asset, &source), fields::asset(asset, &source)]
     });
-    Ok(Answer::json(200, &json!({ "records": records.collect::<Vec<Value>>() })))
+    Ok(Response::json(200, &json!({ "records": records.collect::<Vec<Value>>() })))
 }
 
 fn tag(zone: &Zone) -> String {

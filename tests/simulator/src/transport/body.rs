@@ -37,7 +37,7 @@ impl Drop for InFlight {
     }
 }
 
-pub(crate) struct AnswerBody {
+pub(crate) struct ResponseBody {
     frames: Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>,
     left: u64,
 }
@@ -58,7 +58,7 @@ struct Sender {
     request: InFlight,
 }
 
-impl AnswerBody {
+impl ResponseBody {
     pub(crate) fn new(payload: Payload, request: InFlight, plan: &Plan) -> Self {
         let size = match &payload {
             Payload::Bytes(bytes) => bytes.len() as u64,
@@ -166,7 +166,7 @@ impl Sender {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Cut;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::{Request, Response, header};
+use hyper::{Request, header};
 
 use crate::drive::content::{Content, Receiving};
 use crate::drive::{content_host, odd};
@@ -13,16 +13,17 @@ use crate::faults::{FaultAction, HoldAt, Plan};
 use crate::journal::Arrival;
 use crate::kinds::RequestKind;
 use crate::state::Shared;
-use crate::transport::body::{AnswerBody, Cut, InFlight};
-use crate::transport::message::{Answer, Message};
+use crate::transport::body::{Cut, InFlight, ResponseBody};
+use crate::transport::message::{Message, Response};
 use crate::transport::proxy::Connection;
 
+/// Receives a request, performs it, and returns the response.
 pub(crate) async fn exchange(
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     host: Arc<str>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Cut> {
+) -> Result<hyper::Response<ResponseBody>, Cut> {
     let (parts, body) = request.into_parts();
     let kind = RequestKind::of(&host, &parts.method, parts.uri.path());
     let number = shared.lock().journal.arrive(&Arrival {
@@ -54,44 +55,44 @@ pub(crate) async fn exchange(
     }
     wait_at_gates(&shared, &plan, HoldAt::Arrival).await;
 
-    let answer = match throttled.map_or_else(|| instead_of_effect(&plan), Instead::Answer) {
-        Instead::Answer(answer) => answer,
+    let response = match throttled.map_or_else(|| instead_of_effect(&plan), Instead::Response) {
+        Instead::Response(response) => response,
         Instead::Reset => return Err(connection.reset().await),
         Instead::ResetStream => return Err(Cut),
         Instead::Stall => return std::future::pending().await,
-        Instead::Nothing if !free => Answer::cloudkit_error(
+        Instead::Nothing if !free => Response::cloudkit_error(
             409,
             "ZONE_BUSY",
             "Sync zone CAS Op-Lock failed. There was a concurrent write and this operation was rejected. Retry request...",
         ),
-        Instead::Nothing => {
-            let posted =
-                if kind == RequestKind::ContentPost { content_host::posted_file(&message).await } else { None };
-            let mut answer = shared.lock().answer(&message, posted);
-            wait_at_gates(&shared, &plan, HoldAt::Answer).await;
-            match &plan.action {
-                Some(FaultAction::ResetAfter) => return Err(connection.reset().await),
-                Some(FaultAction::Stall { at: HoldAt::Answer }) => return std::future::pending().await,
-                Some(FaultAction::OddListing { folder, odd }) => {
-                    if let Ok(mut listings) = answer.to_json() {
-                        odd::spoil(&shared.lock().drive.tree, &mut listings, folder.as_deref(), odd);
-                        answer = Answer::json(answer.status.as_u16(), &listings);
-                    }
-                    answer
-                }
-                Some(FaultAction::Replace { text, .. }) => {
-                    Answer::new(200, "application/json; charset=UTF-8", text.clone())
-                }
-                _ => answer,
-            }
-        }
+        Instead::Nothing => performed(&shared, &connection, &message, &plan).await?,
     };
-    shared.lock().journal.answered(number, answer.status.as_u16());
-    let mut response = Response::builder().status(answer.status);
-    for (name, value) in &answer.headers {
-        response = response.header(name, value);
+    shared.lock().journal.responded(number, response.status.as_u16());
+    let mut builder = hyper::Response::builder().status(response.status);
+    for (name, value) in &response.headers {
+        builder = builder.header(name, value);
     }
-    response.body(AnswerBody::new(answer.payload, in_flight, &plan)).map_err(|_| Cut)
+    builder.body(ResponseBody::new(response.payload, in_flight, &plan)).map_err(|_| Cut)
+}
+
+/// Performs a request, and returns the response as the faults change it.
+async fn performed(shared: &Shared, connection: &Connection, message: &Message, plan: &Plan) -> Result<Response, Cut> {
+    let posted = if message.kind == RequestKind::ContentPost { content_host::posted_file(message).await } else { None };
+    let response = shared.lock().respond(message, posted);
+    wait_at_gates(shared, plan, HoldAt::Answer).await;
+    match &plan.action {
+        Some(FaultAction::ResetAfter) => Err(connection.reset().await),
+        Some(FaultAction::Stall { at: HoldAt::Answer }) => std::future::pending().await,
+        Some(FaultAction::OddListing { folder, odd }) => {
+            let Ok(mut listings) = response.to_json() else { return Ok(response) };
+            odd::spoil(&shared.lock().drive.tree, &mut listings, folder.as_deref(), odd);
+            Ok(Response::json(response.status.as_u16(), &listings))
+        }
+        Some(FaultAction::Replace { text, .. }) => {
+            Ok(Response::new(200, "application/json; charset=UTF-8", text.clone()))
+        }
+        _ => Ok(response),
+    }
 }
 
 async fn received(mut body: Incoming) -> Result<Content, Cut> {
@@ -104,9 +105,10 @@ async fn received(mut body: Incoming) -> Result<Content, Cut> {
     Ok(receiving.finish())
 }
 
+/// The outcome of a fault that takes the place of the effect of a request.
 enum Instead {
     Nothing,
-    Answer(Answer),
+    Response(Response),
     Reset,
     ResetStream,
     Stall,
@@ -115,19 +117,19 @@ enum Instead {
 fn instead_of_effect(plan: &Plan) -> Instead {
     match &plan.action {
         Some(FaultAction::Status { status, body, headers }) => {
-            let mut answer = Answer::new(*status, "application/json; charset=UTF-8", body.clone());
+            let mut response = Response::new(*status, "application/json; charset=UTF-8", body.clone());
             for (name, value) in headers {
-                answer = answer.with_header(name, value.clone());
+                response = response.with_header(name, value.clone());
             }
-            Instead::Answer(answer)
+            Instead::Response(response)
         }
-        Some(FaultAction::HtmlPage { status }) => Instead::Answer(Answer::new(
+        Some(FaultAction::HtmlPage { status }) => Instead::Response(Response::new(
             *status,
             "text/html; charset=UTF-8",
             "<!DOCTYPE html><html><head><title>iCloud</title></head><body>Service temporarily unavailable</body></html>",
         )),
         Some(FaultAction::Replace { text, effect: false }) => {
-            Instead::Answer(Answer::new(200, "application/json; charset=UTF-8", text.clone()))
+            Instead::Response(Response::new(200, "application/json; charset=UTF-8", text.clone()))
         }
         Some(FaultAction::Stall { at: HoldAt::Arrival }) => Instead::Stall,
         Some(FaultAction::ResetBefore) => Instead::Reset,

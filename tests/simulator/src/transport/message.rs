@@ -41,8 +41,8 @@ impl Message {
     }
 
     /// Returns the body as JSON, or the response to a body that is not JSON.
-    pub(crate) fn json(&self) -> Result<Value, Answer> {
-        serde_json::from_slice(&self.bytes()).map_err(|_| Answer::service_error(400, "Malformed JSON body"))
+    pub(crate) fn json(&self) -> Result<Value, Response> {
+        serde_json::from_slice(&self.bytes()).map_err(|_| Response::service_error(400, "Malformed JSON body"))
     }
 
     pub(crate) fn query(&self, name: &str) -> &str {
@@ -132,13 +132,13 @@ pub(crate) enum Payload {
     Content { content: Content, start: u64, end: u64 },
 }
 
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) payload: Payload,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -160,9 +160,9 @@ impl Answer {
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        let mut answer = Self::new(status, "application/json;charset=UTF-8", "");
-        answer.headers.clear();
-        answer
+        let mut response = Self::new(status, "application/json;charset=UTF-8", "");
+        response.headers.clear();
+        response
     }
 
     /// An error in the format of the data hosts.
@@ -212,8 +212,8 @@ impl Answer {
     }
 
     pub(crate) fn content(status: u16, content: Content, start: u64, end: u64) -> Self {
-        let mut answer = Self::new(status, "application/octet-stream", "");
-        answer.payload = Payload::Content { content, start, end };
-        answer
+        let mut response = Self::new(status, "application/octet-stream", "");
+        response.payload = Payload::Content { content, start, end };
+        response
     }
 }

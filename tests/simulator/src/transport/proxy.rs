@@ -105,7 +105,7 @@ async fn outer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::CONNECT {
-        return Ok(control::answer(proxy, request).await);
+        return Ok(control::serve(proxy, request).await);
     }
     let host = request.uri().host().unwrap_or_default().to_ascii_lowercase();
     if !is_apple(&host) {
@@ -151,7 +151,7 @@ fn refuse(shared: &Shared, host: &str) {
     let kind = RequestKind::RefusedHost;
     let mut state = shared.lock();
     let number = state.journal.arrive(&Arrival { kind, method: "CONNECT", host, path: "", range: None });
-    state.journal.answered(number, StatusCode::FORBIDDEN.as_u16());
+    state.journal.responded(number, StatusCode::FORBIDDEN.as_u16());
     state.journal.finish(number, kind, 0);
     drop(state);
     shared.notify();

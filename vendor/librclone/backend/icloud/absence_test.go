@@ -27,7 +27,7 @@ func cloudWithStates() *fakeCloud {
 
 // refuseListings makes the first listings fail. times is -1 for all of them.
 func (c *fakeCloud) refuseListings(times, status int) {
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind != "retrieveItemDetailsInFolders" || times == 0 {
 			return nil
 		}
@@ -100,13 +100,13 @@ func TestFolderThatIsListedAndGone(t *testing.T) {
 	for _, status := range []string{"", "ID_INVALID"} {
 		c := cloudWithStates()
 		states := c.at("kloset/states").driveID()
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
-			if kind != "retrieveItemDetailsInFolders" || !isAbout(answer, states) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
+			if kind != "retrieveItemDetailsInFolders" || !isAbout(response, states) {
 				return
 			}
-			*answer = *refusing(404, "{}")()
+			*response = *refusing(404, "{}")()
 			if status != "" {
-				*answer = *refusing(200, `[{"drivewsid":"`+states+`","status":"`+status+`"}]`)()
+				*response = *refusing(200, `[{"drivewsid":"`+states+`","status":"`+status+`"}]`)()
 			}
 		}
 		f := c.drive("")
@@ -129,7 +129,7 @@ func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 	f := c.drive("")
 	o := must(f.NewObject(background, "kloset/states/aa"))
 	refused := 0
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind == "moveItemsToTrash" && refused == 0 || kind == "retrieveItemDetailsInFolders" && refused == 1 {
 			refused++
 			return refusing(404, "{}")()
@@ -143,9 +143,9 @@ func TestDeletionInAFolderThatIsNotFound(t *testing.T) {
 // shorten removes the last item from the listing of a folder or, if all is set, every
 // item.
 func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		var folders []simtest.JSON
-		if kind != "retrieveItemDetailsInFolders" || json.Unmarshal(answer.body, &folders) != nil {
+		if kind != "retrieveItemDetailsInFolders" || json.Unmarshal(response.body, &folders) != nil {
 			return
 		}
 		for _, listed := range folders {
@@ -156,7 +156,7 @@ func (c *fakeCloud) shorten(folder *fakeItem, all bool) {
 				listed["items"] = items[:len(items)-1]
 			}
 		}
-		answer.body, _ = json.Marshal(folders)
+		response.body, _ = json.Marshal(folders)
 	}
 }
 
@@ -195,7 +195,7 @@ func TestShortListingsProveNothing(t *testing.T) {
 		_, err = f.List(background, "folder/zz")
 		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%v", err)
 
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "moveItemsToTrash" {
 				return refusing(404, "{}")()
 			}
@@ -271,7 +271,7 @@ func TestFoldersWithATemporaryStatus(t *testing.T) {
 // A definite status of a folder is not retried.
 func TestFolderThatMayNotBeListed(t *testing.T) {
 	c := cloudWithStates()
-	c.instead = func(int, string) *fakeAnswer {
+	c.instead = func(int, string) *fakeResponse {
 		return refusing(200, `[{"drivewsid":"`+rootDriveID+`","status":"ACCESS_DENIED"}]`)()
 	}
 	_, err := c.drive("").List(background, "")

@@ -33,23 +33,23 @@ func newChecksumCloud() *checksumCloud {
 	return c
 }
 
-func (c *checksumCloud) damage(_ int, kind string, answer *fakeAnswer) {
+func (c *checksumCloud) damage(_ int, kind string, response *fakeResponse) {
 	switch kind {
 	case "by_id":
 		var of struct {
 			ID string `json:"document_id"`
 		}
-		_ = json.Unmarshal(answer.body, &of)
+		_ = json.Unmarshal(response.body, &of)
 		it := c.items[of.ID]
 		sum := sha1.Sum([]byte("com.apple.XattrObjectSalt\x00com.apple.DataObjectSalt\x00" + string(it.content)))
 		mark := base64.StdEncoding.EncodeToString(append([]byte{1}, sum[:]...))
-		answer.body = []byte(strings.Replace(string(answer.body), fmt.Sprint("mark", it.etag), mark, 1))
+		response.body = []byte(strings.Replace(string(response.body), fmt.Sprint("mark", it.etag), mark, 1))
 	case "content-get":
 		for _, it := range c.items {
-			if string(it.content) == string(answer.body) {
+			if string(it.content) == string(response.body) {
 				c.downloads[it.name]++
 				if strings.HasPrefix(it.name, "bad") {
-					answer.body = append([]byte{answer.body[0] ^ 1}, answer.body[1:]...)
+					response.body = append([]byte{response.body[0] ^ 1}, response.body[1:]...)
 				}
 			}
 		}
@@ -82,18 +82,18 @@ func TestSecondDownloadFails(t *testing.T) {
 		ctx, cancel := context.WithCancel(background)
 		defer cancel()
 		downloads := 0
-		c.spoil = func(number int, kind string, answer *fakeAnswer) {
+		c.spoil = func(number int, kind string, response *fakeResponse) {
 			if kind != "content-get" {
-				c.damage(number, kind, answer)
+				c.damage(number, kind, response)
 				return
 			}
 			switch downloads++; {
 			case downloads == 1:
-				c.damage(number, kind, answer)
+				c.damage(number, kind, response)
 			case status == 0:
 				cancel()
 			default:
-				answer.status = status
+				response.status = status
 			}
 		}
 		in, err := must(f.NewObject(ctx, "bad.txt")).Open(ctx)

@@ -105,20 +105,20 @@ func TestSignaturesThatChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := cloudForWorkday()
 			asked, spent := 0, false
-			c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			c.spoil = func(_ int, kind string, response *fakeResponse) {
 				if kind == "by_id" {
 					asked++
-					answer.body = bytes.Replace(answer.body, []byte(`"signature":"mark`), []byte(`"signature":"x`+strconv.Itoa(asked)), 1)
+					response.body = bytes.Replace(response.body, []byte(`"signature":"mark`), []byte(`"signature":"x`+strconv.Itoa(asked)), 1)
 				}
 				if kind == "content-get" && !spent {
-					spent, answer.broken = true, true
+					spent, response.broken = true, true
 					if replaced {
 						it := c.at("folder/file.txt")
 						c.change++
 						it.etag, it.content = c.change, []byte("A CONTENT LIKE IT")[:len(it.content)]
 					}
 				} else if kind == "content-get" && asked == 1 {
-					answer.status, answer.body = 410, nil
+					response.status, response.body = 410, nil
 				}
 			}
 			o, err := c.drive("").NewObject(background, "folder/file.txt")
@@ -144,7 +144,7 @@ func TestEmptyFileWithoutSizeOrAddress(t *testing.T) {
 	c.add("root", "full.txt", []byte("content"))
 	unsized := reshape("retrieveItemDetailsInFolders", without("size"))
 	unsized(c)
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind == "by_id" {
 			return refusing(400, `{"reason":"Bad Request"}`)()
 		}
@@ -184,17 +184,17 @@ func TestPackageListedWithoutBytes(t *testing.T) {
 		c := newFakeCloud()
 		c.add("root", "notes.unknown", []byte(whole))
 		requests := map[string]int{}
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
 			requests[kind]++
 			switch kind {
 			case "by_id":
-				answer.status = test.byID(requests[kind])
-				answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+				response.status = test.byID(requests[kind])
+				response.body = []byte(strings.Replace(string(response.body), "data_token", "package_token", 1))
 			case "retrieveItemDetailsInFolders", "retrieveItemDetails":
 				size := fmt.Sprintf(`"size":%d`, len(whole))
-				answer.body = []byte(strings.Replace(string(answer.body), size, `"size":0`, 1))
+				response.body = []byte(strings.Replace(string(response.body), size, `"size":0`, 1))
 			case "content-get":
-				answer.status = test.content(requests[kind])
+				response.status = test.content(requests[kind])
 			}
 		}
 		got, err := read(must(driveBy(c, "").NewObject(background, "notes.unknown")))

@@ -165,17 +165,17 @@ func TestDownloadNoticesAReplacement(t *testing.T) {
 	c := newFakeCloud()
 	stored := c.add("root", "file.txt", []byte(content))
 	gets := 0
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		if kind != "content-get" {
 			return
 		}
 		switch gets++; gets {
 		case 1:
-			answer.broken = true
+			response.broken = true
 		case 2: // another device has replaced the file
 			c.change++
 			stored.etag, stored.content = c.change, []byte(strings.ToUpper(strings.ReplaceAll(content, " ", "x")))
-			answer.status, answer.body = 410, nil
+			response.status, response.body = 410, nil
 		}
 	}
 	o, err := c.drive("").NewObject(background, "file.txt")

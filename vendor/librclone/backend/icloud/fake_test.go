@@ -48,9 +48,9 @@ type fakeCloud struct {
 	most    int  // maximum number of items in a call, above which it is refused; 0 for no limit
 
 	// instead returns the response to a request that is not processed, or nil.
-	instead func(number int, kind string) *fakeAnswer
+	instead func(number int, kind string) *fakeResponse
 	// spoil changes the response to a request that was processed.
-	spoil func(number int, kind string, answer *fakeAnswer)
+	spoil func(number int, kind string, response *fakeResponse)
 	limit int // number of requests after which the client is assumed to be in a loop
 }
 
@@ -66,8 +66,8 @@ type fakeItem struct {
 	trashed          bool
 }
 
-// fakeAnswer is a response before it is sent.
-type fakeAnswer struct {
+// fakeResponse is a response before it is sent.
+type fakeResponse struct {
 	status     int
 	header     http.Header
 	body       []byte
@@ -196,33 +196,33 @@ func (c *fakeCloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		panic(fmt.Sprintf("more than %d requests: a loop", c.limit))
 	}
 	kind := fakeKind(req)
-	var answer *fakeAnswer
+	var response *fakeResponse
 	if c.instead != nil {
-		answer = c.instead(c.requests, kind)
+		response = c.instead(c.requests, kind)
 	}
-	if answer == nil {
-		answer = c.answer(kind, req, sent)
+	if response == nil {
+		response = c.response(kind, req, sent)
 		if c.spoil != nil {
-			c.spoil(c.requests, kind, answer)
+			c.spoil(c.requests, kind, response)
 		}
 	}
-	if answer.lost {
+	if response.lost {
 		return nil, io.ErrUnexpectedEOF
 	}
-	if answer.hung {
+	if response.hung {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
 	}
-	var body io.Reader = bytes.NewReader(answer.body)
-	if answer.slow != 0 {
-		body = &slowReader{req.Context(), body, answer.slow}
+	var body io.Reader = bytes.NewReader(response.body)
+	if response.slow != 0 {
+		body = &slowReader{req.Context(), body, response.slow}
 	}
-	if answer.broken {
-		body = io.MultiReader(bytes.NewReader(answer.body[:len(answer.body)/2]), brokenReader{})
+	if response.broken {
+		body = io.MultiReader(bytes.NewReader(response.body[:len(response.body)/2]), brokenReader{})
 	}
 	resp := &http.Response{
-		Status: http.StatusText(answer.status), StatusCode: answer.status, Header: answer.header, Request: req,
-		Body: io.NopCloser(body), ContentLength: int64(len(answer.body)), ProtoMajor: 1, ProtoMinor: 1,
+		Status: http.StatusText(response.status), StatusCode: response.status, Header: response.header, Request: req,
+		Body: io.NopCloser(body), ContentLength: int64(len(response.body)), ProtoMajor: 1, ProtoMinor: 1,
 	}
 	return resp, nil
 }
@@ -262,18 +262,18 @@ func fakeKind(req *http.Request) string {
 	return parts[len(parts)-1]
 }
 
-func (c *fakeCloud) answer(kind string, req *http.Request, sent []byte) *fakeAnswer {
-	answer := &fakeAnswer{status: 200, header: http.Header{}}
-	say := func(status int, body any) *fakeAnswer {
-		answer.status = status
-		answer.body, _ = json.Marshal(body)
-		return answer
+func (c *fakeCloud) response(kind string, req *http.Request, sent []byte) *fakeResponse {
+	response := &fakeResponse{status: 200, header: http.Header{}}
+	say := func(status int, body any) *fakeResponse {
+		response.status = status
+		response.body, _ = json.Marshal(body)
+		return response
 	}
-	if answered := c.answerAccount(kind, req, sent, answer, say); answered != nil {
-		return answered
+	if ofAccount := c.answerAccount(kind, req, sent, response, say); ofAccount != nil {
+		return ofAccount
 	}
 	if strings.HasPrefix(kind, "content-") {
-		return c.answerContent(kind, req, sent, answer, say)
+		return c.answerContent(kind, req, sent, response, say)
 	}
 	if !c.alive || !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {
 		return say(421, simtest.JSON{"reason": "Missing cookie"})
@@ -281,7 +281,10 @@ func (c *fakeCloud) answer(kind string, req *http.Request, sent []byte) *fakeAns
 	if c.needsPCS && (!c.pcs || !strings.Contains(req.Header.Get("Cookie"), session.PCSCookie)) {
 		return say(423, simtest.JSON{"reason": "Missing PCS cookies"})
 	}
-	return c.answerDrive(kind, req, sent, say)
+	if ofDocs := c.answerDocs(kind, req, sent, say); ofDocs != nil {
+		return ofDocs
+	}
+	return c.answerDrive(kind, sent, say)
 }
 
 // roundTripper is a function as an http.RoundTripper.

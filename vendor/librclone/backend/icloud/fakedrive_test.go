@@ -12,37 +12,34 @@ import (
 	"plakar-icloud/librclone/internal/simtest"
 )
 
-func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say func(int, any) *fakeAnswer) *fakeAnswer {
+// present returns the item with an id of the Drive host or the documents host, unless
+// it does not exist or is in the Trash.
+func (c *fakeCloud) present(driveID string) *fakeItem {
+	parts := strings.Split(driveID, "::")
+	if it := c.items[parts[len(parts)-1]]; it != nil && !it.trashed {
+		return it
+	}
+	return nil
+}
+
+// answerDrive returns the response of the Drive host.
+func (c *fakeCloud) answerDrive(kind string, sent []byte, say func(int, any) *fakeResponse) *fakeResponse {
+	if kind == "retrieveItemDetailsInFolders" {
+		return c.answerListing(sent, say)
+	}
 	var body struct {
 		Destination string `json:"destinationDrivewsId"`
 		Folders     []struct{ Name string }
 		Items       []struct{ Drivewsid, Etag, Name string }
-		Size        string
-		DocumentID  string `json:"document_id"`
-		Path        struct {
-			Path     string
-			Starting string `json:"starting_document_id"`
-		}
-		Data     struct{ Size int64 }
-		Conflict bool `json:"allow_conflict"`
 	}
-	doc := func(driveID string) *fakeItem {
-		parts := strings.Split(driveID, "::")
-		if it := c.items[parts[len(parts)-1]]; it != nil && !it.trashed {
-			return it
-		}
-		return nil
-	}
-	if kind != "retrieveItemDetailsInFolders" {
-		_ = json.Unmarshal(sent, &body)
-	}
-	one := func(change func(*fakeItem) simtest.JSON) *fakeAnswer {
+	_ = json.Unmarshal(sent, &body)
+	one := func(change func(*fakeItem) simtest.JSON) *fakeResponse {
 		if c.most > 0 && len(body.Items) > c.most {
 			return say(400, simtest.JSON{})
 		}
 		var items []simtest.JSON
 		for _, wanted := range body.Items {
-			it := doc(wanted.Drivewsid)
+			it := c.present(wanted.Drivewsid)
 			switch {
 			case it == nil:
 				items = append(items, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
@@ -59,40 +56,8 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		return say(200, simtest.JSON{"items": items})
 	}
 	switch kind {
-	case "retrieveItemDetailsInFolders":
-		if c.listings != nil && c.change == c.begun {
-			if known, ok := c.listings.Load(string(sent)); ok {
-				answer := say(200, nil)
-				answer.body = known.([]byte)
-				return answer
-			}
-		}
-		var asked []struct{ Drivewsid string }
-		_ = json.Unmarshal(sent, &asked)
-		listings := []simtest.JSON{}
-		for _, wanted := range asked {
-			folder := doc(wanted.Drivewsid)
-			if folder == nil {
-				listings = append(listings, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
-				continue
-			}
-			listing := c.form(folder)
-			children := []simtest.JSON{}
-			for _, id := range slices.Sorted(maps.Keys(c.items)) {
-				if it := c.items[id]; it.parent == folder.id && !it.trashed {
-					children = append(children, c.form(it))
-				}
-			}
-			listing["items"], listing["numberOfItems"] = children, len(children)
-			listings = append(listings, listing)
-		}
-		answer := say(200, listings)
-		if c.listings != nil && c.change == c.begun {
-			c.listings.Store(string(sent), answer.body)
-		}
-		return answer
 	case "createFolders":
-		parent := doc(body.Destination)
+		parent := c.present(body.Destination)
 		if parent == nil || len(body.Folders) != 1 {
 			return say(404, simtest.JSON{})
 		}
@@ -119,7 +84,7 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			return c.form(it)
 		})
 	case "moveItems":
-		to := doc(body.Destination)
+		to := c.present(body.Destination)
 		if to == nil {
 			return say(404, simtest.JSON{})
 		}
@@ -128,14 +93,57 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 			it.parent = to.id
 			return c.form(it)
 		})
+	}
+	return say(404, simtest.JSON{})
+}
+
+// answerListing returns the response to a request for listings of folders.
+func (c *fakeCloud) answerListing(sent []byte, say func(int, any) *fakeResponse) *fakeResponse {
+	if c.listings != nil && c.change == c.begun {
+		if known, ok := c.listings.Load(string(sent)); ok {
+			response := say(200, nil)
+			response.body = known.([]byte)
+			return response
+		}
+	}
+	var asked []struct{ Drivewsid string }
+	_ = json.Unmarshal(sent, &asked)
+	listings := []simtest.JSON{}
+	for _, wanted := range asked {
+		folder := c.present(wanted.Drivewsid)
+		if folder == nil {
+			listings = append(listings, simtest.JSON{"drivewsid": wanted.Drivewsid, "status": "ID_INVALID"})
+			continue
+		}
+		listing := c.form(folder)
+		children := []simtest.JSON{}
+		for _, id := range slices.Sorted(maps.Keys(c.items)) {
+			if it := c.items[id]; it.parent == folder.id && !it.trashed {
+				children = append(children, c.form(it))
+			}
+		}
+		listing["items"], listing["numberOfItems"] = children, len(children)
+		listings = append(listings, listing)
+	}
+	response := say(200, listings)
+	if c.listings != nil && c.change == c.begun {
+		c.listings.Store(string(sent), response.body)
+	}
+	return response
+}
+
+// answerDocs returns the response of the documents host, or nil to a request that is
+// not for it.
+func (c *fakeCloud) answerDocs(kind string, req *http.Request, sent []byte, say func(int, any) *fakeResponse) *fakeResponse {
+	switch kind {
 	case "lookup_by_id":
-		it := doc(strings.TrimPrefix(req.URL.Query().Get("document_id"), "item-"))
+		it := c.present(strings.TrimPrefix(req.URL.Query().Get("document_id"), "item-"))
 		if it == nil {
 			return say(404, simtest.JSON{})
 		}
 		return say(200, simtest.JSON{"document_id": it.id, "size": len(it.content), "data": simtest.JSON{"size": len(it.content)}})
 	case "by_id":
-		it := doc(req.URL.Query().Get("document_id"))
+		it := c.present(req.URL.Query().Get("document_id"))
 		if it == nil || it.folder {
 			return say(404, simtest.JSON{})
 		}
@@ -147,29 +155,45 @@ func (c *fakeCloud) answerDrive(kind string, req *http.Request, sent []byte, say
 		id := fmt.Sprintf("%08d-doc", c.made)
 		return say(200, []simtest.JSON{{"url": "https://p1-contentws.icloud.com/" + id, "document_id": id}})
 	case "documents":
-		parent, content := c.items[body.Path.Starting], c.uploads[body.DocumentID]
-		if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
-			return say(412, simtest.JSON{})
-		}
-		if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict && !c.lenient {
-			return say(409, simtest.JSON{"reason": "Uniqueness constraint violation. Rejecting update"})
-		}
-		c.change++
-		it := c.items[body.DocumentID]
-		if it == nil {
-			it = &fakeItem{id: body.DocumentID, parent: parent.id, name: c.free(parent.id, body.Path.Path, ""), content: content, etag: c.change}
-			c.items[it.id] = it
-		}
-		return say(200, simtest.JSON{"status": simtest.JSON{"status_code": 0}, "results": []simtest.JSON{{
-			"status": simtest.JSON{"status_code": 0},
-			"document": simtest.JSON{"document_id": it.id, "item_id": "item-" + it.id, "etag": strconv.Itoa(it.etag),
-				"name": it.name, "type": "FILE", "size": len(content), "data": simtest.JSON{"size": len(content)}},
-		}}})
+		return c.answerRegistration(sent, say)
 	}
-	return say(404, simtest.JSON{})
+	return nil
 }
 
-func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
+// answerRegistration returns the response to a request that makes a document a file.
+func (c *fakeCloud) answerRegistration(sent []byte, say func(int, any) *fakeResponse) *fakeResponse {
+	var body struct {
+		DocumentID string `json:"document_id"`
+		Path       struct {
+			Path     string
+			Starting string `json:"starting_document_id"`
+		}
+		Data     struct{ Size int64 }
+		Conflict bool `json:"allow_conflict"`
+	}
+	_ = json.Unmarshal(sent, &body)
+	parent, content := c.items[body.Path.Starting], c.uploads[body.DocumentID]
+	if parent == nil || parent.trashed || content == nil || body.Data.Size != int64(len(content)) {
+		return say(412, simtest.JSON{})
+	}
+	if it := c.find(parent.id, body.Path.Path); it != nil && it.id != body.DocumentID && !body.Conflict && !c.lenient {
+		return say(409, simtest.JSON{"reason": "Uniqueness constraint violation. Rejecting update"})
+	}
+	c.change++
+	it := c.items[body.DocumentID]
+	if it == nil {
+		it = &fakeItem{id: body.DocumentID, parent: parent.id, name: c.free(parent.id, body.Path.Path, ""), content: content, etag: c.change}
+		c.items[it.id] = it
+	}
+	return say(200, simtest.JSON{"status": simtest.JSON{"status_code": 0}, "results": []simtest.JSON{{
+		"status": simtest.JSON{"status_code": 0},
+		"document": simtest.JSON{"document_id": it.id, "item_id": "item-" + it.id, "etag": strconv.Itoa(it.etag),
+			"name": it.name, "type": "FILE", "size": len(content), "data": simtest.JSON{"size": len(content)}},
+	}}})
+}
+
+// answerContent returns the response of the content host.
+func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, response *fakeResponse, say func(int, any) *fakeResponse) *fakeResponse {
 	id := strings.Trim(req.URL.Path, "/")
 	if kind == "content-post" {
 		c.uploads[id] = append([]byte{}, sent...)
@@ -183,7 +207,7 @@ func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, a
 	if it == nil || it.trashed {
 		return say(404, simtest.JSON{})
 	}
-	answer.body = it.content
+	response.body = it.content
 	if wanted, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes="); ok {
 		first, last, _ := strings.Cut(wanted, "-")
 		start, _ := strconv.Atoi(first)
@@ -198,14 +222,14 @@ func (c *fakeCloud) answerContent(kind string, req *http.Request, sent []byte, a
 		if start >= end {
 			return say(416, simtest.JSON{})
 		}
-		answer.status, answer.body = 206, it.content[start:end]
-		answer.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(it.content)))
+		response.status, response.body = 206, it.content[start:end]
+		response.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(it.content)))
 	}
-	return answer
+	return response
 }
 
 // isAbout reports whether a response is the listing of a single folder with this id.
-func isAbout(answer *fakeAnswer, driveID string) bool {
+func isAbout(response *fakeResponse, driveID string) bool {
 	var folders []struct{ Drivewsid string }
-	return json.Unmarshal(answer.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID
+	return json.Unmarshal(response.body, &folders) == nil && len(folders) == 1 && folders[0].Drivewsid == driveID
 }

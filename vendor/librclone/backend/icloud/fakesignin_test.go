@@ -61,8 +61,8 @@ func (s *fakeSRP) accepts(m1 []byte) bool {
 	return bytes.Equal(m1, srpHash(mixed, srpHash([]byte(s.account)), s.salt, srpPad(s.client), srpPad(s.public), session))
 }
 
-func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
-	account := func() *fakeAnswer {
+func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, response *fakeResponse, say func(int, any) *fakeResponse) *fakeResponse {
+	account := func() *fakeResponse {
 		service := func(name string) simtest.JSON {
 			return simtest.JSON{"url": "https://p1-" + name + ".icloud.com:443", "pcsRequired": c.needsPCS}
 		}
@@ -71,10 +71,10 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 	}
 	switch kind {
 	case "signin":
-		answer.header.Set("scnt", "scnt")
-		return answer
+		response.header.Set("scnt", "scnt")
+		return response
 	case "federate", "complete":
-		return c.answerProof(kind, sent, answer, say)
+		return c.answerProof(kind, sent, response, say)
 	case "init":
 		c.srp = newFakeSRP(c.password)
 		var asked struct {
@@ -91,7 +91,7 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 		}
 		c.alive = true
 		c.logins++
-		answer.header.Add("Set-Cookie", "WEB=alive")
+		response.header.Add("Set-Cookie", "WEB=alive")
 		return account()
 	case "validate":
 		if !c.alive {
@@ -103,7 +103,7 @@ func (c *fakeCloud) answerAccount(kind string, req *http.Request, sent []byte, a
 			return say(421, simtest.JSON{})
 		}
 		c.pcs = true
-		answer.header.Add("Set-Cookie", session.PCSCookie+"=fresh")
+		response.header.Add("Set-Cookie", session.PCSCookie+"=fresh")
 		return say(200, simtest.JSON{"status": "success", "message": "ok"})
 	case "storageUsageInfo":
 		return say(200, simtest.JSON{"storageUsageInfo": simtest.JSON{"usedStorageInBytes": 10, "totalStorageInBytes": 100}})
@@ -130,11 +130,11 @@ func newFakeSRP(password string) *fakeSRP {
 	return s
 }
 
-func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, say func(int, any) *fakeAnswer) *fakeAnswer {
+func (c *fakeCloud) answerProof(kind string, sent []byte, response *fakeResponse, say func(int, any) *fakeResponse) *fakeResponse {
 	if kind == "federate" || c.srp == nil {
 		return say(200, simtest.JSON{})
 	}
-	refuse := func(status int, code string) *fakeAnswer {
+	refuse := func(status int, code string) *fakeResponse {
 		return say(status, simtest.JSON{"serviceErrors": []simtest.JSON{{"code": code, "message": "refused"}}})
 	}
 	var proof struct {
@@ -150,7 +150,7 @@ func (c *fakeCloud) answerProof(kind string, sent []byte, answer *fakeAnswer, sa
 		return refuse(401, apierr.CodeWrongPassword)
 	}
 	c.wrong = 0
-	answer.header.Set("X-Apple-Session-Token", c.token())
-	answer.header.Set("X-Apple-ID-Account-Country", "USA")
+	response.header.Set("X-Apple-Session-Token", c.token())
+	response.header.Set("X-Apple-ID-Account-Country", "USA")
 	return say(200, simtest.JSON{"authType": "hsa2"})
 }

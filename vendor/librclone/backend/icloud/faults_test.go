@@ -108,20 +108,20 @@ func patientDrive(next http.RoundTripper) *Fs {
 }
 
 // refusing returns a function for a response with a status.
-func refusing(status int, body string, header ...string) func() *fakeAnswer {
-	return func() *fakeAnswer {
-		answer := &fakeAnswer{status: status, header: http.Header{}, body: []byte(body)}
+func refusing(status int, body string, header ...string) func() *fakeResponse {
+	return func() *fakeResponse {
+		response := &fakeResponse{status: status, header: http.Header{}, body: []byte(body)}
 		for i := 0; i < len(header); i += 2 {
-			answer.header.Set(header[i], header[i+1])
+			response.header.Set(header[i], header[i+1])
 		}
-		return answer
+		return response
 	}
 }
 
 // faultsBefore are the faults of a request that is not processed.
-var faultsBefore = map[string]func() *fakeAnswer{
+var faultsBefore = map[string]func() *fakeResponse{
 	"429": refusing(429, "", "Retry-After", "7"),
-	"429 by a date": func() *fakeAnswer {
+	"429 by a date": func() *fakeResponse {
 		return refusing(429, "", "Retry-After", time.Now().Add(9*time.Second).UTC().Format(http.TimeFormat))()
 	},
 	"503":          refusing(503, "busy"),
@@ -137,27 +137,27 @@ var faultsBefore = map[string]func() *fakeAnswer{
 	"421":          refusing(421, ""),
 	"423":          refusing(423, ""),
 	"450":          refusing(450, ""),
-	"no answer":    func() *fakeAnswer { return &fakeAnswer{lost: true} },
-	"silence":      func() *fakeAnswer { return &fakeAnswer{hung: true} },
+	"no response":  func() *fakeResponse { return &fakeResponse{lost: true} },
+	"silence":      func() *fakeResponse { return &fakeResponse{hung: true} },
 	"a page":       refusing(200, "<html>Welcome to the hotel's network</html>"),
 	"nothing":      refusing(200, ""),
 	"no content":   refusing(204, ""),
 }
 
 // faultsAfter are the faults of the response to a request that was processed.
-var faultsAfter = map[string]func(*fakeAnswer){
-	"answer lost":        func(answer *fakeAnswer) { answer.lost = true },
-	"silence":            func(answer *fakeAnswer) { answer.hung = true },
-	"answer breaks off":  func(answer *fakeAnswer) { answer.broken = true },
-	"answer is cut":      func(answer *fakeAnswer) { answer.body = answer.body[:len(answer.body)/2] },
-	"answer is empty":    func(answer *fakeAnswer) { answer.body = nil },
-	"answer is a page":   func(answer *fakeAnswer) { answer.body = []byte("<html></html>") },
-	"answer is slow":     func(answer *fakeAnswer) { answer.slow = defaultSilence - time.Second },
-	"answer stops":       func(answer *fakeAnswer) { answer.slow = -1 },
-	"503 all the same":   func(answer *fakeAnswer) { answer.status = 503 },
-	"500 all the same":   func(answer *fakeAnswer) { answer.status = 500 },
-	"400 all the same":   func(answer *fakeAnswer) { answer.status = 400 },
-	"another one's page": func(answer *fakeAnswer) { answer.body = []byte(`{"items":[],"folders":[],"results":[]}`) },
+var faultsAfter = map[string]func(*fakeResponse){
+	"response lost":       func(response *fakeResponse) { response.lost = true },
+	"silence":             func(response *fakeResponse) { response.hung = true },
+	"response breaks off": func(response *fakeResponse) { response.broken = true },
+	"response is cut":     func(response *fakeResponse) { response.body = response.body[:len(response.body)/2] },
+	"response is empty":   func(response *fakeResponse) { response.body = nil },
+	"response is a page":  func(response *fakeResponse) { response.body = []byte("<html></html>") },
+	"response is slow":    func(response *fakeResponse) { response.slow = defaultSilence - time.Second },
+	"response stops":      func(response *fakeResponse) { response.slow = -1 },
+	"503 all the same":    func(response *fakeResponse) { response.status = 503 },
+	"500 all the same":    func(response *fakeResponse) { response.status = 500 },
+	"400 all the same":    func(response *fakeResponse) { response.status = 400 },
+	"another one's page":  func(response *fakeResponse) { response.body = []byte(`{"items":[],"folders":[],"results":[]}`) },
 }
 
 // A workday succeeds, and makes each change once, if any one of its requests fails, or
@@ -185,7 +185,7 @@ func TestEveryRequestMayFail(t *testing.T) {
 					continue // a session that is refused right after a sign-in needs a person
 				}
 				run(fmt.Sprintf("request %d: %s, %d times", number, name, times), func(c *fakeCloud) {
-					c.instead = func(now int, _ string) *fakeAnswer {
+					c.instead = func(now int, _ string) *fakeResponse {
 						if now >= number && now < number+times {
 							return fault()
 						}
@@ -196,9 +196,9 @@ func TestEveryRequestMayFail(t *testing.T) {
 		}
 		for name, fault := range faultsAfter {
 			run(fmt.Sprintf("request %d: %s", number, name), func(c *fakeCloud) {
-				c.spoil = func(now int, _ string, answer *fakeAnswer) {
+				c.spoil = func(now int, _ string, response *fakeResponse) {
 					if now == number {
-						fault(answer)
+						fault(response)
 					}
 				}
 			})
@@ -213,7 +213,7 @@ func TestSessionEndsInATransfer(t *testing.T) {
 			c := cloudForWorkday()
 			logins := 0
 			ended := false
-			c.instead = func(_ int, now string) *fakeAnswer {
+			c.instead = func(_ int, now string) *fakeResponse {
 				if now == "accountLogin" {
 					logins++
 				}
@@ -235,7 +235,7 @@ func TestNewSessionIsRefused(t *testing.T) {
 	for refusals, works := range map[int]bool{2: true, 3: false} {
 		c := cloudForWorkday()
 		logins, left := 0, refusals
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "accountLogin" {
 				logins++
 			}
@@ -257,7 +257,7 @@ func TestNewSessionIsRefused(t *testing.T) {
 	// A failed confirmation says nothing about the session.
 	c, failing := cloudForWorkday(), true
 	refused := 0
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		switch {
 		case kind == "validate" && failing:
 			return refusing(500, "")()
@@ -281,7 +281,7 @@ func TestSilentServiceIsAnError(t *testing.T) {
 		f := patientDrive(c)
 		_, err := f.List(background, "folder")
 		require.NoError(t, err)
-		c.instead = func(int, string) *fakeAnswer { return &fakeAnswer{hung: true} }
+		c.instead = func(int, string) *fakeResponse { return &fakeResponse{hung: true} }
 		begun := time.Now()
 		_, err = f.List(background, "folder")
 		assert.Equal(t, apierr.KindNetwork, apierr.KindOf(err), "%v", err)
@@ -304,12 +304,12 @@ func TestLostResponsesOfARead(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			left := test.hung
-			f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeAnswer {
+			f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeResponse {
 				if kind != test.kind || left == 0 {
 					return nil
 				}
 				left--
-				return &fakeAnswer{hung: true}
+				return &fakeResponse{hung: true}
 			}))
 			o, err := f.NewObject(background, "folder/file.txt")
 			require.NoError(t, err)
@@ -327,13 +327,13 @@ func TestLostResponsesOfARead(t *testing.T) {
 func TestLostResponsesAboutAnItem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 2
-		f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeAnswer {
+		f := patientDrive(newBetween(cloudForWorkday(), func(kind string, _ *http.Request) *fakeResponse {
 			switch {
 			case kind == "moveItemsToTrash":
-				return &fakeAnswer{lost: true, carriedOut: true}
+				return &fakeResponse{lost: true, carriedOut: true}
 			case kind == "retrieveItemDetails" && left > 0:
 				left--
-				return &fakeAnswer{hung: true}
+				return &fakeResponse{hung: true}
 			}
 			return nil
 		}))

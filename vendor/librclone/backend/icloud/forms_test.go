@@ -18,13 +18,13 @@ import (
 // that is "".
 func reshape(kind string, change func(value any)) func(c *fakeCloud) {
 	return func(c *fakeCloud) {
-		c.spoil = func(_ int, now string, answer *fakeAnswer) {
+		c.spoil = func(_ int, now string, response *fakeResponse) {
 			var value any
-			if kind != "" && now != kind || json.Unmarshal(answer.body, &value) != nil {
+			if kind != "" && now != kind || json.Unmarshal(response.body, &value) != nil {
 				return
 			}
 			change(value)
-			answer.body, _ = json.Marshal(value)
+			response.body, _ = json.Marshal(value)
 		}
 	}
 }
@@ -124,7 +124,7 @@ var otherForms = map[string]func(c *fakeCloud){
 	"ids without a kind and a zone":     reshape("retrieveItemDetailsInFolders", replaced("drivewsid", func(old any) any { return api.GetDocIDFromDriveID(old.(string)) })),
 	"stale etags that are accepted": func(c *fakeCloud) {
 		c.quiet = true
-		c.spoil = func(_ int, kind string, _ *fakeAnswer) {
+		c.spoil = func(_ int, kind string, _ *fakeResponse) {
 			if kind == "retrieveItemDetailsInFolders" || kind == "documents" { // so that every known etag is stale once
 				for _, it := range c.items {
 					if it.etag%7 != 0 {
@@ -201,9 +201,9 @@ func TestOtherForms(t *testing.T) {
 // A document may get another id if its folder contains it under that id.
 func TestDocumentsGetOtherIDs(t *testing.T) {
 	c := cloudForWorkday()
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		var value any
-		if kind != "documents" || answer.status != 200 || json.Unmarshal(answer.body, &value) != nil {
+		if kind != "documents" || response.status != 200 || json.Unmarshal(response.body, &value) != nil {
 			return
 		}
 		doc := within(value, "results", "document")
@@ -212,7 +212,7 @@ func TestDocumentsGetOtherIDs(t *testing.T) {
 		delete(c.items, old)
 		it.id = "own-" + old
 		c.items[it.id], doc["document_id"] = it, it.id
-		answer.body, _ = json.Marshal(value)
+		response.body, _ = json.Marshal(value)
 	}
 	assertWorkday(t, c, workday(c.drive("")))
 }
@@ -222,18 +222,18 @@ func TestDocumentsGetOtherIDs(t *testing.T) {
 func TestUploadMeetsItself(t *testing.T) {
 	c := cloudForWorkday()
 	registered := 0
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		switch {
 		case kind == "documents" && registered == 0:
 			registered++
-			answer.lost = true
+			response.lost = true
 		case kind == "documents":
 			registered++
-			*answer = *refusing(409, `{"reason":"Uniqueness constraint violation. Rejecting update"}`)()
+			*response = *refusing(409, `{"reason":"Uniqueness constraint violation. Rejecting update"}`)()
 		case kind == "retrieveItemDetailsInFolders" && registered == 1:
-			answer.body = []byte(`[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]`)
+			response.body = []byte(`[{"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK","numberOfItems":0,"items":[]}]`)
 		case kind == "retrieveItemDetails" && registered == 1:
-			answer.body = []byte(`{"items":[{"drivewsid":"FILE::com.apple.CloudDocs::late","status":"ID_INVALID"}]}`)
+			response.body = []byte(`{"items":[{"drivewsid":"FILE::com.apple.CloudDocs::late","status":"ID_INVALID"}]}`)
 		}
 	}
 	f := c.drive("")
@@ -252,7 +252,7 @@ func TestRefusedDeletionsFail(t *testing.T) {
 	for _, status := range []int{404, 410, 412} {
 		c := cloudForWorkday()
 		c.add("root", "empty", nil)
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "moveItemsToTrash" {
 				return refusing(status, "")()
 			}

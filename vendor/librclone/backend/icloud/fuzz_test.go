@@ -102,33 +102,35 @@ func TestInputsThatHaveFailed(t *testing.T) {
 }
 
 // spoilers are functions that change a response.
-var spoilers = []func(answer *fakeAnswer, data []byte){
-	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
-	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) }, // repeated, because it finds the most
-	func(answer *fakeAnswer, data []byte) { spoilJSON(answer, data) },
-	func(answer *fakeAnswer, data []byte) { answer.body = data },
-	func(answer *fakeAnswer, data []byte) { // cut
-		answer.body = answer.body[:len(answer.body)*int(first(data))/256]
+var spoilers = []func(response *fakeResponse, data []byte){
+	func(response *fakeResponse, data []byte) { spoilJSON(response, data) },
+	func(response *fakeResponse, data []byte) { spoilJSON(response, data) }, // repeated, because it finds the most
+	func(response *fakeResponse, data []byte) { spoilJSON(response, data) },
+	func(response *fakeResponse, data []byte) { response.body = data },
+	func(response *fakeResponse, data []byte) { // cut
+		response.body = response.body[:len(response.body)*int(first(data))/256]
 	},
-	func(answer *fakeAnswer, data []byte) { // overwritten somewhere
-		body := slices.Clone(answer.body)
+	func(response *fakeResponse, data []byte) { // overwritten somewhere
+		body := slices.Clone(response.body)
 		if len(body) > 0 && len(data) > 4 {
 			copy(body[int(word(data))%len(body):], data[4:])
 		}
-		answer.body = body
+		response.body = body
 	},
-	func(answer *fakeAnswer, data []byte) { answer.status = 100 + int(word(data))%500 },
-	func(answer *fakeAnswer, data []byte) {
+	func(response *fakeResponse, data []byte) { response.status = 100 + int(word(data))%500 },
+	func(response *fakeResponse, data []byte) {
 		statuses := []int{400, 401, 403, 404, 409, 410, 412, 413, 421, 423, 429, 500, 502, 503, 507, 302, 330, 204, 206, 200}
-		answer.status = statuses[int(first(data))%len(statuses)]
-		answer.header.Set("Retry-After", string(data[min(1, len(data)):]))
+		response.status = statuses[int(first(data))%len(statuses)]
+		response.header.Set("Retry-After", string(data[min(1, len(data)):]))
 	},
-	func(answer *fakeAnswer, _ []byte) { answer.broken = true },
-	func(answer *fakeAnswer, _ []byte) { answer.lost = true },
-	func(answer *fakeAnswer, _ []byte) { answer.body = append(slices.Clone(answer.body), answer.body...) },
-	func(answer *fakeAnswer, data []byte) {
+	func(response *fakeResponse, _ []byte) { response.broken = true },
+	func(response *fakeResponse, _ []byte) { response.lost = true },
+	func(response *fakeResponse, _ []byte) {
+		response.body = append(slices.Clone(response.body), response.body...)
+	},
+	func(response *fakeResponse, data []byte) {
 		headers := []string{"Content-Range", "Set-Cookie", "Location", "X-Apple-I-Rscd", "X-Apple-Session-Token", "Scnt"}
-		answer.header.Set(headers[int(first(data))%len(headers)], string(data[min(1, len(data)):]))
+		response.header.Set(headers[int(first(data))%len(headers)], string(data[min(1, len(data)):]))
 	},
 }
 
@@ -146,9 +148,9 @@ func word(data []byte) uint32 {
 }
 
 // spoilJSON replaces or removes one value in a response.
-func spoilJSON(answer *fakeAnswer, data []byte) {
+func spoilJSON(response *fakeResponse, data []byte) {
 	var value any
-	if json.Unmarshal(answer.body, &value) != nil {
+	if json.Unmarshal(response.body, &value) != nil {
 		return
 	}
 	places := 0
@@ -159,7 +161,7 @@ func spoilJSON(answer *fakeAnswer, data []byte) {
 	}
 	replacement := replacements[int(first(data))%len(replacements)]
 	value = replaceAt(value, &at, replacement)
-	answer.body, _ = json.Marshal(value)
+	response.body, _ = json.Marshal(value)
 }
 
 type removed struct{}
@@ -271,15 +273,15 @@ func try(input spoilt) (complaint string) {
 		op.setup(c)
 	}
 	spoiltKind, lie := "", false
-	c.spoil = func(number int, kind string, answer *fakeAnswer) {
+	c.spoil = func(number int, kind string, response *fakeResponse) {
 		if number == int(input.number)+1 {
 			spoiltKind = kind
-			truth := answer.body
-			spoilers[int(input.how)%len(spoilers)](answer, input.data)
-			if strings.HasPrefix(kind, "content-get") && len(answer.body) == len(truth) && !bytes.Equal(answer.body, truth) {
-				answer.body = truth // a wrong byte cannot be detected
+			truth := response.body
+			spoilers[int(input.how)%len(spoilers)](response, input.data)
+			if strings.HasPrefix(kind, "content-get") && len(response.body) == len(truth) && !bytes.Equal(response.body, truth) {
+				response.body = truth // a wrong byte cannot be detected
 			}
-			lie = kind == "retrieveItemDetailsInFolders" && !isPartOf(answer.body, truth)
+			lie = kind == "retrieveItemDetailsInFolders" && !isPartOf(response.body, truth)
 		}
 	}
 	defer func() {

@@ -20,15 +20,15 @@ func TestCookiesOfTheSignInHost(t *testing.T) {
 	for _, gives := range []bool{true, false} {
 		c := newFakeCloud()
 		c.alive = false
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
 			switch {
 			case kind == "signin":
-				answer.header.Add("Set-Cookie", "aasp=secret; Domain=idmsa.apple.com; Secure; HttpOnly")
+				response.header.Add("Set-Cookie", "aasp=secret; Domain=idmsa.apple.com; Secure; HttpOnly")
 			case kind == "accountLogin" && !gives:
-				answer.header.Del("Set-Cookie")
+				response.header.Del("Set-Cookie")
 			}
 		}
-		b := newBetween(c, func(_ string, req *http.Request) *fakeAnswer {
+		b := newBetween(c, func(_ string, req *http.Request) *fakeResponse {
 			assert.NotContains(t, req.Header.Get("Cookie"), "aasp", req.URL)
 			return nil
 		})
@@ -53,12 +53,12 @@ func TestAddressesOfServices(t *testing.T) {
 		for _, renews := range []bool{false, true} {
 			c := newFakeCloud()
 			c.add("root", "file", []byte("content"))
-			c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+			c.spoil = func(_ int, kind string, response *fakeResponse) {
 				if kind == "accountLogin" {
-					answer.body = []byte(strings.Replace(string(answer.body), "https://p1-drivews.icloud.com:443", address, 1))
+					response.body = []byte(strings.Replace(string(response.body), "https://p1-drivews.icloud.com:443", address, 1))
 				}
 			}
-			b := newBetween(c, func(_ string, req *http.Request) *fakeAnswer {
+			b := newBetween(c, func(_ string, req *http.Request) *fakeResponse {
 				assert.True(t, works || !strings.HasPrefix(address, req.URL.Scheme+"://"+req.URL.Host), req.URL)
 				return nil
 			})
@@ -93,7 +93,7 @@ func TestRedirectedCalls(t *testing.T) {
 		} {
 			c := newFakeCloud()
 			c.add("root", "file", []byte("content"))
-			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+			b := newBetween(c, func(kind string, req *http.Request) *fakeResponse {
 				if req.URL.Host == "p1-drivews.icloud.com" && req.URL.Query().Get("hop") == "" {
 					return refusing(status, "", "Location", to)()
 				}
@@ -111,7 +111,7 @@ func TestRedirectedCalls(t *testing.T) {
 		}
 	}
 
-	b := newBetween(newFakeCloud(), func(_ string, req *http.Request) *fakeAnswer {
+	b := newBetween(newFakeCloud(), func(_ string, req *http.Request) *fakeResponse {
 		return refusing(307, "", "Location", req.URL.Path)()
 	})
 	_, err := driveBy(b, "").List(background, "")
@@ -124,13 +124,13 @@ func TestRedirectedCalls(t *testing.T) {
 func TestUploadsThatRequireCookies(t *testing.T) {
 	for host, works := range map[string]bool{"p1-contentws.icloud-content.com": true, "content.example.org": false} {
 		c := newFakeCloud()
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
 			if kind == "web" {
-				answer.body = []byte(strings.Replace(string(answer.body), "p1-contentws.icloud.com", host, 1))
+				response.body = []byte(strings.Replace(string(response.body), "p1-contentws.icloud.com", host, 1))
 			}
 		}
 		var sent []string
-		b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, req *http.Request) *fakeResponse {
 			if kind == "content-post" {
 				sent = append(sent, req.Header.Get("Cookie"))
 				if !strings.Contains(req.Header.Get("Cookie"), "WEB=alive") {

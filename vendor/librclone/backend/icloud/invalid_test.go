@@ -14,18 +14,18 @@ import (
 
 // spoilListings changes the listings of a cloud.
 func spoilListings(cloud *fakeCloud, change func(folder simtest.JSON)) {
-	cloud.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	cloud.spoil = func(_ int, kind string, response *fakeResponse) {
 		if kind != "retrieveItemDetailsInFolders" {
 			return
 		}
 		var folders []simtest.JSON
-		if json.Unmarshal(answer.body, &folders) != nil {
+		if json.Unmarshal(response.body, &folders) != nil {
 			return
 		}
 		for _, folder := range folders {
 			change(folder)
 		}
-		answer.body, _ = json.Marshal(folders)
+		response.body, _ = json.Marshal(folders)
 	}
 }
 

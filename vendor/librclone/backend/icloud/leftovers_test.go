@@ -91,7 +91,7 @@ func TestLeftoverUnderAnotherName(t *testing.T) {
 // If the old file disappears while the new one is removed, the error has both names.
 func TestLeftoverOfAFileThatDisappears(t *testing.T) {
 	c, old, made, item := withLeftover(t, ".")
-	c.spoil = func(_ int, kind string, _ *fakeAnswer) {
+	c.spoil = func(_ int, kind string, _ *fakeResponse) {
 		if kind == "moveItemsToTrash" { // like a request of the killed process
 			old.trashed = true
 		}
@@ -114,12 +114,12 @@ func TestLeftoverOfAnotherAccount(t *testing.T) {
 func TestLeftoverInAnIncompleteListing(t *testing.T) {
 	c, _, made, item := withLeftover(t, ".")
 	made.trashed = true
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		if kind == "retrieveItemDetailsInFolders" {
 			var folders []simtest.JSON
-			require.NoError(t, json.Unmarshal(answer.body, &folders))
+			require.NoError(t, json.Unmarshal(response.body, &folders))
 			folders[0]["numberOfItems"] = 2
-			answer.body, _ = json.Marshal(folders)
+			response.body, _ = json.Marshal(folders)
 		}
 	}
 	assert.Equal(t, leftovers.Failed, settleOne(c, item).Outcome)
@@ -132,7 +132,7 @@ func TestLeftoversOfFailedReplacements(t *testing.T) {
 	old := c.add("root", "a.txt", []byte("old"))
 	f := processBy(c, "", simtest.NewSessionFile())
 	changed := false
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind == "moveItemsToTrash" && !changed {
 			changed = true
 			c.change++

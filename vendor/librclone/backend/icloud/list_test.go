@@ -19,7 +19,7 @@ import (
 // An invalid listing is an error and never an empty folder.
 func TestInvalidListings(t *testing.T) {
 	root := `"drivewsid":"FOLDER::com.apple.CloudDocs::root","status":"OK"`
-	for _, answer := range []string{
+	for _, response := range []string{
 		`[]`, `null`, `{}`, `[null]`, `"x"`, `[{}]`, `[1]`,
 		`[{` + root + `}]`,
 		`[{` + root + `,"items":null}]`,
@@ -38,10 +38,10 @@ func TestInvalidListings(t *testing.T) {
 		sim := startSimulator(t)
 		f := sim.open("")
 		f.drive.Service.Retries.Tries = 2
-		sim.Fault("list", "replace", simtest.JSON{"text": answer, "times": nil})
+		sim.Fault("list", "replace", simtest.JSON{"text": response, "times": nil})
 		_, err := f.List(background, "")
-		assert.Error(t, err, answer)
-		assert.NotEqual(t, fs.ErrorDirNotFound, err, answer)
+		assert.Error(t, err, response)
+		assert.NotEqual(t, fs.ErrorDirNotFound, err, response)
 	}
 }
 

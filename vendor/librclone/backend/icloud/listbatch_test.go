@@ -26,10 +26,10 @@ func TestFailedListsAreSplit(t *testing.T) {
 					dirs = append(dirs, fmt.Sprint("folder", i))
 				}
 				bad := c.at("folder3").driveID()
-				c.spoil = func(_ int, kind string, answer *fakeAnswer) {
-					asked := strings.Count(string(answer.body), `"numberOfItems"`)
-					if several && asked > 1 || !several && strings.Contains(string(answer.body), `"parentId":"`+bad+`"`) {
-						*answer = *refusing(status, "")()
+				c.spoil = func(_ int, kind string, response *fakeResponse) {
+					asked := strings.Count(string(response.body), `"numberOfItems"`)
+					if several && asked > 1 || !several && strings.Contains(string(response.body), `"parentId":"`+bad+`"`) {
+						*response = *refusing(status, "")()
 					}
 				}
 				f := c.drive("")
@@ -57,7 +57,7 @@ func TestFailedListsAreNotRetriedForEachFolder(t *testing.T) {
 	f := c.drive("")
 	entries, err := f.List(background, "")
 	require.NoError(t, err)
-	c.instead = func(int, string) *fakeAnswer { return refusing(500, "")() }
+	c.instead = func(int, string) *fakeResponse { return refusing(500, "")() }
 	before := c.requests
 	_, errs := f.ListFolders(background, names(entries))
 	for _, err := range errs {

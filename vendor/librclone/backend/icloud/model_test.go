@@ -46,12 +46,12 @@ const modelNames = 6
 func (s *simulator) try(method, path string, body []byte) (was string, done bool) {
 	request, err := http.NewRequest(method, s.URL+"/control/"+path, bytes.NewReader(body))
 	require.NoError(s.T, err)
-	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	require.NoError(s.T, err)
-	defer func() { _ = response.Body.Close() }()
-	var answer struct{ Was string }
-	_ = json.NewDecoder(response.Body).Decode(&answer)
-	return answer.Was, response.StatusCode == http.StatusOK
+	defer func() { _ = resp.Body.Close() }()
+	var response struct{ Was string }
+	_ = json.NewDecoder(resp.Body).Decode(&response)
+	return response.Was, resp.StatusCode == http.StatusOK
 }
 
 // act makes one random change.

@@ -246,7 +246,7 @@ func TestTemporaryRefusalOfANameThatDiffersInCase(t *testing.T) {
 		c := newFakeCloud()
 		c.add("root", "Case.md", []byte("precious"))
 		left := 3
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "documents" && left > 0 {
 				left--
 				return refusing(status, "{}")()
@@ -270,7 +270,7 @@ func TestTemporaryRefusalOfANameThatDiffersInCase(t *testing.T) {
 
 // A temporary refusal does not merge two folders whose names differ in case.
 func TestTemporaryRefusalOfAFolderThatDiffersInCase(t *testing.T) {
-	for name, refusal := range map[string]func() *fakeAnswer{
+	for name, refusal := range map[string]func() *fakeResponse{
 		"unknown":        refusing(200, `{"folders":[{"status":"UNKNOWN","clientId":"x"}]}`),
 		"busy":           refusing(200, `{"folders":[{"status":"ZONE_BUSY","clientId":"x"}]}`),
 		"does not exist": refusing(200, `{"folders":[{"status":"DOES_NOT_EXIST","clientId":"x"}]}`),
@@ -280,7 +280,7 @@ func TestTemporaryRefusalOfAFolderThatDiffersInCase(t *testing.T) {
 		c := newFakeCloud()
 		c.add(c.add("root", "Foo", nil).id, "x.txt", []byte("precious"))
 		left := 2
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "createFolders" && left > 0 {
 				left--
 				return refusal()
@@ -298,12 +298,12 @@ func TestTemporaryRefusalOfAFolderThatDiffersInCase(t *testing.T) {
 
 // A lasting refusal that does not concern the name is an error.
 func TestLastingRefusalOfAFolderThatDiffersInCase(t *testing.T) {
-	for _, refusal := range []func() *fakeAnswer{
+	for _, refusal := range []func() *fakeResponse{
 		refusing(200, `{"folders":[{"status":"ZONE_BUSY","clientId":"x"}]}`), refusing(409, "{}"),
 	} {
 		c := newFakeCloud()
 		c.add(c.add("root", "Foo", nil).id, "x.txt", []byte("precious"))
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind == "createFolders" {
 				return refusal()
 			}
@@ -368,7 +368,7 @@ func TestTakenNameShowsThatCaseDoesNotMatter(t *testing.T) {
 	_, err := f.NewObject(background, "CASE.md")
 	require.Equal(t, fs.ErrorObjectNotFound, err)
 	refused := false
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind == "documents" && !refused {
 			refused = true
 			return refusing(409, `{"reason":"Uniqueness constraint violation"}`)()

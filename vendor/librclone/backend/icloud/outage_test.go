@@ -90,7 +90,7 @@ func TestFilesOfAFolderThatCannotBeCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
 		failing := true
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			if failing && kind == "createFolders" {
 				return refusing(500, "")()
 			}

@@ -19,9 +19,9 @@ func TestUploadsAndPackages(t *testing.T) {
 	for token, replaced := range map[string]bool{"data_token": true, "package_token": false} {
 		c := newFakeCloud()
 		old := c.add("root", "song.band", []byte("of a Mac"))
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
 			if kind == "by_id" {
-				answer.body = []byte(strings.Replace(string(answer.body), "data_token", token, 1))
+				response.body = []byte(strings.Replace(string(response.body), "data_token", token, 1))
 			}
 		}
 		_, err := tryPut(driveBy(c, ""), "song.band", "an archive")

@@ -69,12 +69,12 @@ func packageCloud(listed int, bodies ...func(*http.Response)) *contentsBy {
 		downloads++
 	}}
 	c.add("root", "doc.pages", []byte("replaced"))
-	c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
 		switch kind {
 		case "by_id":
-			answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+			response.body = []byte(strings.Replace(string(response.body), "data_token", "package_token", 1))
 		case "retrieveItemDetailsInFolders":
-			answer.body = []byte(strings.Replace(string(answer.body), `"size":8`, fmt.Sprintf(`"size":%d`, listed), 1))
+			response.body = []byte(strings.Replace(string(response.body), `"size":8`, fmt.Sprintf(`"size":%d`, listed), 1))
 		}
 	}
 	return c
@@ -261,12 +261,12 @@ func TestPageInsteadOfAPackage(t *testing.T) {
 				c := pageOnce(times, test.body, test.contentType, length)
 				archive := zipped("content", "")
 				c.add("root", "doc.pages", []byte(archive))
-				c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+				c.spoil = func(_ int, kind string, response *fakeResponse) {
 					switch kind {
 					case "by_id":
-						answer.body = []byte(strings.Replace(string(answer.body), "data_token", "package_token", 1))
+						response.body = []byte(strings.Replace(string(response.body), "data_token", "package_token", 1))
 					case "retrieveItemDetailsInFolders":
-						answer.body = []byte(strings.Replace(string(answer.body), fmt.Sprintf(`"size":%d`, len(archive)), `"size":12345`, 1))
+						response.body = []byte(strings.Replace(string(response.body), fmt.Sprintf(`"size":%d`, len(archive)), `"size":12345`, 1))
 					}
 				}
 				got, err := read(must(driveBy(c, "").NewObject(background, "doc.pages")))
@@ -294,9 +294,9 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 	for _, length := range []int{2000, 3000, 4000} {
 		c := newFakeCloud()
 		it := c.add("root", "doc.pages", []byte(whole))
-		c.spoil = func(_ int, kind string, answer *fakeAnswer) {
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
 			if strings.HasPrefix(kind, "retrieveItemDetails") {
-				answer.body = []byte(strings.Replace(string(answer.body), `"size":3000`, fmt.Sprintf(`"size":%d`, length), 1))
+				response.body = []byte(strings.Replace(string(response.body), `"size":3000`, fmt.Sprintf(`"size":%d`, length), 1))
 			}
 		}
 		o := must(c.drive("").NewObject(background, "doc.pages"))
@@ -308,7 +308,7 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 		assert.True(t, got == whole[1000:])
 
 		lied := false
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind != "content-get" || lied {
 				return nil
 			}
@@ -317,14 +317,14 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 		}
 		got, err = read(o, &fs.SeekOption{Offset: 1000})
 		require.NoError(t, err)
-		assert.True(t, got == whole[1000:], "after an answer with another end")
+		assert.True(t, got == whole[1000:], "after an response with another end")
 		lied = false
 		got, err = read(o, &fs.RangeOption{Start: -1, End: 500})
 		require.NoError(t, err)
-		assert.True(t, got == whole[2500:], "after an answer with another end")
+		assert.True(t, got == whole[2500:], "after an response with another end")
 
 		cut := false
-		c.instead = func(_ int, kind string) *fakeAnswer {
+		c.instead = func(_ int, kind string) *fakeResponse {
 			if kind != "content-get" || cut {
 				return nil
 			}
@@ -333,6 +333,6 @@ func TestPackageThatComesAsAFile(t *testing.T) {
 		}
 		got, err = read(o)
 		require.NoError(t, err)
-		assert.True(t, got == whole, "after an answer that was cut")
+		assert.True(t, got == whole, "after an response that was cut")
 	}
 }

@@ -33,7 +33,7 @@ func TestNoSequenceOfRunsLocksTheAccount(t *testing.T) {
 			c.noToken = random.IntN(3) > 0
 			fail := hostile(random, 5+random.IntN(60), map[string]int{})
 			failing := true
-			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+			b := newBetween(c, func(kind string, req *http.Request) *fakeResponse {
 				if !failing {
 					return nil
 				}
@@ -92,10 +92,10 @@ func TestOneSignInUnderFailures(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 2))
 			fail := hostile(random, 5, map[string]int{})
 			lost := false
-			b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
-				answer := fail(kind, req)
-				lost = lost || answer != nil && kind == "accountLogin" && answer.carriedOut
-				return answer
+			b := newBetween(c, func(kind string, req *http.Request) *fakeResponse {
+				response := fail(kind, req)
+				lost = lost || response != nil && kind == "accountLogin" && response.carriedOut
+				return response
 			})
 			path := simtest.NewSessionFile()
 			var processes []*Fs

@@ -16,7 +16,7 @@ import (
 // A failure of the setup host does not count as a refusal of protected data. The request
 // is repeated, and the session continues.
 func TestFailuresOfRequestPCS(t *testing.T) {
-	for name, trouble := range map[string]func() *fakeAnswer{
+	for name, trouble := range map[string]func() *fakeResponse{
 		"502": refusing(502, "<html>"), "504": refusing(504, ""), "500": refusing(500, ""), "a page": refusing(200, "<html>"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestFailuresOfRequestPCS(t *testing.T) {
 				c := newFakeCloud()
 				c.needsPCS, c.pcs = true, false
 				left := 0
-				b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+				b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 					if kind == "requestPCS" && left > 0 {
 						left--
 						return trouble()
@@ -51,7 +51,7 @@ func TestFailureOfRequestPCSAfterASignIn(t *testing.T) {
 	c := newFakeCloud()
 	c.needsPCS, c.alive = true, false
 	left := 2
-	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+	b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 		if kind == "requestPCS" && !c.alive {
 			return refusing(421, "")()
 		}
@@ -71,7 +71,7 @@ func TestFailureOfRequestPCSAfterASignIn(t *testing.T) {
 func TestRefusedProtectedData(t *testing.T) {
 	c := newFakeCloud()
 	c.needsPCS, c.pcs = true, false
-	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+	b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 		if kind == "requestPCS" {
 			return refusing(500, `{"success":false,"error":"Missing X-APPLE-WEBAUTH-TOKEN cookie"}`)()
 		}

@@ -34,7 +34,7 @@ func (s slowContents) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestSlowContentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outages := new(transport.Outages)
-		cloud := newBetween(cloudForWorkday(), func(string, *http.Request) *fakeAnswer { return nil }) // one request at a time
+		cloud := newBetween(cloudForWorkday(), func(string, *http.Request) *fakeResponse { return nil }) // one request at a time
 		host := slowContents{cloud, 40 * time.Second}
 		silence := &transport.SilenceTransport{Next: host, Silence: defaultSilence, Outages: outages}
 		f := driveBy(&transport.Observer{Next: silence, Outages: outages}, "")

@@ -28,7 +28,7 @@ func TestDocumentsThatAreAlwaysRefused(t *testing.T) {
 					refused = append(refused, c.add("root", fmt.Sprint("refused", i), []byte("content")).id)
 				}
 				c.add("root", "good", []byte("content"))
-				b := newBetween(c, func(kind string, req *http.Request) *fakeAnswer {
+				b := newBetween(c, func(kind string, req *http.Request) *fakeResponse {
 					for _, id := range refused {
 						if kind == "by_id" && strings.Contains(req.URL.RawQuery, id) {
 							return refusing(status, "")()
@@ -76,7 +76,7 @@ func TestRefusedDocumentsOfManyProcesses(t *testing.T) {
 		RenewedAt: now, SignedInAt: now}))
 	c := newFakeCloud()
 	c.add("root", "refused", []byte("content"))
-	b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+	b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 		if kind == "by_id" {
 			return refusing(421, "")()
 		}
@@ -103,7 +103,7 @@ func TestNewSessionThatIsUseless(t *testing.T) {
 	for _, helps := range []bool{true, false} {
 		c := newFakeCloud()
 		signedIn := false
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			signedIn = signedIn || helps && kind == "accountLogin"
 			if kind == "retrieveItemDetailsInFolders" && !signedIn {
 				return refusing(421, "")()

@@ -99,7 +99,7 @@ func TestRequestsOfListing(t *testing.T) {
 		{"batches", simtest.JSON{}, 100},
 		{"batches of 12", simtest.JSON{"max_batch": 12}, 170},
 		{"refused", simtest.JSON{"max_batch": 1, "over_batch": "refuse"}, 1070},
-		{"answered in part", simtest.JSON{"max_batch": 1, "over_batch": "first-only"}, 1070},
+		{"returned in part", simtest.JSON{"max_batch": 1, "over_batch": "first-only"}, 1070},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sim := startSimulator(t)

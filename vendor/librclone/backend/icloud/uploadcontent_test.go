@@ -118,16 +118,16 @@ func TestUploadBeginsWhereTheReaderIs(t *testing.T) {
 
 // An upload fails if the receipt is missing or has another size.
 func TestUploadChecksTheReceipt(t *testing.T) {
-	for _, answer := range []string{
+	for _, response := range []string{
 		`{}`, `null`, `{"singleFile":null}`, `{"singleFile":{"size":7}}`,
 		`{"singleFile":{"size":6,"receipt":"r","fileChecksum":"c"}}`,
 	} {
 		sim := startSimulator(t)
 		f := sim.open("")
 		f.drive.Service.Retries.Tries = 2
-		sim.Fault("content-post", "replace", simtest.JSON{"text": answer, "times": nil, "effect": true})
+		sim.Fault("content-post", "replace", simtest.JSON{"text": response, "times": nil, "effect": true})
 		_, err := tryPut(f, "file.txt", "content")
-		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", answer, err)
+		assert.Equal(t, apierr.KindDamaged, apierr.KindOf(err), "%s: %v", response, err)
 		assert.Empty(t, sim.Paths())
 	}
 }

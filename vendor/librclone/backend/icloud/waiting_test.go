@@ -32,23 +32,23 @@ func patientProcess(next http.RoundTripper, password session.Secret, path string
 
 const portalPage = "<html><body>Sign in to the hotel's network</body></html>"
 
-func waiting(status int, seconds string) func() *fakeAnswer {
-	return func() *fakeAnswer {
-		answer := refusing(status, "")()
-		answer.header.Set("Retry-After", seconds)
-		return answer
+func waiting(status int, seconds string) func() *fakeResponse {
+	return func() *fakeResponse {
+		response := refusing(status, "")()
+		response.header.Set("Retry-After", seconds)
+		return response
 	}
 }
 
 // passingFailures are temporary failures, which say nothing about the account.
-var passingFailures = map[string]func() *fakeAnswer{
+var passingFailures = map[string]func() *fakeResponse{
 	"503": refusing(503, ""), "429": refusing(429, ""), "429 with a time": waiting(429, "5"), "503 with a time": waiting(503, "60"),
 	"500": refusing(500, ""), "502 page": refusing(502, portalPage),
 	"400": refusing(400, ""), "401": refusing(401, ""), "403": refusing(403, ""), "404": refusing(404, ""), "409": refusing(409, ""), "412": refusing(412, ""),
 	"401 page": refusing(401, portalPage), "403 page": refusing(403, portalPage), "409 page": refusing(409, portalPage), "412 page": refusing(412, portalPage),
-	"lost":  func() *fakeAnswer { return &fakeAnswer{lost: true, carriedOut: true} },
-	"reset": func() *fakeAnswer { return &fakeAnswer{lost: true} },
-	"stall": func() *fakeAnswer { return &fakeAnswer{hung: true} },
+	"lost":  func() *fakeResponse { return &fakeResponse{lost: true, carriedOut: true} },
+	"reset": func() *fakeResponse { return &fakeResponse{lost: true} },
+	"stall": func() *fakeResponse { return &fakeResponse{hung: true} },
 	"page":  refusing(200, portalPage), "empty": refusing(200, ""),
 }
 
@@ -65,7 +65,7 @@ func TestTemporaryFailuresOfARenewal(t *testing.T) {
 					c := newFakeCloud()
 					c.alive = kind == "validate"
 					left := 2
-					b := newBetween(c, func(asked string, _ *http.Request) *fakeAnswer {
+					b := newBetween(c, func(asked string, _ *http.Request) *fakeResponse {
 						if asked == kind && left > 0 {
 							left--
 							return failure()
@@ -105,7 +105,7 @@ func TestOutageOfTheSignIn(t *testing.T) {
 					c := newFakeCloud()
 					c.alive = false
 					failing := true
-					b := newBetween(c, func(asked string, _ *http.Request) *fakeAnswer {
+					b := newBetween(c, func(asked string, _ *http.Request) *fakeResponse {
 						if failing && asked == kind {
 							return passingFailures[name]()
 						}
@@ -165,7 +165,7 @@ func TestProcessesWaitTogether(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
 		end := time.Now().Add(2 * time.Minute)
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			if kind == "signin" && time.Now().Before(end) {
 				return refusing(503, "")()
 			}
@@ -191,7 +191,7 @@ func TestLoginDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			if kind == "signin" {
 				return refusing(503, "")()
 			}
@@ -223,13 +223,13 @@ func TestLoginDuringAnOutage(t *testing.T) {
 // A refusal with one of Apple's codes, or that needs a person, is final at once, and later
 // processes do not repeat the request.
 func TestFinalRefusals(t *testing.T) {
-	coded := func(status int, code string) func() *fakeAnswer {
+	coded := func(status int, code string) func() *fakeResponse {
 		return refusing(status, `{"serviceErrors":[{"code":"`+code+`","message":"no"}]}`)
 	}
 	for name, test := range map[string]struct {
-		kind   string
-		answer func() *fakeAnswer
-		cause  string
+		kind     string
+		response func() *fakeResponse
+		cause    string
 	}{
 		"wrong password": {"complete", coded(401, apierr.CodeWrongPassword), apierr.CauseWrongPassword},
 		"401":            {"complete", refusing(401, ""), apierr.CauseWrongPassword},
@@ -243,9 +243,9 @@ func TestFinalRefusals(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newFakeCloud()
 				c.alive = false
-				b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+				b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 					if kind == test.kind {
-						return test.answer()
+						return test.response()
 					}
 					return nil
 				})
@@ -279,7 +279,7 @@ func TestProofsThatAreRefusedWithoutAReason(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newFakeCloud()
 			c.alive = false
-			b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+			b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 				if kind == "complete" {
 					return refusing(status, "")()
 				}
@@ -311,7 +311,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
 		refused := true
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			if refused && kind == "accountLogin" {
 				return refusing(400, `{"success":false,"error":"Invalid Session Token"}`)()
 			}
@@ -362,7 +362,7 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 	path := simtest.NewSessionFile()
 	c := newFakeCloud()
 	c.alive = false
-	c.instead = func(_ int, kind string) *fakeAnswer {
+	c.instead = func(_ int, kind string) *fakeResponse {
 		if kind == "complete" {
 			file := loaded(t, path)
 			assert.Equal(t, 1, file.Proofs.Sent)
@@ -378,21 +378,21 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 }
 
 // hostile returns a function that makes requests of a sign-in fail at random.
-func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]int) func(string, *http.Request) *fakeAnswer {
+func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]int) func(string, *http.Request) *fakeResponse {
 	failures := slices.Sorted(maps.Keys(passingFailures))
-	return func(kind string, req *http.Request) *fakeAnswer {
+	return func(kind string, req *http.Request) *fakeResponse {
 		if !strings.Contains(req.URL.Host, "idmsa") && !strings.Contains(req.URL.Host, "setup") || random.IntN(100) >= percent {
 			return nil
 		}
-		answer := passingFailures[failures[random.IntN(len(failures))]]()
-		if kind == "complete" && answer.status == http.StatusUnauthorized {
+		response := passingFailures[failures[random.IntN(len(failures))]]()
+		if kind == "complete" && response.status == http.StatusUnauthorized {
 			return nil // it counts as a wrong password
 		}
 		kinds[kind]++
-		if answer.header != nil && random.IntN(4) == 0 {
-			answer.body = []byte(`{"reason":"not now"}`)
+		if response.header != nil && random.IntN(4) == 0 {
+			response.body = []byte(`{"reason":"not now"}`)
 		}
-		answer.carriedOut = !answer.hung && random.IntN(2) == 0
-		return answer
+		response.carriedOut = !response.hung && random.IntN(2) == 0
+		return response
 	}
 }

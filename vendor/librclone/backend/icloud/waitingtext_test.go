@@ -22,9 +22,9 @@ func TestErrorAboutUnclearSignInsIsStable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCloud()
 		c.alive = false
-		b := newBetween(c, func(kind string, _ *http.Request) *fakeAnswer {
+		b := newBetween(c, func(kind string, _ *http.Request) *fakeResponse {
 			if kind == "complete" {
-				return &fakeAnswer{lost: true, carriedOut: true}
+				return &fakeResponse{lost: true, carriedOut: true}
 			}
 			return nil
 		})
@@ -66,7 +66,7 @@ func TestWaitOfARenewalIsLoggedOnce(t *testing.T) {
 			AppleID: "user@example.com", TrustToken: "trust", Cookies: []session.Cookie{{Name: "WEB", Value: "over"}},
 			Refused: session.Refusals{Reason: "iCloud does not accept the sign-in (status 503)", NotBefore: time.Now().Add(30 * time.Second)},
 		}))
-		_, err := patientProcess(newBetween(c, func(string, *http.Request) *fakeAnswer { return nil }), "secret", path).List(background, "")
+		_, err := patientProcess(newBetween(c, func(string, *http.Request) *fakeResponse { return nil }), "secret", path).List(background, "")
 		assert.NoError(t, err)
 	})
 	require.Len(t, lines, 1)

@@ -22,7 +22,7 @@ type foundZone struct {
 const maxZonePages = 1000
 
 // zones returns the zones of an area of the database. It fails if the service
-// announces another page and does not say how to get it.
+// announces another page without the token to get it.
 func zones(ctx context.Context, s *database, area string) ([]foundZone, error) {
 	type result struct {
 		fault

@@ -52,8 +52,8 @@ func (c *consent) refusal() error {
 }
 
 // prepare requests the cookies before the first call, if the session needs them
-// and has none. A failure is not returned, because the call itself decides whether
-// the library is accessible.
+// and has none. A failure is not returned, because the call itself fails if the
+// library is not accessible.
 func (s *database) prepare(ctx context.Context) error {
 	leave, err := s.consent.take(ctx)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *database) requestCookies(ctx context.Context) error {
 			return nil
 		}
 		switch apierr.KindOf(err) {
-		case apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged: // says nothing about the approval
+		case apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged: // not about the approval
 			return err
 		}
 		wait, ok := s.service.Retries.Pause(try+1, 0)

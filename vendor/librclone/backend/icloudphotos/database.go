@@ -113,7 +113,7 @@ func (f fault) Err() error {
 		kind = apierr.KindNotFound
 	}
 	e := apierr.New(kind, "", "", why).WithCode(f.Code)
-	e.Answered = true
+	e.Reported = true
 	return e
 }
 
@@ -226,7 +226,7 @@ func explainRefusal(err error) error {
 			Advise("this is temporary after too many requests: " + wait + "; if it stays, open Photos on icloud.com with this account")
 		e.Final, e.EndsRun = true, true
 		return e
-	case typed.Code() == "THROTTLED" || typed.Answered && typed.Kind() == apierr.KindThrottled && strings.Contains(typed.Why, " 429"):
+	case typed.Code() == "THROTTLED" || typed.Reported && typed.Kind() == apierr.KindThrottled && strings.Contains(typed.Why, " 429"):
 		e := apierr.New(apierr.KindThrottled, "", "", "Apple limits the requests to the photo library").From(typed).Because(apierr.CauseThrottled).Advise(wait)
 		e.Wait, e.Final, e.EndsRun = typed.Wait, true, true
 		return e

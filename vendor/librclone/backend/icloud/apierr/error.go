@@ -77,11 +77,11 @@ type Error struct {
 	// Busy is set if another write to the same zone was under way.
 	Busy bool
 	// Doubtful is set for a refusal that may be temporary although its status
-	// says otherwise.
+	// is that of an invalid call.
 	Doubtful bool
-	// Answered is set if the service responded, and reported the failure by a
+	// Reported is set if the service responded, and reported the failure by a
 	// status.
-	Answered bool
+	Reported bool
 	// Unexplained is set for a refusal, by a status below 500, without a reason of
 	// Apple's. Any host in between can send it.
 	Unexplained bool
@@ -133,7 +133,7 @@ func (e *Error) Reason() string {
 // Kind returns one of the Kind constants.
 func (e *Error) Kind() string { return e.kind }
 
-// Cause returns one of the Cause constants, or "" if the kind says everything.
+// Cause returns one of the Cause constants, or "" if there is only a kind.
 func (e *Error) Cause() string { return e.cause }
 
 // RetryAfter returns the wait that the service asked for, or 0 if it named no
@@ -282,16 +282,16 @@ func IsFinal(err error) bool {
 }
 
 // IsDoubtful reports whether err is a refusal that may be temporary although its
-// status says otherwise.
+// status is that of an invalid call.
 func IsDoubtful(err error) bool {
 	var typed *Error
 	return errors.As(err, &typed) && typed.Doubtful && !typed.Final
 }
 
-// IsAnswered reports whether err is a failure that the service itself reported.
-func IsAnswered(err error) bool {
+// IsReported reports whether err is a failure that the service itself reported.
+func IsReported(err error) bool {
 	var typed *Error
-	return errors.As(err, &typed) && typed.Answered
+	return errors.As(err, &typed) && typed.Reported
 }
 
 // OutcomeUnknown reports whether a change that failed with err may have been made
@@ -368,7 +368,7 @@ func Transport(ctx context.Context, host string, err error) error {
 	for errors.As(err, &inURL) {
 		err = inURL.Err
 	}
-	why := "no answer from " + host
+	why := "no response from " + host
 	advice := ""
 	var dns *net.DNSError
 	if errors.As(err, &dns) {

@@ -48,11 +48,11 @@ func NewRefusal(resp *http.Response) *Refusal {
 	}
 	r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody)) // an incomplete body only lacks details
 	r.Reason = reasonIn(r.Body)
-	var said struct {
+	var parsed struct {
 		Code string `json:"serverErrorCode"`
 	}
-	if json.Unmarshal(r.Body, &said) == nil {
-		r.Code = said.Code
+	if json.Unmarshal(r.Body, &parsed) == nil {
+		r.Code = parsed.Code
 	}
 	return r
 }
@@ -77,17 +77,17 @@ func PlainText(text string) string {
 // reasonIn returns the service's message about a failure, or "" if the body has
 // none that is safe to show.
 func reasonIn(body []byte) string {
-	var said struct {
+	var parsed struct {
 		Reason       string `json:"reason"`
 		ErrorReason  string `json:"errorReason"`
 		ErrorMessage string `json:"error_message"`
 		Error        any    `json:"error"`
 	}
-	if json.Unmarshal(body, &said) != nil {
+	if json.Unmarshal(body, &parsed) != nil {
 		return ""
 	}
-	text, _ := said.Error.(string)
-	for _, candidate := range []string{said.Reason, said.ErrorReason, said.ErrorMessage, text} {
+	text, _ := parsed.Error.(string)
+	for _, candidate := range []string{parsed.Reason, parsed.ErrorReason, parsed.ErrorMessage, text} {
 		if plain := PlainText(candidate); plain != "" {
 			return plain
 		}
@@ -114,16 +114,16 @@ func RetryAfter(header http.Header, now time.Time) time.Duration {
 // Codes and texts of the service that users have seen. They are in different
 // members of the responses of different hosts.
 var (
-	saysZoneBusy  = []string{"ZONE_BUSY", "OP-LOCK"}
-	saysNameTaken = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
+	zoneBusyTexts  = []string{"ZONE_BUSY", "OP-LOCK"}
+	nameTakenTexts = []string{"UNIQUE_FIELD_ERROR", "UNIQUENESS CONSTRAINT", "ALREADY_EXIST", "ALREADY EXIST"}
 )
 
-// says reports whether the response contains one of the texts, in any case. The
+// contains reports whether the response contains one of the texts, in any case. The
 // texts must be in upper case.
-func (r *Refusal) says(texts []string) bool {
-	said := strings.ToUpper(r.Code + " " + r.Reason + " " + string(r.Body))
+func (r *Refusal) contains(texts []string) bool {
+	all := strings.ToUpper(r.Code + " " + r.Reason + " " + string(r.Body))
 	for _, text := range texts {
-		if strings.Contains(said, text) {
+		if strings.Contains(all, text) {
 			return true
 		}
 	}
@@ -133,11 +133,11 @@ func (r *Refusal) says(texts []string) bool {
 // Busy reports whether the call was refused because of another write to the
 // same zone. The call then had no effect.
 func (r *Refusal) Busy() bool {
-	return r.Status == http.StatusConflict && r.says(saysZoneBusy)
+	return r.Status == http.StatusConflict && r.contains(zoneBusyTexts)
 }
 
-// doubtful reports whether the refusal may be temporary although its status says
-// that the call is wrong. rclone's backend retries after 400 and 409: "icloud is
+// doubtful reports whether the refusal may be temporary although its status is that
+// of an invalid call. rclone's backend retries after 400 and 409: "icloud is
 // a mess, sometimes returns 400 on a perfectly fine request". That 404 and 410
 // can be temporary is a guess, because any host in between can send them.
 func (r *Refusal) doubtful() bool {
@@ -180,14 +180,14 @@ func (r *Refusal) Kind() string {
 	switch {
 	case r.Busy():
 		return KindThrottled
-	case r.Status < 500 && r.says(saysNameTaken):
+	case r.Status < 500 && r.contains(nameTakenTexts):
 		return KindExists
 	}
-	said := strings.ToUpper(r.Code + " " + r.Reason)
+	text := strings.ToUpper(r.Code + " " + r.Reason)
 	switch {
-	case strings.Contains(said, "QUOTA"):
+	case strings.Contains(text, "QUOTA"):
 		return KindQuota
-	case r.Status == http.StatusForbidden && strings.Contains(said, sessionCookie):
+	case r.Status == http.StatusForbidden && strings.Contains(text, sessionCookie):
 		return KindNeedsLogin
 	}
 	switch r.Status {
@@ -210,7 +210,7 @@ func (r *Refusal) Kind() string {
 	return KindUnsupported
 }
 
-// Temporary returns the error for a refusal that says nothing about the account,
+// Temporary returns the error for a refusal that is not about the account,
 // such as a failure of the service or the page of a proxy.
 func (r *Refusal) Temporary() *Error {
 	e := r.Err()
@@ -226,7 +226,7 @@ func (r *Refusal) Temporary() *Error {
 // attempted again, regardless of the status.
 func (r *Refusal) Retryable(why string) *Error {
 	e := New(KindNetwork, "", "", why)
-	e.Wait, e.Answered, e.Host = r.RetryAfter, true, r.Host
+	e.Wait, e.Reported, e.Host = r.RetryAfter, true, r.Host
 	return e
 }
 
@@ -243,7 +243,7 @@ func (r *Refusal) Err() *Error {
 	e.Wait = r.RetryAfter
 	e.Busy = r.Busy()
 	e.Doubtful = r.doubtful()
-	e.Answered, e.Host, e.code = true, r.Host, r.Code
+	e.Reported, e.Host, e.code = true, r.Host, r.Code
 	if e.kind == KindQuota {
 		e.Advice = "free some space in iCloud (Recently Deleted counts, too) or extend the storage plan"
 	}
@@ -258,11 +258,11 @@ func (r *Refusal) Elsewhere() string {
 	if ServiceErrorIn(r.Body).Code != "" {
 		return ""
 	}
-	var said struct {
+	var parsed struct {
 		Domain string `json:"domainToUse"`
 	}
-	_ = json.Unmarshal(r.Body, &said) // if this fails, only the redirect counts
-	named, own := said.Domain, hosts.World
+	_ = json.Unmarshal(r.Body, &parsed) // if this fails, only the redirect counts
+	named, own := parsed.Domain, hosts.World
 	if to, known := hosts.DomainOf(r.Location); named == "" && known {
 		named = to.String()
 	}

@@ -22,12 +22,12 @@ type ServiceError struct {
 // ServiceErrorIn returns the first error in a response, or an empty one if the
 // response has none.
 func ServiceErrorIn(body []byte) ServiceError {
-	var said struct {
+	var parsed struct {
 		Errors []ServiceError `json:"serviceErrors"`
 		Other  []ServiceError `json:"service_errors"` // most responses have both members
 	}
-	_ = json.Unmarshal(body, &said)
-	if all := append(said.Errors, said.Other...); len(all) > 0 {
+	_ = json.Unmarshal(body, &parsed)
+	if all := append(parsed.Errors, parsed.Other...); len(all) > 0 {
 		return all[0]
 	}
 	return ServiceError{}

@@ -20,7 +20,7 @@ import (
 // most addressAge.
 type contents struct {
 	service   *service.Service
-	facts     *recollection
+	facts     *factsFile
 	batches   *addressBatches
 	ofEmpty   *addressBatches // for files that are listed with 0 bytes
 	checksums *checksums
@@ -64,17 +64,17 @@ const maxAddresses = 4096
 // maxPackages limits the number of kept ids of packages.
 const maxPackages = 65536
 
-func newContents(service *service.Service, seen *recollection, unchanged func(context.Context, *Item) bool) *contents {
+func newContents(service *service.Service, facts *factsFile, unchanged func(context.Context, *Item) bool) *contents {
 	addresses, _ := simplelru.NewLRU[string, *address](maxAddresses, nil) // fails for sizes below 1 only
 	packages, _ := simplelru.NewLRU[string, struct{}](maxPackages, nil)
-	kept := seen.load()
+	kept := facts.load()
 	for _, id := range kept.Packages {
 		packages.Add(id, struct{}{})
 	}
 	return &contents{
-		service: service, facts: seen, batches: newAddressBatches(seen, kept),
-		ofEmpty:   newAddressBatches(new(recollection), kept),
-		checksums: newChecksums(seen, kept), unchanged: unchanged,
+		service: service, facts: facts, batches: newAddressBatches(facts, kept),
+		ofEmpty:   newAddressBatches(new(factsFile), kept),
+		checksums: newChecksums(facts, kept), unchanged: unchanged,
 		gate: transport.NewGate(), budget: newBudget(),
 		addresses: addresses, packages: packages, requesting: map[string]chan struct{}{},
 	}
@@ -179,13 +179,13 @@ func (c *contents) requestAddress(ctx context.Context, it *Item, trust400 bool) 
 	if it.inShare() && it.itemID != "" {
 		return c.requestShared(ctx, it)
 	}
-	answer, err := service.Fetch(ctx, c.service, service.Request{
+	response, err := service.Fetch(ctx, c.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet,
 		Path:       "/ws/" + url.PathEscape(it.zone()) + "/download/by_id",
 		Params:     url.Values{"document_id": {it.docID()}},
 		Repeatable: true, Quick: true, TrustBadRequest: trust400,
-	}, func(answer *addressResponse) error {
-		if token, _ := tokenOf(answer); token == nil {
+	}, func(response *addressResponse) error {
+		if token, _ := tokenOf(response); token == nil {
 			return apierr.Damaged("the response has no address for the content on a host of Apple's")
 		}
 		return nil
@@ -193,7 +193,7 @@ func (c *contents) requestAddress(ctx context.Context, it *Item, trust400 bool) 
 	if err != nil {
 		return nil, err
 	}
-	token, packaged := tokenOf(answer)
+	token, packaged := tokenOf(response)
 	return newAddress(token, packaged), nil
 }
 
@@ -211,11 +211,11 @@ type contentToken struct {
 
 // tokenOf returns the token of a response that has a usable address, and whether
 // it is that of a package. It returns nil if there is none.
-func tokenOf(answer *addressResponse) (token *contentToken, packaged bool) {
-	if token := answer.Data; token != nil && hosts.MayHaveContents(token.URL) {
+func tokenOf(response *addressResponse) (token *contentToken, packaged bool) {
+	if token := response.Data; token != nil && hosts.MayHaveContents(token.URL) {
 		return token, false
 	}
-	if token := answer.Package; token != nil && hosts.MayHaveContents(token.URL) {
+	if token := response.Package; token != nil && hosts.MayHaveContents(token.URL) {
 		return token, true
 	}
 	return nil, false

@@ -11,7 +11,7 @@ import (
 func TestTokenOfAResponse(t *testing.T) {
 	file, archive := &contentToken{URL: "https://a.icloud-content.com/"}, &contentToken{URL: "https://b.icloud-content.com/"}
 	for _, test := range []struct {
-		answer   addressResponse
+		response addressResponse
 		want     *contentToken
 		packaged bool
 	}{
@@ -21,7 +21,7 @@ func TestTokenOfAResponse(t *testing.T) {
 		{addressResponse{Data: file, Package: archive}, file, false},
 		{addressResponse{}, nil, false},
 	} {
-		token, packaged := tokenOf(&test.answer)
+		token, packaged := tokenOf(&test.response)
 		assert.Equal(t, test.want, token)
 		assert.Equal(t, test.packaged, packaged)
 	}

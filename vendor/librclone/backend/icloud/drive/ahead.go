@@ -37,7 +37,7 @@ const (
 // may have no address for empty files, so these files have their own calls, whose
 // failures are not stored.
 type addressBatches struct {
-	facts *recollection
+	facts *factsFile
 	slots chan struct{}
 
 	mu       sync.Mutex
@@ -47,9 +47,9 @@ type addressBatches struct {
 	over     bool // the service does not support these calls
 }
 
-func newAddressBatches(seen *recollection, kept recollected) *addressBatches {
+func newAddressBatches(facts *factsFile, kept storedFacts) *addressBatches {
 	refused := time.Unix(kept.BatchRefused, 0)
-	return &addressBatches{facts: seen, slots: make(chan struct{}, batchesAtOnce), size: initialAddressBatch, over: time.Since(refused) < batchRefusedFor}
+	return &addressBatches{facts: facts, slots: make(chan struct{}, batchesAtOnce), size: initialAddressBatch, over: time.Since(refused) < batchRefusedFor}
 }
 
 // next returns the size of the next call, or 0 if there are no more calls.
@@ -76,7 +76,7 @@ func (b *addressBatches) failed(ctx context.Context, err error) {
 	switch apierr.KindOf(err) {
 	case "", apierr.KindNetwork, apierr.KindThrottled, apierr.KindNeedsLogin:
 		b.mu.Unlock()
-		return // such a failure says nothing about these calls
+		return // such a failure is not about these calls
 	}
 	b.refused++
 	b.over = b.over || !b.accepted && b.refused >= batchRefusals
@@ -187,8 +187,8 @@ func (c *contents) requestTogether(ctx context.Context, batches *addressBatches,
 		Host: hosts.Docs, Method: http.MethodPost,
 		Path: "/ws/" + url.PathEscape(batch[0].zone()) + "/download/batch",
 		Body: body, Repeatable: true, TrustRefusals: true, Quick: true,
-	}, func(answer *[]*tokens) error {
-		for _, of := range *answer {
+	}, func(response *[]*tokens) error {
+		for _, of := range *response {
 			if of == nil {
 				continue
 			}

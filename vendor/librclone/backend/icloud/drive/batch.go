@@ -39,12 +39,12 @@ type batches struct {
 
 // batched is the change of one item.
 type batched struct {
-	ctx    context.Context
-	docID  string
-	entry  map[string]any
-	done   chan struct{} // closed when answer and err are set
-	answer *driveItem
-	err    error
+	ctx      context.Context
+	docID    string
+	entry    map[string]any
+	done     chan struct{} // closed when response and err are set
+	response *driveItem
+	err      error
 }
 
 const (
@@ -75,7 +75,7 @@ func (b *batcher) change(ctx context.Context, it *Item, more map[string]any) (*d
 	b.mu.Unlock()
 	select {
 	case <-one.done:
-		return one.answer, one.err
+		return one.response, one.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -134,15 +134,15 @@ func (b *batcher) request(ctx context.Context, zone string, part []*batched) err
 	for i, one := range part {
 		entries[i] = one.entry
 	}
-	answer, err := service.Fetch[itemsResponse](ctx, b.service, service.Request{
+	response, err := service.Fetch[itemsResponse](ctx, b.service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: b.path, Body: map[string]any{"items": entries}, Zone: zone,
 	}, nil)
 	switch {
 	case err == nil && len(part) == 1:
-		part[0].answer, part[0].err = onlyAbout(answer, part[0].docID)
+		part[0].response, part[0].err = onlyAbout(response, part[0].docID)
 	case err == nil:
 		for _, one := range part {
-			one.answer, one.err = answer.about(one.docID)
+			one.response, one.err = response.about(one.docID)
 		}
 	case len(part) > 1 && mayBeForOneOfThem(err):
 		half := len(part) / 2
@@ -181,8 +181,8 @@ func (a *itemsResponse) all() []driveItem {
 
 // onlyAbout returns the item of a response about one item. The response need not
 // contain the id of the item.
-func onlyAbout(answer *itemsResponse, docID string) (*driveItem, error) {
-	one, err := only(answer.all())
+func onlyAbout(response *itemsResponse, docID string) (*driveItem, error) {
+	one, err := only(response.all())
 	if err == nil && one.DriveID != "" && api.GetDocIDFromDriveID(string(one.DriveID)) != docID {
 		return nil, apierr.Damaged("the response is about another item")
 	}

@@ -50,18 +50,18 @@ func TestRefusedBatchesAreSplit(t *testing.T) {
 			Items []struct{ Drivewsid string }
 		}
 		require.NoError(t, json.NewDecoder(req.Body).Decode(&body))
-		status, answer := http.StatusBadRequest, "{}"
+		status, response := http.StatusBadRequest, "{}"
 		if len(body.Items) == 1 {
-			status, answer = http.StatusOK, `{"items":[{"drivewsid":"`+body.Items[0].Drivewsid+`","status":"OK","parentId":"TRASH_ROOT","etag":"2"}]}`
+			status, response = http.StatusOK, `{"items":[{"drivewsid":"`+body.Items[0].Drivewsid+`","status":"OK","parentId":"TRASH_ROOT","etag":"2"}]}`
 			trashed[body.Items[0].Drivewsid] = true
 		}
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(response)), Request: req}, nil
 	})
 	b = newBatcher(newService(t, host), "/moveItemsToTrash", 2)
 	simtest.InParallel(items, items, func(i int) {
-		answer, err := b.change(context.Background(), &Item{ID: fmt.Sprintf("FILE::zone::%d", i), ETag: "1"}, nil)
+		response, err := b.change(context.Background(), &Item{ID: fmt.Sprintf("FILE::zone::%d", i), ETag: "1"}, nil)
 		assert.NoError(t, err)
-		assert.True(t, answer.inTrash())
+		assert.True(t, response.inTrash())
 	})
 	assert.Len(t, trashed, items)
 }

@@ -31,13 +31,13 @@ const maxAttempts = 4
 
 // change sends a call about one item and returns the response about it.
 func (d *Drive) change(ctx context.Context, path string, body map[string]any, zone string) (*driveItem, error) {
-	answer, err := service.Fetch[itemsResponse](ctx, d.Service, service.Request{
+	response, err := service.Fetch[itemsResponse](ctx, d.Service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: path, Body: body, Zone: zone,
 	}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return only(answer.all())
+	return only(response.all())
 }
 
 // entryOf returns an item in the form that calls about items require.
@@ -70,8 +70,8 @@ func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send
 		// The cause of a refusal for an old etag may be a move to another folder,
 		// and that of an unknown status a change that was made.
 		var status *itemStatus
-		answered := errors.As(err, &status)
-		if !answered && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
+		hasStatus := errors.As(err, &status)
+		if !hasStatus && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
 			return itemError(op, on, err)
 		}
 		now, lookErr := d.present(ctx, in, it.ID)
@@ -83,7 +83,7 @@ func (d *Drive) attempt(ctx context.Context, op string, in place, it *Item, send
 			return nil
 		case now == nil:
 			return itemError(op, on, &itemStatus{status: "NOT_FOUND"})
-		case answered && status.settled() && !isGone(err):
+		case hasStatus && status.isDefinite() && !isGone(err):
 			return itemError(op, on, err)
 		}
 		if isConflict(err) && try < maxAttempts && now.ETag != it.ETag {
@@ -108,15 +108,15 @@ func itemError(op, on string, err error) error {
 		return apierr.About(err, op, on)
 	}
 	kind := apierr.KindUnsupported
-	said := strings.ToUpper(status.status)
+	text := strings.ToUpper(status.status)
 	switch {
-	case said == statusConflict:
+	case text == statusConflict:
 		kind = apierr.KindChanged
 	case isGone(err):
 		kind = apierr.KindNotFound
-	case strings.Contains(said, "EXIST"):
+	case strings.Contains(text, "EXIST"):
 		kind = apierr.KindExists
-	case strings.Contains(said, "DENIED"), strings.Contains(said, "FORBIDDEN"):
+	case strings.Contains(text, "DENIED"), strings.Contains(text, "FORBIDDEN"):
 		kind = apierr.KindDenied
 	}
 	return apierr.New(kind, op, on, status.Error())
@@ -129,10 +129,10 @@ func itemError(op, on string, err error) error {
 func (d *Drive) trash(ctx context.Context, in place, it *Item) error {
 	trashed := it
 	err := d.attempt(ctx, "delete", in, it, func(now *Item) error {
-		answer, err := d.trashUnchanged(ctx, now)
+		response, err := d.trashUnchanged(ctx, now)
 		if err == nil {
 			gone := *now
-			gone.ETag = string(answer.ETag)
+			gone.ETag = string(response.ETag)
 			trashed = &gone
 			if now != it && !sameContent(it, now) {
 				trashed = nil
@@ -168,11 +168,11 @@ func (d *Drive) erase(ctx context.Context, on string, trashed *Item) {
 // has, the service may report success and do nothing; the parent of the item in
 // the response shows this.
 func (d *Drive) trashUnchanged(ctx context.Context, it *Item) (*driveItem, error) {
-	answer, err := d.removals.change(ctx, it, nil)
-	if err == nil && !answer.inTrash() {
+	response, err := d.removals.change(ctx, it, nil)
+	if err == nil && !response.inTrash() {
 		return nil, &itemStatus{status: statusConflict}
 	}
-	return answer, err
+	return response, err
 }
 
 // rename renames an item within its folder and returns the renamed item. If the
@@ -180,15 +180,15 @@ func (d *Drive) trashUnchanged(ctx context.Context, it *Item) (*driveItem, error
 func (d *Drive) rename(ctx context.Context, in place, it *Item, name string) (*Item, error) {
 	renamed := *it
 	err := d.attempt(ctx, "rename", in, it, func(it *Item) error {
-		answer, err := d.renames.change(ctx, it, map[string]any{"name": name})
+		response, err := d.renames.change(ctx, it, map[string]any{"name": name})
 		if err != nil {
 			return err
 		}
-		if answer.ETag == "" || string(answer.ETag) == it.ETag || !sameName(answer.fullName(), name) {
+		if response.ETag == "" || string(response.ETag) == it.ETag || !sameName(response.fullName(), name) {
 			return &itemStatus{status: statusConflict} // nothing was done, or the name differs; attempt looks it up
 		}
 		renamed = *it
-		renamed.take(answer)
+		renamed.take(response)
 		return nil
 	}, func(was, now *Item) bool {
 		if now == nil || sameName(now.Name, was.Name) && !sameName(now.Name, name) {
@@ -208,19 +208,19 @@ func (d *Drive) rename(ctx context.Context, in place, it *Item, name string) (*I
 }
 
 // take updates an item from the response to a change.
-func (i *Item) take(answer *driveItem) {
-	if answer.ETag != "" {
-		i.ETag = string(answer.ETag)
+func (i *Item) take(response *driveItem) {
+	if response.ETag != "" {
+		i.ETag = string(response.ETag)
 	}
-	if answer.Name != "" {
-		i.Name = answer.fullName()
+	if response.Name != "" {
+		i.Name = response.fullName()
 	}
 	i.Shown = i.Name
-	if answer.ItemID != "" {
-		i.itemID = string(answer.ItemID)
+	if response.ItemID != "" {
+		i.itemID = string(response.ItemID)
 	}
-	if answer.DriveID != "" {
-		i.ID = string(answer.DriveID) // the id changes with the zone of the folder
+	if response.DriveID != "" {
+		i.ID = string(response.DriveID) // the id changes with the zone of the folder
 	}
 }
 
@@ -229,7 +229,7 @@ func (i *Item) take(answer *driveItem) {
 func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item, error) {
 	moved := *it
 	err := d.attempt(ctx, "move", from, it, func(it *Item) error {
-		answer, err := d.change(ctx, "/moveItems", map[string]any{
+		response, err := d.change(ctx, "/moveItems", map[string]any{
 			"destinationDrivewsId": to.id,
 			"items":                []map[string]any{entryOf(it, nil)},
 		}, to.zone())
@@ -237,16 +237,16 @@ func (d *Drive) move(ctx context.Context, from place, it *Item, to place) (*Item
 			return err
 		}
 		// Only a move into another zone may change the id of the item.
-		if answer.DriveID != "" && api.GetDocIDFromDriveID(string(answer.DriveID)) != it.docID() &&
-			(to.zone() == it.zone() || answer.DriveID == rootID) {
+		if response.DriveID != "" && api.GetDocIDFromDriveID(string(response.DriveID)) != it.docID() &&
+			(to.zone() == it.zone() || response.DriveID == rootID) {
 			return apierr.Damaged("the response is about another item")
 		}
-		arrived := answer.parentDoc()
-		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(answer.ETag) == it.ETag) {
+		arrived := response.parentDoc()
+		if arrived != api.GetDocIDFromDriveID(to.id) && (arrived != "" || string(response.ETag) == it.ETag) {
 			return &itemStatus{status: statusConflict} // nothing was done, or the item is elsewhere; attempt looks it up
 		}
 		moved = *it
-		moved.take(answer)
+		moved.take(response)
 		return nil
 	}, func(_, now *Item) bool {
 		if now != nil {

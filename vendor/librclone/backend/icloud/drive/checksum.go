@@ -54,9 +54,9 @@ func newChecksum() hash.Hash {
 	return h
 }
 
-// checksums decides whether the checksums of the service can be used.
+// checksums determines whether the checksums of the service can be used.
 type checksums struct {
-	facts *recollection
+	facts *factsFile
 	slot  chan struct{} // taken while a content that differs from its checksum is examined
 
 	mu      sync.Mutex
@@ -64,7 +64,7 @@ type checksums struct {
 	unequal int  // contents since then that were used although they differ from their checksums
 }
 
-func newChecksums(facts *recollection, kept recollected) *checksums {
+func newChecksums(facts *factsFile, kept storedFacts) *checksums {
 	return &checksums{facts: facts, slot: make(chan struct{}, 1), proven: kept.ChecksumsProven}
 }
 

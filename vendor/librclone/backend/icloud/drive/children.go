@@ -42,7 +42,7 @@ func arrange(listed []*Item) *children {
 		c.setApart(double)
 	}
 	for _, child := range unfinished {
-		c.standIn(child)
+		c.showReplacement(child)
 	}
 	return c
 }
@@ -162,10 +162,10 @@ func (c *children) setApart(child *Item) {
 	}
 }
 
-// standIn shows a leftover under the name of the file that it was to replace, if
+// showReplacement shows a leftover under the name of the file that it was to replace, if
 // that file is gone. A process was then killed between the last two steps of a
 // replacement. Of several leftovers, the newest is shown.
-func (c *children) standIn(child *Item) {
+func (c *children) showReplacement(child *Item) {
 	made, _ := parseLeftover(child.Name)
 	if made.hash != "" {
 		return // the full name of the file is not known, so the leftover keeps its name

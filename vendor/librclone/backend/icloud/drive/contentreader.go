@@ -88,7 +88,7 @@ func (r *contentReader) complete() error {
 	// differed by 72 bytes for another one
 	// (https://github.com/mandarons/icloud-docker/issues/327).
 	if unpacked >= 0 && r.it.Size >= 0 && unpacked != r.it.Size {
-		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the listing says %d", r.on, unpacked, r.it.Size)
+		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, not %d as in the listing", r.on, unpacked, r.it.Size)
 	}
 	return io.EOF
 }

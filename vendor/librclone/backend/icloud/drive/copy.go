@@ -31,7 +31,7 @@ func (d *Drive) Copy(ctx context.Context, it *Item, names []string, on string) (
 	if to.zone() != it.zone() {
 		return nil, fs.ErrorCantCopy // no call is known that copies into another zone
 	}
-	copied, err := d.put(ctx, to, names[len(names)-1], new(known), func(ctx context.Context) (*document, error) {
+	copied, err := d.put(ctx, to, names[len(names)-1], new(nameHolder), func(ctx context.Context) (*document, error) {
 		return d.duplicate(ctx, it)
 	})
 	if apierr.HasKind(err, apierr.KindUnsupported) || apierr.HasKind(err, apierr.KindDamaged) {

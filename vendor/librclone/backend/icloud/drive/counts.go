@@ -41,9 +41,9 @@ type tally struct {
 
 // tallyOf returns the tally of a response, which includes hidden and invalid
 // items.
-func tallyOf(answer *FolderResponse) tally {
-	t := tally{known: true, items: int64(len(answer.Items) + len(answer.invalid)), files: int64(len(answer.invalid))}
-	for _, it := range answer.Items {
+func tallyOf(response *FolderResponse) tally {
+	t := tally{known: true, items: int64(len(response.Items) + len(response.invalid)), files: int64(len(response.invalid))}
+	for _, it := range response.Items {
 		switch {
 		case it.Folder:
 			t.known = t.known && it.Files >= 0

@@ -25,12 +25,12 @@ func (d *Drive) detail(ctx context.Context, id string) *driveItem {
 		return nil
 	}
 	docID := api.GetDocIDFromDriveID(id)
-	answer, err := service.Fetch(ctx, d.Service, service.Request{
+	response, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Drive, Method: http.MethodPost, Path: "/retrieveItemDetails",
 		Repeatable: true, TrustRefusals: true, Quick: true,
 		Body: map[string]any{"items": []map[string]any{{"drivewsid": id}}},
-	}, func(answer *itemsResponse) error {
-		_, err := onlyAbout(answer, docID)
+	}, func(response *itemsResponse) error {
+		_, err := onlyAbout(response, docID)
 		return err
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *Drive) detail(ctx context.Context, id string) *driveItem {
 		}
 		return nil
 	}
-	item := &answer.all()[0]
+	item := &response.all()[0]
 	if item.DriveID == "" || item.ParentID == "" || item.ETag == "" || item.Name == "" {
 		return nil
 	}

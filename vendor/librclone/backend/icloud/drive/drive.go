@@ -20,13 +20,13 @@ import (
 )
 
 // Drive is the iCloud Drive of an Apple Account. All remotes of the account in
-// this process share it, so each sees the changes of the others.
+// this process share it, so the changes of each are visible to the others.
 type Drive struct {
 	Service       *service.Service
 	folders       *folders
 	lister        *lister
 	contents      *contents
-	facts         *recollection
+	facts         *factsFile
 	removals      *batcher // moves to the Trash
 	erasures      *batcher // deletions from the Trash
 	renames       *batcher
@@ -59,7 +59,7 @@ func New(service *service.Service, config Config) *Drive {
 	lister.batch.Store(int64(max(1, config.BatchSize)))
 	d := &Drive{
 		Service: service, folders: folders, lister: lister,
-		facts: newRecollection(config.SessionFile), age: config.ListingAge,
+		facts: newFactsFile(config.SessionFile), age: config.ListingAge,
 		removals: newBatcher(service, "/moveItemsToTrash", 2),
 		erasures: newBatcher(service, "/deleteItems", 1),
 		renames:  newBatcher(service, "/renameItems", maxBatches),

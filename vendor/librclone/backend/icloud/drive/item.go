@@ -291,13 +291,13 @@ type itemStatus struct {
 	status string
 }
 
-// settled reports whether the refusal is definite, so that the change is not
+// isDefinite reports whether the refusal is definite, so that the change is not
 // tried again. Another status that users have seen is "UNKNOWN", after which
 // rclone repeats the call or checks the result.
-func (s *itemStatus) settled() bool {
-	said := strings.ToUpper(s.status)
+func (s *itemStatus) isDefinite() bool {
+	text := strings.ToUpper(s.status)
 	for _, word := range []string{"EXIST", "DENIED", "FORBIDDEN", "INVALID", "QUOTA"} {
-		if strings.Contains(said, word) {
+		if strings.Contains(text, word) {
 			return true
 		}
 	}

@@ -154,7 +154,7 @@ func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *
 	switch {
 	case isGone(err):
 		return leftovers.Result{Outcome: leftovers.Nothing}
-	case err != nil: // if the name was taken in the meantime, a later process decides
+	case err != nil: // if the name was taken in the meantime, a later process settles the item
 		return leftovers.Failure(err)
 	case nameKey(named.Name) != nameKey(made.Replaces):
 		return keptAs(path.Join(in.path, made.Replaces), path.Join(in.path, named.Name), "the name was taken in the meantime")

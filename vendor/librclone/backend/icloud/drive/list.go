@@ -196,7 +196,7 @@ func mayBeForOneOfThem(err error) bool {
 	case apierr.KindUnsupported, apierr.KindNotFound, apierr.KindDenied, apierr.KindDamaged, apierr.KindChanged, apierr.KindQuota:
 		return !apierr.IsFinal(err) && !errors.Is(err, errFolderGone)
 	case apierr.KindNetwork:
-		return !apierr.IsFinal(err) && apierr.IsAnswered(err)
+		return !apierr.IsFinal(err) && apierr.IsReported(err)
 	}
 	return false
 }
@@ -264,10 +264,10 @@ func (l *lister) request(ctx context.Context, targets []target) ([]folderContent
 	}
 	listings := make([]folderContents, len(targets))
 	doubts := 0
-	_, err := service.Fetch(ctx, l.service, r, func(answer *ListingResponse) error {
+	_, err := service.Fetch(ctx, l.service, r, func(response *ListingResponse) error {
 		var short error
 		for i, target := range targets {
-			folder := responseFor(answer.Folders, target, len(targets))
+			folder := responseFor(response.Folders, target, len(targets))
 			if folder == nil {
 				listings[i] = folderContents{err: apierr.Damaged("the response to a listing lacks a folder")}
 			} else {
@@ -321,19 +321,19 @@ func (f *FolderResponse) isRoot() bool {
 // listingOf checks the response about a folder and returns its contents. Only an
 // empty list of items means an empty folder. A response without a list is damaged,
 // even if it counts no items.
-func listingOf(answer *FolderResponse, of target) folderContents {
-	if status := strings.ToUpper(string(answer.Status)); status != "" && status != statusOK {
-		return folderContents{err: listingRefused(&itemStatus{status: string(answer.Status)})}
+func listingOf(response *FolderResponse, of target) folderContents {
+	if status := strings.ToUpper(string(response.Status)); status != "" && status != statusOK {
+		return folderContents{err: listingRefused(&itemStatus{status: string(response.Status)})}
 	}
 	switch {
-	case answer.inTrash():
+	case response.inTrash():
 		return folderContents{err: apierr.New(apierr.KindNotFound, "", "", "the folder is gone").From(errFolderGone)}
-	case answer.Items == nil:
+	case response.Items == nil:
 		return folderContents{err: apierr.Damaged("a listing without its items")}
-	case answer.Count.isUnreadable(), answer.Children.isUnreadable():
+	case response.Count.isUnreadable(), response.Children.isUnreadable():
 		return folderContents{err: apierr.Damaged("a listing whose number of items is not a number")}
 	}
-	for _, child := range answer.Items {
+	for _, child := range response.Items {
 		if api.GetDocIDFromDriveID(child.Parent) != api.GetDocIDFromDriveID(of.id) {
 			child.within = child.Parent
 		}
@@ -345,13 +345,13 @@ func listingOf(answer *FolderResponse, of target) folderContents {
 			child.owner = of.owner
 		}
 	}
-	listed := folderContents{self: &answer.driveItem, items: answer.Items, invalid: answer.invalid}
-	got := int64(len(answer.Items) + len(answer.invalid))
-	if counted := answer.counted(got); counted > got {
+	listed := folderContents{self: &response.driveItem, items: response.Items, invalid: response.invalid}
+	got := int64(len(response.Items) + len(response.invalid))
+	if counted := response.counted(got); counted > got {
 		listed.short = shortOf(got, counted)
 	} else {
-		listed.tally = tallyOf(answer)
-		listed.doubt = listed.tally.doubt(&answer.driveItem)
+		listed.tally = tallyOf(response)
+		listed.doubt = listed.tally.doubt(&response.driveItem)
 	}
 	return listed
 }
@@ -363,11 +363,11 @@ func listingRefused(status *itemStatus) error {
 	if isGone(status) {
 		return apierr.New(apierr.KindNotFound, "", "", "the folder is gone").From(errFolderGone)
 	}
-	if status.settled() {
+	if status.isDefinite() {
 		return itemError("", "", status)
 	}
 	e := apierr.New(apierr.KindNetwork, "", "", "the folder cannot be listed now").From(status)
-	e.Answered = true
+	e.Reported = true
 	return e
 }
 
@@ -384,8 +384,8 @@ func (f *FolderResponse) counted(got int64) int64 {
 func isGone(err error) bool {
 	var status *itemStatus
 	if errors.As(err, &status) {
-		said := strings.ToUpper(status.status)
-		return strings.Contains(said, "NOT_FOUND") || strings.Contains(said, "ID_INVALID") || strings.Contains(said, "DOES_NOT_EXIST")
+		text := strings.ToUpper(status.status)
+		return strings.Contains(text, "NOT_FOUND") || strings.Contains(text, "ID_INVALID") || strings.Contains(text, "DOES_NOT_EXIST")
 	}
 	return apierr.HasKind(err, apierr.KindNotFound)
 }

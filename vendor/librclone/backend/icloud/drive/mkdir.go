@@ -45,33 +45,22 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 		return nil, apierr.About(err, "make folder", on)
 	}
 	for try := 1; ; try++ {
-		answer, err := d.change(ctx, "/createFolders", map[string]any{
-			"destinationDrivewsId": in.id,
-			"folders": []map[string]any{{
-				"clientId": "FOLDER::UNKNOWN_ZONE::TempId-" + uuid.NewString(),
-				"name":     name,
-			}},
-		}, in.zone())
-		if err == nil {
-			var made *Item
-			if made, err = d.madeFolder(in, answer); err == nil {
-				d.folders.put(in.id, made)
-				d.folders.started(made.ID)
-				if nameKey(made.Name) == nameKey(name) {
-					return made, nil
-				}
-				return d.otherFolder(ctx, in, made, name)
-			}
+		made, err := d.createFolder(ctx, in, name)
+		switch {
+		case err == nil && nameKey(made.Name) == nameKey(name):
+			return made, nil
+		case err == nil:
+			return d.otherFolder(ctx, in, made, name)
 		}
 		// The service responds with one of several statuses both for an existing
 		// folder and for temporary failures. The listing shows which it is.
 		var status *itemStatus
-		answered := errors.As(err, &status)
-		taken := apierr.HasKind(err, apierr.KindExists) || answered && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
-		if ctx.Err() != nil || !taken && !answered && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
+		hasStatus := errors.As(err, &status)
+		taken := apierr.HasKind(err, apierr.KindExists) || hasStatus && !isGone(err) && strings.Contains(strings.ToUpper(status.status), "EXIST")
+		if ctx.Err() != nil || !taken && !hasStatus && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
 			return nil, apierr.About(d.refused(in, name, err), "make folder", on)
 		}
-		unknown := answered && strings.ToUpper(status.status) == statusUnknown
+		unknown := hasStatus && strings.ToUpper(status.status) == statusUnknown
 		decided := unknown && try >= min(transport.DoubtfulTries, d.Service.Retries.Tries)
 		if unknown && got.like != nil && !decided && d.Service.Retries.Wait(ctx, try+1, err) == nil {
 			continue
@@ -93,12 +82,33 @@ func (d *Drive) makeFolder(ctx context.Context, in place, name string) (*Item, e
 			continue
 		}
 		failed := itemError("make folder", on, d.refused(in, name, waitErr))
-		if ctx.Err() == nil && apierr.IsAnswered(waitErr) {
+		if ctx.Err() == nil && apierr.IsReported(waitErr) {
 			failed = apierr.Finally(failed)
 			d.failedFolders.add(in.id, name, failed)
 		}
 		return nil, failed
 	}
+}
+
+// createFolder creates a folder, to which the service may give another name.
+func (d *Drive) createFolder(ctx context.Context, in place, name string) (*Item, error) {
+	response, err := d.change(ctx, "/createFolders", map[string]any{
+		"destinationDrivewsId": in.id,
+		"folders": []map[string]any{{
+			"clientId": "FOLDER::UNKNOWN_ZONE::TempId-" + uuid.NewString(),
+			"name":     name,
+		}},
+	}, in.zone())
+	if err != nil {
+		return nil, err
+	}
+	made, err := d.madeFolder(in, response)
+	if err != nil {
+		return nil, err
+	}
+	d.folders.put(in.id, made)
+	d.folders.started(made.ID)
+	return made, nil
 }
 
 // holderOfFolder lists a folder to find the item because of which the service
@@ -120,12 +130,12 @@ func (d *Drive) holderOfFolder(ctx context.Context, in place, name string) (exac
 }
 
 // madeFolder returns the new folder that a response is about.
-func (d *Drive) madeFolder(in place, answer *driveItem) (*Item, error) {
-	made, err := newItem(answer)
+func (d *Drive) madeFolder(in place, response *driveItem) (*Item, error) {
+	made, err := newItem(response)
 	if err != nil {
 		return nil, err
 	}
-	within := answer.parentDoc()
+	within := response.parentDoc()
 	if !made.Folder || made.ID == rootID || made.ID == in.id || within != "" && within != api.GetDocIDFromDriveID(in.id) ||
 		d.folders.findID(in.id, made.ID) != nil {
 		return nil, apierr.Damaged("the response is not about a new folder")

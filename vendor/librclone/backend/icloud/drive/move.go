@@ -46,8 +46,8 @@ func (d *Drive) relocate(ctx context.Context, from place, it *Item, to place, na
 	if err := d.pending.waitFor(ctx, nameIn(to, name)); err != nil {
 		return nil, err
 	}
-	was, before := it, new(known)
-	if err := before.learn(ctx, d, to, name); err != nil {
+	was, before := it, new(nameHolder)
+	if err := before.find(ctx, d, to, name); err != nil {
 		return nil, err
 	}
 	holder := before.old

@@ -153,7 +153,7 @@ func (d *Drive) verifyPackage(ctx context.Context, in place, made *Item, sent *d
 		return apierr.About(err, "upload", on)
 	}
 	if made.Size != sent.file.Size { // not an error; see contentReader.complete
-		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, and the service says %d", on, sent.file.Size, made.Size)
+		fs.Logf(nil, "icloud: the files in the package %q have %d bytes in total, not %d as the service reports", on, sent.file.Size, made.Size)
 	}
 	return nil
 }

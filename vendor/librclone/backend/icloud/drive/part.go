@@ -55,7 +55,7 @@ func (r *contentReader) accept(resp *http.Response) error {
 		return apierr.Damaged("the content host responded with the status " + strconv.Itoa(resp.StatusCode))
 	}
 	if total >= 0 && r.size >= 0 && total != r.size {
-		return apierr.Newf(apierr.KindChanged, "", "", "the content has %d bytes, and the listing says %d", total, r.size)
+		return apierr.Newf(apierr.KindChanged, "", "", "the content has %d bytes, not %d as in the listing", total, r.size)
 	}
 	size := r.size
 	if size < 0 {
@@ -115,7 +115,7 @@ func peek(resp *http.Response, size int) ([]byte, error) {
 var pagePattern = regexp.MustCompile(`^(?:\xef\xbb\xbf)?\s*(?:<[!?A-Za-z]|\{\s*["}])`)
 
 // isPage reports whether a response is certainly the page or the message of a host
-// and not the content. It only looks at contents of unknown size, such as archives
+// and not the content. It only checks contents of unknown size, such as archives
 // of packages. The formats of these archives are not all known, so an archive
 // cannot be recognised instead.
 func (r *contentReader) isPage(resp *http.Response) bool {
@@ -124,10 +124,10 @@ func (r *contentReader) isPage(resp *http.Response) bool {
 	if !archive && r.it.Size >= 0 {
 		return false
 	}
-	said, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	_, extension := splitName(r.it.Name)
 	named, _, _ := mime.ParseMediaType(mime.TypeByExtension("." + extension))
-	if said != named && (said == "text/html" || said == "application/json") {
+	if contentType != named && (contentType == "text/html" || contentType == "application/json") {
 		return true
 	}
 	if !archive {
@@ -144,7 +144,7 @@ func unpack(resp *http.Response) error {
 	case encoding == "gzip" && resp.StatusCode == http.StatusOK:
 		unpacked, err := gzip.NewReader(resp.Body)
 		if err != nil {
-			return apierr.Damaged("the content is not compressed as its header says")
+			return apierr.Damaged("the compression of the content does not match its header")
 		}
 		resp.Body = &readThrough{Reader: unpacked, Closer: resp.Body}
 		resp.ContentLength = -1

@@ -22,7 +22,7 @@ type Reader struct{ contents *contents }
 // in the order of the items, with nil for a content that has none. The ID and the
 // ETag of an item identify its content.
 func NewReader(s *service.Service, lookUp func(ctx context.Context, items []*Item) ([]*Address, error)) *Reader {
-	c := newContents(s, &recollection{}, func(context.Context, *Item) bool { return true })
+	c := newContents(s, &factsFile{}, func(context.Context, *Item) bool { return true })
 	c.lookUp = func(ctx context.Context, items []*Item) ([]*address, error) {
 		found := make([]*address, len(items))
 		looked, err := lookUp(ctx, items)

@@ -25,32 +25,17 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 	id := api.ConstructDriveID(doc.docID, in.zone(), "FILE")
 
 	for try := 1; ; try++ {
-		var other string // the id in the response, if it is not that of the document
-		answer, err := service.Fetch(ctx, d.Service, service.Request{
-			Host: hosts.Docs, Method: http.MethodPost,
-			Path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", Body: info, Zone: in.zone(),
-		}, func(answer *registerResponse) error {
-			err := checkRegistered(doc, answer)
-			if err != nil && len(answer.Results) == 1 && answer.Results[0].Document != nil {
-				other = api.ConstructDriveID(string(answer.Results[0].Document.ID), in.zone(), "FILE")
-			}
-			return err
-		})
+		stored, other, err := d.registerOnce(ctx, in, info, doc)
 		if err == nil {
-			said := answer.Results[0].Document
 			made := &Item{
-				ID: id, itemID: string(said.ItemID), Parent: in.id, ETag: string(said.ETag),
-				Name: said.Name, Shown: said.Name, Size: doc.file.Size, Modified: doc.modified.Truncate(time.Second),
+				ID: id, itemID: string(stored.ItemID), Parent: in.id, ETag: string(stored.ETag),
+				Name: stored.Name, Shown: stored.Name, Size: doc.file.Size, Modified: doc.modified.Truncate(time.Second),
 				packaged: doc.pack != nil,
 			}
-			d.folders.put(in.id, made)
-			if doc.pack != nil {
-				if said.Size != nil {
-					made.Size = int64(*said.Size)
-				}
-				return made, d.verifyPackage(ctx, in, made, doc)
+			if doc.pack != nil && stored.Size != nil {
+				made.Size = int64(*stored.Size)
 			}
-			return made, nil
+			return d.registered(ctx, in, made, doc)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -73,11 +58,7 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 			}
 		}
 		if now != nil && doc.fits(now) {
-			d.folders.put(in.id, now)
-			if doc.pack != nil {
-				return now, d.verifyPackage(ctx, in, now, doc)
-			}
-			return now, nil
+			return d.registered(ctx, in, now, doc)
 		}
 		if taken {
 			return nil, err
@@ -86,6 +67,35 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 			return nil, d.refusedDocument(in, name, doc, err)
 		}
 	}
+}
+
+// registerOnce sends the request that makes a document a file. If the request
+// fails and the response has the id of another item, other is that id.
+func (d *Drive) registerOnce(ctx context.Context, in place, info any, doc *document) (stored *storedDocument, other string, err error) {
+	response, err := service.Fetch(ctx, d.Service, service.Request{
+		Host: hosts.Docs, Method: http.MethodPost,
+		Path: "/ws/" + url.PathEscape(in.zone()) + "/update/documents", Body: info, Zone: in.zone(),
+	}, func(response *registerResponse) error {
+		err := checkRegistered(doc, response)
+		if err != nil && len(response.Results) == 1 && response.Results[0].Document != nil {
+			other = api.ConstructDriveID(string(response.Results[0].Document.ID), in.zone(), "FILE")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, other, err
+	}
+	return response.Results[0].Document, "", nil
+}
+
+// registered adds a new file to the cached contents of its folder, and checks it if
+// it is a package.
+func (d *Drive) registered(ctx context.Context, in place, it *Item, doc *document) (*Item, error) {
+	d.folders.put(in.id, it)
+	if doc.pack != nil {
+		return it, d.verifyPackage(ctx, in, it, doc)
+	}
+	return it, nil
 }
 
 // refusedDocument adds the likely reason to the error if the service refuses to
@@ -180,22 +190,22 @@ func (s documentStatus) failure() error {
 	if s.Code == nil || accepted(int(*s.Code)) {
 		return nil
 	}
-	return refusedDocument(int(*s.Code), s.Message)
+	return codeError(int(*s.Code), s.Message)
 }
 
 // checkRegistered checks that a response has the document in full. If it does not,
 // register looks up the document.
-func checkRegistered(sent *document, answer *registerResponse) error {
-	if err := answer.Status.failure(); err != nil {
+func checkRegistered(sent *document, response *registerResponse) error {
+	if err := response.Status.failure(); err != nil {
 		return err
 	}
-	if len(answer.Results) != 1 {
-		return apierr.Damaged("the response about one document has " + strconv.Itoa(len(answer.Results)))
+	if len(response.Results) != 1 {
+		return apierr.Damaged("the response about one document has " + strconv.Itoa(len(response.Results)))
 	}
-	if err := answer.Results[0].Status.failure(); err != nil {
+	if err := response.Results[0].Status.failure(); err != nil {
 		return err
 	}
-	doc := answer.Results[0].Document
+	doc := response.Results[0].Document
 	switch {
 	case doc == nil, string(doc.ID) != sent.docID, doc.Name == "", doc.ETag == "":
 		return apierr.Damaged("the response is not about the document that was sent")
@@ -208,10 +218,10 @@ func checkRegistered(sent *document, answer *registerResponse) error {
 // accepted reports whether a code in a response means success.
 func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
-// refusedDocument returns the error for a failure in a response whose own status is
-// a success. A code that looks like an HTTP status is treated as one. The meaning
+// codeError returns the error for a failure in a response whose own status is a
+// success. A code that looks like an HTTP status is treated as one. The meaning
 // of any other code is unknown, so the call is retried.
-func refusedDocument(code int, message string) error {
+func codeError(code int, message string) error {
 	refused := &apierr.Refusal{Status: code, Reason: apierr.PlainText(message)}
 	if code < 100 {
 		return apierr.New(apierr.KindNetwork, "", "", refused.Error())

@@ -47,6 +47,6 @@ func TestFilesOf1970KeepTheirTime(t *testing.T) {
 // code, the call is repeated.
 func TestCodesInResponses(t *testing.T) {
 	for code, kind := range map[int]string{1: apierr.KindNetwork, 412: apierr.KindChanged, 507: apierr.KindQuota} {
-		assert.Equal(t, kind, apierr.KindOf(refusedDocument(code, "error")), code)
+		assert.Equal(t, kind, apierr.KindOf(codeError(code, "error")), code)
 	}
 }

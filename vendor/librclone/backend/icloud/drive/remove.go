@@ -61,7 +61,7 @@ func (d *Drive) RemoveFolder(ctx context.Context, names []string) error {
 			return ctx.Err()
 		}
 		var status *itemStatus
-		temporary := errors.As(err, &status) && !status.settled()
+		temporary := errors.As(err, &status) && !status.isDefinite()
 		if !temporary && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) && !apierr.OutcomeUnknown(err) {
 			return itemError("remove folder", at.path, err)
 		}

@@ -20,9 +20,9 @@ import (
 // listed. So a version that another device has written since is never moved to the
 // Trash: it is kept, the new file is withdrawn, and the upload fails.
 
-// known is the item that had a name in a folder before an upload began. An item
+// nameHolder is the item that had a name in a folder before an upload began. An item
 // that appears later belongs to another device and is not changed.
-type known struct {
+type nameHolder struct {
 	in   string // the id of the folder; "" while nothing is known
 	old  *Item  // the item with that name, or nil
 	like *Item  // an item whose name the service may treat as equal, or nil
@@ -30,35 +30,35 @@ type known struct {
 	packaged bool // the upload is a package, so it may replace a package
 }
 
-// learn looks up a name in a folder, at the first call only. Under a context of
+// find looks up a name in a folder, at the first call only. Under a context of
 // ExpectNew, it does not list the folder.
-func (k *known) learn(ctx context.Context, d *Drive, in place, name string) error {
-	if k.in != "" {
-		if k.in != in.id { // the folder was created again, so it had no item before
-			k.old, k.like = nil, nil
+func (h *nameHolder) find(ctx context.Context, d *Drive, in place, name string) error {
+	if h.in != "" {
+		if h.in != in.id { // the folder was created again, so it had no item before
+			h.old, h.like = nil, nil
 		}
 		return nil
 	}
 	if ctx.Value(newKey) != nil {
 		got, _ := d.folders.find(in.id, name)
-		k.in, k.old, k.like = in.id, got.exact, got.like
+		h.in, h.old, h.like = in.id, got.exact, got.like
 		return nil
 	}
 	got, err := d.lookup(ctx, in, name, func(found) bool { return true })
 	if err != nil {
 		return err
 	}
-	k.in, k.old, k.like = in.id, got.exact, got.like
-	if k.like == nil {
-		k.like = d.folders.findCoarsely(in.id, name)
+	h.in, h.old, h.like = in.id, got.exact, got.like
+	if h.like == nil {
+		h.like = d.folders.findCoarsely(in.id, name)
 	}
 	return nil
 }
 
 // putDocument makes a document the file with a name in a folder.
-func (d *Drive) putDocument(ctx context.Context, in place, known *known, name string, doc *document) (*Item, error) {
-	if known.old != nil {
-		return d.replace(ctx, in, known.old, name, doc)
+func (d *Drive) putDocument(ctx context.Context, in place, before *nameHolder, name string, doc *document) (*Item, error) {
+	if before.old != nil {
+		return d.replace(ctx, in, before.old, name, doc)
 	}
 	made, err := d.register(ctx, in, name, doc)
 	switch {
@@ -70,7 +70,7 @@ func (d *Drive) putDocument(ctx context.Context, in place, known *known, name st
 	}
 	// The name is taken: the service refused it or chose another one.
 	if ctx.Value(newKey) != nil {
-		if known.like != nil && foldKey(known.like.Shown) == foldKey(name) {
+		if before.like != nil && foldKey(before.like.Shown) == foldKey(name) {
 			d.foldsCase.Store(true)
 		}
 		if made != nil { // permanently, because nothing else is left of this upload
@@ -80,18 +80,18 @@ func (d *Drive) putDocument(ctx context.Context, in place, known *known, name st
 		}
 		return nil, taken(path.Join(in.path, name))
 	}
-	if known.like != nil {
-		if known.like.Folder {
+	if before.like != nil {
+		if before.like.Folder {
 			err = folderInTheWay(path.Join(in.path, name))
 		} else {
-			if foldKey(known.like.Shown) == foldKey(name) {
+			if foldKey(before.like.Shown) == foldKey(name) {
 				d.foldsCase.Store(true)
 			}
 			if made == nil {
-				return d.replace(ctx, in, known.like, name, doc)
+				return d.replace(ctx, in, before.like, name, doc)
 			}
 			return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
-				return d.takeOver(ctx, in, known.like, made, name, nil)
+				return d.takeOver(ctx, in, before.like, made, name, nil)
 			})
 		}
 	} else {
@@ -235,8 +235,8 @@ func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) er
 			return ctx.Err()
 		}
 		var status *itemStatus
-		answered := errors.As(err, &status)
-		if !answered && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
+		hasStatus := errors.As(err, &status)
+		if !hasStatus && !apierr.OutcomeUnknown(err) && !isGone(err) && !apierr.HasKind(err, apierr.KindChanged) {
 			return itemError("replace", on, err)
 		}
 		now, lookErr := d.present(ctx, in, old.ID)
@@ -252,7 +252,7 @@ func (d *Drive) retire(ctx context.Context, in place, old *Item, name string) er
 		case !sameContent(old, now):
 			d.folders.put(in.id, now)
 			return overwritten(on)
-		case answered && status.settled() && !isGone(err):
+		case hasStatus && status.isDefinite() && !isGone(err):
 			return itemError("replace", on, err)
 		}
 		moved := now.ETag != old.ETag

@@ -34,14 +34,14 @@ func (i *Item) byItemID() bool { return strings.HasPrefix(i.ID, itemKind+"::") }
 
 // listShared lists a folder below a share by its item id.
 func (l *lister) listShared(ctx context.Context, of target) ([]*Item, []*InvalidItem, error) {
-	type answer struct {
+	type response struct {
 		Items *[]documentItem `json:"drive_item"`
 	}
 	listed, err := service.Fetch(ctx, l.service, service.Request{
 		Host: hosts.Docs, Method: http.MethodGet, Path: "/v1/enumerate/" + url.PathEscape(of.itemID),
 		Params: url.Values{"limit": {strconv.Itoa(maxEnumerated)}}, Repeatable: true,
-	}, func(answer *answer) error {
-		if answer.Items == nil {
+	}, func(response *response) error {
+		if response.Items == nil {
 			return apierr.Damaged("a listing without its items")
 		}
 		return nil

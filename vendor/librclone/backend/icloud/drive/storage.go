@@ -18,10 +18,10 @@ func (d *Drive) Storage(ctx context.Context) (used, total int64, err error) {
 			Total *number `json:"totalStorageInBytes"`
 		} `json:"storageUsageInfo"`
 	}
-	answer, err := service.Fetch(ctx, d.Service, service.Request{
+	response, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Setup, Method: http.MethodPost, Path: "/storageUsageInfo", Repeatable: true,
-	}, func(answer *storage) error {
-		if answer.Info == nil || answer.Info.Used == nil || answer.Info.Total == nil {
+	}, func(response *storage) error {
+		if response.Info == nil || response.Info.Used == nil || response.Info.Total == nil {
 			return apierr.Damaged("the response lacks the storage of the account")
 		}
 		return nil
@@ -29,5 +29,5 @@ func (d *Drive) Storage(ctx context.Context) (used, total int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return int64(*answer.Info.Used), int64(*answer.Info.Total), nil
+	return int64(*response.Info.Used), int64(*response.Info.Total), nil
 }

@@ -47,7 +47,7 @@ func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Rea
 	if ctx.Value(packageKey) != nil {
 		content.readPackage(name)
 	}
-	before := &known{packaged: content.packaged}
+	before := &nameHolder{packaged: content.packaged}
 	for attempt := 1; ; attempt++ {
 		parent, err := d.walk(ctx, folders, true)
 		if err != nil {
@@ -76,7 +76,7 @@ func (d *Drive) Upload(ctx context.Context, names []string, on string, in io.Rea
 
 // put makes the document that prepare returns a file in a folder. It replaces the
 // file that had the name when the upload began.
-func (d *Drive) put(ctx context.Context, in place, name string, known *known, prepare func(context.Context) (*document, error)) (*Item, error) {
+func (d *Drive) put(ctx context.Context, in place, name string, before *nameHolder, prepare func(context.Context) (*document, error)) (*Item, error) {
 	on := path.Join(in.path, name)
 	if err := checkName("upload", on, name); err != nil {
 		return nil, err
@@ -87,17 +87,17 @@ func (d *Drive) put(ctx context.Context, in place, name string, known *known, pr
 	if err := d.pending.waitFor(ctx, nameIn(in, name)); err != nil {
 		return nil, err
 	}
-	if err := known.learn(ctx, d, in, name); err != nil {
+	if err := before.find(ctx, d, in, name); err != nil {
 		return nil, err
 	}
-	if known.old != nil && known.old.Folder {
+	if before.old != nil && before.old.Folder {
 		return nil, folderInTheWay(on)
 	}
-	if ctx.Value(newKey) != nil && (known.old != nil || known.like != nil && d.foldsCase.Load()) {
+	if ctx.Value(newKey) != nil && (before.old != nil || before.like != nil && d.foldsCase.Load()) {
 		return nil, taken(on)
 	}
-	if known.old != nil && !known.packaged {
-		if err := d.checkReplaceable(ctx, known.old, on); err != nil {
+	if before.old != nil && !before.packaged {
+		if err := d.checkReplaceable(ctx, before.old, on); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ func (d *Drive) put(ctx context.Context, in place, name string, known *known, pr
 	if err != nil {
 		return nil, apierr.About(err, "upload", on)
 	}
-	made, err := d.putDocument(ctx, in, known, name, doc)
+	made, err := d.putDocument(ctx, in, before, name, doc)
 	// The cached contents of the folder are out of date.
 	if apierr.HasKind(err, apierr.KindExists) || !apierr.IsFinal(err) && (apierr.HasKind(err, apierr.KindChanged) || isGone(err)) {
 		d.folders.forget(in.id)
@@ -158,13 +158,13 @@ func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *so
 	if err != nil {
 		return nil, err
 	}
-	var answer struct {
+	var response struct {
 		File *receipt `json:"singleFile"`
 	}
-	if err := d.transfer(ctx, ticket.URL, content, "", &answer); err != nil {
+	if err := d.transfer(ctx, ticket.URL, content, "", &response); err != nil {
 		return nil, err
 	}
-	file, err := checkReceipt(answer.File, content.size)
+	file, err := checkReceipt(response.File, content.size)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (d *Drive) ticket(ctx context.Context, in place, name string, body map[stri
 
 // transfer sends a content to an address and decodes the response. It does not
 // access the content after it has returned.
-func (d *Drive) transfer(ctx context.Context, address string, content *source, contentType string, answer any) error {
+func (d *Drive) transfer(ctx context.Context, address string, content *source, contentType string, response any) error {
 	body, err := content.body()
 	if err != nil {
 		return sourceFailed(err)
@@ -227,7 +227,7 @@ func (d *Drive) transfer(ctx context.Context, address string, content *source, c
 	if used.Owns(address) {
 		d.Service.Session.Merge(used, resp.Cookies())
 	}
-	return transport.Decode(ctx, resp, answer)
+	return transport.Decode(ctx, resp, response)
 }
 
 // checkReceipt checks the receipt of a file's content and converts it.

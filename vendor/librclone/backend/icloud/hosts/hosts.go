@@ -1,4 +1,4 @@
-// Package hosts has the names and addresses of Apple's hosts, and decides which
+// Package hosts has the names and addresses of Apple's hosts, and the rules for which
 // hosts may receive the secrets and the contents of an account.
 package hosts
 

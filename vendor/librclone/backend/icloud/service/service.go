@@ -71,13 +71,13 @@ const TrustedTries = 2
 // cannot be decoded. check may be nil.
 func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) error) (*T, error) {
 	for try := 1; ; try++ {
-		answer := new(T)
-		err := s.Send(transport.WithTry(ctx, try), r, answer)
+		response := new(T)
+		err := s.Send(transport.WithTry(ctx, try), r, response)
 		if err == nil && check != nil {
-			err = check(answer)
+			err = check(response)
 		}
 		if err == nil {
-			return answer, nil
+			return response, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -85,7 +85,7 @@ func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) err
 		if !r.worthRepeating(err) {
 			return nil, err
 		}
-		if r.TrustRefusals && apierr.IsAnswered(err) && !apierr.HasKind(err, apierr.KindThrottled) && try >= TrustedTries {
+		if r.TrustRefusals && apierr.IsReported(err) && !apierr.HasKind(err, apierr.KindThrottled) && try >= TrustedTries {
 			return nil, err
 		}
 		if err := s.Retries.Wait(ctx, try+1, err); err != nil {
@@ -120,7 +120,7 @@ const maxRenewals = 6
 
 // Send sends a request and decodes its response. If the session is refused, Send
 // renews it and sends the request again.
-func (s *Service) Send(ctx context.Context, r Request, answer any) error {
+func (s *Service) Send(ctx context.Context, r Request, response any) error {
 	done := new(session.Attempts)
 	for renewals := 0; ; renewals++ {
 		access, err := s.Session.Access(ctx)
@@ -140,7 +140,7 @@ func (s *Service) Send(ctx context.Context, r Request, answer any) error {
 		if err != nil {
 			return err
 		}
-		err = s.exchange(ctx, r, root, access, answer)
+		err = s.exchange(ctx, r, root, access, response)
 		leave()
 		var refused *apierr.Refusal
 		if !errors.As(err, &refused) {
@@ -180,7 +180,7 @@ func foreignHost(address string) *apierr.Error {
 
 // exchange sends a request once and decodes its response. For a status other than
 // success, the error is an *apierr.Refusal.
-func (s *Service) exchange(ctx context.Context, r Request, root string, access *session.Access, answer any) error {
+func (s *Service) exchange(ctx context.Context, r Request, root string, access *session.Access, response any) error {
 	headers := access.Headers()
 	if r.ContentType != "" {
 		headers["Content-Type"] = r.ContentType
@@ -191,5 +191,5 @@ func (s *Service) exchange(ctx context.Context, r Request, root string, access *
 	}
 	defer func() { _ = resp.Body.Close() }()
 	s.Session.Merge(access, resp.Cookies())
-	return transport.Decode(ctx, resp, answer)
+	return transport.Decode(ctx, resp, response)
 }

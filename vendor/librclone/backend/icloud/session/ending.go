@@ -61,7 +61,7 @@ func troubleCause(e *apierr.Error) string {
 	switch {
 	case e.Kind() == apierr.KindThrottled:
 		return apierr.CauseThrottled
-	case e.Kind() == apierr.KindNetwork && !e.Answered:
+	case e.Kind() == apierr.KindNetwork && !e.Reported:
 		return apierr.CauseNoNetwork
 	case e.Kind() == apierr.KindNetwork, e.Kind() == apierr.KindDamaged:
 		return apierr.CauseServiceTrouble

@@ -233,7 +233,7 @@ func LoadFile(path string) (*File, error) {
 }
 
 func newerFormat(path string, version int) error {
-	return fileError(path, fmt.Sprintf("has format %d, and this version knows only %d", version, FileVersion)).
+	return fileError(path, fmt.Sprintf("has format %d, and this version supports only %d", version, FileVersion)).
 		Advise("use a newer version of plakar-icloud")
 }
 
@@ -310,13 +310,13 @@ func ForgetFile(ctx context.Context, path string) error {
 		return fileError(path, "cannot be removed").From(privatefile.WithoutPath(err)).
 			Advise("remove it by hand, because it contains secrets")
 	}
-	return errors.Join(privatefile.Remove(SeenFile(path)), privatefile.Remove(transport.PauseFile(path)))
+	return errors.Join(privatefile.Remove(FactsFile(path)), privatefile.Remove(transport.PauseFile(path)))
 }
 
-// SeenFile returns the path of the file, beside a session file, in which
+// FactsFile returns the path of the file, beside a session file, in which
 // processes store facts about the drive for later processes. ForgetFile removes
 // it, too.
-func SeenFile(sessionFile string) string { return sessionFile + ".seen" }
+func FactsFile(sessionFile string) string { return sessionFile + ".seen" }
 
 // TrustDays is how long a trust token is valid, by Apple's present practice.
 const TrustDays = 30

@@ -36,7 +36,7 @@ func (s *Session) writeFile(state *File) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.filed = true
+	s.inFile = true
 }
 
 func (s *Session) warn(err error) {
@@ -100,10 +100,10 @@ func (s *Session) Flush(ctx context.Context) {
 	s.mu.Lock()
 	rotated := slices.Collect(maps.Values(s.rotated))
 	clear(s.rotated)
-	state, filed := s.state.Clone(), s.filed
+	state, inFile := s.state.Clone(), s.inFile
 	s.mu.Unlock()
 	s.save(&state)
-	if !filed {
+	if !inFile {
 		return
 	}
 	file, err := LoadFile(s.path)
@@ -128,7 +128,7 @@ func (s *Session) revive() bool {
 		return false
 	}
 	s.take(file)
-	s.filed = true
+	s.inFile = true
 	return true
 }
 
@@ -159,11 +159,11 @@ func (s *Session) adoptFile(state *File) (adopted bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.filed && file.TrustToken == "" && file.SessionToken == "" && len(file.Cookies) == 0:
+	case s.inFile && file.TrustToken == "" && file.SessionToken == "" && len(file.Cookies) == 0:
 		return false, s.stop(NeedsLogin(s.name, "the session was removed, as by a logout").Because(apierr.CauseNotSignedIn))
 	case usable(file) && s.differs(file):
 		s.take(file)
-		s.filed = true
+		s.inFile = true
 		return true, nil
 	}
 	// The other members are adopted too: a login may have stored a trust token,

@@ -56,7 +56,7 @@ func (s *Session) announce(state *File) func(*File) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.proofs++
-		s.filed = true
+		s.inFile = true
 		return nil
 	}
 }

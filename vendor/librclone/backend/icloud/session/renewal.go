@@ -18,9 +18,9 @@ import (
 func (s *Session) Proven(a *Access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.worked = true
+	s.everAccepted = true
 	if a.Generation == s.generation {
-		s.works = true
+		s.accepted = true
 	}
 }
 
@@ -61,7 +61,7 @@ func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) err
 	r := &round{session: s, done: done}
 	for {
 		s.mu.Lock()
-		over, err := s.settled(generation, failures)
+		over, err := s.needsNoRenewal(generation, failures)
 		s.mu.Unlock()
 		if over {
 			return err
@@ -81,9 +81,9 @@ func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) err
 	}
 }
 
-// settled reports whether no renewal is needed, or none is possible now: another
+// needsNoRenewal reports whether no renewal is needed, or none is possible now: another
 // caller has renewed the session or failed to do so. mu must be held.
-func (s *Session) settled(generation, failures int) (bool, error) {
+func (s *Session) needsNoRenewal(generation, failures int) (bool, error) {
 	switch {
 	case s.generation != generation:
 		return true, nil
@@ -160,7 +160,7 @@ func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 func (r *round) next(state *File) (Renewal, error) {
 	s, done := r.session, r.done
 	s.mu.Lock()
-	works, worked, own := s.works, s.worked, s.own
+	accepted, everAccepted, signedInHere := s.accepted, s.everAccepted, s.signedInHere
 	s.mu.Unlock()
 	r.confirming = false
 	switch {
@@ -177,9 +177,9 @@ func (r *round) next(state *File) (Renewal, error) {
 		case !done.confirmed:
 			r.confirming = true
 			return RenewEndpoints, nil
-		case worked:
+		case everAccepted:
 			return 0, RefusedAlways(done.Status)
-		case own && !works:
+		case signedInHere && !accepted:
 			return 0, r.useless(state)
 		}
 	}
@@ -240,10 +240,10 @@ func (r *round) failed(ctx context.Context, state *File, how Renewal, err error)
 		return r.tokenRefused(ctx, state, typed)
 	}
 	s.mu.Lock()
-	own, works := s.own, s.works
+	signedInHere, accepted := s.signedInHere, s.accepted
 	s.mu.Unlock()
 	switch {
-	case r.confirming && own && !works:
+	case r.confirming && signedInHere && !accepted:
 		return 0, r.useless(state)
 	case how == RenewPCS && r.done.signedIn:
 		return 0, s.giveUp(typed, state)
@@ -310,11 +310,11 @@ func (s *Session) mayWait(wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if s.trouble.IsZero() || now.Sub(s.troubled) > s.Longest {
-		s.trouble = now
+	if s.failingSince.IsZero() || now.Sub(s.lastFailed) > s.Longest {
+		s.failingSince = now
 	}
-	s.troubled = now
-	return s.Longest > 0 && now.Add(wait).Sub(s.trouble) <= s.Longest
+	s.lastFailed = now
+	return s.Longest > 0 && now.Add(wait).Sub(s.failingSince) <= s.Longest
 }
 
 // logWait logs why a renewal waits. The first long wait of a round is logged as a
@@ -342,7 +342,7 @@ func (s *Session) take(file *File) {
 		s.state.ClientID = clientID
 	}
 	s.generation++
-	s.works, s.own, s.ended, s.failure = false, false, nil, nil
-	s.trouble = time.Time{}
+	s.accepted, s.signedInHere, s.ended, s.failure = false, false, nil, nil
+	s.failingSince = time.Time{}
 	clear(s.rotated)
 }

@@ -33,35 +33,35 @@ type Session struct {
 	// for the outcome.
 	turn chan struct{}
 
-	mu          sync.Mutex
-	password    Secret        // "" if none is known
-	command     string        // the command that prints the password, or ""
-	given       string        // identifies the credentials in the configuration that was read last
-	state       File          // the shared state, whether or not a file is used
-	generation  int           // counts the changes of the credentials
-	own         bool          // this process has signed in to get the session
-	works       bool          // a call with the session was accepted
-	worked      bool          // a call with any session was accepted in this process
-	ended       *apierr.Error // why the session can no longer be renewed, or nil
-	endedFile   fileStamp     // the session file at that time
-	failures    int           // counts the failed renewals
-	failure     *apierr.Error // the failure of the last renewal, nil after a success
-	retryAt     time.Time     // no renewal is tried before this time after a failure
-	trouble     time.Time     // when the present series of failures began
-	troubled    time.Time     // the last failure of the series
-	signIns     []time.Time   // the sign-ins of this process within the last hour
-	proofs      int           // the proofs that this process has sent since its last sign-in
-	lastUnclear *apierr.Error // the failure of the last proof if its outcome is unknown, or nil
-	savers      map[string]func(*File)
-	warned      bool                    // the warning that the session is not shared was logged
-	filed       bool                    // the session was in its file, so it ends when the file is removed
-	rotated     map[string]*http.Cookie // the cookies that responses have replaced since the last Flush, by name
+	mu           sync.Mutex
+	password     Secret        // "" if none is known
+	command      string        // the command that prints the password, or ""
+	configured   string        // identifies the credentials in the configuration that was read last
+	state        File          // the shared state, whether or not a file is used
+	generation   int           // counts the changes of the credentials
+	signedInHere bool          // this process has signed in to get the session
+	accepted     bool          // a call with the session was accepted
+	everAccepted bool          // a call with any session was accepted in this process
+	ended        *apierr.Error // why the session can no longer be renewed, or nil
+	endedFile    fileStamp     // the session file at that time
+	failures     int           // counts the failed renewals
+	failure      *apierr.Error // the failure of the last renewal, nil after a success
+	retryAt      time.Time     // no renewal is tried before this time after a failure
+	failingSince time.Time     // when the present series of failures began
+	lastFailed   time.Time     // the last failure of the series
+	signIns      []time.Time   // the sign-ins of this process within the last hour
+	proofs       int           // the proofs that this process has sent since its last sign-in
+	lastUnclear  *apierr.Error // the failure of the last proof if its outcome is unknown, or nil
+	savers       map[string]func(*File)
+	warned       bool                    // the warning that the session is not shared was logged
+	inFile       bool                    // the session was in its file, so it ends when the file is removed
+	rotated      map[string]*http.Cookie // the cookies that responses have replaced since the last Flush, by name
 }
 
 // SignInFunc renews credentials at Apple, once, and changes state accordingly.
 // A failure that is not final is temporary. announce is called before a proof is
-// sent; if it fails, the proof is not sent. With this function, package signin
-// provides the requests, and this package decides when to send them.
+// sent; if it fails, the proof is not sent. Package signin implements this
+// function, and this package determines when it is called.
 type SignInFunc func(ctx context.Context, state *File, password Secret, how Renewal, announce func(*File) error) error
 
 // Renewal is the part of the credentials that has to be renewed.
@@ -109,12 +109,12 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.command = command
-	first := s.given == ""
-	given := CookieHeader(state.Cookies) + "\x00" + string(state.TrustToken) + "\x00" + string(password)
-	if given == s.given {
+	first := s.configured == ""
+	configured := CookieHeader(state.Cookies) + "\x00" + string(state.TrustToken) + "\x00" + string(password)
+	if configured == s.configured {
 		return nil
 	}
-	s.given = given
+	s.configured = configured
 	if password != "" && password != s.password {
 		s.password, s.ended = password, nil
 	}
@@ -128,7 +128,7 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 			if first {
 				s.state.ClientID = state.ClientID
 				s.take(file)
-				s.filed = true
+				s.inFile = true
 			}
 			return nil
 		case err != nil && !errors.Is(err, iofs.ErrNotExist):
@@ -141,7 +141,7 @@ func (s *Session) Configure(state File, password Secret, command string) error {
 	same := state.TrustToken == s.state.TrustToken && CookieHeader(state.Cookies) == CookieHeader(s.state.Cookies)
 	if first || !same && (state.TrustToken != "" || len(state.Cookies) > 0) {
 		s.take(&state)
-		s.filed = false
+		s.inFile = false
 	}
 	return nil
 }
@@ -233,9 +233,9 @@ func (s *Session) Access(ctx context.Context) (*Access, error) {
 func (s *Session) store(state *File, signedIn bool) {
 	state.forgetTrouble()
 	s.mu.Lock()
-	works, own := s.works && !signedIn, s.own || signedIn
+	accepted, signedInHere := s.accepted && !signedIn, s.signedInHere || signedIn
 	s.take(state)
-	s.works, s.own = works, own
+	s.accepted, s.signedInHere = accepted, signedInHere
 	s.mu.Unlock()
 	s.save(state)
 	s.writeFile(state)

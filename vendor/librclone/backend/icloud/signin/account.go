@@ -113,8 +113,7 @@ func loginBody(proof *api.Session) any {
 }
 
 // PCSBody returns the body of a request for the cookies for protected data of an app.
-// The response is a PCSResponse. byPerson tells Apple that a person has caused the
-// request.
+// The response is a PCSResponse. byPerson is set if a person has caused the request.
 func PCSBody(app string, byPerson bool) any {
 	return map[string]any{"appName": app, "derivedFromUserAction": byPerson}
 }
@@ -257,8 +256,8 @@ func (s *Signer) adopt(state *session.File, account *Account) error {
 func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 	state.DropPCS()
 	for try := 1; ; try++ {
-		var answer PCSResponse
-		err := s.setup(ctx, state, PCSPath, PCSBody(driveApp, try == 1), &answer)
+		var response PCSResponse
+		err := s.setup(ctx, state, PCSPath, PCSBody(driveApp, try == 1), &response)
 		var refused *apierr.Refusal
 		switch {
 		case errors.As(err, &refused) && (refused.EndsSession() || refused.Explained()):
@@ -268,8 +267,8 @@ func (s *Signer) requestPCS(ctx context.Context, state *session.File) error {
 			return refused.Temporary()
 		case err != nil:
 			return err
-		case answer.Granted() && state.HasPCS():
-			answer.apply(state)
+		case response.Granted() && state.HasPCS():
+			response.apply(state)
 			state.RenewedAt = time.Now().UTC()
 			return nil
 		}
@@ -296,7 +295,7 @@ func (r *PCSResponse) Granted() bool { return r.Status == "success" }
 
 // setup sends a request to the setup host of a session's domain. For a status other
 // than success, the error is an *apierr.Refusal.
-func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, answer any) error {
+func (s *Signer) setup(ctx context.Context, state *session.File, path string, body, response any) error {
 	r := transport.Call{Method: http.MethodPost, Path: path, Body: body, SignIn: true}
 	headers := map[string]string{}
 	if path != loginPath {
@@ -308,5 +307,5 @@ func (s *Signer) setup(ctx context.Context, state *session.File, path string, bo
 	}
 	defer func() { _ = resp.Body.Close() }()
 	state.Cookies = session.MergeCookies(state.Cookies, resp.Cookies())
-	return transport.Decode(ctx, resp, answer)
+	return transport.Decode(ctx, resp, response)
 }

@@ -137,10 +137,10 @@ func RequestPCS(ctx context.Context, file *session.File) (granted bool, access *
 
 // request sends one request to the setup host and decodes its response.
 func request[T any](ctx context.Context, file *session.File, path string, body any) (*T, *Refused, error) {
-	answer := new(T)
-	if err := newSigner(ctx).setup(ctx, file, path, body, answer); err != nil {
+	response := new(T)
+	if err := newSigner(ctx).setup(ctx, file, path, body, response); err != nil {
 		refused, err := asRefused(err)
 		return nil, refused, err
 	}
-	return answer, nil, nil
+	return response, nil, nil
 }

@@ -25,8 +25,8 @@ import (
 )
 
 // Signer renews the credentials of an account. The headers of its requests come
-// from rclone's api.Session, so that Apple sees the same client as at the first
-// sign-in.
+// from rclone's api.Session, so that they are those of the same client as at the
+// first sign-in.
 type Signer struct {
 	client *transport.Client
 	name   string // of the account, in messages
@@ -88,7 +88,7 @@ func (s *Signer) signIn(ctx context.Context, state *session.File, password sessi
 	state.SignIns++
 	if state.Proofs.Accepted {
 		state.Refused, state.Proofs = session.Refusals{}, session.ProofLog{}
-	} else { // the session token says nothing about the password
+	} else { // the session token does not prove the password
 		state.Refused.TrustToken, state.Refused.Session, state.Refused.Token = "", "", ""
 	}
 	return nil
@@ -132,57 +132,18 @@ func (s *Signer) tokens(ctx context.Context, state *session.File, password sessi
 // sent. For a refusal by Apple, the error is an *apierr.Refusal.
 func (s *Signer) prove(ctx context.Context, at hosts.Domain, proof *api.Session, appleID string, password session.Secret, announce func() error) error {
 	account := strings.ToLower(appleID) // the proof contains it in this form
-	frame := "auth-" + proof.FrameID
-	_, err := s.auth(ctx, at, proof, transport.Call{
-		Method: http.MethodGet,
-		Path:   "/authorize/signin",
-		Params: url.Values{
-			"frame_id": {frame}, "iframeId": {frame}, "state": {frame},
-			"client_id": {proof.ClientID}, "redirect_uri": {at.At(hosts.HomeEndpoint)},
-			"response_type": {"code"}, "response_mode": {"web_message"},
-			"language": {"en_US"}, "skVersion": {"7"}, "authVersion": {"latest"},
-		},
-	})
-	if err != nil {
-		return err
-	}
-	remember := url.Values{"isRememberMeEnabled": {"true"}}
-	_, err = s.auth(ctx, at, proof, transport.Call{
-		Method: http.MethodPost, Path: "/federate", Params: remember,
-		Body: map[string]any{"accountName": account, "rememberMe": true},
-	})
-	if err != nil {
-		return err
-	}
 	client := srp.NewClient()
-	body, err := s.auth(ctx, at, proof, transport.Call{
-		Method: http.MethodPost, Path: "/signin/init",
-		Body: map[string]any{
-			"a":           base64.StdEncoding.EncodeToString(client.Public()),
-			"accountName": account,
-			"protocols":   []string{"s2k", "s2k_fo"},
-		},
-	})
+	challenge, err := s.challenge(ctx, at, proof, account, client.Public())
 	if err != nil {
 		return err
-	}
-	var challenge struct {
-		Rounds   int    `json:"iteration"`
-		Salt     []byte `json:"salt"` // encoding/json decodes the base64
-		Protocol string `json:"protocol"`
-		B        []byte `json:"b"`
-		C        string `json:"c"`
-	}
-	if json.Unmarshal(body, &challenge) != nil {
-		return signInDamaged()
 	}
 	key, ok := srp.DeriveKey(string(password), challenge.Salt, challenge.Rounds, challenge.Protocol)
 	if !ok {
-		return signInDamaged()
+		return invalidChallenge()
 	}
 	m1, m2, ok := client.Prove(account, key, challenge.Salt, challenge.B)
 	if !ok {
-		return signInDamaged()
+		return invalidChallenge()
 	}
 	if err := announce(); err != nil {
 		return err
@@ -192,7 +153,7 @@ func (s *Signer) prove(ctx context.Context, at hosts.Domain, proof *api.Session,
 		trust = append(trust, proof.TrustToken)
 	}
 	_, err = s.auth(ctx, at, proof, transport.Call{
-		Method: http.MethodPost, Path: proofPath, Params: remember,
+		Method: http.MethodPost, Path: proofPath, Params: rememberMe,
 		Body: map[string]any{
 			"accountName": account,
 			"m1":          base64.StdEncoding.EncodeToString(m1),
@@ -210,18 +171,72 @@ func (s *Signer) prove(ctx context.Context, at hosts.Domain, proof *api.Session,
 	return err
 }
 
-// The requests whose responses say whether the password is right.
+// challenge is Apple's challenge to prove that a password is known.
+type challenge struct {
+	Rounds   int    `json:"iteration"`
+	Salt     []byte `json:"salt"` // encoding/json decodes the base64
+	Protocol string `json:"protocol"`
+	B        []byte `json:"b"`
+	C        string `json:"c"`
+}
+
+// challenge requests the challenge for an account at a domain. public is the public
+// value of the client.
+func (s *Signer) challenge(ctx context.Context, at hosts.Domain, proof *api.Session, account string, public []byte) (*challenge, error) {
+	frame := "auth-" + proof.FrameID
+	_, err := s.auth(ctx, at, proof, transport.Call{
+		Method: http.MethodGet,
+		Path:   "/authorize/signin",
+		Params: url.Values{
+			"frame_id": {frame}, "iframeId": {frame}, "state": {frame},
+			"client_id": {proof.ClientID}, "redirect_uri": {at.At(hosts.HomeEndpoint)},
+			"response_type": {"code"}, "response_mode": {"web_message"},
+			"language": {"en_US"}, "skVersion": {"7"}, "authVersion": {"latest"},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.auth(ctx, at, proof, transport.Call{
+		Method: http.MethodPost, Path: "/federate", Params: rememberMe,
+		Body: map[string]any{"accountName": account, "rememberMe": true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := s.auth(ctx, at, proof, transport.Call{
+		Method: http.MethodPost, Path: "/signin/init",
+		Body: map[string]any{
+			"a":           base64.StdEncoding.EncodeToString(public),
+			"accountName": account,
+			"protocols":   []string{"s2k", "s2k_fo"},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var response challenge
+	if json.Unmarshal(body, &response) != nil {
+		return nil, invalidChallenge()
+	}
+	return &response, nil
+}
+
+// rememberMe contains the parameters of a request for a lasting session. It is read-only.
+var rememberMe = url.Values{"isRememberMeEnabled": {"true"}}
+
+// The requests whose responses show whether the password is right.
 const (
 	proofPath  = "/signin/complete"
 	repairPath = "/repair/complete"
 )
 
-func signInDamaged() error {
+func invalidChallenge() error {
 	return apierr.Damaged("the challenge of Apple's sign-in is invalid")
 }
 
 // AuthType returns the kind of sign-in of an account from Apple's response to a
-// proof. It returns "" if the response has none, as one that is not Apple's.
+// proof. It returns "" if the response has none, such as a response that is not Apple's.
 func AuthType(body []byte) string {
 	var resp struct {
 		Type  string          `json:"authType"`
@@ -241,8 +256,8 @@ func AuthType(body []byte) string {
 }
 
 // auth sends one request of a sign-in and stores the headers of the response,
-// which the next request needs. It stores those of a refusal, too, because Apple
-// asks for the second factor with one. The cookies of this host are ignored:
+// which the next request needs. It stores those of a refusal, too, because the
+// request for the second factor has the status of one. The cookies of this host are ignored:
 // they are not part of an iCloud session, and rclone's client does not send them.
 func (s *Signer) auth(ctx context.Context, at hosts.Domain, proof *api.Session, r transport.Call) ([]byte, error) {
 	headers := at.Headers(proof.GetAuthHeaders(nil))
@@ -295,7 +310,7 @@ func TakeHeaders(session *api.Session, header http.Header) {
 // explain converts the error of a failed proof, and stores in state the
 // credentials that must not be used again. The password is only stored if the
 // proof was sent. A refusal with one of Apple's error codes is definite. Any other
-// response says nothing about the account, and if it follows a proof, the outcome
+// response is not about the account, and if it follows a proof, the outcome
 // of the proof is unknown.
 func (s *Signer) explain(state *session.File, password session.Secret, sent bool, err error) error {
 	var refused *apierr.Refusal

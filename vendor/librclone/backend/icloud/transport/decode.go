@@ -21,14 +21,14 @@ type StreamDecoder interface {
 }
 
 // Decode decodes the JSON of a response.
-func Decode(ctx context.Context, resp *http.Response, answer any) error {
+func Decode(ctx context.Context, resp *http.Response, response any) error {
 	limited := &io.LimitedReader{R: resp.Body, N: maxResponse}
 	decoder := json.NewDecoder(limited)
 	var err error
-	if own, ok := answer.(StreamDecoder); ok {
+	if own, ok := response.(StreamDecoder); ok {
 		err = own.DecodeFrom(decoder)
 	} else {
-		err = decoder.Decode(answer)
+		err = decoder.Decode(response)
 	}
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxSmallResponse)) // so that the connection can be used again

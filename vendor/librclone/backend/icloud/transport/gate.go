@@ -87,7 +87,7 @@ func (g *Gate) Idle() bool {
 func (g *Gate) Responded(kind string, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.learn(kind, max(took, time.Microsecond).Seconds()) // learn divides by it, and a coarse clock may give 0
+	g.adapt(kind, max(took, time.Microsecond).Seconds()) // adapt divides by it, and a coarse clock may give 0
 	g.admit()
 }
 
@@ -110,8 +110,8 @@ func (g *Gate) tighten(most int) {
 	g.limit = min(g.limit, g.most)
 }
 
-// learn adapts the limit to the seconds that a response took. mu must be held.
-func (g *Gate) learn(kind string, took float64) {
+// adapt adapts the limit to the seconds that a response took. mu must be held.
+func (g *Gate) adapt(kind string, took float64) {
 	usual, known := g.usual[kind]
 	if !known {
 		usual = took
@@ -122,7 +122,7 @@ func (g *Gate) learn(kind string, took float64) {
 	}
 	g.usual[kind] = usual
 	if 2*g.active < int(g.limit) {
-		return // while few requests are under way, their times say nothing about the limit
+		return // while few requests are under way, their times do not depend on the limit
 	}
 	gradient := min(1, max(0.5, toleratedTime*usual/took))
 	wanted := g.limit*gradient + math.Sqrt(g.limit)

@@ -23,18 +23,18 @@ type Limiter struct {
 	slots  *Gate
 	shared pauseFile // with the other processes of the account
 
-	mu      sync.Mutex
-	highest rate.Limit
-	now     rate.Limit
-	good    rate.Limit    // the highest rate that the service is assumed to accept
-	row     int           // consecutive refusals
-	run     int           // calls accepted since the last refusal
-	broke   time.Time     // when the last break began
-	until   time.Time     // no call is made before this time
-	strikes int           // consecutive breaks
-	probing bool          // a call is under way that tests whether calls are accepted again
-	changed chan struct{} // closed and replaced when a waiting call may be admitted
-	recent  []time.Time   // when the calls of the last second were accepted, the oldest first
+	mu           sync.Mutex
+	maxRate      rate.Limit
+	currentRate  rate.Limit
+	goodRate     rate.Limit    // the highest rate that the service is assumed to accept
+	refusals     int           // consecutive refusals
+	sinceRefusal int           // calls accepted since the last refusal
+	breakBegan   time.Time     // when the last break began
+	until        time.Time     // no call is made before this time
+	breaks       int           // consecutive breaks
+	probing      bool          // a call is under way that tests whether calls are accepted again
+	changed      chan struct{} // closed and replaced when a waiting call may be admitted
+	acceptedAt   []time.Time   // when the calls of the last second were accepted, the oldest first
 }
 
 const (
@@ -62,13 +62,13 @@ func NewLimiter(perSecond float64, slots int) *Limiter {
 		highest = rate.Inf
 	}
 	return &Limiter{
-		tokens:  rate.NewLimiter(highest, burst),
-		slots:   newGate(max(1, slots)),
-		highest: highest,
-		now:     highest,
-		good:    highest,
-		run:     goodRun,
-		changed: make(chan struct{}),
+		tokens:       rate.NewLimiter(highest, burst),
+		slots:        newGate(max(1, slots)),
+		maxRate:      highest,
+		currentRate:  highest,
+		goodRate:     highest,
+		sinceRefusal: goodRun,
+		changed:      make(chan struct{}),
 	}
 }
 
@@ -107,7 +107,7 @@ func (l *Limiter) begin(ctx context.Context, longest time.Duration) (turn, error
 func (l *Limiter) onBreak() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.strikes > 0 || time.Until(l.until) > 0
+	return l.breaks > 0 || time.Until(l.until) > 0
 }
 
 // pass waits for the end of a break. One call at a time passes as a probe until
@@ -120,8 +120,8 @@ func (l *Limiter) pass(ctx context.Context, longest time.Duration) (turn, error)
 			l.until = others
 		}
 		left, changed := time.Until(l.until), l.changed
-		admitted := turn{probe: left <= 0 && l.strikes > 0 && !l.probing}
-		free := left <= 0 && (l.strikes == 0 || admitted.probe)
+		admitted := turn{probe: left <= 0 && l.breaks > 0 && !l.probing}
+		free := left <= 0 && (l.breaks == 0 || admitted.probe)
 		l.probing = l.probing || admitted.probe
 		l.mu.Unlock()
 		switch {
@@ -175,38 +175,38 @@ func (l *Limiter) refused(admitted turn, asked time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	l.row++
-	often := l.run < goodRun
-	l.run = 0
+	l.refusals++
+	often := l.sinceRefusal < goodRun
+	l.sinceRefusal = 0
 	if until := now.Add(asked); until.After(l.until) {
 		l.until = until
 	}
-	lowest := min(minRate, l.highest)
-	if l.row < inARow {
-		if l.now != rate.Inf {
+	lowest := min(minRate, l.maxRate)
+	if l.refusals < inARow {
+		if l.currentRate != rate.Inf {
 			if often {
-				l.good = max(l.good*lessGood, min(l.good, minGoodRate))
+				l.goodRate = max(l.goodRate*lessGood, min(l.goodRate, minGoodRate))
 			}
-			l.setRate(max(l.now*slowDown, lowest))
+			l.setRate(max(l.currentRate*slowDown, lowest))
 		}
 		return
 	}
-	if admitted.begun.Before(l.broke) {
+	if admitted.begun.Before(l.breakBegan) {
 		return
 	}
-	l.broke = now
-	l.strikes++
-	if until := now.Add(min(firstBreak<<min(l.strikes-1, 8), maxBreak)); asked == 0 && until.After(l.until) {
+	l.breakBegan = now
+	l.breaks++
+	if until := now.Add(min(firstBreak<<min(l.breaks-1, 8), maxBreak)); asked == 0 && until.After(l.until) {
 		l.until = until
 	}
-	if l.now == rate.Inf {
+	if l.currentRate == rate.Inf {
 		return
 	}
 	l.forget(now)
-	reached := min(l.now, l.highest)
-	if len(l.recent) > 0 {
-		reached = rate.Limit(len(l.recent))
-		l.good = max(min(l.good, reached*goodPart), lowest)
+	reached := min(l.currentRate, l.maxRate)
+	if len(l.acceptedAt) > 0 {
+		reached = rate.Limit(len(l.acceptedAt))
+		l.goodRate = max(min(l.goodRate, reached*goodPart), lowest)
 	}
 	l.setRate(max(reached*slowDown, lowest))
 }
@@ -215,38 +215,38 @@ func (l *Limiter) refused(admitted turn, asked time.Duration) {
 func (l *Limiter) accepted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.row = 0
-	l.run++
-	if l.strikes > 0 {
-		l.strikes = 0
+	l.refusals = 0
+	l.sinceRefusal++
+	if l.breaks > 0 {
+		l.breaks = 0
 		l.wake()
 	}
-	if l.highest == rate.Inf {
+	if l.maxRate == rate.Inf {
 		return
 	}
 	now := time.Now()
 	l.forget(now)
-	l.recent = append(l.recent, now)
+	l.acceptedAt = append(l.acceptedAt, now)
 	switch {
-	case l.now >= l.highest:
-	case l.now < l.good:
-		l.setRate(min(l.now*speedUp, l.good))
+	case l.currentRate >= l.maxRate:
+	case l.currentRate < l.goodRate:
+		l.setRate(min(l.currentRate*speedUp, l.goodRate))
 	default:
-		l.good = min(l.good+creepUp, l.highest)
-		l.setRate(l.good)
+		l.goodRate = min(l.goodRate+creepUp, l.maxRate)
+		l.setRate(l.goodRate)
 	}
 }
 
-// forget removes the calls from recent that were accepted more than a second
+// forget removes the calls from acceptedAt that were accepted more than a second
 // before now. mu must be held.
 func (l *Limiter) forget(now time.Time) {
-	for len(l.recent) > 0 && now.Sub(l.recent[0]) > time.Second {
-		l.recent = l.recent[1:]
+	for len(l.acceptedAt) > 0 && now.Sub(l.acceptedAt[0]) > time.Second {
+		l.acceptedAt = l.acceptedAt[1:]
 	}
 }
 
 func (l *Limiter) setRate(to rate.Limit) {
-	l.now = to
+	l.currentRate = to
 	l.tokens.SetLimit(to)
 }
 
@@ -259,9 +259,9 @@ func (l *Limiter) Tighten(perSecond float64, slots int) {
 	l.slots.tighten(slots)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.highest {
-		l.highest = wanted
-		l.good = min(l.good, wanted)
-		l.setRate(min(l.now, wanted))
+	if wanted := rate.Limit(perSecond); perSecond > 0 && wanted < l.maxRate {
+		l.maxRate = wanted
+		l.goodRate = min(l.goodRate, wanted)
+		l.setRate(min(l.currentRate, wanted))
 	}
 }

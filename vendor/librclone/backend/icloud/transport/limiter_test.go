@@ -40,12 +40,12 @@ func TestLimiterAdaptsItsRate(t *testing.T) {
 		for range 100 {
 			refuse(0)
 		}
-		assert.Equal(t, minRate, l.now)
+		assert.Equal(t, minRate, l.currentRate)
 		l.until = time.Time{}
 		for range 300 {
 			l.accepted()
 		}
-		assert.InDelta(t, 100, float64(l.now), 10)
+		assert.InDelta(t, 100, float64(l.currentRate), 10)
 
 		for call := range 1000 { // one refusal in ten calls does not slow the limiter down for long
 			if call%10 == 0 {
@@ -53,7 +53,7 @@ func TestLimiterAdaptsItsRate(t *testing.T) {
 			} else {
 				l.accepted()
 			}
-			assert.GreaterOrEqual(t, l.now, minGoodRate*slowDown)
+			assert.GreaterOrEqual(t, l.currentRate, minGoodRate*slowDown)
 		}
 
 		refuse(2 * time.Hour)
@@ -177,7 +177,7 @@ func TestLowestRateApplies(t *testing.T) {
 	l := NewLimiter(100, 4)
 	l.Tighten(50, 4)
 	l.Tighten(80, 4)
-	assert.Equal(t, rate.Limit(50), l.highest)
+	assert.Equal(t, rate.Limit(50), l.maxRate)
 }
 
 // A second remote of an account can lower the number of concurrent calls, even

@@ -66,7 +66,7 @@ func (p *pauseFile) set(now, until time.Time) {
 	}
 	p.read, p.until = now, until
 	if err := privatefile.Replace(p.path, []byte(until.UTC().Format(time.RFC3339Nano)+"\n")); err != nil {
-		fs.Debugf(nil, "icloud: other processes do not know that iCloud asks for fewer calls: %v", err)
+		fs.Debugf(nil, "icloud: the pause that iCloud asks for cannot be stored for other processes: %v", err)
 	}
 }
 

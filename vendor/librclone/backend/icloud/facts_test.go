@@ -63,7 +63,7 @@ func TestLaterProcessesListAPathAtOnce(t *testing.T) {
 }
 
 // Stored ids that are out of date do not lead to a wrong folder.
-func TestOutdatedRecollections(t *testing.T) {
+func TestOutdatedFacts(t *testing.T) {
 	for name, change := range map[string]func(*simulator){
 		"renamed":  func(sim *simulator) { sim.Mutate("a/b", "rename", simtest.JSON{"name": "old"}) },
 		"deleted":  func(sim *simulator) { sim.Mutate("a/b", "trash", nil) },

@@ -18,83 +18,85 @@ const THUMBNAILS: u64 = 50;
 /// An item in the format of `drivews` and of `unified_format=true`, without its children.
 pub(crate) fn drive_item(tree: &Tree, id: ItemId) -> Value {
     let item = tree.item(id);
-    let mut answer = Map::new();
+    let mut response = Map::new();
     let is_root = id == tree.root();
     if !is_root {
-        answer.insert("dateCreated".into(), rfc3339_seconds(item.created_ms).into());
-        answer.insert("parentId".into(), parent_id(tree, item).into());
+        response.insert("dateCreated".into(), rfc3339_seconds(item.created_ms).into());
+        response.insert("parentId".into(), parent_id(tree, item).into());
     }
-    answer.insert("drivewsid".into(), item.drive_id().into());
-    answer.insert("docwsid".into(), item.document_id.clone().into());
-    answer.insert("item_id".into(), item.item_id.clone().into());
-    answer.insert("zone".into(), item.zone.clone().into());
-    answer.insert("etag".into(), item.etag().into());
-    answer.insert("status".into(), "OK".into());
+    response.insert("drivewsid".into(), item.drive_id().into());
+    response.insert("docwsid".into(), item.document_id.clone().into());
+    response.insert("item_id".into(), item.item_id.clone().into());
+    response.insert("zone".into(), item.zone.clone().into());
+    response.insert("etag".into(), item.etag().into());
+    response.insert("status".into(), "OK".into());
     if let Some(path) = &item.trashed_from {
-        answer.insert("restorePath".into(), names::encoded(path).into());
+        response.insert("restorePath".into(), names::encoded(path).into());
     }
     let (name, extension) = names::split(&item.name);
-    answer.insert("name".into(), name.into());
+    response.insert("name".into(), name.into());
     if let Some(extension) = extension {
-        answer.insert("extension".into(), extension.into());
+        response.insert("extension".into(), extension.into());
     }
     match &item.body {
         Body::Folder { children, files, bytes } => {
-            answer.insert("type".into(), if item.app_library { "APP_LIBRARY" } else { "FOLDER" }.into());
+            response.insert("type".into(), if item.app_library { "APP_LIBRARY" } else { "FOLDER" }.into());
             if item.app_library {
-                answer.insert("maxDepth".into(), "ANY".into());
-                answer.insert("icons".into(), json!([]));
-                answer.insert("supportedExtensions".into(), json!([]));
-                answer.insert("supportedTypes".into(), json!([]));
+                response.insert("maxDepth".into(), "ANY".into());
+                response.insert("icons".into(), json!([]));
+                response.insert("supportedExtensions".into(), json!([]));
+                response.insert("supportedTypes".into(), json!([]));
             } else {
-                answer.insert("assetQuota".into(), (bytes + bytes / THUMBNAILS).into());
-                answer.insert("fileCount".into(), (*files).into());
-                answer.insert("shareCount".into(), u64::from(item.sharing == Sharing::Root).into());
-                answer.insert("shareAliasCount".into(), 0.into());
-                answer.insert("directChildrenCount".into(), children.len().into());
+                response.insert("assetQuota".into(), (bytes + bytes / THUMBNAILS).into());
+                response.insert("fileCount".into(), (*files).into());
+                response.insert("shareCount".into(), u64::from(item.sharing == Sharing::Root).into());
+                response.insert("shareAliasCount".into(), 0.into());
+                response.insert("directChildrenCount".into(), children.len().into());
             }
         }
         Body::File(_) | Body::Package(_) => {
-            answer.insert("type".into(), "FILE".into());
-            answer.insert("size".into(), item.size().into());
-            answer.insert("dateModified".into(), rfc3339_seconds(item.modified_ms).into());
-            answer.insert("dateChanged".into(), rfc3339_seconds(item.modified_ms).into());
+            response.insert("type".into(), "FILE".into());
+            response.insert("size".into(), item.size().into());
+            response.insert("dateModified".into(), rfc3339_seconds(item.modified_ms).into());
+            response.insert("dateChanged".into(), rfc3339_seconds(item.modified_ms).into());
         }
     }
     if item.sharing != Sharing::Own {
-        let share = share_name(tree, id);
-        answer.insert("share".into(), "TO_ME".into());
-        answer.insert("isChainedToParent".into(), true.into());
-        answer.insert(
-            "owner".into(),
-            json!({ "firstName": "Share", "lastName": "Owner", "ownerRecordName": SHARE_OWNER }),
-        );
-        answer.insert(
-            "shareID".into(),
-            json!({
-                "shareName": share,
-                "recordName": share,
-                "zoneID": { "zoneName": item.zone, "ownerRecordName": SHARE_OWNER },
-            }),
-        );
+        add_share(&mut response, &item.zone, &share_name(tree, id));
     }
-    Value::Object(answer)
+    Value::Object(response)
+}
+
+/// Adds the fields of an item that another account shares.
+fn add_share(response: &mut Map<String, Value>, zone: &str, share: &str) {
+    response.insert("share".into(), "TO_ME".into());
+    response.insert("isChainedToParent".into(), true.into());
+    response
+        .insert("owner".into(), json!({ "firstName": "Share", "lastName": "Owner", "ownerRecordName": SHARE_OWNER }));
+    response.insert(
+        "shareID".into(),
+        json!({
+            "shareName": share,
+            "recordName": share,
+            "zoneID": { "zoneName": zone, "ownerRecordName": SHARE_OWNER },
+        }),
+    );
 }
 
 /// A folder with its children, as `retrieveItemDetailsInFolders` returns it.
 pub(crate) fn folder_listing(tree: &Tree, id: ItemId, partial: bool, hierarchy: bool) -> Value {
-    let mut answer = drive_item(tree, id);
+    let mut response = drive_item(tree, id);
     let items: Vec<Value> = tree
         .item(id)
         .children()
         .map(|child| if partial { partial_item(tree.item(child)) } else { drive_item(tree, child) })
         .collect();
-    answer["numberOfItems"] = items.len().into();
-    answer["items"] = items.into();
+    response["numberOfItems"] = items.len().into();
+    response["items"] = items.into();
     if hierarchy {
-        answer["hierarchy"] = hierarchy_of(tree, id);
+        response["hierarchy"] = hierarchy_of(tree, id);
     }
-    answer
+    response
 }
 
 pub(crate) fn trash_listing(tree: &Tree) -> Value {

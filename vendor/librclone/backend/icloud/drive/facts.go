@@ -14,12 +14,12 @@ import (
 	"github.com/rclone/rclone/fs"
 )
 
-// recollection is a file beside the session file in which the processes of an
+// factsFile is a file beside the session file in which the processes of an
 // account store facts for later ones. It contains no secrets. The facts are always
-// verified: a folder is listed by its stored id, but the listing of the parent
-// folder decides whether the path leads to it, and a file that was a package is
+// verified: a folder is listed by its stored id, but the path leads to it only if the
+// listing of the parent folder has it, and a file that was a package is
 // read to the actual end of its content.
-type recollection struct {
+type factsFile struct {
 	path string // of the file; "" when there is none
 
 	mu       sync.Mutex
@@ -27,8 +27,8 @@ type recollection struct {
 	packages []string // detected by this process
 }
 
-// recollected is the content of the file.
-type recollected struct {
+// storedFacts is the content of the file.
+type storedFacts struct {
 	Version int `json:"version"`
 	// Trails are the paths to the folders that processes used first, the most
 	// recent one first.
@@ -54,8 +54,8 @@ type trail struct {
 }
 
 const (
-	recollectionVersion = 1
-	maxTrails           = 64
+	factsVersion = 1
+	maxTrails    = 64
 	// newTrail is for how long the folders on the trail to a new folder are not
 	// listed. The first listing of a folder after a change was measured to take
 	// 30 s, and each of them was just changed.
@@ -63,25 +63,25 @@ const (
 	maxKeptPackages = 10_000
 )
 
-func newRecollection(sessionFile string) *recollection {
+func newFactsFile(sessionFile string) *factsFile {
 	if sessionFile == "" {
-		return &recollection{}
+		return &factsFile{}
 	}
-	return &recollection{path: session.SeenFile(sessionFile)}
+	return &factsFile{path: session.FactsFile(sessionFile)}
 }
 
 // load reads the file. A file that cannot be read counts as empty.
-func (r *recollection) load() (kept recollected) {
+func (r *factsFile) load() (kept storedFacts) {
 	data, err := os.ReadFile(r.path)
-	if err != nil || json.Unmarshal(data, &kept) != nil || kept.Version != recollectionVersion {
-		return recollected{Version: recollectionVersion}
+	if err != nil || json.Unmarshal(data, &kept) != nil || kept.Version != factsVersion {
+		return storedFacts{Version: factsVersion}
 	}
 	return kept
 }
 
 // first reports whether a path is that of the first folder that the process uses.
 // If so, it returns the stored ids on the path, and the trails to new folders.
-func (r *recollection) first(names []string) (ids []string, recent []trail, first bool) {
+func (r *factsFile) first(names []string) (ids []string, recent []trail, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.path == "" || r.asked {
@@ -107,8 +107,8 @@ func (r *recollection) first(names []string) (ids []string, recent []trail, firs
 }
 
 // keepTrail stores the path to a folder for later processes.
-func (r *recollection) keepTrail(ctx context.Context, found trail) {
-	r.update(ctx, func(kept *recollected) bool {
+func (r *factsFile) keepTrail(ctx context.Context, found trail) {
+	r.update(ctx, func(kept *storedFacts) bool {
 		at := slices.IndexFunc(kept.Trails, func(old trail) bool { return slices.Equal(old.Names, found.Names) })
 		if at >= 0 && found.Made == 0 && slices.Equal(kept.Trails[at].IDs, found.IDs) {
 			return false
@@ -123,7 +123,7 @@ func (r *recollection) keepTrail(ctx context.Context, found trail) {
 }
 
 // learnPackage records a file that turned out to be a package.
-func (r *recollection) learnPackage(id string) {
+func (r *factsFile) learnPackage(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.packages = append(r.packages, id)
@@ -131,8 +131,8 @@ func (r *recollection) learnPackage(id string) {
 
 // refuseBatches stores that the service does not return several addresses with one
 // call.
-func (r *recollection) refuseBatches(ctx context.Context) {
-	r.update(ctx, func(kept *recollected) bool {
+func (r *factsFile) refuseBatches(ctx context.Context) {
+	r.update(ctx, func(kept *storedFacts) bool {
 		kept.BatchRefused = time.Now().Unix()
 		return true
 	})
@@ -140,8 +140,8 @@ func (r *recollection) refuseBatches(ctx context.Context) {
 
 // keepChecksumsProven stores whether the checksums that the service reports have the
 // known form.
-func (r *recollection) keepChecksumsProven(ctx context.Context, proven bool) {
-	r.update(ctx, func(kept *recollected) bool {
+func (r *factsFile) keepChecksumsProven(ctx context.Context, proven bool) {
+	r.update(ctx, func(kept *storedFacts) bool {
 		changed := kept.ChecksumsProven != proven
 		kept.ChecksumsProven = proven
 		return changed
@@ -149,7 +149,7 @@ func (r *recollection) keepChecksumsProven(ctx context.Context, proven bool) {
 }
 
 // flush stores the packages that this process has detected.
-func (r *recollection) flush(ctx context.Context) {
+func (r *factsFile) flush(ctx context.Context) {
 	r.mu.Lock()
 	learned := r.packages
 	r.packages = nil
@@ -157,7 +157,7 @@ func (r *recollection) flush(ctx context.Context) {
 	if len(learned) == 0 {
 		return
 	}
-	r.update(ctx, func(kept *recollected) bool {
+	r.update(ctx, func(kept *storedFacts) bool {
 		known := kept.Packages
 		for _, id := range learned {
 			if !slices.Contains(known, id) {
@@ -173,7 +173,7 @@ func (r *recollection) flush(ctx context.Context) {
 // update changes the file under its lock. change reports whether it has changed
 // the content. A failure is only logged, because all it costs is a few requests of
 // later processes.
-func (r *recollection) update(ctx context.Context, change func(*recollected) bool) {
+func (r *factsFile) update(ctx context.Context, change func(*storedFacts) bool) {
 	if r.path == "" {
 		return
 	}

@@ -14,14 +14,14 @@ import (
 
 // If there are too many packages, the most recent ones are kept.
 func TestMostRecentPackagesAreKept(t *testing.T) {
-	seen := newRecollection(filepath.Join(t.TempDir(), "session.json"))
+	facts := newFactsFile(filepath.Join(t.TempDir(), "session.json"))
 	for i := range maxKeptPackages {
-		seen.learnPackage(fmt.Sprint("id ", i))
+		facts.learnPackage(fmt.Sprint("id ", i))
 	}
-	seen.flush(context.Background())
-	seen.learnPackage("the last")
-	seen.flush(context.Background())
-	kept := seen.load().Packages
+	facts.flush(context.Background())
+	facts.learnPackage("the last")
+	facts.flush(context.Background())
+	kept := facts.load().Packages
 	assert.Len(t, kept, maxKeptPackages)
 	assert.Equal(t, "the last", kept[len(kept)-1])
 	assert.Equal(t, "id 1", kept[0])
@@ -30,7 +30,7 @@ func TestMostRecentPackagesAreKept(t *testing.T) {
 // The trail to a folder that is no longer new is not among the recent ones, but
 // its ids are still used.
 func TestTrailsExpire(t *testing.T) {
-	facts := newRecollection(filepath.Join(t.TempDir(), "session.json"))
+	facts := newFactsFile(filepath.Join(t.TempDir(), "session.json"))
 	made := time.Now().Unix()
 	facts.keepTrail(context.Background(), trail{Names: []string{"a", "b"}, IDs: []string{"1", "2"}, Made: made})
 	_, recent, _ := facts.first([]string{"a", "b"})
