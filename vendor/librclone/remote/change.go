@@ -25,7 +25,7 @@ func mkdir(ctx context.Context, in struct {
 	return &struct{}{}, f.Mkdir(ctx, inward(in.Path))
 }
 
-// complete gives an unfinished replacement the name under which it is listed.
+// complete gives a leftover the name under which it is listed.
 func complete(ctx context.Context, in struct {
 	Object uint64 `json:"object"`
 }) (*struct{}, error) {
@@ -67,18 +67,18 @@ func remove(ctx context.Context, in removeRequest) (*removeResult, error) {
 	if in.Permanent {
 		ctx = drive.Permanently(ctx)
 	}
-	answer := &removeResult{Failures: make([]*Failure, len(in.Files))}
+	result := &removeResult{Failures: make([]*Failure, len(in.Files))}
 	var deletions sync.WaitGroup
 	turns := make(chan struct{}, maxRemovals)
 	for i, file := range in.Files {
 		turns <- struct{}{}
 		deletions.Go(func() {
 			defer func() { <-turns }()
-			answer.Failures[i] = failureOf(file.remove(ctx, f))
+			result.Failures[i] = failureOf(file.remove(ctx, f))
 		})
 	}
 	deletions.Wait()
-	return answer, nil
+	return result, nil
 }
 
 func (r removal) remove(ctx context.Context, f fs.Fs) error {
@@ -95,29 +95,29 @@ func (r removal) remove(ctx context.Context, f fs.Fs) error {
 	return object.Remove(ctx)
 }
 
-type finishRequest struct {
+type waitRequest struct {
 	WithinMS int64 `json:"within_ms"`
 }
 
-type unfinished struct {
+type unfinishedChange struct {
 	Path    string   `json:"path"` // from the root of the service, without a leading slash
 	Failure *Failure `json:"failure"`
 }
 
-type finishResult struct {
-	Unfinished []unfinished `json:"unfinished"`
+type waitResult struct {
+	Unfinished []unfinishedChange `json:"unfinished"`
 }
 
-// finish waits for the changes in the background of all remotes. It returns those
+// waitForChanges waits for the changes in the background of all remotes. It returns those
 // that failed since the last call and those that are still under way at the end.
-func finish(ctx context.Context, in finishRequest) (*finishResult, error) {
+func waitForChanges(ctx context.Context, in waitRequest) (*waitResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.WithinMS)*time.Millisecond)
 	defer cancel()
-	answer := &finishResult{Unfinished: []unfinished{}}
-	for _, left := range icloud.Finish(ctx) {
-		answer.Unfinished = append(answer.Unfinished, unfinished{Path: outward(left.Path), Failure: failureOf(left.Err)})
+	result := &waitResult{Unfinished: []unfinishedChange{}}
+	for _, left := range icloud.WaitForChanges(ctx) {
+		result.Unfinished = append(result.Unfinished, unfinishedChange{Path: outward(left.Path), Failure: failureOf(left.Err)})
 	}
-	return answer, nil
+	return result, nil
 }
 
 // folderTime sets the modification time of a folder.

@@ -99,8 +99,8 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 		return entry
 	}
 	entry.Package = isPackage(object)
-	if own, ok := object.(interface{ Unfinished() bool }); ok {
-		entry.Unfinished = own.Unfinished()
+	if own, ok := object.(interface{ IsLeftover() bool }); ok {
+		entry.Unfinished = own.IsLeftover()
 	}
 	if own, ok := object.(listedSize); ok && entry.Size < 0 && own.ListedSize() >= 0 {
 		size := own.ListedSize()

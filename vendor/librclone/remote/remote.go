@@ -276,7 +276,7 @@ func init() {
 	Method("remote/stat", stat)
 	Method("remote/mkdir", mkdir)
 	Method("remote/delete", remove)
-	Method("remote/finish", finish)
+	Method("remote/finish", waitForChanges)
 	Method("object/complete", complete)
 	Method("remote/folder-time", folderTime)
 	Method("object/open", openObject)

@@ -32,14 +32,14 @@ func Settle(ctx context.Context, items []json.RawMessage, recent bool) []leftove
 	return results
 }
 
-// Finish waits for the changes in the background of all accounts in this process,
+// WaitForChanges waits for the changes in the background of all accounts in this process,
 // until ctx ends. It returns those that failed since the last call and those that
 // are still under way.
-func Finish(ctx context.Context) []drive.Unfinished {
-	var unfinished []drive.Unfinished
+func WaitForChanges(ctx context.Context) []drive.UnfinishedChange {
+	var unfinished []drive.UnfinishedChange
 	for _, d := range open() {
-		unfinished = append(unfinished, d.Finish(ctx)...)
+		unfinished = append(unfinished, d.WaitForChanges(ctx)...)
 	}
-	slices.SortFunc(unfinished, func(a, b drive.Unfinished) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(unfinished, func(a, b drive.UnfinishedChange) int { return strings.Compare(a.Path, b.Path) })
 	return unfinished
 }

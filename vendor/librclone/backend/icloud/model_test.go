@@ -185,7 +185,7 @@ func restoreBesideDevices(t *testing.T, random *rand.Rand) {
 			}
 		})
 	}
-	for _, left := range f.drive.Finish(background) {
+	for _, left := range f.drive.WaitForChanges(background) {
 		assert.Contains(t, []string{apierr.KindChanged, apierr.KindExists, apierr.KindNetwork, apierr.KindThrottled, apierr.KindDamaged}, apierr.KindOf(left.Err), "%v", left.Err)
 	}
 	close(over)

@@ -75,9 +75,9 @@ func (o *Object) Version() string { return o.state.Load().ETag }
 // were opened once.
 func (o *Object) IsPackage() bool { return o.fs.drive.IsPackage(o.state.Load()) }
 
-// Unfinished reports whether the file is a complete replacement that has not
+// IsLeftover reports whether the file is a complete replacement that has not
 // got its name, because a process was killed.
-func (o *Object) Unfinished() bool { return o.state.Load().Unfinished() }
+func (o *Object) IsLeftover() bool { return o.state.Load().IsLeftover() }
 
 // Owner reports whether another account shares the file, and the name of that
 // account, or its record name, if the service reports one.

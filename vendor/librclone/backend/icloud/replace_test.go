@@ -237,9 +237,9 @@ func TestDeferredReplacements(t *testing.T) {
 	}
 	soon, cancel := context.WithCancel(background)
 	cancel()
-	assert.Len(t, Finish(soon), files, "the changes under way are returned")
+	assert.Len(t, WaitForChanges(soon), files, "the changes under way are returned")
 	sim.Control("POST", "gates/release", simtest.JSON{"gate": "trash"}, nil)
-	assert.Empty(t, Finish(background))
+	assert.Empty(t, WaitForChanges(background))
 	assert.Len(t, sim.Paths(), 1+files)
 	for i := range files {
 		assert.Equal(t, "new", sim.File(fmt.Sprintf("folder/%02d", i)))
@@ -250,7 +250,7 @@ func TestDeferredReplacements(t *testing.T) {
 	assert.LessOrEqual(t, sim.Counts()["trash"], 4)
 }
 
-// Finish returns a deferred replacement that has failed, once.
+// WaitForChanges returns a deferred replacement that has failed, once.
 func TestDeferredReplacementsThatFail(t *testing.T) {
 	sim := startSimulator(t)
 	sim.PutFile("folder/a", "old")
@@ -264,11 +264,11 @@ func TestDeferredReplacementsThatFail(t *testing.T) {
 	}
 	sim.Mutate("folder/a", "write", simtest.JSON{"text": "of another device"})
 	sim.Control("POST", "gates/release", simtest.JSON{"gate": "trash"}, nil)
-	unfinished := Finish(background)
+	unfinished := WaitForChanges(background)
 	require.Len(t, unfinished, 1)
 	assert.Equal(t, "folder/a", unfinished[0].Path)
 	assert.Equal(t, apierr.KindChanged, apierr.KindOf(unfinished[0].Err))
-	assert.Empty(t, Finish(background))
+	assert.Empty(t, WaitForChanges(background))
 	assert.Equal(t, "of another device", sim.File("folder/a"))
 	assert.Equal(t, "new", sim.File("folder/b"))
 }
@@ -285,7 +285,7 @@ func TestDeferredReplacementsOfOneFile(t *testing.T) {
 		_, err := f.Put(ctx, strings.NewReader(content), infoOf("file", content))
 		require.NoError(t, err)
 	}
-	assert.Empty(t, Finish(background))
+	assert.Empty(t, WaitForChanges(background))
 	assert.Equal(t, "3", sim.File("file"))
 	assert.Equal(t, []string{"file"}, sim.Paths())
 	sim.Fault("trash", "hold", simtest.JSON{"gate": "trash", "at": "arrival"})
@@ -338,7 +338,7 @@ func TestKilledReplacements(t *testing.T) {
 				put(t, next, fmt.Sprint("folder/", i), "newest")
 			}
 			sim.Control("POST", "gates/release", simtest.JSON{"gate": "gate"}, nil)
-			_ = killed.drive.Finish(background)
+			_ = killed.drive.WaitForChanges(background)
 			assert.Len(t, sim.Paths(), 1+files)
 			for i := range files {
 				assert.Equal(t, "newest", sim.File(fmt.Sprint("folder/", i)))
@@ -363,7 +363,7 @@ func TestPermanentDeletions(t *testing.T) {
 		assert.NoError(t, objects[i].Remove(drive.Permanently(background)))
 	})
 	require.NoError(t, edited.Remove(drive.Permanently(background)))
-	assert.Empty(t, Finish(background))
+	assert.Empty(t, WaitForChanges(background))
 	assert.Equal(t, []string{"kloset"}, sim.Paths())
 	trash := sim.trash()
 	assert.Len(t, trash, 1)
@@ -378,7 +378,7 @@ func TestPermanentDeletionThatFails(t *testing.T) {
 	o := put(t, f, "file", "content")
 	sim.Fault("delete", "status", simtest.Status(403), simtest.JSON{"times": nil})
 	require.NoError(t, o.Remove(drive.Permanently(background)))
-	assert.Empty(t, Finish(background))
+	assert.Empty(t, WaitForChanges(background))
 	assert.Empty(t, sim.Paths())
 	assert.Len(t, sim.trash(), 1)
 }

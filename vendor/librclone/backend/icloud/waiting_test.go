@@ -40,8 +40,8 @@ func waiting(status int, seconds string) func() *fakeResponse {
 	}
 }
 
-// passingFailures are temporary failures, which say nothing about the account.
-var passingFailures = map[string]func() *fakeResponse{
+// temporaryFailures are failures that are not about the account.
+var temporaryFailures = map[string]func() *fakeResponse{
 	"503": refusing(503, ""), "429": refusing(429, ""), "429 with a time": waiting(429, "5"), "503 with a time": waiting(503, "60"),
 	"500": refusing(500, ""), "502 page": refusing(502, portalPage),
 	"400": refusing(400, ""), "401": refusing(401, ""), "403": refusing(403, ""), "404": refusing(404, ""), "409": refusing(409, ""), "412": refusing(412, ""),
@@ -56,7 +56,7 @@ var passingFailures = map[string]func() *fakeResponse{
 // proven once, and the session is begun once.
 func TestTemporaryFailuresOfARenewal(t *testing.T) {
 	for _, kind := range []string{"signin", "federate", "init", "complete", "accountLogin", "validate"} {
-		for name, failure := range passingFailures {
+		for name, failure := range temporaryFailures {
 			if kind == "complete" && strings.HasPrefix(name, "401") {
 				continue // it counts as a wrong password
 			}
@@ -107,7 +107,7 @@ func TestOutageOfTheSignIn(t *testing.T) {
 					failing := true
 					b := newBetween(c, func(asked string, _ *http.Request) *fakeResponse {
 						if failing && asked == kind {
-							return passingFailures[name]()
+							return temporaryFailures[name]()
 						}
 						return nil
 					})
@@ -379,12 +379,12 @@ func TestProofIsRecordedBeforeItIsSent(t *testing.T) {
 
 // hostile returns a function that makes requests of a sign-in fail at random.
 func hostile(random interface{ IntN(int) int }, percent int, kinds map[string]int) func(string, *http.Request) *fakeResponse {
-	failures := slices.Sorted(maps.Keys(passingFailures))
+	failures := slices.Sorted(maps.Keys(temporaryFailures))
 	return func(kind string, req *http.Request) *fakeResponse {
 		if !strings.Contains(req.URL.Host, "idmsa") && !strings.Contains(req.URL.Host, "setup") || random.IntN(100) >= percent {
 			return nil
 		}
-		response := passingFailures[failures[random.IntN(len(failures))]]()
+		response := temporaryFailures[failures[random.IntN(len(failures))]]()
 		if kind == "complete" && response.status == http.StatusUnauthorized {
 			return nil // it counts as a wrong password
 		}

@@ -21,7 +21,7 @@ func arrange(listed []*Item) *children {
 		byName: make(map[string]*Item, len(listed)), keys: make(map[string]string, len(listed)),
 		folded: map[string]string{}, coarse: map[string]string{}, uploads: map[string]struct{}{},
 	}
-	var unfinished, doubles []*Item
+	var leftovers, doubles []*Item
 	place := func(child *Item) {
 		if double := c.place(child); double != nil {
 			doubles = append(doubles, double)
@@ -29,19 +29,19 @@ func arrange(listed []*Item) *children {
 	}
 	for _, child := range listed {
 		if isLeftover(child.Name) {
-			unfinished = append(unfinished, child)
+			leftovers = append(leftovers, child)
 			continue
 		}
 		place(child)
 	}
-	for _, child := range unfinished {
+	for _, child := range leftovers {
 		place(child)
 	}
 	slices.SortFunc(doubles, func(a, b *Item) int { return strings.Compare(a.ID, b.ID) })
 	for _, double := range doubles {
 		c.setApart(double)
 	}
-	for _, child := range unfinished {
+	for _, child := range leftovers {
 		c.showReplacement(child)
 	}
 	return c

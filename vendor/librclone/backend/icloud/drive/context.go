@@ -27,7 +27,7 @@ func Permanently(ctx context.Context) context.Context {
 
 // DeferReplacement returns a context under which an upload returns as soon as its
 // content is a complete file in the folder. The replaced file is then moved to the
-// Trash, and the new file renamed, in the background; see Finish.
+// Trash, and the new file renamed, in the background; see WaitForChanges.
 func DeferReplacement(ctx context.Context) context.Context {
 	return context.WithValue(ctx, deferredKey, true)
 }

@@ -76,16 +76,16 @@ func (d *Drive) ListingBatch() int { return int(max(1, d.lister.batch.Load())) }
 // ForgetListings drops the cached contents of all folders.
 func (d *Drive) ForgetListings() { d.folders.forgetAll() }
 
-// Finish waits for the changes in the background until ctx ends. It returns those
-// that failed since the last call and those that are still under way.
-func (d *Drive) Finish(ctx context.Context) []Unfinished { return d.pending.finish(ctx) }
+// WaitForChanges waits for the changes in the background until ctx ends. It returns
+// those that failed since the last call and those that are still under way.
+func (d *Drive) WaitForChanges(ctx context.Context) []UnfinishedChange { return d.pending.waitAll(ctx) }
 
 // Shutdown stores the cookies that the service has replaced and the facts for
-// later processes, and calls Finish.
-func (d *Drive) Shutdown(ctx context.Context) []Unfinished {
+// later processes, and calls WaitForChanges.
+func (d *Drive) Shutdown(ctx context.Context) []UnfinishedChange {
 	d.Service.Session.Flush(ctx)
 	d.facts.flush(ctx)
-	return d.Finish(ctx)
+	return d.WaitForChanges(ctx)
 }
 
 // named returns the child that a look-up has found, or nil. A child whose name

@@ -116,7 +116,7 @@ func travelName(name string, random uint32) string {
 	return fmt.Sprintf("%s (moving %08x)%s", stem, random, extension)
 }
 
-// Remove moves a file and the unfinished replacements of it to the Trash.
+// Remove moves a file and the leftovers of its replacements to the Trash.
 func (d *Drive) Remove(ctx context.Context, it *Item, on string) error {
 	in := folderOf(it, on)
 	if err := d.pending.waitFor(ctx, nameIn(in, it.Shown)); err != nil {

@@ -172,9 +172,9 @@ func isLeftover(name string) bool {
 	return strings.Contains(name, leftoverMark) && leftoverPattern.MatchString(name)
 }
 
-// Unfinished reports whether the item is an unfinished replacement that is
+// IsLeftover reports whether the item is a leftover that is
 // listed under the name of the file that it replaces.
-func (i *Item) Unfinished() bool { return isLeftover(i.Name) && !isLeftover(i.Shown) }
+func (i *Item) IsLeftover() bool { return isLeftover(i.Name) && !isLeftover(i.Shown) }
 
 func parseLeftover(name string) (leftover, bool) {
 	if !strings.Contains(name, leftoverMark) {

@@ -111,20 +111,20 @@ func (r registrationRequest) ofPackage(receipt *packageReceipt) packageRegistrat
 
 // sendPackage sends the archive of a package to the service.
 func (d *Drive) sendPackage(ctx context.Context, in place, name string, content *source) (*document, error) {
-	ticket, err := d.ticket(ctx, in, name, map[string]any{
+	target, err := d.uploadTarget(ctx, in, name, map[string]any{
 		"filename": name, "type": "PACKAGE", "size": content.size, "content_type": "application/zip",
 	})
 	if err != nil {
 		return nil, refusedPackage(err)
 	}
 	var receipt packageReceipt
-	if err := d.transfer(ctx, ticket.URL, content, "application/zip", &receipt); err != nil {
+	if err := d.transfer(ctx, target.URL, content, "application/zip", &receipt); err != nil {
 		return nil, err
 	}
 	if len(receipt.Checksum) == 0 || len(receipt.Sections) == 0 && receipt.Manifest == nil && receipt.Inner == nil {
 		return nil, refusedPackage(apierr.Finally(apierr.New(apierr.KindUnsupported, "", "", "the service did not treat the archive as a package")))
 	}
-	sent := &document{docID: ticket.DocumentID, pack: &receipt}
+	sent := &document{docID: target.DocumentID, pack: &receipt}
 	sent.file.Size = content.unpacked
 	return sent, nil
 }

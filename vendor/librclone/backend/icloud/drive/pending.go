@@ -13,7 +13,7 @@ type pending struct {
 	mu      sync.Mutex
 	running map[*pendingChange]struct{}
 	byKey   map[string]*pendingChange // the last running change of each key
-	failed  []*pendingChange          // not returned by finish yet
+	failed  []*pendingChange          // not returned by waitAll yet
 }
 
 // pendingChange is a change that runs in the background.
@@ -25,8 +25,8 @@ type pendingChange struct {
 	err    error
 }
 
-// Unfinished is a change in the background that failed or is still under way.
-type Unfinished struct {
+// UnfinishedChange is a change in the background that failed or is still under way.
+type UnfinishedChange struct {
 	Path string // from the root of the drive
 	Err  error
 }
@@ -36,7 +36,7 @@ const maxDeferred = 1000
 
 // start runs a change in the background. The change continues when ctx ends. A
 // caller that must not overlap with another change of the key calls waitFor
-// first. A failure is stored for finish.
+// first. A failure is stored for waitAll.
 func (p *pending) start(ctx context.Context, path, key string, run func(context.Context) (*Item, error)) *pendingChange {
 	change := &pendingChange{path: path, key: key, done: make(chan struct{})}
 	p.mu.Lock()
@@ -62,7 +62,7 @@ func (p *pending) start(ctx context.Context, path, key string, run func(context.
 	return change
 }
 
-// wait waits for a change and returns its result. finish then omits the change. If
+// wait waits for a change and returns its result. waitAll then omits the change. If
 // ctx ends first, the change continues.
 func (p *pending) wait(ctx context.Context, change *pendingChange) (*Item, error) {
 	select {
@@ -105,9 +105,9 @@ func (p *pending) hasRoom() bool {
 	return len(p.running) < maxDeferred
 }
 
-// finish waits for the changes under way until ctx ends. It returns the changes
+// waitAll waits for the changes under way until ctx ends. It returns the changes
 // that failed since the last call and those that are still under way.
-func (p *pending) finish(ctx context.Context) []Unfinished {
+func (p *pending) waitAll(ctx context.Context) []UnfinishedChange {
 	p.mu.Lock()
 	running := maps.Clone(p.running)
 	p.mu.Unlock()
@@ -119,13 +119,13 @@ func (p *pending) finish(ctx context.Context) []Unfinished {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var unfinished []Unfinished
+	var unfinished []UnfinishedChange
 	for _, change := range p.failed {
-		unfinished = append(unfinished, Unfinished{Path: change.path, Err: change.err})
+		unfinished = append(unfinished, UnfinishedChange{Path: change.path, Err: change.err})
 	}
 	p.failed = nil
 	for change := range p.running {
-		unfinished = append(unfinished, Unfinished{Path: change.path, Err: errNotFinished})
+		unfinished = append(unfinished, UnfinishedChange{Path: change.path, Err: errNotFinished})
 	}
 	return unfinished
 }

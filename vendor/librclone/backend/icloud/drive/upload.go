@@ -149,7 +149,7 @@ func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *so
 	if content.packaged {
 		return d.sendPackage(ctx, in, name, content)
 	}
-	ticket, err := d.ticket(ctx, in, name, map[string]any{
+	target, err := d.uploadTarget(ctx, in, name, map[string]any{
 		"filename":     name,
 		"type":         "FILE",
 		"size":         strconv.FormatInt(content.size, 10),
@@ -161,23 +161,23 @@ func (d *Drive) sendOnce(ctx context.Context, in place, name string, content *so
 	var response struct {
 		File *receipt `json:"singleFile"`
 	}
-	if err := d.transfer(ctx, ticket.URL, content, "", &response); err != nil {
+	if err := d.transfer(ctx, target.URL, content, "", &response); err != nil {
 		return nil, err
 	}
 	file, err := checkReceipt(response.File, content.size)
 	if err != nil {
 		return nil, err
 	}
-	return &document{docID: ticket.DocumentID, file: *file}, nil
+	return &document{docID: target.DocumentID, file: *file}, nil
 }
 
-// ticket requests an address to which a content can be sent.
-func (d *Drive) ticket(ctx context.Context, in place, name string, body map[string]any) (api.UploadResponse, error) {
-	tickets, err := service.Fetch(ctx, d.Service, service.Request{
+// uploadTarget requests an address to which a content can be sent.
+func (d *Drive) uploadTarget(ctx context.Context, in place, name string, body map[string]any) (api.UploadResponse, error) {
+	targets, err := service.Fetch(ctx, d.Service, service.Request{
 		Host: hosts.Docs, Method: http.MethodPost, Path: "/ws/" + url.PathEscape(in.zone()) + "/upload/web",
 		Repeatable: true, Body: body,
-	}, func(tickets *[]api.UploadResponse) error {
-		if len(*tickets) != 1 || (*tickets)[0].DocumentID == "" || !hosts.MayHaveContents((*tickets)[0].URL) {
+	}, func(targets *[]api.UploadResponse) error {
+		if len(*targets) != 1 || (*targets)[0].DocumentID == "" || !hosts.MayHaveContents((*targets)[0].URL) {
 			return apierr.Damaged("the response has no address for the upload on a host of Apple's")
 		}
 		return nil
@@ -185,7 +185,7 @@ func (d *Drive) ticket(ctx context.Context, in place, name string, body map[stri
 	if err != nil {
 		return api.UploadResponse{}, apierr.Finally(d.refused(in, name, err))
 	}
-	return (*tickets)[0], nil
+	return (*targets)[0], nil
 }
 
 // transfer sends a content to an address and decodes the response. It does not

@@ -238,7 +238,7 @@ func (r *round) tokenRefused(ctx context.Context, state *File, why *apierr.Error
 	switch {
 	case mayProve && password != "":
 		s.writeFile(state)
-		return 0, &passing{why}
+		return 0, &temporaryFailure{why}
 	case state.Proofs.Sent >= MaxProofs, password == "":
 		state.RefuseSession(apierr.CauseSessionOver, why.Why)
 		return 0, s.end(NeedsLogin(s.name, why.Why), state)

@@ -70,7 +70,7 @@ func (s *Session) Renew(ctx context.Context, generation int, done *Attempts) err
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var again *passing
+		var again *temporaryFailure
 		if !errors.As(err, &again) {
 			return err
 		}
@@ -114,14 +114,14 @@ type round struct {
 	warned     bool    // a long wait was logged as a warning
 }
 
-// passing is a temporary failure, after which another pass is tried.
-type passing struct{ why *apierr.Error }
+// temporaryFailure is a failure after which another pass is tried.
+type temporaryFailure struct{ why *apierr.Error }
 
 // Error implements error.
-func (p *passing) Error() string { return p.why.Error() }
+func (f *temporaryFailure) Error() string { return f.why.Error() }
 
 // pass takes the lock of the session file and makes the next step of the round.
-// If the error is a *passing, wait is the time until the next pass.
+// If the error is a *temporaryFailure, wait is the time until the next pass.
 func (r *round) pass(ctx context.Context) (wait time.Duration, err error) {
 	s := r.session
 	s.mu.Lock()
@@ -250,7 +250,7 @@ func (r *round) failed(ctx context.Context, state *File, how Renewal, err error)
 	}
 	r.done.approved = r.done.approved || how == RenewPCS
 	r.over = true
-	return 0, &passing{typed}
+	return 0, &temporaryFailure{typed}
 }
 
 // maxUnexplained is the maximum number of consecutive renewals, of all
@@ -282,7 +282,7 @@ func (r *round) postpone(state *File, err *apierr.Error) (time.Duration, error) 
 	state.Refused.Tries, state.Refused.NotBefore, state.Refused.GivenUp = tries, s.now().Add(wait), false
 	state.note(troubleCause(err), err.Why)
 	s.writeFile(state)
-	return wait, &passing{err}
+	return wait, &temporaryFailure{err}
 }
 
 // waitFor returns the result of a pass that another pass, in this or in another
@@ -296,7 +296,7 @@ func (r *round) waitFor(state *File, wait time.Duration) (time.Duration, error) 
 		e = apierr.New(apierr.KindNetwork, "sign in", s.name, e.Why).Because(state.Refused.Cause)
 		e.Wait = wait
 	case s.mayWait(wait):
-		return wait, &passing{e}
+		return wait, &temporaryFailure{e}
 	}
 	e.Why = "the last renewal of the session failed: " + e.Why
 	e.Advice = "run the command again after that time, or sign in now (plakar-icloud login)"
@@ -319,7 +319,7 @@ func (s *Session) mayWait(wait time.Duration) bool {
 
 // logWait logs why a renewal waits. The first long wait of a round is logged as a
 // warning.
-func (r *round) logWait(why *passing, wait time.Duration) {
+func (r *round) logWait(why *temporaryFailure, wait time.Duration) {
 	if wait == 0 {
 		return
 	}
