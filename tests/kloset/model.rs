@@ -132,6 +132,11 @@ fn mac(resource: Resource, object: u8) -> Mac {
     }
 }
 
+/// Describes the failure of a step.
+fn described(step: &Step, error: &plakar_host::Error) -> String {
+    format!("{step:?}: {}", error.message())
+}
+
 impl Run {
     async fn new() -> Self {
         let drive = Drive::new();
@@ -158,29 +163,10 @@ impl Run {
         self.deleted[self.acting].clear();
     }
 
-    async fn take(&mut self, step: &Step) {
+    async fn apply(&mut self, step: &Step) {
         let store = &self.stores[self.acting];
-        let say = |error: &plakar_host::Error| format!("{step:?}: {}", error.message());
         match *step {
-            Step::Put { resource, mut object } => {
-                let content = if resource == Resource::Lock {
-                    // Each process has its own locks.
-                    object = object / 2 * 2 + u8::from(self.acting == 1);
-                    self.locks += 1;
-                    Bytes::from(format!("lock {}", self.locks))
-                } else {
-                    packed(object)
-                };
-                let size = content.len() as i64;
-                let mac = mac(resource, object);
-                let written =
-                    store.put(resource, mac, content.clone()).await.unwrap_or_else(|error| panic!("{}", say(&error)));
-                assert_eq!(written, size);
-                self.past.entry((folder(resource), mac)).or_default().push(content.clone());
-                self.expected.insert((folder(resource), mac), content);
-                self.stored[self.acting].insert((folder(resource), mac));
-                self.deleted[self.acting].remove(&(folder(resource), mac));
-            }
+            Step::Put { resource, object } => self.put(step, resource, object).await,
             Step::Get { resource, object, from, length } => {
                 let mac = mac(resource, object);
                 let expected = self.expected.get(&(folder(resource), mac));
@@ -204,7 +190,7 @@ impl Run {
             }
             Step::Delete { resource, object } => {
                 let mac = mac(resource, object);
-                store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", say(&error)));
+                store.delete(resource, mac).await.unwrap_or_else(|error| panic!("{}", described(step, &error)));
                 let name = path(folder_name(resource), mac);
                 until(|| !self.drive.simulator.snapshot().iter().any(|item| item.path == name)).await;
                 if self.expected.remove(&(folder(resource), mac)).is_some() {
@@ -212,26 +198,52 @@ impl Run {
                 }
                 self.stored[self.acting].remove(&(folder(resource), mac));
             }
-            Step::List { resource } => {
-                let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", say(&error)));
-                let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
-                // A listing of iCloud may lag behind. So a process lists an object that it has
-                // stored in the last minute even if the other process has deleted it, and hides an
-                // object that it has deleted in the last minute even if the other process has
-                // stored it again.
-                listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
-                let is_there = |key: &&(u8, Mac)| {
-                    key.0 == folder(resource) && (listed.contains(*key) || !self.deleted[self.acting].contains(*key))
-                };
-                let expected: BTreeSet<_> = self.expected.keys().filter(is_there).copied().collect();
-                assert_eq!(listed, expected, "{step:?}");
-            }
+            Step::List { resource } => self.list(step, resource).await,
             Step::Switch => self.acting = 1 - self.acting,
             Step::Restart => self.restart().await,
             Step::Fault { kind, ref action } => {
                 self.drive.simulator.add_fault(FaultRule::new(kind, action.clone()).times(1));
             }
         }
+    }
+
+    async fn put(&mut self, step: &Step, resource: Resource, mut object: u8) {
+        let store = &self.stores[self.acting];
+        let content = if resource == Resource::Lock {
+            // Each process has its own locks.
+            object = object / 2 * 2 + u8::from(self.acting == 1);
+            self.locks += 1;
+            Bytes::from(format!("lock {}", self.locks))
+        } else {
+            packed(object)
+        };
+        let size = content.len() as i64;
+        let mac = mac(resource, object);
+        let written = store
+            .put(resource, mac, content.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{}", described(step, &error)));
+        assert_eq!(written, size);
+        self.past.entry((folder(resource), mac)).or_default().push(content.clone());
+        self.expected.insert((folder(resource), mac), content);
+        self.stored[self.acting].insert((folder(resource), mac));
+        self.deleted[self.acting].remove(&(folder(resource), mac));
+    }
+
+    async fn list(&self, step: &Step, resource: Resource) {
+        let store = &self.stores[self.acting];
+        let listed = store.list(resource).await.unwrap_or_else(|error| panic!("{}", described(step, &error)));
+        let mut listed: BTreeSet<_> = listed.into_iter().map(|mac| (folder(resource), mac)).collect();
+        // A listing of iCloud may lag behind. So a process lists an object that it has
+        // stored in the last minute even if the other process has deleted it, and hides an
+        // object that it has deleted in the last minute even if the other process has
+        // stored it again.
+        listed.retain(|key| self.expected.contains_key(key) || !self.stored[self.acting].contains(key));
+        let is_there = |key: &&(u8, Mac)| {
+            key.0 == folder(resource) && (listed.contains(*key) || !self.deleted[self.acting].contains(*key))
+        };
+        let expected: BTreeSet<_> = self.expected.keys().filter(is_there).copied().collect();
+        assert_eq!(listed, expected, "{step:?}");
     }
 
     fn past(&self, resource: Resource, mac: Mac) -> impl Iterator<Item = &Bytes> {
@@ -259,7 +271,7 @@ proptest! {
         runtime.block_on(async {
             let mut run = Run::new().await;
             for step in &steps {
-                run.take(step).await;
+                run.apply(step).await;
             }
         });
     }

@@ -22,49 +22,50 @@ fn count() -> u64 {
     std::env::var("PLAKAR_ICLOUD_PHOTOS").map_or(300, |count| count.parse().expect("PLAKAR_ICLOUD_PHOTOS is no number"))
 }
 
+/// Returns an asset of the library, and adds its files to those that a backup must have.
+fn asset(number: u64, expected: &mut BTreeMap<String, String>) -> NewAsset {
+    let (name, age) = (format!("IMG_{:04}", number % 100), number / 100);
+    let (years, months) = (age as i64 / 11, age as i64 % 11);
+    let mut path = format!("/Library/{}/{:02}/{name}", 2026 - years, 11 - months);
+    // Mean lengths: the days stay at the beginning of the month.
+    let hours = years * 8_766 + months * 730;
+    let taken = NOVEMBER - hours * 3_600_000 + number as i64;
+    let mut expect = |ending: &str, content: &Content| {
+        expected.insert(format!("{path}{ending}"), content.sha256());
+    };
+    let mut asset = NewAsset::image(&format!("{name}.HEIC"), taken, content(number));
+    expect(".HEIC", &asset.original);
+    if number % 10 == 1 {
+        asset.live = Some(content(10_000 + number));
+        expect(".MOV", &content(10_000 + number));
+    }
+    if number % 15 == 2 {
+        asset.edited = Some((content(20_000 + number), "public.jpeg".to_owned()));
+        expect(" (edited).JPG", &content(20_000 + number));
+    }
+    if number % 30 == 3 {
+        asset.alternative = Some((content(30_000 + number), "com.adobe.raw-image".to_owned()));
+        expect(".DNG", &content(30_000 + number));
+    }
+    if number % 10 == 4 {
+        asset.file_type = "com.apple.quicktime-movie".to_owned();
+        asset.filename = format!("{name}.MOV");
+        let made = expected.remove(&format!("{path}.HEIC")).unwrap_or_default();
+        path.push_str(".MOV");
+        expected.insert(path, made);
+    }
+    asset.favorite = number % 50 == 5;
+    asset.hidden = number % 60 == 6;
+    asset.burst = (number % 40 > 36).then(|| (format!("burst {}", number / 40), number % 40 == 37));
+    asset
+}
+
 /// Fills the library. Of 300 assets, 30 are live, 20 edited, 10 RAW and 30 videos, some are hidden, favourites or of
 /// bursts, and each name occurs once in each of three months. Albums are in folders. A shared library and two shared
 /// albums are beside it.
 fn fill(installed: &Installed, expected: &mut BTreeMap<String, String>) -> Vec<String> {
     installed.icloud.simulator.photos(|library| {
-        let ids: Vec<String> = (0..count())
-            .map(|number| {
-                let (name, age) = (format!("IMG_{:04}", number % 100), number / 100);
-                let (years, months) = (age as i64 / 11, age as i64 % 11);
-                let mut path = format!("/Library/{}/{:02}/{name}", 2026 - years, 11 - months);
-                // Mean lengths: the days stay at the beginning of the month.
-                let hours = years * 8_766 + months * 730;
-                let taken = NOVEMBER - hours * 3_600_000 + number as i64;
-                let mut expect = |ending: &str, content: &Content| {
-                    expected.insert(format!("{path}{ending}"), content.sha256());
-                };
-                let mut asset = NewAsset::image(&format!("{name}.HEIC"), taken, content(number));
-                expect(".HEIC", &asset.original);
-                if number % 10 == 1 {
-                    asset.live = Some(content(10_000 + number));
-                    expect(".MOV", &content(10_000 + number));
-                }
-                if number % 15 == 2 {
-                    asset.edited = Some((content(20_000 + number), "public.jpeg".to_owned()));
-                    expect(" (edited).JPG", &content(20_000 + number));
-                }
-                if number % 30 == 3 {
-                    asset.alternative = Some((content(30_000 + number), "com.adobe.raw-image".to_owned()));
-                    expect(".DNG", &content(30_000 + number));
-                }
-                if number % 10 == 4 {
-                    asset.file_type = "com.apple.quicktime-movie".to_owned();
-                    asset.filename = format!("{name}.MOV");
-                    let made = expected.remove(&format!("{path}.HEIC")).unwrap_or_default();
-                    path.push_str(".MOV");
-                    expected.insert(path, made);
-                }
-                asset.favorite = number % 50 == 5;
-                asset.hidden = number % 60 == 6;
-                asset.burst = (number % 40 > 36).then(|| (format!("burst {}", number / 40), number % 40 == 37));
-                library.add(PRIMARY_ZONE, asset)
-            })
-            .collect();
+        let ids: Vec<String> = (0..count()).map(|number| library.add(PRIMARY_ZONE, asset(number, expected))).collect();
         for (number, part) in ids.chunks(25).enumerate() {
             let folder = match number {
                 0..6 => String::new(),
