@@ -124,7 +124,7 @@ impl Login {
         Ok(waits.is_some())
     }
 
-    /// Returns how the code is to be delivered, if the flags say so: the word for the method and the
+    /// Returns how the code is to be delivered, if the flags choose it: the word for the method and the
     /// index of the phone.
     fn delivery(&self) -> Option<(&'static str, usize)> {
         let word = if self.call { "voice" } else { "sms" };

@@ -18,7 +18,7 @@ const MODE: u32 = 0o644;
 /// The metric whose value a failed run copies from the existing file.
 const LAST_SUCCESS: &str = "plakar_icloud_last_success_time_seconds";
 
-/// Replaces the file of the metrics, so that a reader sees either the old one or the new one.
+/// Replaces the file of the metrics, so that a reader gets either the old one or the new one.
 ///
 /// # Errors
 /// Fails if the file cannot be written.

@@ -70,7 +70,7 @@ async fn a_log_that_cannot_be_written_causes_no_failure() {
     assert_eq!(ended.status.code(), Some(1), "it panicked");
 }
 
-/// Ctrl-C reaches every process of a terminal, and plakar decides what it means.
+/// Ctrl-C reaches every process of a terminal, and plakar handles it.
 #[tokio::test]
 async fn an_interrupt_is_ignored() {
     let disk = Disk::new();

@@ -135,7 +135,7 @@ async fn empty_files_are_confirmed_by_the_service() {
         assert!(icloud.count(RequestKind::ById) <= 3);
         assert!(icloud.count(RequestKind::ContentGet) <= 1);
     }
-    // A file that is not empty, whatever the listing says.
+    // A file that is not empty although it is listed with no bytes.
     let icloud = ICloud::new();
     icloud.put("docs/a", b"content");
     let mut wrong = icloud.listing("docs");

@@ -70,7 +70,7 @@ async fn an_empty_page_is_not_the_end() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
-/// If the service counts more photos than it lists, the backup says that it may be incomplete.
+/// If the service counts more photos than it lists, the backup reports that it may be incomplete.
 #[tokio::test]
 async fn the_counts_of_the_service_are_compared() {
     let mut photos = Photos::new();

@@ -105,7 +105,7 @@ async fn an_edited_version_that_is_not_uploaded_is_reported() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
-/// Hidden photos are saved, and the backup says that some may be missing.
+/// Hidden photos are saved, and the backup reports that some may be missing.
 #[tokio::test]
 async fn an_index_without_a_count_is_listed() {
     let mut photos = Photos::new();

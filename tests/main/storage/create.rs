@@ -143,7 +143,7 @@ async fn of_two_concurrent_creations_one_succeeds() {
     }
 }
 
-/// The service decides which of several processes creates a kloset. If it stores the files of the
+/// The service determines which of several processes creates a kloset. If it stores the files of the
 /// others under other names, these files are withdrawn.
 #[tokio::test]
 async fn of_many_concurrent_creations_one_succeeds() {

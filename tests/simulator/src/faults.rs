@@ -131,7 +131,7 @@ pub enum FaultAction {
         #[serde(default = "ok")]
         status: u16,
     },
-    /// There is no response, or the rest of it is missing, until the client gives up.
+    /// There is no response, or the rest of it is missing, until the client disconnects.
     Stall {
         /// Where the request stops.
         #[serde(default)]

@@ -1,4 +1,4 @@
-//! The server's side of SRP-6a as idmsa speaks it: RFC 5054's 2048-bit group, SHA-256, the user name left out of x.
+//! The server's side of SRP-6a as idmsa uses it: RFC 5054's 2048-bit group, SHA-256, the user name left out of x.
 
 use num_bigint::BigUint;
 use sha2::{Digest, Sha256};
