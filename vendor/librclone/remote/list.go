@@ -178,9 +178,9 @@ func list(ctx context.Context, in listRequest) (*listResult, error) {
 		paths[i] = inward(path)
 	}
 	listed, errs, doubts := listCounted(ctx, f, paths)
-	answer := &listResult{Folders: make([]listedFolder, len(in.Paths))}
+	out := &listResult{Folders: make([]listedFolder, len(in.Paths))}
 	for i := range in.Paths {
-		folder := &answer.Folders[i]
+		folder := &out.Folders[i]
 		if errs[i] != nil && listed[i] == nil {
 			folder.Failure = failureOf(errs[i])
 			continue
@@ -203,7 +203,7 @@ func list(ctx context.Context, in listRequest) (*listResult, error) {
 			folder.Entries = append(folder.Entries, entryOf(ctx, item))
 		}
 	}
-	return answer, nil
+	return out, nil
 }
 
 func isFolder(item fs.DirEntry) bool {

@@ -68,9 +68,9 @@ func savedObjects(ctx context.Context, in savedRequest) (*savedResult, error) {
 			}
 		}
 	}
-	answer := &savedResult{Entries: make([]Entry, len(made))}
+	out := &savedResult{Entries: make([]Entry, len(made))}
 	for i, object := range made {
-		answer.Entries[i] = entryOf(ctx, object)
+		out.Entries[i] = entryOf(ctx, object)
 	}
-	return answer, nil
+	return out, nil
 }

@@ -68,10 +68,10 @@ func tidy(ctx context.Context, in struct {
 	if err != nil {
 		return nil, err
 	}
-	answer := &tidyResult{Failed: []*Failure{}}
+	out := &tidyResult{Failed: []*Failure{}}
 	prefix := lists.of(in.Remote).prefix
 	if prefix == "" {
-		return answer, nil
+		return out, nil
 	}
 	for _, list := range leftovers.Take(prefix) {
 		settled := make([]bool, len(list.Entries))
@@ -79,18 +79,18 @@ func tidy(ctx context.Context, in struct {
 			settled[i] = result.IsSettled()
 			switch result.Outcome {
 			case leftovers.Done:
-				answer.Settled++
+				out.Settled++
 			case leftovers.Nothing:
 				settled[i] = !list.IsRecent() // the last upload of the process may still arrive
 			case leftovers.Waiting:
-				answer.Waiting++
+				out.Waiting++
 			case leftovers.Failed:
-				answer.Failed = append(answer.Failed, failureOf(result.Err))
+				out.Failed = append(out.Failed, failureOf(result.Err))
 			}
 		}
 		list.Close(settled)
 	}
-	return answer, nil
+	return out, nil
 }
 
 // settle settles entries and returns the result for each. recent reports whether
