@@ -86,6 +86,12 @@ pub enum Error {
     /// The folder holds no kloset.
     #[error("{0} holds no kloset: there is no file CONFIG; `plakar at LOCATION create` creates one")]
     Missing(DrivePath),
+    /// The folder holds objects of a kloset without its configuration, without which they cannot be
+    /// read. Another configuration would make them, and all that is stored with it, unreadable.
+    #[error(
+        "{0} holds a kloset whose file CONFIG is missing; put CONFIG back (in iCloud it may be in Recently Deleted), or give another location"
+    )]
+    NoConfiguration(DrivePath),
     /// The object does not exist.
     #[error("{0} does not exist")]
     NoObject(DrivePath),

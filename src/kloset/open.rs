@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Error, Kloset, claim::Claim, inside, journal::Change, journal::Created, layout::CONFIG, layout::Resource,
-    saved_listing::Described,
+    Error, Kloset, claim::Claim, inside, journal::Change, journal::Created, layout::CONFIG, layout::Mac,
+    layout::Resource, saved_listing::Described,
 };
 use crate::{
     drive::{self, DrivePath, Slot, Stored},
@@ -34,10 +34,14 @@ impl Kloset {
     /// Creates a kloset.
     ///
     /// # Errors
-    /// Fails if the folder holds a kloset or another process is creating one.
+    /// Fails if the folder holds a kloset, or objects of one, or if another process is creating one.
     pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
-        if self.find_configuration().await?.is_some() {
+        let entries = self.listed_top(self.drive.list(slice::from_ref(&self.top)).await.pop())?;
+        if entries.iter().any(|entry| entry.name() == CONFIG && matches!(entry.item, Item::File(_))) {
             return Err(Error::Exists(self.top.clone()));
+        }
+        if self.has_objects(&entries).await? {
+            return Err(Error::NoConfiguration(self.top.clone()));
         }
         self.check_case().await?;
         self.drive.make_folder(&self.top, Trail::Kept).await?;
@@ -63,6 +67,20 @@ impl Kloset {
             }
             tries += 1;
         }
+    }
+
+    /// Reports whether there are packfiles or states, from the entries of the folder of the kloset.
+    /// Lists a folder only if it may hold any: a process that was killed leaves it empty.
+    async fn has_objects(&self, entries: &[Entry]) -> Result<bool, drive::Error> {
+        for folder in [&self.states, &self.packfiles] {
+            let name = folder.path().name();
+            let may_hold =
+                |entry: &Entry| entry.name() == name && matches!(entry.item, Item::Folder) && entry.children != Some(0);
+            if entries.iter().any(may_hold) && has_object(&folder.list().await?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn create_under(&self, claim: &Claim, configuration: &Bytes) -> Result<(), Error> {
@@ -169,6 +187,9 @@ impl Kloset {
                 Some(created) => Ok(created.configuration),
                 None => {
                     self.check_case().await?;
+                    if has_object(&self.states.list().await?) {
+                        return Err(Error::NoConfiguration(self.top.clone()));
+                    }
                     Err(Error::Missing(self.top.clone()))
                 }
             },
@@ -287,4 +308,9 @@ impl Kloset {
             Item::Folder | Item::Link(_) => None,
         }))
     }
+}
+
+/// Reports whether a file of a folder is an object of a kloset.
+fn has_object(files: &[(Arc<str>, File)]) -> bool {
+    files.iter().any(|(name, _)| Mac::from_name(name).is_some())
 }

@@ -1,6 +1,6 @@
 //! The requests of a process before it serves the first byte.
 
-use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, RequestKind};
+use icloud_simulator::{Content, FaultAction, FaultRule, HoldAt, Mutation, RequestKind};
 use plakar_host::{Executable, Host, Resource, Settings, until};
 use tempfile::TempDir;
 
@@ -100,9 +100,32 @@ async fn a_replaced_configuration_is_read_again() {
     // The new file has the same length as the other one, and a time in the same second.
     drive.simulator.put_file("kloset/CONFIG", Content::from(b"the other".as_slice()), WHEN);
     assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the other");
-    drive.simulator.mutate("kloset", icloud_simulator::Mutation::Trash).unwrap();
+    drive.simulator.mutate("kloset", Mutation::Trash).unwrap();
     let message = drive.store(&settings).await.open().await.unwrap_err().message();
     assert!(message.contains("holds no kloset"), "{message}");
+}
+
+/// Another configuration would make the objects unreadable, and what is stored with it, too.
+#[tokio::test]
+async fn a_kloset_that_has_lost_its_configuration_is_not_created_again() {
+    let (drive, settings, _state) = kloset(b"the first");
+    let state = format!("kloset/states/{}", "ab".repeat(32));
+    drive.simulator.put_file(&state, Content::from(b"state".as_slice()), WHEN);
+    drive.simulator.mutate("kloset/CONFIG", Mutation::Trash).unwrap();
+    let store = drive.store(&settings).await;
+    let opened = store.open().await.unwrap_err().message();
+    assert!(opened.contains("CONFIG is missing"), "{opened}");
+    let created = store.create("the other").await.unwrap_err().message();
+    assert!(created.contains("CONFIG is missing"), "{created}");
+
+    // A packfile alone is an object, too. Other files are not, nor are the folders of a process
+    // that was killed.
+    drive.simulator.mutate(&state, Mutation::Trash).unwrap();
+    assert!(store.create("the other").await.is_err());
+    drive.simulator.mutate(&path("packfiles", [1; 32]), Mutation::Trash).unwrap();
+    drive.simulator.put_file("kloset/packfiles/.DS_Store", Content::from(b"x".as_slice()), WHEN);
+    store.create("the other").await.unwrap();
+    assert_eq!(drive.store(&settings).await.open().await.unwrap(), "the other");
 }
 
 #[tokio::test]
