@@ -18,14 +18,15 @@ use tempfile::TempDir;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The variable with the target of the package, if it is not this machine. Its executable runs under
-/// an emulator for the user mode of qemu.
+/// The variable with the target of the package, if it is not the default. An executable for another
+/// architecture runs under an emulator for the user mode of qemu.
 const TARGET_VARIABLE: &str = "PLAKAR_ICLOUD_TARGET";
 
-/// Returns the name of the emulator, if the package is for another target.
+/// Returns the name of the emulator, if the package is for another architecture.
 fn emulator() -> Option<String> {
     let target = std::env::var(TARGET_VARIABLE).ok()?;
-    Some(format!("qemu-{}-static", target.split('-').next().unwrap_or_default()))
+    let architecture = target.split('-').next()?;
+    (architecture != std::env::consts::ARCH).then(|| format!("qemu-{architecture}-static"))
 }
 
 /// Builds the package with the profile of the tests, which saves minutes. Returns its folder.

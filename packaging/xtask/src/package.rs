@@ -37,7 +37,7 @@ pub struct Package {
     /// Also serve locations rclone://, for machines without plakar's own package "rclone"
     #[arg(long, conflicts_with = "all_backends")]
     rclone_locations: bool,
-    /// Target of the Rust compiler [default: that of this machine, with musl if it is installed]
+    /// Target of the Rust compiler [default: that of this machine, with musl if it and a C compiler for it are installed]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// Profile of cargo

@@ -17,7 +17,7 @@ pub struct Target {
 
 impl Target {
     /// Returns the named target. Without a name, returns the target of this machine: with musl if
-    /// its standard library is installed, or else with glibc.
+    /// Rust's standard library and a C compiler for it are installed, or else with glibc.
     pub fn new(name: Option<&str>) -> Result<Self> {
         let triple = match name {
             Some(name) => name.to_owned(),
@@ -69,8 +69,10 @@ fn default_triple() -> Result<String> {
     let host = host()?;
     let musl = host.replace("-gnu", "-musl");
     let folder = output(rustc().args(["--print", "target-libdir", "--target", &musl]));
-    let is_installed = folder.is_ok_and(|folder| Path::new(folder.trim()).is_dir());
-    Ok(if is_installed { musl } else { host })
+    let has_library = folder.is_ok_and(|folder| Path::new(folder.trim()).is_dir());
+    let compiler = format!("{}-linux-musl-gcc", musl.split('-').next().unwrap_or_default());
+    let has_compiler = on_path(&[&compiler, "musl-gcc"]).is_some();
+    Ok(if has_library && has_compiler { musl } else { host })
 }
 
 /// Returns the folder of the compiler's own files.
