@@ -278,6 +278,8 @@ pub struct Listing {
     pub incomplete: Option<Error>,
     /// Why the listing may be incomplete, by counters of the service whose meaning is uncertain.
     pub doubt: Option<Error>,
+    /// A line for the user about the folder.
+    pub note: Option<String>,
     /// The number of items that the service counts but does not list.
     pub missing: u64,
     /// The number of items that were left out by rules.
@@ -328,6 +330,8 @@ pub struct File {
     /// Whether the file is a leftover: a complete replacement that has not got its name in the service,
     /// because a process was killed.
     pub is_leftover: bool,
+    /// Whether the content is generated on this machine, so that reading it needs no request.
+    pub is_generated: bool,
 }
 
 impl TryFrom<methods::Entry> for Entry {
@@ -344,6 +348,7 @@ impl TryFrom<methods::Entry> for Entry {
                 version: entry.version.into(),
                 is_package: entry.package,
                 is_leftover: entry.unfinished,
+                is_generated: entry.generated,
             }),
             (false, None) => {
                 let cause = Error::unexpected("rclone holds no object for the file");
@@ -367,6 +372,7 @@ impl From<methods::ListedFolder> for Listing {
             invalid: folder.invalid.into_iter().map(InvalidEntry::from).collect(),
             incomplete: folder.incomplete.map(Error::from),
             doubt: folder.doubt.map(Error::from),
+            note: folder.note,
             missing: folder.missing,
             excluded: folder.excluded,
         };

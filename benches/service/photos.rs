@@ -1,12 +1,13 @@
-//! A large photo library.
+//! Photo libraries: a large one, and a small one compared with rclone.
 
 use std::time::Duration;
 
-use icloud_simulator::{Content, NewAsset, PRIMARY_ZONE};
+use icloud_simulator::{Content, LatencyProfile, NewAsset, PRIMARY_ZONE, Simulator};
 
 use super::{
     Failure, Table,
     large::{self, Bounds},
+    plain::Bench,
     service::Service,
 };
 
@@ -16,27 +17,58 @@ const HOUR: i64 = 3_600_000;
 /// The limit for the memory in MiB.
 const MEMORY: u64 = 200;
 
-/// Lists a library: at first, and then unchanged, with the sync token and without it. Then backs it up.
+/// The number of photos and the size of each in the comparison.
+const COMPARED: u64 = 500;
+const SIZE: u64 = 4096;
+
 pub async fn run(table: &mut Table) -> Result<(), Failure> {
-    let service = Service::new()?;
-    service.simulator.photos(|library| {
-        for number in 0..PHOTOS {
-            let content = Content::Generated { seed: number, size: 100 };
+    compare(table).await?;
+    large_library(table).await
+}
+
+fn fill(simulator: &Simulator, photos: u64, size: u64) {
+    simulator.photos(|library| {
+        for number in 0..photos {
+            let content = Content::Generated { seed: number, size };
             let taken = TAKEN - number.cast_signed() * HOUR;
             library.add(PRIMARY_ZONE, NewAsset::image(&format!("IMG_{:04}.HEIC", number % 10_000), taken, content));
         }
     });
+}
+
+/// Saves a library with rclone and with plakar, and saves it again unchanged.
+async fn compare(table: &mut Table) -> Result<(), Failure> {
+    let mut bench = Bench::new(LatencyProfile::Flat).await?;
+    fill(&bench.service.simulator, COMPARED, SIZE);
+    let copy = bench.service.path("photos");
+    bench.new_kloset().await?;
+    let source = bench.define("source", "icloud://photos").await?;
+    for (name, requests) in [("back up 500 photos", COMPARED + 60), ("back them up again, unchanged", 20)] {
+        let theirs = bench.rclone("icloud,service=photos:", &copy).await?;
+        bench.deserted().await?;
+        let ours = bench.service.cost(bench.plakar(&["backup", "-no-progress", &source])).await?;
+        table.row(&format!("{name}: rclone"), &theirs.figures(), true);
+        table.row(name, &ours.figures(), ours.requests <= requests && ours.requests < theirs.requests);
+    }
+    Ok(())
+}
+
+/// Lists a library: at first, and then unchanged, with the sync token and without it. Then backs it up.
+async fn large_library(table: &mut Table) -> Result<(), Failure> {
+    let service = Service::new()?;
+    fill(&service.simulator, PHOTOS, 100);
     let location = "icloud://photos";
     let files = usize::try_from(2 * PHOTOS)?; // each photo has a sidecar
     let mut bytes = 0;
-    for (name, requests, first, accepts_tokens) in [
-        // The names of all photos are chosen together, so the first file waits for the whole listing.
+    for (name, requests, first_file, accepts_tokens) in [
+        // The names of all photos are chosen together, so the first file waits for the whole listing. The
+        // folders at the top do not.
         ("list 100,000 photos for the first time", 1_020, 60, true),
         ("list them unchanged", 10, 5, true),
         ("list them unchanged, without a token", 700, 60, false),
     ] {
         service.simulator.rules(|rules| rules.photos.accepts_tokens = accepts_tokens);
-        let bounds = Bounds { requests, first: Duration::from_secs(first), memory: MEMORY };
+        let bounds = Bounds { requests, first_file: Duration::from_secs(first_file), memory: MEMORY };
         bytes = large::list(&service, name, location, files, &bounds, table).await?;
     }
     service.simulator.rules(|rules| {

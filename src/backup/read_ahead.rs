@@ -34,7 +34,8 @@ const ANNOUNCED: RangeInclusive<usize> = 8..=256;
 /// file, up to limits on their number and bytes. Before that, these files and later ones are
 /// announced to the backend, so that it gets the addresses of many contents with one request. A
 /// skipped file ends the read-ahead, because the next files are likely to be skipped, too. A single
-/// changed file does not start it.
+/// changed file does not start it. Generated files are not read ahead, and they neither start nor end
+/// the read-ahead: the metadata of a photo changes without its content.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -113,8 +114,10 @@ impl ReadAhead {
             Progress::Downloaded(content, is_package) => Content::of_spooled(content, is_package),
             Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
-        state.consecutive += 1;
-        self.read_ahead(&mut state, number);
+        if !file.is_generated {
+            state.consecutive += 1;
+            self.read_ahead(&mut state, number);
+        }
         Some((content, file))
     }
 
@@ -126,7 +129,8 @@ impl ReadAhead {
         }
         state.announce(number, window);
         let State { files, waiting, waiting_bytes, .. } = state;
-        for (_, listed) in files.range_mut((Bound::Excluded(number), Bound::Unbounded)).take(window) {
+        let next = files.range_mut((Bound::Excluded(number), Bound::Unbounded));
+        for (_, listed) in next.filter(|(_, listed)| !listed.file.is_generated).take(window) {
             let small = listed.file.size.filter(|&size| size <= MAX_FILE_SIZE);
             let (Some(size), Progress::Untouched) = (small, &listed.progress) else {
                 continue;
@@ -153,7 +157,9 @@ impl ReadAhead {
             }
             Progress::Untouched | Progress::Downloaded(..) => {}
         }
-        state.consecutive = 0;
+        if !listed.file.is_generated {
+            state.consecutive = 0;
+        }
         Some((listed.file, false))
     }
 
@@ -173,10 +179,11 @@ impl State {
     fn announce(&mut self, number: u64, window: usize) {
         let ahead = (4 * window).clamp(*ANNOUNCED.start(), *ANNOUNCED.end());
         let from = self.announced.max(number);
-        if self.files.range((Bound::Excluded(number), Bound::Included(from))).nth(ahead / 2).is_some() {
+        let read = |listed: &(&u64, &Listed)| !listed.1.file.is_generated;
+        if self.files.range((Bound::Excluded(number), Bound::Included(from))).filter(read).nth(ahead / 2).is_some() {
             return;
         }
-        let next = || self.files.range((Bound::Excluded(from), Bound::Unbounded)).take(ahead / 2);
+        let next = || self.files.range((Bound::Excluded(from), Bound::Unbounded)).filter(read).take(ahead / 2);
         if let Some((&last, _)) = next().last() {
             File::announce(next().map(|(_, listed)| &listed.file));
             self.announced = last;

@@ -202,6 +202,9 @@ impl Walk<'_> {
             let error = Error::new("cannot list all of", path, cause);
             findings.push(Found::Failed(Failed { path: path.clone(), error, missing: listing.missing }));
         }
+        if let Some(note) = listing.note {
+            findings.push(Found::Note(format!("{}: {note}", path.to_string().escape_debug())));
+        }
         if listing.excluded > 0 {
             findings.push(Found::Excluded(listing.excluded));
         }

@@ -136,6 +136,7 @@ pub struct ListedFolder {
     pub invalid: Vec<InvalidEntry>,
     pub incomplete: Option<Failure>,
     pub doubt: Option<Failure>,
+    pub note: Option<String>,
     #[serde(default)]
     pub missing: u64,
     #[serde(default)]
@@ -181,6 +182,8 @@ pub struct Entry {
     pub unfinished: bool,
     #[serde(default)]
     pub shared: bool,
+    #[serde(default)]
+    pub generated: bool,
 }
 
 fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ffi::Object>, D::Error> {

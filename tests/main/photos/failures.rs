@@ -57,6 +57,39 @@ async fn a_refusal_of_the_account_ends_the_backup() {
     }
 }
 
+/// A refusal that concerns the account ends the backup, also if the request was for a shared library or an album.
+#[tokio::test]
+async fn a_refusal_in_a_part_of_the_library_ends_the_backup() {
+    let mut photos = Photos::new();
+    let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+    let content = photos.content(10);
+    let album = photos.change(|library| {
+        library.add_zone(SHARED, true);
+        library.add(SHARED, NewAsset::image("IMG_2.HEIC", NOVEMBER, content));
+        let album = library.add_album(PRIMARY_ZONE, "Trip", "", false);
+        library.set_member(PRIMARY_ZONE, &album, &id, true);
+        album
+    });
+    let denied = refusal(403, "ACCESS_DENIED", "private db access disabled for this account");
+    for (action, part) in [
+        (denied, "Apple refuses access to the photo library"),
+        (refusal(503, "THROTTLED", "Too many requests"), "Apple limits the requests to the photo library"),
+    ] {
+        for (kind, subject) in [
+            (RequestKind::PhotosQuery, SHARED),
+            (RequestKind::PhotosCount, SHARED),
+            (RequestKind::PhotosQuery, album.as_str()),
+        ] {
+            photos.icloud.simulator.clear_faults();
+            let fault = photos.icloud.simulator.add_fault(FaultRule::new(kind, action.clone()).matching(subject));
+            let said = photos.failure().await;
+            assert!(said.contains(part) && said.contains("wait for some hours"), "{kind:?} {subject}: {said}");
+            // plakar starts two importers.
+            assert!(photos.icloud.simulator.faults_applied()[&fault] <= 2, "{kind:?} {subject}: {part}");
+        }
+    }
+}
+
 /// Pages without records are not the end of a library.
 #[tokio::test]
 async fn an_empty_page_is_not_the_end() {

@@ -1,5 +1,6 @@
 //! iCloud Photos as a source.
 
+mod albums;
 mod changes;
 mod failures;
 mod library;

@@ -7,7 +7,7 @@ use crate::icloud::assert_sound;
 
 impl Photos {
     /// Returns the error with which a backup ends.
-    async fn failure(&self) -> String {
+    pub(super) async fn failure(&self) -> String {
         let settings = self.icloud.settings("icloud://photos");
         let ended = self.icloud.host.backup(&settings, &Options::default(), Backup::first()).await;
         ended.expect_err("the backup succeeded").to_string()

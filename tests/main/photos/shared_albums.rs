@@ -52,6 +52,34 @@ async fn shared_albums_are_folders() {
     }
 }
 
+/// A shared album that the service no longer lists is one error. A failure of the list is another error.
+#[tokio::test]
+async fn a_shared_album_that_disappears_is_reported() {
+    let mut photos = Photos::new();
+    photos.add("/Library/2026/11/IMG_0001.HEIC", NOVEMBER);
+    let party = add_album(&mut photos, "Party", "/Shared Albums/Party", 2);
+    let first = photos.backup().await;
+    assert_sound(&first);
+    assert_eq!(media(&first), photos.expected);
+
+    let outage = FaultRule::new(RequestKind::SharedAlbums, refusal(500, "", ""));
+    photos.icloud.simulator.add_fault(outage);
+    let second = photos.backup_after(&first).await;
+    assert_eq!(second.errors.keys().collect::<Vec<_>>(), ["/Shared Albums"]);
+    assert!(!second.errors["/Shared Albums"].contains("no longer lists"), "{:?}", second.errors);
+    photos.icloud.simulator.clear_faults();
+
+    photos.change(|library| library.remove_zone(&party));
+    photos.expected.retain(|path, _| !path.starts_with("/Shared Albums/"));
+    for _ in 0..2 {
+        let later = photos.backup_after(&first).await;
+        assert_eq!(later.errors.keys().collect::<Vec<_>>(), ["/Shared Albums"]);
+        let said = &later.errors["/Shared Albums"];
+        assert!(said.contains("no longer lists the shared album \"Party\""), "{said}");
+        assert_eq!(media(&later), photos.expected);
+    }
+}
+
 /// Of two albums with one title, each keeps its folder.
 #[tokio::test]
 async fn albums_with_the_same_title_have_two_folders() {

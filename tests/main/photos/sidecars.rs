@@ -2,11 +2,41 @@
 
 use std::process::Command;
 
-use icloud_simulator::NewAsset;
+use icloud_simulator::{NewAsset, PRIMARY_ZONE, RequestKind};
 use serde_json::{Value, json};
 
-use super::{NOVEMBER, Photos, text};
+use super::{NOVEMBER, Photos, media, text};
 use crate::icloud::assert_sound;
+
+/// A change of the metadata that keeps the length of the sidecar opens the sidecar, and nothing else.
+#[tokio::test]
+async fn a_change_of_the_metadata_reads_no_content() {
+    let mut photos = Photos::new();
+    let ids: Vec<String> = (0..200)
+        .map(|n| {
+            let content = photos.content(50);
+            let path = format!("/Library/2026/11/IMG_{n:04}.HEIC");
+            photos.expect(&path, &content);
+            let name = path.rsplit('/').next().unwrap_or_default();
+            photos.put(NewAsset { title: "old".to_owned(), ..NewAsset::image(name, NOVEMBER + n, content) })
+        })
+        .collect();
+    let first = photos.backup().await;
+    assert_sound(&first);
+    assert_eq!(media(&first), photos.expected);
+    photos.change(|library| {
+        for id in &ids[50..150] {
+            library.change(PRIMARY_ZONE, id, |asset| asset.title = "new".to_owned());
+        }
+    });
+    photos.icloud.simulator.reset_counts();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    let changed: Vec<String> = (50..150).map(|n| format!("/Library/2026/11/IMG_{n:04}.HEIC.xmp")).collect();
+    assert_eq!(second.opened.iter().cloned().collect::<Vec<_>>(), changed);
+    assert!(text(&second, &changed[0]).contains(">new</rdf:li>"));
+    assert_eq!((photos.contents(), photos.icloud.count(RequestKind::PhotosLookup)), (0, 0));
+}
 
 /// Each tag has the value of the photo, whatever characters the texts contain. The test needs exiftool (Debian:
 /// libimage-exiftool-perl).

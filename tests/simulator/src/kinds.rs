@@ -83,7 +83,7 @@ pub enum RequestKind {
     PhotosLookup,
     /// `internal/records/query/batch`: counts of Photos.
     PhotosCount,
-    /// `changes/database`: the zones of Photos.
+    /// `changes/database` or `zones/list`: the zones of Photos.
     PhotosZones,
     /// `changes/zone`: the changes in zones of Photos.
     PhotosChanges,
@@ -240,7 +240,7 @@ fn of_photos(path: &str) -> RequestKind {
         Some("records/query") => RequestKind::PhotosQuery,
         Some("records/lookup") => RequestKind::PhotosLookup,
         Some("internal/records/query/batch") => RequestKind::PhotosCount,
-        Some("changes/database") => RequestKind::PhotosZones,
+        Some("changes/database" | "zones/list") => RequestKind::PhotosZones,
         Some("changes/zone") => RequestKind::PhotosChanges,
         _ => RequestKind::Unknown,
     }

@@ -30,6 +30,7 @@ type Entry struct {
 	Package    bool   `json:"package,omitempty"`    // a document that a Mac stores as a folder
 	Unfinished bool   `json:"unfinished,omitempty"` // a replacement that has not got its name, because a process was killed
 	Shared     bool   `json:"shared,omitempty"`     // another account owns it
+	Generated  bool   `json:"generated,omitempty"`  // reading it needs no request
 }
 
 // versioned is an object that reports its version.
@@ -40,6 +41,9 @@ type packaged interface{ IsPackage() bool }
 
 // listedSize is an object that reports its size in listings.
 type listedSize interface{ ListedSize() int64 }
+
+// generated is an object whose content may be generated without a request.
+type generated interface{ IsGenerated() bool }
 
 // owned is an item that reports whether another account owns it.
 type owned interface {
@@ -70,6 +74,12 @@ type folderLister interface {
 // not certain.
 type countingLister interface {
 	ListCounted(ctx context.Context, dirs []string) (listed []fs.DirEntries, errs, doubts []error)
+}
+
+// noting is an Fs that has lines for the user about folders that were listed.
+type noting interface {
+	// Note returns the line about a folder, or "".
+	Note(ctx context.Context, dir string) string
 }
 
 // entryOf returns the description of an item. It stores the object of a file under
@@ -105,6 +115,9 @@ func entryOf(ctx context.Context, item fs.DirEntry) Entry {
 	if own, ok := object.(listedSize); ok && entry.Size < 0 && own.ListedSize() >= 0 {
 		size := own.ListedSize()
 		entry.Listed = &size
+	}
+	if own, ok := object.(generated); ok {
+		entry.Generated = own.IsGenerated()
 	}
 	entry.Version = versionOf(ctx, object)
 	entry.Object = objects.add(object)
@@ -143,6 +156,7 @@ type listedFolder struct {
 	Invalid    []invalidEntry `json:"invalid,omitempty"`
 	Incomplete *Failure       `json:"incomplete,omitempty"` // why there may be more entries
 	Doubt      *Failure       `json:"doubt,omitempty"`      // why there may be more, by counters of uncertain meaning
+	Note       string         `json:"note,omitempty"`       // a line for the user
 	Missing    int64          `json:"missing,omitempty"`    // how many entries are missing, if that is known
 	Excluded   int64          `json:"excluded,omitempty"`   // number of excluded items
 	Failure    *Failure       `json:"failure,omitempty"`    // why the folder cannot be listed
@@ -189,6 +203,9 @@ func list(ctx context.Context, in listRequest) (*listResult, error) {
 		var lacking incomplete
 		if errors.As(errors.Join(errs[i], doubts[i]), &lacking) {
 			folder.Missing = lacking.Missing()
+		}
+		if noting, ok := f.(noting); ok {
+			folder.Note = noting.Note(ctx, paths[i])
 		}
 		folder.Entries = make([]Entry, 0, len(listed[i]))
 		for _, item := range listed[i] {

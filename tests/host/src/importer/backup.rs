@@ -59,6 +59,8 @@ pub struct Counts {
     pub errors: usize,
     /// The sum of the sizes of the files.
     pub bytes: i64,
+    /// The time until the first record.
+    pub first: Option<Duration>,
     /// The time until the first regular file.
     pub first_file: Option<Duration>,
 }
@@ -88,15 +90,18 @@ impl Importer {
     pub async fn count(&self) -> Result<Counts> {
         let mut counts = Counts::default();
         let began = Instant::now();
-        self.exchange(None, |done| match &done.record.file_info {
-            _ if !done.record.error.is_empty() => counts.errors += 1,
-            Some(info) if info.mode & MODE_DIR != 0 => counts.folders += 1,
-            Some(info) if is_regular(info) => {
-                counts.files += 1;
-                counts.bytes += info.size;
-                counts.first_file.get_or_insert_with(|| began.elapsed());
+        self.exchange(None, |done| {
+            counts.first.get_or_insert_with(|| began.elapsed());
+            match &done.record.file_info {
+                _ if !done.record.error.is_empty() => counts.errors += 1,
+                Some(info) if info.mode & MODE_DIR != 0 => counts.folders += 1,
+                Some(info) if is_regular(info) => {
+                    counts.files += 1;
+                    counts.bytes += info.size;
+                    counts.first_file.get_or_insert_with(|| began.elapsed());
+                }
+                _ => counts.others += 1,
             }
-            _ => counts.others += 1,
         })
         .await?;
         Ok(counts)

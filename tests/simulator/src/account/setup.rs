@@ -164,6 +164,7 @@ fn account_info(rules: &AccountRules, challenge: bool) -> Value {
             "locked": false,
             "statusCode": 2,
             "iCDPEnabled": pcs,
+            "hasICloudQualifyingDevice": true,
             "isWebAccessAllowed": rules.web_access,
         },
         "webservices": {

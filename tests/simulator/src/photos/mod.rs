@@ -222,6 +222,18 @@ impl Photos {
         zone.changed(Changed::Album(album.to_owned()));
     }
 
+    /// Moves an album, or a folder of albums, to another folder.
+    ///
+    /// # Panics
+    /// Panics if there is no such zone.
+    pub fn move_album(&mut self, zone: &str, album: &str, folder: &str) {
+        let zone = self.zone_mut(zone);
+        if let Some(found) = zone.albums.iter_mut().find(|candidate| candidate.id == album) {
+            folder.clone_into(&mut found.parent);
+        }
+        zone.changed(Changed::Album(album.to_owned()));
+    }
+
     /// Removes an album, but none of its assets.
     ///
     /// # Panics
@@ -305,7 +317,7 @@ pub(crate) fn respond(
             }
             Ok(Response::json(200, &json!({ "batch": batch })))
         }
-        "changes/database" => Ok(Response::json(200, &changes::database(photos, &area))),
+        "changes/database" | "zones/list" => Ok(Response::json(200, &changes::database(photos, &area))),
         "changes/zone" => Ok(Response::json(200, &changes::zones(photos, &context, &area, &body))),
         _ => Err(Response::service_error(404, "Not Found")),
     }

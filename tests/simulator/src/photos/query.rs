@@ -133,14 +133,13 @@ pub(super) fn lookup(zone: &Zone, context: &Context<'_>, body: &Value) -> Result
     let source = context.source(&zone.name);
     let found = requested.iter().map(|request| {
         let name = request["recordName"].as_str().unwrap_or_default();
-        let record = match (zone.assets.get(name), zone.master(name)) {
-            (Some(asset), _) => fields::asset(asset, &source),
-            (None, Some(asset)) => fields::master(asset, &source),
-            (None, None) => {
-                return json!({ "recordName": name, "reason": "Record not found", "serverErrorCode": "NOT_FOUND" });
-            }
-        };
-        fields::only(record, &body["desiredKeys"])
+        let asset = zone.assets.get(name).map(|asset| fields::asset(asset, &source));
+        let master = || zone.master(name).map(|asset| fields::master(asset, &source));
+        let album = || zone.albums.iter().find(|album| album.id == name).map(|album| fields::album(album, &zone.name));
+        match asset.or_else(master).or_else(album) {
+            Some(record) => fields::only(record, &body["desiredKeys"]),
+            None => json!({ "recordName": name, "reason": "Record not found", "serverErrorCode": "NOT_FOUND" }),
+        }
     });
     Ok(json!({ "records": found.collect::<Vec<_>>() }))
 }

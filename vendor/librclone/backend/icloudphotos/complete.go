@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 
@@ -50,13 +51,26 @@ func (c *loader) compareCounts(ctx context.Context, l *library) (difference, cou
 	return difference, counted, nil
 }
 
-// checkComplete sets l.partial if photos may be missing from the library.
-func (l *library) checkComplete(difference map[string]int) {
-	why, advice := "", ""
-	switch count := missing(difference); {
+// acceptedAfter is how long the same difference is an error. Several listings have
+// confirmed it then, so users who have compared the numbers need no further errors.
+const acceptedAfter = 7 * 24 * time.Hour
+
+// isAccepted reports whether the reason why photos may be missing is no error any more.
+// Many missing photos are always an error.
+func (l *library) isAccepted(now time.Time) bool {
+	count := missing(l.Missing)
+	isFew := count <= 10 || 100*count <= len(l.Assets)
+	return isFew && l.Doubt != "" && now.Sub(l.DoubtSince) >= acceptedAfter
+}
+
+// checkComplete sets l.partial if photos may be missing from the library. It sets
+// l.note instead if the reason has stayed the same for a long time.
+func (l *library) checkComplete(now time.Time) {
+	why, advice, isTemporary := "", "", false
+	switch count := missing(l.Missing); {
 	case count > 0:
 		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
-		advice = "if later backups say so too, compare the numbers on icloud.com"
+		advice = "if later backups say so too, compare the numbers on icloud.com; after a week, a small difference is no error any more"
 	case len(l.Refused) > 0:
 		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
 		advice = "photos of bursts, hidden photos or deleted photos may be missing"
@@ -65,15 +79,27 @@ func (l *library) checkComplete(difference map[string]int) {
 		advice = "if later backups say so too, compare the numbers on icloud.com"
 	case l.changed:
 		why = "the photo library has changed while it was listed, so some photos may be missing"
-		advice = "back it up again"
+		advice, isTemporary = "back it up again", true
 	case !l.Indexed:
 		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
-		advice = "wait for a day and back it up again"
-	default:
-		l.partial = nil
-		return
+		advice, isTemporary = "wait for a day and back it up again", true
 	}
-	l.partial = finalError(apierr.KindDamaged, why, advice)
+	l.partial, l.note = nil, ""
+	if why != l.Doubt {
+		l.Doubt, l.DoubtSince, l.unsaved = why, now, true
+	}
+	switch {
+	case why == "":
+	case !isTemporary && l.isAccepted(now):
+		l.note = why + sinceThen(l.DoubtSince)
+	default:
+		l.partial = finalError(apierr.KindDamaged, why, advice)
+	}
+}
+
+// sinceThen returns the end of a note about a difference.
+func sinceThen(since time.Time) string {
+	return fmt.Sprintf("; this has not changed since %s and is no error any more: compare the numbers on icloud.com", since.UTC().Format(time.DateOnly))
 }
 
 // missing returns the number of assets that the service counts but does not
@@ -114,7 +140,8 @@ const memberCounts = "CPLContainerRelationNotDeletedByAssetDate:"
 const countedAlbums = 50
 
 // compareMembers stores an error for each of the albums of which the service counts
-// more photos than it lists. It is unknown whether hidden photos, and photos in
+// more photos than it lists, or a note if the difference has stayed the same for a
+// long time. It is unknown whether hidden photos, and photos in
 // Recently Deleted, belong to the list, so as many of them are not missed. Without
 // their number, nothing is compared. Only an error that ends the run is returned,
 // because the photos themselves are counted for the library.
@@ -144,12 +171,30 @@ func (c *loader) compareMembers(ctx context.Context, l *library, albums []string
 		}
 		unlisted := hidden + deleted
 		for _, name := range albums {
-			if lacks := counted[memberCounts+name] - listed[name]; lacks > unlisted && l.membersErr[name] == nil {
-				l.membersErr[name] = finalError(apierr.KindDamaged,
-					fmt.Sprintf("the service counts %d more photos in the album than it lists", lacks),
-					"the photos themselves are in the library; the next backup lists the album again")
+			if l.membersErr[name] == nil {
+				l.checkMembers(name, counted[memberCounts+name]-listed[name], unlisted, time.Now())
 			}
 		}
 	}
 	return nil
+}
+
+// checkMembers stores an error or a note if an album lacks more photos than may be
+// unlisted.
+func (l *library) checkMembers(name string, lacks, unlisted int, now time.Time) {
+	a := l.Albums[name]
+	if lacks <= unlisted {
+		a.Lacks, a.LacksSince = 0, 0
+		return
+	}
+	if a.Lacks != lacks {
+		a.Lacks, a.LacksSince = lacks, now.UnixMilli()
+	}
+	why := fmt.Sprintf("the service counts %d more photos in the album than it lists", lacks)
+	if since := time.UnixMilli(a.LacksSince); now.Sub(since) >= acceptedAfter {
+		l.membersNote[name] = why + sinceThen(since)
+		return
+	}
+	l.membersErr[name] = finalError(apierr.KindDamaged, why,
+		"the photos themselves are in the library; the next backup lists the album again, and after a week, the same difference is no error any more")
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud"
 
@@ -91,7 +92,7 @@ func TestReasonsForPartialLibraries(t *testing.T) {
 		"not finished indexing": {},
 		"":                      {Missing: map[string]int{"a": -1}, Indexed: true},
 	} {
-		l.checkComplete(l.Missing)
+		l.checkComplete(time.Now())
 		if why == "" {
 			assert.NoError(t, l.partial)
 		} else {

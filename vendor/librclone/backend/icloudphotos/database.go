@@ -30,6 +30,7 @@ type database struct {
 	consent  *consent
 
 	sharedUnknown bool // the libraries of other accounts could not be listed
+	albumsUnknown bool // the shared albums could not be listed
 
 	mu    sync.Mutex
 	zones map[string]zoneID // the zones of the contents that were requested, by key

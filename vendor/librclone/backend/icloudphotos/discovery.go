@@ -18,11 +18,6 @@ const (
 	sharedArea   = "shared"
 )
 
-// lossReported is how long backups report that the service does not list a library
-// any more. An account that has left a shared library may get the same response as
-// one whose libraries are temporarily unavailable.
-const lossReported = 7 * 24 * time.Hour
-
 // findZones returns the zones that are photo libraries. Other zones belong to
 // shared links and to apps. It returns sharedErr if only libraries other than that
 // of the account could not be found.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
@@ -30,6 +29,7 @@ type (
 		Shared             map[string]time.Time // by key of a shared library: when the service first did not list it; zero if it does
 		Counted            time.Time            // when Collections were counted
 		Collections        []Collection         // what the libraries have
+		Albums             map[string]seenAlbum // by ID of a shared album
 	}
 	indexPart struct {
 		Name     string // of the record
@@ -107,37 +107,6 @@ func readHead(path string) indexHead {
 	return head
 }
 
-// noteFound stores which of the shared libraries in the index the service lists. It
-// returns the number of those whose loss has to be reported, and the keys of those to
-// remove from the index. If sharedUnknown is set, found lacks the libraries of other
-// accounts.
-func (h *indexHead) noteFound(found []foundZone, sharedUnknown bool, now time.Time) (lost int, gone []string) {
-	for key, since := range h.Shared {
-		area, name, _ := strings.Cut(key, "/")
-		isListed, isMoved := false, false // isMoved is set for a library that is now listed in the other area
-		for _, zone := range found {
-			_, isKnown := h.Shared[zone.key()]
-			isListed = isListed || zone.key() == key
-			isMoved = isMoved || zone.Name == name && !isKnown
-		}
-		switch {
-		case isListed:
-			h.Shared[key] = time.Time{}
-		case isMoved:
-			gone = append(gone, key)
-		case area == sharedArea && sharedUnknown:
-		case since.IsZero():
-			h.Shared[key] = now
-			lost++
-		case now.Sub(since) < lossReported:
-			lost++
-		default:
-			gone = append(gone, key)
-		}
-	}
-	return lost, gone
-}
-
 // forgetWait is how long ForgetIndex waits for a process that updates the index.
 const forgetWait = 10 * time.Second
 
@@ -205,10 +174,13 @@ func writeIndex(path string, head indexHead, libraries map[string]*library) erro
 		return nil
 	}
 	head.Version, head.Libraries = indexVersion, len(libraries)
-	lost := head.Shared
-	head.Shared = map[string]time.Time{}
+	lost, lostAlbums := head.Shared, head.Albums
+	head.Shared, head.Albums = map[string]time.Time{}, map[string]seenAlbum{}
 	for _, l := range libraries {
-		if l.Name != primaryZone && l.Area != sharedAlbumArea {
+		switch {
+		case l.Area == sharedAlbumArea:
+			head.Albums[l.Name] = seenAlbum{Folder: l.Given, Gone: lostAlbums[l.Name].Gone}
+		case l.Name != primaryZone:
 			head.Shared[l.key()] = lost[l.key()]
 		}
 	}

@@ -20,6 +20,8 @@ type library struct {
 	HasDeleted bool                 // assets in Recently Deleted were listed
 	Listed     time.Time            // when the library was last listed completely
 	Missing    map[string]int       // by index: the items that the service counts but does not list
+	Doubt      string               // the reason why photos may be missing, or ""
+	DoubtSince time.Time            // when Doubt was first found
 	Indexed    bool                 // the service had indexed the library when it was listed
 	Refused    []string             // the indexes that the service does not list
 	HasAlbums  bool                 // the albums were listed
@@ -31,8 +33,11 @@ type library struct {
 	zone       zoneID
 	failed     error            // the reason why the library could not be listed
 	partial    error            // the reason why photos may be missing
+	note       string           // in place of partial: a line for the user
 	albumsErr  error            // the reason why the albums could not be listed
 	membersErr map[string]error // by album: the reason why its photos could not be listed
+
+	membersNote map[string]string // by album: a line for the user
 }
 
 // key returns the key of the library in the index.
@@ -87,6 +92,9 @@ type album struct {
 	Parent string // the record name of the folder
 	Folder bool
 	Given  string // the name in the tree; "" until it is chosen
+
+	Lacks      int   // how many more photos the service counts than it lists, if that is an error
+	LacksSince int64 // when Lacks was first found, in milliseconds since 1970
 }
 
 // relation is the membership of an asset in an album.
@@ -100,7 +108,7 @@ func newLibrary(zone zoneID) *library {
 		Area: zone.Area, Name: zone.Name,
 		Assets: map[string]*asset{}, Masters: map[string]*master{},
 		Albums: map[string]*album{}, Relations: map[string]*relation{},
-		Missing: map[string]int{}, zone: zone, membersErr: map[string]error{}, unsaved: true,
+		Missing: map[string]int{}, zone: zone, membersErr: map[string]error{}, membersNote: map[string]string{}, unsaved: true,
 	}
 }
 
@@ -153,10 +161,18 @@ func (l *library) applyAlbum(r *record) {
 	}
 	name := r.encodedText("albumNameEnc")
 	a := &album{Name: name, Parent: r.text("parentId"), Folder: r.number("albumType") == albumOfAlbums}
-	if known := l.Albums[r.Name]; known != nil && known.Name == a.Name && known.Parent == a.Parent {
-		a.Given = known.Given
+	if known := l.Albums[r.Name]; known != nil {
+		a.keep(known)
 	}
 	l.Albums[r.Name] = a
+}
+
+// keep takes from an earlier state what the service does not return.
+func (a *album) keep(earlier *album) {
+	a.Lacks, a.LacksSince = earlier.Lacks, earlier.LacksSince
+	if earlier.Name == a.Name && earlier.Parent == a.Parent {
+		a.Given = earlier.Given
+	}
 }
 
 func (l *library) applyRelation(r *record) {

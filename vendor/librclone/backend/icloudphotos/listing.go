@@ -125,6 +125,31 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 	return listed, nil
 }
 
+// allAlbums lists all albums. Of the albums in known, those that it does not find are
+// looked up, because folders that contain each other are below no other folder.
+func (l *lister) allAlbums(ctx context.Context, known *library) error {
+	if err := l.albums(ctx, "", map[string]bool{}); err != nil || known == nil {
+		return err
+	}
+	var unlisted []string
+	for name := range known.Albums {
+		if l.library.Albums[name] == nil {
+			unlisted = append(unlisted, name)
+		}
+	}
+	found, err := lookUp(ctx, l.service, l.zone, unlisted)
+	if err != nil {
+		return err
+	}
+	l.library.apply(found)
+	for name, a := range l.library.Albums {
+		if earlier := known.Albums[name]; earlier != nil {
+			a.keep(earlier)
+		}
+	}
+	return nil
+}
+
 // albums lists the albums below a folder, or all albums if folder is "". It skips
 // the folders in seen and adds the folders that it lists.
 func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool) error {

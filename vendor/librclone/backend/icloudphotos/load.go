@@ -97,12 +97,17 @@ func (c *loader) store(file string, found []foundZone, libraries []*library, kno
 	before, head, now := readHead(file), readHead(file), time.Now()
 	head.Counted, head.Collections = now, summaries(found, libraries)
 	_, gone := head.noteFound(found, c.service.sharedUnknown, now)
+	if !c.service.albumsUnknown {
+		_, goneAlbums := head.noteAlbums(found, now)
+		gone = append(gone, goneAlbums...)
+	}
 	for _, key := range gone {
 		delete(known, key)
 	}
 	isUnsaved := func(l *library) bool { return l.failed == nil && l.unsaved }
+	sameAlbum := func(a, b seenAlbum) bool { return a.Folder == b.Folder && a.Gone.Equal(b.Gone) }
 	if !slices.ContainsFunc(libraries, isUnsaved) && len(gone) == 0 && maps.EqualFunc(head.Shared, before.Shared, time.Time.Equal) &&
-		reflect.DeepEqual(head.Collections, before.Collections) && now.Sub(before.Counted).Abs() < countedValid {
+		maps.EqualFunc(head.Albums, before.Albums, sameAlbum) && reflect.DeepEqual(head.Collections, before.Collections) && now.Sub(before.Counted).Abs() < countedValid {
 		return
 	}
 	if err := writeIndex(file, head, known); err != nil {
@@ -133,12 +138,16 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 	if known == nil {
 		return c.list(ctx, zone, nil)
 	}
-	known.zone, known.membersErr = zone.zoneID, map[string]error{}
+	known.zone, known.membersErr, known.membersNote = zone.zoneID, map[string]error{}, map[string]string{}
 	if err := c.applyChanges(ctx, known); err != nil {
 		return nil, err
 	}
+	again := listedAgain
+	if known.isAccepted(time.Now()) {
+		again = acceptedAfter
+	}
 	lacks := missing(known.Missing) > 0 || len(known.Refused) > 0
-	if known.Token != "" && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < listedAgain) {
+	if known.Token != "" && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < again) {
 		complete, err := c.update(ctx, known)
 		if err != nil || complete {
 			return known, err
@@ -164,14 +173,14 @@ func (c *loader) applyChanges(ctx context.Context, l *library) error {
 // update completes a library to which the changes have been applied. It returns
 // false if the library has to be listed completely.
 func (c *loader) update(ctx context.Context, l *library) (bool, error) {
-	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
+	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}, nil); err != nil {
 		return false, err
 	}
 	difference, _, err := c.compareCounts(ctx, l)
 	if err != nil || !sameCounts(difference, l.Missing) {
 		return false, err
 	}
-	l.checkComplete(difference)
+	l.checkComplete(time.Now())
 	if l.Indexed {
 		return true, nil
 	}
@@ -195,7 +204,7 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 	}
 	lister := &lister{service: c.service, zone: zone.zoneID, library: l, alone: len(l.Masters) > 0}
 	for pass := 1; ; pass++ {
-		before, err := c.listOnce(ctx, lister)
+		before, err := c.listOnce(ctx, lister, known)
 		if err != nil {
 			return nil, err
 		}
@@ -210,16 +219,20 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		// assets in place of assets that have moved between pages.
 		l.changed = l.Token == "" && !sameCounts(after, before)
 		l.Missing = difference
-		l.checkComplete(difference)
 		if missing(difference) == 0 && !l.changed || pass == maxPasses {
-			return l, nil
+			break
 		}
 	}
+	if known != nil {
+		l.Doubt, l.DoubtSince = known.Doubt, known.DoubtSince
+	}
+	l.checkComplete(time.Now())
+	return l, nil
 }
 
 // listOnce lists the indexes and the albums, and then applies the changes since
 // the beginning of the listing. It returns the counts before the listing.
-func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[string]int, err error) {
+func (c *loader) listOnce(ctx context.Context, lister *lister, known *library) (counted map[string]int, err error) {
 	l := lister.library
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
@@ -244,22 +257,22 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[stri
 			return nil, err
 		}
 	}
-	if err := c.listAlbums(ctx, lister); err != nil {
+	if err := c.listAlbums(ctx, lister, known); err != nil {
 		return nil, err
 	}
 	return counted, c.applyChanges(ctx, l)
 }
 
 // listAlbums lists the albums if they are not known, and the photos of albums
-// that were not listed yet. Shared libraries have no albums. Only an error that
-// ends the run is returned.
-func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
+// that were not listed yet. known is the state before a complete listing, or nil.
+// Shared libraries have no albums. Only an error that ends the run is returned.
+func (c *loader) listAlbums(ctx context.Context, lister *lister, known *library) error {
 	l := lister.library
 	if l.Name != primaryZone {
 		return nil
 	}
 	if !l.HasAlbums {
-		if l.albumsErr = lister.albums(ctx, "", map[string]bool{}); l.albumsErr != nil {
+		if l.albumsErr = lister.allAlbums(ctx, known); l.albumsErr != nil {
 			if endsRun(l.albumsErr) || ctx.Err() != nil {
 				return l.albumsErr
 			}
@@ -273,6 +286,7 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 		}
 	}
 	clear(l.membersErr)
+	clear(l.membersNote)
 	l.Unlisted = slices.DeleteFunc(l.Unlisted, func(name string) bool { return l.Albums[name] == nil })
 	if len(l.Unlisted) == 0 {
 		return nil
@@ -286,18 +300,13 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 	return err
 }
 
-// keep takes from a known state what the service does not return: the names of assets
-// and albums, and when an edit was first seen.
+// keep takes from a known state what the service does not return: the names of assets,
+// and when an edit was first seen.
 func (l *library) keep(known *library) {
 	for id, a := range l.Assets {
 		if old := known.Assets[id]; old != nil {
 			a.Folder, a.Stem = old.Folder, old.Stem
 			a.keepModified(old)
-		}
-	}
-	for id, a := range l.Albums {
-		if old := known.Albums[id]; old != nil && old.Name == a.Name && old.Parent == a.Parent {
-			a.Given = old.Given
 		}
 	}
 }

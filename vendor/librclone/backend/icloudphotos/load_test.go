@@ -144,7 +144,7 @@ func TestErrorOfAnAlbumIsCleared(t *testing.T) {
 	known.Albums["x"], known.Unlisted = &album{Name: "X"}, []string{"x", "removed"}
 	known.membersErr["x"] = assert.AnError
 	c := &loader{service: databaseOf(t, &oneAsset{})}
-	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}))
+	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}, nil))
 	assert.Empty(t, known.membersErr)
 	assert.Empty(t, known.Unlisted)
 }

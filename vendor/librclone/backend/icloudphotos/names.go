@@ -266,27 +266,21 @@ func (l *library) nameAssets(layout string) {
 // album, with the ID if another album in the same folder has the name.
 func (l *library) nameAlbums() {
 	taken := map[string]bool{}
-	key := func(a *album, name string) string {
-		folder := a.Parent
-		if l.Albums[folder] == nil {
-			folder = "" // albumPath ends at an unknown folder
-		}
-		return folder + "\x00" + strings.ToLower(name)
-	}
+	key := func(id, name string) string { return l.parentOf(id) + "\x00" + strings.ToLower(name) }
 	var unnamed []string
 	for _, id := range slices.Sorted(maps.Keys(l.Albums)) {
 		a := l.Albums[id]
-		if a.Given == "" || taken[key(a, a.Given)] {
+		if a.Given == "" || taken[key(id, a.Given)] {
 			unnamed = append(unnamed, id)
 			continue
 		}
-		taken[key(a, a.Given)] = true
+		taken[key(id, a.Given)] = true
 	}
 	l.unsaved = l.unsaved || len(unnamed) > 0
 	for _, id := range unnamed {
 		a := l.Albums[id]
-		a.Given = folderName(a.Name, id, func(name string) bool { return taken[key(a, name)] })
-		taken[key(a, a.Given)] = true
+		a.Given = folderName(a.Name, id, func(name string) bool { return taken[key(id, name)] })
+		taken[key(id, a.Given)] = true
 	}
 }
 

@@ -126,6 +126,9 @@ func (f *Fs) text(path string, modified time.Time, content func() []byte) *Text 
 	return &Text{entry{f, f.remote(path), modified}, int64(len(data)), [8]byte(sum[:8]), content}
 }
 
+// IsGenerated reports that reading the file needs no request.
+func (t *Text) IsGenerated() bool { return true }
+
 // Size implements fs.DirEntry.
 func (t *Text) Size() int64 { return t.size }
 

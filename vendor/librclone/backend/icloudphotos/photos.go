@@ -50,6 +50,7 @@ type Fs struct {
 	mu        chan struct{} // a mutex for the fields below; it is held during requests
 	found     []foundZone
 	albumsErr error // the reason why the shared albums could not be found
+	albumLoss error // tells that shared albums are not listed any more
 	sharedErr error // the reason why the libraries of other accounts could not be found
 	tree      *tree
 	libraries []*library // of the tree
@@ -110,6 +111,12 @@ func (f *Fs) withSharedAlbums(ctx context.Context, found []foundZone) (all []fou
 	albums, err := sharedAlbums(ctx, f.service)
 	if err != nil && endsRun(err) {
 		return nil, nil, err
+	}
+	f.service.albumsUnknown = err != nil
+	if err == nil {
+		head := readHead(f.service.index)
+		lost, _ := head.noteAlbums(albums, time.Now())
+		f.albumLoss = lossOfAlbums(lost)
 	}
 	return append(found, albums...), err, nil
 }
@@ -198,6 +205,19 @@ func (f *Fs) list(ctx context.Context, dir string) (fs.DirEntries, error) {
 		return nil, at.failed
 	}
 	return f.entries(dir, at, libraryNames(found)), at.partial
+}
+
+// Note returns a line for the user about a folder that was listed, or "".
+func (f *Fs) Note(ctx context.Context, dir string) string {
+	unlock, err := f.lock(ctx)
+	if err != nil {
+		return ""
+	}
+	defer unlock()
+	if f.tree == nil || f.tree.folders[path.Join(f.root, dir)] == nil {
+		return ""
+	}
+	return f.tree.folders[path.Join(f.root, dir)].note
 }
 
 // NewObject implements fs.Fs.

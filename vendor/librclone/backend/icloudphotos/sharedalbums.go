@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/drive"
@@ -127,14 +128,16 @@ func sharedCount(ctx context.Context, s *database, album sharedAlbum) (int, erro
 // sharedAlbum returns the present state of a shared album: the known state, or a
 // new listing if the tag of the album has changed or photos are missing.
 func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library) (*library, error) {
-	if known != nil && zone.token != "" && known.Token == zone.token && missing(known.Missing) == 0 {
+	now := time.Now()
+	if known != nil && zone.token != "" && known.Token == zone.token && (missing(known.Missing) == 0 || known.isAccepted(now)) {
 		known.zone = zone.zoneID
+		known.checkComplete(now)
 		return known, nil
 	}
 	l := newLibrary(zone.zoneID)
 	l.Token, l.Indexed = zone.token, true
 	if known != nil {
-		l.Given = known.Given
+		l.Given, l.Doubt, l.DoubtSince = known.Given, known.Doubt, known.DoubtSince
 	}
 	album := c.service.albums[zone.Name]
 	err := eachSharedPage(ctx, c.service, album, func(records []record) bool {
@@ -155,7 +158,7 @@ func (c *loader) sharedAlbum(ctx context.Context, zone foundZone, known *library
 		return nil, err
 	}
 	l.Missing = map[string]int{"": counted - len(l.Assets)}
-	l.checkComplete(l.Missing)
+	l.checkComplete(now)
 	return l, nil
 }
 

@@ -3,6 +3,7 @@ package icloudphotos
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type folder struct {
 	album   *albumMembers // the album whose manifest is in it, or nil
 	failed  error         // the reason why its entries are unknown
 	partial error         // the reason why entries may be missing
+	note    string        // a line for the user, or ""
 }
 
 // size returns about how many entries the folder has. Most assets have one file and
@@ -83,7 +85,7 @@ func (f *Fs) topFolders(found []foundZone) []string {
 	if f.opt.Deleted == includeDeleted {
 		names = append(names, deletedFolder)
 	}
-	if f.albumsErr != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
+	if f.albumsErr != nil || f.albumLoss != nil || slices.ContainsFunc(found, func(zone foundZone) bool { return zone.Area == sharedAlbumArea }) {
 		names = append(names, sharedAlbumsFolder)
 	}
 	if f.sharedErr != nil && !slices.Contains(names, sharedLibrary) {
@@ -101,6 +103,9 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 	if f.albumsErr != nil {
 		t.at(sharedAlbumsFolder).failed = f.albumsErr
 	}
+	if f.albumLoss != nil {
+		t.at(sharedAlbumsFolder).partial = f.albumLoss
+	}
 	if f.sharedErr != nil {
 		t.at(sharedLibrary).partial = f.sharedErr
 	}
@@ -114,7 +119,9 @@ func (f *Fs) newTree(found []foundZone, libraries []*library) *tree {
 			t.at(top).failed = l.failed
 			continue
 		}
-		if place := t.at(top); l.partial != nil {
+		place := t.at(top)
+		place.note = l.note
+		if l.partial != nil {
 			place.partial = l.partial
 		}
 		within := "" // the folder of the library in the top folders that libraries share
@@ -194,7 +201,7 @@ func (t *tree) addAlbums(l *library) {
 		if a.Folder {
 			continue
 		}
-		place.partial = l.membersErr[id]
+		place.partial, place.note = l.membersErr[id], l.membersNote[id]
 		album := &albumMembers{name: a.Name}
 		slices.SortFunc(members[id], func(a, b *relation) int {
 			return cmp.Or(cmp.Compare(a.Position, b.Position), strings.Compare(a.Asset, b.Asset))
@@ -212,15 +219,45 @@ func (t *tree) addAlbums(l *library) {
 	}
 }
 
-// albumPath returns the path of an album. A chain of parent folders ends at an
-// unknown folder, and at a folder that is below itself.
+// parentOf returns the record name of the folder of an album, or "" for the top. An
+// unknown folder stands for the top. Of folders that contain each other, the first by
+// record name is at the top.
+func (l *library) parentOf(id string) string {
+	parent := l.Albums[id].Parent
+	if l.Albums[parent] == nil {
+		return ""
+	}
+	first := id
+	for at := range l.above(id) {
+		if at == id {
+			if first == id {
+				return ""
+			}
+			break
+		}
+		first = min(first, at)
+	}
+	return parent
+}
+
+// above returns the record names of the folders above an album, at most as many as
+// there are albums, because folders can contain each other.
+func (l *library) above(id string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for range l.Albums {
+			id = l.Albums[id].Parent
+			if l.Albums[id] == nil || !yield(id) {
+				return
+			}
+		}
+	}
+}
+
+// albumPath returns the path of an album.
 func (l *library) albumPath(id string) string {
 	var parts []string
-	seen := map[string]bool{}
-	for at := l.Albums[id]; at != nil && !seen[id]; at = l.Albums[id] {
-		seen[id] = true
-		parts = append(parts, at.Given)
-		id = at.Parent
+	for ; id != ""; id = l.parentOf(id) {
+		parts = append(parts, l.Albums[id].Given)
 	}
 	slices.Reverse(parts)
 	return path.Join(append([]string{albumsFolder}, parts...)...)
