@@ -69,13 +69,13 @@ impl Error {
     }
 
     /// Marks the error as one after which no operation can succeed.
-    pub(super) fn as_fatal(mut self) -> Self {
+    pub(super) fn into_fatal(mut self) -> Self {
         self.cause.fatal = true;
         self
     }
 
     /// Marks the error as one that concerns only this operation.
-    pub(super) fn as_not_fatal(mut self) -> Self {
+    pub(super) fn into_not_fatal(mut self) -> Self {
         self.cause.fatal = false;
         self
     }

@@ -127,7 +127,7 @@ impl Outage {
             let is_known = self.state().checked.is_some_and(|checked| checked > failed_at);
             if (nothing_succeeds && !self.can_check(work)) || (!is_known && !self.check(work).await) {
                 log::debug!("no further requests are sent after: {error}");
-                self.fatal.send_replace(Some(error.clone().as_fatal()));
+                self.fatal.send_replace(Some(error.clone().into_fatal()));
             }
         }
         self.marked(error)
@@ -135,8 +135,8 @@ impl Outage {
 
     fn marked(&self, error: Error) -> Error {
         match self.fatal_error() {
-            Some(_) => error.as_fatal(),
-            None => error.as_not_fatal(),
+            Some(_) => error.into_fatal(),
+            None => error.into_not_fatal(),
         }
     }
 
