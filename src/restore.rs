@@ -79,6 +79,16 @@ impl Failure {
         Self { text, cause: cause.to_string(), kind: None, is_fatal: false }
     }
 
+    /// Adds the advice to set `names=rename` if the service refused the name.
+    fn with_advice(mut self) -> Self {
+        if self.kind == Some(Kind::RefusedName) {
+            for text in [&mut self.text, &mut self.cause] {
+                text.push_str(", or set names=rename");
+            }
+        }
+        self
+    }
+
     fn of(text: String) -> Self {
         Self::new(text.clone(), text)
     }

@@ -181,6 +181,11 @@ fn of_fate(plan: &Plan, fate: Fate) -> impl Iterator<Item = &Decided> {
     plan.items.iter().filter(move |item| item.fate == fate && !(item.is_folder && fate == Fate::Identical))
 }
 
+/// Returns the number of folders that the destination has.
+fn folders_there(plan: &Plan) -> u64 {
+    plan.items.iter().filter(|item| item.is_folder && item.fate == Fate::Identical).count() as u64
+}
+
 fn value(location: &Location, plan: &Plan, totals: &Totals, vanished: u64) -> Value {
     let counts: serde_json::Map<String, Value> =
         FATES.iter().map(|(fate, key, _)| ((*key).to_owned(), json!(of_fate(plan, *fate).count()))).collect();
@@ -196,7 +201,8 @@ fn value(location: &Location, plan: &Plan, totals: &Totals, vanished: u64) -> Va
     };
     json!({
         "account": location.name, "location": location.top.to_string(), "files": totals.files, "folders": totals.folders,
-        "vanished": vanished, "counts": counts, "items": plan.items.iter().filter(notable).map(item).collect::<Vec<_>>(),
+        "vanished": vanished, "folders_there": folders_there(plan), "counts": counts,
+        "items": plan.items.iter().filter(notable).map(item).collect::<Vec<_>>(),
         "bytes": { "least": totals.bytes.0, "most": totals.bytes.1, "files_of_unknown_size": totals.unknown },
         "free": plan.free, "missing": totals.missing,
         "estimate": { "requests": totals.requests, "seconds_without_content": totals.seconds },
@@ -208,8 +214,12 @@ fn text(location: &Location, plan: &Plan, totals: &Totals, on_conflict: OnConfli
         ("account", format!("{}, {}", location.name, location.top)),
         ("snapshot", format!("{} and {}", counted(totals.files, "file"), counted(totals.folders, "folder"))),
     ];
+    let folders = folders_there(plan);
     for (fate, _, what) in FATES {
         let items: Vec<&Decided> = of_fate(plan, fate).collect();
+        if fate == Fate::Identical && folders > 0 {
+            rows.push(("", format!("{} there already", counted(folders, "folder"))));
+        }
         if items.is_empty() {
             continue;
         }

@@ -57,7 +57,7 @@ impl<R> Restore<R> {
                 if self.shared.is_plan {
                     self.move_to(name, Moved::Refused);
                 }
-                Err(error.into())
+                Err(Failure::from(error).with_advice())
             }
         }
     }

@@ -174,7 +174,7 @@ impl Job {
                 let restored = self.store_renamed(Reason::Archive, &contents, &own).await?;
                 Ok(Restored { archives: 1, ..restored })
             }
-            result => result,
+            result => result.map_err(Failure::with_advice),
         }
     }
 

@@ -2,6 +2,8 @@
 //! gateway. A test reports that it was skipped if its server is not installed; `.ci/run` installs
 //! all three.
 
+mod killed;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -41,8 +43,12 @@ impl Server {
         Some(Self { process, folder, port })
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
+        self.path(name).display().to_string()
     }
 }
 
@@ -170,8 +176,9 @@ fn lines(told: &[String], text: &str) -> usize {
     told.iter().filter(|line| line.contains(text)).count()
 }
 
-#[tokio::test]
-async fn odd_files_go_to_openssh_and_back() {
+/// Starts OpenSSH. Returns it with the settings for one of its folders, or none if it is not
+/// installed.
+async fn openssh(folder: &str) -> Option<(Server, Settings)> {
     let keygen = |file: &Path| {
         let mut command = Command::new("ssh-keygen");
         command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file);
@@ -196,15 +203,21 @@ async fn odd_files_go_to_openssh_and_back() {
         vec!["-D".to_owned(), "-e".to_owned(), "-f".to_owned(), write(&folder.join("config"), &lines.join("\n"))]
     })
     .await;
-    let Some(server) = server else { return };
+    let server = server?;
     fs::set_permissions(server.file("user"), fs::Permissions::from_mode(0o600)).unwrap();
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let settings = Settings::new(&format!("rclone://{}", server.file("files/to")))
+    let settings = Settings::new(&format!("rclone://{}", server.file(folder)))
         .with("rclone_type", "sftp")
         .with("rclone_host", "127.0.0.1")
         .with("rclone_port", server.port.to_string())
         .with("rclone_user", String::from_utf8(user).unwrap().trim())
         .with("rclone_key_file", server.file("user"));
+    Some((server, settings))
+}
+
+#[tokio::test]
+async fn odd_files_go_to_openssh_and_back() {
+    let Some((server, settings)) = openssh("files/to").await else { return };
     let told = round_trip(&settings, true).await;
     assert_eq!(lines(&told, "does not"), 0, "{told:?}");
     assert!(Path::new(&server.file("files/to/empty folder")).is_dir());

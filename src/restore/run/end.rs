@@ -37,6 +37,9 @@ impl<R> Restore<R> {
         for error in self.shared.drive.wait_for_changes(REPLACEMENT_TIMEOUT).await {
             log::error!("{error}");
             self.summary.fail(&error.cause().text);
+            // It was counted when its upload ended.
+            self.summary.replaced = self.summary.replaced.saturating_sub(1);
+            self.summary.trashed = self.summary.trashed.saturating_sub(1);
         }
         if self.has_leftovers {
             self.shared.drive.tidy_rest().await;
@@ -125,7 +128,8 @@ impl<R> Restore<R> {
         if let Some(first) = &self.first_left_out {
             let count = self.summary.links;
             crate::log::notice(format_args!(
-                "left out {count} symbolic links, devices, pipes and sockets, which the destination cannot store (the first: {first})"
+                "left out {}, because the destination cannot store symbolic links, devices, pipes and sockets (the first: {first})",
+                counted(count, "item")
             ));
         }
         self.count_empty(None);
@@ -141,9 +145,8 @@ impl<R> Restore<R> {
             [(self.summary.permissions, "permissions"), (self.summary.attributes, "extended attributes")]
         {
             if count > 0 {
-                crate::log::notice(format_args!(
-                    "the destination does not store the {what} of {count} files and folders"
-                ));
+                let items = counted(count, "item");
+                crate::log::notice(format_args!("the destination does not store the {what} of {items}"));
             }
         }
     }

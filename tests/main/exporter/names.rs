@@ -267,12 +267,15 @@ async fn names_are_refused_on_request() {
         .file("/A.txt", "capital")
         .file("/a.txt", "small")
         .file("/b\\c", "refused")
+        .folder("/d\\e")
         .file("/r\u{e9}sum\u{e9}.txt", "composed")
         .file("/re\u{301}sume\u{301}.txt", "decomposed");
     let (exported, _) = restore(&icloud, &settings, &tree).await;
     let errors = exported.errors();
-    assert_eq!(errors.keys().collect::<Vec<_>>(), [&"/a.txt", &"/b\\c", &"/r\u{e9}sum\u{e9}.txt"]);
-    assert!(errors["/a.txt"].contains("names=rename"), "{errors:?}");
+    assert_eq!(errors.keys().collect::<Vec<_>>(), [&"/a.txt", &"/b\\c", &"/d\\e", &"/r\u{e9}sum\u{e9}.txt"]);
+    for name in ["/a.txt", "/b\\c", "/d\\e"] {
+        assert!(errors[name].contains("names=rename"), "{errors:?}");
+    }
     exported.end.unwrap_err();
     assert_eq!(texts(&icloud), expected(&[("A.txt", "capital"), ("r\u{e9}sum\u{e9}.txt", "decomposed")]));
     assert!(icloud.simulator.trash().is_empty());

@@ -34,13 +34,13 @@ async fn package(plakar: &Path) -> &'static Path {
 }
 
 /// A simulated iCloud, a plakar with the package, and a plain kloset on disk.
-struct Installed {
-    icloud: ICloud,
-    plakar: Plakar,
+pub struct Installed {
+    pub icloud: ICloud,
+    pub plakar: Plakar,
 }
 
 impl Installed {
-    async fn new() -> Option<Self> {
+    pub async fn new() -> Option<Self> {
         let executable = Plakar::for_test()?;
         let icloud = ICloud::new();
         let package = package(&executable).await;
@@ -63,7 +63,7 @@ impl Installed {
     }
 
     /// Runs a command on the plain kloset.
-    async fn at_plain(&self, command: &[&str]) -> String {
+    pub async fn at_plain(&self, command: &[&str]) -> String {
         let kloset = self.plakar.path("plain");
         let arguments = ["at", kloset.as_str()].into_iter().chain(command.iter().copied());
         self.plakar.must(arguments).await.unwrap()

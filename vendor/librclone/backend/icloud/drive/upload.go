@@ -255,5 +255,5 @@ func transferRefused(refused *apierr.Refusal) error {
 	case apierr.KindQuota, apierr.KindThrottled, apierr.KindNetwork:
 		return refused.Err()
 	}
-	return refused.Retryable("the address for the content is refused: " + refused.Error())
+	return refused.Retryable("the upload is refused: " + refused.Error())
 }
