@@ -153,3 +153,24 @@ func TestLeftoversOfFailedReplacements(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, lists)
 }
+
+// A new file that was registered although the service refused it is a leftover.
+func TestLeftoverOfARefusalThatWasMade(t *testing.T) {
+	c := newFakeCloud()
+	c.add("root", "a.txt", []byte("old"))
+	f := processBy(c, "", simtest.NewSessionFile())
+	c.spoil = func(_ int, kind string, response *fakeResponse) {
+		if kind == "documents" {
+			response.status = 403
+		}
+	}
+	prefix := filepath.Join(t.TempDir(), "account")
+	list := leftovers.New(prefix)
+	_, err := f.Put(leftovers.With(background, list), strings.NewReader("new"), infoOf("a.txt", "new"))
+	assert.Equal(t, apierr.KindDenied, apierr.KindOf(err), "%v", err)
+	assert.Len(t, c.paths(), 2)
+	list.Close()
+	lists, err := filepath.Glob(prefix + "*")
+	require.NoError(t, err)
+	assert.Len(t, lists, 1)
+}

@@ -72,6 +72,36 @@ func TestUploadSurvivesFaults(t *testing.T) {
 	}
 }
 
+// A registration that was made although the service refused it has succeeded, even if
+// the service then refuses to repeat it because the name is taken.
+func TestRegistrationThatWasRefusedAndMade(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		c := newFakeCloud()
+		c.add("root", "old.txt", []byte("old"))
+		sent := 0
+		c.spoil = func(_ int, kind string, response *fakeResponse) {
+			if kind != "documents" {
+				return
+			}
+			switch sent++; sent {
+			case 1:
+				response.status = status
+			case 2:
+				response.status, response.body = 409, []byte(`{"reason":"Uniqueness constraint violation. Rejecting update"}`)
+			}
+		}
+		f := processBy(c, "", simtest.NewSessionFile())
+		for _, name := range []string{"new.txt", "old.txt"} {
+			sent = 0
+			_, err := f.Put(background, strings.NewReader("content"), infoOf(name, "content"))
+			require.NoError(t, err, "%d %s", status, name)
+			assert.Equal(t, 2, sent)
+			assert.Equal(t, "content", string(c.at(name).content))
+		}
+		assert.Equal(t, []string{"new.txt", "old.txt"}, c.paths())
+	}
+}
+
 // If a replacement fails at any step, or the process is killed, the folder shows the old
 // or the new content under the name.
 func TestReplaceNeverLosesTheFile(t *testing.T) {

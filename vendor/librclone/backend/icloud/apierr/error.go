@@ -3,12 +3,8 @@
 package apierr
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -82,6 +78,9 @@ type Error struct {
 	// Reported is set if the service responded, and reported the failure by a
 	// status.
 	Reported bool
+	// Repeated is set if the request was sent before, so the failure may be due to an
+	// earlier attempt that was carried out although the service refused it.
+	Repeated bool
 	// Unexplained is set for a refusal, by a status below 500, without a reason of
 	// Apple's. Any host in between can send it.
 	Unexplained bool
@@ -318,6 +317,23 @@ func Finally(err error) error {
 	return &marked
 }
 
+// AfterTries returns err marked as repeated if its request was sent several times.
+func AfterTries(err error, tries int) error {
+	var typed *Error
+	if tries < 2 || !errors.As(err, &typed) {
+		return err
+	}
+	marked := *typed
+	marked.Repeated = true
+	return &marked
+}
+
+// IsRepeated reports whether err is the failure of a request that was sent before.
+func IsRepeated(err error) bool {
+	var typed *Error
+	return errors.As(err, &typed) && typed.Repeated
+}
+
 // About returns err with an operation and the path or name that it concerns. An
 // error that has an operation is returned unchanged.
 func About(err error, op, on string) error {
@@ -355,34 +371,4 @@ func ReasonOf(err error) string {
 		return typed.Reason()
 	}
 	return "the call failed"
-}
-
-// Transport converts an error of net/http into a network failure. It removes a
-// *url.Error, because its text contains the address with the signature that
-// grants access to a content.
-func Transport(ctx context.Context, host string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var inURL *url.Error
-	for errors.As(err, &inURL) {
-		err = inURL.Err
-	}
-	why := "no response from " + host
-	advice := ""
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		why = "the name " + host + " cannot be resolved"
-		advice = "check the network connection"
-	}
-	// A retry does not make a certificate trusted.
-	var untrusted *tls.CertificateVerificationError
-	isUntrusted := errors.As(err, &untrusted)
-	if isUntrusted {
-		why = "the certificate of " + host + " is not trusted"
-		advice = "set SSL_CERT_FILE to the CA certificates that this network needs"
-	}
-	e := New(KindNetwork, "", "", why).From(err).Advise(advice)
-	e.Host, e.Final = host, isUntrusted
-	return e
 }

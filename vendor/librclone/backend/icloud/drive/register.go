@@ -40,7 +40,8 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		taken := try > 1 && apierr.HasKind(err, apierr.KindExists) // perhaps by an earlier attempt whose response was lost
+		// The name may have been taken by an earlier attempt, whose response was lost or a refusal.
+		taken := (try > 1 || apierr.IsRepeated(err)) && apierr.HasKind(err, apierr.KindExists)
 		if !apierr.OutcomeUnknown(err) && !taken {
 			return nil, d.refusedDocument(in, name, doc, err)
 		}

@@ -130,7 +130,7 @@ func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, d
 	mark := d.record(ctx, in, old, temporary, name, doc)
 	made, err := d.register(ctx, in, temporary, doc)
 	if err != nil {
-		if ctx.Err() == nil && !apierr.OutcomeUnknown(err) {
+		if certainlyRefused(err) {
 			mark.Done()
 		}
 		return nil, err
@@ -138,6 +138,17 @@ func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, d
 	return d.background(ctx, in, name, made, func(ctx context.Context) (*Item, error) {
 		return d.takeOver(ctx, in, old, made, name, mark)
 	})
+}
+
+// certainlyRefused reports whether the service did not make a document a file. Other
+// refusals were seen in place of a success, or end a registration whose outcome could
+// not be determined. A later process looks up the file then.
+func certainlyRefused(err error) bool {
+	switch apierr.KindOf(err) {
+	case apierr.KindExists, apierr.KindQuota, apierr.KindRefusedName, apierr.KindRefusedPackage:
+		return true
+	}
+	return false
 }
 
 // background runs the last steps of a replacement, which continue when ctx ends.

@@ -83,7 +83,7 @@ func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) err
 			return nil, ctx.Err()
 		}
 		if !r.worthRepeating(err) {
-			return nil, err
+			return nil, apierr.AfterTries(err, try)
 		}
 		if r.TrustRefusals && apierr.IsReported(err) && !apierr.HasKind(err, apierr.KindThrottled) && try >= TrustedTries {
 			return nil, err
