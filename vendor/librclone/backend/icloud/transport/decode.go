@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,13 @@ import (
 	"plakar-icloud/librclone/backend/icloud/hosts"
 )
 
-// maxResponse is the maximum size of a response in bytes. A listing is one
-// response and takes about 600 bytes for each item.
-const maxResponse = 1 << 30
+// The maximum sizes of a response in bytes. A listing is one response and takes
+// about 600 bytes for each item. It is decoded item by item. Any other response is
+// in memory as a whole, and has at most some hundred entries.
+const (
+	maxListing  = 1 << 30
+	maxResponse = 64 << 20
+)
 
 // StreamDecoder is a response that decodes itself from a stream.
 type StreamDecoder interface {
@@ -23,9 +28,13 @@ type StreamDecoder interface {
 // Decode decodes the JSON of a response.
 func Decode(ctx context.Context, resp *http.Response, response any) error {
 	limited := &io.LimitedReader{R: resp.Body, N: maxResponse}
-	decoder := json.NewDecoder(limited)
+	own, streams := response.(StreamDecoder)
+	if streams {
+		limited.N = maxListing
+	}
+	decoder := json.NewDecoder(&blankLimiter{in: limited})
 	var err error
-	if own, ok := response.(StreamDecoder); ok {
+	if streams {
 		err = own.DecodeFrom(decoder)
 	} else {
 		err = decoder.Decode(response)
@@ -40,7 +49,7 @@ func Decode(ctx context.Context, resp *http.Response, response any) error {
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case limited.N <= 0:
+	case limited.N <= 0, errors.Is(err, errBlank):
 		return apierr.New(apierr.KindDamaged, "", "", "the response is too long")
 	case errors.As(err, &syntax), errors.As(err, &wrongType), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		host := hosts.Of(resp.Request.URL.String())
@@ -51,6 +60,33 @@ func Decode(ctx context.Context, resp *http.Response, response any) error {
 	default:
 		return apierr.Transport(ctx, hosts.Of(resp.Request.URL.String()), err)
 	}
+}
+
+// maxBlank is the maximum number of consecutive white-space characters in a response.
+// No name has as many.
+const maxBlank = 64 << 10
+
+// errBlank is the error for more than maxBlank white-space characters.
+var errBlank = errors.New("too much white space")
+
+// blankLimiter fails after maxBlank consecutive white-space characters. The time that
+// json.Decoder takes for them grows with the square of their number.
+type blankLimiter struct {
+	in    io.Reader
+	blank int
+}
+
+// Read implements io.Reader.
+func (b *blankLimiter) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	rest := bytes.TrimRight(p[:n], " \t\r\n")
+	if len(rest) > 0 {
+		b.blank = 0
+	}
+	if b.blank += n - len(rest); b.blank > maxBlank {
+		return 0, errBlank
+	}
+	return n, err
 }
 
 // maxSmallResponse is the maximum size in bytes of a response that is known to

@@ -20,13 +20,20 @@ var ErrSilent = errors.New("nothing arrived for too long")
 // https://github.com/Dandiccf/cirrove/blob/main/docs/benchmarks
 const minSilence = 45 * time.Second
 
+// trickleBytes is how much of a response has to arrive within the time that the
+// option silence allows, unless the response ends. Otherwise a response of which a
+// byte arrives now and then would last for hours. Ten responses that share a line of
+// 1 kB a second have more.
+const trickleBytes = 4 << 10
+
 // receiptRate is the assumed rate, in bytes a second, at which a content host
 // stores an upload after it has received it and before it responds.
 const receiptRate = 10 << 20
 
 // SilenceTransport cancels a request with ErrSilent if no byte is sent or
-// received for Silence. The time that the caller takes to provide or to read
-// the next part of a content does not count.
+// received for Silence, or if less than trickleBytes of a response arrive in that
+// time. The time that the caller takes to provide or to read the next part of a
+// content does not count.
 type SilenceTransport struct {
 	Next    http.RoundTripper
 	Silence time.Duration
@@ -81,7 +88,7 @@ func (t *SilenceTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &receivedBody{ReadCloser: resp.Body, watch: watch, ctx: ctx, cancel: cancel}
+	resp.Body = &receivedBody{ReadCloser: resp.Body, watch: watch, ctx: ctx, cancel: cancel, left: t.Silence, missing: trickleBytes}
 	return resp, nil
 }
 
@@ -160,13 +167,22 @@ type receivedBody struct {
 	watch  *watch
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	left    time.Duration // until missing bytes must have arrived
+	missing int
 }
 
 // Read implements io.Reader.
 func (b *receivedBody) Read(p []byte) (int, error) {
-	b.watch.timer.Reset(b.watch.silence)
+	begun := time.Now()
+	b.watch.timer.Reset(b.left)
 	n, err := b.ReadCloser.Read(p)
 	b.watch.timer.Stop()
+	b.left -= time.Since(begun)
+	b.missing -= n
+	if b.missing <= 0 {
+		b.left, b.missing = b.watch.silence, trickleBytes
+	}
 	if err != nil {
 		err = b.watch.reason(b.ctx, err)
 	}

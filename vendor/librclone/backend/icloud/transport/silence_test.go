@@ -70,3 +70,45 @@ func TestTimeUntilTheResponse(t *testing.T) {
 		})
 	}
 }
+
+// trickle is a body of which a byte arrives now and then.
+type trickle struct {
+	ctx   context.Context
+	pause time.Duration
+}
+
+// Read implements io.Reader.
+func (b trickle) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(b.pause): // on the clock of synctest
+		p[0] = 'x'
+		return 1, nil
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	}
+}
+
+// tricklingHost responds with a trickle with such pauses.
+type tricklingHost time.Duration
+
+// RoundTrip implements http.RoundTripper.
+func (h tricklingHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{Body: io.NopCloser(trickle{req.Context(), time.Duration(h)})}, nil
+}
+
+// A response that arrives byte by byte is cancelled, at the latest after the time that
+// the option silence allows.
+func TestResponseThatTrickles(t *testing.T) {
+	for _, pause := range []time.Duration{20 * time.Millisecond, time.Second, 59 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodGet, "https://p1-docws.icloud.com/", nil)
+			require.NoError(t, err)
+			resp, err := (&SilenceTransport{Next: tricklingHost(pause), Silence: time.Minute}).RoundTrip(req)
+			require.NoError(t, err)
+			begun := time.Now()
+			_, err = io.Copy(io.Discard, resp.Body)
+			assert.ErrorIs(t, err, ErrSilent)
+			assert.Equal(t, time.Minute, time.Since(begun))
+		})
+	}
+}
