@@ -21,6 +21,7 @@ type Outages struct {
 type outage struct {
 	failures  int
 	begun     time.Time // of the first request that failed
+	last      time.Time // the last failure that was counted
 	throttled bool      // the last failure was a refusal because of load
 	until     time.Time // the end of the wait that the host asked for
 }
@@ -38,7 +39,9 @@ const (
 )
 
 // failed records the failure of a request that was sent at begun. wait is the
-// wait that the host asked for, or 0.
+// wait that the host asked for, or 0. A request that was sent before the last counted
+// failure does not count, because all requests under way fail together if the process
+// was suspended or the network has changed.
 func (o *Outages) failed(host string, begun time.Time, throttled bool, wait time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -50,7 +53,10 @@ func (o *Outages) failed(host string, begun time.Time, throttled bool, wait time
 		known = &outage{begun: begun}
 		o.host[host] = known
 	}
-	known.failures++
+	if !begun.Before(known.last) {
+		known.failures++
+		known.last = time.Now()
+	}
 	known.throttled = throttled
 	if until := time.Now().Add(wait); until.After(known.until) {
 		known.until = until
