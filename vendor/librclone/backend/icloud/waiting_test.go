@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,18 +251,19 @@ func TestFinalRefusals(t *testing.T) {
 					return nil
 				})
 				path := simtest.NewSessionFile()
-				begun := time.Now()
+				begun, advices := time.Now(), new(sync.Map)
 				for range 3 {
 					f := patientProcess(b, "secret", path)
 					simtest.InParallel(4, 8, func(int) {
 						_, err := f.List(background, "")
 						var typed *apierr.Error
 						if assert.ErrorAs(t, err, &typed) {
-							assert.Equal(t, apierr.KindNeedsLogin, typed.Kind())
-							assert.Equal(t, test.cause, typed.Cause())
+							assert.Equal(t, []string{apierr.KindNeedsLogin, test.cause}, []string{typed.Kind(), typed.Cause()})
+							advices.Store(typed.Advice, nil)
 						}
 					})
 				}
+				assert.Len(t, maps.Collect(advices.Range), 1, "later processes give the same advice")
 				assert.Zero(t, time.Since(begun))
 				assert.Equal(t, 1, b.counts[test.kind])
 				described := loaded(t, path).Describe(time.Now())

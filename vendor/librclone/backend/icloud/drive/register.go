@@ -221,10 +221,12 @@ func accepted(code int) bool { return code == 0 || code/100 == 2 }
 
 // codeError returns the error for a failure in a response whose own status is a
 // success. A code that looks like an HTTP status is treated as one. The meaning
-// of any other code is unknown, so the call is retried.
+// of any other code is unknown, so the call is retried, unless the message says that
+// the storage is full or the name is taken.
 func codeError(code int, message string) error {
 	refused := &apierr.Refusal{Status: code, Reason: apierr.PlainText(message)}
-	if code < 100 {
+	kind := refused.Kind()
+	if code < 100 && kind != apierr.KindQuota && kind != apierr.KindExists {
 		return apierr.New(apierr.KindNetwork, "", "", refused.Error())
 	}
 	return refused.Err()

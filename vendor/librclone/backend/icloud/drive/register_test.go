@@ -44,9 +44,11 @@ func TestFilesOf1970KeepTheirTime(t *testing.T) {
 }
 
 // A code that is an HTTP status has the meaning of the status. After any other
-// code, the call is repeated.
+// code, the call is repeated, unless the message names the reason.
 func TestCodesInResponses(t *testing.T) {
 	for code, kind := range map[int]string{1: apierr.KindNetwork, 412: apierr.KindChanged, 507: apierr.KindQuota} {
 		assert.Equal(t, kind, apierr.KindOf(codeError(code, "error")), code)
 	}
+	assert.Equal(t, apierr.KindQuota, apierr.KindOf(codeError(17, "Quota exceeded")))
+	assert.Equal(t, apierr.KindExists, apierr.KindOf(codeError(3, "Uniqueness constraint violation")))
 }

@@ -102,6 +102,22 @@ func NeedsLogin(name, why string) *apierr.Error {
 	return e
 }
 
+// adviceFor has the advice for the causes of a refused sign-in for which it is not enough
+// to sign in again.
+var adviceFor = map[string]string{
+	apierr.CauseLocked:        "unlock the account at iforgot.apple.com if it is locked, then sign in again",
+	apierr.CauseWrongPassword: "sign in again with the password of the Apple Account; app-specific passwords do not work here",
+}
+
+// SignInRefused returns the error for a sign-in that Apple refuses for a cause.
+func SignInRefused(name, cause, why string) *apierr.Error {
+	e := NeedsLogin(name, why).Because(cause)
+	if advice := adviceFor[cause]; advice != "" {
+		e.Advice = advice
+	}
+	return e
+}
+
 // TermsPending returns the error for an account whose owner has to accept new
 // terms.
 func TermsPending(name string) *apierr.Error {

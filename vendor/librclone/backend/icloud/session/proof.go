@@ -138,7 +138,7 @@ func (s *Session) mayTry(state *File) error {
 	case state.TrustToken == "" && state.SessionToken == "": // an account without a second factor has only a session token
 		return s.endWithoutCredentials(apierr.CauseNotSignedIn, "not signed in, or the sign-in was not completed", state)
 	case state.refuses(state.Refused.TrustToken, state.TrustToken):
-		return s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+		return s.end(SignInRefused(s.name, state.Refused.Cause, state.Refused.Reason), state)
 	}
 	now := s.now()
 	s.mu.Lock()
@@ -168,7 +168,7 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 	switch {
 	case mayProve:
 	case state.Refused.Password != "":
-		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+		return "", s.end(SignInRefused(s.name, state.Refused.Cause, state.Refused.Reason), state)
 	case token:
 		return "", nil
 	case state.Proofs.Sent >= MaxProofs:
@@ -184,7 +184,7 @@ func (r *round) credential(ctx context.Context, state *File) (Secret, error) {
 		why := NeedsLogin(s.name, "the stored password is an app-specific one, which iCloud Drive does not accept")
 		return "", s.end(why.Because(apierr.CauseAppSpecific).Advise("sign in again with the password of the Apple Account"), state)
 	case state.refuses(state.Refused.Password, password):
-		return "", s.end(NeedsLogin(s.name, state.Refused.Reason).Because(state.Refused.Cause), state)
+		return "", s.end(SignInRefused(s.name, state.Refused.Cause, state.Refused.Reason), state)
 	case password == "" && !token:
 		return "", s.endWithoutCredentials(apierr.CauseNoPassword, "the session has ended and no password is stored to renew it", state)
 	}

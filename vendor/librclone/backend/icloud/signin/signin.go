@@ -335,15 +335,13 @@ func (s *Signer) explain(state *session.File, password session.Secret, sent bool
 	code := apierr.ServiceErrorIn(refused.Body).Code
 	switch {
 	case code == apierr.CodeLocked:
-		return s.turnedDown(state, password, apierr.CauseLocked, "Apple refuses the sign-in, as it does for a locked account").
-			Advise("unlock the account at iforgot.apple.com if it is locked, then sign in again")
+		return s.turnedDown(state, password, apierr.CauseLocked, "Apple refuses the sign-in, as it does for a locked account")
 	case refused.Kind() == apierr.KindThrottled, refused.Kind() == apierr.KindNetwork, code == apierr.CodeSessionOver:
 		return unclearIf(sent, refused.Temporary())
 	case sent && (code == apierr.CodeWrongPassword || code == "" && refused.Status == http.StatusUnauthorized):
 		// Without a code it may be the response of another host, but if it is
 		// Apple's, a second proof could lock the account.
-		return s.turnedDown(state, password, apierr.CauseWrongPassword, "Apple rejected the password").
-			Advise("sign in again with the password of the Apple Account; app-specific passwords do not work here")
+		return s.turnedDown(state, password, apierr.CauseWrongPassword, "Apple rejected the password")
 	case code != "":
 		return s.turnedDown(state, password, apierr.CauseSessionOver, "Apple refuses the sign-in ("+refused.Error()+", code "+shownCode(code)+")")
 	case sent && refused.Status == http.StatusConflict && len(resp.SecurityKey) > 0:
@@ -377,5 +375,5 @@ func shownCode(code string) string {
 // trust token, and returns the error.
 func (s *Signer) turnedDown(state *session.File, password session.Secret, cause, why string) *apierr.Error {
 	state.Refuse(password, cause, why)
-	return session.NeedsLogin(s.name, why).Because(cause)
+	return session.SignInRefused(s.name, cause, why)
 }
