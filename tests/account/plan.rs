@@ -121,6 +121,7 @@ async fn a_plan_shows_every_outcome_and_the_free_space() {
         "icloud, /to",
         "8 files and 4 folders",
         "1 replaced",
+        "2 folders there already",
         "1 there already",
         "2 would fail",
         "/caf\u{e9}.txt as /caf\u{e9}~2.txt",
@@ -135,6 +136,7 @@ async fn a_plan_shows_every_outcome_and_the_free_space() {
     fs::remove_dir_all(from.join("sub")).unwrap();
     let fits = plan(&person, &[], 0);
     assert_eq!((&fits["missing"], &fits["vanished"]), (&json!(0), &json!(0)));
+    assert_eq!(fits["folders_there"], json!(2), "{fits:#}");
     person.simulator.rules(|rules| rules.drive.quota = 20);
     let full = plan(&person, &[], 1);
     let bytes = full["bytes"]["most"].as_u64().unwrap();

@@ -307,7 +307,8 @@ async fn another_file_that_appears_during_a_replacement_is_kept() {
         let icloud = ICloud::new();
         icloud.put("to/a.txt", b"old");
         icloud.hold(RequestKind::Rename, "rename");
-        let settings = icloud.settings("icloud:///to").with("verify", verify);
+        let file = icloud.host.surroundings().root().join("summary.json");
+        let settings = icloud.settings("icloud:///to").with("verify", verify).with("summary", file.to_str().unwrap());
         let store = async {
             icloud.until(RequestKind::Rename, 1).await;
             icloud.simulator.put_file("to/a.txt", icloud_simulator::Content::from(theirs.as_bytes()), modified);
@@ -316,6 +317,10 @@ async fn another_file_that_appears_during_a_replacement_is_kept() {
         let ((exported, summary), ()) = tokio::join!(restore(&icloud, &settings, &tree), store);
         let told = format!("{:?} {:?} {summary}", exported.errors(), exported.end);
         assert!(told.contains("in the meantime"), "{verify} {theirs}: {told}");
+        let counts: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        for (count, number) in [("replaced", 0), ("failed", 1)] {
+            assert_eq!(counts[count], number, "{verify} {theirs}: {counts:#}");
+        }
         assert_eq!(texts(&icloud), expected(&[("a.txt", theirs)]));
         assert_eq!(icloud.simulator.trash().len(), 2, "the old file and the new one");
     }
