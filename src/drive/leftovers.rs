@@ -38,8 +38,8 @@ impl Drive {
         let waiting = self.tidy().await;
         if waiting > 0 {
             crate::log::notice(format_args!(
-                "kept {LEFTOVERS}: {waiting}, because the service may still carry out its last requests; a restore that \
-                 starts in two minutes or later removes them"
+                "kept {LEFTOVERS}: {waiting}, because the service may still carry out the last requests of that process; \
+                 a restore that ends in two minutes or later removes them"
             ));
         }
     }

@@ -37,7 +37,9 @@ impl Kloset {
     /// Fails if the folder holds a kloset, or objects of one, or if another process is creating one.
     pub async fn create(&self, configuration: Bytes) -> Result<(), Error> {
         let entries = self.listed_top(self.drive.list(slice::from_ref(&self.top)).await.pop())?;
-        if entries.iter().any(|entry| entry.name() == CONFIG && matches!(entry.item, Item::File(_))) {
+        let is_listed = entries.iter().any(|entry| entry.name() == CONFIG && matches!(entry.item, Item::File(_)));
+        // A service that ignores case would replace a file called config.
+        if is_listed || !self.drive.creates_exclusively() && self.find_configuration().await?.is_some() {
             return Err(Error::Exists(self.top.clone()));
         }
         if self.has_objects(&entries).await? {
@@ -70,13 +72,10 @@ impl Kloset {
     }
 
     /// Reports whether there are packfiles or states, from the entries of the folder of the kloset.
-    /// Lists a folder only if it may hold any: a process that was killed leaves it empty.
     async fn has_objects(&self, entries: &[Entry]) -> Result<bool, drive::Error> {
         for folder in [&self.states, &self.packfiles] {
-            let name = folder.path().name();
-            let may_hold =
-                |entry: &Entry| entry.name() == name && matches!(entry.item, Item::Folder) && entry.children != Some(0);
-            if entries.iter().any(may_hold) && has_object(&folder.list().await?) {
+            let is_there = entries.iter().any(|entry| entry.name() == folder.path().name());
+            if is_there && folder.list().await?.iter().any(|(name, _)| Mac::from_name(name).is_some()) {
                 return Ok(true);
             }
         }
@@ -163,7 +162,7 @@ impl Kloset {
         }
         let entries = self.list_top_and_states(saved_states).await?;
         let mut configuration = None;
-        for entry in entries {
+        for entry in &entries {
             match (entry.name(), entry.children) {
                 (name, Some(items @ ..TOO_MANY_PACKFILES)) if name == Resource::Packfile.folder() => {
                     let saved = match self.packfiles.saved_listing().await {
@@ -179,7 +178,7 @@ impl Kloset {
         match configuration {
             Some(Entry { item: Item::File(file), modified, .. }) => {
                 let path = inside(&self.top, CONFIG);
-                let content = self.copies.read(&path, file, modified).await;
+                let content = self.copies.read(&path, file.clone(), *modified).await;
                 Ok(content.map_err(|cause| drive::Error::new("cannot read", &path, cause))?)
             }
             _ => match self.journal.recent().await.created {
@@ -187,7 +186,7 @@ impl Kloset {
                 Some(created) => Ok(created.configuration),
                 None => {
                     self.check_case().await?;
-                    if has_object(&self.states.list().await?) {
+                    if self.has_objects(&entries).await? {
                         return Err(Error::NoConfiguration(self.top.clone()));
                     }
                     Err(Error::Missing(self.top.clone()))
@@ -308,9 +307,4 @@ impl Kloset {
             Item::Folder | Item::Link(_) => None,
         }))
     }
-}
-
-/// Reports whether a file of a folder is an object of a kloset.
-fn has_object(files: &[(Arc<str>, File)]) -> bool {
-    files.iter().any(|(name, _)| Mac::from_name(name).is_some())
 }

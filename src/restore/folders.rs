@@ -106,7 +106,11 @@ impl<R> Restore<R> {
     /// Reports whether the destination had a folder before the restore.
     async fn has_folder(&mut self, path: &DrivePath) -> Result<bool, drive::Error> {
         if *path == self.top {
-            return Ok(true);
+            return match self.shared.drive.list_known(path).await {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == Kind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            };
         }
         let contents = self.folders.at(&path.parent()).contents().await?;
         Ok(matches!(contents.find(path.name()), Found::Same(entry) if matches!(entry.item, Item::Folder)))

@@ -121,7 +121,9 @@ async fn a_kloset_that_has_lost_its_configuration_is_not_created_again() {
     // A packfile alone is an object, too. Other files are not, nor are the folders of a process
     // that was killed.
     drive.simulator.mutate(&state, Mutation::Trash).unwrap();
-    assert!(store.create("the other").await.is_err());
+    for refused in [store.open().await.unwrap_err(), store.create("the other").await.unwrap_err()] {
+        assert!(refused.message().contains("CONFIG is missing"), "{}", refused.message());
+    }
     drive.simulator.mutate(&path("packfiles", [1; 32]), Mutation::Trash).unwrap();
     drive.simulator.put_file("kloset/packfiles/.DS_Store", Content::from(b"x".as_slice()), WHEN);
     store.create("the other").await.unwrap();

@@ -41,7 +41,7 @@ impl<R> Restore<R> {
             self.summary.replaced = self.summary.replaced.saturating_sub(1);
             self.summary.trashed = self.summary.trashed.saturating_sub(1);
         }
-        if self.has_leftovers {
+        if self.has_leftovers && self.over.is_none() {
             self.shared.drive.tidy_rest().await;
         }
         self.tell();

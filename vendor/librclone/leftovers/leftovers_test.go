@@ -249,3 +249,17 @@ func logged(t *testing.T, run func()) string {
 	run()
 	return said.String()
 }
+
+// A request for an item keeps the list young.
+func TestTouch(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "a.")
+	list := New(prefix)
+	mark := list.Add(Entry{Path: "a", Partial: "b"})
+	require.NotNil(t, mark)
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(list.file.Name(), old, old))
+	mark.Touch()
+	info, err := os.Stat(list.file.Name())
+	require.NoError(t, err)
+	assert.Less(t, time.Since(info.ModTime()), time.Minute)
+}

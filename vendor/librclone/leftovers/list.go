@@ -134,6 +134,20 @@ func (m *Mark) Done() {
 	m.list.write(line{Number: m.number})
 }
 
+// Touch keeps the list young before a request for the item. The process may have been
+// suspended since the last line.
+func (m *Mark) Touch() {
+	if m == nil {
+		return
+	}
+	m.list.mu.Lock()
+	defer m.list.mu.Unlock()
+	if m.list.file != nil {
+		now := time.Now()
+		_ = os.Chtimes(m.list.file.Name(), now, now)
+	}
+}
+
 // Close removes the list if no item has a temporary name. Otherwise, the list stays
 // for a later process. Entries may be added afterwards.
 func (l *List) Close() {

@@ -75,13 +75,14 @@ func tidy(ctx context.Context, in struct {
 	}
 	for _, list := range leftovers.Take(prefix) {
 		settled := make([]bool, len(list.Entries))
-		for i, result := range settle(ctx, f, list.Entries, list.IsRecent()) {
+		recent := list.IsRecent()
+		for i, result := range settle(ctx, f, list.Entries, recent) {
 			settled[i] = result.IsSettled()
 			switch result.Outcome {
 			case leftovers.Done:
 				out.Settled++
 			case leftovers.Nothing:
-				settled[i] = !list.IsRecent() // the last upload of the process may still arrive
+				settled[i] = !recent // the last upload of the process may still arrive
 			case leftovers.Waiting:
 				out.Waiting++
 			case leftovers.Failed:
@@ -107,7 +108,7 @@ func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry, recent bool
 			continue
 		}
 		group.Go(func() error {
-			results[i] = settlePartial(ctx, f, entry)
+			results[i] = settlePartial(ctx, f, entry, recent)
 			return nil
 		})
 	}
@@ -119,14 +120,18 @@ func settle(ctx context.Context, f fs.Fs, entries []leftovers.Entry, recent bool
 }
 
 // settlePartial settles the replaced file of an entry, and then removes the content
-// that has a temporary name.
-func settlePartial(ctx context.Context, f fs.Fs, entry leftovers.Entry) leftovers.Result {
+// that has a temporary name. If recent is set, the server may still move the replaced
+// file aside. The entry then waits, so that this file gets its name back.
+func settlePartial(ctx context.Context, f fs.Fs, entry leftovers.Entry, recent bool) leftovers.Result {
 	outcome, err := settleAside(ctx, f, entry)
 	if err != nil {
 		return leftovers.Failure(err)
 	}
 	partial, err := lookUp(ctx, f, entry.Partial)
 	if err == nil && partial != nil {
+		if recent && entry.Aside != "" && outcome == leftovers.Nothing {
+			return leftovers.Result{Outcome: leftovers.Waiting}
+		}
 		err = partial.Remove(ctx)
 		if outcome == leftovers.Nothing {
 			outcome = leftovers.Done

@@ -55,22 +55,24 @@ func (c *loader) compareCounts(ctx context.Context, l *library) (difference, cou
 // confirmed it then, so users who have compared the numbers need no further errors.
 const acceptedAfter = 7 * 24 * time.Hour
 
-// isAccepted reports whether the reason why photos may be missing is no error any more.
-// Many missing photos are always an error.
+// isAccepted reports whether a difference of the counts is no longer an error. There
+// must be no other reason why photos may be missing, and few photos: at most 10, or 1 %
+// of the library up to 100.
 func (l *library) isAccepted(now time.Time) bool {
 	count := missing(l.Missing)
-	isFew := count <= 10 || 100*count <= len(l.Assets)
-	return isFew && l.Doubt != "" && now.Sub(l.DoubtSince) >= acceptedAfter
+	isFew := count <= 10 || count <= 100 && 100*count <= len(l.Assets)
+	isOnlyReason := len(l.Refused) == 0 && len(l.uncounted) == 0 && !l.changed && l.Indexed
+	return l.Doubt != "" && isFew && isOnlyReason && now.Sub(l.DoubtSince) >= acceptedAfter
 }
 
 // checkComplete sets l.partial if photos may be missing from the library. It sets
 // l.note instead if the reason has stayed the same for a long time.
 func (l *library) checkComplete(now time.Time) {
-	why, advice, isTemporary := "", "", false
+	why, advice := "", ""
 	switch count := missing(l.Missing); {
 	case count > 0:
 		why = fmt.Sprintf("the service counts %d more photos and videos than it lists", count)
-		advice = "if later backups say so too, compare the numbers on icloud.com; after a week, a small difference is no error any more"
+		advice = "if later backups say so too, compare the numbers on icloud.com; after a week, a small difference is no longer an error"
 	case len(l.Refused) > 0:
 		why = "the service does not list some photos (index " + strings.Join(l.Refused, ", ") + ")"
 		advice = "photos of bursts, hidden photos or deleted photos may be missing"
@@ -79,10 +81,10 @@ func (l *library) checkComplete(now time.Time) {
 		advice = "if later backups say so too, compare the numbers on icloud.com"
 	case l.changed:
 		why = "the photo library has changed while it was listed, so some photos may be missing"
-		advice, isTemporary = "back it up again", true
+		advice = "back it up again"
 	case !l.Indexed:
 		why = "Apple has not finished indexing the photo library, so the listing may be incomplete"
-		advice, isTemporary = "wait for a day and back it up again", true
+		advice = "wait for a day and back it up again"
 	}
 	l.partial, l.note = nil, ""
 	if why != l.Doubt {
@@ -90,7 +92,7 @@ func (l *library) checkComplete(now time.Time) {
 	}
 	switch {
 	case why == "":
-	case !isTemporary && l.isAccepted(now):
+	case l.isAccepted(now):
 		l.note = why + sinceThen(l.DoubtSince)
 	default:
 		l.partial = finalError(apierr.KindDamaged, why, advice)
@@ -99,7 +101,7 @@ func (l *library) checkComplete(now time.Time) {
 
 // sinceThen returns the end of a note about a difference.
 func sinceThen(since time.Time) string {
-	return fmt.Sprintf("; this has not changed since %s and is no error any more: compare the numbers on icloud.com", since.UTC().Format(time.DateOnly))
+	return fmt.Sprintf("; this has not changed since %s and is no longer an error: compare the numbers on icloud.com", since.UTC().Format(time.DateOnly))
 }
 
 // missing returns the number of assets that the service counts but does not
@@ -196,5 +198,5 @@ func (l *library) checkMembers(name string, lacks, unlisted int, now time.Time) 
 		return
 	}
 	l.membersErr[name] = finalError(apierr.KindDamaged, why,
-		"the photos themselves are in the library; the next backup lists the album again, and after a week, the same difference is no error any more")
+		"the photos themselves are in the library; the next backup lists the album again, and after a week, the same difference is no longer an error")
 }

@@ -37,6 +37,25 @@ func TestOldDifferencesAreNotes(t *testing.T) {
 	}
 	assert.False(t, check(11, 30*day), "few of many photos")
 
+	for range 20_000 {
+		l.Assets[time.Duration(len(l.Assets)).String()] = &asset{}
+	}
+	check(101, 31*day)
+	assert.True(t, check(101, 40*day), "over 100 photos")
+
+	check(2, 41*day)
+	for _, other := range []func(bool){
+		func(is bool) { l.changed = is },
+		func(is bool) { l.Indexed = !is },
+		func(is bool) { l.Refused = make([]string, map[bool]int{true: 1}[is]) },
+		func(is bool) { l.uncounted = make([]string, map[bool]int{true: 1}[is]) },
+	} {
+		other(true)
+		assert.True(t, check(2, 50*day), "another reason")
+		other(false)
+		assert.False(t, check(2, 50*day))
+	}
+
 	l.Missing, l.Indexed = map[string]int{}, false
 	l.checkComplete(start)
 	l.checkComplete(start.Add(30 * day))
@@ -84,7 +103,7 @@ func TestFoldersThatContainEachOther(t *testing.T) {
 	}, paths)
 }
 
-// The loss of a shared album is reported for less than a day.
+// The loss of a shared album is reported for a week.
 func TestLostSharedAlbums(t *testing.T) {
 	now := time.Date(2026, 11, 5, 10, 0, 0, 0, time.UTC)
 	listed := func(ids ...string) (found []foundZone) {
@@ -106,9 +125,10 @@ func TestLostSharedAlbums(t *testing.T) {
 	}
 	expect(0, []string{"a", "b"}, 0)
 	expect(0, []string{"b"}, 0, "A")
-	expect(19*time.Hour, nil, 0, "A", "B")
-	expect(20*time.Hour, []string{"a"}, 0, "B")
-	expect(40*time.Hour, []string{"a"}, 1)
+	day := 24 * time.Hour
+	expect(6*day, nil, 0, "A", "B")
+	expect(7*day, []string{"a"}, 0, "B")
+	expect(13*day, []string{"a"}, 1)
 	require.NoError(t, lossOfAlbums(nil))
 	assert.ErrorContains(t, lossOfAlbums([]string{"A\x1b"}), `shared album "A\x1b", which an earlier run has read`)
 	assert.ErrorContains(t, lossOfAlbums([]string{"A", "B"}), `lists 2 shared albums that an earlier run has read, such as "A"`)

@@ -9,14 +9,10 @@ import (
 	"plakar-icloud/librclone/backend/icloud/apierr"
 )
 
-// lossReported is how long backups report that the service does not list a library
-// any more. An account that has left a shared library may get the same response as
+// lossReported is how long backups report that the service no longer lists a library or
+// a shared album. An account that has left a shared library may get the same response as
 // one whose libraries are temporarily unavailable.
 const lossReported = 7 * 24 * time.Hour
-
-// albumLossReported is the same for shared albums, which people leave and delete more
-// often. Of daily backups, one reports the loss.
-const albumLossReported = 20 * time.Hour
 
 // noteFound stores which of the shared libraries in the index the service lists. It
 // returns the number of those whose loss has to be reported, and the keys of those to
@@ -68,7 +64,7 @@ func (h *indexHead) noteAlbums(found []foundZone, now time.Time) (lost, gone []s
 		case album.Gone.IsZero():
 			album.Gone = now
 			lost = append(lost, album.Folder)
-		case now.Sub(album.Gone) < albumLossReported:
+		case now.Sub(album.Gone) < lossReported:
 			lost = append(lost, album.Folder)
 		default:
 			gone = append(gone, zone.key())

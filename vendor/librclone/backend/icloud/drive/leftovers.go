@@ -127,16 +127,16 @@ func (d *Drive) settle(ctx context.Context, in place, made replacement, listed *
 		return leftovers.Failure(listed.err)
 	}
 	child, holder, known := d.folders.leftover(in.id, made)
-	incomplete := listed.short
+	incomplete := listed.short // an error if the new file or the item with its name may be missing
 	for _, invalid := range listed.invalid {
-		if invalid.Name == "" || sameName(invalid.Name, made.Name) {
+		if invalid.Name == "" || sameName(invalid.Name, made.Name) || sameName(invalid.Name, made.Replaces) {
 			incomplete = invalid.Err
 		}
 	}
 	switch {
 	case !known:
 		return leftovers.Failure(apierr.New(apierr.KindChanged, "list", in.path, "the folder keeps changing"))
-	case child == nil && incomplete != nil:
+	case (child == nil || holder == nil) && incomplete != nil:
 		return leftovers.Failure(apierr.About(incomplete, "list", in.path))
 	case child == nil || sameName(child.Name, made.Replaces):
 		return leftovers.Result{Outcome: leftovers.Nothing}

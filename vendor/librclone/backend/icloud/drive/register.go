@@ -40,8 +40,8 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// The name may have been taken by an earlier attempt, whose response was lost or a refusal.
-		taken := (try > 1 || apierr.IsRepeated(err)) && apierr.HasKind(err, apierr.KindExists)
+		// An earlier attempt, whose response was lost or a refusal, may have taken the name and the space.
+		taken := (try > 1 || apierr.IsRepeated(err)) && (apierr.HasKind(err, apierr.KindExists) || apierr.HasKind(err, apierr.KindQuota))
 		if !apierr.OutcomeUnknown(err) && !taken {
 			return nil, d.refusedDocument(in, name, doc, err)
 		}
@@ -61,8 +61,11 @@ func (d *Drive) register(ctx context.Context, in place, name string, doc *docume
 		if now != nil && doc.fits(now) {
 			return d.registered(ctx, in, now, doc)
 		}
-		if taken {
+		switch {
+		case taken && apierr.HasKind(err, apierr.KindExists):
 			return nil, err
+		case taken:
+			return nil, d.refusedDocument(in, name, doc, err)
 		}
 		if err := d.Service.Retries.Wait(ctx, try+1, err); err != nil {
 			return nil, d.refusedDocument(in, name, doc, err)

@@ -144,6 +144,9 @@ func (d *Drive) replace(ctx context.Context, in place, old *Item, name string, d
 // refusals were seen in place of a success, or end a registration whose outcome could
 // not be determined. A later process looks up the file then.
 func certainlyRefused(err error) bool {
+	if apierr.IsRepeated(err) {
+		return false
+	}
 	switch apierr.KindOf(err) {
 	case apierr.KindExists, apierr.KindQuota, apierr.KindRefusedName, apierr.KindRefusedPackage:
 		return true
@@ -169,6 +172,7 @@ func nameIn(in place, name string) string { return in.id + "\x00" + nameKey(name
 // file keeps its temporary name, the mark stays, and a later process looks it up.
 func (d *Drive) takeOver(ctx context.Context, in place, old, made *Item, name string, mark *leftovers.Mark) (*Item, error) {
 	on := path.Join(in.path, name)
+	mark.Touch()
 	if err := d.retire(ctx, in, old, name); err != nil {
 		now, lookErr := d.present(ctx, in, old.ID)
 		if lookErr == nil && now == nil {

@@ -86,7 +86,7 @@ func Fetch[T any](ctx context.Context, s *Service, r Request, check func(*T) err
 			return nil, apierr.AfterTries(err, try)
 		}
 		if r.TrustRefusals && apierr.IsReported(err) && !apierr.HasKind(err, apierr.KindThrottled) && try >= TrustedTries {
-			return nil, err
+			return nil, apierr.AfterTries(err, try)
 		}
 		if err := s.Retries.Wait(ctx, try+1, err); err != nil {
 			return nil, err
