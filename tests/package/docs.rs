@@ -122,6 +122,7 @@ const COMMANDS: &[(&str, Use)] = &[
     ("plakar check", In("tests/package/docs.rs", "plakar at @icloud check")),
     ("rclone config dump", In("tests/package/seed.rs", "rclone config dump")),
     ("rclone config show REMOTE", In("tests/package/seed.rs", "rclone config show drive")),
+    ("rclone cleanup REMOTE:BUCKET", Not("removes only parts that are older than a day")),
     ("rclone config reconnect REMOTE", Not("needs an account at the provider")),
     ("signify -G -n -p KEY.pub -s KEY.sec", In("tests/package/main.rs", "\"-G\", \"-n\"")),
     ("cargo build --features bindgen", In(".ci/run", "--features bindgen")),
