@@ -54,7 +54,6 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, request: Request<Incoming>) -> Resp
 }
 
 fn command(state: &mut State, method: &Method, verb: &str, query: &BTreeMap<String, String>, body: &[u8]) -> Outcome {
-    let done = || Ok(json!({ "ok": true }));
     match (method.as_str(), verb) {
         ("GET", "counts") => Ok(json!(state.journal.counts())),
         ("GET", "requests") => {
@@ -102,6 +101,11 @@ fn command(state: &mut State, method: &Method, verb: &str, query: &BTreeMap<Stri
     }
 }
 
+/// Returns the response to a command that returns no values.
+fn done() -> Outcome {
+    Ok(json!({ "ok": true }))
+}
+
 fn session_command(
     state: &mut State,
     method: &Method,
@@ -109,7 +113,6 @@ fn session_command(
     query: &BTreeMap<String, String>,
     body: &[u8],
 ) -> Outcome {
-    let done = || Ok(json!({ "ok": true }));
     match (method.as_str(), verb) {
         ("POST", "session/mint") => {
             let now = state.clock.now_seconds();
@@ -151,7 +154,6 @@ fn drive_command(
     query: &BTreeMap<String, String>,
     body: &[u8],
 ) -> Outcome {
-    let done = || Ok(json!({ "ok": true }));
     match (method.as_str(), verb) {
         ("POST", "seed") => {
             state.seed_tree(&parsed::<SeedTree>(body)?);
