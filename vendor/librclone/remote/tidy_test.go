@@ -107,6 +107,21 @@ func TestTidyAfterAKilledReplacement(t *testing.T) {
 	}
 }
 
+// A server may move the replaced file aside after the process has died. The file gets
+// its name back.
+func TestTidyBeforeALateMove(t *testing.T) {
+	f := stubborn(t)
+	require.NoError(t, store(t, f, "old"))
+	list := leftovers.Take(dieInReplacement(t, f, 2, false))[0]
+	assert.Equal(t, []leftovers.Result{{Outcome: leftovers.Waiting}}, settle(t.Context(), f, list.Entries, true))
+	named, err := f.NewObject(t.Context(), list.Entries[0].Path)
+	require.NoError(t, err)
+	_, err = f.Features().Move(t.Context(), named, list.Entries[0].Aside)
+	require.NoError(t, err)
+	assert.Equal(t, []leftovers.Result{{Outcome: leftovers.Done}}, settle(t.Context(), f, list.Entries, true))
+	assert.Equal(t, onlyFile("old"), contents(t, f))
+}
+
 // A file that another program has stored since is kept, and so is the replaced one.
 func TestTidyKeepsTheFilesOfOthers(t *testing.T) {
 	f := stubborn(t)

@@ -73,9 +73,14 @@ func TestUploadSurvivesFaults(t *testing.T) {
 }
 
 // A registration that was made although the service refused it has succeeded, even if
-// the service then refuses to repeat it because the name is taken.
+// the service then refuses to repeat it because the name or the space is taken.
 func TestRegistrationThatWasRefusedAndMade(t *testing.T) {
-	for _, status := range []int{429, 503} {
+	taken := fakeResponse{status: 409, body: []byte(`{"reason":"Uniqueness constraint violation. Rejecting update"}`)}
+	full := fakeResponse{status: 507, body: []byte(`{"reason":"The quota is exceeded"}`)}
+	for _, test := range []struct {
+		status   int
+		repeated fakeResponse
+	}{{429, taken}, {503, taken}, {503, full}} {
 		c := newFakeCloud()
 		c.add("root", "old.txt", []byte("old"))
 		sent := 0
@@ -85,16 +90,16 @@ func TestRegistrationThatWasRefusedAndMade(t *testing.T) {
 			}
 			switch sent++; sent {
 			case 1:
-				response.status = status
+				response.status = test.status
 			case 2:
-				response.status, response.body = 409, []byte(`{"reason":"Uniqueness constraint violation. Rejecting update"}`)
+				response.status, response.body = test.repeated.status, test.repeated.body
 			}
 		}
 		f := processBy(c, "", simtest.NewSessionFile())
 		for _, name := range []string{"new.txt", "old.txt"} {
 			sent = 0
 			_, err := f.Put(background, strings.NewReader("content"), infoOf(name, "content"))
-			require.NoError(t, err, "%d %s", status, name)
+			require.NoError(t, err, "%d %s", test.status, name)
 			assert.Equal(t, 2, sent)
 			assert.Equal(t, "content", string(c.at(name).content))
 		}
