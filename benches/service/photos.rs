@@ -1,13 +1,16 @@
 //! Photo libraries: a large one, and a small one compared with rclone.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use icloud_simulator::{Content, LatencyProfile, NewAsset, PRIMARY_ZONE, Simulator};
+
+use tokio::process::Command;
 
 use super::{
     Failure, Table,
     large::{self, Bounds},
     plain::Bench,
+    restic,
     service::Service,
 };
 
@@ -49,6 +52,46 @@ async fn compare(table: &mut Table) -> Result<(), Failure> {
         let ours = bench.service.cost(bench.plakar(&["backup", "-no-progress", &source])).await?;
         table.row(&format!("{name}: rclone"), &theirs.figures(), true);
         table.row(name, &ours.figures(), ours.requests <= requests && ours.requests < theirs.requests);
+    }
+    icloudpd(&bench.service, table).await
+}
+
+/// Saves the library with icloudpd, and saves it again unchanged, if icloudpd is installed.
+async fn icloudpd(service: &Service, table: &mut Table) -> Result<(), Failure> {
+    if !restic::is_on_path("icloudpd") {
+        table.row("icloudpd", "not on PATH: no comparison", true);
+        return Ok(());
+    }
+    let account = service.simulator.rules(|rules| {
+        rules.account.two_factor = false; // there is no terminal for a code
+        rules.account.clone()
+    });
+    let [folder, cookies, home] = ["icloudpd", "icloudpd-cookies", "icloudpd-home"].map(|name| service.path(name));
+    std::fs::create_dir(&folder)?;
+    let mut command = Command::new("icloudpd");
+    command.env_clear().stdin(Stdio::null());
+    command.envs([
+        ("PATH", std::env::var("PATH")?),
+        ("HOME", home),
+        ("HTTPS_PROXY", service.simulator.proxy_url()),
+        ("REQUESTS_CA_BUNDLE", service.path("ca.pem")),
+    ]);
+    command.args([
+        "--username",
+        &account.apple_id,
+        "--password",
+        &account.password,
+        "--password-provider",
+        "parameter",
+    ]);
+    command.args(["--directory", &folder, "--cookie-directory", &cookies, "--no-progress-bar"]);
+    for name in ["back up 500 photos: icloudpd", "back them up again, unchanged: icloudpd"] {
+        let work = async {
+            let output = command.output().await?;
+            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into()) }
+        };
+        let cost = service.cost(work).await?;
+        table.row(name, &cost.figures(), true);
     }
     Ok(())
 }

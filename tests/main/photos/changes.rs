@@ -2,7 +2,7 @@
 
 use icloud_simulator::{FaultAction, FaultRule, HoldAt, NewAsset, PRIMARY_ZONE, RequestKind};
 
-use super::{DAY, NOVEMBER, Photos, links, media, text};
+use super::{DAY, FEBRUARY_2024, NOVEMBER, Photos, links, media, text};
 use crate::icloud::assert_sound;
 
 /// An unchanged library is neither listed nor read again.
@@ -100,7 +100,7 @@ async fn a_refused_sync_token_causes_a_listing_but_no_reads() {
 async fn a_listing_of_deleted_photos_has_the_changes_of_masters() {
     for accepts_tokens in [true, false] {
         let mut photos = Photos::new();
-        let id = photos.add("/Library/2026/11/IMG_1.HEIC", NOVEMBER);
+        let id = photos.add_recent("/Library/2026/11/IMG_1.HEIC");
         let first = photos.backup().await;
         assert_eq!(media(&first), photos.expected);
         let video = photos.content(400);
@@ -115,6 +115,39 @@ async fn a_listing_of_deleted_photos_has_the_changes_of_masters() {
         assert_sound(&second);
         assert_eq!(media(&second), photos.expected);
     }
+}
+
+/// Without a sync token, the originals of photos that were added long ago are listed again only if the photo has
+/// changed. Those of recent photos are always listed, because a device may upload the video of a live photo late.
+#[tokio::test]
+async fn late_videos_are_found_without_a_sync_token() {
+    let mut photos = Photos::new();
+    let old: Vec<String> =
+        (0..500).map(|n| photos.add(&format!("/Library/2024/02/IMG_{n:04}.HEIC"), FEBRUARY_2024 + n)).collect();
+    let recent = photos.add_recent("/Library/2026/11/IMG_1.HEIC");
+    let first = photos.backup().await;
+    assert_eq!(media(&first), photos.expected);
+    for (id, path) in [(&recent, "/Library/2026/11/IMG_1.MOV"), (&old[7], "/Library/2024/02/IMG_0007.MOV")] {
+        let video = photos.content(400);
+        photos.expect(path, &video);
+        photos.change(|library| {
+            library.change(PRIMARY_ZONE, id, |asset| {
+                asset.live = Some(video);
+                asset.modified_ms += DAY;
+            });
+        });
+    }
+    photos.icloud.simulator.rules(|rules| rules.photos.accepts_tokens = false);
+    photos.icloud.simulator.reset_counts();
+    let second = photos.backup_after(&first).await;
+    assert_sound(&second);
+    assert_eq!(media(&second), photos.expected);
+    // 501 assets without their masters are three pages; the other two queries are those of the state and of the albums.
+    // The second importer of the backup lists nothing.
+    assert_eq!(photos.icloud.count(RequestKind::PhotosQuery), 5);
+    // One call returns both masters, and the others the addresses of the videos.
+    let lookups = photos.icloud.count(RequestKind::PhotosLookup);
+    assert!(lookups <= 3, "{lookups} lookups");
 }
 
 /// If a photo is deleted while the library is listed, later photos move to other pages.

@@ -9,7 +9,10 @@ mod protection;
 mod shared_albums;
 mod sidecars;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use icloud_simulator::{Content, NewAsset, PRIMARY_ZONE, RequestKind};
 use plakar_host::{Backup, Options, Snapshot};
@@ -18,6 +21,8 @@ use crate::icloud::{ICloud, hex};
 
 /// 2026-11-05 10:00:00 UTC in milliseconds.
 const NOVEMBER: i64 = 1_793_872_800_000;
+/// 2024-02-01 00:00:00 UTC in milliseconds.
+const FEBRUARY_2024: i64 = 1_706_745_600_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// A photo library, and the digests of the files that a backup of it must have.
@@ -48,6 +53,15 @@ impl Photos {
         self.expect(path, &content);
         let name = path.rsplit('/').next().unwrap_or_default();
         self.put(NewAsset::image(name, taken_ms, content))
+    }
+
+    /// Adds an image that was uploaded a moment ago, which the backup must have at a path.
+    fn add_recent(&mut self, path: &str) -> String {
+        let content = self.content(3_000);
+        self.expect(path, &content);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        self.put(NewAsset { added_ms: i64::try_from(now).unwrap(), ..NewAsset::image(name, NOVEMBER, content) })
     }
 
     fn put(&self, asset: NewAsset) -> String {

@@ -1,6 +1,7 @@
 package icloudphotos
 
 import (
+	"reflect"
 	"strings"
 	"time"
 	"unique"
@@ -19,6 +20,8 @@ type library struct {
 	Relations  map[string]*relation // by record name
 	HasDeleted bool                 // assets in Recently Deleted were listed
 	Listed     time.Time            // when the library was last listed completely
+	Synced     time.Time            // when all changes of the masters were last known
+	Unproven   bool                 // masters were kept although their changes since Synced are unknown
 	Missing    map[string]int       // by index: the items that the service counts but does not list
 	Doubt      string               // the reason why photos may be missing, or ""
 	DoubtSince time.Time            // when Doubt was first found
@@ -207,10 +210,11 @@ func newAsset(r *record) *asset {
 	return a
 }
 
-// editedAwaited is how long the edited version of a changed asset is awaited. An
+// uploadAwaited is how long a device may take to upload all files of a photo: the video
+// of a live photo after the photo was added, and the edited version after an edit. An
 // adjustment that has no edited version, unlike the known one of slow-motion videos,
-// is reported for as long.
-const editedAwaited = 30 * 24 * time.Hour
+// is reported for as long. The service has no such limit: the time is a guess.
+const uploadAwaited = 30 * 24 * time.Hour
 
 // keepModified takes the time of the last change from an earlier state if the service
 // does not report it.
@@ -218,6 +222,13 @@ func (a *asset) keepModified(earlier *asset) {
 	if a.Modified == 0 && earlier.Adjusted {
 		a.Modified = earlier.Modified
 	}
+}
+
+// isSame reports whether the service returns the same for two states of an asset.
+func (a *asset) isSame(earlier *asset) bool {
+	named := *a
+	named.Folder, named.Stem = earlier.Folder, earlier.Stem
+	return reflect.DeepEqual(&named, earlier)
 }
 
 // noteEdits sets the time of edits for which the service does not report one.
@@ -232,7 +243,7 @@ func (l *library) noteEdits(now time.Time) {
 // awaitsEdited reports whether the asset was edited and a device may still upload
 // the edited version.
 func (a *asset) awaitsEdited(now time.Time) bool {
-	return a.Adjusted && now.Sub(time.UnixMilli(a.Modified)) < editedAwaited
+	return a.Adjusted && now.Sub(time.UnixMilli(a.Modified)) < uploadAwaited
 }
 
 // shared returns a text that many assets have, with the memory of an equal one.
@@ -262,6 +273,36 @@ func filesOf(r *record, wanted ...fileKind) []file {
 		}
 	}
 	return files
+}
+
+// isOverdue reports whether all masters have to be listed, because some were kept and
+// their changes have been unknown for too long.
+func (l *library) isOverdue(now time.Time) bool {
+	return l.Unproven && now.Sub(l.Synced).Abs() >= uploadAwaited
+}
+
+// keptMasters returns the masters that the next listing need not request, or nil if it
+// requests all. If all changes are known, those are all masters. Otherwise a master is
+// kept for a while if its asset was added long before the last known change. So a video
+// that a device uploads late is not missed.
+func (l *library) keptMasters(now time.Time) map[string]*master {
+	switch {
+	case l.Token != "" && !l.isOverdue(now):
+		return l.Masters
+	case now.Sub(l.Synced).Abs() >= uploadAwaited:
+		return nil
+	}
+	kept := map[string]*master{}
+	for _, a := range l.Assets {
+		m := l.Masters[a.Master]
+		if m != nil && m.hasOriginal() && a.Added != 0 && l.Synced.Sub(time.UnixMilli(a.Added)) >= uploadAwaited {
+			kept[a.Master] = m
+		}
+	}
+	if 2*len(kept) < len(l.Assets) { // looking up the others takes about as many requests
+		return nil
+	}
+	return kept
 }
 
 // unknownMasters returns the names of the masters that assets refer to but that

@@ -35,10 +35,12 @@ const (
 type lister struct {
 	service *database
 	zone    zoneID
-	alone   bool // assets are listed without masters, because masters are known
+	known   *library // the state before the listing, or nil
+	alone   bool     // assets are listed without masters, because masters are known
 
-	mu      sync.Mutex
-	library *library
+	mu          sync.Mutex
+	library     *library
+	listedAlone bool // a page without masters was listed in this pass
 }
 
 // assets lists an index with count items. Pages are requested concurrently,
@@ -47,7 +49,7 @@ type lister struct {
 func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	first, err := l.page(ctx, ix, 0)
 	if err != nil && l.alone && apierr.KindOf(err) == apierr.KindUnsupported {
-		l.alone = false // the service does not support such queries
+		l.alone = false // the service does not support queries without masters
 		first, err = l.page(ctx, ix, 0)
 	}
 	if err != nil {
@@ -110,16 +112,27 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.library.apply(response.Records)
+	l.listedAlone = l.listedAlone || l.alone
 	if l.library.Token == "" {
 		l.library.Token = response.Token
 	}
 	listed := 0
 	for i := range response.Records {
-		if r := &response.Records[i]; r.Type == typeAsset {
-			listed++
-			if a := l.library.Assets[r.Name]; a != nil && ix == visibleAssets {
-				a.Main = true
-			}
+		r := &response.Records[i]
+		if r.Type != typeAsset {
+			continue
+		}
+		listed++
+		a := l.library.Assets[r.Name]
+		if a == nil {
+			continue
+		}
+		a.Main = a.Main || ix == visibleAssets
+		if l.known == nil {
+			continue
+		}
+		if earlier := l.known.Assets[r.Name]; earlier != nil && a.isSame(earlier) {
+			l.library.Assets[r.Name] = earlier // frees the memory of the other one
 		}
 	}
 	return listed, nil
@@ -127,7 +140,8 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 
 // allAlbums lists all albums. Of the albums in known, those that it does not find are
 // looked up, because folders that contain each other are below no other folder.
-func (l *lister) allAlbums(ctx context.Context, known *library) error {
+func (l *lister) allAlbums(ctx context.Context) error {
+	known := l.known
 	if err := l.albums(ctx, "", map[string]bool{}); err != nil || known == nil {
 		return err
 	}

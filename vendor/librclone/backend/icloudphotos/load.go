@@ -1,6 +1,7 @@
 package icloudphotos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -139,21 +140,36 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 		return c.list(ctx, zone, nil)
 	}
 	known.zone, known.membersErr, known.membersNote = zone.zoneID, map[string]error{}, map[string]string{}
+	started := time.Now()
 	if err := c.applyChanges(ctx, known); err != nil {
 		return nil, err
+	}
+	if known.Token != "" && !known.Unproven {
+		known.Synced = started
 	}
 	again := listedAgain
 	if known.isAccepted(time.Now()) {
 		again = acceptedAfter
 	}
 	lacks := missing(known.Missing) > 0 || len(known.Refused) > 0
-	if known.Token != "" && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < again) {
+	isCurrent := known.Token != "" && !known.isOverdue(started) || known.isOfThisRun(started)
+	if isCurrent && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < again) {
 		complete, err := c.update(ctx, known)
 		if err != nil || complete {
 			return known, err
 		}
 	}
 	return c.list(ctx, zone, known)
+}
+
+// processStart is when this process started.
+var processStart = time.Now()
+
+// isOfThisRun reports whether another process has listed the library without a loss since
+// this process started. plakar starts two importers for a backup. If the service does not
+// accept the sync token, the second one need not list the library again.
+func (l *library) isOfThisRun(now time.Time) bool {
+	return l.Doubt == "" && l.Listed.After(processStart) && l.Listed.Before(now)
 }
 
 // applyChanges applies the changes since the sync token of a library. If the service
@@ -173,7 +189,7 @@ func (c *loader) applyChanges(ctx context.Context, l *library) error {
 // update completes a library to which the changes have been applied. It returns
 // false if the library has to be listed completely.
 func (c *loader) update(ctx context.Context, l *library) (bool, error) {
-	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}, nil); err != nil {
+	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
 		return false, err
 	}
 	difference, _, err := c.compareCounts(ctx, l)
@@ -190,26 +206,31 @@ func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 
 // list lists a library completely, and then requests the changes since the
 // beginning of the listing. Assets and albums keep the names that they have in
-// the known state, if there is one. Its masters are not listed again if all changes
-// were applied to it.
+// the known state, if there is one. Masters that can be kept are not listed.
 func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	l := newLibrary(zone.zoneID)
 	l.Token, l.HasDeleted, l.Listed = zone.token, c.deleted, time.Now()
-	if known != nil && known.Token != "" {
-		l.Token, l.Masters = known.Token, known.Masters
+	lister := &lister{service: c.service, zone: zone.zoneID, library: l, known: known}
+	if known != nil {
+		l.Token = cmp.Or(known.Token, l.Token)
+		if kept := known.keptMasters(l.Listed); len(kept) > 0 {
+			l.Masters, lister.alone = kept, true
+		}
 	}
 	var err error
 	if l.Indexed, err = isIndexed(ctx, c.service, zone.zoneID); err != nil {
 		return nil, err
 	}
-	lister := &lister{service: c.service, zone: zone.zoneID, library: l, alone: len(l.Masters) > 0}
 	for pass := 1; ; pass++ {
-		before, err := c.listOnce(ctx, lister, known)
+		before, err := c.listOnce(ctx, lister)
 		if err != nil {
 			return nil, err
 		}
 		if known != nil {
 			l.keep(known)
+			if known.Token == "" && lister.listedAlone {
+				l.forgetMasters(known)
+			}
 		}
 		difference, after, err := c.compareCounts(ctx, l)
 		if err != nil {
@@ -222,9 +243,15 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		if missing(difference) == 0 && !l.changed || pass == maxPasses {
 			break
 		}
+		// It is a guess that queries without masters return all assets.
+		lister.alone = lister.alone && sameCounts(difference, known.Missing)
 	}
+	l.Synced = l.Listed
 	if known != nil {
 		l.Doubt, l.DoubtSince = known.Doubt, known.DoubtSince
+		if lister.listedAlone {
+			l.Synced, l.Unproven = known.Synced, known.Unproven || known.Token == ""
+		}
 	}
 	l.checkComplete(time.Now())
 	return l, nil
@@ -232,8 +259,9 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 
 // listOnce lists the indexes and the albums, and then applies the changes since
 // the beginning of the listing. It returns the counts before the listing.
-func (c *loader) listOnce(ctx context.Context, lister *lister, known *library) (counted map[string]int, err error) {
+func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[string]int, err error) {
 	l := lister.library
+	lister.listedAlone = false
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
 		indexes = append(indexes, deletedAssets)
@@ -257,22 +285,22 @@ func (c *loader) listOnce(ctx context.Context, lister *lister, known *library) (
 			return nil, err
 		}
 	}
-	if err := c.listAlbums(ctx, lister, known); err != nil {
+	if err := c.listAlbums(ctx, lister); err != nil {
 		return nil, err
 	}
 	return counted, c.applyChanges(ctx, l)
 }
 
 // listAlbums lists the albums if they are not known, and the photos of albums
-// that were not listed yet. known is the state before a complete listing, or nil.
-// Shared libraries have no albums. Only an error that ends the run is returned.
-func (c *loader) listAlbums(ctx context.Context, lister *lister, known *library) error {
+// that were not listed yet. Shared libraries have no albums. Only an error that ends
+// the run is returned.
+func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 	l := lister.library
 	if l.Name != primaryZone {
 		return nil
 	}
 	if !l.HasAlbums {
-		if l.albumsErr = lister.allAlbums(ctx, known); l.albumsErr != nil {
+		if l.albumsErr = lister.allAlbums(ctx); l.albumsErr != nil {
 			if endsRun(l.albumsErr) || ctx.Err() != nil {
 				return l.albumsErr
 			}
@@ -304,9 +332,21 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister, known *library)
 // and when an edit was first seen.
 func (l *library) keep(known *library) {
 	for id, a := range l.Assets {
-		if old := known.Assets[id]; old != nil {
-			a.Folder, a.Stem = old.Folder, old.Stem
-			a.keepModified(old)
+		old := known.Assets[id]
+		if old == nil || old == a {
+			continue
+		}
+		a.Folder, a.Stem = old.Folder, old.Stem
+		a.keepModified(old)
+	}
+}
+
+// forgetMasters removes the masters of the assets that have changed since a known
+// state, so that they are looked up.
+func (l *library) forgetMasters(known *library) {
+	for id, a := range l.Assets {
+		if old := known.Assets[id]; old != nil && a.Modified != old.Modified {
+			delete(l.Masters, a.Master)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 type oneAsset struct {
 	refuses bool           // the token "old"
 	counts  map[string]int // by index, besides the asset
+	ignores bool           // queries without masters return nothing
 }
 
 const (
@@ -77,9 +78,11 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 			counts = append(counts, fmt.Sprintf(`{"records":[{"fields":{"itemCount":{"value":%d}}}]}`, count))
 		}
 		response = `{"batch":[` + strings.Join(counts, ",") + `]}`
+	case operation == "lookup":
+		records = masterRecord
 	case body.Query.Kind == "CheckIndexingState":
 		records = `{"fields":{"state":{"value":"FINISHED"}}}`
-	case body.Query.Kind == visibleAssets.alone:
+	case body.Query.Kind == visibleAssets.alone && !c.ignores:
 		records = assetRecord
 	case body.Query.Kind == visibleAssets.withMasters:
 		records = masterRecord + "," + assetRecord
@@ -97,7 +100,7 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 // "old".
 func knownLibrary(token string) *library {
 	l := newLibrary(zoneID{Area: privateArea, Name: primaryZone})
-	l.Token, l.Indexed, l.HasAlbums, l.Listed = token, true, true, time.Now()
+	l.Token, l.Indexed, l.HasAlbums, l.Listed = token, true, true, processStart.Add(-time.Hour)
 	l.Assets["a"] = &asset{Master: "m", Main: true}
 	l.Masters["m"] = &master{Files: []file{{Kind: original, Size: 1}}}
 	return l
@@ -123,6 +126,75 @@ func TestFullListingHasTheChangesOfMasters(t *testing.T) {
 	}
 }
 
+// Without a token, a process does not repeat a listing that began after its own start.
+func TestListingOfAnotherProcessIsUsed(t *testing.T) {
+	for name, test := range map[string]struct {
+		listed time.Time
+		doubt  string
+		used   bool
+	}{
+		"same run":     {time.Now(), "", true},
+		"earlier run":  {processStart.Add(-time.Second), "", false},
+		"wrong clock":  {time.Now().Add(time.Hour), "", false},
+		"not complete": {time.Now(), "the library has changed", false},
+	} {
+		known := knownLibrary("")
+		known.Listed, known.Doubt = test.listed, test.doubt
+		known.Missing[visibleAssets.alone], known.Missing[hiddenAssets.alone] = 0, 0
+		c := &loader{service: databaseOf(t, &oneAsset{}), layout: "date"}
+		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+		require.NoError(t, err, name)
+		assert.Equal(t, test.used, l == known, name)
+	}
+}
+
+// If queries without masters return nothing, masters are listed, too.
+func TestQueriesWithoutMastersMayBeUnsupported(t *testing.T) {
+	known := knownLibrary("old")
+	c := &loader{service: databaseOf(t, &oneAsset{ignores: true}), layout: "date", deleted: true}
+	l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+	require.NoError(t, err)
+	assert.NoError(t, l.partial)
+	assert.Len(t, l.Assets, 1)
+	assert.False(t, l.Unproven)
+}
+
+// Without a token, a master is kept if the asset was added long before the last known
+// change and has not changed since, but not for ever.
+func TestMastersAreKeptWithoutAToken(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, test := range map[string]struct {
+		synced, added time.Duration // ago
+		modified      int64
+		kept, listed  bool // the masters
+	}{
+		"old photo":           {time.Hour, 31 * day, 0, true, false},
+		"recent photo":        {time.Hour, 29 * day, 0, false, true},
+		"changed photo":       {time.Hour, 31 * day, 1, false, false},
+		"last known long ago": {30 * day, 90 * day, 0, false, true},
+		"time is unknown":     {0, 90 * day, 0, false, true},
+	} {
+		known := knownLibrary("")
+		if test.synced != 0 {
+			known.Synced = time.Now().Add(-test.synced)
+		}
+		known.Assets["a"].Added = time.Now().Add(-test.added).UnixMilli()
+		known.Assets["a"].Modified = test.modified
+		c := &loader{service: databaseOf(t, &oneAsset{}), layout: "date"}
+		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+		require.NoError(t, err, name)
+		assert.Equal(t, test.kept, len(l.Masters["m"].Files) == 1, name)
+		assert.Equal(t, test.listed, !l.Unproven, name)
+
+		// A later token does not tell the changes before it.
+		l.Synced, l.Listed = l.Synced.Add(-31*day), known.Listed
+		again, err := c.library(context.Background(), foundZone{known.zone, "zone"}, l)
+		require.NoError(t, err, name)
+		assert.Len(t, again.Masters["m"].Files, 2, name)
+		assert.False(t, again.Unproven, name)
+	}
+}
+
 // A library in which photos are missing is listed again after a day.
 func TestLibraryWithMissingPhotosIsListedAgain(t *testing.T) {
 	for age, again := range map[time.Duration]bool{time.Hour: false, 25 * time.Hour: true} {
@@ -144,7 +216,7 @@ func TestErrorOfAnAlbumIsCleared(t *testing.T) {
 	known.Albums["x"], known.Unlisted = &album{Name: "X"}, []string{"x", "removed"}
 	known.membersErr["x"] = assert.AnError
 	c := &loader{service: databaseOf(t, &oneAsset{})}
-	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}, nil))
+	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}))
 	assert.Empty(t, known.membersErr)
 	assert.Empty(t, known.Unlisted)
 }
