@@ -275,11 +275,9 @@ func filesOf(r *record, wanted ...fileKind) []file {
 	return files
 }
 
-// isOverdue reports whether all masters have to be listed, because some were kept and
-// their changes have been unknown for too long.
-func (l *library) isOverdue(now time.Time) bool {
-	return l.Unproven && now.Sub(l.Synced).Abs() >= uploadAwaited
-}
+// isOverdue reports whether all masters have to be listed, because changes of some have
+// been unknown for too long.
+func (l *library) isOverdue(now time.Time) bool { return now.Sub(l.Synced).Abs() >= uploadAwaited }
 
 // keptMasters returns the masters that the next listing need not request, or nil if it
 // requests all. If all changes are known, those are all masters. Otherwise a master is
@@ -287,10 +285,10 @@ func (l *library) isOverdue(now time.Time) bool {
 // that a device uploads late is not missed.
 func (l *library) keptMasters(now time.Time) map[string]*master {
 	switch {
-	case l.Token != "" && !l.isOverdue(now):
-		return l.Masters
-	case now.Sub(l.Synced).Abs() >= uploadAwaited:
+	case l.isOverdue(now):
 		return nil
+	case l.Token != "":
+		return l.Masters
 	}
 	kept := map[string]*master{}
 	for _, a := range l.Assets {

@@ -228,7 +228,7 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		}
 		if known != nil {
 			l.keep(known)
-			if known.Token == "" && lister.listedAlone {
+			if lister.listedAlone {
 				l.forgetMasters(known)
 			}
 		}

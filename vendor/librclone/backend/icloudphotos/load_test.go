@@ -173,18 +173,22 @@ func TestMastersAreKeptWithoutAToken(t *testing.T) {
 		"changed photo":       {time.Hour, 31 * day, 1, false, false},
 		"last known long ago": {30 * day, 90 * day, 0, false, true},
 		"time is unknown":     {0, 90 * day, 0, false, true},
+		"no time of addition": {time.Hour, 0, 0, false, true},
 	} {
 		known := knownLibrary("")
 		if test.synced != 0 {
 			known.Synced = time.Now().Add(-test.synced)
 		}
-		known.Assets["a"].Added = time.Now().Add(-test.added).UnixMilli()
+		if test.added != 0 {
+			known.Assets["a"].Added = time.Now().Add(-test.added).UnixMilli()
+		}
 		known.Assets["a"].Modified = test.modified
 		c := &loader{service: databaseOf(t, &oneAsset{}), layout: "date"}
 		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
 		require.NoError(t, err, name)
 		assert.Equal(t, test.kept, len(l.Masters["m"].Files) == 1, name)
 		assert.Equal(t, test.listed, !l.Unproven, name)
+		assert.Equal(t, test.listed, l.Synced.Equal(l.Listed), name)
 
 		// A later token does not tell the changes before it.
 		l.Synced, l.Listed = l.Synced.Add(-31*day), known.Listed
