@@ -173,14 +173,23 @@ func (l *library) isOfThisRun(now time.Time) bool {
 }
 
 // applyChanges applies the changes since the sync token of a library. If the service
-// does not accept the token, the library has none afterwards.
+// does not accept the token, the library has none afterwards. If it does not accept the
+// token of a later page, Synced is zero afterwards, because assets may be newer than their
+// masters.
 func (c *loader) applyChanges(ctx context.Context, l *library) error {
 	if l.Token == "" {
 		return nil
 	}
-	token, err := changes(ctx, c.service, l.zone, l.Token, l.apply)
+	synced := l.Synced
+	token, err := changes(ctx, c.service, l.zone, l.Token, func(records []record) {
+		l.apply(records)
+		l.Synced = time.Time{}
+	})
 	if err != nil && !errors.Is(err, errTokenRefused) {
 		return err
+	}
+	if err == nil {
+		l.Synced = synced
 	}
 	l.Token = token
 	return nil

@@ -26,7 +26,8 @@ type oneAsset struct {
 }
 
 const (
-	assetRecord  = `{"recordName":"a","recordType":"CPLAsset","fields":{"masterRef":{"value":{"recordName":"m"}}}}`
+	assetRecord = `{"recordName":"a","recordType":"CPLAsset","fields":{
+		"addedDate":{"value":1},"masterRef":{"value":{"recordName":"m"}}}}`
 	masterRecord = `{"recordName":"m","recordType":"CPLMaster","fields":{
 		"resOriginalRes":{"value":{"size":1}},"resOriginalVidComplRes":{"value":{"size":2}}}}`
 )
@@ -60,6 +61,10 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 	records, response := "", ""
 	switch operation := path.Base(req.URL.Path); {
 	case operation == "zone" && body.Zones[0].Token == "old" && c.refuses:
+		response = `{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`
+	case operation == "zone" && body.Zones[0].Token == "page 1":
+		response = `{"zones":[{"syncToken":"page 2","moreComing":true,"records":[` + assetRecord + `]}]}`
+	case operation == "zone" && body.Zones[0].Token == "page 2":
 		response = `{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`
 	case operation == "zone" && body.Zones[0].Token == "old":
 		response = `{"zones":[{"syncToken":"new","records":[` + masterRecord + `]}]}`
@@ -146,6 +151,17 @@ func TestListingOfAnotherProcessIsUsed(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, test.used, l == known, name)
 	}
+}
+
+// If only some of the changes could be applied, assets can be newer than their masters.
+func TestPartOfTheChangesIsApplied(t *testing.T) {
+	known := knownLibrary("page 1")
+	known.Synced = time.Now()
+	c := &loader{service: databaseOf(t, &oneAsset{}), layout: "date"}
+	l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+	require.NoError(t, err)
+	assert.Len(t, l.Masters["m"].Files, 2)
+	assert.False(t, l.Unproven)
 }
 
 // If queries without masters return nothing, masters are listed, too.
