@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::Versions;
 use crate::{
-    drive::{Content, Drive, Spooled},
+    drive::{Content, Drive, DrivePath, Spooled},
     rclone::File,
 };
 
@@ -35,11 +36,14 @@ const ANNOUNCED: RangeInclusive<usize> = 8..=256;
 /// announced to the backend, so that it gets the addresses of many contents with one request. A
 /// skipped file ends the read-ahead, because the next files are likely to be skipped, too. A single
 /// changed file does not start it. Generated files are not read ahead, and they neither start nor end
-/// the read-ahead: the metadata of a photo changes without its content.
+/// the read-ahead: the metadata of a photo changes without its content. The same applies to files that
+/// have not changed since the last backup, until plakar opens one of them. It does so for a backup to
+/// another kloset.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
     limit: usize,
+    last: Versions,
     state: Mutex<State>,
 }
 
@@ -56,11 +60,15 @@ struct State {
     waiting_bytes: u64,
     /// The number of the last file that was announced to the backend.
     announced: u64,
+    /// Whether plakar has opened a file that has not changed since the last backup.
+    opens_unchanged: bool,
 }
 
 #[derive(Debug)]
 struct Listed {
     file: File,
+    /// Whether the last backup has listed the file with the same version.
+    is_unchanged: bool,
     progress: Progress,
 }
 
@@ -75,27 +83,29 @@ enum Progress {
 }
 
 impl ReadAhead {
-    /// Returns a read-ahead of at most `limit` files that were not opened yet.
-    pub fn new(drive: Drive, limit: usize) -> Self {
-        Self { drive, limit, state: Mutex::default() }
+    /// Returns a read-ahead of at most `limit` files that were not opened yet. `last` is what the last
+    /// backup has listed.
+    pub fn new(drive: Drive, limit: usize, last: Versions) -> Self {
+        Self { drive, limit, last, state: Mutex::default() }
     }
 
     /// Adds the next file of the listing.
-    pub fn add(&self, path: String, file: File) {
+    pub fn add(&self, path: &DrivePath, file: File) {
         self.insert(path, file, Progress::Untouched);
     }
 
     /// Adds the next file of the listing, whose content was downloaded.
-    pub fn add_downloaded(&self, path: String, file: File, content: Arc<Spooled>, is_package: bool) {
+    pub fn add_downloaded(&self, path: &DrivePath, file: File, content: Arc<Spooled>, is_package: bool) {
         self.insert(path, file, Progress::Downloaded(content, is_package));
     }
 
-    fn insert(&self, path: String, file: File, progress: Progress) {
+    fn insert(&self, path: &DrivePath, file: File, progress: Progress) {
+        let is_unchanged = self.last.contains(path, &file.version);
         let mut state = self.state();
         state.listed += 1;
         let number = state.listed;
-        state.files.insert(number, Listed { file, progress });
-        state.numbers.insert(path, number);
+        state.files.insert(number, Listed { file, is_unchanged, progress });
+        state.numbers.insert(path.to_string(), number);
     }
 
     /// Opens a file that was added and not released. Returns its content and the file.
@@ -103,7 +113,7 @@ impl ReadAhead {
         let mut state = self.state();
         let number = *state.numbers.get(path)?;
         let listed = state.files.get_mut(&number)?;
-        let file = listed.file.clone();
+        let (file, is_unchanged) = (listed.file.clone(), listed.is_unchanged);
         let size = file.size.unwrap_or_default();
         let content = match std::mem::replace(&mut listed.progress, Progress::Opened) {
             Progress::Ahead(content) => {
@@ -115,6 +125,7 @@ impl ReadAhead {
             Progress::Untouched | Progress::Opened => self.drive.read(file.clone()),
         };
         if !file.is_generated {
+            state.opens_unchanged |= is_unchanged;
             state.consecutive += 1;
             self.read_ahead(&mut state, number);
         }
@@ -128,9 +139,9 @@ impl ReadAhead {
             return;
         }
         state.announce(number, window);
-        let State { files, waiting, waiting_bytes, .. } = state;
+        let State { files, waiting, waiting_bytes, opens_unchanged, .. } = state;
         let next = files.range_mut((Bound::Excluded(number), Bound::Unbounded));
-        for (_, listed) in next.filter(|(_, listed)| !listed.file.is_generated).take(window) {
+        for (_, listed) in next.filter(|(_, listed)| listed.is_expected(*opens_unchanged)).take(window) {
             let small = listed.file.size.filter(|&size| size <= MAX_FILE_SIZE);
             let (Some(size), Progress::Untouched) = (small, &listed.progress) else {
                 continue;
@@ -157,7 +168,7 @@ impl ReadAhead {
             }
             Progress::Untouched | Progress::Downloaded(..) => {}
         }
-        if !listed.file.is_generated {
+        if listed.is_expected(state.opens_unchanged) {
             state.consecutive = 0;
         }
         Some((listed.file, false))
@@ -173,13 +184,20 @@ impl ReadAhead {
     }
 }
 
+impl Listed {
+    /// Reports whether plakar is likely to open the file and the content takes a request.
+    fn is_expected(&self, opens_unchanged: bool) -> bool {
+        !self.file.is_generated && (opens_unchanged || !self.is_unchanged)
+    }
+}
+
 impl State {
     /// Announces the files that follow `number` to the backend, up to four windows ahead. Does
     /// nothing while half of that many files are announced already.
     fn announce(&mut self, number: u64, window: usize) {
         let ahead = (4 * window).clamp(*ANNOUNCED.start(), *ANNOUNCED.end());
         let from = self.announced.max(number);
-        let read = |listed: &(&u64, &Listed)| !listed.1.file.is_generated;
+        let read = |listed: &(&u64, &Listed)| listed.1.is_expected(self.opens_unchanged);
         if self.files.range((Bound::Excluded(number), Bound::Included(from))).filter(read).nth(ahead / 2).is_some() {
             return;
         }

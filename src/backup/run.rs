@@ -101,6 +101,7 @@ pub struct Reading {
 impl Backup {
     /// Returns a backup of `top` with at most `listings` concurrent calls that list folders and at
     /// most `read_ahead` files that are read ahead. With `packages`, packages are saved as folders.
+    /// `last` is what the last backup has listed.
     pub fn new(
         drive: Drive,
         top: &DrivePath,
@@ -108,9 +109,10 @@ impl Backup {
         packages: Option<Packages>,
         listings: usize,
         read_ahead: usize,
+        last: Versions,
     ) -> Self {
         Self {
-            files: ReadAhead::new(drive.clone(), read_ahead),
+            files: ReadAhead::new(drive.clone(), read_ahead, last),
             drive,
             top: top.clone(),
             excludes,

@@ -1,4 +1,4 @@
-//! The versions of the files that the last backup listed, for the command `scan`.
+//! The versions of the files that the last backup listed, for the command `scan` and for the read-ahead.
 
 use std::{
     collections::HashSet,
@@ -64,6 +64,11 @@ impl Versions {
     /// Returns the number of files.
     pub fn files(&self) -> u64 {
         self.0.len() as u64
+    }
+
+    /// Reports whether a file has a version.
+    pub fn contains(&self, path: &DrivePath, version: &str) -> bool {
+        self.version(path) == Some(xxh3_64(version.as_bytes()))
     }
 
     /// Returns the digest of the version of a file.

@@ -171,7 +171,8 @@ impl Importer {
                 let forms = files.as_ref().map_or_else(Forms::default, |(_, forms)| forms.load());
                 Packages::new(drive.clone(), forms)
             });
-            let backup = Backup::new(drive, &config.top, excludes, packages, config.listings, config.read_ahead);
+            let last = files.as_ref().and_then(|(versions, _)| versions.load()).unwrap_or_default();
+            let backup = Backup::new(drive, &config.top, excludes, packages, config.listings, config.read_ahead, last);
             Ok(Arc::new(Run {
                 backup: Arc::new(backup),
                 reporter: Reporter::new(Kind::Backup, &config.report),

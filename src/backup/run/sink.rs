@@ -89,13 +89,13 @@ impl<R, F: Fn(Listed<'_>) -> R> Sink<'_, R, F> {
     }
 
     /// Counts an entry. Passes a file to `add`, before plakar can open it.
-    fn count_entry(&self, path: &DrivePath, entry: &Entry, add: impl FnOnce(String, File)) {
+    fn count_entry(&self, path: &DrivePath, entry: &Entry, add: impl FnOnce(&DrivePath, File)) {
         self.backup.counts().shared += u64::from(entry.is_shared);
         match &entry.item {
             Item::Folder => self.backup.counts().folders += 1,
             Item::File(file) => {
                 self.backup.counts().files += 1;
-                add(path.to_string(), file.clone());
+                add(path, file.clone());
                 lock(&self.backup.listed).add(path, &file.version);
             }
             // A link has no content, so the summary does not count it.

@@ -64,6 +64,31 @@ async fn a_new_etag_alone_is_a_change() {
     assert_eq!(second.opened.iter().collect::<Vec<_>>(), ["/b"]);
 }
 
+/// Files that follow changed files are read ahead only if they have changed, too, or if plakar turns out to read
+/// unchanged files, as for a backup to another kloset.
+#[tokio::test]
+async fn unchanged_files_are_not_read_ahead() {
+    let icloud = ICloud::new();
+    for number in 0..60 {
+        icloud.put(&format!("{number:02}"), b"content");
+    }
+    let first = icloud.backup("icloud://").await;
+    assert_eq!(icloud.count(RequestKind::ContentGet), 60);
+    let changed: Vec<String> = (0..60).filter(|number| number % 10 < 4).map(|number| format!("{number:02}")).collect();
+    for name in &changed {
+        icloud.simulator.mutate(name, Mutation::BumpEtag).unwrap();
+    }
+    icloud.simulator.reset_counts();
+    let second = icloud.backup_after("icloud://", &first).await;
+    assert_eq!(digests(&second), icloud.contents());
+    assert_eq!(icloud.count(RequestKind::ContentGet), changed.len() as u64);
+
+    icloud.simulator.reset_counts();
+    let other = icloud.backup("icloud://").await;
+    assert_eq!(digests(&other), icloud.contents());
+    assert_eq!(icloud.count(RequestKind::ContentGet), 60);
+}
+
 /// Init must work without the network, and must still report a root under which plakar finds the
 /// parent snapshot.
 #[tokio::test]

@@ -143,9 +143,7 @@ async fn a_library_is_backed_up_once_and_restored() {
     let Installed { icloud, plakar } = &installed;
     let mut expected = BTreeMap::new();
     let ids = fill(&installed, &mut expected);
-    // Otherwise a few small files that follow changed ones would be read in vain.
-    let settings = icloud.settings("icloud://photos").with("read_ahead", "0");
-    plakar.define("source", "photos", &settings).await.unwrap();
+    plakar.define("source", "photos", &icloud.settings("icloud://photos")).await.unwrap();
     installed.at_plain(&["backup", "@photos"]).await;
     assert_eq!(icloud.count(RequestKind::ContentGet), expected.len() as u64);
 
