@@ -97,6 +97,20 @@ async fn a_scan_counts_the_photos_by_kind() {
     assert_eq!(person.count(RequestKind::ContentGet), 0);
 }
 
+/// The numbers of a library and a shared album without photos do not disturb other commands.
+#[tokio::test]
+async fn an_empty_library_has_numbers() {
+    let person = furnished();
+    person.simulator.photos(|library| library.add_shared_album("Party"));
+    person.run(&["scan", "--photos"]).ends(0);
+    let status = person.run(&["status", "--offline", "--json"]).ends(0).json();
+    let empty = |path: &str| json!({ "path": path, "counts": {}, "bytes": 0 });
+    assert_eq!(status["libraries"], json!([empty("/Library"), empty("/Shared Albums/Party")]));
+    for command in ["status", "accounts", "doctor"] {
+        person.run(&[command]).ends(0);
+    }
+}
+
 /// The numbers of the last scan or backup are shown without a request.
 #[tokio::test]
 async fn the_status_shows_the_last_numbers_of_photos() {

@@ -177,6 +177,26 @@ async fn the_counts_of_albums_are_compared() {
     assert_eq!(photos.icloud.count(RequestKind::PhotosQuery), 0);
 }
 
+/// An album whose photos may all be hidden is listed twice, in case that the first list was empty by mistake.
+#[tokio::test]
+async fn an_empty_album_is_listed_again() {
+    let mut photos = Photos::new();
+    let ids = [1, 2].map(|n| photos.add(&format!("/Library/2026/11/IMG_{n}.HEIC"), NOVEMBER + n));
+    photos.change(|library| {
+        let album = library.add_album(PRIMARY_ZONE, "Trip", "", false);
+        library.set_member(PRIMARY_ZONE, &album, &ids[0], true);
+        library.change(PRIMARY_ZONE, &ids[1], |asset| asset.hidden = true);
+    });
+    let empty = FaultAction::Replace { text: r#"{"records":[]}"#.to_owned(), effect: false };
+    let pages =
+        FaultRule::new(RequestKind::PhotosQuery, empty).matching("CPLContainerRelationLiveByAssetDate").times(2);
+    photos.icloud.simulator.add_fault(pages);
+    let first = photos.backup().await;
+    assert_sound(&first);
+    let second = photos.backup_after(&first).await;
+    assert_eq!(links(&second).len(), 2, "{:?}", links(&second));
+}
+
 /// Only the photo fails.
 #[tokio::test]
 async fn a_message_in_place_of_content_is_an_error() {

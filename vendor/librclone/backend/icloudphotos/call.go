@@ -201,10 +201,16 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 // errTokenRefused is returned if the service does not accept a sync token.
 var errTokenRefused = errors.New("the service does not accept the sync token")
 
+// maxEmptyPages is the maximum number of consecutive pages without new records. A
+// client has seen about 70 in an account, so more would never end.
+// https://github.com/rhoopr/kei/blob/main/docs/synctoken-reference.md
+const maxEmptyPages = 200
+
 // changes calls apply with the records that have changed since a token, page by
 // page, and returns the token of the present state. A page without records is
-// not necessarily the last page.
-func changes(ctx context.Context, s *database, zone zoneID, token string, apply func([]record)) (string, error) {
+// not necessarily the last page. If there are more than maxPages pages, or more than
+// maxEmptyPages without records, the token counts as not accepted.
+func changes(ctx context.Context, s *database, zone zoneID, token string, maxPages int, apply func([]record)) (string, error) {
 	type zoneChanges struct {
 		fault
 		Token   string   `json:"syncToken"`
@@ -215,7 +221,8 @@ func changes(ctx context.Context, s *database, zone zoneID, token string, apply 
 		fault
 		Zones []zoneChanges `json:"zones"`
 	}
-	for {
+	empty := 0
+	for range maxPages {
 		body := map[string]any{"zones": []map[string]any{{
 			"zoneID": zone, "syncToken": token, "resultsLimit": pageRecords, "desiredKeys": desiredKeys,
 		}}}
@@ -243,5 +250,12 @@ func changes(ctx context.Context, s *database, zone zoneID, token string, apply 
 		if !changed.More {
 			return token, nil
 		}
+		if empty++; len(changed.Records) > 0 {
+			empty = 0
+		}
+		if empty == maxEmptyPages {
+			break
+		}
 	}
+	return "", errTokenRefused
 }

@@ -144,10 +144,11 @@ const countedAlbums = 50
 // compareMembers stores an error for each of the albums of which the service counts
 // more photos than it lists, or a note if the difference has stayed the same for a
 // long time. It is unknown whether hidden photos, and photos in
-// Recently Deleted, belong to the list, so as many of them are not missed. Without
-// their number, nothing is compared. Only an error that ends the run is returned,
-// because the photos themselves are counted for the library.
-func (c *loader) compareMembers(ctx context.Context, l *library, albums []string) error {
+// Recently Deleted, belong to the list, so as many of them are not missed. It returns
+// the albums that lack photos for the first time for this reason, because they have to be
+// listed again. Without the number of these photos, nothing is compared. Only an error
+// that ends the run is returned, because the photos themselves are counted for the library.
+func (c *loader) compareMembers(ctx context.Context, l *library, albums []string) (doubtful []string, err error) {
 	listed := map[string]int{}
 	for _, r := range l.Relations {
 		listed[r.Album]++
@@ -161,42 +162,48 @@ func (c *loader) compareMembers(ctx context.Context, l *library, albums []string
 		switch {
 		case err == nil:
 		case endsRun(err) || ctx.Err() != nil:
-			return err
+			return nil, err
 		default:
 			fs.Debugf(nil, "icloud photos: the photos of albums are not counted: %v", err)
-			return nil
+			return doubtful, nil
 		}
 		hidden, isHiddenCounted := counted[hiddenAssets.alone]
 		deleted, isDeletedCounted := counted[deletedAssets.alone]
 		if !isHiddenCounted || !isDeletedCounted {
-			return nil
+			return doubtful, nil
 		}
 		unlisted := hidden + deleted
 		for _, name := range albums {
-			if l.membersErr[name] == nil {
-				l.checkMembers(name, counted[memberCounts+name]-listed[name], unlisted, time.Now())
+			if l.membersErr[name] == nil && l.checkMembers(name, counted[memberCounts+name]-listed[name], unlisted, time.Now()) {
+				doubtful = append(doubtful, name)
 			}
 		}
 	}
-	return nil
+	return doubtful, nil
 }
 
 // checkMembers stores an error or a note if an album lacks more photos than may be
-// unlisted.
-func (l *library) checkMembers(name string, lacks, unlisted int, now time.Time) {
+// unlisted. Otherwise it reports whether the album lacks another number of photos than
+// when it was last listed.
+func (l *library) checkMembers(name string, lacks, unlisted int, now time.Time) bool {
 	a := l.Albums[name]
-	if lacks <= unlisted {
+	changed := a.Lacks != lacks
+	switch {
+	case lacks <= 0:
 		a.Lacks, a.LacksSince = 0, 0
-		return
-	}
-	if a.Lacks != lacks {
+		return false
+	case changed:
 		a.Lacks, a.LacksSince = lacks, now.UnixMilli()
+	}
+	if lacks <= unlisted {
+		return changed
 	}
 	why := fmt.Sprintf("the service counts %d more photos in the album than it lists", lacks)
 	if since := time.UnixMilli(a.LacksSince); now.Sub(since) >= acceptedAfter {
 		l.membersNote[name] = why + sinceThen(since)
-		return
+		return false
 	}
 	l.membersErr[name] = finalError(apierr.KindDamaged, why,
 		"the photos themselves are in the library; the next backup lists the album again, and after a week, the same difference is no longer an error")
+	return false
 }

@@ -96,7 +96,7 @@ type album struct {
 	Folder bool
 	Given  string // the name in the tree; "" until it is chosen
 
-	Lacks      int   // how many more photos the service counts than it lists, if that is an error
+	Lacks      int   // how many more photos the service counts than it lists
 	LacksSince int64 // when Lacks was first found, in milliseconds since 1970
 }
 
@@ -123,6 +123,10 @@ func (l *library) apply(records []record) {
 		switch {
 		case r.Name == "" || r.Code != "":
 		case r.Deleted || r.flag("isExpunged"):
+			l.remove(r.Name)
+		case r.Type == typeAsset && r.flag("isSparsePrivateRecord") && r.master() == "":
+			// It stands for a photo of a shared library and has no content. No index counts it.
+			// https://github.com/rhoopr/kei/issues/765
 			l.remove(r.Name)
 		case r.Type == typeAsset:
 			l.applyAsset(r)

@@ -3,6 +3,7 @@ package icloudphotos
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 
@@ -56,20 +57,34 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 		return err
 	}
 	stride := l.stride()
+	var empty atomic.Int64 // consecutive windows without assets
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxQueries)
 	for start := 0; start == 0 || start < count; start += stride {
 		end, last, from := min(start+stride, count), start+stride >= count, start
 		if start == 0 {
-			from = first
+			from = len(first)
 			if last && from > 0 && from >= count && from < stride {
 				break
 			}
 		}
-		group.Go(func() error { return l.window(ctx, ix, from, end, last) })
+		group.Go(func() error {
+			if empty.Load() >= maxEmptyWindows && !last {
+				return nil
+			}
+			listed, err := l.window(ctx, ix, from, end, last)
+			if empty.Add(1); listed > 0 {
+				empty.Store(0)
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }
+
+// maxEmptyWindows is the number of consecutive windows without assets after which the
+// other windows are not listed. The service has counted more assets than there are.
+const maxEmptyWindows = 16
 
 // stride returns the maximum number of assets in a page.
 func (l *lister) stride() int {
@@ -79,35 +94,40 @@ func (l *lister) stride() int {
 	return pageRecords / 2
 }
 
-// window lists the assets with the ranks from start to end. The last window also
-// lists assets that were added to the index after it was counted. A window may
-// miss assets: loader.compareCounts finds that.
-func (l *lister) window(ctx context.Context, ix index, start, end int, last bool) error {
+// window lists the assets with the ranks from start to end and returns their number.
+// The last window also lists assets that were added to the index after it was counted.
+// A window may miss assets: loader.compareCounts finds that.
+func (l *lister) window(ctx context.Context, ix index, start, end int, last bool) (int, error) {
+	seen := map[string]bool{}
 	for again := true; start < end || last; {
-		listed, err := l.page(ctx, ix, start)
+		names, err := l.page(ctx, ix, start)
 		if err != nil {
-			return err
+			return len(seen), err
 		}
-		start += listed
-		switch {
-		case listed == 0 && again && start < end:
+		before := len(seen)
+		for _, name := range names {
+			seen[name] = true
+		}
+		start += len(names)
+		switch isNew := len(seen) > before; {
+		case !isNew && again && start < end:
 			again = false // a single empty page is not the end
-		case listed == 0, last && start >= end && listed < l.stride():
-			return nil
+		case !isNew, last && start >= end && len(names) < l.stride():
+			return len(seen), nil
 		}
 	}
-	return nil
+	return len(seen), nil
 }
 
-// page lists a page of assets from a rank and returns the number of assets.
-func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
+// page lists a page of assets from a rank and returns their record names.
+func (l *lister) page(ctx context.Context, ix index, rank int) (names []string, err error) {
 	kind := ix.withMasters
 	if l.alone {
 		kind = ix.alone
 	}
 	response, err := queryPage(ctx, l.service, l.zone, query{kind: kind, ranked: true, rank: rank}, "")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,13 +136,12 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 	if l.library.Token == "" {
 		l.library.Token = response.Token
 	}
-	listed := 0
 	for i := range response.Records {
 		r := &response.Records[i]
 		if r.Type != typeAsset {
 			continue
 		}
-		listed++
+		names = append(names, r.Name)
 		a := l.library.Assets[r.Name]
 		if a == nil {
 			continue
@@ -135,7 +154,7 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (int, error) {
 			l.library.Assets[r.Name] = earlier // frees the memory of the other one
 		}
 	}
-	return listed, nil
+	return names, nil
 }
 
 // allAlbums lists all albums. Of the albums in known, those that it does not find are
@@ -168,14 +187,18 @@ func (l *lister) allAlbums(ctx context.Context) error {
 // the folders in seen and adds the folders that it lists.
 func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool) error {
 	var folders []string
+	listed := map[string]bool{}
+	empty := 0
 	for marker := ""; ; {
 		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfAlbums, parent: folder}, marker)
 		if err != nil {
 			return err
 		}
 		l.library.apply(response.Records)
+		before := len(listed)
 		for i := range response.Records {
 			name := response.Records[i].Name
+			listed[name] = true
 			if a := l.library.Albums[name]; a != nil && a.Folder && !seen[name] {
 				seen[name] = true
 				folders = append(folders, name)
@@ -183,6 +206,12 @@ func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool
 		}
 		if response.Marker == "" || response.Marker == marker {
 			break
+		}
+		if empty++; len(listed) > before {
+			empty = 0
+		}
+		if empty == maxEmptyPages {
+			return apierr.Damaged("the list of albums does not end")
 		}
 		marker = response.Marker
 	}
@@ -215,28 +244,29 @@ func (l *lister) members(ctx context.Context, albums []string) error {
 }
 
 func (l *lister) membersOf(ctx context.Context, name string) error {
-	again := true
+	again, seen := true, map[string]bool{}
 	for rank := 0; ; {
 		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfMembers, parent: name, ranked: true, rank: rank}, "")
 		if err != nil {
 			return err
 		}
-		listed := 0
+		listed, before := 0, len(seen)
 		l.mu.Lock()
 		for i := range response.Records {
 			// The assets in the response are ignored: the indexes of assets list them.
 			if r := &response.Records[i]; r.Type == typeRelation {
 				l.library.applyRelation(r)
+				seen[r.Name] = true
 				listed++
 			}
 		}
 		l.mu.Unlock()
 		rank += listed
-		switch {
-		case listed >= pageRecords/memberRecords:
-		case listed == 0 && again:
+		switch isNew := len(seen) > before; {
+		case isNew:
+		case again:
 			again = false // a single empty page is not the end
-		case listed == 0:
+		default:
 			return nil
 		}
 	}

@@ -181,7 +181,7 @@ func (c *loader) applyChanges(ctx context.Context, l *library) error {
 		return nil
 	}
 	synced := l.Synced
-	token, err := changes(ctx, c.service, l.zone, l.Token, func(records []record) {
+	token, err := changes(ctx, c.service, l.zone, l.Token, l.maxChangePages(), func(records []record) {
 		l.apply(records)
 		l.Synced = time.Time{}
 	})
@@ -193,6 +193,12 @@ func (c *loader) applyChanges(ctx context.Context, l *library) error {
 	}
 	l.Token = token
 	return nil
+}
+
+// maxChangePages returns the maximum number of pages of changes. With more pages, a
+// complete listing needs fewer requests.
+func (l *library) maxChangePages() int {
+	return 1000 + 2*(len(l.Assets)+len(l.Masters)+len(l.Relations))/pageRecords
 }
 
 // update completes a library to which the changes have been applied. It returns
@@ -329,11 +335,12 @@ func (c *loader) listAlbums(ctx context.Context, lister *lister) error {
 		return nil
 	}
 	l.unsaved = true
+	var doubtful []string
 	err := lister.members(ctx, l.Unlisted)
 	if err == nil {
-		err = c.compareMembers(ctx, l, l.Unlisted)
+		doubtful, err = c.compareMembers(ctx, l, l.Unlisted)
 	}
-	l.Unlisted = slices.Collect(maps.Keys(l.membersErr))
+	l.Unlisted = slices.AppendSeq(doubtful, maps.Keys(l.membersErr))
 	return err
 }
 

@@ -53,7 +53,7 @@ type value struct {
 // desiredKeys are the fields that are requested.
 var desiredKeys = []string{
 	"masterRef", "assetDate", "addedDate", "timeZoneOffset", "isFavorite", "isHidden", "isDeleted", "isExpunged",
-	"burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
+	"isSparsePrivateRecord", "burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
 	"locationEnc", "locationV2Enc", "locationLatitude", "locationLongitude",
 	"resJPEGFullRes", "resJPEGFullFileType", "resVidFullRes", "resVidFullFileType", "resSidecarRes", "resSidecarFileType",
 	"filenameEnc", "itemType", "resOriginalRes", "resOriginalFileType", "resOriginalAltRes", "resOriginalAltFileType",

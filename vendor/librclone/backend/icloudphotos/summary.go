@@ -84,7 +84,11 @@ func ReadLastSummary(sessionFile string) *LastSummary {
 	if head.Counted.IsZero() {
 		return nil
 	}
-	return &LastSummary{head.Counted.UTC(), head.Collections}
+	collections := append([]Collection{}, head.Collections...)
+	for i := range collections { // gob does not store empty lists, and in JSON nil is null
+		collections[i].Counts = append([]Count{}, collections[i].Counts...)
+	}
+	return &LastSummary{head.Counted.UTC(), collections}
 }
 
 // screenshots returns the number of screenshots in a library according to the

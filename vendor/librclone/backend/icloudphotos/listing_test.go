@@ -1,0 +1,159 @@
+package icloudphotos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// responder is an http.RoundTripper that responds to each request with the result of
+// respond, and counts the requests.
+type responder struct {
+	respond  func(operation, kind, body string, number int64) string
+	requests atomic.Int64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *responder) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body struct {
+		Query struct {
+			Kind string `json:"recordType"`
+		} `json:"query"`
+	}
+	sent, err := io.ReadAll(req.Body)
+	if err == nil {
+		err = json.Unmarshal(sent, &body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	response := r.respond(path.Base(req.URL.Path), body.Query.Kind, string(sent), r.requests.Add(1))
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
+		Body: io.NopCloser(strings.NewReader(response)),
+	}, nil
+}
+
+// primary returns an empty state of the primary library.
+func primary() *library { return newLibrary(zoneID{Area: privateArea, Name: primaryZone}) }
+
+// records returns count records of a type, named from first on.
+func records(recordType string, first, count int64) string {
+	listed := make([]string, count)
+	for i := range listed {
+		listed[i] = fmt.Sprintf(`{"recordName":"%d","recordType":"%s"}`, first+int64(i), recordType)
+	}
+	return strings.Join(listed, ",")
+}
+
+// Pages that do not end make a sync token useless.
+func TestChangesEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		records  string
+		requests int64
+	}{"empty pages": {"", maxEmptyPages}, "pages with records": {records(typeAsset, 1, 1), 1000}} {
+		cloud := &responder{respond: func(_, _, _ string, number int64) string {
+			return fmt.Sprintf(`{"zones":[{"syncToken":"%d","moreComing":true,"records":[%s]}]}`, number, test.records)
+		}}
+		l := primary()
+		l.Token = "first"
+		require.NoError(t, (&loader{service: databaseOf(t, cloud)}).applyChanges(context.Background(), l), name)
+		assert.Empty(t, l.Token, name)
+		assert.Equal(t, test.requests, cloud.requests.Load(), name)
+	}
+}
+
+// A list of albums that does not end is an error of the albums.
+func TestListOfAlbumsEnds(t *testing.T) {
+	cloud := &responder{respond: func(_, _, _ string, number int64) string {
+		return fmt.Sprintf(`{"continuationMarker":"%d","records":[%s]}`, number, records(typeAlbum, 1, 1))
+	}}
+	l := &lister{service: databaseOf(t, cloud), library: primary()}
+	assert.ErrorContains(t, l.allAlbums(context.Background()), "the list of albums does not end")
+	assert.Equal(t, int64(1+maxEmptyPages), cloud.requests.Load())
+}
+
+// A service that returns the same page for each rank does not prevent the end of a listing.
+func TestEqualPagesEndAListing(t *testing.T) {
+	cloud := &responder{respond: func(_, kind, _ string, _ int64) string {
+		of := typeAsset
+		if kind == indexOfMembers {
+			of = typeRelation
+		}
+		return `{"records":[` + records(of, 1, pageRecords) + `]}`
+	}}
+	l := &lister{service: databaseOf(t, cloud), library: primary()}
+	require.NoError(t, l.membersOf(context.Background(), "album"))
+	assert.Len(t, l.library.Relations, pageRecords)
+	require.NoError(t, l.assets(context.Background(), visibleAssets, 150))
+	assert.Len(t, l.library.Assets, pageRecords)
+	assert.LessOrEqual(t, cloud.requests.Load(), int64(8))
+}
+
+// A count that is far too high does not cost a request for each missing page.
+func TestEmptyWindowsEndAListing(t *testing.T) {
+	cloud := &responder{respond: func(_, _, body string, _ int64) string {
+		listed := ""
+		if strings.Contains(body, `"value":0`) {
+			listed = records(typeAsset, 1, 50)
+		}
+		return `{"records":[` + listed + `]}`
+	}}
+	l := &lister{service: databaseOf(t, cloud), library: primary()}
+	require.NoError(t, l.assets(context.Background(), visibleAssets, 100_000))
+	assert.Len(t, l.library.Assets, 50)
+	assert.LessOrEqual(t, cloud.requests.Load(), int64(2*(maxEmptyWindows+maxQueries)+3))
+}
+
+// Windows that are empty do not prevent the listing of later ones.
+func TestSomeEmptyWindowsDoNotEndAListing(t *testing.T) {
+	const stride = pageRecords / 2
+	cloud := &responder{respond: func(_, _, body string, _ int64) string {
+		listed := ""
+		for rank := int64(0); rank < 100*stride; rank += 2 * stride {
+			if strings.Contains(body, fmt.Sprintf(`"value":%d}`, rank)) {
+				listed = records(typeAsset, rank, stride)
+			}
+		}
+		return `{"records":[` + listed + `]}`
+	}}
+	l := &lister{service: databaseOf(t, cloud), library: primary()}
+	require.NoError(t, l.assets(context.Background(), visibleAssets, 100*stride))
+	assert.Len(t, l.library.Assets, 50*stride)
+}
+
+// The members of an album that lacks photos that may be hidden are listed again once.
+func TestAlbumsThatLackPhotosAreListedAgain(t *testing.T) {
+	l := primary()
+	l.Albums["a"] = &album{Name: "A"}
+	now := time.Date(2026, 11, 5, 10, 0, 0, 0, time.UTC)
+	assert.False(t, l.checkMembers("a", 0, 5, now))
+	assert.True(t, l.checkMembers("a", 3, 5, now))
+	assert.False(t, l.checkMembers("a", 3, 5, now))
+	assert.True(t, l.checkMembers("a", 2, 5, now))
+	assert.Empty(t, l.membersErr)
+	assert.False(t, l.checkMembers("a", 2, 1, now), "it has an error instead")
+	assert.Error(t, l.membersErr["a"])
+}
+
+// Records that stand for photos of a shared library are no photos.
+func TestSparseRecordsAreNoPhotos(t *testing.T) {
+	l := primary()
+	sparse := map[string]value{"isSparsePrivateRecord": {Value: []byte("1")}}
+	l.apply([]record{{Name: "a", Type: typeAsset, Fields: sparse}, {Name: "b", Type: typeAsset}})
+	assert.Len(t, l.Assets, 1)
+	assert.NotNil(t, l.Assets["b"])
+	sparse["masterRef"] = value{Value: []byte(`{"recordName":"m"}`)}
+	l.apply([]record{{Name: "a", Type: typeAsset, Fields: sparse}})
+	assert.Len(t, l.Assets, 2, "a photo with content")
+}
