@@ -173,6 +173,38 @@ async fn photos_that_move_during_the_listing_are_found() {
     assert_eq!(media(&snapshot), photos.expected);
 }
 
+/// Without the changes since the beginning of a listing, the listing is repeated if photos have moved meanwhile, even if
+/// their number is the same.
+#[tokio::test]
+async fn photos_that_move_are_found_without_a_sync_token() {
+    let mut photos = Photos::new();
+    let ids: Vec<String> =
+        (0..450).map(|n| photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER + n)).collect();
+    photos.icloud.simulator.rules(|rules| rules.photos.accepts_tokens = false);
+    let hold = FaultAction::Hold { gate: "pages".to_owned(), at: HoldAt::Arrival };
+    let pages = FaultRule::new(RequestKind::PhotosQuery, hold)
+        .matching("CPLAssetAndMasterByAssetDateWithoutHiddenOrDeleted")
+        .skip(1);
+    photos.icloud.simulator.add_fault(pages);
+    let new = photos.content(100);
+    photos.expected.remove("/Library/2026/11/IMG_0000.HEIC");
+    photos.expect("/Library/2026/11/NEW.HEIC", &new);
+    let change = async {
+        // The state of the index, the first page and four more pages.
+        photos.icloud.until(RequestKind::PhotosQuery, 6).await;
+        photos.change(|library| {
+            library.expunge(PRIMARY_ZONE, &ids[0]);
+            library.add(PRIMARY_ZONE, NewAsset::image("NEW.HEIC", NOVEMBER + 1_000, new.clone()));
+        });
+        photos.icloud.simulator.release("pages");
+    };
+    let (snapshot, ()) = tokio::join!(photos.backup(), change);
+    let lost = |path: &&String| !media(&snapshot).contains_key(*path);
+    let missing: Vec<&String> = photos.expected.keys().filter(lost).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(snapshot.errors.is_empty(), "{:?}", snapshot.errors);
+}
+
 /// Changes of albums are received with the sync token, without listing the albums again.
 #[tokio::test]
 async fn changes_of_albums_are_applied() {

@@ -201,6 +201,19 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 // errTokenRefused is returned if the service does not accept a sync token.
 var errTokenRefused = errors.New("the service does not accept the sync token")
 
+// isTokenCode reports whether a code is known to refuse a sync token.
+func isTokenCode(code string) bool { return code == "BAD_REQUEST" || code == "CHANGE_TOKEN_EXPIRED" }
+
+// mayRefuseToken reports whether the service may have refused a call because of its
+// sync token. The call has no other part that can become invalid.
+func mayRefuseToken(err error) bool {
+	switch apierr.KindOf(err) {
+	case apierr.KindUnsupported, apierr.KindNotFound, apierr.KindChanged:
+		return !endsRun(err)
+	}
+	return false
+}
+
 // maxEmptyPages is the maximum number of consecutive pages without new records. A
 // client has seen about 70 in an account, so more would never end.
 // https://github.com/rhoopr/kei/blob/main/docs/synctoken-reference.md
@@ -230,15 +243,15 @@ func changes(ctx context.Context, s *database, zone zoneID, token string, maxPag
 			if err := r.Err(); err != nil {
 				return err
 			}
-			if len(r.Zones) == 0 {
-				return finalError(apierr.KindDamaged, "the service did not return the changes of the library", "")
-			}
-			if r.Zones[0].Code == "BAD_REQUEST" { // the token is refused
+			if len(r.Zones) == 0 || isTokenCode(r.Zones[0].Code) {
 				return nil
 			}
 			return r.Zones[0].Err()
 		})
-		if err != nil {
+		switch {
+		case err != nil && mayRefuseToken(err), err == nil && len(response.Zones) == 0:
+			return "", errTokenRefused
+		case err != nil:
 			return "", err
 		}
 		changed := response.Zones[0]

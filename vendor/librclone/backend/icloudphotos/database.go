@@ -108,7 +108,7 @@ func (f fault) Err() error {
 	}
 	kind := apierr.KindUnsupported
 	switch f.Code {
-	case "TRY_AGAIN_LATER", "RETRY_LATER", "INTERNAL_ERROR":
+	case "TRY_AGAIN_LATER", "RETRY_LATER", "ZONE_BUSY", "INTERNAL_ERROR":
 		kind = apierr.KindNetwork
 	case "NOT_FOUND", "ZONE_NOT_FOUND":
 		kind = apierr.KindNotFound

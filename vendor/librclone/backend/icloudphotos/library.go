@@ -1,6 +1,7 @@
 package icloudphotos
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"time"
@@ -76,6 +77,7 @@ type details struct {
 // master is the record of the original files of an asset. Duplicates of an asset
 // share it.
 type master struct {
+	Modified int64 // milliseconds since 1970; 0 if the service does not report it
 	Filename string
 	Type     string
 	Files    []file
@@ -124,9 +126,7 @@ func (l *library) apply(records []record) {
 		case r.Name == "" || r.Code != "":
 		case r.Deleted || r.flag("isExpunged"):
 			l.remove(r.Name)
-		case r.Type == typeAsset && r.flag("isSparsePrivateRecord") && r.master() == "":
-			// It stands for a photo of a shared library and has no content. No index counts it.
-			// https://github.com/rhoopr/kei/issues/765
+		case r.Type == typeAsset && r.isSparse():
 			l.remove(r.Name)
 		case r.Type == typeAsset:
 			l.applyAsset(r)
@@ -264,7 +264,7 @@ func detailsOf(r *record) *details {
 
 func newMaster(r *record) *master {
 	return &master{
-		Filename: r.encodedText("filenameEnc"), Type: shared(r.text("itemType")),
+		Modified: r.Modified.Time, Filename: r.encodedText("filenameEnc"), Type: shared(r.text("itemType")),
 		Files: filesOf(r, original, alternative, liveVideo),
 	}
 }
@@ -281,12 +281,16 @@ func filesOf(r *record, wanted ...fileKind) []file {
 
 // isOverdue reports whether all masters have to be listed, because changes of some have
 // been unknown for too long.
-func (l *library) isOverdue(now time.Time) bool { return now.Sub(l.Synced).Abs() >= uploadAwaited }
+func (l *library) isOverdue(now time.Time) bool {
+	age := now.Sub(l.Synced)
+	return age < 0 || age >= uploadAwaited // with a wrong clock, Synced can be in the future
+}
 
 // keptMasters returns the masters that the next listing need not request, or nil if it
 // requests all. If all changes are known, those are all masters. Otherwise a master is
-// kept for a while if its asset was added long before the last known change. So a video
-// that a device uploads late is not missed.
+// kept for a while if it had not changed for a long time when its changes were last known.
+// So a video that a device uploads late is not missed. For a service that does not report
+// when a master was changed, the time of the asset takes its place.
 func (l *library) keptMasters(now time.Time) map[string]*master {
 	switch {
 	case l.isOverdue(now):
@@ -297,11 +301,15 @@ func (l *library) keptMasters(now time.Time) map[string]*master {
 	kept := map[string]*master{}
 	for _, a := range l.Assets {
 		m := l.Masters[a.Master]
-		if m != nil && m.hasOriginal() && a.Added != 0 && l.Synced.Sub(time.UnixMilli(a.Added)) >= uploadAwaited {
+		if m == nil || !m.hasOriginal() {
+			continue
+		}
+		changed := cmp.Or(m.Modified, a.Modified, a.Added)
+		if changed != 0 && l.Synced.Sub(time.UnixMilli(changed)) >= uploadAwaited {
 			kept[a.Master] = m
 		}
 	}
-	if 2*len(kept) < len(l.Assets) { // looking up the others takes about as many requests
+	if 2*len(kept) < len(l.Masters) { // looking up the others takes about as many requests
 		return nil
 	}
 	return kept

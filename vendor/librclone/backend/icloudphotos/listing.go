@@ -39,15 +39,25 @@ type lister struct {
 	known   *library // the state before the listing, or nil
 	alone   bool     // assets are listed without masters, because masters are known
 
-	mu          sync.Mutex
-	library     *library
-	listedAlone bool // a page without masters was listed in this pass
+	mu      sync.Mutex
+	library *library
+	edges   map[int]string // the first and the last asset of each page of an index, by rank
+	listedPass
+}
+
+// listedPass is what was found in one pass of a listing.
+type listedPass struct {
+	listedAlone  bool // a page without masters was listed
+	lacksMasters bool // an asset in such a page does not refer to its master
+	moved        bool // assets have moved in an index while it was listed
 }
 
 // assets lists an index with count items. Pages are requested concurrently,
 // because a page can begin at any rank. A page may be shorter than requested, and
-// may be empty although more assets follow.
+// may be empty although more assets follow. Each page begins with the last asset of the
+// page before it. If it is another one, assets have moved, and some may not be listed.
 func (l *lister) assets(ctx context.Context, ix index, count int) error {
+	l.edges = map[int]string{}
 	first, err := l.page(ctx, ix, 0)
 	if err != nil && l.alone && apierr.KindOf(err) == apierr.KindUnsupported {
 		l.alone = false // the service does not support queries without masters
@@ -56,24 +66,20 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	if err != nil {
 		return err
 	}
-	stride := l.stride()
+	step := l.stride() - 1
 	var empty atomic.Int64 // consecutive windows without assets
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxQueries)
-	for start := 0; start == 0 || start < count; start += stride {
-		end, last, from := min(start+stride, count), start+stride >= count, start
-		if start == 0 {
-			from = len(first)
-			if last && from > 0 && from >= count && from < stride {
-				break
-			}
-		}
+	for start := 0; start == 0 || start < count-1; start += step {
+		through, last := min(start+step, count-1), start+step >= count-1
+		listed := first
+		first = nil
 		group.Go(func() error {
 			if empty.Load() >= maxEmptyWindows && !last {
 				return nil
 			}
-			listed, err := l.window(ctx, ix, from, end, last)
-			if empty.Add(1); listed > 0 {
+			number, err := l.window(ctx, ix, listed, start, through, last)
+			if empty.Add(1); number > 0 {
 				empty.Store(0)
 			}
 			return err
@@ -94,29 +100,37 @@ func (l *lister) stride() int {
 	return pageRecords / 2
 }
 
-// window lists the assets with the ranks from start to end and returns their number.
-// The last window also lists assets that were added to the index after it was counted.
-// A window may miss assets: loader.compareCounts finds that.
-func (l *lister) window(ctx context.Context, ix index, start, end int, last bool) (int, error) {
+// window lists the assets with the ranks from rank through another rank, and returns
+// their number. names is the first page, or nil. The last window also lists assets that
+// were added to the index after it was counted. A window may miss assets:
+// loader.compareCounts finds that.
+func (l *lister) window(ctx context.Context, ix index, names []string, rank, through int, last bool) (int, error) {
 	seen := map[string]bool{}
-	for again := true; start < end || last; {
-		names, err := l.page(ctx, ix, start)
-		if err != nil {
-			return len(seen), err
+	for again := true; ; {
+		if names == nil {
+			var err error
+			if names, err = l.page(ctx, ix, rank); err != nil {
+				return len(seen), err
+			}
 		}
-		before := len(seen)
+		before, reached := len(seen), rank+len(names)-1
 		for _, name := range names {
 			seen[name] = true
 		}
-		start += len(names)
-		switch isNew := len(seen) > before; {
-		case !isNew && again && start < end:
-			again = false // a single empty page is not the end
-		case !isNew, last && start >= end && len(names) < l.stride():
+		isNew := len(seen) > before
+		switch {
+		case reached >= through && (!isNew || !last || len(names) < l.stride()), !isNew && !again:
 			return len(seen), nil
+		case !isNew:
+			again = false // a single page without new assets is not the end
+			rank = reached + 1
+		case len(names) == 1:
+			rank = reached + 1
+		default:
+			rank = reached
 		}
+		names = nil
 	}
-	return len(seen), nil
 }
 
 // page lists a page of assets from a rank and returns their record names.
@@ -142,6 +156,7 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (names []string, 
 			continue
 		}
 		names = append(names, r.Name)
+		l.lacksMasters = l.lacksMasters || l.alone && r.master() == "" && !r.isSparse()
 		a := l.library.Assets[r.Name]
 		if a == nil {
 			continue
@@ -154,7 +169,19 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (names []string, 
 			l.library.Assets[r.Name] = earlier // frees the memory of the other one
 		}
 	}
+	if len(names) > 0 {
+		l.noteEdge(rank, names[0])
+		l.noteEdge(rank+len(names)-1, names[len(names)-1])
+	}
 	return names, nil
+}
+
+// noteEdge compares the first or the last asset of a page with the asset that another
+// page has at the same rank. The caller has locked l.
+func (l *lister) noteEdge(rank int, name string) {
+	other, isKnown := l.edges[rank]
+	l.moved = l.moved || isKnown && other != name
+	l.edges[rank] = name
 }
 
 // allAlbums lists all albums. Of the albums in known, those that it does not find are

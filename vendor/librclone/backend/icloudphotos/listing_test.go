@@ -30,12 +30,13 @@ func (r *responder) RoundTrip(req *http.Request) (*http.Response, error) {
 			Kind string `json:"recordType"`
 		} `json:"query"`
 	}
-	sent, err := io.ReadAll(req.Body)
-	if err == nil {
-		err = json.Unmarshal(sent, &body)
-	}
-	if err != nil {
-		return nil, err
+	var sent []byte
+	if req.Body != nil {
+		var err error
+		if sent, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		_ = json.Unmarshal(sent, &body) // fails for requests without a query
 	}
 	response := r.respond(path.Base(req.URL.Path), body.Query.Kind, string(sent), r.requests.Add(1))
 	return &http.Response{
@@ -112,24 +113,86 @@ func TestEmptyWindowsEndAListing(t *testing.T) {
 	l := &lister{service: databaseOf(t, cloud), library: primary()}
 	require.NoError(t, l.assets(context.Background(), visibleAssets, 100_000))
 	assert.Len(t, l.library.Assets, 50)
-	assert.LessOrEqual(t, cloud.requests.Load(), int64(2*(maxEmptyWindows+maxQueries)+3))
+	assert.LessOrEqual(t, cloud.requests.Load(), int64(200)) // there are a thousand windows
 }
 
 // Windows that are empty do not prevent the listing of later ones.
 func TestSomeEmptyWindowsDoNotEndAListing(t *testing.T) {
-	const stride = pageRecords / 2
+	const step = pageRecords/2 - 1
 	cloud := &responder{respond: func(_, _, body string, _ int64) string {
 		listed := ""
-		for rank := int64(0); rank < 100*stride; rank += 2 * stride {
+		for rank := int64(0); rank < 100*step; rank += 2 * step {
 			if strings.Contains(body, fmt.Sprintf(`"value":%d}`, rank)) {
-				listed = records(typeAsset, rank, stride)
+				listed = records(typeAsset, rank, step+1)
 			}
 		}
 		return `{"records":[` + listed + `]}`
 	}}
 	l := &lister{service: databaseOf(t, cloud), library: primary()}
-	require.NoError(t, l.assets(context.Background(), visibleAssets, 100*stride))
-	assert.Len(t, l.library.Assets, 50*stride)
+	require.NoError(t, l.assets(context.Background(), visibleAssets, 100*step+1))
+	assert.Len(t, l.library.Assets, 50*(step+1))
+	assert.False(t, l.moved)
+}
+
+// The service may return a single asset in each page.
+func TestPagesOfOneAsset(t *testing.T) {
+	cloud := &responder{respond: func(_, _, body string, _ int64) string {
+		for rank := range int64(5) {
+			if strings.Contains(body, fmt.Sprintf(`"value":%d}`, rank)) {
+				return `{"records":[` + records(typeAsset, rank, 1) + `]}`
+			}
+		}
+		return `{"records":[]}`
+	}}
+	l := &lister{service: databaseOf(t, cloud), library: primary()}
+	require.NoError(t, l.assets(context.Background(), visibleAssets, 5))
+	assert.Len(t, l.library.Assets, 5)
+}
+
+// Assets that move between pages while an index is listed are noticed, even if the number
+// of assets stays the same.
+func TestMovedAssetsAreNoticed(t *testing.T) {
+	for _, page := range []int64{pageRecords / 2, 20} { // full pages and short ones
+		for removed, moved := range map[int64]bool{0: false, 1: true} {
+			cloud := &responder{respond: func(_, _, body string, number int64) string {
+				first := page - 1
+				if number == 1 {
+					first = 0
+				} else if !strings.Contains(body, fmt.Sprintf(`"value":%d}`, first)) {
+					return `{"records":[]}`
+				}
+				if number > 1 {
+					first += removed
+				}
+				return `{"records":[` + records(typeAsset, first, page) + `]}`
+			}}
+			l := &lister{service: databaseOf(t, cloud), library: primary()}
+			require.NoError(t, l.assets(context.Background(), visibleAssets, 150))
+			assert.Equal(t, moved, l.moved, "%d assets per page", page)
+		}
+	}
+}
+
+// A token that the service refuses in another form than usual is not used any more. Other
+// failures are no reason to list a library again.
+func TestRefusalsOfTokens(t *testing.T) {
+	for response, refused := range map[string]bool{
+		`{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`:          true,
+		`{"zones":[{"serverErrorCode":"CHANGE_TOKEN_EXPIRED"}]}`: true,
+		`{"zones":[{"serverErrorCode":"UNKNOWN"}]}`:              true,
+		`{"serverErrorCode":"BAD_REQUEST"}`:                      true,
+		`{"zones":[]}`:                                           true,
+		`{"zones":[{"serverErrorCode":"ZONE_NOT_FOUND"}]}`:       true,
+		`{"zones":[{"serverErrorCode":"ACCESS_DENIED"}]}`:        false,
+		`{"zones":[{"serverErrorCode":"THROTTLED"}]}`:            false,
+	} {
+		cloud := &responder{respond: func(_, _, _ string, _ int64) string { return response }}
+		l := primary()
+		l.Token = "old"
+		err := (&loader{service: databaseOf(t, cloud)}).applyChanges(context.Background(), l)
+		assert.Equal(t, refused, err == nil && l.Token == "", "%s: %v", response, err)
+		assert.LessOrEqual(t, cloud.requests.Load(), int64(2), response)
+	}
 }
 
 // The members of an album that lacks photos that may be hidden are listed again once.

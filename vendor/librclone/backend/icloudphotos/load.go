@@ -253,13 +253,16 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 		}
 		// Without the changes since its beginning, a listing can contain deleted
 		// assets in place of assets that have moved between pages.
-		l.changed = l.Token == "" && !sameCounts(after, before)
+		l.changed = l.Token == "" && (lister.moved || !sameCounts(after, before))
 		l.Missing = difference
-		if missing(difference) == 0 && !l.changed || pass == maxPasses {
+		if missing(difference) == 0 && !l.changed && !lister.lacksMasters || pass == maxPasses {
 			break
 		}
+		if l.Token == "" { // no changes remove the assets that were deleted meanwhile
+			clear(l.Assets)
+		}
 		// It is a guess that queries without masters return all assets.
-		lister.alone = lister.alone && sameCounts(difference, known.Missing)
+		lister.alone = lister.alone && sameCounts(difference, known.Missing) && !lister.lacksMasters
 	}
 	l.Synced = l.Listed
 	if known != nil {
@@ -276,7 +279,7 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 // the beginning of the listing. It returns the counts before the listing.
 func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[string]int, err error) {
 	l := lister.library
-	lister.listedAlone = false
+	lister.listedPass = listedPass{}
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
 		indexes = append(indexes, deletedAssets)
@@ -358,10 +361,11 @@ func (l *library) keep(known *library) {
 }
 
 // forgetMasters removes the masters of the assets that have changed since a known
-// state, so that they are looked up.
+// state, so that they are looked up. An asset that has not changed is that of the known
+// state itself.
 func (l *library) forgetMasters(known *library) {
 	for id, a := range l.Assets {
-		if old := known.Assets[id]; old != nil && a.Modified != old.Modified {
+		if a != known.Assets[id] {
 			delete(l.Masters, a.Master)
 		}
 	}

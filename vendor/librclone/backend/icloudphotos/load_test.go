@@ -1,6 +1,7 @@
 package icloudphotos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,14 +24,21 @@ type oneAsset struct {
 	refuses bool           // the token "old"
 	counts  map[string]int // by index, besides the asset
 	ignores bool           // queries without masters return nothing
+	bare    bool           // they return assets that do not refer to a master
+	asset   string         // the record of the asset; "" for one that was changed long ago
 }
 
 const (
-	assetRecord = `{"recordName":"a","recordType":"CPLAsset","fields":{
-		"addedDate":{"value":1},"masterRef":{"value":{"recordName":"m"}}}}`
 	masterRecord = `{"recordName":"m","recordType":"CPLMaster","fields":{
 		"resOriginalRes":{"value":{"size":1}},"resOriginalVidComplRes":{"value":{"size":2}}}}`
 )
+
+// assetRecordOf returns the record of the asset with the times of its last change and of
+// its addition.
+func assetRecordOf(modified, added int64) string {
+	return fmt.Sprintf(`{"recordName":"a","recordType":"CPLAsset","modified":{"timestamp":%d},"fields":{
+		"addedDate":{"value":%d},"assetDate":{"value":1},"masterRef":{"value":{"recordName":"m"}}}}`, modified, added)
+}
 
 // RoundTrip implements http.RoundTripper.
 func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -58,12 +66,13 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	asset := cmp.Or(c.asset, assetRecordOf(1, 1))
 	records, response := "", ""
 	switch operation := path.Base(req.URL.Path); {
 	case operation == "zone" && body.Zones[0].Token == "old" && c.refuses:
 		response = `{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`
 	case operation == "zone" && body.Zones[0].Token == "page 1":
-		response = `{"zones":[{"syncToken":"page 2","moreComing":true,"records":[` + assetRecord + `]}]}`
+		response = `{"zones":[{"syncToken":"page 2","moreComing":true,"records":[` + asset + `]}]}`
 	case operation == "zone" && body.Zones[0].Token == "page 2":
 		response = `{"zones":[{"serverErrorCode":"BAD_REQUEST"}]}`
 	case operation == "zone" && body.Zones[0].Token == "old":
@@ -87,10 +96,12 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 		records = masterRecord
 	case body.Query.Kind == "CheckIndexingState":
 		records = `{"fields":{"state":{"value":"FINISHED"}}}`
+	case body.Query.Kind == visibleAssets.alone && c.bare:
+		records = `{"recordName":"a","recordType":"CPLAsset"}`
 	case body.Query.Kind == visibleAssets.alone && !c.ignores:
-		records = assetRecord
+		records = asset
 	case body.Query.Kind == visibleAssets.withMasters:
-		records = masterRecord + "," + assetRecord
+		records = masterRecord + "," + asset
 	}
 	if response == "" {
 		response = `{"records":[` + records + `],"syncToken":"page"}`
@@ -106,7 +117,7 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 func knownLibrary(token string) *library {
 	l := newLibrary(zoneID{Area: privateArea, Name: primaryZone})
 	l.Token, l.Indexed, l.HasAlbums, l.Listed = token, true, true, processStart.Add(-time.Hour)
-	l.Assets["a"] = &asset{Master: "m", Main: true}
+	l.Assets["a"] = &asset{Master: "m", Main: true, Modified: 1, Added: 1, Taken: 1}
 	l.Masters["m"] = &master{Files: []file{{Kind: original, Size: 1}}}
 	return l
 }
@@ -164,42 +175,57 @@ func TestPartOfTheChangesIsApplied(t *testing.T) {
 	assert.False(t, l.Unproven)
 }
 
-// If queries without masters return nothing, masters are listed, too.
+// If queries without masters return nothing, or too little, masters are listed, too.
 func TestQueriesWithoutMastersMayBeUnsupported(t *testing.T) {
-	known := knownLibrary("old")
-	c := &loader{service: databaseOf(t, &oneAsset{ignores: true}), layout: "date", deleted: true}
-	l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
-	require.NoError(t, err)
-	assert.NoError(t, l.partial)
-	assert.Len(t, l.Assets, 1)
-	assert.False(t, l.Unproven)
+	for _, cloud := range []*oneAsset{{ignores: true}, {bare: true}} {
+		known := knownLibrary("old")
+		c := &loader{service: databaseOf(t, cloud), layout: "date", deleted: true}
+		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
+		require.NoError(t, err)
+		assert.NoError(t, l.partial)
+		require.Len(t, l.Assets, 1)
+		assert.Equal(t, "m", l.Assets["a"].Master)
+		assert.False(t, l.Unproven)
+	}
 }
 
-// Without a token, a master is kept if the asset was added long before the last known
-// change and has not changed since, but not for ever.
+// Without a token, a master is kept if it had not changed for a month when its changes
+// were last known, but not for ever.
 func TestMastersAreKeptWithoutAToken(t *testing.T) {
-	const day = 24 * time.Hour
+	const day, never = 24 * time.Hour, time.Duration(0)
+	type ago = time.Duration
 	for name, test := range map[string]struct {
-		synced, added time.Duration // ago
-		modified      int64
-		kept, listed  bool // the masters
+		synced, master, asset, added ago // when they were last changed
+		differs                      bool
+		kept, listed                 bool // the masters
 	}{
-		"old photo":           {time.Hour, 31 * day, 0, true, false},
-		"recent photo":        {time.Hour, 29 * day, 0, false, true},
-		"changed photo":       {time.Hour, 31 * day, 1, false, false},
-		"last known long ago": {30 * day, 90 * day, 0, false, true},
-		"time is unknown":     {0, 90 * day, 0, false, true},
-		"no time of addition": {time.Hour, 0, 0, false, true},
+		"old":                     {time.Hour, 31 * day, never, never, false, true, false},
+		"recent":                  {time.Hour, 29 * day, 90 * day, 90 * day, false, false, true},
+		"old asset":               {time.Hour, never, 31 * day, never, false, true, false},
+		"recent asset":            {time.Hour, never, 29 * day, 90 * day, false, false, true},
+		"added long ago":          {time.Hour, never, never, 31 * day, false, true, false},
+		"added recently":          {time.Hour, never, never, 29 * day, false, false, true},
+		"no times":                {time.Hour, never, never, never, false, false, true},
+		"another asset":           {time.Hour, 31 * day, never, never, true, false, false},
+		"last known a month ago":  {30 * day, 90 * day, never, never, false, false, true},
+		"time of sync is unknown": {never, 90 * day, never, never, false, false, true},
+		"wrong clock":             {-time.Hour, 90 * day, never, never, false, false, true},
 	} {
+		before := func(ago ago) int64 {
+			if ago == never {
+				return 0
+			}
+			return time.Now().Add(-ago).UnixMilli()
+		}
 		known := knownLibrary("")
-		if test.synced != 0 {
+		if test.synced != never {
 			known.Synced = time.Now().Add(-test.synced)
 		}
-		if test.added != 0 {
-			known.Assets["a"].Added = time.Now().Add(-test.added).UnixMilli()
-		}
-		known.Assets["a"].Modified = test.modified
-		c := &loader{service: databaseOf(t, &oneAsset{}), layout: "date"}
+		known.Masters["m"].Modified = before(test.master)
+		a := known.Assets["a"]
+		a.Modified, a.Added, a.Favorite = before(test.asset), before(test.added), test.differs
+		cloud := &oneAsset{asset: assetRecordOf(a.Modified, a.Added)}
+		c := &loader{service: databaseOf(t, cloud), layout: "date"}
 		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
 		require.NoError(t, err, name)
 		assert.Equal(t, test.kept, len(l.Masters["m"].Files) == 1, name)

@@ -133,6 +133,11 @@ func (r *record) master() string {
 	return reference.Name
 }
 
+// isSparse reports whether the record of an asset stands for a photo of a shared library.
+// It has no content, and no index counts it.
+// https://github.com/rhoopr/kei/issues/765
+func (r *record) isSparse() bool { return r.master() == "" && r.flag("isSparsePrivateRecord") }
+
 // noSize is the size of a file that the service describes without a valid size.
 const noSize = -1
 
