@@ -61,7 +61,7 @@ impl Photos {
         self.expect(path, &content);
         let name = path.rsplit('/').next().unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        self.put(NewAsset { added_ms: i64::try_from(now).unwrap(), ..NewAsset::image(name, NOVEMBER, content) })
+        self.put(NewAsset { uploaded_ms: i64::try_from(now).unwrap(), ..NewAsset::image(name, NOVEMBER, content) })
     }
 
     fn put(&self, asset: NewAsset) -> String {

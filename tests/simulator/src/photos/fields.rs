@@ -51,7 +51,7 @@ pub(super) fn master(asset: &Asset, source: &Source<'_>) -> Value {
         fields.insert("isDeleted".into(), number(1));
     }
     spoil(&mut fields, new);
-    record("CPLMaster", &asset.master, 0, fields, source.zone)
+    modified(record("CPLMaster", &asset.master, 0, fields, source.zone), new.uploaded_ms)
 }
 
 pub(super) fn asset(asset: &Asset, source: &Source<'_>) -> Value {
@@ -88,8 +88,12 @@ pub(super) fn asset(asset: &Asset, source: &Source<'_>) -> Value {
         resource(&mut fields, prefix, &asset.id, edited, kind, source);
     }
     spoil(&mut fields, new);
-    let mut record = record("CPLAsset", &asset.id, asset.changes, fields, source.zone);
-    record["modified"] = json!({ "timestamp": new.modified_ms, "userRecordName": "_owner" });
+    modified(record("CPLAsset", &asset.id, asset.changes, fields, source.zone), new.modified_ms)
+}
+
+/// Adds the time of the last change to a record.
+fn modified(mut record: Value, at_ms: i64) -> Value {
+    record["modified"] = json!({ "timestamp": at_ms, "userRecordName": "_owner" });
     record
 }
 
