@@ -59,9 +59,11 @@ fn a_smart_album_is_an_index() {
         "fieldName": "indexCountID", "fieldValue": { "value": ["CPLAssetInSmartAlbumByAssetDate:Favorite"] },
     });
     let query = json!({ "recordType": "HyperionIndexCountLookup", "filterBy": filter });
-    let counted =
-        post(&client, "internal/records/query/batch", &json!({ "batch": [{ "query": query, "zoneID": zone }] }));
+    let request = json!({ "query": query, "zoneID": zone });
+    let counted = post(&client, "internal/records/query/batch", &json!({ "batch": [request] }));
     assert_eq!(counted["batch"][0]["records"][0]["fields"]["itemCount"]["value"], 2);
+    let counted = post(&client, "records/query", &request);
+    assert_eq!(counted["records"][0]["fields"]["itemCount"]["value"], 2);
 }
 
 #[test]

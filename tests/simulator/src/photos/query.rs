@@ -28,6 +28,9 @@ const INDEXES: [(&str, &str); 4] = [
     ("CPLBurstStackAssetAndMasterByAssetDate", "CPLAssetBurstStackAssetByAssetDate"),
 ];
 
+/// The type of queries for the number of items in an index.
+const COUNT: &str = "HyperionIndexCountLookup";
+
 /// The index of smart albums in queries, which a filter selects.
 const SMART_ALBUM: &str = "CPLAssetAndMasterInSmartAlbumByAssetDate";
 
@@ -41,6 +44,7 @@ pub(super) fn records(zone: &mut Zone, context: &Context<'_>, body: &Value) -> R
             let state = json!({ "value": context.rules.indexing_state, "type": "STRING" });
             vec![json!({ "recordName": "_e", "recordType": kind, "fields": { "state": state } })]
         }
+        COUNT => return Ok(count(zone, context.rules, body)),
         "CPLAlbumByPositionLive" => return albums(zone, context, body),
         "CPLContainerRelationLiveByAssetDate" => members(zone, context, body)?,
         SMART_ALBUM => {
@@ -162,7 +166,7 @@ pub(super) fn count(zone: &mut Zone, rules: &PhotosRules, request: &Value) -> Va
     };
     let count = (count as i64 + miscount).max(0);
     let fields = json!({ "itemCount": { "value": count, "type": "INT64" } });
-    json!({ "records": [{ "recordName": name, "recordType": "HyperionIndexCountLookup", "fields": fields }] })
+    json!({ "records": [{ "recordName": name, "recordType": COUNT, "fields": fields }] })
 }
 
 impl Zone {
