@@ -18,6 +18,9 @@ const MAX_FILE_SIZE: u64 = 1024 * 1024;
 /// The number of consecutive reads above which the following files are read ahead.
 const THRESHOLD: usize = 1;
 
+/// The number of following files among which those to read ahead are selected.
+const SELECTED_FROM: usize = 4096;
+
 /// The number of files that each further consecutive read adds to the read-ahead window.
 const GROWTH: usize = 8;
 
@@ -36,9 +39,9 @@ const ANNOUNCED: RangeInclusive<usize> = 8..=256;
 /// announced to the backend, so that it gets the addresses of many contents with one request. A
 /// skipped file ends the read-ahead, because the next files are likely to be skipped, too. A single
 /// changed file does not start it. Generated files are not read ahead, and they neither start nor end
-/// the read-ahead: the metadata of a photo changes without its content. The same applies to files that
-/// have not changed since the last backup, until plakar opens one of them. It does so for a backup to
-/// another kloset.
+/// the read-ahead: the metadata of a photo changes without its content. Files that have not changed since
+/// the last backup are treated in the same way until plakar opens one of them, as in a backup to another
+/// kloset.
 #[derive(Debug)]
 pub struct ReadAhead {
     drive: Drive,
@@ -100,7 +103,7 @@ impl ReadAhead {
     }
 
     fn insert(&self, path: &DrivePath, file: File, progress: Progress) {
-        let is_unchanged = self.last.contains(path, &file.version);
+        let is_unchanged = self.last.is_unchanged(path, &file.version) == Some(true);
         let mut state = self.state();
         state.listed += 1;
         let number = state.listed;
@@ -141,7 +144,8 @@ impl ReadAhead {
         state.announce(number, window);
         let State { files, waiting, waiting_bytes, opens_unchanged, .. } = state;
         let next = files.range_mut((Bound::Excluded(number), Bound::Unbounded));
-        for (_, listed) in next.filter(|(_, listed)| listed.is_expected(*opens_unchanged)).take(window) {
+        let next = next.take(SELECTED_FROM).filter(|(_, listed)| listed.is_expected(*opens_unchanged));
+        for (_, listed) in next.take(window) {
             let small = listed.file.size.filter(|&size| size <= MAX_FILE_SIZE);
             let (Some(size), Progress::Untouched) = (small, &listed.progress) else {
                 continue;
@@ -185,7 +189,8 @@ impl ReadAhead {
 }
 
 impl Listed {
-    /// Reports whether plakar is likely to open the file and the content takes a request.
+    /// Reports whether the file counts for the read-ahead: its content takes a request, and plakar is
+    /// expected to open it.
     fn is_expected(&self, opens_unchanged: bool) -> bool {
         !self.file.is_generated && (opens_unchanged || !self.is_unchanged)
     }
@@ -197,14 +202,19 @@ impl State {
     fn announce(&mut self, number: u64, window: usize) {
         let ahead = (4 * window).clamp(*ANNOUNCED.start(), *ANNOUNCED.end());
         let from = self.announced.max(number);
-        let read = |listed: &(&u64, &Listed)| listed.1.is_expected(self.opens_unchanged);
-        if self.files.range((Bound::Excluded(number), Bound::Included(from))).filter(read).nth(ahead / 2).is_some() {
+        if self.expected((Bound::Excluded(number), Bound::Included(from))).nth(ahead / 2).is_some() {
             return;
         }
-        let next = || self.files.range((Bound::Excluded(from), Bound::Unbounded)).filter(read).take(ahead / 2);
+        let next = || self.expected((Bound::Excluded(from), Bound::Unbounded)).take(ahead / 2);
         if let Some((&last, _)) = next().last() {
             File::announce(next().map(|(_, listed)| &listed.file));
             self.announced = last;
         }
+    }
+
+    /// Returns the files with these numbers that count for the read-ahead.
+    fn expected(&self, numbers: (Bound<u64>, Bound<u64>)) -> impl Iterator<Item = (&u64, &Listed)> {
+        let listed = self.files.range(numbers).take(SELECTED_FROM);
+        listed.filter(|(_, listed)| listed.is_expected(self.opens_unchanged))
     }
 }

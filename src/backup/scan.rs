@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::mpsc;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Excludes, Failed, Found, Versions,
@@ -153,9 +152,9 @@ impl Scan {
             self.largest_files.truncate(MAX_EXAMPLES);
         }
         if let (Some(changes), Some(last)) = (&mut self.changes, last) {
-            match last.version(path) {
-                Some(version) if version == xxh3_64(file.version.as_bytes()) => return,
-                Some(_) => changes.changed += 1,
+            match last.is_unchanged(path, &file.version) {
+                Some(true) => return,
+                Some(false) => changes.changed += 1,
                 None => changes.new += 1,
             }
             changes.bytes += size;

@@ -54,7 +54,7 @@ impl Versions {
         self.0.push((digest(path), xxh3_64(version.as_bytes())));
     }
 
-    /// Removes the files of `paths` and sorts the others, as [`Self::version`] requires.
+    /// Removes the files of `paths` and sorts the others, as [`Self::is_unchanged`] requires.
     pub fn sort_without(&mut self, paths: &[DrivePath]) {
         let removed: HashSet<u64> = paths.iter().map(digest).collect();
         self.0.retain(|(path, _)| !removed.contains(path));
@@ -66,15 +66,12 @@ impl Versions {
         self.0.len() as u64
     }
 
-    /// Reports whether a file has a version.
-    pub fn contains(&self, path: &DrivePath, version: &str) -> bool {
-        self.version(path) == Some(xxh3_64(version.as_bytes()))
-    }
-
-    /// Returns the digest of the version of a file.
-    pub fn version(&self, path: &DrivePath) -> Option<u64> {
+    /// Reports whether a file has the same version as in the last backup. Returns `None` if that
+    /// backup did not list it.
+    pub fn is_unchanged(&self, path: &DrivePath, version: &str) -> Option<bool> {
         let path = digest(path);
-        self.0.binary_search_by_key(&path, |&(path, _)| path).ok().map(|at| self.0[at].1)
+        let at = self.0.binary_search_by_key(&path, |&(path, _)| path).ok()?;
+        Some(self.0[at].1 == xxh3_64(version.as_bytes()))
     }
 }
 
@@ -99,8 +96,9 @@ mod tests {
         files.sort_without(&[path("b")]);
         file.store(&files).unwrap();
         let loaded = file.load().unwrap();
-        assert_eq!((loaded.files(), loaded.version(&path("a"))), (2, Some(xxh3_64(b"a"))));
-        assert_eq!(loaded.version(&path("b")), None);
+        assert_eq!(loaded.files(), 2);
+        let unchanged = |name: &str, version: &str| loaded.is_unchanged(&path(name), version);
+        assert_eq!((unchanged("a", "a"), unchanged("c", "a"), unchanged("b", "b")), (Some(true), Some(false), None));
         fs::write(&file.0, "torn").unwrap();
         assert_eq!(file.load(), None);
     }
