@@ -97,7 +97,7 @@ async fn a_scan_counts_the_photos_by_kind() {
     assert_eq!(person.count(RequestKind::ContentGet), 0);
 }
 
-/// The numbers of a library and a shared album without photos do not disturb other commands.
+/// Other commands can read the stored numbers of a library and a shared album without photos.
 #[tokio::test]
 async fn an_empty_library_has_numbers() {
     let person = furnished();

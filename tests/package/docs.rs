@@ -36,6 +36,7 @@ use Use::{In, Not, Run};
 
 const ENGINE: Use = Not("needs a container engine, and images from a registry");
 const SERVICE_MANAGER: Use = Not("needs the service manager of a user");
+const BENCH: Use = Not("measures times, which a busy machine changes");
 const NETWORK: Use = Not("needs tools or data from the network");
 
 /// The commands, as the documents have them.
@@ -130,6 +131,8 @@ const COMMANDS: &[(&str, Use)] = &[
     ("cargo deny check licenses bans sources", NETWORK),
     ("cargo install --locked cargo-deny", NETWORK),
     ("cargo +1.95.0 check --workspace --all-targets", NETWORK),
+    ("cargo bench --bench service", BENCH),
+    ("cargo bench --bench kloset", BENCH),
 ];
 
 /// Returns a file of the project.

@@ -133,7 +133,7 @@ async fn late_videos_are_found_without_a_sync_token() {
         photos.change(|library| {
             library.change(PRIMARY_ZONE, id, |asset| {
                 asset.live = Some(video);
-                // Only the record of the recent photo itself does not change.
+                // The record of the recent asset does not change, only its master.
                 asset.modified_ms += if id == &recent { 0 } else { DAY };
             });
         });

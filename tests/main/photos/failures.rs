@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use icloud_simulator::{FaultAction, FaultRule, NewAsset, PRIMARY_ZONE, RequestKind};
 use plakar_host::{Backup, Options};
 
-use super::{NOVEMBER, Photos, links, media};
+use super::{DAY, NOVEMBER, Photos, links, media};
 use crate::icloud::assert_sound;
 
 const SHARED: &str = "SharedSync-12345678-ABCD";
@@ -88,6 +88,38 @@ async fn a_refusal_in_a_part_of_the_library_ends_the_backup() {
             assert!(photos.icloud.simulator.faults_applied()[&fault] <= 2, "{kind:?} {subject}: {part}");
         }
     }
+}
+
+/// Adds photos to several months. So their failures are not those of one folder.
+fn add_to_all_months(photos: &mut Photos) {
+    for n in 0..60 {
+        photos.add(&format!("/Library/2026/11/IMG_{n:04}.HEIC"), NOVEMBER - n * 30 * DAY);
+    }
+}
+
+/// The folders of a library are in memory, so only requests for contents show that the account is refused.
+#[tokio::test]
+async fn a_refusal_while_contents_are_read_ends_the_backup() {
+    for code in ["ACCESS_DENIED", "THROTTLED"] {
+        let mut photos = Photos::new();
+        add_to_all_months(&mut photos);
+        let refused = refusal(200, code, "Too many requests");
+        let fault = photos.icloud.simulator.add_fault(FaultRule::new(RequestKind::PhotosLookup, refused).skip(1));
+        let said = photos.failure().await;
+        assert!(said.contains("the photo library") && said.contains("wait for some hours"), "{said}");
+        let requests = photos.icloud.simulator.faults_applied()[&fault];
+        assert!(requests <= 16, "{requests} requests");
+    }
+}
+
+/// Sidecars are read without a request, so they do not show that the service responds.
+#[tokio::test]
+async fn an_outage_of_the_content_host_ends_the_backup() {
+    let mut photos = Photos::new();
+    add_to_all_months(&mut photos);
+    photos.icloud.simulator.add_fault(photos.icloud.fail(RequestKind::ContentGet, 500).skip(3));
+    let said = photos.failure().await;
+    assert!(said.contains("the backup ended"), "{said}");
 }
 
 /// Pages without records are not the end of a library.
@@ -177,7 +209,7 @@ async fn the_counts_of_albums_are_compared() {
     assert_eq!(photos.icloud.count(RequestKind::PhotosQuery), 0);
 }
 
-/// An album whose photos may all be hidden is listed twice, in case that the first list was empty by mistake.
+/// An album whose photos may all be hidden is listed twice, in case the first list was empty by mistake.
 #[tokio::test]
 async fn an_empty_album_is_listed_again() {
     let mut photos = Photos::new();
@@ -188,6 +220,7 @@ async fn an_empty_album_is_listed_again() {
         library.change(PRIMARY_ZONE, &ids[1], |asset| asset.hidden = true);
     });
     let empty = FaultAction::Replace { text: r#"{"records":[]}"#.to_owned(), effect: false };
+    // A single empty page is not the end of a list.
     let pages =
         FaultRule::new(RequestKind::PhotosQuery, empty).matching("CPLContainerRelationLiveByAssetDate").times(2);
     photos.icloud.simulator.add_fault(pages);

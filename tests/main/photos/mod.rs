@@ -47,12 +47,13 @@ impl Photos {
         self.expected.insert(path.to_owned(), content.sha256());
     }
 
-    /// Adds an image, which the backup must have at a path.
+    /// Adds an image that was uploaded long ago, which the backup must have at a path.
     fn add(&mut self, path: &str, taken_ms: i64) -> String {
         let content = self.content(3_000);
         self.expect(path, &content);
         let name = path.rsplit('/').next().unwrap_or_default();
-        self.put(NewAsset::image(name, taken_ms, content))
+        let (modified_ms, master_modified_ms) = (FEBRUARY_2024, FEBRUARY_2024);
+        self.put(NewAsset { modified_ms, master_modified_ms, ..NewAsset::image(name, taken_ms, content) })
     }
 
     /// Adds an image that was uploaded a moment ago, which the backup must have at a path.
@@ -61,7 +62,10 @@ impl Photos {
         self.expect(path, &content);
         let name = path.rsplit('/').next().unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        self.put(NewAsset { uploaded_ms: i64::try_from(now).unwrap(), ..NewAsset::image(name, NOVEMBER, content) })
+        self.put(NewAsset {
+            master_modified_ms: i64::try_from(now).unwrap(),
+            ..NewAsset::image(name, NOVEMBER, content)
+        })
     }
 
     fn put(&self, asset: NewAsset) -> String {

@@ -17,8 +17,8 @@ pub struct NewAsset {
     pub added_ms: i64,
     /// The time at which it was last changed, in milliseconds since 1970.
     pub modified_ms: i64,
-    /// The time at which the record of the original was last changed, in milliseconds since 1970.
-    pub uploaded_ms: i64,
+    /// The time at which the master was last changed, in milliseconds since 1970.
+    pub master_modified_ms: i64,
     /// The offset of the time zone, in seconds east of UTC.
     pub time_zone_offset: i64,
     /// The original.
@@ -57,7 +57,7 @@ impl NewAsset {
             taken_ms,
             added_ms: taken_ms,
             modified_ms: taken_ms,
-            uploaded_ms: taken_ms,
+            master_modified_ms: taken_ms,
             time_zone_offset: 0,
             original,
             live: None,

@@ -51,7 +51,7 @@ pub(super) fn master(asset: &Asset, source: &Source<'_>) -> Value {
         fields.insert("isDeleted".into(), number(1));
     }
     spoil(&mut fields, new);
-    modified(record("CPLMaster", &asset.master, 0, fields, source.zone), new.uploaded_ms)
+    modified(record("CPLMaster", &asset.master, 0, fields, source.zone), new.master_modified_ms)
 }
 
 pub(super) fn asset(asset: &Asset, source: &Source<'_>) -> Value {

@@ -102,6 +102,12 @@ type page struct {
 	Token   string   `json:"syncToken"`
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *page) UnmarshalJSON(data []byte) error {
+	type plain page
+	return unmarshalKnown(data, (*plain)(p))
+}
+
 // queryPage returns a page of an index: the first one, or the one after the page
 // with the given marker.
 func queryPage(ctx context.Context, s *database, zone zoneID, q query, marker string) (*page, error) {
@@ -198,14 +204,17 @@ func counts(ctx context.Context, s *database, zone zoneID, indexes []string) (ma
 	return found, nil
 }
 
-// errTokenRefused is returned if the service does not accept a sync token.
+// errTokenRefused is returned if the service does not accept a sync token, or if the
+// changes since it do not end.
 var errTokenRefused = errors.New("the service does not accept the sync token")
 
-// isTokenCode reports whether a code is known to refuse a sync token.
+// isTokenCode reports whether a code refuses a sync token, so that the call need not be
+// repeated. CHANGE_TOKEN_EXPIRED is a guess after an error of CloudKit's own clients.
+// https://developer.apple.com/documentation/cloudkit/ckerror/changetokenexpired
 func isTokenCode(code string) bool { return code == "BAD_REQUEST" || code == "CHANGE_TOKEN_EXPIRED" }
 
 // mayRefuseToken reports whether the service may have refused a call because of its
-// sync token. The call has no other part that can become invalid.
+// sync token. If the zone is invalid instead, the listing that follows fails.
 func mayRefuseToken(err error) bool {
 	switch apierr.KindOf(err) {
 	case apierr.KindUnsupported, apierr.KindNotFound, apierr.KindChanged:
@@ -214,27 +223,46 @@ func mayRefuseToken(err error) bool {
 	return false
 }
 
-// maxEmptyPages is the maximum number of consecutive pages without new records. A
-// client has seen about 70 in an account, so more would never end.
-// https://github.com/rhoopr/kei/blob/main/docs/synctoken-reference.md
+// maxEmptyPages is the number of consecutive pages without new records after which a
+// list counts as endless. kei has received 70 of them. The number is a guess.
+// https://github.com/rhoopr/kei/blob/aa722f4dc7e6d383e89729db33104e44a1be3950/docs/synctoken-reference.md
 const maxEmptyPages = 200
+
+// emptyPages is the number of consecutive pages without new records.
+type emptyPages int
+
+// isEndless counts a page, and reports whether the list counts as endless.
+func (n *emptyPages) isEndless(isNew bool) bool {
+	if *n++; isNew {
+		*n = 0
+	}
+	return *n >= maxEmptyPages
+}
+
+// zoneChanges is a page of the changes of a zone.
+type zoneChanges struct {
+	fault
+	Token   string   `json:"syncToken"`
+	More    bool     `json:"moreComing"`
+	Records []record `json:"records"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (z *zoneChanges) UnmarshalJSON(data []byte) error {
+	type plain zoneChanges
+	return unmarshalKnown(data, (*plain)(z))
+}
 
 // changes calls apply with the records that have changed since a token, page by
 // page, and returns the token of the present state. A page without records is
-// not necessarily the last page. If there are more than maxPages pages, or more than
-// maxEmptyPages without records, the token counts as not accepted.
+// not necessarily the last page. With more than maxPages pages, or maxEmptyPages
+// consecutive pages without records, the token counts as not accepted.
 func changes(ctx context.Context, s *database, zone zoneID, token string, maxPages int, apply func([]record)) (string, error) {
-	type zoneChanges struct {
-		fault
-		Token   string   `json:"syncToken"`
-		More    bool     `json:"moreComing"`
-		Records []record `json:"records"`
-	}
 	type result struct {
 		fault
 		Zones []zoneChanges `json:"zones"`
 	}
-	empty := 0
+	var empty emptyPages
 	for range maxPages {
 		body := map[string]any{"zones": []map[string]any{{
 			"zoneID": zone, "syncToken": token, "resultsLimit": pageRecords, "desiredKeys": desiredKeys,
@@ -263,10 +291,7 @@ func changes(ctx context.Context, s *database, zone zoneID, token string, maxPag
 		if !changed.More {
 			return token, nil
 		}
-		if empty++; len(changed.Records) > 0 {
-			empty = 0
-		}
-		if empty == maxEmptyPages {
+		if empty.isEndless(len(changed.Records) > 0) {
 			break
 		}
 	}

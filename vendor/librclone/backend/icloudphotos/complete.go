@@ -145,9 +145,10 @@ const countedAlbums = 50
 // more photos than it lists, or a note if the difference has stayed the same for a
 // long time. It is unknown whether hidden photos, and photos in
 // Recently Deleted, belong to the list, so as many of them are not missed. It returns
-// the albums that lack photos for the first time for this reason, because they have to be
-// listed again. Without the number of these photos, nothing is compared. Only an error
-// that ends the run is returned, because the photos themselves are counted for the library.
+// the albums that lack only as many, but another number than when they were last listed:
+// these albums have to be listed again. Without the number of these photos, nothing is
+// compared. Only an error that ends the run is returned, because the photos themselves
+// are counted for the library.
 func (c *loader) compareMembers(ctx context.Context, l *library, albums []string) (doubtful []string, err error) {
 	listed := map[string]int{}
 	for _, r := range l.Relations {
@@ -182,21 +183,20 @@ func (c *loader) compareMembers(ctx context.Context, l *library, albums []string
 	return doubtful, nil
 }
 
-// checkMembers stores an error or a note if an album lacks more photos than may be
-// unlisted. Otherwise it reports whether the album lacks another number of photos than
-// when it was last listed.
+// checkMembers stores an error or a note if an album lacks more photos than are hidden or
+// recently deleted. Otherwise it reports whether the number differs from that of the last
+// listing, so that the album has to be listed again.
 func (l *library) checkMembers(name string, lacks, unlisted int, now time.Time) bool {
 	a := l.Albums[name]
+	lacks = max(lacks, 0)
 	changed := a.Lacks != lacks
-	switch {
-	case lacks <= 0:
-		a.Lacks, a.LacksSince = 0, 0
-		return false
-	case changed:
-		a.Lacks, a.LacksSince = lacks, now.UnixMilli()
-	}
+	a.Lacks = lacks
 	if lacks <= unlisted {
-		return changed
+		a.LacksSince = 0
+		return changed && lacks > 0
+	}
+	if changed || a.LacksSince == 0 {
+		a.LacksSince = now.UnixMilli()
 	}
 	why := fmt.Sprintf("the service counts %d more photos in the album than it lists", lacks)
 	if since := time.UnixMilli(a.LacksSince); now.Sub(since) >= acceptedAfter {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"plakar-icloud/librclone/backend/icloud/apierr"
 	"plakar-icloud/librclone/backend/icloud/drive"
@@ -28,6 +29,8 @@ type database struct {
 	index    string                 // the file that stores the state of the libraries; "" for none
 	albums   map[string]sharedAlbum // by ID
 	consent  *consent
+
+	ended atomic.Pointer[apierr.Error] // the error after which no other call can succeed, or nil
 
 	sharedUnknown bool // the libraries of other accounts could not be listed
 	albumsUnknown bool // the shared albums could not be listed
@@ -125,9 +128,28 @@ const maxTries = 5
 // call changes nothing, so it is repeated after a temporary failure. A refused
 // call is repeated only once. If the service refuses the account, or limits its
 // requests, the run ends: users have seen that state last for days, and longer
-// with each further call.
+// with each further call. No later call sends a request.
 // https://github.com/icloud-photos-downloader/icloud_photos_downloader/issues/163
 func callDatabase[T any](ctx context.Context, s *database, area, operation string, body any, check func(*T) error) (*T, error) {
+	if err := s.endedRun(); err != nil {
+		return nil, err
+	}
+	response, err := sendToDatabase(ctx, s, area, operation, body, check)
+	if typed := (*apierr.Error)(nil); errors.As(err, &typed) && typed.EndsRun {
+		s.ended.CompareAndSwap(nil, typed)
+	}
+	return response, err
+}
+
+// endedRun returns the error after which no other call can succeed, or nil.
+func (s *database) endedRun() error {
+	if err := s.ended.Load(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func sendToDatabase[T any](ctx context.Context, s *database, area, operation string, body any, check func(*T) error) (*T, error) {
 	r := service.Request{
 		Host: hosts.Photos, Method: http.MethodPost, Path: databasePath + path.Join(area, operation),
 		Params: url.Values{"remapEnums": {"true"}, "getCurrentSyncToken": {"true"}},

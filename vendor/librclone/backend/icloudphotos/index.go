@@ -17,7 +17,7 @@ import (
 // indexVersion is the version of the format of the index file. It changes when a
 // library gets a field that only a complete listing can fill, or if a field is
 // renamed.
-const indexVersion = 2
+const indexVersion = 3
 
 // The index file is a sequence of small values, because the encoder and the
 // decoder hold one value in memory: an indexHead, and for each library an

@@ -2,6 +2,7 @@ package icloudphotos
 
 import (
 	"cmp"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ type library struct {
 	Area, Name string               // of the zone
 	Title      string               // of a shared album
 	Given      string               // the name of the folder of a shared album; "" until it is chosen
-	Token      string               // the sync token of this state; "" if the library was not listed
+	Token      string               // the sync token of this state; "" if the service has returned none or does not accept it
 	Assets     map[string]*asset    // by record name
 	Masters    map[string]*master   // by record name
 	Albums     map[string]*album    // by record name
@@ -22,14 +23,14 @@ type library struct {
 	HasDeleted bool                 // assets in Recently Deleted were listed
 	Listed     time.Time            // when the library was last listed completely
 	Synced     time.Time            // when all changes of the masters were last known
-	Unproven   bool                 // masters were kept although their changes since Synced are unknown
+	Unsure     bool                 // some masters may have changed since Synced
 	Missing    map[string]int       // by index: the items that the service counts but does not list
 	Doubt      string               // the reason why photos may be missing, or ""
 	DoubtSince time.Time            // when Doubt was first found
 	Indexed    bool                 // the service had indexed the library when it was listed
 	Refused    []string             // the indexes that the service does not list
 	HasAlbums  bool                 // the albums were listed
-	Unlisted   []string             // the record names of albums whose photos could not be listed
+	Unlisted   []string             // the record names of albums whose photos have to be listed
 
 	unsaved    bool     // the index has another state
 	uncounted  []string // the indexes that the service does not count
@@ -58,6 +59,7 @@ type asset struct {
 	Deleted      bool   // in Recently Deleted
 	Main         bool   // in the index of visible assets unless hidden or deleted
 	Burst        string // the ID of the burst, or ""
+	Live         bool   // it is a live photo, whose master has a video
 	Adjusted     bool
 	Files        []file   // the edited versions
 	Details      *details // nil if there are none
@@ -99,7 +101,7 @@ type album struct {
 	Given  string // the name in the tree; "" until it is chosen
 
 	Lacks      int   // how many more photos the service counts than it lists
-	LacksSince int64 // when Lacks was first found, in milliseconds since 1970
+	LacksSince int64 // when Lacks was first an error, in milliseconds since 1970; 0 if it is none
 }
 
 // relation is the membership of an asset in an album.
@@ -124,9 +126,7 @@ func (l *library) apply(records []record) {
 		r := &records[i]
 		switch {
 		case r.Name == "" || r.Code != "":
-		case r.Deleted || r.flag("isExpunged"):
-			l.remove(r.Name)
-		case r.Type == typeAsset && r.isSparse():
+		case r.Deleted || r.flag("isExpunged"), r.Type == typeAsset && r.isSparse():
 			l.remove(r.Name)
 		case r.Type == typeAsset:
 			l.applyAsset(r)
@@ -203,7 +203,7 @@ func newAsset(r *record) *asset {
 	a := &asset{
 		Master: r.master(), Taken: r.time("assetDate"), Added: r.time("addedDate"), Offset: r.number("timeZoneOffset"),
 		Favorite: r.flag("isFavorite"), Hidden: r.flag("isHidden"), Deleted: r.flag("isDeleted"), Burst: r.text("burstId"),
-		Modified: r.Modified.Time, Details: detailsOf(r),
+		Modified: int64(r.Modified.Time), Details: detailsOf(r), Live: r.number("assetSubtypeV2") == livePhoto,
 	}
 	a.Main = a.Burst == "" || r.number("burstFlags")&burstShown != 0
 	adjustment := r.text("adjustmentType")
@@ -264,7 +264,7 @@ func detailsOf(r *record) *details {
 
 func newMaster(r *record) *master {
 	return &master{
-		Modified: r.Modified.Time, Filename: r.encodedText("filenameEnc"), Type: shared(r.text("itemType")),
+		Modified: int64(r.Modified.Time), Filename: r.encodedText("filenameEnc"), Type: shared(r.text("itemType")),
 		Files: filesOf(r, original, alternative, liveVideo),
 	}
 }
@@ -286,30 +286,33 @@ func (l *library) isOverdue(now time.Time) bool {
 	return age < 0 || age >= uploadAwaited // with a wrong clock, Synced can be in the future
 }
 
-// keptMasters returns the masters that the next listing need not request, or nil if it
-// requests all. If all changes are known, those are all masters. Otherwise a master is
-// kept for a while if it had not changed for a long time when its changes were last known.
-// So a video that a device uploads late is not missed. For a service that does not report
-// when a master was changed, the time of the asset takes its place.
+// keptMasters returns the masters that a new listing need not request, or nil if it has
+// to request all. With a sync token, all changes were applied, so all masters are kept.
+// Without it, a master is kept if it was last changed at least uploadAwaited before
+// Synced, because a device may add a video until then. If the time of its change is
+// unknown, that of the asset is used. A master that lacks its files is not kept.
 func (l *library) keptMasters(now time.Time) map[string]*master {
 	switch {
 	case l.isOverdue(now):
 		return nil
 	case l.Token != "":
-		return l.Masters
+		return maps.Clone(l.Masters)
 	}
-	kept := map[string]*master{}
+	kept, recent := map[string]*master{}, map[string]bool{}
 	for _, a := range l.Assets {
 		m := l.Masters[a.Master]
-		if m == nil || !m.hasOriginal() {
+		if m == nil || !m.has(original) || a.Live && !m.has(liveVideo) {
 			continue
 		}
 		changed := cmp.Or(m.Modified, a.Modified, a.Added)
 		if changed != 0 && l.Synced.Sub(time.UnixMilli(changed)) >= uploadAwaited {
 			kept[a.Master] = m
+		} else {
+			recent[a.Master] = true
 		}
 	}
-	if 2*len(kept) < len(l.Masters) { // looking up the others takes about as many requests
+	maps.DeleteFunc(kept, func(name string, _ *master) bool { return recent[name] }) // duplicates share a master
+	if 2*len(kept) < len(l.Masters) {                                                // looking up the others takes as many requests as listing all
 		return nil
 	}
 	return kept

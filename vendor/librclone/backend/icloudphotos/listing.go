@@ -1,6 +1,7 @@
 package icloudphotos
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -27,60 +28,56 @@ const (
 
 	// maxQueries is how many queries are sent concurrently.
 	maxQueries = 8
-	// memberRecords is the number of records in a page for each member of an
-	// album: the membership, the asset and the master.
-	memberRecords = 3
 )
 
 // lister lists a zone completely.
 type lister struct {
-	service *database
-	zone    zoneID
-	known   *library // the state before the listing, or nil
-	alone   bool     // assets are listed without masters, because masters are known
+	service        *database
+	known          *library // the state before the listing, or nil
+	withoutMasters bool     // assets are listed without masters, because masters are known
 
 	mu      sync.Mutex
 	library *library
 	edges   map[int]string // the first and the last asset of each page of an index, by rank
-	listedPass
+	found   findings       // in the current pass
 }
 
-// listedPass is what was found in one pass of a listing.
-type listedPass struct {
-	listedAlone  bool // a page without masters was listed
-	lacksMasters bool // an asset in such a page does not refer to its master
-	moved        bool // assets have moved in an index while it was listed
+// findings is what is found in one pass of a listing.
+type findings struct {
+	withoutMasters bool // a page without masters was listed
+	lacksMasters   bool // an asset in a page without masters does not refer to its master
+	moved          bool // assets have moved in an index while it was listed
 }
 
 // assets lists an index with count items. Pages are requested concurrently,
 // because a page can begin at any rank. A page may be shorter than requested, and
 // may be empty although more assets follow. Each page begins with the last asset of the
-// page before it. If it is another one, assets have moved, and some may not be listed.
+// page before it. If it begins with another asset, assets have moved, and the listing may
+// lack some.
 func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	l.edges = map[int]string{}
 	first, err := l.page(ctx, ix, 0)
-	if err != nil && l.alone && apierr.KindOf(err) == apierr.KindUnsupported {
-		l.alone = false // the service does not support queries without masters
-		first, err = l.page(ctx, ix, 0)
-	}
 	if err != nil {
 		return err
 	}
-	step := l.stride() - 1
 	var empty atomic.Int64 // consecutive windows without assets
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxQueries)
+	step := l.pageSize(ix) - 1
 	for start := 0; start == 0 || start < count-1; start += step {
-		through, last := min(start+step, count-1), start+step >= count-1
-		listed := first
-		first = nil
+		w := window{index: ix, rank: start, through: min(start+step, count-1), last: start+step >= count-1}
+		if start == 0 {
+			w.first = first
+		}
 		group.Go(func() error {
-			if empty.Load() >= maxEmptyWindows && !last {
+			if empty.Load() >= maxEmptyWindows && !w.last {
 				return nil
 			}
-			number, err := l.window(ctx, ix, listed, start, through, last)
-			if empty.Add(1); number > 0 {
+			number, err := l.window(ctx, w)
+			if number > 0 {
 				empty.Store(0)
+			} else {
+				empty.Add(1)
 			}
 			return err
 		})
@@ -88,85 +85,92 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 	return group.Wait()
 }
 
-// maxEmptyWindows is the number of consecutive windows without assets after which the
-// other windows are not listed. The service has counted more assets than there are.
-const maxEmptyWindows = 16
+// maxEmptyWindows is the number of consecutive windows without assets after which only
+// the last window is still listed, because the service has counted too many assets. The
+// number is a guess: kei has found stretches of ranks whose assets were deleted.
+// https://github.com/rhoopr/kei/blob/aa722f4dc7e6d383e89729db33104e44a1be3950/src/icloud/photos/album.rs
+const maxEmptyWindows = 100
 
-// stride returns the maximum number of assets in a page.
-func (l *lister) stride() int {
-	if l.alone {
+// omitsMasters reports whether an index is listed without masters. That of bursts is
+// always listed with them, because compareCounts cannot find that it lacks assets.
+func (l *lister) omitsMasters(ix index) bool { return l.withoutMasters && ix != burstAssets }
+
+// listMasters lets the next pass list masters, too.
+func (l *lister) listMasters() {
+	l.withoutMasters, l.library.Masters = false, map[string]*master{}
+}
+
+// pageSize returns the maximum number of assets in a page of an index.
+func (l *lister) pageSize(ix index) int {
+	if l.omitsMasters(ix) {
 		return pageRecords
 	}
 	return pageRecords / 2
 }
 
-// window lists the assets with the ranks from rank through another rank, and returns
-// their number. names is the first page, or nil. The last window also lists assets that
-// were added to the index after it was counted. A window may miss assets:
+// window is a range of ranks of an index.
+type window struct {
+	index         index
+	rank, through int      // the first and the last rank
+	last          bool     // assets that were added after the index was counted are listed, too
+	first         []string // the assets of the first page, or nil if it was not requested
+}
+
+// window lists the assets of a window and returns their number. It may miss assets:
 // loader.compareCounts finds that.
-func (l *lister) window(ctx context.Context, ix index, names []string, rank, through int, last bool) (int, error) {
+func (l *lister) window(ctx context.Context, w window) (int, error) {
 	seen := map[string]bool{}
-	for again := true; ; {
+	names, rank := w.first, w.rank
+	for retried := false; ; names = nil {
 		if names == nil {
 			var err error
-			if names, err = l.page(ctx, ix, rank); err != nil {
+			if names, err = l.page(ctx, w.index, rank); err != nil {
 				return len(seen), err
 			}
 		}
-		before, reached := len(seen), rank+len(names)-1
+		before, end := len(seen), rank+len(names)-1
 		for _, name := range names {
 			seen[name] = true
 		}
 		isNew := len(seen) > before
-		switch {
-		case reached >= through && (!isNew || !last || len(names) < l.stride()), !isNew && !again:
+		mayContinue := w.last && isNew && len(names) >= l.pageSize(w.index)
+		if end >= w.through && !mayContinue || !isNew && retried {
 			return len(seen), nil
-		case !isNew:
-			again = false // a single page without new assets is not the end
-			rank = reached + 1
-		case len(names) == 1:
-			rank = reached + 1
-		default:
-			rank = reached
 		}
-		names = nil
+		retried = retried || !isNew // a single page without new assets is not the end
+		if rank = end; !isNew || len(names) == 1 {
+			rank++ // a page of one asset would be returned again
+		}
 	}
 }
 
 // page lists a page of assets from a rank and returns their record names.
 func (l *lister) page(ctx context.Context, ix index, rank int) (names []string, err error) {
 	kind := ix.withMasters
-	if l.alone {
+	if l.omitsMasters(ix) {
 		kind = ix.alone
 	}
-	response, err := queryPage(ctx, l.service, l.zone, query{kind: kind, ranked: true, rank: rank}, "")
+	response, err := queryPage(ctx, l.service, l.library.zone, query{kind: kind, ranked: true, rank: rank}, "")
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.library.apply(response.Records)
-	l.listedAlone = l.listedAlone || l.alone
-	if l.library.Token == "" {
-		l.library.Token = response.Token
-	}
+	l.library.Token = cmp.Or(l.library.Token, response.Token)
+	l.found.withoutMasters = l.found.withoutMasters || l.omitsMasters(ix)
+	inPage := map[string]bool{}
 	for i := range response.Records {
 		r := &response.Records[i]
-		if r.Type != typeAsset {
+		if r.Type != typeAsset || inPage[r.Name] { // the repetition of a record has no rank
 			continue
 		}
+		inPage[r.Name] = true
 		names = append(names, r.Name)
-		l.lacksMasters = l.lacksMasters || l.alone && r.master() == "" && !r.isSparse()
-		a := l.library.Assets[r.Name]
-		if a == nil {
-			continue
-		}
-		a.Main = a.Main || ix == visibleAssets
-		if l.known == nil {
-			continue
-		}
-		if earlier := l.known.Assets[r.Name]; earlier != nil && a.isSame(earlier) {
-			l.library.Assets[r.Name] = earlier // frees the memory of the other one
+		if a := l.library.Assets[r.Name]; a != nil {
+			a.Main = a.Main || ix == visibleAssets
+			l.checkMaster(ix, r.Name)
+			l.shareAsset(r.Name)
 		}
 	}
 	if len(names) > 0 {
@@ -176,11 +180,31 @@ func (l *lister) page(ctx context.Context, ix index, rank int) (names []string, 
 	return names, nil
 }
 
+// checkMaster notes an asset in a page without masters that does not refer to its master,
+// unless the asset is known to have none.
+func (l *lister) checkMaster(ix index, name string) {
+	if l.omitsMasters(ix) && l.library.Assets[name].Master == "" {
+		earlier := l.known.Assets[name]
+		l.found.lacksMasters = l.found.lacksMasters || earlier == nil || earlier.Master != ""
+	}
+}
+
+// shareAsset replaces a listed asset that equals that of the known state by the latter.
+// This saves memory, and forgetMasters recognizes unchanged assets by it.
+func (l *lister) shareAsset(name string) {
+	if l.known == nil {
+		return
+	}
+	if earlier := l.known.Assets[name]; earlier != nil && l.library.Assets[name].isSame(earlier) {
+		l.library.Assets[name] = earlier
+	}
+}
+
 // noteEdge compares the first or the last asset of a page with the asset that another
 // page has at the same rank. The caller has locked l.
 func (l *lister) noteEdge(rank int, name string) {
 	other, isKnown := l.edges[rank]
-	l.moved = l.moved || isKnown && other != name
+	l.found.moved = l.found.moved || isKnown && other != name
 	l.edges[rank] = name
 }
 
@@ -197,7 +221,7 @@ func (l *lister) allAlbums(ctx context.Context) error {
 			unlisted = append(unlisted, name)
 		}
 	}
-	found, err := lookUp(ctx, l.service, l.zone, unlisted)
+	found, err := lookUp(ctx, l.service, l.library.zone, unlisted)
 	if err != nil {
 		return err
 	}
@@ -215,9 +239,9 @@ func (l *lister) allAlbums(ctx context.Context) error {
 func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool) error {
 	var folders []string
 	listed := map[string]bool{}
-	empty := 0
+	var empty emptyPages
 	for marker := ""; ; {
-		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfAlbums, parent: folder}, marker)
+		response, err := queryPage(ctx, l.service, l.library.zone, query{kind: indexOfAlbums, parent: folder}, marker)
 		if err != nil {
 			return err
 		}
@@ -234,10 +258,7 @@ func (l *lister) albums(ctx context.Context, folder string, seen map[string]bool
 		if response.Marker == "" || response.Marker == marker {
 			break
 		}
-		if empty++; len(listed) > before {
-			empty = 0
-		}
-		if empty == maxEmptyPages {
+		if empty.isEndless(len(listed) > before) {
 			return apierr.Damaged("the list of albums does not end")
 		}
 		marker = response.Marker
@@ -273,18 +294,20 @@ func (l *lister) members(ctx context.Context, albums []string) error {
 func (l *lister) membersOf(ctx context.Context, name string) error {
 	again, seen := true, map[string]bool{}
 	for rank := 0; ; {
-		response, err := queryPage(ctx, l.service, l.zone, query{kind: indexOfMembers, parent: name, ranked: true, rank: rank}, "")
+		response, err := queryPage(ctx, l.service, l.library.zone, query{kind: indexOfMembers, parent: name, ranked: true, rank: rank}, "")
 		if err != nil {
 			return err
 		}
-		listed, before := 0, len(seen)
+		listed, before, inPage := 0, len(seen), map[string]bool{}
 		l.mu.Lock()
 		for i := range response.Records {
 			// The assets in the response are ignored: the indexes of assets list them.
 			if r := &response.Records[i]; r.Type == typeRelation {
 				l.library.applyRelation(r)
-				seen[r.Name] = true
-				listed++
+				if !inPage[r.Name] {
+					listed++
+				}
+				inPage[r.Name], seen[r.Name] = true, true
 			}
 		}
 		l.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
-// maxPasses is how often a library is listed if the counts of the service are
-// higher: a listing can miss assets that move between pages meanwhile.
+// maxPasses is the maximum number of times that a library is listed. A listing is
+// repeated if assets may be missing or may have moved between pages.
 const maxPasses = 2
 
 // endsRun reports whether no other call can succeed after an error.
@@ -144,7 +144,7 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 	if err := c.applyChanges(ctx, known); err != nil {
 		return nil, err
 	}
-	if known.Token != "" && !known.Unproven {
+	if known.Token != "" && !known.Unsure {
 		known.Synced = started
 	}
 	again := listedAgain
@@ -152,7 +152,7 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 		again = acceptedAfter
 	}
 	lacks := missing(known.Missing) > 0 || len(known.Refused) > 0
-	isCurrent := known.Token != "" && !known.isOverdue(started) || known.isOfThisRun(started)
+	isCurrent := (known.Token != "" && !known.isOverdue(started)) || known.isOfThisRun(started)
 	if isCurrent && (known.HasDeleted || !c.deleted) && (!lacks || time.Since(known.Listed) < again) {
 		complete, err := c.update(ctx, known)
 		if err != nil || complete {
@@ -165,38 +165,38 @@ func (c *loader) library(ctx context.Context, zone foundZone, known *library) (*
 // processStart is when this process started.
 var processStart = time.Now()
 
-// isOfThisRun reports whether another process has listed the library without a loss since
-// this process started. plakar starts two importers for a backup. If the service does not
-// accept the sync token, the second one need not list the library again.
+// isOfThisRun reports whether another process has listed the library since this process
+// started, and nothing was missing. plakar starts two importers for a backup, so without a
+// sync token the second importer uses the listing of the first.
 func (l *library) isOfThisRun(now time.Time) bool {
 	return l.Doubt == "" && l.Listed.After(processStart) && l.Listed.Before(now)
 }
 
 // applyChanges applies the changes since the sync token of a library. If the service
-// does not accept the token, the library has none afterwards. If it does not accept the
-// token of a later page, Synced is zero afterwards, because assets may be newer than their
-// masters.
+// does not accept the token, the library has none afterwards. If only some of the changes
+// could be applied, Synced is zero afterwards.
 func (c *loader) applyChanges(ctx context.Context, l *library) error {
 	if l.Token == "" {
 		return nil
 	}
-	synced := l.Synced
+	isPartial := false
 	token, err := changes(ctx, c.service, l.zone, l.Token, l.maxChangePages(), func(records []record) {
 		l.apply(records)
-		l.Synced = time.Time{}
+		isPartial = true
 	})
+	if err != nil && isPartial {
+		l.Synced = time.Time{} // assets may be newer than their masters
+	}
 	if err != nil && !errors.Is(err, errTokenRefused) {
 		return err
-	}
-	if err == nil {
-		l.Synced = synced
 	}
 	l.Token = token
 	return nil
 }
 
-// maxChangePages returns the maximum number of pages of changes. With more pages, a
-// complete listing needs fewer requests.
+// maxChangePages returns the number of pages of changes after which the library is listed
+// instead: twice the number of pages that the known records take, and 1,000. The latter is a
+// guess that allows for empty pages.
 func (l *library) maxChangePages() int {
 	return 1000 + 2*(len(l.Assets)+len(l.Masters)+len(l.Relations))/pageRecords
 }
@@ -204,7 +204,7 @@ func (l *library) maxChangePages() int {
 // update completes a library to which the changes have been applied. It returns
 // false if the library has to be listed completely.
 func (c *loader) update(ctx context.Context, l *library) (bool, error) {
-	if err := c.listAlbums(ctx, &lister{service: c.service, zone: l.zone, library: l}); err != nil {
+	if err := c.listAlbums(ctx, &lister{service: c.service, library: l}); err != nil {
 		return false, err
 	}
 	difference, _, err := c.compareCounts(ctx, l)
@@ -225,50 +225,56 @@ func (c *loader) update(ctx context.Context, l *library) (bool, error) {
 func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*library, error) {
 	l := newLibrary(zone.zoneID)
 	l.Token, l.HasDeleted, l.Listed = zone.token, c.deleted, time.Now()
-	lister := &lister{service: c.service, zone: zone.zoneID, library: l, known: known}
+	lister := &lister{service: c.service, library: l, known: known}
+	l.Synced = l.Listed
 	if known != nil {
-		l.Token = cmp.Or(known.Token, l.Token)
+		l.Token, l.Doubt, l.DoubtSince = cmp.Or(known.Token, l.Token), known.Doubt, known.DoubtSince
 		if kept := known.keptMasters(l.Listed); len(kept) > 0 {
-			l.Masters, lister.alone = kept, true
+			l.Masters, lister.withoutMasters = kept, true
 		}
 	}
 	var err error
 	if l.Indexed, err = isIndexed(ctx, c.service, zone.zoneID); err != nil {
 		return nil, err
 	}
+	var earlier map[string]*asset // the assets that the last pass has found
 	for pass := 1; ; pass++ {
 		before, err := c.listOnce(ctx, lister)
+		if err != nil && lister.withoutMasters && !endsRun(err) && ctx.Err() == nil {
+			// It is unknown how a service refuses queries without masters.
+			lister.listMasters()
+			before, err = c.listOnce(ctx, lister)
+		}
 		if err != nil {
 			return nil, err
-		}
-		if known != nil {
-			l.keep(known)
-			if lister.listedAlone {
-				l.forgetMasters(known)
-			}
 		}
 		difference, after, err := c.compareCounts(ctx, l)
 		if err != nil {
 			return nil, err
 		}
 		// Without the changes since its beginning, a listing can contain deleted
-		// assets in place of assets that have moved between pages.
-		l.changed = l.Token == "" && (lister.moved || !sameCounts(after, before))
+		// assets in place of assets that have moved between pages. If two listings have
+		// the same assets, only the ranks of the service have gaps.
+		isSame := pass > 1 && maps.EqualFunc(l.Assets, earlier, func(_, _ *asset) bool { return true })
+		l.changed = l.Token == "" && (lister.found.moved && !isSame || !sameCounts(after, before))
 		l.Missing = difference
-		if missing(difference) == 0 && !l.changed && !lister.lacksMasters || pass == maxPasses {
+		if missing(difference) == 0 && !l.changed && !lister.found.lacksMasters || pass == maxPasses {
 			break
 		}
-		if l.Token == "" { // no changes remove the assets that were deleted meanwhile
-			clear(l.Assets)
+		if l.Token == "" { // no change reports what was deleted meanwhile
+			earlier, l.Assets = l.Assets, map[string]*asset{}
+			l.forgetAlbums()
 		}
-		// It is a guess that queries without masters return all assets.
-		lister.alone = lister.alone && sameCounts(difference, known.Missing) && !lister.lacksMasters
+		// That queries without masters return all assets is a guess. So masters are
+		// listed, too, unless the difference is the known one.
+		if lister.withoutMasters && (lister.found.lacksMasters || !sameCounts(difference, known.Missing)) {
+			lister.listMasters()
+		}
 	}
-	l.Synced = l.Listed
-	if known != nil {
-		l.Doubt, l.DoubtSince = known.Doubt, known.DoubtSince
-		if lister.listedAlone {
-			l.Synced, l.Unproven = known.Synced, known.Unproven || known.Token == ""
+	if lister.found.withoutMasters {
+		l.Unsure = known.Unsure || known.Token == ""
+		if !l.Synced.IsZero() {
+			l.Synced = known.Synced
 		}
 	}
 	l.checkComplete(time.Now())
@@ -279,7 +285,7 @@ func (c *loader) list(ctx context.Context, zone foundZone, known *library) (*lib
 // the beginning of the listing. It returns the counts before the listing.
 func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[string]int, err error) {
 	l := lister.library
-	lister.listedPass = listedPass{}
+	lister.found = findings{}
 	indexes := []index{visibleAssets, hiddenAssets, burstAssets}
 	if c.deleted {
 		indexes = append(indexes, deletedAssets)
@@ -288,25 +294,46 @@ func (c *loader) listOnce(ctx context.Context, lister *lister) (counted map[stri
 		return nil, err
 	}
 	for _, ix := range indexes {
-		count, isCounted := counted[ix.alone]
-		if ix != visibleAssets && isCounted && count == 0 {
-			continue
-		}
-		err := lister.assets(ctx, ix, count)
-		if ix != visibleAssets && apierr.KindOf(err) == apierr.KindUnsupported && !endsRun(err) {
-			if !slices.Contains(l.Refused, ix.alone) {
-				l.Refused = append(l.Refused, ix.alone)
-			}
-			continue
-		}
-		if err != nil {
+		if err := listIndex(ctx, lister, ix, counted); err != nil {
 			return nil, err
 		}
 	}
 	if err := c.listAlbums(ctx, lister); err != nil {
 		return nil, err
 	}
-	return counted, c.applyChanges(ctx, l)
+	if err := c.applyChanges(ctx, l); err != nil {
+		return nil, err
+	}
+	if lister.known != nil {
+		l.keep(lister.known)
+		if lister.found.withoutMasters {
+			l.forgetMasters(lister.known)
+		}
+	}
+	return counted, nil
+}
+
+// listIndex lists the assets of an index, unless the service counts none. An index that
+// the service does not support is stored as refused, except for that of the visible assets.
+func listIndex(ctx context.Context, lister *lister, ix index, counted map[string]int) error {
+	count, isCounted := counted[ix.alone]
+	if ix != visibleAssets && isCounted && count == 0 {
+		return nil
+	}
+	err := lister.assets(ctx, ix, count)
+	if ix == visibleAssets || lister.omitsMasters(ix) || apierr.KindOf(err) != apierr.KindUnsupported || endsRun(err) {
+		return err
+	}
+	if l := lister.library; !slices.Contains(l.Refused, ix.alone) {
+		l.Refused = append(l.Refused, ix.alone)
+	}
+	return nil
+}
+
+// forgetAlbums removes the albums, so that they are listed again.
+func (l *library) forgetAlbums() {
+	l.Albums, l.Relations = map[string]*album{}, map[string]*relation{}
+	l.HasAlbums, l.Unlisted = false, nil
 }
 
 // listAlbums lists the albums if they are not known, and the photos of albums

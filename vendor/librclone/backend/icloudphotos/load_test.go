@@ -21,17 +21,15 @@ import (
 // oneAsset is an http.RoundTripper of a service whose library has one asset. The live
 // video of the asset was added after the token "old".
 type oneAsset struct {
-	refuses bool           // the token "old"
-	counts  map[string]int // by index, besides the asset
-	ignores bool           // queries without masters return nothing
-	bare    bool           // they return assets that do not refer to a master
-	asset   string         // the record of the asset; "" for one that was changed long ago
+	refuses     bool           // the token "old"
+	counts      map[string]int // by index, besides the asset
+	noAssets    bool           // queries without masters return nothing
+	noReference bool           // queries without masters return assets without a master
+	asset       string         // the record of the asset; "" for one that was changed at 1 ms
 }
 
-const (
-	masterRecord = `{"recordName":"m","recordType":"CPLMaster","fields":{
+const masterRecord = `{"recordName":"m","recordType":"CPLMaster","fields":{
 		"resOriginalRes":{"value":{"size":1}},"resOriginalVidComplRes":{"value":{"size":2}}}}`
-)
 
 // assetRecordOf returns the record of the asset with the times of its last change and of
 // its addition.
@@ -96,9 +94,9 @@ func (c *oneAsset) RoundTrip(req *http.Request) (*http.Response, error) {
 		records = masterRecord
 	case body.Query.Kind == "CheckIndexingState":
 		records = `{"fields":{"state":{"value":"FINISHED"}}}`
-	case body.Query.Kind == visibleAssets.alone && c.bare:
+	case body.Query.Kind == visibleAssets.alone && c.noReference:
 		records = `{"recordName":"a","recordType":"CPLAsset"}`
-	case body.Query.Kind == visibleAssets.alone && !c.ignores:
+	case body.Query.Kind == visibleAssets.alone && !c.noAssets:
 		records = asset
 	case body.Query.Kind == visibleAssets.withMasters:
 		records = masterRecord + "," + asset
@@ -172,12 +170,12 @@ func TestPartOfTheChangesIsApplied(t *testing.T) {
 	l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
 	require.NoError(t, err)
 	assert.Len(t, l.Masters["m"].Files, 2)
-	assert.False(t, l.Unproven)
+	assert.False(t, l.Unsure)
 }
 
 // If queries without masters return nothing, or too little, masters are listed, too.
 func TestQueriesWithoutMastersMayBeUnsupported(t *testing.T) {
-	for _, cloud := range []*oneAsset{{ignores: true}, {bare: true}} {
+	for _, cloud := range []*oneAsset{{noAssets: true}, {noReference: true}} {
 		known := knownLibrary("old")
 		c := &loader{service: databaseOf(t, cloud), layout: "date", deleted: true}
 		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
@@ -185,40 +183,40 @@ func TestQueriesWithoutMastersMayBeUnsupported(t *testing.T) {
 		assert.NoError(t, l.partial)
 		require.Len(t, l.Assets, 1)
 		assert.Equal(t, "m", l.Assets["a"].Master)
-		assert.False(t, l.Unproven)
+		assert.False(t, l.Unsure)
 	}
 }
 
 // Without a token, a master is kept if it had not changed for a month when its changes
 // were last known, but not for ever.
 func TestMastersAreKeptWithoutAToken(t *testing.T) {
-	const day, never = 24 * time.Hour, time.Duration(0)
+	const day, unknown = 24 * time.Hour, time.Duration(0)
 	type ago = time.Duration
 	for name, test := range map[string]struct {
 		synced, master, asset, added ago // when they were last changed
 		differs                      bool
 		kept, listed                 bool // the masters
 	}{
-		"old":                     {time.Hour, 31 * day, never, never, false, true, false},
-		"recent":                  {time.Hour, 29 * day, 90 * day, 90 * day, false, false, true},
-		"old asset":               {time.Hour, never, 31 * day, never, false, true, false},
-		"recent asset":            {time.Hour, never, 29 * day, 90 * day, false, false, true},
-		"added long ago":          {time.Hour, never, never, 31 * day, false, true, false},
-		"added recently":          {time.Hour, never, never, 29 * day, false, false, true},
-		"no times":                {time.Hour, never, never, never, false, false, true},
-		"another asset":           {time.Hour, 31 * day, never, never, true, false, false},
-		"last known a month ago":  {30 * day, 90 * day, never, never, false, false, true},
-		"time of sync is unknown": {never, 90 * day, never, never, false, false, true},
-		"wrong clock":             {-time.Hour, 90 * day, never, never, false, false, true},
+		"old":                     {synced: time.Hour, master: 31 * day, kept: true},
+		"recent":                  {synced: time.Hour, master: 29 * day, asset: 90 * day, added: 90 * day, listed: true},
+		"old asset":               {synced: time.Hour, asset: 31 * day, kept: true},
+		"recent asset":            {synced: time.Hour, asset: 29 * day, added: 90 * day, listed: true},
+		"added long ago":          {synced: time.Hour, added: 31 * day, kept: true},
+		"added recently":          {synced: time.Hour, added: 29 * day, listed: true},
+		"no times":                {synced: time.Hour, listed: true},
+		"another asset":           {synced: time.Hour, master: 31 * day, differs: true},
+		"last known a month ago":  {synced: 30 * day, master: 90 * day, listed: true},
+		"time of sync is unknown": {master: 90 * day, listed: true},
+		"wrong clock":             {synced: -time.Hour, master: 90 * day, listed: true},
 	} {
 		before := func(ago ago) int64 {
-			if ago == never {
+			if ago == unknown {
 				return 0
 			}
 			return time.Now().Add(-ago).UnixMilli()
 		}
 		known := knownLibrary("")
-		if test.synced != never {
+		if test.synced != unknown {
 			known.Synced = time.Now().Add(-test.synced)
 		}
 		known.Masters["m"].Modified = before(test.master)
@@ -229,15 +227,15 @@ func TestMastersAreKeptWithoutAToken(t *testing.T) {
 		l, err := c.library(context.Background(), foundZone{known.zone, "zone"}, known)
 		require.NoError(t, err, name)
 		assert.Equal(t, test.kept, len(l.Masters["m"].Files) == 1, name)
-		assert.Equal(t, test.listed, !l.Unproven, name)
+		assert.Equal(t, test.listed, !l.Unsure, name)
 		assert.Equal(t, test.listed, l.Synced.Equal(l.Listed), name)
 
-		// A later token does not tell the changes before it.
+		// A later sync token does not return the changes before it.
 		l.Synced, l.Listed = l.Synced.Add(-31*day), known.Listed
 		again, err := c.library(context.Background(), foundZone{known.zone, "zone"}, l)
 		require.NoError(t, err, name)
 		assert.Len(t, again.Masters["m"].Files, 2, name)
-		assert.False(t, again.Unproven, name)
+		assert.False(t, again.Unsure, name)
 	}
 }
 
@@ -262,7 +260,7 @@ func TestErrorOfAnAlbumIsCleared(t *testing.T) {
 	known.Albums["x"], known.Unlisted = &album{Name: "X"}, []string{"x", "removed"}
 	known.membersErr["x"] = assert.AnError
 	c := &loader{service: databaseOf(t, &oneAsset{})}
-	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, zone: known.zone, library: known}))
+	require.NoError(t, c.listAlbums(context.Background(), &lister{service: c.service, library: known}))
 	assert.Empty(t, known.membersErr)
 	assert.Empty(t, known.Unlisted)
 }

@@ -116,9 +116,9 @@ func shortened(stem string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(stem[:maxStem], ""))
 }
 
-// hasOriginal reports whether the service has the original file.
-func (m *master) hasOriginal() bool {
-	return slices.ContainsFunc(m.Files, func(f file) bool { return f.Kind == original })
+// has reports whether the service has a file of the given kind.
+func (m *master) has(kind fileKind) bool {
+	return slices.ContainsFunc(m.Files, func(f file) bool { return f.Kind == kind })
 }
 
 // clean returns name as a valid path element.

@@ -190,6 +190,11 @@ func (f *Fs) ListFolders(ctx context.Context, dirs []string) ([]fs.DirEntries, [
 }
 
 func (f *Fs) list(ctx context.Context, dir string) (fs.DirEntries, error) {
+	// The folders are in memory, so without this error the caller would not notice that
+	// contents cannot be read any more.
+	if err := f.service.endedRun(); err != nil {
+		return nil, err
+	}
 	if dir == "" {
 		return f.top(ctx)
 	}

@@ -3,6 +3,7 @@ package icloudphotos
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -23,6 +24,10 @@ const (
 	// edited version of such a video.
 	slowMotion = "com.apple.video.slomo"
 
+	// livePhoto is the subtype of live photos.
+	// https://github.com/rclone/rclone/blob/master/backend/iclouddrive/api/photos.go
+	livePhoto = 2
+
 	// rootFolders is the beginning of the names of the records that contain all
 	// albums, such as "----Root-Folder----".
 	rootFolders = "----"
@@ -41,7 +46,7 @@ type record struct {
 
 	// https://developer.apple.com/library/archive/documentation/DataManagement/Conceptual/CloudKitWebServicesReference/Types.html
 	Modified struct {
-		Time int64 `json:"timestamp"` // milliseconds since 1970
+		Time float64 `json:"timestamp"` // milliseconds since 1970
 	} `json:"modified"`
 }
 
@@ -53,12 +58,23 @@ type value struct {
 // desiredKeys are the fields that are requested.
 var desiredKeys = []string{
 	"masterRef", "assetDate", "addedDate", "timeZoneOffset", "isFavorite", "isHidden", "isDeleted", "isExpunged",
-	"isSparsePrivateRecord", "burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
+	"isSparsePrivateRecord", "assetSubtypeV2", "burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
 	"locationEnc", "locationV2Enc", "locationLatitude", "locationLongitude",
 	"resJPEGFullRes", "resJPEGFullFileType", "resVidFullRes", "resVidFullFileType", "resSidecarRes", "resSidecarFileType",
 	"filenameEnc", "itemType", "resOriginalRes", "resOriginalFileType", "resOriginalAltRes", "resOriginalAltFileType",
 	"resOriginalVidComplRes", "resOriginalVidComplFileType",
 	"albumNameEnc", "albumType", "parentId", "containerId", "itemId", "position",
+}
+
+// unmarshalKnown decodes JSON, but leaves out values of other types than expected. So an odd
+// value in a record does not affect the other records of a response.
+func unmarshalKnown(data []byte, into any) error {
+	err := json.Unmarshal(data, into)
+	var odd *json.UnmarshalTypeError
+	if errors.As(err, &odd) {
+		return nil
+	}
+	return err
 }
 
 func (r *record) decode(field string, into any) bool {
@@ -134,7 +150,8 @@ func (r *record) master() string {
 }
 
 // isSparse reports whether the record of an asset stands for a photo of a shared library.
-// It has no content, and no index counts it.
+// Such records have no master. That they have no content, and that no index counts them,
+// is a guess.
 // https://github.com/rhoopr/kei/issues/765
 func (r *record) isSparse() bool { return r.master() == "" && r.flag("isSparsePrivateRecord") }
 

@@ -327,7 +327,7 @@ func (f *Fs) files(dir string, m member) fs.DirEntries {
 		_, extension := master.split(m.id)
 		entries = append(entries, unreadable(a.Stem+editedMark+extension, "the photo was edited, and the service does not have the edited version yet"))
 	}
-	if !master.hasOriginal() && (f.opt.Versions != "edited" || !isEdited) {
+	if !master.has(original) && (f.opt.Versions != "edited" || !isEdited) {
 		_, extension := master.split(m.id)
 		entries = append(entries, unreadable(a.Stem+extension, "the service does not have the original of this photo"))
 	}
