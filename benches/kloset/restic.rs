@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, process::Stdio};
 
 use tokio::process::Command;
 
-use super::{Cost, Failure, Table, service::Service};
+use super::{
+    Cost, Failure, Table,
+    service::{self, Service},
+};
 
 /// The work that plakar and restic both do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +31,7 @@ impl Work {
 
 /// Runs the work. Returns nothing if one of the two programs is missing.
 pub async fn run(service: &Service, source: &str, table: &mut Table) -> Result<Vec<(Work, Cost)>, Failure> {
-    if ["restic", "rclone"].into_iter().any(|program| !is_on_path(program)) {
+    if ["restic", "rclone"].into_iter().any(|program| !service::is_on_path(program)) {
         table.row("restic, rclone", "not on PATH: no comparison", true);
         return Ok(Vec::new());
     }
@@ -69,10 +72,4 @@ pub fn environment(service: &Service) -> Result<BTreeMap<&'static str, String>, 
         ("RESTIC_REPOSITORY", "rclone:icloud:restic".to_owned()),
         ("RESTIC_PASSWORD", "correct horse".to_owned()),
     ]))
-}
-
-/// Reports whether a program is on PATH.
-pub fn is_on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -74,3 +74,9 @@ impl Service {
         }
     }
 }
+
+/// Reports whether a program is on PATH.
+pub fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -1,7 +1,8 @@
-//! The cost of plakar with this program, compared with rclone in the same run, at a service with
-//! the measured times of Apple's and at one whose responses all take 40 ms.
+//! The cost of plakar with this program, compared with other programs in the same run, at a service
+//! with the measured times of Apple's and at one whose responses all take 40 ms.
 //!
-//! Run `cargo bench --bench service` with plakar and rclone on PATH, and with restic and icloudpd for their rows.
+//! Run `cargo bench --bench service` with plakar and rclone on PATH, and with restic and icloudpd for
+//! their rows.
 //! `PLAKAR_RCLONE_PLUGIN` names the folder of the executables of plakar's Go plugin, for its row.
 //! Arguments select the parts to run: `files`, `large`, `memory`, `photos`, `kloset`, `throttling`. Fails if
 //! a row exceeds its limit. The service counts the requests, so the counts cover all processes.
