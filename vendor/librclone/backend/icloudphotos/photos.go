@@ -155,7 +155,9 @@ func (f *Fs) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// top returns the entries of the top folder. It does not load the libraries.
+// top returns the entries of the top folder. It does not load the libraries. Once they are
+// loaded, no folder needs a request any more. Then a caller lists this folder to find out
+// whether the service responds, so a record is looked up.
 func (f *Fs) top(ctx context.Context) (fs.DirEntries, error) {
 	unlock, err := f.lock(ctx)
 	if err != nil {
@@ -163,6 +165,9 @@ func (f *Fs) top(ctx context.Context) (fs.DirEntries, error) {
 	}
 	defer unlock()
 	found, err := f.zones(ctx)
+	if err == nil {
+		err = f.lookUpAny(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +176,21 @@ func (f *Fs) top(ctx context.Context) (fs.DirEntries, error) {
 		entries = append(entries, fs.NewDir(name, unknownTime))
 	}
 	return entries, nil
+}
+
+// lookUpAny looks up a record of the loaded libraries, if there is one. Addresses of
+// contents are requested in the same way.
+func (f *Fs) lookUpAny(ctx context.Context) error {
+	for _, l := range f.libraries {
+		if l.Area == sharedAlbumArea || l.failed != nil {
+			continue
+		}
+		for id := range l.Assets {
+			_, err := lookUp(ctx, f.service, l.zone, []string{id})
+			return err
+		}
+	}
+	return nil
 }
 
 // List implements fs.Fs.
