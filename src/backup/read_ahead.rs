@@ -18,11 +18,11 @@ const MAX_FILE_SIZE: u64 = 1024 * 1024;
 /// The number of consecutive reads above which the following files are read ahead.
 const THRESHOLD: usize = 1;
 
-/// The number of following files among which those to read ahead are selected.
-const SELECTED_FROM: usize = 4096;
-
 /// The number of files that each further consecutive read adds to the read-ahead window.
 const GROWTH: usize = 8;
+
+/// The number of following files among which those to read ahead are selected.
+const SELECTED_FROM: usize = 4096;
 
 /// The maximum total size of the files that were read ahead and not opened yet, in bytes.
 const MAX_WAITING_BYTES: u64 = 24 * 1024 * 1024;

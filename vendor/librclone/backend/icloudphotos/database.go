@@ -149,6 +149,8 @@ func (s *database) endedRun() error {
 	return nil
 }
 
+// sendToDatabase makes a call as callDatabase does, but does not check or store whether
+// the run has ended.
 func sendToDatabase[T any](ctx context.Context, s *database, area, operation string, body any, check func(*T) error) (*T, error) {
 	r := service.Request{
 		Host: hosts.Photos, Method: http.MethodPost, Path: databasePath + path.Join(area, operation),

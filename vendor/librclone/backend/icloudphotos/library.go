@@ -311,8 +311,10 @@ func (l *library) keptMasters(now time.Time) map[string]*master {
 			recent[a.Master] = true
 		}
 	}
-	maps.DeleteFunc(kept, func(name string, _ *master) bool { return recent[name] }) // duplicates share a master
-	if 2*len(kept) < len(l.Masters) {                                                // looking up the others takes as many requests as listing all
+	// Duplicates share a master.
+	maps.DeleteFunc(kept, func(name string, _ *master) bool { return recent[name] })
+	// Looking up more than half takes as many requests as listing all.
+	if 2*len(kept) < len(l.Masters) {
 		return nil
 	}
 	return kept

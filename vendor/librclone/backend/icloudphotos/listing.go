@@ -69,10 +69,10 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 		if start == 0 {
 			w.first = first
 		}
+		if empty.Load() >= maxEmptyWindows && !w.last {
+			continue
+		}
 		group.Go(func() error {
-			if empty.Load() >= maxEmptyWindows && !w.last {
-				return nil
-			}
 			number, err := l.window(ctx, w)
 			if number > 0 {
 				empty.Store(0)
@@ -87,7 +87,7 @@ func (l *lister) assets(ctx context.Context, ix index, count int) error {
 
 // maxEmptyWindows is the number of consecutive windows without assets after which only
 // the last window is still listed, because the service has counted too many assets. The
-// number is a guess: kei has found stretches of ranks whose assets were deleted.
+// number is a guess: kei expects stretches of ranks whose assets were deleted.
 // https://github.com/rhoopr/kei/blob/aa722f4dc7e6d383e89729db33104e44a1be3950/src/icloud/photos/album.rs
 const maxEmptyWindows = 100
 

@@ -58,7 +58,8 @@ type value struct {
 // desiredKeys are the fields that are requested.
 var desiredKeys = []string{
 	"masterRef", "assetDate", "addedDate", "timeZoneOffset", "isFavorite", "isHidden", "isDeleted", "isExpunged",
-	"isSparsePrivateRecord", "assetSubtypeV2", "burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
+	"isSparsePrivateRecord", "assetSubtypeV2",
+	"burstId", "burstFlags", "adjustmentType", "captionEnc", "extendedDescEnc", "keywordsEnc",
 	"locationEnc", "locationV2Enc", "locationLatitude", "locationLongitude",
 	"resJPEGFullRes", "resJPEGFullFileType", "resVidFullRes", "resVidFullFileType", "resSidecarRes", "resSidecarFileType",
 	"filenameEnc", "itemType", "resOriginalRes", "resOriginalFileType", "resOriginalAltRes", "resOriginalAltFileType",
